@@ -1,0 +1,160 @@
+"""What must not be patched, and what must know that gevent patched the rest.
+
+Under gunicorn's gevent worker the standard library's threads, locks and sleeps are
+greenlets'. This module holds the few things that have to reach below or around that.
+Beside ``delivery`` it is the only one that knows gevent, and it never imports it unless
+somebody else already did.
+"""
+
+import _socket
+import os
+import socket
+import sys
+import threading
+import time
+from typing import Any, Protocol
+
+
+def patched() -> bool:
+    """Tell whether threads are greenlets in this process."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def in_greenlet() -> bool:
+    """Tell whether gevent runs the calling code, patched or not."""
+    gevent = sys.modules.get("gevent")
+    return gevent is not None and isinstance(gevent.getcurrent(), gevent.Greenlet)
+
+
+def breathe() -> None:
+    """Let everything else run that is ready, sockets that wait to be polled too."""
+    if patched():
+        # sleep(0) would only run the callbacks that are due, and never poll a socket.
+        sys.modules["gevent"].idle()
+    else:
+        time.sleep(0)
+
+
+class Bell(Protocol):
+    """A flag that one follower waits for and any thread of the process may raise."""
+
+    def ring(self) -> None:
+        """Wake the one that waits, now or the next time it waits. Never blocks."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until rung, or for ``timeout`` seconds; tell which. Lowers the flag."""
+
+    def close(self) -> None:
+        """Release what the bell holds; ringing it afterwards does nothing."""
+
+
+def bell() -> Bell:
+    """Return a bell for the calling greenlet or thread to wait at."""
+    return _GreenletBell() if patched() else _ThreadBell()
+
+
+class _ThreadBell:
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        rung = self._rung.wait(timeout)
+        self._rung.clear()
+        return rung
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _GreenletBell:
+    """Rung from a real thread, patched primitives take up to a second to be noticed."""
+
+    def __init__(self) -> None:
+        import gevent.event
+
+        self._hub = gevent.get_hub()
+        self._rung = gevent.event.Event()
+        self._watcher = self._hub.loop.async_()
+        self._watcher.start(self._rung.set)
+        self._closed = False
+
+    def ring(self) -> None:
+        if native_thread_id() == self._hub.thread_ident:
+            self._rung.set()
+        elif not self._closed:
+            self._watcher.send()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        rung = bool(self._rung.wait(timeout))
+        self._rung.clear()
+        return rung
+
+    def close(self) -> None:
+        self._closed = True
+        self._watcher.stop()
+        self._watcher.close()
+
+
+def native_thread_id() -> int:
+    """Return the id of the operating system's thread, greenlet or not."""
+    return int(_original("_thread", "get_ident")())
+
+
+class NativeLock:
+    """A real lock, for sections that real threads share with greenlets.
+
+    Nothing under it may block or switch greenlets: the whole process would wait.
+    """
+
+    def __init__(self) -> None:
+        self._lock = _original("_thread", "allocate_lock")()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+
+def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
+    """Shut a socket down by its descriptor, whatever wraps it, TLS and gevent included.
+
+    Works on a copy of the descriptor, and so on the connection itself. A connection
+    that is already gone is no error.
+    """
+    try:
+        copy = _socket.socket(fileno=os.dup(descriptor))
+    except OSError:
+        return
+    try:
+        copy.shutdown(how)
+    except OSError:
+        return
+    finally:
+        copy.close()
+
+
+def unsent_bytes(descriptor: int) -> int:
+    """Return how many bytes the kernel holds that the peer has not acknowledged.
+
+    0 where that cannot be known: not a socket any more, or a system without the call.
+    """
+    try:
+        import fcntl
+        import termios
+
+        answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+    except (ImportError, OSError, ValueError):
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
+
+
+def _original(module: str, name: str) -> Any:
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        return monkey.get_original(module, name)
+    return getattr(sys.modules[module], name)

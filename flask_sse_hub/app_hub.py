@@ -1,0 +1,253 @@
+"""What belongs to one app: its configuration, its rules, and each process's hub.
+
+Turns requests into clients. The only place that joins Flask's requests to the hub; what
+a user of the extension calls is in ``extension``.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, Response, has_request_context, request
+from werkzeug.exceptions import BadRequest, Forbidden
+
+from . import address, auth
+from .brokers import MemoryBroker
+from .client import Client, CloseReason, Metadata
+from .config import Config
+from .delivery import EventStream
+from .delivery.stream import check_server, connection_of
+from .errors import (
+    BrokerUnavailable,
+    ClientRefused,
+    ConfigurationError,
+    InvalidName,
+    TooManyStreams,
+)
+from .event import checked_name
+from .heartbeat import Heartbeat
+from .history import UNPLACED
+from .hub import Hub, Listeners
+from .response import StreamResponse
+from .signals import client_connected, client_disconnected
+
+#: ``f(user, channel) -> bool``; the user is None in an app without Flask-Login.
+Authorizer = Callable[[Any, str], bool]
+
+#: ``f() -> dict``, called in the request that opens a stream.
+Describer = Callable[[], Metadata]
+
+# Metadata is for a person who reads statistics, and is held for each client.
+_MAX_METADATA_ITEMS = 16
+_MAX_METADATA_CHARS = 256
+
+# The value of Retry-After for clients that handle statuses, in seconds.
+_RETRY_AFTER = "10"
+
+
+@dataclass(slots=True)
+class Rules:
+    """What the app's developer registered with decorators."""
+
+    authorize: Authorizer | None = None
+    describe: Describer | None = None
+
+
+class AppHub:
+    """What belongs to one app: its configuration, and the hub of each process."""
+
+    def __init__(self, app: Flask, config: Config, rules: Rules) -> None:
+        self.app = app
+        self.config = config
+        self._rules = rules
+        self._hubs: dict[int, Hub] = {}
+
+    @property
+    def hub(self) -> Hub:
+        """This process's hub. A forked child makes its own and leaves its parent's."""
+        pid = os.getpid()
+        hub = self._hubs.get(pid)
+        if hub is None:
+            # Constructing starts nothing, so of two made at once one is dropped.
+            hub = self._hubs.setdefault(pid, self._create_hub())
+        return hub
+
+    def _create_hub(self) -> Hub:
+        app = self.app
+        hub = Hub(
+            MemoryBroker(self.config.retention),
+            self.config.hub,
+            listeners=Listeners(
+                connected=lambda client: client_connected.send(app, client=client),
+                disconnected=lambda client, reason: client_disconnected.send(
+                    app, client=client, reason=reason
+                ),
+            ),
+        )
+        hub.run_beside("heartbeat", Heartbeat(hub).run)
+        return hub
+
+    def check_reach(self) -> None:
+        """Raise ConfigurationError where events would not reach every process."""
+        if not has_request_context() or not request.environ.get("wsgi.multiprocess"):
+            return
+        if self.hub.broker.reach == "process":
+            raise ConfigurationError(
+                "SSE_HUB_BROKER_URL = 'memory://' keeps events within one process, and"
+                " this server runs several: most clients would miss most events. Start"
+                " one worker (gunicorn --workers 1)"
+            )
+
+    def unready(self) -> str | None:
+        """Return why this worker cannot serve streams now, None if it can."""
+        try:
+            self.check_reach()
+            self.hub.broker.head()
+        except ConfigurationError as error:
+            return str(error)
+        except BrokerUnavailable:
+            return "the broker cannot be reached"
+        if self.hub.draining:
+            return "this worker is going away"
+        return "a part of this worker's hub has failed" if self.hub.broken else None
+
+    def subscribe(self, channels: Sequence[str]) -> Response:
+        """Return the blueprint's stream, of channels that are open to who asks."""
+        describer = self._rules.describe
+        try:
+            return self.open_stream(
+                channels,
+                authorizer=self._authorized,
+                metadata=describer() if describer else None,
+            )
+        except InvalidName as error:
+            raise BadRequest(str(error)) from error
+
+    def open_stream(
+        self,
+        channels: Sequence[str],
+        *,
+        authorizer: Authorizer | None = None,
+        personal: bool = True,
+        metadata: Metadata | None = None,
+    ) -> Response:
+        """Return the stream of whoever makes this request, or a refusal that passes."""
+        check_server(request.environ)
+        self.check_reach()
+        hub = self.hub
+        try:
+            since = hub.cursor()
+        except BrokerUnavailable:
+            since = UNPLACED
+        person, identity = auth.current_person(
+            login_required=self.config.login_required
+        )
+        names = self._checked_channels(channels)
+        if authorizer is not None:
+            for name in names:
+                if not authorizer(person, name):
+                    raise Forbidden(f"the channel {name!r} is not open to you")
+        client_id = auth.client_id_for(request.args.get("client_id"), identity.session)
+        described = _checked_metadata(metadata)
+        try:
+            hub.check_admission(identity)
+        except ClientRefused as refusal:
+            return _refused(refusal, hub)
+        return StreamResponse(
+            EventStream(
+                hub,
+                lambda sink: Client(
+                    client_id,
+                    identity=identity,
+                    channels=names,
+                    personal=personal,
+                    since=since,
+                    metadata=described,
+                    sink=sink,
+                ),
+                last_event_id=request.headers.get("Last-Event-ID")
+                or request.args.get("last_event_id")
+                or None,
+                connection=connection_of(request.environ),
+            )
+        )
+
+    def _authorized(self, person: Any, channel: str) -> bool:
+        if self.config.is_public(channel):
+            return True
+        authorizer = self._rules.authorize
+        return authorizer is not None and bool(authorizer(person, channel))
+
+    def _checked_channels(self, channels: Sequence[str]) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(channels))
+        if len(names) > self.config.max_channels:
+            raise InvalidName(
+                f"{len(names)} channels are asked for; {self.config.max_channels} are"
+                " allowed (SSE_HUB_MAX_CHANNELS)"
+            )
+        for name in names:
+            checked_name(name, what="a channel's name")
+        return names
+
+    def watch_logins(self) -> None:
+        """Have sessions renewed at login and logout, and their streams ended."""
+        try:
+            from flask_login import user_logged_in, user_logged_out
+        except ImportError:
+            return
+        user_logged_in.connect(self._logged_in, sender=self.app)
+        user_logged_out.connect(self._logged_out, sender=self.app)
+
+    def _logged_in(self, _: Flask, **__: Any) -> None:
+        # Streams opened before are somebody else's, even if only an anonymous person's.
+        before = auth.forget_session_id()
+        auth.renew_session_id()
+        if before is not None:
+            self.hub.disconnect(
+                (address.session(before),), reason=CloseReason.SESSION_ENDED
+            )
+
+    def _logged_out(self, _: Flask, user: Any, **__: Any) -> None:
+        session_id = auth.forget_session_id()
+        auth.renew_session_id()
+        user_id = user.get_id() if user is not None else None
+        ended = [] if session_id is None else [address.session(session_id)]
+        if user_id is not None:
+            ended.append(
+                address.session(auth.unnamed(user_id))
+                if session_id is not None
+                else address.user(user_id)
+            )
+        if ended:
+            self.hub.disconnect(tuple(ended), reason=CloseReason.SESSION_ENDED)
+
+
+def _refused(refusal: ClientRefused, hub: Hub) -> Response:
+    """Tell a refusal that will pass in the way that the client understands.
+
+    A native EventSource never comes back from a 429 or 503, so it gets a stream that
+    says when to come back, and ends. Others say that they handle statuses.
+    """
+    if "sse-status" not in request.headers.get("Prefer", ""):
+        return StreamResponse(hub.refusal())
+    status = 429 if isinstance(refusal, TooManyStreams) else 503
+    return Response(
+        str(refusal), status, {"Retry-After": _RETRY_AFTER}, mimetype="text/plain"
+    )
+
+
+def _checked_metadata(metadata: Metadata | None) -> Metadata | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping) or len(metadata) > _MAX_METADATA_ITEMS:
+        raise InvalidName(
+            f"metadata must be a dict of at most {_MAX_METADATA_ITEMS} items"
+        )
+    for key, value in metadata.items():
+        checked_name(key, what="a key of the metadata")
+        if not isinstance(value, str | int | float | None):
+            raise InvalidName(f"metadata {key!r} must be text, a number or None")
+        if len(str(value)) > _MAX_METADATA_CHARS:
+            raise InvalidName(f"metadata {key!r} is too long")
+    return dict(metadata)

@@ -1,0 +1,185 @@
+"""The log of one process, in its memory: for one worker, development and tests.
+
+Nothing of it survives the process or reaches another one.
+"""
+
+import secrets
+import time
+from bisect import bisect_right
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import ClassVar, Literal
+
+from .. import _native
+from ..address import Address
+from ..errors import BrokerUnavailable
+from ..history import Cursor, GapReason, Record, Retention
+from .base import Batch, Broker, Replay
+
+#: For how long the second publish with the same idempotency key returns the first id.
+IDEMPOTENCY_SECONDS = 300.0
+
+# Far more keys than webhooks bring in five minutes; beyond it the oldest are forgotten.
+_MAX_IDEMPOTENCY_KEYS = 100_000
+
+# Enough for one wake-up to carry a burst, small enough that a follower far behind does
+# not hold a copy of the whole log.
+_BATCH_RECORDS = 256
+
+
+class MemoryBroker(Broker):
+    """Keep the log of one process in its memory."""
+
+    reach: ClassVar[Literal["process", "machine", "network"]] = "process"
+
+    def __init__(
+        self, retention: Retention, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._retention = retention
+        self._clock = clock
+        # Guards everything below. Publishers may be real threads beside greenlets.
+        self._lock = _native.NativeLock()
+        self._epoch = secrets.token_hex(6)
+        self._records: deque[Record] = deque()
+        self._bytes = 0
+        self._offset = 0
+        self._keys: OrderedDict[str, tuple[Cursor, float]] = OrderedDict()
+        self._bells: set[_native.Bell] = set()
+        self._closed = False
+
+    def publish(self, record: Record) -> Cursor:
+        """Append a record. It lives as long as this process does."""
+        now = self._clock()
+        with self._lock:
+            if self._closed:
+                raise BrokerUnavailable("the memory broker is closed")
+            known = self._known(record.idempotency_key, now)
+            if known is not None:
+                return known
+            self._offset += 1
+            placed = replace(record, cursor=self._head(), time=now)
+            self._records.append(placed)
+            self._bytes += placed.size
+            self._trim(now)
+            if record.idempotency_key is not None:
+                self._keys[record.idempotency_key] = (
+                    placed.cursor,
+                    now + IDEMPOTENCY_SECONDS,
+                )
+            bells = tuple(self._bells)
+        for bell in bells:
+            bell.ring()
+        return placed.cursor
+
+    def follow(self, after: Cursor) -> Iterator[Batch]:
+        """Yield what comes after a cursor; each follower has a bell of its own."""
+        bell = _native.bell()
+        with self._lock:
+            self._bells.add(bell)
+        try:
+            while not self._closed:
+                batch = self._next_batch(after)
+                if batch is None:
+                    bell.wait()
+                else:
+                    after = batch.cursor
+                    yield batch
+        finally:
+            with self._lock:
+                self._bells.discard(bell)
+            bell.close()
+
+    def replay(
+        self, after: Cursor, *, addresses: Sequence[Address], page: int
+    ) -> Replay:
+        """Return a page of what is retained after a cursor."""
+        wanted = set(addresses)
+        with self._lock:
+            self._trim(self._clock())
+            head = self._head()
+            gap = self._gap(after)
+            newer = self._after(after.offset) if gap is None else ()
+        found = tuple(
+            islice((r for r in newer if not wanted.isdisjoint(r.addresses)), page)
+        )
+        return Replay(found, found[-1].cursor if len(found) == page else head, gap)
+
+    def head(self) -> Cursor:
+        """Return the cursor of the newest record."""
+        with self._lock:
+            return self._head()
+
+    def tail(self, max_bytes: int) -> Cursor:
+        """Return the cursor after which about that many bytes remain."""
+        with self._lock:
+            self._trim(self._clock())
+            offset = self._offset
+            size = 0
+            for record in reversed(self._records):
+                size += record.size
+                if size > max_bytes:
+                    break
+                offset = record.cursor.offset - 1
+            return Cursor(self._epoch, offset)
+
+    def close(self) -> None:
+        """Forget the log and end its followers."""
+        with self._lock:
+            self._closed = True
+            self._records.clear()
+            bells = tuple(self._bells)
+        for bell in bells:
+            bell.ring()
+
+    def _head(self) -> Cursor:
+        return Cursor(self._epoch, self._offset)
+
+    def _floor(self) -> int:
+        """Return the offset after which every record is retained."""
+        return self._records[0].cursor.offset - 1 if self._records else self._offset
+
+    def _gap(self, after: Cursor) -> GapReason | None:
+        if after.epoch != self._epoch:
+            return GapReason.EPOCH
+        if after.offset > self._offset:
+            return GapReason.AHEAD
+        if after.offset < self._floor():
+            return GapReason.EXPIRED
+        return None
+
+    def _after(self, offset: int, *, most: int | None = None) -> tuple[Record, ...]:
+        start = bisect_right(self._records, offset, key=_offset)
+        return tuple(islice(self._records, start, most and start + most))
+
+    def _next_batch(self, after: Cursor) -> Batch | None:
+        with self._lock:
+            gap = self._gap(after)
+            if gap is not None:
+                return Batch((), self._head(), gap)
+            records = self._after(after.offset, most=_BATCH_RECORDS)
+        return Batch(records, records[-1].cursor) if records else None
+
+    def _known(self, key: str | None, now: float) -> Cursor | None:
+        """Return the cursor that a key was given before; forget keys that are old."""
+        while self._keys:
+            oldest, (_, expires) = next(iter(self._keys.items()))
+            if expires > now and len(self._keys) <= _MAX_IDEMPOTENCY_KEYS:
+                break
+            del self._keys[oldest]
+        known = self._keys.get(key) if key is not None else None
+        return known[0] if known else None
+
+    def _trim(self, now: float) -> None:
+        while self._records and self._retention.exceeded(
+            events=len(self._records),
+            bytes=self._bytes,
+            oldest=self._records[0].time,
+            now=now,
+        ):
+            self._bytes -= self._records.popleft().size
+
+
+def _offset(record: Record) -> int:
+    return record.cursor.offset

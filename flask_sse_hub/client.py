@@ -1,0 +1,191 @@
+"""A client: one open stream, as a cursor in the log and a set of addresses.
+
+It holds no events. What a client is to get next is worked out by the dispatcher from
+its cursor; how bytes reach it is its sink's business.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from . import address
+from .address import BROADCAST, Address
+from .event import checked_name
+from .history import UNPLACED, Cursor, GapReason
+
+
+# A write takes microseconds as long as the client reads: a second is beyond doubt, and
+# short enough to see trouble coming before the connection timeout.
+_LAGGING_SECONDS = 1.0
+
+
+class CloseReason(StrEnum):
+    """Each way in which a stream can end."""
+
+    #: The peer closed or reset the connection, or the server stopped iterating.
+    CLIENT_GONE = "client_gone"
+    #: The client took no byte for ``SSE_HUB_CONNECTION_TIMEOUT``.
+    STALLED = "stalled"
+    #: The stream reached its ``SSE_HUB_MAX_AGE``; the client resumes.
+    AGE = "age"
+    #: The worker is going away; the client resumes elsewhere.
+    SHUTDOWN = "shutdown"
+    #: The session it was opened with has ended, by a login or a logout.
+    SESSION_ENDED = "session_ended"
+    #: The app called ``disconnect()``.
+    DISCONNECTED = "disconnected"
+    #: The same user opened more streams than ``SSE_HUB_MAX_CLIENTS_PER_USER``.
+    EVICTED = "evicted"
+    #: The log lost records, perhaps a logout among them, so a login is asked for anew.
+    GAP = "gap"
+    #: Writing the stream raised an error, which is in the log.
+    ERROR = "error"
+
+
+#: The ends after which what the client is still to get no longer matters, so that a
+#: write in progress is cut short rather than waited for.
+IMMEDIATE = frozenset(
+    {
+        CloseReason.STALLED,
+        CloseReason.SESSION_ENDED,
+        CloseReason.DISCONNECTED,
+        CloseReason.EVICTED,
+        CloseReason.GAP,
+    }
+)
+
+#: What may be noted about a client, such as its page or device.
+Metadata = Mapping[str, str | int | float | bool | None]
+
+
+class Sink(Protocol):
+    """How the bytes of one client leave this process.
+
+    For callers: every method returns at once and may be called from any greenlet or
+    thread. For implementers: only the sink writes to its client.
+    """
+
+    #: The name under which statistics count this way of delivery.
+    path: str
+
+    #: Since when (monotonic seconds) a write has been in progress; None between writes.
+    writing_since: float | None
+
+    def wake(self) -> None:
+        """Say that something is due: events, a ping, or the end."""
+
+    def taking(self) -> bool:
+        """Tell whether the client took bytes since this was last asked."""
+
+    def cut(self) -> None:
+        """End the connection now, in the middle of a write if need be.
+
+        Only called while the client is registered, when its socket is its own.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who opened a stream: the user's id and the session's id, where there are any."""
+
+    user: str | None = None
+    session: str | None = None
+
+
+class Client:
+    """One open stream.
+
+    The dispatcher's lock guards everything below ``sink``. A cursor of None means that
+    the client keeps up: it has all that concerns it, up to the dispatcher's position.
+    """
+
+    __slots__ = (
+        "_metadata",
+        "addresses",
+        "bytes",
+        "channels",
+        "close_reason",
+        "cursor",
+        "ends_at",
+        "events",
+        "id",
+        "identity",
+        "last_write",
+        "opened_at",
+        "ping_after",
+        "ping_due",
+        "reset_due",
+        "since",
+        "sink",
+    )
+
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        identity: Identity,
+        channels: tuple[str, ...] = (),
+        personal: bool = True,
+        since: Cursor = UNPLACED,
+        metadata: Metadata | None = None,
+        sink: Sink,
+    ) -> None:
+        self.id = checked_name(client_id, what="a client's id")
+        self.identity = identity
+        self.channels = channels
+        #: The log's head before the user was loaded: only control records after it
+        #: concern this client.
+        self.since = since
+        # Most clients have none, and an empty dict each would cost 64 bytes.
+        self._metadata = metadata or None
+        self.addresses = tuple(_addresses(self.id, identity, channels, personal))
+        self.sink = sink
+
+        self.cursor: Cursor | None = None
+        self.close_reason: CloseReason | None = None
+        self.reset_due: GapReason | None = None
+        self.ping_due = False
+        self.opened_at = 0.0
+        self.ends_at = 0.0
+        self.last_write = 0.0
+        self.ping_after = 0.0
+        self.events = 0
+        self.bytes = 0
+
+    @property
+    def owners(self) -> tuple[Address, ...]:
+        """The addresses under which its streams can be ended: client, user, session."""
+        return tuple(_owners(self.id, self.identity))
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the app noted about this client."""
+        return self._metadata or {}
+
+    def lags(self, now: float) -> bool:
+        """Tell whether the client has not taken its last bytes for over a second."""
+        since = self.sink.writing_since
+        return since is not None and now - since > _LAGGING_SECONDS
+
+    def __repr__(self) -> str:
+        return f"<Client {self.id} user={self.identity.user!r}>"
+
+
+def _addresses(
+    client_id: str, identity: Identity, channels: tuple[str, ...], personal: bool
+) -> Iterator[Address]:
+    yield from map(address.channel, dict.fromkeys(channels))
+    if personal:
+        yield BROADCAST
+        yield from _owners(client_id, identity)
+    else:
+        yield address.client(client_id)
+
+
+def _owners(client_id: str, identity: Identity) -> Iterator[Address]:
+    yield address.client(client_id)
+    if identity.user is not None:
+        yield address.user(identity.user)
+    if identity.session is not None:
+        yield address.session(identity.session)

@@ -1,0 +1,243 @@
+"""The configuration: every key, its default, its check and its documentation.
+
+Read once, in ``init_app``; nothing looks at ``app.config`` for these keys later.
+"""
+
+import difflib
+import fnmatch
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from .errors import ConfigurationError
+from .history import Retention
+from .hub import HubOptions
+
+log = logging.getLogger(__name__)
+
+PREFIX = "SSE_HUB_"
+
+#: Decides who may see the statistics: a bearer token, or a callable without arguments
+#: that is called in the request.
+StatsAccess = str | Callable[[], bool] | None
+
+_Check = Callable[[Any], Any]
+
+
+def _key(default: Any, check: _Check, doc: str) -> Any:
+    return field(default=default, metadata={"check": check, "doc": doc})
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number of seconds is needed")
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError("it must be a finite number above 0")
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("a whole number is needed")
+    if value < 1:
+        raise ValueError("it must be at least 1")
+    return value
+
+
+def _count_or_none(value: Any) -> int | None:
+    return None if value is None else _count(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("True or False is needed")
+    return value
+
+
+def _range(value: Any) -> tuple[float, float]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("two numbers of seconds are needed, the least and the most")
+    least, most = map(_seconds, value)
+    if least > most:
+        raise ValueError("the first number must not be above the second")
+    return least, most
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        # One letter each is what iterating it would give.
+        value = (value,)
+    if not isinstance(value, list | tuple | set | frozenset):
+        raise ValueError("a list of glob patterns is needed")
+    if not all(isinstance(pattern, str) and pattern for pattern in value):
+        raise ValueError("each pattern must be a string that is not empty")
+    return tuple(value)
+
+
+def _url_prefix(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"/\S*[^\s/]", value):
+        raise ValueError("a path is needed that begins with / and does not end with it")
+    return value
+
+
+def _one_of(*allowed: str) -> _Check:
+    def check(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError("it must be " + " or ".join(map(repr, allowed)))
+        return str(value)
+
+    return check
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a string that is not empty is needed")
+    return value
+
+
+def _stats_access(value: Any) -> StatsAccess:
+    if value is None or callable(value):
+        return value  # type: ignore[no-any-return]
+    if not isinstance(value, str) or len(value) < 16:
+        raise ValueError("a callable or a token of at least 16 characters is needed")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of one app; each field is the key ``SSE_HUB_`` and its name."""
+
+    broker_url: str = _key(
+        "memory://",
+        _text,
+        "Where the log is. ``memory://``: in this process, for one worker.",
+    )
+    url_prefix: str = _key("/events", _url_prefix, "Where the blueprint is mounted.")
+    login_required: bool = _key(
+        True,
+        _flag,
+        "Whether a stream is only for people who are logged in through Flask-Login.",
+    )
+    public_channels: tuple[str, ...] = _key(
+        (), _patterns, "Glob patterns of channels that anybody admitted may ask for."
+    )
+    heartbeat_interval: float = _key(
+        30.0, _seconds, "No stream is silent for longer than this many seconds."
+    )
+    connection_timeout: float = _key(
+        60.0, _seconds, "A client that takes no byte for so many seconds is closed."
+    )
+    retry: tuple[float, float] = _key(
+        (2.0, 5.0),
+        _range,
+        "The range, in seconds, from which each client's reconnect delay is drawn.",
+    )
+    max_age: float = _key(
+        3600.0,
+        _seconds,
+        "A stream ends after 80 to 100 % of so many seconds; its client resumes.",
+    )
+    history_events: int = _key(10_000, _count, "So many events the broker retains.")
+    history_seconds: float = _key(
+        3600.0, _seconds, "For so many seconds the broker retains an event."
+    )
+    history_bytes: int = _key(
+        67_108_864, _count, "So many bytes of events the broker retains."
+    )
+    memory_history_bytes: int = _key(
+        16_777_216, _count, "So many bytes of that each worker keeps in memory."
+    )
+    max_event_bytes: int = _key(
+        1_048_576, _count, "The most bytes that one event's data may have."
+    )
+    max_clients: int = _key(10_000, _count, "The most streams that one worker holds.")
+    max_clients_per_user: int | None = _key(
+        20, _count_or_none, "The most streams of one user per worker; None: no limit."
+    )
+    user_limit: str = _key(
+        "evict_oldest",
+        _one_of("evict_oldest", "refuse"),
+        "What happens beyond it: the user's oldest stream ends, or the new one does.",
+    )
+    max_channels: int = _key(32, _count, "The most channels that one client may name.")
+    stats_access: StatsAccess = _key(
+        None,
+        _stats_access,
+        "Who may see the statistics: a bearer token, or a callable that is called in"
+        " the request. None: nobody.",
+    )
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> "Config":
+        """Read and check the keys of an app. Raises ConfigurationError."""
+        known = {PREFIX + part.name.upper(): part for part in fields(cls)}
+        for key in settings:
+            if key.startswith(PREFIX) and key not in known:
+                log.warning("the setting %s is not known%s", key, _hint(key, known))
+        config = cls(
+            **{
+                part.name: _checked(key, part, settings[key])
+                for key, part in known.items()
+                if key in settings
+            }
+        )
+        config._check_together()
+        return config
+
+    def _check_together(self) -> None:
+        if not self.broker_url.startswith("memory://"):
+            raise ConfigurationError(
+                f"{PREFIX}BROKER_URL {self.broker_url!r} names no broker that is known;"
+                " there is memory://"
+            )
+        for name in ("history_bytes", "memory_history_bytes"):
+            if getattr(self, name) < 2 * self.max_event_bytes:
+                raise ConfigurationError(
+                    f"{PREFIX}{name.upper()} ({getattr(self, name)}) must hold at least"
+                    f" two of the largest events; {PREFIX}MAX_EVENT_BYTES is"
+                    f" {self.max_event_bytes}"
+                )
+
+    @property
+    def retention(self) -> Retention:
+        """What the broker keeps."""
+        return Retention(self.history_events, self.history_seconds, self.history_bytes)
+
+    @property
+    def hub(self) -> HubOptions:
+        """What the hub is told."""
+        return HubOptions(
+            heartbeat_interval=self.heartbeat_interval,
+            connection_timeout=self.connection_timeout,
+            retry=self.retry,
+            max_age=self.max_age,
+            max_event_bytes=self.max_event_bytes,
+            max_clients=self.max_clients,
+            max_clients_per_user=self.max_clients_per_user,
+            evict_oldest=self.user_limit == "evict_oldest",
+            memory=Retention(
+                self.history_events, self.history_seconds, self.memory_history_bytes
+            ),
+        )
+
+    def is_public(self, channel: str) -> bool:
+        """Tell whether anybody admitted may ask for a channel."""
+        return any(
+            fnmatch.fnmatchcase(channel, pattern) for pattern in self.public_channels
+        )
+
+
+def _checked(key: str, part: "Field[Any]", value: Any) -> Any:
+    try:
+        return part.metadata["check"](value)
+    except ValueError as error:
+        shown = "" if "TOKEN" in key or "ACCESS" in key else f" ({value!r})"
+        raise ConfigurationError(f"{key}{shown} cannot be used: {error}") from error
+
+
+def _hint(key: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

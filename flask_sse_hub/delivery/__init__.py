@@ -1,0 +1,5 @@
+"""Delivery: the ways in which a client's bytes leave the process."""
+
+from .stream import EventStream
+
+__all__ = ["EventStream"]

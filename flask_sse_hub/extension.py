@@ -1,0 +1,211 @@
+"""The Flask extension: what an app and its views call."""
+
+from weakref import WeakSet
+
+from flask import Flask, Response, current_app, has_app_context
+
+from . import address, auth
+from .address import UNSET, Names, Unset
+from .app_hub import AppHub, Authorizer, Describer, Rules
+from .blueprint import create_blueprint
+from .client import CloseReason, Metadata
+from .config import Config
+from .errors import ConfigurationError, InvalidTarget
+from .event import MESSAGE, Event, checked_name, text_of
+from .signals import event_published
+from .stats import HubStats
+
+_EXTENSION = "sse_hub"
+
+
+class SSEHub:
+    """Push server-sent events from a Flask app.
+
+    Holds no state of an app, so one object can serve many::
+
+        sse_hub = SSEHub()
+        sse_hub.init_app(app)
+        sse_hub.publish({"text": "hello"}, user=42)
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        self._rules = Rules()
+        # Only to find the app where there is no context: a thread, a greenlet, a timer.
+        self._apps: WeakSet[Flask] = WeakSet()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Read the app's configuration and register the blueprint.
+
+        Starts nothing: followers run from the first stream on, in the process that
+        serves it. Raises ConfigurationError for a setting that cannot work, and when
+        the app has a hub already.
+        """
+        if _EXTENSION in app.extensions:
+            raise ConfigurationError(
+                f"the app {app.name!r} already has an SSEHub: init_app is called once"
+            )
+        app_hub = AppHub(app, Config.read(app.config), self._rules)
+        app.extensions[_EXTENSION] = app_hub
+        self._apps.add(app)
+        app.register_blueprint(create_blueprint(app_hub))
+        app.context_processor(lambda: {_EXTENSION: self})
+        app_hub.watch_logins()
+
+    def authorize_channel(self, authorizer: Authorizer) -> Authorizer:
+        """Register the rule for channels: ``f(user, channel) -> bool``.
+
+        Without one, only SSE_HUB_PUBLIC_CHANNELS can be asked for. Whoever is allowed a
+        channel is allowed what is retained of it.
+        """
+        self._rules.authorize = authorizer
+        return authorizer
+
+    def describe_client(self, describer: Describer) -> Describer:
+        """Register ``f() -> dict``: metadata for each stream of the blueprint.
+
+        Called in the request that opens the stream. A few short values (the page, the
+        device); they are seen in statistics and signals.
+        """
+        self._rules.describe = describer
+        return describer
+
+    def publish(
+        self,
+        data: object,
+        *,
+        type: str = MESSAGE,
+        channel: Names | Unset = UNSET,
+        user: Names | Unset = UNSET,
+        session: Names | Unset = UNSET,
+        client: Names | Unset = UNSET,
+        exclude_client: Names | None = None,
+        retry: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Publish an event and return its id.
+
+        ``data`` is a str as it is, bytes in UTF-8, or anything that the app's JSON
+        provider serialises. Each target is one value or a list; their union is
+        addressed. With no target at all it is everybody who is connected; an empty
+        list is nobody; None raises.
+
+        Works wherever the app's code runs: routes, threads, greenlets, shells. Without
+        an app context it needs the hub to have just one app.
+
+        Raises InvalidEvent, EventTooLarge, InvalidName, InvalidTarget, and
+        BrokerUnavailable, after which it is unknown whether the event was appended.
+        """
+        app_hub = self._app_hub()
+        app_hub.check_reach()
+        event = Event(
+            text_of(data, dumps=app_hub.app.json.dumps), type=type, retry=retry
+        )
+        cursor = app_hub.hub.publish(
+            event,
+            addresses=address.target(
+                channel=channel, user=user, session=session, client=client
+            ),
+            exclude=_ids(exclude_client),
+            idempotency_key=idempotency_key
+            and checked_name(idempotency_key, what="an idempotency key"),
+        )
+        event_id = str(cursor)
+        event_published.send(app_hub.app, event=event, event_id=event_id)
+        return event_id
+
+    def disconnect(
+        self,
+        *,
+        user: Names | Unset = UNSET,
+        session: Names | Unset = UNSET,
+        client: Names | Unset = UNSET,
+    ) -> None:
+        """End the streams of users, sessions or clients, on every worker.
+
+        Those that are opened later are not concerned. Raises InvalidTarget without any
+        target: there is no way to end everybody's streams by forgetting an argument.
+        """
+        if user is session is client is UNSET:
+            raise InvalidTarget("disconnect() needs a user, session or client")
+        self._app_hub().hub.disconnect(
+            address.target(user=user, session=session, client=client),
+            reason=CloseReason.DISCONNECTED,
+        )
+
+    def stream(
+        self,
+        *channels: str,
+        personal: bool = True,
+        metadata: Metadata | None = None,
+    ) -> Response:
+        """Return a response that subscribes the current user to these channels.
+
+        For views with rules of their own: whoever calls it has decided that the user
+        may listen. The user's own addresses and broadcasts are included unless
+        ``personal`` is False. Raises InvalidName.
+        """
+        return self._app_hub().open_stream(
+            channels, personal=personal, metadata=metadata
+        )
+
+    def cursor(self) -> str:
+        """Return the id to put into a page before its state is queried.
+
+        A stream opened with ``?last_event_id=`` of it misses nothing that happened in
+        between. Raises BrokerUnavailable.
+        """
+        return str(self._app_hub().hub.cursor())
+
+    def client_id(self) -> str:
+        """Return a new signed client id for the page's URL: ``?client_id=``.
+
+        It is bound to the session of this request. The page's code and the server know
+        the stream by it before it is opened.
+        """
+        self._app_hub()
+        return auth.mint_client_id(auth.session_id())
+
+    def session_id(self) -> str:
+        """Return the id of this request's session, for ``publish(session=...)``."""
+        self._app_hub()
+        return auth.session_id()
+
+    def stats(self, *, clients: bool = False) -> HubStats:
+        """Return this worker's statistics; ``clients`` adds one entry per stream."""
+        return self._app_hub().hub.stats(clients=clients)
+
+    def drain(self) -> None:
+        """Say farewell to all clients of this process and take no new ones.
+
+        Under gunicorn this happens by itself. For other servers: call it before they
+        are stopped.
+        """
+        self._app_hub().hub.drain()
+
+    def _app_hub(self) -> AppHub:
+        if has_app_context():
+            app: Flask = current_app
+        elif len(self._apps) == 1:
+            (app,) = self._apps
+        else:
+            raise ConfigurationError(
+                f"there is no app context, and this SSEHub has {len(self._apps)} apps,"
+                " so it cannot tell which one is meant: use `with app.app_context():`"
+            )
+        app_hub = app.extensions.get(_EXTENSION)
+        if app_hub is None:
+            raise ConfigurationError(
+                f"the app {app.name!r} has no SSEHub: call sse_hub.init_app(app) first"
+            )
+        return app_hub  # type: ignore[no-any-return]
+
+
+def _ids(names: Names | None) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    return tuple(
+        address.checked_id(name, what="a client's id")
+        for name in address.each_name(names, what="exclude_client")
+    )

@@ -1,0 +1,116 @@
+"""Whatever is due by the clock: pings, stalls, age, and whether the worker is going.
+
+Decides when; the dispatcher writes and ends. Knows gunicorn's worker object by two
+attributes, and needs nothing of it where there is none.
+"""
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from . import _native
+from .client import Client, CloseReason
+from .hub import Hub
+
+log = logging.getLogger(__name__)
+
+# gunicorn gives a worker 100 ms between INT or QUIT and its exit: a farewell must begin
+# in the first half of it.
+_TICK_SECONDS = 0.04
+
+# Clients are looked through once a second, and ten times per heartbeat where that is
+# more often, so that being late by one look stays within the promised interval.
+_SWEEP_SECONDS = 1.0
+_SWEEPS_PER_HEARTBEAT = 10
+
+_CLIENTS_AT_ONCE = 500
+
+
+class Worker(Protocol):
+    """What is asked of the server's worker object."""
+
+    alive: bool
+    max_requests: int
+
+
+def serving_worker() -> Worker | None:
+    """Return the gunicorn worker of this process, if there is one.
+
+    Its own signal handler leads to it, in any thread and with no hook configured.
+    """
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(getattr(worker, "alive", None), bool):
+        return cast("Worker", worker)
+    return None
+
+
+class Heartbeat:
+    """Look at the clock, again and again, for one hub."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        worker: Callable[[], Worker | None] = serving_worker,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hub = hub
+        self._find_worker = worker
+        self._clock = clock
+        self._warned = False
+
+    def run(self) -> None:
+        """Beat until the hub is closed or its worker goes away."""
+        worker = self._find_worker()
+        interval = self._hub.options.heartbeat_interval
+        every = min(_SWEEP_SECONDS, interval / _SWEEPS_PER_HEARTBEAT)
+        next_sweep = self._clock()
+        while not self._hub.closed.wait(min(_TICK_SECONDS, every)):
+            if worker is not None and not worker.alive:
+                self._hub.drain()
+                return
+            if self._clock() >= next_sweep:
+                next_sweep = self._clock() + every
+                self.sweep()
+                if worker is not None:
+                    self._check_max_requests(worker)
+
+    def sweep(self) -> None:
+        """Do for each client what has become due."""
+        for count, client in enumerate(self._hub.registry.clients(), 1):
+            self._look_at(client)
+            if count % _CLIENTS_AT_ONCE == 0:
+                _native.breathe()
+
+    def _look_at(self, client: Client) -> None:
+        now = self._clock()
+        dispatcher = self._hub.dispatcher
+        writing_since = client.sink.writing_since
+        if writing_since is not None:
+            if client.sink.taking():
+                client.sink.writing_since = now
+            elif now - writing_since > self._hub.options.connection_timeout:
+                dispatcher.close(client, CloseReason.STALLED)
+                self._hub.leave(client, CloseReason.STALLED)
+        elif now >= client.ends_at:
+            dispatcher.close(client, CloseReason.AGE)
+        elif now - client.last_write > client.ping_after:
+            client.ping_after = self._hub.draw_silence()
+            dispatcher.ping(client)
+        elif client.cursor is not None:
+            # It waits for the broker to come back, or for this worker to catch up.
+            client.sink.wake()
+
+    def _check_max_requests(self, worker: Worker) -> None:
+        clients = len(self._hub.registry)
+        if not self._warned and clients > worker.max_requests:
+            self._warned = True
+            log.warning(
+                "this worker holds %d clients but is restarted after max_requests = %d"
+                " requests: their reconnects alone restart the next worker, and so on"
+                " without end. Raise max_requests well above the clients per worker",
+                clients,
+                worker.max_requests,
+            )

@@ -1,0 +1,396 @@
+"""The heart of one worker: publish, follow, connect and resume, drain, statistics.
+
+One Hub lives in each process that uses the extension, made and started when it is first
+needed, never before a fork. It does not know Flask, requests or logins.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import address
+from .address import Address
+from .brokers import Broker
+from .client import Client, CloseReason, Identity
+from .dispatcher import Dispatcher
+from .errors import (
+    BrokerUnavailable,
+    ClientRefused,
+    EventTooLarge,
+    TooManyStreams,
+)
+from .event import Event, encode_retry
+from .history import Cursor, Disconnect, History, Record, Retention
+from .registry import ClientRegistry
+from .stats import ClientStats, HubStats
+
+log = logging.getLogger(__name__)
+
+# A stream may wait so long for its worker's memory to be filled before it is refused.
+_START_SECONDS = 5.0
+
+# A refused browser comes back after a delay from this range, in seconds: late enough to
+# let a crowded worker recover, drawn so that not all come at once.
+_REFUSED_RETRY = (10.0, 30.0)
+
+# How long a drain waits for writes in progress. gunicorn looks once a second whether
+# its worker is idle, and a worker should be gone at the first look.
+_DRAIN_SECONDS = 0.3
+
+# A ping comes after this part of the heartbeat interval in silence. Drawn, so that
+# clients that one broadcast served are not all pinged at one moment; below 1, so that
+# the look at the clock may be late and the promise still holds.
+_PING_AFTER = (0.6, 0.85)
+
+# How often a control record is tried again while the broker is away, and how long the
+# waits between grow to.
+_CONTROL_TRIES = 8
+_CONTROL_MAX_WAIT = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubOptions:
+    """What a hub can be told. The config keys of the same names document each one."""
+
+    heartbeat_interval: float = 30.0
+    connection_timeout: float = 60.0
+    retry: tuple[float, float] = (2.0, 5.0)
+    max_age: float = 3600.0
+    max_event_bytes: int = 1_048_576
+    max_clients: int = 10_000
+    max_clients_per_user: int | None = 20
+    evict_oldest: bool = True
+    memory: Retention = Retention(events=10_000, seconds=3600.0, bytes=16_777_216)
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Called when a stream was opened, and when it ended with its close reason."""
+
+    connected: Callable[[ClientStats], object]
+    disconnected: Callable[[ClientStats, CloseReason], object]
+
+
+class Hub:
+    """Carry events from one broker to the clients of one process."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        options: HubOptions,
+        *,
+        listeners: Listeners | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.broker = broker
+        self.options = options
+        self.registry = ClientRegistry()
+        self.draining = False
+        self._clock = clock
+        self._listeners = listeners
+        self._history = History(options.memory, clock=wall_clock)
+        self.dispatcher = Dispatcher(
+            broker=broker, history=self._history, registry=self.registry, clock=clock
+        )
+        self._lock = threading.Lock()
+        self._tasks = [("follower", self._follow), ("dispatcher", self.dispatcher.run)]
+        self._ready = threading.Event()
+        #: Set when everything of this hub is to end.
+        self.closed = threading.Event()
+        #: Whether one of its threads has failed, so that events no longer arrive.
+        self.broken = False
+        self._opened = 0
+        self._refused = 0
+        self._ended: Counter[str] = Counter()
+
+    # Publishing
+
+    def publish(
+        self,
+        event: Event,
+        *,
+        addresses: tuple[Address, ...],
+        exclude: tuple[str, ...] = (),
+        idempotency_key: str | None = None,
+    ) -> Cursor:
+        """Append an event to the log and return its cursor.
+
+        Works without this worker's streams being started, and while it drains. Raises
+        EventTooLarge and BrokerUnavailable.
+        """
+        size = len(event.data.encode())
+        if size > self.options.max_event_bytes:
+            raise EventTooLarge(
+                f"the data has {size} bytes; SSE_HUB_MAX_EVENT_BYTES allows"
+                f" {self.options.max_event_bytes}. Publish an address to load it from"
+            )
+        return self.broker.publish(
+            Record(
+                addresses=addresses,
+                content=event,
+                exclude=exclude,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def disconnect(
+        self, addresses: tuple[Address, ...], *, reason: CloseReason
+    ) -> None:
+        """End the streams that belong to these addresses, on every worker.
+
+        Here at once; elsewhere through the log, in the background and with retries, so
+        that a logout neither fails nor waits because the broker is away.
+        """
+        for client in self.registry.belonging(addresses):
+            self.dispatcher.close(client, reason)
+        record = Record(addresses=addresses, content=Disconnect(reason))
+        threading.Thread(
+            target=self._append_control,
+            args=(record,),
+            name="sse-hub-control",
+            daemon=True,
+        ).start()
+
+    def _append_control(self, record: Record) -> None:
+        for attempt in range(_CONTROL_TRIES):
+            try:
+                self.broker.publish(record)
+            except BrokerUnavailable as error:
+                log.warning("streams elsewhere are not ended yet: %s", error)
+                time.sleep(min(2.0**attempt, _CONTROL_MAX_WAIT))
+            else:
+                return
+        log.error("streams elsewhere could not be ended; they live until revalidation")
+
+    def cursor(self) -> Cursor:
+        """Return the head of the log, or this worker's position if it is out of reach.
+
+        The position is at most the head, so nothing after the head can be missed.
+        """
+        try:
+            return self.broker.head()
+        except BrokerUnavailable:
+            if not self._ready.is_set():
+                raise
+            return self.dispatcher.position
+
+    # Starting and following
+
+    def run_beside(self, name: str, task: Callable[[], None]) -> None:
+        """Have a task run in a thread of its own from the start on."""
+        self._tasks.append((name, task))
+
+    def start(self) -> None:
+        """Follow the log, once; wait until this worker's memory holds its tail.
+
+        Raises BrokerUnavailable if that takes more than a few seconds.
+        """
+        with self._lock:
+            tasks, self._tasks = self._tasks, []
+        for name, task in tasks:
+            threading.Thread(
+                target=self._run, args=(name, task), name=f"sse-hub-{name}", daemon=True
+            ).start()
+        if not self._ready.wait(_START_SECONDS):
+            raise BrokerUnavailable(
+                f"the tail of the log was not read within {_START_SECONDS:.0f} s"
+            )
+
+    def _run(self, name: str, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except Exception:
+            # Streams would go on and look alive; health must say that they are not.
+            self.broken = True
+            log.exception("the %s of this worker's hub failed", name)
+
+    def _follow(self) -> None:
+        while not self.closed.is_set():
+            try:
+                head = self.broker.head()
+                start = self.broker.tail(self.options.memory.bytes)
+                break
+            except BrokerUnavailable as error:
+                log.warning("cannot read the log yet: %s", error)
+                self.closed.wait(1.0)
+        else:
+            return
+        self.dispatcher.begin(start)
+        if start == head:
+            self._ready.set()
+        for batch in self.broker.follow(start):
+            self.dispatcher.accept(batch)
+            if not self._ready.is_set() and (
+                batch.gap is not None or batch.cursor.offset >= head.offset
+            ):
+                # What was there before is behind the position: a new client does not
+                # get it, and control records among it concern nobody.
+                self.dispatcher.settle()
+                self._ready.set()
+
+    def close(self) -> None:
+        """End everything at once. For tests and scripts; a worker drains instead."""
+        self.closed.set()
+        self.dispatcher.stop()
+        self.broker.close()
+
+    # Streams
+
+    def check_admission(self, identity: Identity) -> None:
+        """Raise ClientRefused if no further stream can be opened for now."""
+        options = self.options
+        refusal = None
+        if self.draining:
+            refusal = ClientRefused("this worker is going away")
+        elif len(self.registry) >= options.max_clients:
+            refusal = ClientRefused(f"this worker holds {options.max_clients} clients")
+        elif not options.evict_oldest and self._excess(identity, coming=1):
+            refusal = TooManyStreams(
+                f"the user has {options.max_clients_per_user} streams open"
+            )
+        if refusal is not None:
+            self._refused += 1
+            log.warning("a client was refused: %s", refusal)
+            raise refusal
+
+    def _excess(self, identity: Identity, *, coming: int = 0) -> list[Client]:
+        """Return the user's streams over the limit, oldest first."""
+        limit = self.options.max_clients_per_user
+        if limit is None or identity.user is None:
+            return []
+        streams = self.registry.belonging((address.user(identity.user),))
+        streams.sort(key=lambda client: client.opened_at)
+        return streams[: max(0, len(streams) + coming - limit)]
+
+    def connect(self, client: Client, *, last_event_id: str | None) -> bytes:
+        """Open a stream and return its first bytes.
+
+        Raises ClientRefused and BrokerUnavailable, then nothing is left behind.
+        """
+        self.check_admission(client.identity)
+        self.start()
+        now = self._clock()
+        client.opened_at = client.last_write = now
+        client.ping_after = self.draw_silence()
+        client.ends_at = now + self.options.max_age * random.uniform(0.8, 1.0)
+        greeting = self.dispatcher.greet(
+            client,
+            last_event_id=last_event_id,
+            retry=self.draw_retry(),
+            heartbeat=self.options.heartbeat_interval,
+        )
+        self._opened += 1
+        for oldest in self._excess(client.identity):
+            self.dispatcher.close(oldest, CloseReason.EVICTED)
+        if self.draining:
+            self.dispatcher.close(client, CloseReason.SHUTDOWN)
+        log.debug("%r came, asking for %r", client, last_event_id)
+        if self._listeners is not None:
+            self._tell(self._listeners.connected, ClientStats.of(client, now=now))
+        return greeting
+
+    def take(self, client: Client) -> bytes | None:
+        """Return the next bytes for a client, b"" if none are due, None at its end."""
+        return self.dispatcher.take(client)
+
+    def farewell(self, client: Client) -> bytes:
+        """Return the last bytes of a stream: after a drain, when to come back."""
+        if client.close_reason is not CloseReason.SHUTDOWN:
+            return b""
+        return f"{encode_retry(self.draw_retry())}\n".encode()
+
+    def refusal(self) -> bytes:
+        """Return the whole stream of a refused client.
+
+        It has no blank line: that would make a browser forget its last event id.
+        """
+        return encode_retry(random.uniform(*_REFUSED_RETRY)).encode()
+
+    def leave(self, client: Client, reason: CloseReason) -> None:
+        """Let go of a client, for the reason it was closed with or else this one."""
+        if not self.registry.remove(client):
+            return
+        self.dispatcher.forget(client)
+        reason = client.close_reason or reason
+        client.close_reason = reason
+        self._ended[reason] += 1
+        stats = ClientStats.of(client, now=self._clock())
+        log.info(
+            "stream of %r ended: %s after %.1f s, %d events, %d bytes",
+            client,
+            reason.value,
+            stats.age,
+            stats.events,
+            stats.bytes,
+        )
+        if self._listeners is not None:
+            self._tell(self._listeners.disconnected, stats, reason)
+
+    def draw_silence(self) -> float:
+        """Return how long a client's stream may be silent before its next ping."""
+        return self.options.heartbeat_interval * random.uniform(*_PING_AFTER)
+
+    def draw_retry(self) -> float:
+        """Return a reconnect delay of one client's own, in seconds."""
+        return random.uniform(*self.options.retry)
+
+    def drain(self) -> None:
+        """Say farewell to every client and take no new ones; publishing goes on.
+
+        Returns when all streams have ended, or were cut off because their client did
+        not take the farewell in time.
+        """
+        with self._lock:
+            if self.draining:
+                return
+            self.draining = True
+        clients = self.registry.clients()
+        if clients:
+            log.info("draining %d clients", len(clients))
+        for client in clients:
+            self.dispatcher.close(client, CloseReason.SHUTDOWN)
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while len(self.registry) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for client in self.registry.clients():
+            self.registry.cut(client)
+
+    def stats(self, *, clients: bool = False) -> HubStats:
+        """Return what happened so far; ``clients`` adds an entry for each stream."""
+        now = self._clock()
+        open_clients = self.registry.clients()
+        users = {client.identity.user for client in open_clients} - {None}
+        dispatcher = self.dispatcher
+        return HubStats(
+            connections=len(open_clients),
+            users=len(users),
+            channels=dict(Counter(c for each in open_clients for c in each.channels)),
+            delivery=dict(Counter(each.sink.path for each in open_clients)),
+            lagging=sum(client.lags(now) for client in open_clients),
+            opened=self._opened,
+            closed=dict(self._ended),
+            refused=self._refused,
+            resets=dict(dispatcher.resets),
+            events_in=dispatcher.events_in,
+            bytes_in=dispatcher.bytes_in,
+            events_out=dispatcher.events_out,
+            bytes_out=dispatcher.bytes_out,
+            history_events=len(self._history),
+            history_bytes=self._history.bytes,
+            position=str(dispatcher.position),
+            draining=self.draining,
+            clients=tuple(ClientStats.of(client, now=now) for client in open_clients)
+            if clients
+            else (),
+        )
+
+    def _tell(self, listener: Callable[..., object], *args: object) -> None:
+        try:
+            listener(*args)
+        except Exception:
+            log.exception("a receiver of a client signal failed")

@@ -1,0 +1,49 @@
+"""The responses of streams: headers that keep proxies out of the way.
+
+Knows Werkzeug's responses; not what is streamed.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from flask import Response
+from werkzeug.datastructures import Headers
+
+from .delivery import EventStream
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+_HEADERS = {
+    # no-transform: a proxy that compresses would hold events back to fill its buffer.
+    "Cache-Control": "no-cache, no-transform",
+    # nginx otherwise delivers nothing of a stream, not even its headers.
+    "X-Accel-Buffering": "no",
+}
+
+
+class StreamResponse(Response):
+    """A ``text/event-stream`` response."""
+
+    default_mimetype = "text/event-stream"
+
+    # A hook that looks at the response's data would wait for the end of the stream.
+    implicit_sequence_conversion = False
+
+    def __init__(self, body: EventStream | bytes) -> None:
+        super().__init__(body, headers=_HEADERS)
+
+    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
+        """Leave cookies out: a stream that reconnects would keep a session alive."""
+        headers = super().get_wsgi_headers(environ)
+        headers.remove("Set-Cookie")
+        return headers
+
+    def get_app_iter(self, environ: "WSGIEnvironment") -> Iterable[bytes]:
+        """Hand the stream itself to the server, with nothing wrapped around it."""
+        if environ["REQUEST_METHOD"] == "HEAD" or not isinstance(
+            self.response, EventStream
+        ):
+            return super().get_app_iter(environ)
+        self.response.on_close = self.close
+        return self.response
