@@ -14,7 +14,6 @@ from .address import BROADCAST, Address
 from .event import checked_name
 from .history import UNPLACED, Cursor, GapReason
 
-
 # A write takes microseconds as long as the client reads: a second is beyond doubt, and
 # short enough to see trouble coming before the connection timeout.
 _LAGGING_SECONDS = 1.0
@@ -169,7 +168,7 @@ class Client:
         return since is not None and now - since > _LAGGING_SECONDS
 
     def __repr__(self) -> str:
-        return f"<Client {self.id} user={self.identity.user!r}>"
+        return f"<Client {self.id!r} user={self.identity.user!r}>"
 
 
 def _addresses(

@@ -239,5 +239,7 @@ def _checked(key: str, part: "Field[Any]", value: Any) -> Any:
 
 
 def _hint(key: str, known: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    # Without the prefix, which alone makes any two keys look alike.
+    names = [name.removeprefix(PREFIX) for name in known]
+    close = difflib.get_close_matches(key.removeprefix(PREFIX), names, n=1)
+    return f"; did you mean {PREFIX}{close[0]}?" if close else ""

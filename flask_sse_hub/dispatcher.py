@@ -107,7 +107,7 @@ class Dispatcher:
         while not self._stopped:
             self._work.wait()
             self._work.clear()
-            while self._fan_out() and not self._stopped:
+            while self.fan_out() and not self._stopped:
                 _native.breathe()
 
     def stop(self) -> None:
@@ -116,7 +116,7 @@ class Dispatcher:
         self._work.set()
         self._fanned_out.set()
 
-    def _fan_out(self) -> bool:
+    def fan_out(self) -> bool:
         """Fan out the next few records; tell whether there were any."""
         woken: dict[Client, None] = {}
         with self.lock:
@@ -299,6 +299,11 @@ class Dispatcher:
         with self.lock:
             self._close(client, reason)
         self._wake({client: None})
+
+    def forget_expired(self) -> None:
+        """Let go of events that are too old, also while no new ones come."""
+        with self.lock:
+            self._history.trim(upto=self.position.offset)
 
     def forget(self, client: Client) -> None:
         """Let go of a client that has left."""

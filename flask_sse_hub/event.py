@@ -4,7 +4,6 @@ Knows the WHATWG HTML standard, section 9.2 (server-sent events). Does not know 
 to get an event, how it is kept, or how bytes travel.
 """
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +51,9 @@ def checked_name(name: object, *, what: str) -> str:
         raise InvalidName(f"{what} {name!r} contains CR, LF or NUL")
     if not _is_utf8(name):
         raise InvalidName(f"{what} {name!r} cannot be encoded as UTF-8")
-    return name
+    # A subclass may format itself otherwise than it was checked: a member of a
+    # (str, Enum) class is written as its own name.
+    return str.__str__(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,9 @@ class Event:
     retry: float | None = None
 
     def __post_init__(self) -> None:
-        checked_name(self.type, what="an event's type")
+        object.__setattr__(
+            self, "type", checked_name(self.type, what="an event's type")
+        )
         if self.type in RESERVED_TYPES:
             raise InvalidName(
                 f"the type {self.type!r} is reserved: clients take it for the stream's"
@@ -150,10 +153,9 @@ def _is_utf8(text: str) -> bool:
 
 def _check_retry(retry: object) -> None:
     if isinstance(retry, bool) or not isinstance(retry, int | float):
+        raise InvalidEvent(f"retry is a number of seconds, not {type(retry).__name__}")
+    # Not a number is neither above nor below anything, and so outside too.
+    if not 0 <= retry <= MAX_RETRY_SECONDS:
         raise InvalidEvent(
-            f"retry is a number of seconds, not {type(retry).__name__} {retry!r}"
-        )
-    if not math.isfinite(retry) or not 0 <= retry <= MAX_RETRY_SECONDS:
-        raise InvalidEvent(
-            f"retry must be between 0 and {MAX_RETRY_SECONDS:.0f} seconds, not {retry}"
+            f"retry must be between 0 and {MAX_RETRY_SECONDS:.0f} seconds"
         )

@@ -6,7 +6,6 @@ attributes, and needs nothing of it where there is none.
 
 import logging
 import signal
-import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -53,26 +52,25 @@ class Heartbeat:
         self,
         hub: Hub,
         *,
-        worker: Callable[[], Worker | None] = serving_worker,
-        clock: Callable[[], float] = time.monotonic,
+        find_worker: Callable[[], Worker | None] = serving_worker,
     ) -> None:
         self._hub = hub
-        self._find_worker = worker
-        self._clock = clock
+        self._find_worker = find_worker
         self._warned = False
 
     def run(self) -> None:
         """Beat until the hub is closed or its worker goes away."""
         worker = self._find_worker()
+        clock = self._hub.clock
         interval = self._hub.options.heartbeat_interval
         every = min(_SWEEP_SECONDS, interval / _SWEEPS_PER_HEARTBEAT)
-        next_sweep = self._clock()
+        next_sweep = clock()
         while not self._hub.closed.wait(min(_TICK_SECONDS, every)):
             if worker is not None and not worker.alive:
                 self._hub.drain()
                 return
-            if self._clock() >= next_sweep:
-                next_sweep = self._clock() + every
+            if clock() >= next_sweep:
+                next_sweep = clock() + every
                 self.sweep()
                 if worker is not None:
                     self._check_max_requests(worker)
@@ -83,9 +81,10 @@ class Heartbeat:
             self._look_at(client)
             if count % _CLIENTS_AT_ONCE == 0:
                 _native.breathe()
+        self._hub.dispatcher.forget_expired()
 
     def _look_at(self, client: Client) -> None:
-        now = self._clock()
+        now = self._hub.clock()
         dispatcher = self._hub.dispatcher
         writing_since = client.sink.writing_since
         if writing_since is not None:

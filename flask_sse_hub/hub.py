@@ -6,6 +6,7 @@ needed, never before a fork. It does not know Flask, requests or logins.
 
 import logging
 import random
+import secrets
 import threading
 import time
 from collections import Counter
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 # A stream may wait so long for its worker's memory to be filled before it is refused.
 _START_SECONDS = 5.0
+
+# How long the follower waits before it asks an absent broker again.
+_RETRY_START_SECONDS = 1.0
 
 # A refused browser comes back after a delay from this range, in seconds: late enough to
 # let a crowded worker recover, drawn so that not all come at once.
@@ -91,7 +95,7 @@ class Hub:
         self.options = options
         self.registry = ClientRegistry()
         self.draining = False
-        self._clock = clock
+        self.clock = clock
         self._listeners = listeners
         self._history = History(options.memory, clock=wall_clock)
         self.dispatcher = Dispatcher(
@@ -148,7 +152,13 @@ class Hub:
         """
         for client in self.registry.belonging(addresses):
             self.dispatcher.close(client, reason)
-        record = Record(addresses=addresses, content=Disconnect(reason))
+        record = Record(
+            addresses=addresses,
+            content=Disconnect(reason),
+            # Repeated after an answer that was lost, it would end streams that were
+            # opened in between.
+            idempotency_key=f"disconnect-{secrets.token_hex(8)}",
+        )
         threading.Thread(
             target=self._append_control,
             args=(record,),
@@ -217,7 +227,7 @@ class Hub:
                 break
             except BrokerUnavailable as error:
                 log.warning("cannot read the log yet: %s", error)
-                self.closed.wait(1.0)
+                self.closed.wait(_RETRY_START_SECONDS)
         else:
             return
         self.dispatcher.begin(start)
@@ -274,7 +284,7 @@ class Hub:
         """
         self.check_admission(client.identity)
         self.start()
-        now = self._clock()
+        now = self.clock()
         client.opened_at = client.last_write = now
         client.ping_after = self.draw_silence()
         client.ends_at = now + self.options.max_age * random.uniform(0.8, 1.0)
@@ -319,7 +329,7 @@ class Hub:
         reason = client.close_reason or reason
         client.close_reason = reason
         self._ended[reason] += 1
-        stats = ClientStats.of(client, now=self._clock())
+        stats = ClientStats.of(client, now=self.clock())
         log.info(
             "stream of %r ended: %s after %.1f s, %d events, %d bytes",
             client,
@@ -362,7 +372,7 @@ class Hub:
 
     def stats(self, *, clients: bool = False) -> HubStats:
         """Return what happened so far; ``clients`` adds an entry for each stream."""
-        now = self._clock()
+        now = self.clock()
         open_clients = self.registry.clients()
         users = {client.identity.user for client in open_clients} - {None}
         dispatcher = self.dispatcher

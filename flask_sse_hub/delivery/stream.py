@@ -7,7 +7,6 @@ hub, and the socket only to end it. Does not know requests.
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -63,7 +62,7 @@ class EventStream(Iterator[bytes]):
             if not isinstance(error, StopIteration):
                 self._hub.dispatcher.close(self._client, CloseReason.ERROR)
             raise
-        self.writing_since = time.monotonic()
+        self.writing_since = self._hub.clock()
         return chunk
 
     def close(self) -> None:
@@ -71,6 +70,7 @@ class EventStream(Iterator[bytes]):
         self._state = self._end
         self._hub.leave(self._client, CloseReason.CLIENT_GONE)
         self._socket = None
+        self.wake()
         on_close, self.on_close = self.on_close, None
         if on_close is not None:
             on_close()

@@ -1,0 +1,249 @@
+"""What every broker promises, whoever wrote it."""
+
+import threading
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from flask_sse_hub import BrokerUnavailable, Event, address
+from flask_sse_hub.address import BROADCAST, Address
+from flask_sse_hub.brokers import Broker
+from flask_sse_hub.history import Cursor, Disconnect, GapReason, Record, Retention
+from tests.brokers.conftest import MakeBroker
+from tests.hand import KEEP_ALL
+
+NEWS = address.channel("news")
+
+
+def record(data: str = "x", *, to: Address = BROADCAST, **more: Any) -> Record:
+    return Record(addresses=(to,), content=Event(data), **more)
+
+
+def follow(broker: Broker, after: Cursor, count: int) -> list[Record]:
+    """Return the next records after a cursor."""
+    records = (each for batch in broker.follow(after) for each in batch.records)
+    return list(islice(records, count))
+
+
+def test_offsets_rise_and_the_head_is_the_newest(make_broker: MakeBroker) -> None:
+    """Each record has an id of its own, in the order of the log."""
+    broker = make_broker(KEEP_ALL)
+    before = broker.head()
+    cursors = [broker.publish(record()) for _ in range(5)]
+    assert [c.epoch for c in cursors] == [before.epoch] * 5
+    assert cursors == sorted(set(cursors))
+    assert cursors[0].offset > before.offset
+    assert broker.head() == cursors[-1]
+
+
+def test_a_follower_gets_every_record_as_it_was_published(
+    make_broker: MakeBroker,
+) -> None:
+    """Nothing of a record is lost on its way."""
+    broker = make_broker(KEEP_ALL)
+    start = broker.head()
+    sent = [
+        Record((BROADCAST, NEWS), Event("ä\n\0", type="t", retry=1.5), exclude=("me",)),
+        Record((address.user("7"),), Disconnect("disconnected")),
+        Record((), Event("")),
+    ]
+    cursors = [broker.publish(each) for each in sent]
+    got = follow(broker, start, 3)
+    assert [(r.addresses, r.content, r.exclude) for r in got] == [
+        (r.addresses, r.content, r.exclude) for r in sent
+    ]
+    assert [r.cursor for r in got] == cursors
+    assert all(r.time > 1_600_000_000 for r in got)
+
+
+def test_a_follower_waits_for_what_comes(make_broker: MakeBroker) -> None:
+    """A record that is published later wakes it."""
+    broker = make_broker(KEEP_ALL)
+    start = broker.head()
+    got: list[Record] = []
+    follower = threading.Thread(target=lambda: got.extend(follow(broker, start, 2)))
+    follower.start()
+    broker.publish(record("one"))
+    broker.publish(record("two"))
+    follower.join(10.0)
+    assert [r.content for r in got] == [Event("one"), Event("two")]
+
+
+def test_two_followers_see_one_order(make_broker: MakeBroker) -> None:
+    """Whatever publishers do at the same time, there is one log."""
+    broker = make_broker(KEEP_ALL)
+    start = broker.head()
+    publishers = [
+        threading.Thread(target=lambda: [broker.publish(record()) for _ in range(50)])
+        for _ in range(4)
+    ]
+    for each in publishers:
+        each.start()
+    one, two = follow(broker, start, 200), follow(broker, start, 200)
+    for each in publishers:
+        each.join(10.0)
+    assert one == two
+    assert len({r.cursor for r in one}) == 200
+
+
+def test_closing_ends_followers_and_publishing(make_broker: MakeBroker) -> None:
+    """A thread that follows does not outlive its hub."""
+    broker = make_broker(KEEP_ALL)
+    follower = threading.Thread(target=lambda: list(broker.follow(broker.head())))
+    follower.start()
+    broker.close()
+    broker.close()
+    follower.join(10.0)
+    assert not follower.is_alive()
+    with pytest.raises(BrokerUnavailable):
+        broker.publish(record())
+
+
+class TestReplay:
+    def test_it_is_what_came_after_for_these_addresses(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """In order, with nothing for others."""
+        broker = make_broker(KEEP_ALL)
+        start = broker.head()
+        broker.publish(record("one", to=NEWS))
+        broker.publish(record("not ours", to=address.channel("sport")))
+        broker.publish(record("two"))
+        replay = broker.replay(start, addresses=[NEWS, BROADCAST], page=10)
+        assert [r.content for r in replay.records] == [Event("one"), Event("two")]
+        assert (replay.cursor, replay.gap) == (broker.head(), None)
+
+    def test_pages_join_without_a_seam(self, make_broker: MakeBroker) -> None:
+        """The cursor of a page is where the next one begins."""
+        broker = make_broker(KEEP_ALL)
+        cursor = broker.head()
+        for n in range(7):
+            broker.publish(record(str(n)))
+        seen = []
+        for _ in range(4):
+            replay = broker.replay(cursor, addresses=[BROADCAST], page=2)
+            seen += [r.content for r in replay.records]
+            cursor = replay.cursor
+        assert seen == [Event(str(n)) for n in range(7)]
+        assert cursor == broker.head()
+
+    def test_a_quiet_channel_on_a_busy_log_has_no_gap(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """What is for others still moves the cursor to the head."""
+        broker = make_broker(KEEP_ALL)
+        start = broker.head()
+        for _ in range(20):
+            broker.publish(record())
+        replay = broker.replay(start, addresses=[NEWS], page=5)
+        assert (replay.records, replay.cursor, replay.gap) == ((), broker.head(), None)
+
+    @pytest.mark.parametrize("reason", list(GapReason)[:3])
+    def test_it_says_why_it_does_not_reach_back(
+        self, make_broker: MakeBroker, reason: GapReason
+    ) -> None:
+        """Too old, of another log, or beyond the head; never a partial answer."""
+        broker = make_broker(Retention(events=3, seconds=3600.0, bytes=10_000_000))
+        start = broker.head()
+        for _ in range(5):
+            broker.publish(record())
+        head = broker.head()
+        after = {
+            GapReason.EXPIRED: start,
+            GapReason.EPOCH: Cursor("another", head.offset),
+            GapReason.AHEAD: Cursor(head.epoch, head.offset + 1),
+        }[reason]
+        replay = broker.replay(after, addresses=[BROADCAST], page=10)
+        assert (replay.records, replay.gap) == ((), reason)
+
+
+class TestFollowerGaps:
+    @pytest.mark.parametrize("reason", list(GapReason)[:3])
+    def test_they_are_said_and_the_log_goes_on(
+        self, make_broker: MakeBroker, reason: GapReason
+    ) -> None:
+        """What is lost on the way is never passed over."""
+        broker = make_broker(Retention(events=3, seconds=3600.0, bytes=10_000_000))
+        start = broker.head()
+        for _ in range(5):
+            broker.publish(record())
+        head = broker.head()
+        after = {
+            GapReason.EXPIRED: start,
+            GapReason.EPOCH: Cursor("another", head.offset),
+            GapReason.AHEAD: Cursor(head.epoch, head.offset + 1),
+        }[reason]
+        batches = broker.follow(after)
+        first = next(batches)
+        assert first.gap is reason
+        assert first.cursor.epoch == head.epoch
+        broker.publish(record("after the gap"))
+        second = next(batches)
+        assert second.gap is None
+        assert second.records[-1].content == Event("after the gap")
+
+
+class TestTail:
+    def test_it_is_where_about_so_many_bytes_remain(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """A worker that starts fills its memory from there."""
+        broker = make_broker(KEEP_ALL)
+        for _ in range(10):
+            broker.publish(record("x" * 100))
+        tail = broker.tail(350)
+        replay = broker.replay(tail, addresses=[BROADCAST], page=100)
+        assert replay.gap is None
+        assert 1 <= len(replay.records) <= 3
+
+    def test_it_is_never_before_what_is_retained(self, make_broker: MakeBroker) -> None:
+        """Following from it begins without a gap."""
+        broker = make_broker(Retention(events=3, seconds=3600.0, bytes=10_000_000))
+        for _ in range(5):
+            broker.publish(record())
+        replay = broker.replay(broker.tail(10**9), addresses=[BROADCAST], page=10)
+        assert (replay.gap, len(replay.records)) == (None, 3)
+
+    def test_of_an_empty_log_it_is_the_head(self, make_broker: MakeBroker) -> None:
+        """There is nothing to fill a memory with."""
+        broker = make_broker(KEEP_ALL)
+        assert broker.tail(1000) == broker.head()
+
+
+class TestIdempotency:
+    def test_the_second_publish_returns_the_first_ones_id(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """A webhook that is delivered twice is published once."""
+        broker = make_broker(KEEP_ALL)
+        first = broker.publish(record("a", idempotency_key="k"))
+        assert broker.publish(record("a", idempotency_key="k")) == first
+        assert broker.head() == first
+
+    def test_other_keys_and_none_are_not_concerned(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """Only what names the same key is the same event."""
+        broker = make_broker(KEEP_ALL)
+        keys = ["k", "other", None, None]
+        cursors = [broker.publish(record(idempotency_key=key)) for key in keys]
+        assert len(set(cursors)) == 4
+
+
+@pytest.mark.parametrize(
+    "retention",
+    [
+        Retention(events=3, seconds=3600.0, bytes=10_000_000),
+        Retention(events=10_000, seconds=3600.0, bytes=310),
+    ],
+    ids=["events", "bytes"],
+)
+def test_the_log_is_bounded(make_broker: MakeBroker, retention: Retention) -> None:
+    """Count and bytes each bound it by themselves; the newest are kept."""
+    broker = make_broker(retention)
+    for n in range(20):
+        broker.publish(record(f"{n:100}"))
+    replay = broker.replay(broker.tail(10**9), addresses=[BROADCAST], page=100)
+    kept = [int(r.content.data) for r in replay.records if isinstance(r.content, Event)]
+    assert kept == [17, 18, 19]

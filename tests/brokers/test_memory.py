@@ -1,0 +1,70 @@
+"""What only the memory broker does."""
+
+import pytest
+
+from flask_sse_hub import _native
+from flask_sse_hub.address import BROADCAST
+from flask_sse_hub.brokers import MemoryBroker, memory
+from flask_sse_hub.event import Event
+from flask_sse_hub.history import GapReason, Record, Retention
+from tests.hand import KEEP_ALL, Clock
+
+EVENT = Record((BROADCAST,), Event("x"))
+
+
+def test_each_broker_is_a_log_of_its_own() -> None:
+    """A restart has a new epoch, so that an id is never used twice."""
+    one, two = MemoryBroker(KEEP_ALL), MemoryBroker(KEEP_ALL)
+    assert one.publish(EVENT).epoch != two.publish(EVENT).epoch
+
+
+def test_events_expire_by_age() -> None:
+    """The clock of the broker counts, also while nothing is published."""
+    clock = Clock()
+    broker = MemoryBroker(Retention(100, 60.0, 10_000), clock=clock)
+    start = broker.head()
+    broker.publish(EVENT)
+    clock.advance(61.0)
+    replay = broker.replay(start, addresses=[BROADCAST], page=10)
+    assert replay.gap is GapReason.EXPIRED
+
+
+def test_an_idempotency_key_holds_for_five_minutes() -> None:
+    """After that the same key is a new event."""
+    clock = Clock()
+    broker = MemoryBroker(KEEP_ALL, clock=clock)
+    keyed = Record((BROADCAST,), Event("x"), idempotency_key="k")
+    first = broker.publish(keyed)
+    clock.advance(299.0)
+    assert broker.publish(keyed) == first
+    clock.advance(2.0)
+    assert broker.publish(keyed) != first
+
+
+def test_the_keys_it_remembers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound the oldest are forgotten."""
+    monkeypatch.setattr(memory, "_MAX_IDEMPOTENCY_KEYS", 2)
+    broker = MemoryBroker(KEEP_ALL)
+    for n in range(10):
+        broker.publish(Record((BROADCAST,), Event("x"), idempotency_key=str(n)))
+    assert len(broker._keys) <= 3
+
+
+def test_a_follower_that_ended_leaves_no_bell() -> None:
+    """Publishers ring nobody who is gone."""
+    broker = MemoryBroker(KEEP_ALL)
+    follower = broker.follow(broker.head())
+    broker.publish(EVENT)
+    next(follower)
+    assert len(broker._bells) == 1
+    follower.close()  # type: ignore[attr-defined]
+    assert not broker._bells
+
+
+def test_a_real_thread_wakes_a_follower() -> None:
+    """Also beside gevent, where patched primitives would take up to a second."""
+    broker = MemoryBroker(KEEP_ALL)
+    follower = broker.follow(broker.head())
+    start_thread = _native._original("_thread", "start_new_thread")
+    start_thread(broker.publish, (EVENT,))
+    assert next(follower).records[0].content == Event("x")

@@ -1,0 +1,185 @@
+"""A hub that is moved by hand: no threads, no waiting, a clock that stands still."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask_sse_hub import Event
+from flask_sse_hub.address import BROADCAST, Address
+from flask_sse_hub.brokers import Broker, MemoryBroker
+from flask_sse_hub.client import Client, CloseReason, Identity
+from flask_sse_hub.history import Cursor, Retention
+from flask_sse_hub.hub import Hub, HubOptions, Listeners
+from tests.sse_parser import ParsedEvent, Parser
+
+KEEP_ALL = Retention(events=10_000, seconds=3600.0, bytes=10_000_000)
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class HandSink:
+    """A sink that notes what it is told; the test reads the client itself."""
+
+    path: str = "hand"
+    writing_since: float | None = None
+    takes: bool = False
+    woken: int = 0
+    cuts: int = 0
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def taking(self) -> bool:
+        return self.takes
+
+    def cut(self) -> None:
+        self.cuts += 1
+
+
+@dataclass
+class HandStream:
+    """One client's stream, read as far as it goes without waiting."""
+
+    hub: Hub
+    client: Client
+    sink: HandSink
+    parser: Parser = field(default_factory=Parser)
+    raw: bytes = b""
+    ended: bool = False
+
+    def feed(self, chunk: bytes) -> list[ParsedEvent]:
+        self.raw += chunk
+        return self.parser.feed(chunk)
+
+    def read(self) -> list[ParsedEvent]:
+        """Return the events that are there now."""
+        events: list[ParsedEvent] = []
+        while chunk := self.hub.take(self.client):
+            events += self.feed(chunk)
+        if chunk is None:
+            self.ended = True
+            events += self.feed(self.hub.farewell(self.client))
+        return events
+
+    def data(self) -> list[str]:
+        """Return the data of the app's own events that are there now."""
+        return [event.data for event in self.read() if event.type == "message"]
+
+    @property
+    def last_event_id(self) -> str:
+        return self.parser.last_event_id
+
+    def drop(self) -> str:
+        """Leave as a dropped connection does; return the id to come back with."""
+        self.hub.leave(self.client, CloseReason.CLIENT_GONE)
+        return self.last_event_id
+
+
+class HandHub:
+    """One worker's hub without its threads; bring() does what they would do."""
+
+    def __init__(
+        self,
+        broker: Broker | None = None,
+        *,
+        memory: Retention = KEEP_ALL,
+        listeners: Listeners | None = None,
+        **options: Any,
+    ) -> None:
+        self.clock = Clock()
+        self.broker = broker or MemoryBroker(KEEP_ALL)
+        self.hub = Hub(
+            self.broker,
+            HubOptions(memory=memory, **options),
+            listeners=listeners,
+            clock=self.clock,
+        )
+        self.hub._tasks.clear()
+        self.hub._ready.set()
+        start = self.broker.tail(memory.bytes)
+        self.hub.dispatcher.begin(start)
+        self._follower = self.broker.follow(start)
+        self._seen = start
+        self._opened = 0
+        self.bring()
+
+    @property
+    def position(self) -> Cursor:
+        return self.hub.dispatcher.position
+
+    def publish(
+        self, data: str = "", *, to: Address = BROADCAST, **options: Any
+    ) -> str:
+        """Append an event to the log, without bringing it to anybody yet."""
+        return str(self.hub.publish(Event(data), addresses=(to,), **options))
+
+    def follow(self) -> None:
+        """Let the follower take what the broker has, without fanning it out."""
+        while self.broker.head() != self._seen:
+            batch = next(self._follower)
+            self._seen = batch.cursor
+            self.hub.dispatcher.accept(batch)
+
+    def bring(self) -> None:
+        """Let the follower and the dispatcher do all there is to do."""
+        self.follow()
+        while self.hub.dispatcher.fan_out():
+            pass
+
+    def open(
+        self,
+        *,
+        last_event_id: str | None = None,
+        user: str | None = None,
+        session: str | None = None,
+        since: Cursor | None = None,
+        client_id: str | None = None,
+        **options: Any,
+    ) -> tuple[HandStream, list[ParsedEvent]]:
+        """Open a stream; return it with the events of its first bytes."""
+        self._opened += 1
+        sink = HandSink()
+        client = Client(
+            client_id or f"client-{self._opened}",
+            identity=Identity(user, session),
+            since=since or self.broker.head(),
+            sink=sink,
+            **options,
+        )
+        stream = HandStream(self.hub, client, sink)
+        greeting = self.hub.connect(client, last_event_id=last_event_id)
+        return stream, stream.feed(greeting)
+
+    def stream(self, **options: Any) -> HandStream:
+        """Open a stream and drop what it is greeted with."""
+        stream, _ = self.open(**options)
+        return stream
+
+
+def fields(event: ParsedEvent) -> dict[str, Any]:
+    """Return an event's JSON data."""
+    found: dict[str, Any] = json.loads(event.data)
+    return found
+
+
+def types(events: list[ParsedEvent]) -> list[str]:
+    return [event.type for event in events]
+
+
+def numbered(hub: HandHub, count: int, **options: Any) -> Iterator[str]:
+    """Publish events whose data is 0, 1, 2, ... and yield their ids."""
+    for number in range(count):
+        yield hub.publish(str(number), **options)

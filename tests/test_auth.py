@@ -1,0 +1,286 @@
+"""Who may listen: logins, sessions, client ids and channels."""
+
+from typing import Any
+
+import pytest
+from flask import session
+from flask_login import current_user
+
+from flask_sse_hub import ConfigurationError
+from tests.conftest import MakeSite, Site, User
+from tests.hand import fields
+from tests.reader import wait_until
+
+
+class TestLogin:
+    def test_a_stream_needs_a_login(self, site: Site) -> None:
+        """401, which ends an EventSource for good."""
+        assert site.browser().get().status_code == 401
+
+    @pytest.mark.parametrize("name", ["locked", "deleted"])
+    def test_a_user_who_is_gone_or_inactive_has_none(
+        self, site: Site, name: str
+    ) -> None:
+        """A cookie alone is no login."""
+        assert site.browser(name).get().status_code == 401
+
+    def test_without_flask_login_the_error_says_what_to_do(
+        self, make_site: MakeSite
+    ) -> None:
+        """By the time of the first stream, not before."""
+        bare = make_site(login=False)
+        with pytest.raises(ConfigurationError, match="SSE_HUB_LOGIN_REQUIRED = False"):
+            bare.browser().get()
+
+    def test_anonymous_streams_where_they_are_allowed(
+        self, make_site: MakeSite
+    ) -> None:
+        """With and without Flask-Login."""
+        for login in (True, False):
+            site = make_site(login=login, login_required=False)
+            connected = site.browser().stream().next("connected")
+            assert fields(connected)["user_id"] is None
+
+    def test_the_stream_follows_who_is_logged_in(self, site: Site) -> None:
+        """publish(user=...) reaches exactly that person's streams."""
+        browser = site.browser("alice")
+        assert fields(browser.stream().next())["user_id"] == "alice"
+        browser.login("bob")
+        assert fields(browser.stream().next())["user_id"] == "bob"
+
+    def test_the_user_is_loaded_after_the_logs_head_was_noted(self, site: Site) -> None:
+        """Somebody loaded earlier in the request may have been shut out since."""
+        loads: list[str] = []
+        manager = site.app.login_manager  # type: ignore[attr-defined]
+
+        @manager.user_loader  # type: ignore[untyped-decorator]
+        def load(name: str) -> User | None:
+            loads.append(name)
+            return User(name) if len(loads) < 2 else None
+
+        @site.app.before_request
+        def touch() -> None:
+            assert current_user.is_authenticated is not None
+
+        browser = site.browser()
+        with browser.client.session_transaction() as cookie:
+            cookie["_user_id"] = "alice"
+        assert browser.get().status_code == 401
+        assert loads == ["alice", "alice"]
+
+    def test_a_bearer_of_a_request_loader_has_a_stream(self, site: Site) -> None:
+        """Tokens of the app's own are logins like any other."""
+        manager = site.app.login_manager  # type: ignore[attr-defined]
+        manager.request_loader(
+            lambda request: User("robot") if request.authorization else None
+        )
+        headers = {"Authorization": "Bearer token"}
+        stream = site.browser().stream(headers=headers)
+        assert fields(stream.next())["user_id"] == "robot"
+
+
+class TestSessions:
+    def test_logging_out_ends_the_streams_of_that_session(self, site: Site) -> None:
+        """The same person's streams elsewhere go on."""
+        here, there = site.browser("alice"), site.browser("alice")
+        mine, other = here.stream(), there.stream()
+        mine.next("connected")
+        other.next("connected")
+        here.logout()
+        mine.wait_for_end()
+        site.hub.publish("still here", user="alice")
+        assert other.data(1) == ["still here"]
+        wait_until(lambda: site.hub.stats().closed == {"session_ended": 1})
+        assert here.get().status_code == 401
+
+    def test_a_session_without_an_id_ends_all_of_the_users_streams(
+        self, site: Site
+    ) -> None:
+        """It cannot be told which are its own."""
+        streams = [site.browser("alice").stream() for _ in range(2)]
+        for stream in streams:
+            stream.next("connected")
+        old = site.browser()
+        with old.client.session_transaction() as cookie:
+            cookie["_user_id"] = "alice"
+        old.logout()
+        for stream in streams:
+            stream.wait_for_end()
+
+    def test_a_stream_of_a_session_without_an_id_ends_with_any_logout(
+        self, site: Site
+    ) -> None:
+        """A login from before the extension was installed is not forgotten."""
+        old = site.browser()
+        with old.client.session_transaction() as cookie:
+            cookie["_user_id"] = "alice"
+        unnamed = old.stream()
+        unnamed.next("connected")
+        site.browser("alice").logout()
+        unnamed.wait_for_end()
+
+    def test_logging_in_ends_what_was_opened_before(self, make_site: MakeSite) -> None:
+        """The page of an anonymous visitor comes back as the person."""
+        site = make_site(login_required=False)
+        browser = site.browser()
+        browser.page()
+        stream = browser.stream()
+        assert fields(stream.next())["user_id"] is None
+        browser.login("alice")
+        stream.wait_for_end()
+
+    def test_the_id_is_replaced_at_login_and_logout(self, site: Site) -> None:
+        """An event for the session of before reaches nobody."""
+        browser = site.browser()
+        ids = [browser.page()["session"]]
+        browser.login("alice")
+        ids.append(browser.page()["session"])
+        browser.logout()
+        ids.append(browser.page()["session"])
+        assert len(set(ids)) == 3
+        assert browser.page()["session"] == ids[-1]
+
+    def test_logging_out_as_nobody_ends_nothing(self, site: Site) -> None:
+        """A second click on the button is no error."""
+        stream = site.browser("alice").stream()
+        stream.next("connected")
+        site.browser().logout()
+        site.hub.publish("still here")
+        assert stream.data(1) == ["still here"]
+
+    def test_a_stream_sets_no_cookie(self, site: Site) -> None:
+        """A stream that reconnects for ever would keep a session alive for ever."""
+
+        @site.app.before_request
+        def touch() -> None:
+            session["seen"] = True
+            session.permanent = True
+
+        browser = site.browser("alice")
+        response = browser.get()
+        assert "Set-Cookie" not in response.headers
+        site.read(response).next("connected")
+        assert "Set-Cookie" in browser.get("/page").headers
+
+
+class TestClientIds:
+    def test_a_page_knows_its_client_before_it_connects(self, site: Site) -> None:
+        """The id in the page's URL is the id of its stream."""
+        browser = site.browser("alice")
+        client_id = browser.page()["client"]
+        connected = browser.stream(f"/events?client_id={client_id}").next()
+        assert fields(connected)["client_id"] == client_id
+
+    def test_an_id_that_was_given_at_connect_can_be_kept(self, site: Site) -> None:
+        """The next stream of the same session takes it over."""
+        browser = site.browser("alice")
+        browser.page()
+        first = fields(browser.stream().next())["client_id"]
+        again = browser.stream(f"/events?client_id={first}").next()
+        assert fields(again)["client_id"] == first
+
+    @pytest.mark.parametrize("forged", ["x", "a~b.c.d", "\x00", "é", "." * 5000])
+    def test_a_forged_id_is_refused(self, site: Site, forged: str) -> None:
+        """Nobody listens to another's client by naming it."""
+        response = site.browser("alice").get(
+            "/events", query_string={"client_id": forged}
+        )
+        assert response.status_code == 400
+
+    def test_an_id_of_another_session_is_replaced(self, site: Site) -> None:
+        """It is genuine, but not theirs: one of before a login, or another person's."""
+        theirs = site.browser("bob").page()["client"]
+        connected = site.browser("alice").stream(f"/events?client_id={theirs}").next()
+        assert fields(connected)["client_id"] != theirs
+
+    def test_an_expired_id_is_replaced(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A page that was open for days gets a new one."""
+        browser = site.browser("alice")
+        old = browser.page()["client"]
+        monkeypatch.setattr("flask_sse_hub.auth._CLIENT_ID_SECONDS", -1)
+        connected = browser.stream(f"/events?client_id={old}").next()
+        assert fields(connected)["client_id"] != old
+
+    def test_it_survives_the_rotation_of_the_secret_key(self, site: Site) -> None:
+        """Pages that are open keep their id."""
+        browser = site.browser("alice")
+        old = browser.page()["client"]
+        site.app.config["SECRET_KEY_FALLBACKS"] = [site.app.secret_key]
+        site.app.secret_key = "a newer key"
+        connected = browser.stream(f"/events?client_id={old}").next()
+        assert fields(connected)["client_id"] == old
+
+    def test_without_a_secret_key_streams_have_ids_but_pages_cannot(
+        self, make_site: MakeSite
+    ) -> None:
+        """There is nothing to sign with, and the error says so."""
+        site = make_site(login=False, login_required=False)
+        site.app.secret_key = None
+        connected = site.browser().stream("/events?client_id=anything").next()
+        assert len(fields(connected)["client_id"]) >= 12
+        with pytest.raises((ConfigurationError, RuntimeError)):
+            site.browser().get("/page")
+
+
+class TestChannels:
+    @pytest.mark.parametrize("channel", ["news", "sport.tennis"])
+    def test_public_ones_are_for_everybody_admitted(
+        self, site: Site, channel: str
+    ) -> None:
+        """By the patterns in the configuration."""
+        stream = site.browser("alice").stream(f"/events?channel={channel}")
+        stream.next("connected")
+        site.hub.publish("x", channel=channel)
+        assert stream.data(1) == ["x"]
+
+    def test_others_are_for_nobody_without_a_rule(self, site: Site) -> None:
+        """Nobody listens to what is not theirs by guessing a name."""
+        response = site.browser("alice").get("/events?channel=news&channel=orders")
+        assert response.status_code == 403
+
+    def test_a_rule_decides_by_user_and_channel(self, site: Site) -> None:
+        """It is asked for each channel that is not public."""
+        asked: list[tuple[str, str]] = []
+
+        @site.hub.authorize_channel
+        def may(user: Any, channel: str) -> bool:
+            asked.append((user.get_id(), channel))
+            return channel == f"orders.{user.get_id()}"
+
+        ann = site.browser("alice")
+        ann.stream("/events?channel=orders.alice&channel=news").next("connected")
+        assert ann.get("/events?channel=orders.bob").status_code == 403
+        assert asked == [("alice", "orders.alice"), ("alice", "orders.bob")]
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"channel": ""},
+            {"channel": "a\nb"},
+            {"channel": "x" * 256},
+            {"channel": [f"news{n}" for n in range(33)]},
+        ],
+        ids=["empty", "line end", "long", "many"],
+    )
+    def test_a_bad_name_is_a_bad_request(
+        self, site: Site, query: dict[str, Any]
+    ) -> None:
+        """400, and the stream is not opened."""
+        response = site.browser("alice").get("/events", query_string=query)
+        assert response.status_code == 400
+
+    @pytest.mark.parametrize("name", ["u:bob", "s:x", "*", "i:x"])
+    def test_no_name_reaches_a_users_session_or_client(
+        self, make_site: MakeSite, name: str
+    ) -> None:
+        """They follow from who is connected, even where every channel is public."""
+        site = make_site(public_channels=["*"])
+        stream = site.browser("alice").stream("/events", query_string={"channel": name})
+        stream.next("connected")
+        site.hub.publish("secret", user="bob")
+        site.hub.publish("secret", session="x")
+        site.hub.publish("secret", client="x")
+        site.hub.publish("open", channel=name)
+        assert stream.data(1) == ["open"]

@@ -1,0 +1,168 @@
+"""The blueprint: headers, refusals, health and statistics."""
+
+from typing import Any
+
+import pytest
+from flask import Response
+
+from tests.conftest import MakeSite, Site
+
+TOKEN = "a token of some length"
+
+
+class TestHeaders:
+    def test_they_keep_proxies_out_of_the_way(self, site: Site) -> None:
+        """As every proxy and browser needs them."""
+        response = site.browser("alice").get()
+        assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert response.headers["Cache-Control"] == "no-cache, no-transform"
+        assert response.headers["X-Accel-Buffering"] == "no"
+        assert "Content-Length" not in response.headers
+        site.read(response)
+
+    def test_a_head_request_opens_nothing(self, site: Site) -> None:
+        """It has the same headers and no body."""
+        browser = site.browser("alice")
+        response = browser.client.head("/events")
+        assert response.status_code == 200
+        assert response.mimetype == "text/event-stream"
+        assert response.data == b""
+        assert site.hub.stats().connections == 0
+        assert site.hub.stats().opened == 0
+
+    def test_what_the_app_hangs_onto_the_response_runs_at_its_end(
+        self, site: Site
+    ) -> None:
+        """As with any other response."""
+        closed: list[str] = []
+
+        @site.app.after_request
+        def after(response: Response) -> Response:
+            response.call_on_close(lambda: closed.append("closed"))
+            return response
+
+        stream = site.browser("alice").stream()
+        stream.next("connected")
+        closed.clear()
+        stream.close()
+        assert closed == ["closed"]
+
+    def test_a_hook_that_reads_the_response_fails_instead_of_waiting(
+        self, site: Site
+    ) -> None:
+        """It would wait for the end of an endless stream."""
+
+        @site.app.after_request
+        def after(response: Response) -> Response:
+            if response.mimetype == "text/event-stream":
+                response.get_data()
+            return response
+
+        with pytest.raises(RuntimeError, match="make_sequence"):
+            site.browser("alice").get()
+
+
+class TestRefusals:
+    def test_a_browser_gets_a_stream_that_says_when_to_come_back(
+        self, make_site: MakeSite
+    ) -> None:
+        """A native EventSource never comes back from a 429 or 503."""
+        site = make_site(max_clients=1)
+        site.browser("alice").stream().next("connected")
+        response = site.browser("bob").get()
+        assert response.status_code == 200
+        assert response.mimetype == "text/event-stream"
+        assert b"\n\n" not in response.data
+        assert 10_000 <= int(response.data.split()[1]) <= 30_000
+
+    @pytest.mark.parametrize(
+        ("settings", "status"),
+        [
+            ({"max_clients": 1}, 503),
+            ({"max_clients_per_user": 1, "user_limit": "refuse"}, 429),
+        ],
+    )
+    def test_who_handles_statuses_gets_one(
+        self, make_site: MakeSite, settings: dict[str, Any], status: int
+    ) -> None:
+        """With a Retry-After, by asking for it."""
+        site = make_site(**settings)
+        site.browser("alice").stream().next("connected")
+        response = site.browser("alice").get(headers={"Prefer": "sse-status"})
+        assert response.status_code == status
+        assert int(response.headers["Retry-After"]) > 0
+
+
+class TestHealth:
+    def test_a_worker_that_can_serve_streams_is_ready(self, site: Site) -> None:
+        """Nobody needs a login to ask."""
+        response = site.browser().get("/events/health")
+        assert (response.status_code, response.json) == (200, {"status": "ready"})
+
+    def test_one_whose_broker_is_away_is_not_but_lives(self, site: Site) -> None:
+        """A load balancer turns away; a supervisor does not restart it."""
+        site.app.extensions["sse_hub"].hub.broker.head = _away
+        browser = site.browser()
+        response = browser.get("/events/health")
+        assert response.status_code == 503
+        assert response.json["reason"] == "the broker cannot be reached"
+        assert browser.get("/events/health/live").status_code == 200
+
+    def test_one_whose_hub_is_broken_says_so(self, site: Site) -> None:
+        """Its streams look alive and bring nothing."""
+        site.app.extensions["sse_hub"].hub.broken = True
+        assert site.browser().get("/events/health").status_code == 503
+
+
+def _away() -> None:
+    from flask_sse_hub import BrokerUnavailable
+
+    raise BrokerUnavailable("redis://user:password@host is away")
+
+
+class TestStats:
+    def test_they_are_for_nobody_by_default(self, site: Site) -> None:
+        """Who is connected to what is nobody's business."""
+        assert site.browser("alice").get("/events/stats").status_code == 403
+
+    @pytest.mark.parametrize(
+        ("token", "status"),
+        [(TOKEN, 200), (TOKEN + "x", 403), ("", 403), ("é", 403), (None, 403)],
+    )
+    def test_a_token_admits(
+        self, make_site: MakeSite, token: str | None, status: int
+    ) -> None:
+        """A monitoring system has no login."""
+        site = make_site(stats_access=TOKEN)
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        response = site.browser().get("/events/stats", headers=headers)
+        assert response.status_code == status
+
+    @pytest.mark.parametrize(("admits", "status"), [(True, 200), (False, 403)])
+    def test_a_callable_decides_in_the_request(
+        self, make_site: MakeSite, admits: bool, status: int
+    ) -> None:
+        """By who is logged in, for instance."""
+        site = make_site(stats_access=lambda: admits)
+        assert site.browser().get("/events/stats").status_code == status
+
+    def test_they_are_json_with_clients_if_asked_for(self, make_site: MakeSite) -> None:
+        """Every figure of stats(), by its name."""
+        site = make_site(stats_access=lambda: True, public_channels=["news"])
+        browser = site.browser("alice")
+        browser.stream("/events?channel=news").next("connected")
+        stats = browser.get("/events/stats").json
+        assert stats["connections"] == stats["users"] == 1
+        assert stats["channels"] == {"news": 1}
+        assert stats["delivery"] == {"generator": 1}
+        assert stats["clients"] == []
+        (client,) = browser.get("/events/stats?clients").json["clients"]
+        assert client["user_id"] == "alice"
+
+
+def test_the_prefix_can_be_changed(make_site: MakeSite) -> None:
+    """The whole blueprint moves."""
+    site = make_site(url_prefix="/push/stream")
+    site.browser("alice").stream("/push/stream").next("connected")
+    assert site.browser().get("/push/stream/health").status_code == 200
+    assert site.browser("alice").get("/events").status_code == 404

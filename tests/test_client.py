@@ -1,0 +1,49 @@
+"""The client: identity, addresses and what is said of it."""
+
+import pytest
+
+from flask_sse_hub import InvalidName, address
+from flask_sse_hub.address import BROADCAST
+from flask_sse_hub.client import Client, Identity
+from tests.hand import HandSink
+
+
+def test_an_anonymous_client_has_no_user_address() -> None:
+    """There is no address that all anonymous people share but everybody's."""
+    client = Client("c", identity=Identity(), sink=HandSink())
+    assert set(client.addresses) == {BROADCAST, address.client("c")}
+    assert client.owners == (address.client("c"),)
+
+
+def test_a_channel_named_twice_is_one() -> None:
+    """?channel=a&channel=a is no double delivery."""
+    client = Client("c", identity=Identity(), channels=("a", "a"), sink=HandSink())
+    assert client.addresses.count(address.channel("a")) == 1
+
+
+def test_a_client_id_is_a_name() -> None:
+    """It is written into the stream's first event and into logs."""
+    with pytest.raises(InvalidName):
+        Client("a\nb", identity=Identity(), sink=HandSink())
+
+
+def test_no_metadata_is_an_empty_dict() -> None:
+    """Receivers of signals need not ask for None."""
+    assert Client("c", identity=Identity(), sink=HandSink()).metadata == {}
+
+
+def test_a_client_lags_once_a_write_takes_over_a_second() -> None:
+    """Statistics name those that do not read, before they are closed for it."""
+    sink = HandSink()
+    client = Client("c", identity=Identity(), sink=sink)
+    assert not client.lags(now=100.0)
+    sink.writing_since = 99.5
+    assert not client.lags(now=100.0)
+    sink.writing_since = 98.0
+    assert client.lags(now=100.0)
+
+
+def test_its_name_in_the_log_has_no_raw_control_characters() -> None:
+    """An id from outside cannot forge a line of the log."""
+    client = Client("c", identity=Identity("7\x1b[2J"), sink=HandSink())
+    assert "\x1b" not in repr(client)

@@ -1,0 +1,109 @@
+"""The configuration: read once, checked there, explained in place."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from flask_sse_hub import ConfigurationError
+from flask_sse_hub.config import Config
+
+
+def test_every_key_has_a_default_and_is_documented() -> None:
+    """An app without settings works, and a reference can be made from the code."""
+    config = Config.read({})
+    for part in fields(config):
+        assert part.metadata["doc"].endswith("."), part.name
+        assert getattr(config, part.name) == part.default, part.name
+        part.metadata["check"](part.default)
+
+
+def test_the_settings_reach_the_hub() -> None:
+    """Names are said once; units are seconds and bytes throughout."""
+    config = Config.read(
+        {
+            "SSE_HUB_HEARTBEAT_INTERVAL": 5,
+            "SSE_HUB_RETRY": [1, 2],
+            "SSE_HUB_USER_LIMIT": "refuse",
+            "SSE_HUB_MAX_CLIENTS_PER_USER": None,
+            "SSE_HUB_HISTORY_EVENTS": 7,
+            "OTHER": object(),
+        }
+    )
+    assert config.hub.heartbeat_interval == 5.0
+    assert config.hub.retry == (1.0, 2.0)
+    assert config.hub.max_clients_per_user is None
+    assert not config.hub.evict_oldest
+    assert config.retention.events == config.hub.memory.events == 7
+    assert config.hub.memory.bytes == config.memory_history_bytes
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"),
+    [
+        ("HEARTBEAT_INTERVAL", "30", "a number of seconds"),
+        ("HEARTBEAT_INTERVAL", True, "a number of seconds"),
+        ("HEARTBEAT_INTERVAL", 0, "above 0"),
+        ("CONNECTION_TIMEOUT", float("nan"), "finite"),
+        ("MAX_AGE", -1, "above 0"),
+        ("RETRY", 2.0, "two numbers"),
+        ("RETRY", (1, 2, 3), "two numbers"),
+        ("RETRY", (5, 2), "must not be above"),
+        ("HISTORY_EVENTS", 1.5, "whole number"),
+        ("HISTORY_EVENTS", True, "whole number"),
+        ("MAX_CLIENTS", 0, "at least 1"),
+        ("MAX_CLIENTS_PER_USER", 0, "at least 1"),
+        ("LOGIN_REQUIRED", "yes", "True or False"),
+        ("PUBLIC_CHANNELS", 7, "glob patterns"),
+        ("PUBLIC_CHANNELS", ["a", ""], "not empty"),
+        ("PUBLIC_CHANNELS", [1], "must be a string"),
+        ("URL_PREFIX", "events", "begins with /"),
+        ("URL_PREFIX", "/events/", "does not end"),
+        ("URL_PREFIX", "/", "begins with /"),
+        ("USER_LIMIT", "newest", "'evict_oldest' or 'refuse'"),
+        ("BROKER_URL", "", "not empty"),
+        ("BROKER_URL", "kafka://x", "memory://"),
+        ("STATS_ACCESS", "short", "at least 16"),
+        ("STATS_ACCESS", 7, "a callable or a token"),
+        ("MEMORY_HISTORY_BYTES", 1_000_000, "two of the largest events"),
+        ("HISTORY_BYTES", 1_000_000, "two of the largest events"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(
+    key: str, value: Any, remedy: str
+) -> None:
+    """At start, with the key, the value and what would work."""
+    with pytest.raises(ConfigurationError, match=remedy) as caught:
+        Config.read({f"SSE_HUB_{key}": value})
+    assert f"SSE_HUB_{key}" in str(caught.value)
+
+
+def test_a_token_is_not_shown_in_the_error() -> None:
+    """Errors end in logs."""
+    with pytest.raises(ConfigurationError) as caught:
+        Config.read({"SSE_HUB_STATS_ACCESS": "s3cret"})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_key_that_is_not_known_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """A misspelt setting would otherwise do nothing, silently."""
+    Config.read({"SSE_HUB_HEARTBEAT": 5, "SSE_HUB_ZZZ": 1})
+    assert "did you mean SSE_HUB_HEARTBEAT_INTERVAL?" in caplog.text
+    assert "SSE_HUB_ZZZ is not known\n" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("channel", "public"),
+    [("news", True), ("sport.tennis", True), ("News", False), ("newsroom", False)],
+)
+def test_public_channels_are_glob_patterns(channel: str, public: bool) -> None:
+    """Whole names, with case."""
+    config = Config.read({"SSE_HUB_PUBLIC_CHANNELS": ["news", "sport.*"]})
+    assert config.is_public(channel) is public
+
+
+def test_one_pattern_may_stand_alone() -> None:
+    """As an environment variable gives it; its letters are not patterns."""
+    config = Config.read({"SSE_HUB_PUBLIC_CHANNELS": "news"})
+    assert config.public_channels == ("news",)
+    assert not config.is_public("n")

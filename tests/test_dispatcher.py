@@ -1,0 +1,146 @@
+"""The dispatcher's threads: fan-out, and the follower that is held back."""
+
+import threading
+
+from flask_sse_hub import Event
+from flask_sse_hub.address import BROADCAST
+from flask_sse_hub.brokers import Batch, MemoryBroker
+from flask_sse_hub.dispatcher import Dispatcher
+from flask_sse_hub.history import Cursor, History, Record, Retention
+from flask_sse_hub.registry import ClientRegistry
+from tests.hand import KEEP_ALL, HandHub, numbered
+from tests.reader import wait_until
+
+
+def dispatcher_of(retention: Retention) -> Dispatcher:
+    dispatcher = Dispatcher(
+        broker=MemoryBroker(KEEP_ALL),
+        history=History(retention),
+        registry=ClientRegistry(),
+    )
+    dispatcher.begin(Cursor("e", 0))
+    return dispatcher
+
+
+def batch(*offsets: int) -> Batch:
+    records = tuple(
+        Record((BROADCAST,), Event("x" * 1000), cursor=Cursor("e", n), time=1e12)
+        for n in offsets
+    )
+    return Batch(records, records[-1].cursor)
+
+
+def test_the_position_follows_the_fan_out_and_not_the_log() -> None:
+    """What is accepted is not delivered yet."""
+    dispatcher = dispatcher_of(KEEP_ALL)
+    dispatcher.accept(batch(1, 2))
+    assert dispatcher.position == Cursor("e", 0)
+    assert dispatcher.fan_out()
+    assert dispatcher.position == Cursor("e", 2)
+    assert not dispatcher.fan_out()
+
+
+def test_a_batch_without_records_moves_the_position() -> None:
+    """A broker that skipped something unreadable has still gone on."""
+    dispatcher = dispatcher_of(KEEP_ALL)
+    dispatcher.accept(Batch((), Cursor("e", 9)))
+    assert dispatcher.fan_out()
+    assert dispatcher.position == Cursor("e", 9)
+
+
+def test_a_long_backlog_is_fanned_out_in_pieces() -> None:
+    """Between them everything else in the process gets its turn."""
+    dispatcher = dispatcher_of(KEEP_ALL)
+    dispatcher.accept(batch(*range(1, 201)))
+    pieces = 0
+    while dispatcher.fan_out():
+        pieces += 1
+    assert pieces > 2
+    assert dispatcher.position == Cursor("e", 200)
+
+
+def test_it_runs_until_it_is_stopped() -> None:
+    """What is accepted is fanned out by its own thread, which then ends."""
+    dispatcher = dispatcher_of(KEEP_ALL)
+    thread = threading.Thread(target=dispatcher.run)
+    thread.start()
+    dispatcher.accept(batch(1))
+    dispatcher.settle()
+    dispatcher.accept(batch(2))
+    wait_until(lambda: dispatcher.position == Cursor("e", 2))
+    dispatcher.stop()
+    thread.join(10.0)
+    assert not thread.is_alive()
+
+
+def test_a_follower_waits_while_the_memory_is_full() -> None:
+    """A flood of publishes does not fill the worker before it is fanned out."""
+    dispatcher = dispatcher_of(Retention(1000, 1e12, 2000))
+    accepted: list[int] = []
+
+    def follow() -> None:
+        for n in range(1, 40):
+            dispatcher.accept(batch(n))
+            accepted.append(n)
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    wait_until(lambda: len(accepted) >= 3)
+    assert len(accepted) < 10
+    while follower.is_alive():
+        dispatcher.fan_out()
+        follower.join(0.001)
+    assert len(accepted) == 39
+
+
+def test_stopping_frees_a_follower_that_waits() -> None:
+    """No thread is left behind when a hub is closed in the middle."""
+    dispatcher = dispatcher_of(Retention(1000, 1e12, 100))
+    follower = threading.Thread(target=lambda: dispatcher.accept(batch(1, 2)))
+    follower.start()
+    dispatcher.stop()
+    follower.join(10.0)
+    assert not follower.is_alive()
+
+
+def test_each_client_is_woken_once_for_many_records() -> None:
+    """A burst is one wake-up, and leaves in one write."""
+    hub = HandHub()
+    stream = hub.stream()
+    list(numbered(hub, 60))
+    hub.bring()
+    assert stream.sink.woken == 1
+    assert len(stream.data()) == 60
+
+
+def test_wakes_come_in_slices() -> None:
+    """A fan-out to very many lets others run in between."""
+    hub = HandHub(max_clients_per_user=None)
+    streams = [hub.stream() for _ in range(200)]
+    seen: list[int] = []
+    watching = threading.Event()
+
+    def watch() -> None:
+        watching.set()
+        while not seen or seen[-1] < 200:
+            seen.append(sum(stream.sink.woken for stream in streams))
+            threading.Event().wait(0.0)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    watching.wait(10.0)
+    hub.publish("x")
+    hub.bring()
+    watcher.join(10.0)
+    assert any(0 < count < 200 for count in seen)
+
+
+def test_a_ping_waits_for_what_is_better() -> None:
+    """A client that gets an event needs no ping beside it."""
+    hub = HandHub()
+    stream = hub.stream()
+    hub.publish("x")
+    hub.bring()
+    hub.hub.dispatcher.ping(stream.client)
+    assert [event.type for event in stream.read()] == ["message"]
+    assert stream.read() == []

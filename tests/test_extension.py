@@ -1,0 +1,342 @@
+"""The extension: what an app calls, and what its people may ask for."""
+
+import threading
+from typing import Any
+
+import pytest
+from flask import Flask, stream_template_string
+
+from flask_sse_hub import (
+    ClientStats,
+    CloseReason,
+    ConfigurationError,
+    EventTooLarge,
+    InvalidEvent,
+    InvalidName,
+    InvalidTarget,
+    SSEHub,
+    client_connected,
+    client_disconnected,
+    event_published,
+)
+from tests.conftest import MakeSite, Site
+from tests.hand import fields
+from tests.reader import wait_until
+
+
+class TestInit:
+    def test_a_second_init_app_is_refused(self, site: Site) -> None:
+        """Two hubs in one app would each have half of the clients."""
+        with pytest.raises(ConfigurationError, match="already has an SSEHub"):
+            SSEHub(site.app)
+
+    def test_it_starts_nothing(self) -> None:
+        """A master process that only loads the app has nothing to lose in a fork."""
+        before = threading.active_count()
+        app = Flask("quiet")
+        SSEHub(app)
+        assert threading.active_count() == before
+        assert app.extensions["sse_hub"]._hubs == {}
+
+    def test_one_object_serves_many_apps(self, make_site: MakeSite) -> None:
+        """The hub is the app's; two apps in one process do not touch each other."""
+        one, two = make_site(), make_site()
+        shared = SSEHub()
+        apps = [Flask("a"), Flask("b")]
+        for app in apps:
+            app.config["SSE_HUB_LOGIN_REQUIRED"] = False
+            shared.init_app(app)
+        ann, ben = one.browser("alice").stream(), two.browser("alice").stream()
+        ann.next("connected")
+        ben.next("connected")
+        one.hub.publish("for one")
+        two.hub.publish("for two")
+        assert ann.data(1) == ["for one"]
+        assert ben.data(1) == ["for two"]
+        with apps[0].app_context():
+            first = shared.publish("a")
+        with apps[1].app_context():
+            second = shared.publish("b")
+        assert first.split("-")[0] != second.split("-")[0]
+
+    def test_without_a_context_it_must_be_clear_which_app_is_meant(self) -> None:
+        """One app is; none or several are not, and the error says what to do."""
+        hub = SSEHub()
+        with pytest.raises(ConfigurationError, match="app_context"):
+            hub.publish("x")
+        apps = [Flask("a"), Flask("b")]
+        hub.init_app(apps[0])
+        assert hub.publish("x")
+        hub.init_app(apps[1])
+        with pytest.raises(ConfigurationError, match="app_context"):
+            hub.publish("x")
+
+    def test_an_app_without_a_hub_is_told_what_is_missing(self) -> None:
+        """The error names the call that was forgotten."""
+        hub = SSEHub()
+        with (
+            Flask("bare").app_context(),
+            pytest.raises(ConfigurationError, match="init_app"),
+        ):
+            hub.publish("x")
+
+    def test_a_forked_child_makes_its_own_hub(self, site: Site) -> None:
+        """It inherits neither threads nor locks of its parent."""
+        app_hub = site.app.extensions["sse_hub"]
+        mine = app_hub.hub
+        assert app_hub.hub is mine
+        app_hub._hubs = {pid + 1: hub for pid, hub in app_hub._hubs.items()}
+        assert app_hub.hub is not mine
+
+
+class TestPublish:
+    def test_data_may_be_text_bytes_or_json(self, site: Site) -> None:
+        """Text as it is; anything else through the app's JSON provider."""
+        stream = site.browser("alice").stream()
+        for data in ("text", b"bytes", {"a": [1, None]}, 7, None, ""):
+            site.hub.publish(data)
+        assert stream.data(6) == ["text", "bytes", '{"a": [1, null]}', "7", "null", ""]
+
+    def test_each_target_reaches_whom_it_names(self, site: Site) -> None:
+        """User A never sees what is for user B."""
+        ann, ben = site.browser("alice"), site.browser("bob")
+        page = ann.page()
+        ann_stream = ann.stream(f"/events?channel=news&client_id={page['client']}")
+        ben_stream = ben.stream()
+        ann_stream.next("connected")
+        ben_stream.next("connected")
+        publish = site.hub.publish
+        publish("user", user="alice")
+        publish("users", user=["alice", "nobody"])
+        publish("session", session=page["session"])
+        publish("client", client=page["client"])
+        publish("channel", channel="news")
+        publish("not alice", user="bob")
+        publish("all but one", exclude_client=page["client"])
+        publish("nobody", user=[])
+        publish("everybody")
+        assert ann_stream.data(6) == [
+            *["user", "users", "session", "client", "channel", "everybody"]
+        ]
+        assert ben_stream.data(3) == ["not alice", "all but one", "everybody"]
+
+    def test_type_and_retry_reach_the_client(self, site: Site) -> None:
+        """As the fields that EventSource knows."""
+        stream = site.browser("alice").stream()
+        event_id = site.hub.publish("x", type="note", retry=1.5)
+        event = stream.next("note")
+        assert event.id == event_id
+        assert stream.parser.retry_ms == 1500
+
+    def test_an_idempotency_key_publishes_once(self, site: Site) -> None:
+        """The second one returns the first one's id."""
+        first = site.hub.publish("x", idempotency_key="k")
+        assert site.hub.publish("x", idempotency_key="k") == first
+
+    @pytest.mark.parametrize(
+        ("arguments", "error"),
+        [
+            ({"user": None}, InvalidTarget),
+            ({"user": {"a": 1}}, InvalidTarget),
+            ({"channel": "a\nb"}, InvalidName),
+            ({"type": "a\r\nid: 1"}, InvalidName),
+            ({"type": "error"}, InvalidName),
+            ({"exclude_client": True}, InvalidName),
+            ({"idempotency_key": "a\0"}, InvalidName),
+            ({"retry": -1}, InvalidEvent),
+            ({"data": b"\xff"}, InvalidEvent),
+            ({"data": object()}, InvalidEvent),
+            ({"data": "x" * 1_048_577}, EventTooLarge),
+        ],
+        ids=str,
+    )
+    def test_what_cannot_be_published_raises_and_appends_nothing(
+        self, site: Site, arguments: dict[str, Any], error: type[Exception]
+    ) -> None:
+        """The error is the package's own, whatever is wrong."""
+        before = site.hub.cursor()
+        with pytest.raises(error):
+            site.hub.publish(**({"data": "x"} | arguments))
+        assert site.hub.cursor() == before
+
+    def test_it_works_from_a_real_thread(self, site: Site) -> None:
+        """A job publishes without an app context."""
+        stream = site.browser("alice").stream()
+        stream.next("connected")
+        worker = threading.Thread(target=site.hub.publish, args=("from a thread",))
+        worker.start()
+        worker.join()
+        assert stream.data(1) == ["from a thread"]
+
+    def test_in_a_server_of_several_processes_the_memory_broker_refuses(
+        self, site: Site
+    ) -> None:
+        """A clear error, not events that most clients never see."""
+
+        @site.app.get("/publish")
+        def publish() -> str:
+            return site.hub.publish("x")
+
+        browser = site.browser("alice")
+        for url in ("/publish", "/events"):
+            with pytest.raises(ConfigurationError, match="keeps events within one"):
+                browser.get(url, multiprocess=True)
+        health = browser.get("/events/health", multiprocess=True)
+        assert health.status_code == 503
+        assert "keeps events within one" in health.json["reason"]
+
+
+class TestStream:
+    def test_a_view_may_have_rules_of_its_own(self, site: Site) -> None:
+        """It subscribes whoever it lets through; personal addresses are included."""
+        stream = site.browser("alice").stream("/dashboard/sse")
+        assert fields(stream.next("connected"))["channels"] == ["dashboard"]
+        site.hub.publish("figures", channel="dashboard")
+        site.hub.publish("mine", user="alice")
+        assert stream.data(2) == ["figures", "mine"]
+
+    def test_personal_addresses_can_be_left_out(self, site: Site) -> None:
+        """A public screen shows nothing that is said to who switched it on."""
+
+        @site.app.get("/screen")
+        def screen() -> Any:
+            return site.hub.stream("dashboard", personal=False)
+
+        stream = site.browser("alice").stream("/screen")
+        stream.next("connected")
+        site.hub.publish("everybody")
+        site.hub.publish("mine", user="alice")
+        site.hub.publish("figures", channel="dashboard")
+        assert stream.data(1) == ["figures"]
+
+    def test_a_bad_channel_name_of_a_view_is_its_own_mistake(self, site: Site) -> None:
+        """It raises, rather than answering the browser that its request was bad."""
+
+        @site.app.get("/mistake")
+        def mistake() -> Any:
+            return site.hub.stream("a\nb")
+
+        with pytest.raises(InvalidName):
+            site.browser("alice").get("/mistake")
+
+    def test_metadata_is_seen_in_stats_and_signals(self, site: Site) -> None:
+        """Who is on which page, for a person who looks at the statistics."""
+
+        @site.hub.describe_client
+        def describe() -> dict[str, str]:
+            return {"page": "inbox"}
+
+        seen: list[ClientStats] = []
+        with client_connected.connected_to(
+            lambda _, client: seen.append(client), sender=site.app
+        ):
+            site.browser("alice").stream().next("connected")
+        (client,) = site.hub.stats(clients=True).clients
+        assert client.metadata == seen[0].metadata == {"page": "inbox"}
+
+    @pytest.mark.parametrize(
+        "metadata",
+        [
+            ["page"],
+            {"page": []},
+            {"page": "x" * 300},
+            {"a\nb": 1},
+            {str(n): n for n in range(17)},
+        ],
+        ids=["list", "nested", "long", "name", "many"],
+    )
+    def test_metadata_is_a_small_dict(self, site: Site, metadata: Any) -> None:
+        """It is held for each client, and shown to people."""
+        site.hub.describe_client(lambda: metadata)
+        assert site.browser("alice").get().status_code == 400
+
+    def test_a_page_that_takes_the_cursor_first_misses_nothing(
+        self, site: Site
+    ) -> None:
+        """What happens between render and connect is delivered."""
+        cursor = site.hub.cursor()
+        site.hub.publish("in between")
+        stream = site.browser("alice").stream(f"/events?last_event_id={cursor}")
+        assert stream.data(1) == ["in between"]
+
+    def test_the_header_is_newer_than_the_url(self, site: Site) -> None:
+        """A browser comes back to the same URL, with what it saw last in the header."""
+        first = site.hub.cursor()
+        second = site.hub.publish("seen")
+        site.hub.publish("not seen")
+        stream = site.browser("alice").stream(
+            f"/events?last_event_id={first}", headers={"Last-Event-ID": second}
+        )
+        assert stream.data(1) == ["not seen"]
+
+    def test_an_empty_id_is_none(self, site: Site) -> None:
+        """A template without a cursor asks for nothing."""
+        stream = site.browser("alice").stream("/events?last_event_id=")
+        assert fields(stream.next())["resumed"] is False
+        site.hub.publish("x")
+        assert stream.next().type == "message"
+
+
+class TestSignals:
+    def test_a_stream_is_told_when_it_comes_and_goes(self, site: Site) -> None:
+        """With its figures and the reason it ended for."""
+        told: list[tuple[ClientStats, CloseReason]] = []
+        with client_disconnected.connected_to(
+            lambda _, client, reason: told.append((client, reason)), sender=site.app
+        ):
+            stream = site.browser("alice").stream()
+            stream.next("connected")
+            stream.close()
+        ((client, reason),) = told
+        assert client.user_id == "alice"
+        assert reason is CloseReason.CLIENT_GONE
+
+    def test_an_event_is_told_when_it_is_in_the_log(self, site: Site) -> None:
+        """With the id that it has there."""
+        told: list[tuple[str, str]] = []
+        with event_published.connected_to(
+            lambda _, event, event_id: told.append((event.data, event_id)),
+            sender=site.app,
+        ):
+            event_id = site.hub.publish("x")
+        assert told == [("x", event_id)]
+
+
+class TestDisconnect:
+    def test_it_ends_the_streams_of_a_user(self, site: Site) -> None:
+        """And nobody else's."""
+        ann, ben = site.browser("alice").stream(), site.browser("bob").stream()
+        ann.next("connected")
+        ben.next("connected")
+        site.hub.disconnect(user="alice")
+        ann.wait_for_end()
+        site.hub.publish("still here")
+        assert ben.data(1) == ["still here"]
+        wait_until(lambda: site.hub.stats().closed == {"disconnected": 1})
+
+    def test_it_needs_somebody(self, site: Site) -> None:
+        """A forgotten argument does not end everybody's streams."""
+        with pytest.raises(InvalidTarget, match="needs a user"):
+            site.hub.disconnect()
+        with pytest.raises(InvalidTarget):
+            site.hub.disconnect(user=None)  # type: ignore[arg-type]
+
+
+def test_draining_by_hand_ends_all_streams(site: Site) -> None:
+    """For servers that do not tell when they are stopped."""
+    stream = site.browser("alice").stream()
+    stream.next("connected")
+    site.hub.drain()
+    stream.wait_for_end()
+    assert site.hub.stats().draining
+    assert site.browser("alice").get("/events/health").status_code == 503
+
+
+def test_templates_know_the_hub(site: Site) -> None:
+    """A page names its client before the stream is opened."""
+
+    @site.app.get("/template")
+    def template() -> Any:
+        return stream_template_string("{{ sse_hub.client_id() }}")
+
+    assert len(site.browser().get("/template").text) > 20

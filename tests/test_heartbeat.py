@@ -1,0 +1,196 @@
+"""The heartbeat: pings, stalls, age, and a worker that is going."""
+
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from flask_sse_hub import CloseReason
+from flask_sse_hub.brokers import MemoryBroker
+from flask_sse_hub.heartbeat import Heartbeat, serving_worker
+from flask_sse_hub.history import Retention
+from tests.hand import KEEP_ALL, HandHub, HandStream, numbered, types
+from tests.test_hub import FlakyBroker
+
+
+@dataclass
+class Worker:
+    """What is known of gunicorn's worker."""
+
+    alive: bool = True
+    max_requests: int = sys.maxsize
+
+
+def sweep(hub: HandHub) -> None:
+    Heartbeat(hub.hub, find_worker=lambda: None).sweep()
+
+
+class TestPings:
+    def test_no_stream_is_silent_for_longer_than_the_interval(self) -> None:
+        """Whatever is drawn, the ping comes before the interval is over."""
+        hub = HandHub(heartbeat_interval=10.0, max_clients_per_user=None)
+        streams = [hub.stream() for _ in range(50)]
+        pinged: dict[int, float] = {}
+        for tenth in range(100):
+            hub.clock.advance(0.1)
+            sweep(hub)
+            for number, stream in enumerate(streams):
+                if types(stream.read()) == ["ping"]:
+                    pinged.setdefault(number, tenth / 10)
+        assert len(pinged) == 50
+
+    def test_they_are_spread(self) -> None:
+        """Clients that one broadcast served are not all pinged at one moment."""
+        hub = HandHub(heartbeat_interval=10.0, max_clients_per_user=None)
+        streams = [hub.stream() for _ in range(50)]
+        moments = set()
+        for tenth in range(100):
+            hub.clock.advance(0.1)
+            sweep(hub)
+            moments |= {tenth for stream in streams if stream.read()}
+        assert len(moments) > 10
+
+    def test_a_stream_with_events_needs_none(self) -> None:
+        """Silence is counted from the last bytes of any kind."""
+        hub = HandHub(heartbeat_interval=10.0)
+        stream = hub.stream()
+        for _ in range(10):
+            hub.clock.advance(5.0)
+            hub.publish("x")
+            hub.bring()
+            sweep(hub)
+            assert types(stream.read()) == ["message"]
+
+    def test_it_carries_the_position(self) -> None:
+        """So that a quiet stream resumes from where the log is."""
+        hub = HandHub(heartbeat_interval=10.0)
+        stream = hub.stream()
+        hub.clock.advance(9.0)
+        sweep(hub)
+        (ping,) = stream.read()
+        assert ping.id == str(hub.position)
+        assert '"ts":' in ping.data
+
+
+class TestEnds:
+    def test_a_stream_ends_at_its_age_and_resumes(self) -> None:
+        """Each within 80 to 100 % of it, so that not all come back at once."""
+        hub = HandHub(max_age=100.0, max_clients_per_user=None)
+        streams = [hub.stream() for _ in range(30)]
+        ended: list[int] = []
+        for second in range(1, 101):
+            hub.clock.advance(1.0)
+            sweep(hub)
+            for stream in streams:
+                if not stream.ended:
+                    stream.read()
+                    ended += [second] if stream.ended else []
+        assert len(ended) == 30
+        assert min(ended) >= 80
+        assert len(set(ended)) > 5
+        assert streams[0].client.close_reason is CloseReason.AGE
+        hub.publish("missed")
+        hub.bring()
+        assert hub.stream(last_event_id=streams[0].drop()).data() == ["missed"]
+
+    def test_a_client_that_takes_nothing_is_cut_off(self) -> None:
+        """Its place and its socket are free, though its server still writes."""
+        hub = HandHub(connection_timeout=60.0)
+        stream = _writing(hub)
+        hub.clock.advance(59.0)
+        sweep(hub)
+        assert stream.sink.cuts == 0
+        hub.clock.advance(2.0)
+        sweep(hub)
+        assert stream.sink.cuts == 1
+        assert hub.hub.stats().closed == {"stalled": 1}
+        assert hub.hub.stats().connections == 0
+
+    def test_a_slow_client_that_takes_some_stays(self) -> None:
+        """Only one that takes no byte at all is stalled."""
+        hub = HandHub(connection_timeout=60.0)
+        stream = _writing(hub)
+        stream.sink.takes = True
+        for _ in range(10):
+            hub.clock.advance(50.0)
+            sweep(hub)
+        assert stream.sink.cuts == 0
+        assert hub.hub.stats().connections == 1
+
+
+def _writing(hub: HandHub) -> HandStream:
+    stream = hub.stream()
+    stream.sink.writing_since = hub.clock()
+    return stream
+
+
+def test_a_client_that_waits_for_the_broker_is_woken_to_try_again() -> None:
+    """It goes on by itself once the broker is back."""
+    broker = FlakyBroker(KEEP_ALL)
+    hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+    ids = list(numbered(hub, 3))
+    hub.bring()
+    broker.away = True
+    stream = hub.stream(last_event_id=ids[0], since=hub.position)
+    sweep(hub)
+    assert stream.sink.woken == 1
+
+
+def test_expired_events_are_forgotten_while_no_new_ones_come() -> None:
+    """Nobody gets an hour-old event because the log is quiet."""
+    hub = HandHub(MemoryBroker(KEEP_ALL), memory=Retention(100, 0.000_001, 10_000_000))
+    hub.publish("x")
+    hub.bring()
+    sweep(hub)
+    assert hub.hub.stats().history_events == 0
+
+
+class TestWorker:
+    def test_a_worker_that_is_going_is_drained(self) -> None:
+        """With nothing configured: the worker says so itself."""
+        hub = HandHub()
+        stream = hub.stream()
+        worker = Worker(alive=False)
+        Heartbeat(hub.hub, find_worker=lambda: worker).run()
+        stream.read()
+        assert stream.client.close_reason is CloseReason.SHUTDOWN
+
+    def test_it_beats_until_the_hub_is_closed(self) -> None:
+        """The thread ends with its hub."""
+        hub = HandHub()
+        hub.hub.close()
+        Heartbeat(hub.hub, find_worker=Worker).run()
+        assert not hub.hub.draining
+
+    def test_max_requests_below_the_clients_is_warned_of_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Their reconnects would restart each next worker without end."""
+        hub = HandHub()
+        hub.stream()
+        hub.stream()
+        worker = Worker(max_requests=1)
+        heartbeat = Heartbeat(hub.hub, find_worker=lambda: worker)
+        heartbeat._check_max_requests(worker)
+        heartbeat._check_max_requests(worker)
+        assert caplog.text.count("max_requests = 1 ") == 1
+
+    def test_it_is_found_by_its_signal_handler(self) -> None:
+        """Any worker class, no hook of gunicorn's is needed."""
+
+        class Serving(Worker):
+            def handle_exit(self, *_: Any) -> None:
+                self.alive = False
+
+        worker = Serving()
+        before = signal.signal(signal.SIGTERM, worker.handle_exit)
+        try:
+            assert serving_worker() is worker
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def test_elsewhere_there_is_none(self) -> None:
+        """The development server and gevent's own have no worker."""
+        assert serving_worker() is None

@@ -1,0 +1,122 @@
+"""The parts import one way, as docs/design.md draws them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flask_sse_hub
+
+PACKAGE = Path(flask_sse_hub.__file__).parent
+
+#: Each part may import those of the rows above it, and of its own row only what is
+#: named before it there.
+FLOORS = [
+    ["errors", "_native"],
+    ["event", "address"],
+    ["history"],
+    ["client"],
+    ["registry", "stats", "brokers.base", "brokers.memory", "brokers"],
+    ["dispatcher"],
+    ["hub"],
+    ["heartbeat", "delivery.stream", "delivery"],
+    ["signals", "config", "auth", "response", "app_hub", "blueprint", "extension"],
+    ["__init__"],
+]
+ORDER = [name for floor in FLOORS for name in floor]
+FLASK_SIDE = {*FLOORS[-2], *FLOORS[-1]}
+KNOW_GEVENT = {"_native"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(module: str) -> tuple[set[str], set[str]]:
+    """Return what a module imports: parts of the package, and packages of others."""
+    ours: set[str] = set()
+    others: set[str] = set()
+    path = MODULES[module]
+    inside = path.relative_to(PACKAGE).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            others |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            others.add((node.module or "").split(".")[0])
+        elif isinstance(node, ast.ImportFrom):
+            base = list(inside[: len(inside) - node.level + 1])
+            target = ".".join([*base, *filter(None, [node.module])])
+            if target in MODULES:
+                ours.add(target)
+            else:
+                names = [f"{target}.{a.name}".lstrip(".") for a in node.names]
+                ours |= {n if n in MODULES else target for n in names}
+    return ours, others
+
+
+def test_every_module_has_its_place() -> None:
+    """A new part is put where a newcomer looks for it, and here."""
+    assert set(MODULES) == set(ORDER)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_one_way(module: str) -> None:
+    """No circles, and nothing below knows what is above."""
+    ours, _ = imports(module)
+    above = {name for name in ours if ORDER.index(name) >= ORDER.index(module)}
+    assert not above
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_flask_side_knows_flask(module: str) -> None:
+    """The core runs in a worker process that has no Flask."""
+    _, others = imports(module)
+    if module not in FLASK_SIDE:
+        assert not others & {"flask", "werkzeug", "flask_login", "itsdangerous"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_native_part_knows_gevent(module: str) -> None:
+    """Everything else uses the standard library, patched or not."""
+    _, others = imports(module)
+    assert "gevent" not in others or module in KNOW_GEVENT
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_is_much_above_four_hundred_lines(module: str) -> None:
+    """One that grows beyond that holds more than one idea."""
+    assert len(MODULES[module].read_text().splitlines()) <= 420
+
+
+@pytest.mark.parametrize("package", ["gevent", "flask_login", "redis"])
+def test_importing_it_does_not_import_what_is_optional(package: str) -> None:
+    """An app pays for what it uses."""
+    check = f"import sys, flask_sse_hub; sys.exit({package!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_the_public_names_are_sorted_and_complete() -> None:
+    """What __init__ imports is what it offers."""
+    assert flask_sse_hub.__all__ == sorted(flask_sse_hub.__all__)
+    tree = ast.parse(MODULES["__init__"].read_text())
+    imported = {
+        alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert set(flask_sse_hub.__all__) == imported
+
+
+def test_every_close_reason_is_explained() -> None:
+    """Each has its line above it, where an operator who meets it will look."""
+    lines = MODULES["client"].read_text().splitlines()
+    for reason in flask_sse_hub.CloseReason:
+        at = next(n for n, line in enumerate(lines) if f'= "{reason}"' in line)
+        assert lines[at - 1].strip().startswith("#:"), reason

@@ -1,0 +1,142 @@
+"""What reaches below gevent; run plainly and patched, the promises are the same."""
+
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from flask_sse_hub import _native
+
+
+def start_real_thread(target: object, *args: object) -> None:
+    _native._original("_thread", "start_new_thread")(target, args)
+
+
+def test_a_bell_is_heard_from_a_real_thread() -> None:
+    """A publisher that is no greenlet wakes the follower."""
+    bell = _native.bell()
+    start_real_thread(bell.ring)
+    assert bell.wait(10.0)
+    bell.close()
+
+
+def test_a_bell_that_was_rung_before_is_heard_once() -> None:
+    """Nothing is missed between looking at the log and waiting."""
+    bell = _native.bell()
+    bell.ring()
+    bell.ring()
+    assert bell.wait(10.0)
+    assert not bell.wait(0.01)
+    bell.close()
+
+
+def test_a_closed_bell_can_be_rung() -> None:
+    """A publisher may have seen it a moment ago."""
+    bell = _native.bell()
+    bell.close()
+    rung = threading.Event()
+
+    def ring() -> None:
+        bell.ring()
+        rung.set()
+
+    ring()
+    assert rung.is_set()
+
+
+def test_a_native_lock_excludes_real_threads() -> None:
+    """Greenlets and threads share the memory broker's log."""
+    lock = _native.NativeLock()
+    order: list[str] = []
+
+    def take() -> None:
+        with lock:
+            order.append("thread")
+
+    with lock:
+        start_real_thread(take)
+        _native._original("time", "sleep")(0.05)
+        order.append("holder")
+    deadline = time.monotonic() + 10.0
+    while len(order) < 2 and time.monotonic() < deadline:
+        _native.breathe()
+    assert order == ["holder", "thread"]
+
+
+def test_others_run_while_it_breathes() -> None:
+    """A long fan-out lets sockets be served in between."""
+    ours, theirs = socket.socketpair()
+    served = threading.Event()
+
+    def serve() -> None:
+        theirs.recv(1)
+        served.set()
+
+    server = threading.Thread(target=serve)
+    server.start()
+    ours.send(b"x")
+    deadline = time.monotonic() + 10.0
+    while not served.is_set() and time.monotonic() < deadline:
+        _native.breathe()
+    assert served.is_set()
+    server.join()
+    ours.close()
+    theirs.close()
+
+
+class TestShutdown:
+    def test_it_ends_the_connection_and_leaves_the_descriptor(self) -> None:
+        """The server closes what it opened; a blocked write ends at once."""
+        ours, theirs = socket.socketpair()
+        _native.shutdown(ours.fileno())
+        assert theirs.recv(1) == b""
+        assert ours.fileno() >= 0
+        ours.close()
+        theirs.close()
+
+    @pytest.mark.parametrize("descriptor", [-1, 10_000])
+    def test_a_connection_that_is_gone_is_no_error(self, descriptor: int) -> None:
+        """It may have been closed a moment ago; what is no socket is left alone."""
+        assert _native.shutdown(descriptor) is None  # type: ignore[func-returns-value]
+
+    def test_a_file_is_no_socket(self) -> None:
+        """Nothing happens to it."""
+        reading, writing = os.pipe()
+        _native.shutdown(writing)
+        os.write(writing, b"x")
+        assert os.read(reading, 1) == b"x"
+        os.close(reading)
+        os.close(writing)
+
+
+class TestUnsentBytes:
+    def test_it_is_what_the_peer_has_not_taken(self) -> None:
+        """A stalled client is told from a slow one by it."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+        ours.setblocking(False)
+        try:
+            while True:
+                ours.send(b"x" * 65536)
+        except BlockingIOError:
+            waiting = _native.unsent_bytes(ours.fileno())
+        assert waiting > 0
+        for each in (listener, ours, theirs):
+            each.close()
+
+    def test_of_no_socket_it_is_nothing(self) -> None:
+        """The heartbeat looks at many sockets, and one may just have gone."""
+        assert _native.unsent_bytes(-1) == 0
+        assert _native.unsent_bytes(10_000) == 0
+
+
+def test_it_can_be_told_whether_a_greenlet_runs_the_code() -> None:
+    """Under gevent's own server without patching, a stream would stop everything."""
+    in_thread: list[bool] = []
+    thread = threading.Thread(target=lambda: in_thread.append(_native.in_greenlet()))
+    thread.start()
+    thread.join()
+    assert in_thread == [_native.patched()]

@@ -1,0 +1,111 @@
+"""The registry: who listens to what, and whose streams they are."""
+
+from flask_sse_hub import address
+from flask_sse_hub.address import BROADCAST
+from flask_sse_hub.client import Client, Identity
+from flask_sse_hub.registry import ClientRegistry
+from tests.hand import HandSink
+
+
+def client(
+    name: str, *channels: str, user: str | None = None, personal: bool = True
+) -> Client:
+    return Client(
+        name,
+        identity=Identity(user, f"session-of-{name}"),
+        channels=channels,
+        sink=HandSink(),
+        personal=personal,
+    )
+
+
+def registry_of(*clients: Client) -> ClientRegistry:
+    registry = ClientRegistry()
+    for each in clients:
+        registry.add(each)
+    return registry
+
+
+def test_a_client_listens_to_its_channels_itself_and_everybody() -> None:
+    """Its user's, session's and own address follow from who is connected."""
+    ann = client("a", "news", user="7")
+    registry = registry_of(ann, client("b"))
+    for place in (
+        address.channel("news"),
+        address.user("7"),
+        address.session("session-of-a"),
+        address.client("a"),
+    ):
+        assert registry.listening([place]) == [ann]
+    assert len(registry.listening([BROADCAST])) == 2
+
+
+def test_a_client_with_two_of_the_addresses_is_found_once() -> None:
+    """The union of targets is addressed."""
+    ann = client("a", "news", "sport")
+    registry = registry_of(ann)
+    places = [address.channel("news"), address.channel("sport")]
+    assert registry.listening(places) == [ann]
+
+
+def test_nobody_listens_to_an_unknown_address() -> None:
+    """Looking leaves nothing behind."""
+    registry = registry_of(client("a"))
+    assert registry.listening([address.channel("none")]) == []
+    assert registry.listening([]) == []
+
+
+def test_a_client_without_personal_addresses_hears_only_its_channels() -> None:
+    """A page for the public screen does not show what is said to its user."""
+    ann = client("a", "news", user="7", personal=False)
+    registry = registry_of(ann)
+    assert registry.listening([BROADCAST, address.user("7")]) == []
+    assert registry.listening([address.channel("news")]) == [ann]
+
+
+def test_it_still_belongs_to_its_user_when_streams_are_ended() -> None:
+    """A stream that hears nothing personal must not outlive a logout."""
+    ann = client("a", "news", user="7", personal=False)
+    registry = registry_of(ann, client("b", user="8"))
+    assert registry.belonging([address.user("7")]) == [ann]
+    assert registry.belonging([address.session("session-of-a")]) == [ann]
+
+
+def test_a_client_that_was_removed_leaves_nothing_behind() -> None:
+    """No index keeps a name that nobody uses."""
+    ann = client("a", "news", user="7")
+    ben = client("b", "news", user="7", personal=False)
+    registry = registry_of(ann, ben)
+    assert registry.remove(ann)
+    assert registry.remove(ben)
+    assert len(registry) == 0
+    assert not registry._listening
+    assert not registry._silent
+
+
+def test_removing_twice_counts_once() -> None:
+    """The end of a stream is counted by whoever removed it first."""
+    ann = client("a")
+    registry = registry_of(ann)
+    assert registry.remove(ann)
+    assert not registry.remove(ann)
+
+
+def test_only_the_connection_of_a_registered_client_is_cut() -> None:
+    """Afterwards the descriptor may be somebody else's."""
+    sink = HandSink()
+    ann = Client("a", identity=Identity(), sink=sink)
+    registry = registry_of(ann)
+    registry.cut(ann)
+    assert sink.cuts == 1
+    registry.remove(ann)
+    registry.cut(ann)
+    assert sink.cuts == 1
+
+
+def test_clients_are_listed_in_the_order_they_came() -> None:
+    """The oldest comes first, which is who is evicted."""
+    clients = [client(name) for name in "abc"]
+    registry = registry_of(*clients)
+    assert registry.clients() == clients
+    assert clients[0] in registry

@@ -1,0 +1,316 @@
+"""Delivery by generator: the iterable that a WSGI server gets."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from flask_sse_hub import CloseReason, Event, UnsupportedServer
+from flask_sse_hub.address import BROADCAST
+from flask_sse_hub.brokers import MemoryBroker
+from flask_sse_hub.client import Client, Identity
+from flask_sse_hub.delivery import EventStream
+from flask_sse_hub.delivery.stream import check_server, connection_of
+from flask_sse_hub.hub import Hub, HubOptions
+from tests.hand import KEEP_ALL
+from tests.reader import StreamReader, wait_until
+from tests.test_hub import FlakyBroker
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub(MemoryBroker(KEEP_ALL), HubOptions(max_clients=3))
+    yield hub
+    hub.close()
+
+
+def stream_of(hub: Hub, **options: Any) -> EventStream:
+    return EventStream(
+        hub,
+        lambda sink: Client("c", identity=Identity(), sink=sink),
+        last_event_id=options.pop("last_event_id", None),
+        connection=options.pop("connection", None),
+    )
+
+
+def publish(hub: Hub, data: str) -> None:
+    hub.publish(Event(data), addresses=(BROADCAST,))
+
+
+def test_it_greets_and_delivers_as_events_come(hub: Hub) -> None:
+    """The first bytes leave before any event, the others when they are there."""
+    with StreamReader(stream_of(hub)) as reader:
+        assert reader.next().type == "connected"
+        publish(hub, "one")
+        assert reader.next().data == "one"
+        publish(hub, "two")
+        assert reader.next().data == "two"
+
+
+def test_nothing_is_registered_before_iteration_starts(hub: Hub) -> None:
+    """A HEAD request, or a client that left at once, leaves nothing behind."""
+    stream = stream_of(hub)
+    assert hub.stats().connections == 0
+    stream.close()
+    assert hub.stats().closed == {}
+    with pytest.raises(StopIteration):
+        next(stream)
+
+
+def test_closing_lets_go_of_the_client(hub: Hub) -> None:
+    """Whoever waits in it is woken and ends."""
+    reader = StreamReader(stream_of(hub))
+    reader.next("connected")
+    reader.close()
+    reader.wait_for_end()
+    assert hub.stats().connections == 0
+    assert hub.stats().closed == {"client_gone": 1}
+
+
+def test_closing_calls_the_responses_own_close_once(hub: Hub) -> None:
+    """Whatever the app hung onto the response is run."""
+    calls: list[str] = []
+    stream = stream_of(hub)
+    stream.on_close = lambda: calls.append("closed")
+    stream.close()
+    stream.close()
+    assert calls == ["closed"]
+
+
+def test_an_error_in_the_middle_leaves_nothing_behind(hub: Hub) -> None:
+    """It is counted as an error, and the server sees it."""
+    stream = stream_of(hub)
+    next(stream)
+    stream._hub.take = _fail  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError):
+        next(stream)
+    stream.close()
+    assert hub.stats().connections == 0
+    assert hub.stats().closed == {"error": 1}
+
+
+def fill(ours: socket.socket) -> None:
+    """Send until the kernel takes no more."""
+    ours.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            ours.send(b"x" * 65536)
+
+
+def _fail(client: Client) -> bytes:
+    raise RuntimeError("a bug")
+
+
+def test_a_refused_client_is_told_when_to_come_back(hub: Hub) -> None:
+    """Without a blank line, which would make a browser forget its last id."""
+    readers = [StreamReader(stream_of(hub)) for _ in range(3)]
+    for reader in readers:
+        reader.next("connected")
+    (refusal,) = list(stream_of(hub))
+    assert refusal.startswith(b"retry: ")
+    assert refusal.endswith(b"\n")
+    assert b"\n\n" not in refusal
+    assert 10_000 <= int(refusal.split()[1]) <= 30_000
+    for reader in readers:
+        reader.close()
+
+
+def test_a_drain_ends_it_with_a_farewell(hub: Hub) -> None:
+    """A last retry of its own, then the end; the registry is empty."""
+    reader = StreamReader(stream_of(hub))
+    reader.next("connected")
+    reader.parser.retry_ms = None
+    hub.drain()
+    reader.wait_for_end()
+    assert reader.parser.retry_ms is not None
+    reader.close()
+    assert hub.stats().closed == {"shutdown": 1}
+
+
+def test_its_socket_stops_reading_at_the_end(hub: Hub) -> None:
+    """The server does not wait for another request of this connection."""
+    ours, theirs = socket.socketpair()
+    reader = StreamReader(stream_of(hub, connection=ours))
+    reader.next("connected")
+    hub.drain()
+    reader.wait_for_end()
+    assert ours.recv(1) == b""
+    ours.close()
+    theirs.close()
+
+
+def test_a_write_that_does_not_return_can_be_cut(hub: Hub) -> None:
+    """The stream is ended from outside, by its socket."""
+    ours, theirs = socket.socketpair()
+    stream = stream_of(hub, connection=ours)
+    next(stream)
+    assert stream.writing_since is not None
+    hub.registry.cut(stream._client)
+    assert theirs.recv(1) == b""
+    stream.close()
+    ours.close()
+    theirs.close()
+
+
+def test_without_a_socket_there_is_nothing_to_cut(hub: Hub) -> None:
+    """A server that does not show it ends its writes by itself."""
+    stream = stream_of(hub)
+    next(stream)
+    stream.cut()
+    assert not stream.taking()
+    stream.close()
+
+
+def test_it_can_be_told_whether_the_client_takes_bytes(hub: Hub) -> None:
+    """What the kernel still holds becomes less."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ours = socket.create_connection(listener.getsockname())
+    theirs, _ = listener.accept()
+    stream = stream_of(hub, connection=ours)
+    fill(ours)
+    assert not stream.taking()
+    assert not stream.taking()
+    wait_until(lambda: theirs.recv(1 << 20) and stream.taking())
+    stream.close()
+    for each in (listener, ours, theirs):
+        each.close()
+
+
+def test_waking_before_it_waits_is_not_lost(hub: Hub) -> None:
+    """And waking twice is waking once."""
+    stream = stream_of(hub)
+    next(stream)
+    stream.wake()
+    stream.wake()
+    publish(hub, "x")
+    assert b"data: x" in next(stream)
+    stream.close()
+
+
+def test_events_of_a_process_that_publishes_before_it_serves_are_history(
+    hub: Hub,
+) -> None:
+    """A new client gets what comes, and can resume from what was before."""
+    start = str(hub.cursor())
+    publish(hub, "before")
+    new, resuming = (
+        StreamReader(stream_of(hub)),
+        StreamReader(stream_of(hub, last_event_id=start)),
+    )
+    new.next("connected")
+    resuming.next("connected")
+    publish(hub, "after")
+    assert new.data(1) == ["after"]
+    assert resuming.data(2) == ["before", "after"]
+    new.close()
+    resuming.close()
+
+
+def test_a_broker_that_is_away_at_the_start_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clients are told to come back, and are let in once it is there."""
+    broker = FlakyBroker(KEEP_ALL)
+    broker.away = True
+    hub = Hub(broker, HubOptions())
+    monkeypatch.setattr("flask_sse_hub.hub._START_SECONDS", 0.01)
+    monkeypatch.setattr("flask_sse_hub.hub._RETRY_START_SECONDS", 0.01)
+    (refusal,) = list(stream_of(hub))
+    assert refusal.startswith(b"retry: ")
+    broker.away = False
+    wait_until(hub._ready.is_set)
+    reader = StreamReader(stream_of(hub))
+    assert reader.next().type == "connected"
+    reader.close()
+    hub.close()
+
+
+def test_closing_a_hub_that_never_started_ends_its_threads() -> None:
+    """It does not wait for its broker any longer."""
+    broker = FlakyBroker(KEEP_ALL)
+    broker.away = True
+    hub = Hub(broker, HubOptions())
+    hub.close()
+    assert hub._follow() is None  # type: ignore[func-returns-value]
+
+
+def test_a_follower_that_fails_is_said(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Streams would look alive and bring nothing; health says so."""
+    monkeypatch.setattr(hub.broker, "head", _fail_without_client)
+    monkeypatch.setattr("flask_sse_hub.hub._START_SECONDS", 0.01)
+    (refusal,) = list(stream_of(hub))
+    assert refusal.startswith(b"retry: ")
+    wait_until(lambda: hub.broken)
+    assert "follower of this worker's hub failed" in caplog.text
+
+
+def _fail_without_client() -> Any:
+    raise RuntimeError("a bug")
+
+
+class TestServers:
+    @pytest.mark.parametrize(
+        ("environ", "remedy"),
+        [
+            ({"gunicorn.socket": 1, "wsgi.multithread": False}, "-k gevent"),
+            (
+                {
+                    "gunicorn.socket": 1,
+                    "wsgi.multithread": True,
+                    "SERVER_PROTOCOL": "HTTP/2.0",
+                },
+                "HTTP/1.1 behind it",
+            ),
+            ({"werkzeug.socket": 1, "wsgi.multithread": False}, "--without-threads"),
+        ],
+        ids=["sync", "http2", "single-threaded"],
+    )
+    def test_one_that_cannot_hold_streams_is_refused_with_a_remedy(
+        self, environ: dict[str, Any], remedy: str
+    ) -> None:
+        """The text says what to start instead."""
+        with pytest.raises(UnsupportedServer, match=remedy):
+            check_server(environ)
+
+    def test_gevents_server_without_patching_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One waiting stream would stop the whole process."""
+        monkeypatch.setattr("flask_sse_hub._native.in_greenlet", lambda: True)
+        monkeypatch.setattr("flask_sse_hub._native.patched", lambda: False)
+        with pytest.raises(UnsupportedServer, match=r"patch_all\(\)"):
+            check_server({})
+
+    @pytest.mark.parametrize(
+        "environ",
+        [
+            {},
+            {"gunicorn.socket": 1, "wsgi.multithread": True},
+            {"werkzeug.socket": 1, "wsgi.multithread": True},
+        ],
+        ids=["test client", "gunicorn", "development server"],
+    )
+    def test_others_are_not(self, environ: dict[str, Any]) -> None:
+        """Threads or greenlets, and the test client."""
+        assert check_server(environ) is None  # type: ignore[func-returns-value]
+
+    @pytest.mark.parametrize("key", ["gunicorn.socket", "werkzeug.socket"])
+    def test_the_socket_is_found_where_it_is_shown(self, key: str) -> None:
+        """And nowhere else."""
+        ours, theirs = socket.socketpair()
+        assert connection_of({key: ours}) is ours
+        assert connection_of({}) is None
+        ours.close()
+        theirs.close()
+
+    def test_the_reason_of_an_end_is_the_first_one(self, hub: Hub) -> None:
+        """A client that is gone after it was disconnected was disconnected."""
+        stream = stream_of(hub)
+        next(stream)
+        hub.dispatcher.close(stream._client, CloseReason.DISCONNECTED)
+        stream.close()
+        assert hub.stats().closed == {"disconnected": 1}
