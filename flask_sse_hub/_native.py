@@ -8,6 +8,7 @@ somebody else already did.
 
 import _socket
 import os
+import select
 import socket
 import sys
 import threading
@@ -136,6 +137,18 @@ def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
         return
     finally:
         copy.close()
+
+
+def epoll() -> "select.epoll | None":
+    """Return a new epoll, which gevent hides from greenlets; None where there is none.
+
+    Only to be asked without waiting: a wait would stop the whole process.
+    """
+    try:
+        make = _original("select", "epoll")
+    except AttributeError:
+        return None
+    return make()  # type: ignore[no-any-return]
 
 
 def unsent_bytes(descriptor: int) -> int:

@@ -62,6 +62,7 @@ class AppHub:
         self.config = config
         self._rules = rules
         self._hubs: dict[int, Hub] = {}
+        self._several_processes = False
 
     @property
     def hub(self) -> Hub:
@@ -89,10 +90,14 @@ class AppHub:
         return hub
 
     def check_reach(self) -> None:
-        """Raise ConfigurationError where events would not reach every process."""
-        if not has_request_context() or not request.environ.get("wsgi.multiprocess"):
-            return
-        if self.hub.broker.reach == "process":
+        """Raise ConfigurationError where events would not reach every process.
+
+        Only a request tells how many processes the server runs; threads that publish
+        are told what the last one said.
+        """
+        if has_request_context():
+            self._several_processes = bool(request.environ.get("wsgi.multiprocess"))
+        if self._several_processes and self.hub.broker.reach == "process":
             raise ConfigurationError(
                 "SSE_HUB_BROKER_URL = 'memory://' keeps events within one process, and"
                 " this server runs several: most clients would miss most events. Start"

@@ -10,7 +10,7 @@ import secrets
 from typing import Any
 
 from flask import Flask, current_app, g, request, session
-from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
+from itsdangerous import BadSignature, TimestampSigner
 from werkzeug.exceptions import BadRequest, Unauthorized
 
 from .client import Identity
@@ -47,7 +47,7 @@ def current_person(*, login_required: bool) -> tuple[Any, Identity]:
                 " login_manager.init_app(app), or set SSE_HUB_LOGIN_REQUIRED = False to"
                 " let anybody open a stream"
             )
-        return None, Identity(session=session.get(_SESSION_KEY))
+        return None, Identity(session=known_session_id())
     g.pop("_login_user", None)
     from flask_login import current_user
 
@@ -56,9 +56,9 @@ def current_person(*, login_required: bool) -> tuple[Any, Identity]:
     if not user.is_authenticated or not user.is_active:
         if login_required:
             raise Unauthorized("log in to open this stream")
-        return user, Identity(session=session.get(_SESSION_KEY))
+        return user, Identity(session=known_session_id())
     user_id = str(user.get_id())
-    named = session.get(_SESSION_KEY)
+    named = known_session_id()
     if named is None and "_user_id" in session:
         named = unnamed(user_id)
     return user, Identity(user_id, named)
@@ -73,10 +73,15 @@ def unnamed(user_id: str) -> str:
     return f"unnamed:{user_id}"
 
 
+def known_session_id() -> str | None:
+    """Return the id of the current session, None if it has none yet."""
+    known: str | None = session.get(_SESSION_KEY)
+    return known
+
+
 def session_id() -> str:
     """Return the id of the current session, minting it where there is none yet."""
-    known = session.get(_SESSION_KEY)
-    return known if isinstance(known, str) else renew_session_id()
+    return known_session_id() or renew_session_id()
 
 
 def renew_session_id() -> str:
@@ -112,17 +117,23 @@ def client_id_for(asked: str | None, session_id: str | None) -> str:
     signer = _signer()
     if signer is None:
         return secrets.token_urlsafe(9)
-    if asked:
-        try:
-            value = signer.unsign(asked, max_age=_CLIENT_ID_SECONDS).decode()
-        except SignatureExpired:
-            pass
-        except BadSignature:
-            raise BadRequest("this client_id was not made by this app") from None
-        else:
-            if value.partition("~")[2] == _binding(session_id):
-                return asked
+    if asked and not signer.validate(asked):
+        raise BadRequest("this client_id was not made by this app")
+    if asked and owns_client_id(asked, session_id):
+        return asked
     return mint_client_id(session_id)
+
+
+def owns_client_id(client_id: str, session_id: str | None) -> bool:
+    """Tell whether a client id was minted for a session and has not expired."""
+    signer = _signer()
+    if signer is None:
+        return False
+    try:
+        value = signer.unsign(client_id, max_age=_CLIENT_ID_SECONDS).decode()
+    except BadSignature:
+        return False
+    return value.partition("~")[2] == _binding(session_id)
 
 
 def _binding(session_id: str | None) -> str:

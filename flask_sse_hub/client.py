@@ -114,6 +114,7 @@ class Client:
         "opened_at",
         "ping_after",
         "ping_due",
+        "probe_due",
         "reset_due",
         "since",
         "sink",
@@ -145,6 +146,7 @@ class Client:
         self.close_reason: CloseReason | None = None
         self.reset_due: GapReason | None = None
         self.ping_due = False
+        self.probe_due = False
         self.opened_at = 0.0
         self.ends_at = 0.0
         self.last_write = 0.0

@@ -38,6 +38,10 @@ _DEEP_READS = 2
 _DEEP_PAGE_RECORDS = 500
 
 
+# One newline, so that it could not end a block early.
+_PROBE = b":\n"
+
+
 class Dispatcher:
     """Bring every client from its cursor to the position, and the position onwards."""
 
@@ -90,7 +94,7 @@ class Dispatcher:
             self._history.append(frames, batch.cursor)
             self._arrived.extend(frames)
             self._leads_to = batch.cursor
-            self.events_in += len(frames)
+            self.events_in += sum(1 for frame in frames if frame.block)
             self.bytes_in += sum(len(frame.block) for frame in frames)
         self._work.set()
         if self._history.overfull:
@@ -294,6 +298,12 @@ class Dispatcher:
             client.ping_due = True
         client.sink.wake()
 
+    def probe(self, client: Client) -> None:
+        """Have something written that a peer which is gone answers with a reset."""
+        with self.lock:
+            client.probe_due = True
+        client.sink.wake()
+
     def close(self, client: Client, reason: CloseReason) -> None:
         """End a client's stream, for the first of the reasons given."""
         with self.lock:
@@ -364,13 +374,23 @@ class Dispatcher:
         return self._written(client, reading.blocks) if reading.blocks else b""
 
     def _ping(self, client: Client) -> bytes:
+        """Return the ping or the probe that is due to a client without events."""
         if not client.ping_due:
-            return b""
+            return self._probe(client)
         cursor = client.cursor or self.position
         data = _compact(ts=round(time.time(), 3))
         return self._written(
             client, [encode_block(data, type="ping", event_id=str(cursor))]
         )
+
+    def _probe(self, client: Client) -> bytes:
+        """Return a comment if one is due. Nobody sees it, so it counts as silence."""
+        if not client.probe_due:
+            return b""
+        client.probe_due = False
+        client.bytes += len(_PROBE)
+        self.bytes_out += len(_PROBE)
+        return _PROBE
 
     def _reset_block(self, gap: GapReason, cursor: Cursor) -> bytes:
         self.resets[gap] += 1
@@ -378,7 +398,7 @@ class Dispatcher:
 
     def _written(self, client: Client, blocks: list[bytes]) -> bytes:
         chunk = b"".join(blocks)
-        client.ping_due = False
+        client.ping_due = client.probe_due = False
         client.last_write = self._clock()
         client.bytes += len(chunk)
         self.bytes_out += len(chunk)

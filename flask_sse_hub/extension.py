@@ -108,8 +108,9 @@ class SSEHub:
                 channel=channel, user=user, session=session, client=client
             ),
             exclude=_ids(exclude_client),
-            idempotency_key=idempotency_key
-            and checked_name(idempotency_key, what="an idempotency key"),
+            idempotency_key=None
+            if idempotency_key is None
+            else checked_name(idempotency_key, what="an idempotency key"),
         )
         event_id = str(cursor)
         event_published.send(app_hub.app, event=event, event_id=event_id)
@@ -171,6 +172,15 @@ class SSEHub:
         """Return the id of this request's session, for ``publish(session=...)``."""
         self._app_hub()
         return auth.session_id()
+
+    def owns_client(self, client_id: str) -> bool:
+        """Tell whether a client id belongs to the session of this request.
+
+        For views that act on a client that the page names: any worker can tell, also
+        while the stream is just coming back.
+        """
+        self._app_hub()
+        return auth.owns_client_id(client_id, auth.known_session_id())
 
     def stats(self, *, clients: bool = False) -> HubStats:
         """Return this worker's statistics; ``clients`` adds one entry per stream."""

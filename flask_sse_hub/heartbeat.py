@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from . import _native
 from .client import Client, CloseReason
 from .hub import Hub
+from .peers import Change
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +70,20 @@ class Heartbeat:
             if worker is not None and not worker.alive:
                 self._hub.drain()
                 return
+            self.look_after_peers()
             if clock() >= next_sweep:
                 next_sweep = clock() + every
                 self.sweep()
                 if worker is not None:
                     self._check_max_requests(worker)
+
+    def look_after_peers(self) -> None:
+        """Let go of clients that have left, without waiting for a write to fail."""
+        for client, change in self._hub.peers.changes():
+            if change is Change.GONE:
+                self._hub.dispatcher.close(client, CloseReason.CLIENT_GONE)
+            else:
+                self._hub.dispatcher.probe(client)
 
     def sweep(self) -> None:
         """Do for each client what has become due."""

@@ -26,6 +26,7 @@ from .errors import (
 )
 from .event import Event, encode_retry
 from .history import Cursor, Disconnect, History, Record, Retention
+from .peers import PeerWatch
 from .registry import ClientRegistry
 from .stats import ClientStats, HubStats
 
@@ -94,6 +95,7 @@ class Hub:
         self.broker = broker
         self.options = options
         self.registry = ClientRegistry()
+        self.peers = PeerWatch()
         self.draining = False
         self.clock = clock
         self._listeners = listeners
@@ -248,6 +250,7 @@ class Hub:
         self.closed.set()
         self.dispatcher.stop()
         self.broker.close()
+        self.peers.close()
 
     # Streams
 

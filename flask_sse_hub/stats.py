@@ -56,7 +56,7 @@ class HubStats:
     refused: int
     #: ``reset`` events sent, by reason: each is a loss that a client was told.
     resets: Mapping[str, int]
-    #: Records that came from the broker, and the bytes of their encoded events.
+    #: Events that came from the broker, and their bytes as encoded.
     events_in: int
     bytes_in: int
     #: Events written to clients, and all bytes written, pings and greetings included.

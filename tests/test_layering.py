@@ -18,7 +18,7 @@ FLOORS = [
     ["event", "address"],
     ["history"],
     ["client"],
-    ["registry", "stats", "brokers.base", "brokers.memory", "brokers"],
+    ["registry", "stats", "peers", "brokers.base", "brokers.memory", "brokers"],
     ["dispatcher"],
     ["hub"],
     ["heartbeat", "delivery.stream", "delivery"],

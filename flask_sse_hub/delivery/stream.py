@@ -68,6 +68,8 @@ class EventStream(Iterator[bytes]):
     def close(self) -> None:
         """Let go of the client. The server calls this however the stream ended."""
         self._state = self._end
+        if self._socket is not None:
+            self._hub.peers.remove(self._socket.fileno())
         self._hub.leave(self._client, CloseReason.CLIENT_GONE)
         self._socket = None
         self.wake()
@@ -80,11 +82,16 @@ class EventStream(Iterator[bytes]):
     def _greet(self) -> bytes:
         self._state = self._read
         try:
-            return self._hub.connect(self._client, last_event_id=self._last_event_id)
+            greeting = self._hub.connect(
+                self._client, last_event_id=self._last_event_id
+            )
         except (ClientRefused, BrokerUnavailable) as refusal:
             log.info("%r was refused: %s", self._client, refusal)
             self._state = self._end
             return self._hub.refusal()
+        if self._socket is not None:
+            self._hub.peers.add(self._socket.fileno(), self._client)
+        return greeting
 
     def _read(self) -> bytes:
         while (chunk := self._hub.take(self._client)) == b"":

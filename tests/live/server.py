@@ -1,0 +1,226 @@
+"""Real servers as processes of the test, and a real client for their streams."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, Self
+
+from tests.reader import DEADLINE, StreamReader, wait_until
+
+APP = "tests.live.site:create_app()"
+HOST = "127.0.0.1"
+ROOT = Path(__file__).parents[2]
+
+_PYWSGI = """
+from gevent import monkey; monkey.patch_all()
+import sys
+from gevent.pywsgi import WSGIServer
+from tests.live.site import create_app
+WSGIServer(("127.0.0.1", int(sys.argv[1])), create_app(), log=None).serve_forever()
+"""
+
+#: How each server is started, given its port.
+COMMANDS = {
+    "gunicorn-gevent": "gunicorn -k gevent -b {address} " + APP,
+    "gunicorn-gthread": "gunicorn -k gthread --threads 20 -b {address} " + APP,
+    "gunicorn-sync": "gunicorn -k sync -b {address} " + APP,
+    "pywsgi": "pywsgi {port}",
+    "flask-run": "flask --app tests.live.site:create_app() run --port {port}",
+}
+
+#: Those under which streams work.
+SERVERS = ["gunicorn-gevent", "gunicorn-gthread", "pywsgi", "flask-run"]
+
+
+class Server:
+    """A server that serves the live site on a port of its own, until it is left."""
+
+    def __init__(
+        self, kind: str = "gunicorn-gevent", *, args: str = "", **settings: Any
+    ):
+        self.port = _free_port()
+        address = f"{HOST}:{self.port}"
+        command = COMMANDS[kind].format(port=self.port, address=address)
+        words = [*command.split(), *args.split()]
+        if words[0] == "pywsgi":
+            words[:1] = [sys.executable, "-c", _PYWSGI]
+        else:
+            words[:1] = [sys.executable, "-m", words[0]]
+        self._folder = tempfile.TemporaryDirectory()
+        self.log_path = Path(self._folder.name, "log")
+        self._words = words
+        database = Path(self._folder.name, "users.db")
+        with closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("CREATE TABLE user (id VARCHAR PRIMARY KEY)")
+            connection.executemany("INSERT INTO user VALUES (?)", [["alice"], ["bob"]])
+        self._environ = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "LIVE_DATABASE": str(database),
+            **{
+                f"SSE_HUB_{key.upper()}": json.dumps(value)
+                for key, value in settings.items()
+            },
+        }
+
+    def __enter__(self) -> Self:
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                self._words,
+                # Not the project's folder, whose gunicorn.conf.py would be used.
+                cwd=self._folder.name,
+                env=self._environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(self._answers, within=30.0)
+        return self
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log
+        try:
+            return self.get("/events/health/live")[0] == 200
+        except OSError:
+            return False
+
+    def __exit__(self, *exc: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(DEADLINE)
+        finally:
+            _end_group(self.process.pid)
+            self._folder.cleanup()
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def worker(self) -> int:
+        """Return the process id of a worker."""
+        return int(self.json("/process")["pid"])
+
+    def request(
+        self, method: str, path: str, *, body: Any = None, **headers: str
+    ) -> tuple[int, bytes, http.client.HTTPMessage]:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=DEADLINE)
+        try:
+            headers = {name.replace("_", "-"): v for name, v in headers.items()}
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+                body = json.dumps(body)
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, response.read(), response.headers
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> tuple[int, bytes]:
+        return self.request("GET", path, **headers)[:2]
+
+    def json(self, path: str) -> dict[str, Any]:
+        status, body = self.get(path)
+        assert status == 200, body
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+    def stats(self) -> dict[str, Any]:
+        return self.json("/events/stats")
+
+    def publish(self, data: Any, **target: Any) -> str:
+        status, body, _ = self.request(
+            "POST", "/publish", body={"data": data, **target}
+        )
+        assert status == 200, body
+        return body.decode()
+
+    def cookie(self, user: str) -> str:
+        """Log in and return the session's cookie."""
+        _, _, headers = self.request("POST", f"/login/{user}")
+        return headers["Set-Cookie"].split(";")[0]
+
+    def stream(
+        self, path: str = "/events", *, user: str | None = "alice", **headers: str
+    ) -> StreamReader:
+        """Open a stream as a user, or with headers of one's own."""
+        if user is not None:
+            headers["Authorization"] = f"Bearer {user}"
+        return StreamReader(Connection(self.port, path, **headers))
+
+
+class Connection(Iterator[bytes]):
+    """One GET request over a socket that the test can drop or leave unread."""
+
+    def __init__(self, port: int, path: str, **headers: str) -> None:
+        self._connection = http.client.HTTPConnection(HOST, port)
+        self._connection.request(
+            "GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()}
+        )
+        # http.client lets go of it where the response ends with the connection.
+        self._socket = self._connection.sock
+        self.response = self._connection.getresponse()
+        assert self.response.status == 200, self.response.read()
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = self.response.read1(65536)
+        except (OSError, ValueError, http.client.HTTPException):
+            chunk = b""
+        if not chunk:
+            self.response.close()
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        """Drop the connection, also while it is being read."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+def raw_request(port: int, path: str = "/events", user: str = "alice") -> socket.socket:
+    """Return a socket on which a stream was asked for and nothing is read."""
+    sock = socket.create_connection((HOST, port))
+    sock.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {user}\r\n\r\n".encode()
+    )
+    return sock
+
+
+def gone(pid: int) -> bool:
+    """Tell whether a process has ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _end_group(pid: int) -> None:
+    """End whatever the server has left behind; it was started as a group's leader."""
+    for _ in range(50):
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)

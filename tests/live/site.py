@@ -1,0 +1,104 @@
+"""The app that real servers serve in the live tests; settings come from SSE_HUB_*."""
+
+import json
+import os
+
+from flask import Flask, Response, request
+from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_sse_hub import SSEHub
+
+sse_hub = SSEHub()
+login_manager = LoginManager()
+database = SQLAlchemy()
+
+
+class User(UserMixin, database.Model):  # type: ignore[misc,name-defined]
+    """A person in a real database, so that loading one takes a connection."""
+
+    id = database.Column(database.String, primary_key=True)
+
+
+@login_manager.user_loader  # type: ignore[untyped-decorator]
+def load_user(name: str) -> User | None:
+    return database.session.get(User, name)
+
+
+@login_manager.request_loader  # type: ignore[untyped-decorator]
+def load_bearer(_: object) -> User | None:
+    """Log in whoever says who it is; tests with many clients need no cookies."""
+    authorization = request.authorization
+    if authorization is None or authorization.token is None:
+        return None
+    user: User | None = load_user(authorization.token)
+    return user
+
+
+def create_app() -> Flask:
+    app = Flask("live")
+    app.config.update(
+        SECRET_KEY="the same in every worker",
+        SQLALCHEMY_DATABASE_URI=f"sqlite:///{os.environ['LIVE_DATABASE']}",
+        SSE_HUB_STATS_ACCESS=lambda: True,
+        SSE_HUB_PUBLIC_CHANNELS=["news"],
+    )
+    app.config.update(
+        {
+            key: json.loads(value)
+            for key, value in os.environ.items()
+            if key.startswith("SSE_HUB_")
+        }
+    )
+    database.init_app(app)
+    login_manager.init_app(app)
+    sse_hub.init_app(app)
+    _add_views(app)
+    return app
+
+
+def _add_views(app: Flask) -> None:
+    @app.post("/login/<name>")
+    def login(name: str) -> str:
+        login_user(load_user(name))
+        return "in"
+
+    @app.post("/logout")
+    def logout() -> str:
+        logout_user()
+        return "out"
+
+    @app.post("/publish")
+    def publish() -> str:
+        wanted = request.get_json()
+        return sse_hub.publish(wanted.pop("data"), **wanted)
+
+    @app.post("/publish/<int:count>")
+    def publish_many(count: int) -> str:
+        for number in range(count):
+            sse_hub.publish(str(number))
+        return "published"
+
+    @app.post("/disconnect/<name>")
+    def disconnect(name: str) -> str:
+        sse_hub.disconnect(user=name)
+        return "disconnected"
+
+    @app.get("/page")
+    def page() -> dict[str, str]:
+        return {"client": sse_hub.client_id(), "session": sse_hub.session_id()}
+
+    @app.get("/querying/sse")
+    def querying() -> Response:
+        assert current_user.id
+        assert database.session.query(User).count()
+        return sse_hub.stream("news")
+
+    @app.get("/process")
+    def process() -> dict[str, int]:
+        pool = database.engine.pool
+        return {
+            "pid": os.getpid(),
+            "descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208
+            "checked_out": pool.checkedout(),  # type: ignore[attr-defined]
+        }

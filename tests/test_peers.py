@@ -1,0 +1,144 @@
+"""The peer watch: who has left, told by the kernel."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from flask_sse_hub import _native
+from flask_sse_hub.client import Client, Identity
+from flask_sse_hub.heartbeat import Heartbeat
+from flask_sse_hub.peers import Change, PeerWatch
+from tests.hand import HandHub, HandSink
+from tests.reader import wait_until
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Both ends of a TCP connection: ours, and the peer's."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+@pytest.fixture
+def watch() -> Iterator[PeerWatch]:
+    watch = PeerWatch()
+    yield watch
+    watch.close()
+
+
+def a_client() -> Client:
+    return Client("c", identity=Identity(), sink=HandSink())
+
+
+def next_change(watch: PeerWatch) -> Change:
+    found: list[Change] = []
+
+    def look() -> bool:
+        found.extend(change for _, change in watch.changes())
+        return bool(found)
+
+    wait_until(look)
+    return found[0]
+
+
+def test_a_peer_that_stays_changes_nothing(watch: PeerWatch, pair: Pair) -> None:
+    """Not even when it sends something."""
+    ours, theirs = pair
+    watch.add(ours.fileno(), a_client())
+    theirs.send(b"GET / HTTP/1.1")
+    ours.recv(1)
+    assert list(watch.changes()) == []
+
+
+def test_a_closed_connection_shows_first_as_half_closed(
+    watch: PeerWatch, pair: Pair
+) -> None:
+    """A write tells whether the other half is open: a peer that is gone resets."""
+    ours, theirs = pair
+    watch.add(ours.fileno(), a_client())
+    theirs.close()
+    assert next_change(watch) is Change.HALF_CLOSED
+    ours.send(b":\n")
+    assert next_change(watch) is Change.GONE
+
+
+def test_a_half_closed_peer_goes_on_receiving(watch: PeerWatch, pair: Pair) -> None:
+    """It is told apart from one that is gone, and told once."""
+    ours, theirs = pair
+    watch.add(ours.fileno(), a_client())
+    theirs.shutdown(socket.SHUT_WR)
+    assert next_change(watch) is Change.HALF_CLOSED
+    ours.send(b":\n")
+    assert theirs.recv(2) == b":\n"
+    assert list(watch.changes()) == []
+
+
+def test_a_connection_that_is_not_watched_any_more_is_silent(
+    watch: PeerWatch, pair: Pair
+) -> None:
+    """Its descriptor may be somebody else's by then."""
+    ours, theirs = pair
+    watch.add(ours.fileno(), a_client())
+    watch.remove(ours.fileno())
+    watch.remove(ours.fileno())
+    theirs.close()
+    assert ours.recv(1) == b""
+    assert list(watch.changes()) == []
+
+
+def test_without_epoll_nothing_is_watched(
+    watch: PeerWatch, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other systems notice by their pings."""
+    monkeypatch.setattr(_native, "_original", _no_such_thing)
+    ours, _ = pair
+    watch.add(ours.fileno(), a_client())
+    watch.remove(ours.fileno())
+    assert list(watch.changes()) == []
+
+
+def _no_such_thing(module: str, name: str) -> None:
+    raise AttributeError(name)
+
+
+def test_a_socket_that_is_closed_already_is_not_watched(watch: PeerWatch) -> None:
+    """Its server closed it before the stream began."""
+    watch.add(-1, a_client())
+    assert list(watch.changes()) == []
+
+
+def test_the_heartbeat_probes_and_then_lets_go(pair: Pair) -> None:
+    """A comment that no script sees tells whether the peer is there."""
+    hub = HandHub()
+    stream = hub.stream()
+    ours, theirs = pair
+    hub.hub.peers.add(ours.fileno(), stream.client)
+    heartbeat = Heartbeat(hub.hub, find_worker=lambda: None)
+
+    def look_until(woken: int) -> None:
+        def look() -> bool:
+            heartbeat.look_after_peers()
+            return stream.sink.woken >= woken
+
+        wait_until(look)
+
+    theirs.close()
+    look_until(1)
+    silent_since = stream.client.last_write
+    probe = hub.hub.take(stream.client)
+    assert probe == b":\n"
+    assert stream.client.last_write == silent_since
+    ours.send(probe)
+    look_until(2)
+    stream.read()
+    assert stream.ended
+    stream.drop()
+    assert hub.hub.stats().closed == {"client_gone": 1}
+    hub.hub.peers.close()
