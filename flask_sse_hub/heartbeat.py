@@ -68,6 +68,7 @@ class Heartbeat:
         next_sweep = clock()
         while not self._hub.closed.wait(min(_TICK_SECONDS, every)):
             if worker is not None and not worker.alive:
+                self._check_max_requests(worker)
                 self._hub.drain()
                 return
             self.look_after_peers()
@@ -113,13 +114,15 @@ class Heartbeat:
             client.sink.wake()
 
     def _check_max_requests(self, worker: Worker) -> None:
+        # Each stream is a request, so a worker never holds more clients than that.
         clients = len(self._hub.registry)
-        if not self._warned and clients > worker.max_requests:
+        if not self._warned and 2 * clients > worker.max_requests:
             self._warned = True
             log.warning(
-                "this worker holds %d clients but is restarted after max_requests = %d"
-                " requests: their reconnects alone restart the next worker, and so on"
-                " without end. Raise max_requests well above the clients per worker",
+                "this worker holds %d clients and is restarted after max_requests = %d"
+                " requests: their reconnects alone soon restart the next worker, and so"
+                " on without end. Set max_requests to many times the clients of a"
+                " worker, or to 0",
                 clients,
                 worker.max_requests,
             )

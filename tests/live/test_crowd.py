@@ -1,0 +1,91 @@
+"""A thousand generator clients on one worker, and what they leave behind."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.live.crowd import crowd
+from tests.live.server import Server, raw_request
+from tests.reader import wait_until
+
+pytestmark = pytest.mark.live
+
+EVENTS = [str(number) for number in range(100)]
+
+# What an interpreter keeps for itself after its first thousand greenlets, with room to
+# spare; a leak of a client's state would be twenty times as much.
+_SLACK_KIB = 4_000
+
+
+def resident_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1])
+
+
+def test_a_thousand_get_every_event_in_order_and_leave_nothing_behind() -> None:
+    """None lost, none doubled; memory and descriptors are back afterwards."""
+    with Server(
+        args="--worker-connections 1200 --backlog 2048", max_clients_per_user=None
+    ) as server:
+        worker = server.worker()
+
+        def a_thousand() -> None:
+            with crowd(server.port, 1000) as them:
+                assert server.stats()["connections"] == 1000
+                server.request("POST", "/publish/100")
+                them.read_until(lambda member: len(member.data) >= 100)
+                assert all(member.data == EVENTS for member in them.members)
+            wait_until(lambda: server.stats()["connections"] == 0)
+
+        a_thousand()
+        descriptors = server.json("/process")["descriptors"]
+        memory = resident_kib(worker)
+        a_thousand()
+        wait_until(lambda: server.json("/process")["descriptors"] <= descriptors)
+        assert resident_kib(worker) < memory + _SLACK_KIB
+        assert server.stats()["closed"] == {"client_gone": 2000}
+
+
+def test_a_client_that_reads_nothing_is_closed_and_the_others_see_nothing() -> None:
+    """Its writer is blocked in the kernel, and is ended from outside."""
+    with Server(connection_timeout=1.0, heartbeat_interval=1.0) as server:
+        stalled = raw_request(server.port)
+        with server.stream() as reader:
+            reader.next("connected")
+            wait_until(lambda: server.stats()["connections"] == 2)
+            payload = "x" * 1_000_000
+            for number in range(12):
+                server.publish(f"{number} {payload}")
+            received = [event.split()[0] for event in reader.data(12, within=30.0)]
+            assert received == [str(number) for number in range(12)]
+            wait_until(lambda: server.stats()["closed"].get("stalled") == 1)
+            assert server.stats()["connections"] == 1
+            server.publish("after")
+            assert reader.data(1) == ["after"]
+        stalled.close()
+
+
+def test_a_storm_of_resumes_is_served_in_order() -> None:
+    """Everybody who was there comes back at once, each with its own id."""
+    with Server(args="--worker-connections 1200", max_clients_per_user=None) as server:
+        with crowd(server.port, 200) as them:
+            server.request("POST", "/publish/20")
+            them.read_until(lambda member: len(member.data) >= 20)
+            # Each as if it had been cut off somewhere else.
+            seen = [
+                member.events[1 + index % 20]
+                for index, member in enumerate(them.members)
+            ]
+        with crowd(server.port, 0) as again:
+            for event in seen:
+                again.join(server.port, last=event.id)
+            missing = {
+                id(member): EVENTS[int(event.data) + 1 : 20]
+                for member, event in zip(again.members, seen, strict=True)
+            }
+            again.read_until(lambda m: len(m.data) >= len(missing[id(m)]))
+            server.publish("live")
+            again.read_until(lambda m: m.data and m.data[-1] == "live")
+            for member in again.members:
+                assert member.data == [*missing[id(member)], "live"]

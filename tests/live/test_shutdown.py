@@ -1,0 +1,121 @@
+"""A worker that goes tells everybody and is gone soon, with nothing configured."""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.hand import fields
+from tests.live.crowd import Crowd, crowd
+from tests.live.server import Server, gone, raw_request
+from tests.reader import wait_until
+
+pytestmark = pytest.mark.live
+
+#: gunicorn would wait for graceful_timeout, which is 30 seconds by default, and then
+#: kill. Far below that is a drain that works; how quick it is, a benchmark tells.
+SOON = 8.0
+
+UNLIMITED: dict[str, Any] = {"max_clients_per_user": None}
+
+
+def farewell(them: Crowd) -> None:
+    """Read everybody to the end, which is whole and says when to come back."""
+    for member in them.members:
+        member.parser.retry_ms = None
+    them.read_until(lambda member: member.ended, within=SOON)
+    delays = [member.parser.retry_ms for member in them.members]
+    assert None not in delays
+    assert len(set(delays)) > len(delays) / 2
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=lambda n: n.name
+)
+def test_a_server_that_is_told_to_stop_says_farewell(number: signal.Signals) -> None:
+    """200 streams end with a retry of their own, and the worker exits."""
+    with Server(**UNLIMITED) as server, crowd(server.port, 200) as them:
+        worker = server.worker()
+        server.signal(number)
+        farewell(them)
+        wait_until(lambda: gone(worker), within=SOON)
+        assert server.process.wait(SOON) == 0
+        assert "graceful timeout" not in server.log
+
+
+def test_the_same_with_threads() -> None:
+    """Gthread holds a thread for each stream, and lets go of them as quickly."""
+    with (
+        Server("gunicorn-gthread", args="--threads 210", **UNLIMITED) as server,
+        crowd(server.port, 200) as them,
+    ):
+        worker = server.worker()
+        server.signal(signal.SIGTERM)
+        farewell(them)
+        wait_until(lambda: gone(worker), within=SOON)
+
+
+def test_a_reload_moves_everybody_to_the_new_worker() -> None:
+    """HUP: the old worker says farewell; the new one tells that history is lost."""
+    with Server(**UNLIMITED) as server, crowd(server.port, 50) as them:
+        worker = server.worker()
+        last = them.members[0].parser.last_event_id
+        server.signal(signal.SIGHUP)
+        farewell(them)
+        wait_until(lambda: gone(worker), within=SOON)
+        with server.stream(Last_Event_ID=last) as stream:
+            stream.next("connected")
+            assert fields(stream.next("reset")) == {"reason": "epoch"}
+
+
+def test_a_worker_that_reached_max_requests_drains() -> None:
+    """Its clients move on; a limit so low that this never settles is warned of."""
+    with (
+        Server(args="--max-requests 60", **UNLIMITED) as server,
+        crowd(server.port, 50) as them,
+    ):
+        worker = server.worker()
+        spend_requests(server, until=lambda: "Autorestarting" in server.log)
+        farewell(them)
+        wait_until(lambda: gone(worker), within=SOON)
+        assert "their reconnects alone soon restart the next worker" in server.log
+        # gunicorn loses a signal to a worker that is just being started.
+        wait_until(lambda: server.get("/events/health")[0] == 200, within=SOON)
+
+
+def spend_requests(server: Server, *, until: Callable[[], bool]) -> None:
+    while not until():
+        server.get("/events/health/live")
+
+
+def test_a_killed_worker_is_told_as_lost_history() -> None:
+    """The memory broker forgets; the client is told, on the next worker."""
+    with Server() as server:
+        stream = server.stream()
+        stream.next("connected")
+        server.publish("x")
+        assert stream.data(1) == ["x"]
+        worker = server.worker()
+        os.kill(worker, signal.SIGKILL)
+        stream.wait_for_end()
+        stream.close()
+        wait_until(lambda: server.worker() != worker, within=SOON)
+        with server.stream(Last_Event_ID=stream.last_event_id) as again:
+            assert fields(again.next())["resumed"] is False
+            assert fields(again.next()) == {"reason": "epoch"}
+
+
+def test_a_stalled_client_does_not_hold_the_worker_back() -> None:
+    """It takes no farewell, so it is cut off."""
+    with Server(**UNLIMITED) as server:
+        stalled = raw_request(server.port)
+        wait_until(lambda: server.stats()["connections"] == 1)
+        for _ in range(12):
+            server.publish("x" * 1_000_000)
+        wait_until(lambda: server.stats()["lagging"] == 1)
+        worker = server.worker()
+        server.signal(signal.SIGTERM)
+        wait_until(lambda: gone(worker), within=SOON)
+        stalled.close()
