@@ -1,7 +1,8 @@
-"""Apps for the tests of the Flask side."""
+"""Apps for the tests of the Flask side, and a browser for those that need one."""
 
+import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask, Response
@@ -9,6 +10,20 @@ from flask_login import LoginManager, UserMixin, login_user, logout_user
 
 from flask_sse_hub import SSEHub
 from tests.reader import StreamReader
+from tests.wire.real_parts import absent
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser as Chromium
+
+_CHROMIUM_ARGS = [
+    "--no-sandbox",  # it does not start as root with one, and continuous runs are root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 class User(UserMixin):  # type: ignore[misc]
@@ -117,3 +132,19 @@ def make_site() -> Iterator[MakeSite]:
 def site(make_site: MakeSite) -> Site:
     """An app with logins and the default settings, but for a public channel."""
     return make_site(public_channels=["news", "sport.*"])
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator["Chromium"]:
+    """One real Chromium for the whole run; Playwright starts only one at a time."""
+    # Here and not at the top: this module is imported under gevent too, where the
+    # browser tests are left out and Playwright does not work.
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    if path is None:
+        absent("chromium", remedy="install Chromium and have it on PATH")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=_CHROMIUM_ARGS)
+        yield started
+        started.close()

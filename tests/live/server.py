@@ -48,7 +48,7 @@ class Server:
     def __init__(
         self, kind: str = "gunicorn-gevent", *, args: str = "", **settings: Any
     ):
-        self.port = _free_port()
+        self.port = free_port()
         address = f"{HOST}:{self.port}"
         command = COMMANDS[kind].format(port=self.port, address=address)
         words = [*command.split(), *args.split()]
@@ -210,7 +210,8 @@ def gone(pid: int) -> bool:
     return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.create_server((HOST, 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.sse_parser import ParsedEvent
 from tests.wire.real_parts import absent
 from tests.wire.samples import SAMPLES, Sample, each_sample
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 HERE = Path(__file__).parent
 
@@ -74,16 +77,6 @@ async ({count, types, sentinel, deadlineMs}) => {
 }
 """
 
-CHROMIUM_ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 
 class SampleHandler(BaseHTTPRequestHandler):
     """Serves a blank page, and each sample's block as a stream of its own."""
@@ -122,20 +115,10 @@ def serving_samples() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def seen_by_chromium() -> dict[str, list[ParsedEvent]]:
+def seen_by_chromium(chromium: "Browser") -> dict[str, list[ParsedEvent]]:
     """What Chromium's EventSource makes of each sample's block, by name."""
-    # Here and not at the top: this module is also collected under gevent, where the
-    # browser tests are left out.
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        absent("chromium", remedy="install Chromium and have it on PATH")
-    with serving_samples() as origin, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=CHROMIUM_ARGS
-        )
-        page = browser.new_page()
+    with serving_samples() as origin:
+        page = chromium.new_page()
         page.goto(origin)
         streams = page.evaluate(
             COLLECT,
@@ -146,7 +129,7 @@ def seen_by_chromium() -> dict[str, list[ParsedEvent]]:
                 "deadlineMs": 30_000,
             },
         )
-        browser.close()
+        page.close()
     return {
         sample.name: [ParsedEvent(**event) for event in events]
         for sample, events in zip(SAMPLES, streams, strict=True)

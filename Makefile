@@ -1,0 +1,74 @@
+# Everything a newcomer needs: `make run` and `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Branch coverage of the heart is complete, and stays so.
+COMPLETE := event,address,history,client,registry,hub
+comma := ,
+empty :=
+space := $(empty) $(empty)
+INCLUDE := flask_sse_hub/$(subst $(comma),.py$(comma)flask_sse_hub/,$(COMPLETE)).py
+
+UNIT := -m "not live and not browser"
+
+.PHONY: help run test style format types unit unit-gevent live browser bench system clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+
+run: $(VENV)/demo ## Start the example app on http://127.0.0.1:8000 (PORT, HOST)
+	FLASK_DEMO=true $(BIN)/gunicorn
+
+test: system style types unit unit-gevent live browser ## Everything that CI runs
+
+style: $(VENV)/dev ## Check formatting and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(VENV)/dev ## Format, and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(VENV)/dev ## Check the types, strictly
+	$(BIN)/mypy
+
+unit: $(VENV)/dev tests/wire/node_modules ## Unit and contract tests, with coverage
+	$(BIN)/coverage run -m pytest $(UNIT)
+	$(BIN)/coverage report
+	$(BIN)/coverage report --include="$(INCLUDE)" --fail-under=100
+
+unit-gevent: $(VENV)/dev tests/wire/node_modules ## The same under gevent's patching
+	$(BIN)/python -m tests.under_gevent $(UNIT)
+
+live: $(VENV)/dev ## Tests through real servers
+	$(BIN)/pytest -m live
+
+browser: $(VENV)/dev ## Tests in a real Chromium
+	$(BIN)/pytest -m browser
+
+bench: $(VENV)/dev ## Measure, as ratios to a baseline of the same run
+	$(BIN)/python -m benchmarks.delivery
+
+system: ## Install the system packages that the tests need
+	./tests/install-system-packages
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) tests/wire/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "Python 3.11 or later with venv is needed: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/demo: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	touch $@
+
+$(VENV)/dev: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/demo
+
+tests/wire/node_modules: tests/wire/package.json tests/wire/package-lock.json | system
+	if command -v npm >/dev/null; then \
+	  cd tests/wire && npm ci --silent --no-audit --no-fund && touch node_modules; fi

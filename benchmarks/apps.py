@@ -1,0 +1,56 @@
+"""The apps that are measured: the hub, and what people write by hand without it."""
+
+import queue
+from collections.abc import Iterator
+
+from flask import Flask, Response, request
+
+from flask_sse_hub import SSEHub
+
+
+def hub() -> Flask:
+    """Return an app with the hub, open to everybody."""
+    app = Flask("hub")
+    app.config.update(SSE_HUB_LOGIN_REQUIRED=False, SSE_HUB_MAX_CLIENTS_PER_USER=None)
+    sse_hub = SSEHub(app)
+
+    @app.post("/publish/<int:count>")
+    def publish(count: int) -> str:
+        for _ in range(count):
+            sse_hub.publish(request.get_data())
+        return ""
+
+    return app
+
+
+def baseline() -> Flask:
+    """Return the usual first attempt: a generator and a queue for each client.
+
+    It has no ids, no history, no heartbeat and no end; so much less it does.
+    """
+    app = Flask("baseline")
+    clients: set[queue.SimpleQueue[bytes]] = set()
+
+    @app.get("/events")
+    def events() -> Response:
+        def stream() -> Iterator[bytes]:
+            waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+            clients.add(waiting)
+            try:
+                yield b"event: connected\ndata: {}\n\n"
+                while True:
+                    yield waiting.get()
+            finally:
+                clients.discard(waiting)
+
+        return Response(stream(), mimetype="text/event-stream")
+
+    @app.post("/publish/<int:count>")
+    def publish(count: int) -> str:
+        block = b"data: " + request.get_data() + b"\n\n"
+        for _ in range(count):
+            for waiting in list(clients):
+                waiting.put(block)
+        return ""
+
+    return app

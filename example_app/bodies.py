@@ -1,0 +1,59 @@
+"""Reading JSON that a client sent: each refusal names the field it is about."""
+
+from typing import Any
+
+from flask import json, request
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+
+class BadField(BadRequest):
+    """Raised when a field of the body cannot be used."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+
+
+def json_object(*, fields: frozenset[str]) -> dict[str, Any]:
+    """Return the body as a dict that has no other fields than these.
+
+    The content type must be application/json. A form on another site cannot send that,
+    and a script there must ask first whether it may, which is never answered with yes.
+    Together with SameSite=Lax this keeps other sites out without a CSRF token.
+    """
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("Content-Type must be application/json")
+    # Read here, and not within the try: a body that is too large is refused with 413.
+    raw = request.get_data()
+    try:
+        body = json.loads(raw)
+    except RecursionError as error:
+        raise BadRequest("the body is nested too deeply") from error
+    except ValueError as error:
+        raise BadRequest("the body is not JSON") from error
+    return checked_object(body, what="body", fields=fields)
+
+
+def checked_object(body: Any, *, what: str, fields: frozenset[str]) -> dict[str, Any]:
+    """Return a JSON object that has no other fields than these."""
+    if not isinstance(body, dict):
+        raise BadField(what, "must be a JSON object")
+    for field in body:
+        # A misspelt "target" would otherwise be none, and none is everybody.
+        if field not in fields:
+            raise BadField(field, f"is not known; there is {', '.join(sorted(fields))}")
+    return body
+
+
+def text(body: dict[str, Any], field: str, *, most: int = 255) -> str:
+    """Return a field that must be there, as text."""
+    if field not in body:
+        raise BadField(field, "is missing")
+    value = body[field]
+    if not isinstance(value, str):
+        raise BadField(field, "must be a string")
+    if not value.strip():
+        raise BadField(field, "is empty")
+    if len(value) > most:
+        raise BadField(field, f"is longer than {most} characters")
+    return value

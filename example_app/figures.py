@@ -1,0 +1,140 @@
+"""The dashboard's figures, and the thread that publishes them while anybody looks."""
+
+import logging
+import os
+import threading
+import time
+from typing import Any
+
+import psutil
+from flask import Flask, current_app
+
+from .extensions import sse_hub
+
+log = logging.getLogger(__name__)
+
+#: The channel of the dashboard. No rule opens it on ``/events``; its own view does.
+CHANNEL = "dashboard"
+
+_EXTENSION = "example_figures"
+
+# Fast enough to look alive, slow enough to cost nothing.
+_EVERY = 2.0
+
+# A stream is asked for a moment before it is connected; so long it is waited for.
+_GRACE = 10.0
+
+# CPU time is counted in hundredths of a second: over less than this it is mostly noise.
+_SHORTEST_MEASURE = 1.0
+
+
+class FiguresPublisher:
+    """Measure this process, and publish what was measured while anybody listens."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        # Guards all below: requests start the thread, and it decides to end.
+        self._lock = threading.Lock()
+        self._meter = CPUMeter()
+        self._running = False
+        self._wanted_until = 0.0
+
+    def current(self) -> dict[str, Any]:
+        """Return the figures as they are now."""
+        stats = sse_hub.stats()
+        with self._lock:
+            cpu = self._meter.percent()
+        return {
+            "cpu": cpu,
+            "rss": psutil.Process().memory_info().rss,
+            "load": round(os.getloadavg()[0], 2),
+            "connections": stats.connections,
+            "users": stats.users,
+            "lagging": stats.lagging,
+            "events_in": stats.events_in,
+            "events_out": stats.events_out,
+        }
+
+    def ensure_running(self) -> None:
+        """Have the figures published from now on, until nobody listens any more."""
+        with self._lock:
+            self._wanted_until = time.monotonic() + _GRACE
+            if self._running:
+                return
+            self._running = True
+        # Under gevent this is a greenlet: monkey patching has seen to it.
+        threading.Thread(target=self._run, name="figures", daemon=True).start()
+        log.info("figures are published every %.0f s", _EVERY)
+
+    def _run(self) -> None:
+        with self._app.app_context():
+            while True:
+                time.sleep(_EVERY)
+                try:
+                    if not self._anybody_listens():
+                        return
+                    sse_hub.publish(
+                        self.current(), type="dashboardUpdate", channel=CHANNEL
+                    )
+                except Exception:
+                    # The dashboard stands still, and the next figures may do better.
+                    log.exception("the figures could not be published")
+
+    def _anybody_listens(self) -> bool:
+        """Tell whether to go on; if not, the next dashboard starts a thread anew."""
+        listening = CHANNEL in sse_hub.stats().channels
+        with self._lock:
+            # Both under one lock: whoever comes just now finds it running, and waits
+            # for figures that will come, or finds it ended, and starts it.
+            self._running = listening or time.monotonic() < self._wanted_until
+            if not self._running:
+                log.info("nobody looks at the dashboard: no more figures")
+            return self._running
+
+
+class CPUMeter:
+    """The share of one CPU that this process takes, in percent."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        # The first figure is the mean of the process's whole life.
+        self._measured_at = self._process.create_time()
+        self._used = 0.0
+        self._percent = 0.0
+
+    def percent(self) -> float:
+        """Return the share since the last measure, at least a second ago."""
+        now = time.time()
+        if now - self._measured_at >= _SHORTEST_MEASURE:
+            times = self._process.cpu_times()
+            used = times.user + times.system
+            share = (used - self._used) / (now - self._measured_at)
+            self._percent = round(100 * share, 1)
+            self._measured_at, self._used = now, used
+        return self._percent
+
+
+def init_app(app: Flask) -> None:
+    """Prepare the app. Starts nothing: a thread does not survive the server's fork."""
+    app.extensions[_EXTENSION] = {}
+
+
+def current() -> dict[str, Any]:
+    """Return this process's figures as they are now."""
+    return _publisher().current()
+
+
+def ensure_running() -> None:
+    """Have this process publish its figures, once, while anybody listens."""
+    _publisher().ensure_running()
+
+
+def _publisher() -> FiguresPublisher:
+    # One for each process: a child of a fork has its parent's memory, but none of its
+    # threads, and would believe for ever that its figures are being published.
+    publishers: dict[int, FiguresPublisher] = current_app.extensions[_EXTENSION]
+    publisher = publishers.get(os.getpid())
+    if publisher is None:
+        app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        publisher = publishers.setdefault(os.getpid(), FiguresPublisher(app))
+    return publisher

@@ -1,0 +1,72 @@
+"""gunicorn's settings for the example app: ``gunicorn`` in this directory starts it."""
+
+import logging
+import os
+import secrets
+from typing import Any
+
+wsgi_app = "example_app:create_app()"
+
+# This machine only, unless told otherwise: a proxy with TLS belongs in front.
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+
+# One. The memory broker's events do not leave their process, so with two workers each
+# client would miss what is published in the other one; the hub refuses to do that.
+workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
+
+# A stream stays open for an hour: with sync workers it would be the only thing that its
+# worker does. A greenlet that waits costs a few kilobytes.
+worker_class = "gevent"
+
+# Each open stream takes one of these for as long as it is open, and when all are taken
+# the worker answers nothing at all, not even /health. Well above the streams expected.
+worker_connections = 2000
+
+# A worker that goes away tells its clients when to come back, and is idle within a
+# second. This is only for requests that really need longer.
+graceful_timeout = 10
+
+# How long a connection waits for its next request. Longer than a page takes to load its
+# parts; a proxy in front wants more than its own idle time, 75 for nginx's default 60.
+keepalive = 5
+
+# The worker tells the master that it lives, whatever its streams do: this is not a
+# limit on the length of a stream.
+timeout = 30
+
+# Newer gunicorns open a socket in the home directory to be commanded through. Nothing
+# here does that, and all servers of one person would share it.
+control_socket_disable = True
+
+# To standard output, for whatever runs this to collect. A stream appears at its end.
+accesslog = "-"
+loglevel = "info"
+
+# The hub logs through the standard library, and gunicorn only sets up its own loggers:
+# without this, nothing below a warning would be seen of flask_sse_hub.
+logging.basicConfig(
+    level=logging.INFO,
+    format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
+)
+
+# Made here, once, before workers are forked. Each worker would make a key of its own
+# otherwise, and when one is replaced everybody would be signed out, and their clients
+# refused instead of resumed.
+_KEY_IS_RANDOM = "FLASK_SECRET_KEY" not in os.environ
+if _KEY_IS_RANDOM:
+    os.environ["FLASK_SECRET_KEY"] = secrets.token_urlsafe(32)
+
+
+def when_ready(server: Any) -> None:
+    """Say where the demo is, and who can sign in."""
+    for listener in server.LISTENERS:
+        server.log.info("The demo is at %s/sse-demo (alice or bob, demo)", listener)
+
+
+def on_starting(server: Any) -> None:
+    """Say what will not outlive this server."""
+    if _KEY_IS_RANDOM:
+        server.log.warning(
+            "FLASK_SECRET_KEY is not set: a random key is used, so everybody is signed"
+            " out when this server is started anew"
+        )

@@ -1,0 +1,123 @@
+"""The example app under gunicorn, as `make run` starts it, and browsers for it."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.live.server import HOST, free_port
+from tests.reader import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parents[2]
+
+
+class Demo:
+    """The running example app."""
+
+    def __init__(self, log: Path, **settings: str) -> None:
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        self.log_path = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn"],
+                cwd=ROOT,
+                env=os.environ
+                | {"PORT": str(self.port), "FLASK_DEMO": "true"}
+                | {f"FLASK_{key.upper()}": value for key, value in settings.items()},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        wait_until(self._answers, within=30.0)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log_path.read_text()
+        try:
+            return self.request("GET", "/health")[0] == 200
+        except OSError:
+            return False
+
+    def request(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=10.0)
+        try:
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def kill_worker(self) -> None:
+        """End the worker as the kernel does when memory is short."""
+        (worker,) = psutil.Process(self.process.pid).children()
+        worker.kill()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(15.0)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait(5.0)
+
+
+SignIn = Callable[..., "Page"]
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    log = tmp_path_factory.mktemp("demo") / "log"
+    # Quick, so that the tests need not wait for what a browser does after seconds.
+    started = Demo(log, sse_hub_retry="[0.2, 0.4]", sse_hub_heartbeat_interval="2")
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def sign_in(chromium: "Browser", demo: Demo) -> Iterator[SignIn]:
+    """Return what opens a page of the demo as a user, in a browser of its own.
+
+    At the end no page may have had an error, or anything that its policy forbids.
+    """
+    pages: list[Page] = []
+    problems: list[str] = []
+
+    def sign_in(user: str, path: str = "/sse-demo", *, width: int = 1280) -> "Page":
+        context = chromium.new_context(viewport={"width": width, "height": 800})
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                problems.append(message.text)
+                if "Content Security Policy" in message.text
+                else None
+            ),
+        )
+        page.goto(f"{demo.url}/login?next={path}")
+        page.fill("#name", user)
+        page.fill("#password", "demo")
+        page.click("#sign-in")
+        page.wait_for_url(f"**{path}")
+        pages.append(page)
+        return page
+
+    yield sign_in
+    for page in pages:
+        page.context.close()
+    assert not problems

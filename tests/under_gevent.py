@@ -1,0 +1,11 @@
+"""Run pytest as gunicorn's gevent worker runs the code: with everything patched."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import sys  # noqa: E402
+
+import pytest  # noqa: E402
+
+sys.exit(pytest.main(sys.argv[1:]))
