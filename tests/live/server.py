@@ -46,8 +46,14 @@ class Server:
     """A server that serves the live site on a port of its own, until it is left."""
 
     def __init__(
-        self, kind: str = "gunicorn-gevent", *, args: str = "", **settings: Any
-    ):
+        self,
+        kind: str = "gunicorn-gevent",
+        *,
+        args: str = "",
+        answers_http1: bool = True,
+        **settings: Any,
+    ) -> None:
+        self._answers_http1 = answers_http1
         self.port = free_port()
         address = f"{HOST}:{self.port}"
         command = COMMANDS[kind].format(port=self.port, address=address)
@@ -83,15 +89,22 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(self._answers, within=30.0)
+        try:
+            wait_until(self._answers, within=30.0)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log
         try:
-            return self.get("/events/health/live")[0] == 200
+            if self._answers_http1:
+                return self.get("/events/health/live")[0] == 200
+            socket.create_connection((HOST, self.port)).close()
         except OSError:
             return False
+        return True
 
     def __exit__(self, *exc: object) -> None:
         if self.process.poll() is None:

@@ -1,8 +1,13 @@
 """Servers that cannot hold streams say so, and what to do instead."""
 
-import pytest
+import socket
 
-from tests.live.server import Server
+import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ResponseReceived
+
+from tests.live.server import HOST, Server
 
 pytestmark = pytest.mark.live
 
@@ -21,6 +26,39 @@ def test_a_development_server_without_threads_is_refused() -> None:
         status, _ = server.get("/events", Authorization="Bearer alice")
         assert status == 500
         assert "leave out --without-threads" in server.log
+
+
+def test_http2_inside_gunicorn_is_refused() -> None:
+    """An open stream would block everything else on its connection."""
+    http2 = "--http-protocols h1,h2 --http2-cleartext prior-knowledge"
+    with Server("gunicorn-gevent", args=http2, answers_http1=False) as server:
+        assert http2_status(server.port, "/events/health/live") == "200"
+        assert http2_status(server.port, "/events") == "500"
+        assert "speak HTTP/2 in the proxy in front" in server.log
+
+
+def http2_status(port: int, path: str) -> str:
+    """Return the status of a request that speaks HTTP/2 from the first byte on."""
+    connection = H2Connection(H2Configuration(client_side=True))
+    with socket.create_connection((HOST, port), timeout=10.0) as sock:
+        connection.initiate_connection()
+        connection.send_headers(
+            1,
+            [
+                (":method", "GET"),
+                (":path", path),
+                (":scheme", "http"),
+                (":authority", HOST),
+                ("authorization", "Bearer alice"),
+            ],
+            end_stream=True,
+        )
+        sock.sendall(connection.data_to_send())
+        while data := sock.recv(65536):
+            for event in connection.receive_data(data):
+                if isinstance(event, ResponseReceived):
+                    return dict(event.headers)[b":status"].decode()
+    return "the connection was closed"
 
 
 def test_several_workers_are_refused_by_the_memory_broker() -> None:

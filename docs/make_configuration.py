@@ -1,0 +1,30 @@
+"""Write docs/configuration.md from the code: run it after a change of the keys."""
+
+from dataclasses import fields
+from pathlib import Path
+
+from flask_sse_hub.config import PREFIX, Config
+
+_HEAD = """# Configuration
+
+Set in the app's config before `init_app`, which reads and checks each key once. Times
+are in seconds, sizes in bytes. A value that cannot work raises `ConfigurationError` at
+start; a key that is not known is warned of. With `app.config.from_prefixed_env()` the
+environment sets them: `FLASK_SSE_HUB_MAX_AGE=600`.
+
+| key | default | |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    return _HEAD + "".join(
+        f"| `{PREFIX}{part.name.upper()}` | `{part.default!r}` |"
+        f" {part.metadata['doc'].replace('``', '`')} |\n"
+        for part in fields(Config)
+    )
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("configuration.md").write_text(page())

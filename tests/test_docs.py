@@ -1,0 +1,42 @@
+"""The documentation says what the code does."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docs.make_configuration import page
+from flask_sse_hub import CloseReason
+from tests.conftest import User
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def test_the_configuration_page_is_made_from_the_code() -> None:
+    """Every key with its default; `python -m docs.make_configuration` writes it."""
+    assert (ROOT / "docs/configuration.md").read_text() == page()
+
+
+def test_the_ten_lines_of_the_readme_run() -> None:
+    """Whoever copies them has a stream, and has published an event."""
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[0]
+    names: dict[str, Any] = {"__name__": __name__, "load_user": User}
+    exec(code, names)  # noqa: S102
+    response = names["app"].test_client().get("/events")
+    assert response.status_code == 401
+
+
+def test_every_close_reason_is_in_the_operations_page() -> None:
+    """An operator finds what a log line says."""
+    page = (ROOT / "docs/operations.md").read_text()
+    for reason in CloseReason:
+        assert f"| `{reason}` |" in page
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(path: Path) -> None:
+    """A page that was moved takes its links along."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
