@@ -243,6 +243,8 @@ class Dispatcher:
             if gap is not None:
                 blocks.append(self._reset_block(gap, start))
             self._end_if_disconnected(client)
+            if client.close_reason is not None:
+                client.sink.wake()
             if reading is not None:
                 client.events += len(reading.blocks)
                 self.events_out += len(reading.blocks)

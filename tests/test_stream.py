@@ -84,6 +84,7 @@ def test_an_error_in_the_middle_leaves_nothing_behind(hub: Hub) -> None:
     stream = stream_of(hub)
     next(stream)
     stream._hub.take = _fail  # type: ignore[method-assign]
+    stream.wake()
     with pytest.raises(RuntimeError):
         next(stream)
     stream.close()

@@ -94,6 +94,9 @@ class EventStream(Iterator[bytes]):
         return greeting
 
     def _read(self) -> bytes:
+        # A client that keeps up is woken for whatever comes, so it need not look first.
+        if self._client.cursor is None:
+            self._due.acquire()
         while (chunk := self._hub.take(self._client)) == b"":
             self._due.acquire()
         if chunk is not None:
