@@ -13,6 +13,9 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 
@@ -31,8 +34,9 @@ def in_greenlet() -> bool:
 def breathe() -> None:
     """Let everything else run that is ready, sockets that wait to be polled too."""
     if patched():
-        # sleep(0) would only run the callbacks that are due, and never poll a socket.
-        sys.modules["gevent"].idle()
+        # sleep(0) would only run the callbacks that are due and never poll a socket,
+        # and idle() waits for a moment without traffic, which may never come.
+        sys.modules["gevent"].sleep(0.00001)
     else:
         time.sleep(0)
 
@@ -121,6 +125,108 @@ class NativeLock:
         self._lock.release()
 
 
+class NativeFlag:
+    """A flag that one real thread waits for, and that anybody may raise."""
+
+    def __init__(self) -> None:
+        self._lock = _original("_thread", "allocate_lock")()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Raise it; raising it twice before it is waited for is raising it once."""
+        with suppress(RuntimeError):
+            self._lock.release()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait in a real thread until it is raised; tell whether it was. Lowers it."""
+        return bool(self._lock.acquire(timeout=timeout))
+
+
+def start_thread(target: Callable[[], None]) -> None:
+    """Run a function in a real thread, beside greenlets.
+
+    It must not log, and must not use anything of the standard library that waits: both
+    may be patched, and belong to the greenlets' thread.
+    """
+    _original("_thread", "start_new_thread")(target, ())
+
+
+class Reply:
+    """What a real thread answers to the greenlet or thread that asked it."""
+
+    def __init__(self) -> None:
+        self._value: Any = None
+        self._error: Exception | None = None
+        self._mailbox = _mailbox()
+        if self._mailbox is None:
+            self._flag = NativeFlag()
+        else:
+            self._event = sys.modules["gevent.event"].Event()
+
+    def set(self, value: Any) -> None:
+        """Answer."""
+        self._value = value
+        self._deliver()
+
+    def fail(self, error: Exception) -> None:
+        """Have the asker raise an error."""
+        self._error = error
+        self._deliver()
+
+    def _deliver(self) -> None:
+        if self._mailbox is None:
+            self._flag.set()
+        else:
+            self._mailbox.post(self._event)
+
+    def wait(self, timeout: float) -> Any:
+        """Return the answer, or raise it. Raises TimeoutError."""
+        if self._mailbox is None:
+            came = self._flag.wait(timeout)
+        else:
+            came = self._event.wait(timeout)
+        if not came:
+            raise TimeoutError
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class _Mailbox:
+    """Brings what real threads post to the greenlets of one gevent hub."""
+
+    def __init__(self, hub: Any) -> None:
+        self._posted: deque[Any] = deque()
+        self._watcher = hub.loop.async_()
+        self._watcher.start(self._deliver)
+
+    def post(self, event: Any) -> None:
+        self._posted.append(event)
+        self._watcher.send()
+
+    def _deliver(self) -> None:
+        while self._posted:
+            self._posted.popleft().set()
+
+
+def _mailbox() -> _Mailbox | None:
+    """Return the mailbox of the calling greenlet's hub, None for a real thread.
+
+    None too for what is no Greenlet, as a script's own main program: it waits as a real
+    thread does, and everything else with it.
+    """
+    if not patched() or not in_greenlet():
+        return None
+    import gevent.event
+
+    hub = gevent.get_hub()
+    # Kept on the hub, so that it goes when the hub does.
+    mailbox: _Mailbox | None = getattr(hub, "_sse_hub_mailbox", None)
+    if mailbox is None:
+        mailbox = hub._sse_hub_mailbox = _Mailbox(hub)  # noqa: SLF001
+    return mailbox
+
+
 def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
     """Shut a socket down by its descriptor, whatever wraps it, TLS and gevent included.
 
@@ -149,6 +255,24 @@ def epoll() -> "select.epoll | None":
     except AttributeError:
         return None
     return make()  # type: ignore[no-any-return]
+
+
+def limit_unacknowledged(descriptor: int, seconds: float) -> None:
+    """Have the kernel end a connection whose peer acknowledges nothing for so long.
+
+    For peers that lost their power or network, and those that read nothing at all.
+    Only Linux knows it, and only for TCP: elsewhere nothing happens.
+    """
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is None:
+        return
+    try:
+        copy = _socket.socket(fileno=os.dup(descriptor))
+    except OSError:
+        return
+    with suppress(OSError):
+        copy.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
+    copy.close()
 
 
 def unsent_bytes(descriptor: int) -> int:

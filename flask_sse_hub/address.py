@@ -19,6 +19,9 @@ Address = NewType("Address", str)
 #: Everybody who is connected.
 BROADCAST: Final = Address("*")
 
+#: The most addresses of one event: each is held for as long as the event is.
+MAX_TARGETS = 10_000
+
 #: Ids are compared as text, so that 7 from a database and "7" from a cookie are one.
 Name = str | int
 
@@ -91,7 +94,7 @@ def target(
     }
     if all(names is UNSET for names in given.values()):
         return (BROADCAST,)
-    return tuple(
+    addresses = tuple(
         dict.fromkeys(
             _ADDRESS_OF[kind](name)
             for kind, names in given.items()
@@ -99,6 +102,12 @@ def target(
             for name in each_name(names, what=kind)
         )
     )
+    if len(addresses) > MAX_TARGETS:
+        raise InvalidTarget(
+            f"{len(addresses)} addresses in one event; {MAX_TARGETS} are allowed. Let"
+            " those concerned listen to a channel"
+        )
+    return addresses
 
 
 def each_name(names: Names, *, what: str) -> Iterable[Name]:

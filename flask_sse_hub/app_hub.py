@@ -7,13 +7,14 @@ a user of the extension calls is in ``extension``.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, has_request_context, request
 from werkzeug.exceptions import BadRequest, Forbidden
 
 from . import address, auth
-from .brokers import MemoryBroker
+from .brokers import create_broker
 from .client import Client, CloseReason, Metadata
 from .config import Config
 from .delivery import EventStream
@@ -27,7 +28,6 @@ from .errors import (
 )
 from .event import checked_name
 from .heartbeat import Heartbeat
-from .history import UNPLACED
 from .hub import Hub, Listeners
 from .response import StreamResponse
 from .signals import client_connected, client_disconnected
@@ -77,7 +77,11 @@ class AppHub:
     def _create_hub(self) -> Hub:
         app = self.app
         hub = Hub(
-            MemoryBroker(self.config.retention),
+            create_broker(
+                self.config.broker_url,
+                self.config.retention,
+                folder=Path(app.instance_path),
+            ),
             self.config.hub,
             listeners=Listeners(
                 connected=lambda client: client_connected.send(app, client=client),
@@ -100,8 +104,8 @@ class AppHub:
         if self._several_processes and self.hub.broker.reach == "process":
             raise ConfigurationError(
                 "SSE_HUB_BROKER_URL = 'memory://' keeps events within one process, and"
-                " this server runs several: most clients would miss most events. Start"
-                " one worker (gunicorn --workers 1)"
+                " this server runs several: most clients would miss most events. Set it"
+                " to 'sqlite:///sse_hub.db', or start one worker (gunicorn --workers 1)"
             )
 
     def unready(self) -> str | None:
@@ -144,7 +148,8 @@ class AppHub:
         try:
             since = hub.cursor()
         except BrokerUnavailable:
-            since = UNPLACED
+            # Without it a logout of just now could not be told from one of yesterday.
+            return _refused(ClientRefused("the broker cannot be reached"), hub)
         person, identity = auth.current_person(
             login_required=self.config.login_required
         )
@@ -153,7 +158,7 @@ class AppHub:
             for name in names:
                 if not authorizer(person, name):
                     raise Forbidden(f"the channel {name!r} is not open to you")
-        client_id = auth.client_id_for(request.args.get("client_id"), identity.session)
+        client_id = auth.client_id_for(request.args.get("client_id"), identity)
         described = _checked_metadata(metadata)
         try:
             hub.check_admission(identity)
@@ -204,28 +209,28 @@ class AppHub:
         user_logged_in.connect(self._logged_in, sender=self.app)
         user_logged_out.connect(self._logged_out, sender=self.app)
 
-    def _logged_in(self, _: Flask, **__: Any) -> None:
+    def _logged_in(self, _: Flask, user: Any, **__: Any) -> None:
         # Streams opened before are somebody else's, even if only an anonymous person's.
-        before = auth.forget_session_id()
-        auth.renew_session_id()
-        if before is not None:
-            self.hub.disconnect(
-                (address.session(before),), reason=CloseReason.SESSION_ENDED
-            )
+        self._end_session(*auth.ended_by_login(str(user.get_id())))
 
     def _logged_out(self, _: Flask, user: Any, **__: Any) -> None:
-        session_id = auth.forget_session_id()
-        auth.renew_session_id()
         user_id = user.get_id() if user is not None else None
-        ended = [] if session_id is None else [address.session(session_id)]
-        if user_id is not None:
-            ended.append(
-                address.session(auth.unnamed(user_id))
-                if session_id is not None
-                else address.user(user_id)
+        minted, unnamed = auth.ended_by_logout(user_id)
+        self._end_session(minted, unnamed)
+        if minted is None and user_id is not None:
+            # Which streams are this session's cannot be told.
+            self.hub.disconnect(
+                (address.user(user_id),), reason=CloseReason.SESSION_ENDED
             )
-        if ended:
-            self.hub.disconnect(tuple(ended), reason=CloseReason.SESSION_ENDED)
+
+    def _end_session(self, minted: str | None, unnamed: str | None) -> None:
+        for session_id, final in ((minted, True), (unnamed, False)):
+            if session_id is not None:
+                self.hub.disconnect(
+                    (address.session(session_id),),
+                    reason=CloseReason.SESSION_ENDED,
+                    final=final,
+                )
 
 
 def _refused(refusal: ClientRefused, hub: Hub) -> Response:

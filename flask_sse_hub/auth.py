@@ -7,6 +7,7 @@ login is required, so it is looked for, not imported.
 import base64
 import hashlib
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, current_app, g, request, session
@@ -31,15 +32,14 @@ def login_manager(app: Flask) -> Any | None:
 
 
 def current_person(*, login_required: bool) -> tuple[Any, Identity]:
-    """Load who makes this request, anew: the user object, or None, and its ids.
+    """Load who opens a stream, anew: the user object, or None, and its ids.
 
-    Whoever was loaded earlier in this request may have been logged out since; the
-    caller notes the log's head first, and control records after it do the rest. Raises
+    Whoever was loaded earlier in this request may have been shut out since; the caller
+    notes the log's head first, and control records after it do the rest. Raises
     Unauthorized, and ConfigurationError where a login is asked for and there is no
     Flask-Login.
     """
-    manager = login_manager(current_app)
-    if manager is None:
+    if login_manager(current_app) is None:
         if login_required:
             raise ConfigurationError(
                 "SSE_HUB_LOGIN_REQUIRED needs Flask-Login, and this app has no"
@@ -49,19 +49,46 @@ def current_person(*, login_required: bool) -> tuple[Any, Identity]:
             )
         return None, Identity(session=known_session_id())
     g.pop("_login_user", None)
+    user = _current_user()
+    if login_required and not _is_logged_in(user):
+        raise Unauthorized("log in to open this stream")
+    # A stream sets no cookie: of a session that begins in this very request the browser
+    # will never know the id, and a logout would name another one.
+    brought = _brought_session().get(_SESSION_KEY)
+    return user, _identity_of(user, known_session_id() if brought else None)
+
+
+def current_identity() -> Identity:
+    """Return the ids of who makes this request: a page, or a view that publishes."""
+    user = None if login_manager(current_app) is None else _current_user()
+    return _identity_of(user, known_session_id())
+
+
+def _identity_of(user: Any, session_id: str | None) -> Identity:
+    if not _is_logged_in(user):
+        return Identity(session=session_id)
+    user_id = str(user.get_id())
+    if session_id is None and "_user_id" in session:
+        session_id = unnamed(user_id)
+    return Identity(user_id, session_id)
+
+
+def _is_logged_in(user: Any) -> bool:
+    return user is not None and bool(user.is_authenticated and user.is_active)
+
+
+def _current_user() -> Any:
     from flask_login import current_user
 
     # The proxy would look for another request once this one is over.
-    user = current_user._get_current_object()  # noqa: SLF001
-    if not user.is_authenticated or not user.is_active:
-        if login_required:
-            raise Unauthorized("log in to open this stream")
-        return user, Identity(session=known_session_id())
-    user_id = str(user.get_id())
-    named = known_session_id()
-    if named is None and "_user_id" in session:
-        named = unnamed(user_id)
-    return user, Identity(user_id, named)
+    return current_user._get_current_object()  # noqa: SLF001
+
+
+def _brought_session() -> Mapping[str, Any]:
+    """Return the session as the request's cookie brought it, before any change."""
+    interface = current_app.session_interface
+    found = interface.open_session(current_app, request)
+    return found if found is not None else {}
 
 
 def unnamed(user_id: str) -> str:
@@ -71,6 +98,28 @@ def unnamed(user_id: str) -> str:
     they belong to. The prefix keeps it apart from ids that are minted.
     """
     return f"unnamed:{user_id}"
+
+
+def ended_by_login(user_id: str) -> tuple[str | None, str | None]:
+    """Renew the session of a login; return the ids of the session that it replaces.
+
+    The first is an id that was minted, the second what stands for one that was not.
+    None each where there is nothing to end, as when somebody logs in once more.
+    """
+    brought = _brought_session()
+    before = brought.get("_user_id")
+    if before == user_id and known_session_id() is not None:
+        return None, None
+    minted = forget_session_id()
+    renew_session_id()
+    return minted, None if before is None or minted else unnamed(before)
+
+
+def ended_by_logout(user_id: str | None) -> tuple[str | None, str | None]:
+    """Renew the session of a logout; return the ids of the session that ends."""
+    minted = forget_session_id()
+    renew_session_id()
+    return minted, None if user_id is None else unnamed(user_id)
 
 
 def known_session_id() -> str | None:
@@ -96,48 +145,51 @@ def forget_session_id() -> str | None:
     return known
 
 
-def mint_client_id(session_id: str | None) -> str:
-    """Return a new client id, signed, and bound to a session.
+def mint_client_id(identity: Identity) -> str:
+    """Return a new client id, signed, and bound to who asks for it.
 
     Raises ConfigurationError where the app has no secret key.
     """
     signer = _signer()
     if signer is None:
         raise ConfigurationError("a signed client id needs the app's SECRET_KEY")
-    value = f"{secrets.token_urlsafe(9)}~{_binding(session_id)}"
+    value = f"{secrets.token_urlsafe(9)}~{_binding(identity)}"
     return signer.sign(value).decode()
 
 
-def client_id_for(asked: str | None, session_id: str | None) -> str:
-    """Return the client id that a request may have: the one it asks for, or a new one.
+def client_id_for(asked: str | None, identity: Identity) -> str:
+    """Return the client id that a stream may have: the one it asks for, or a new one.
 
     A forged id is refused with BadRequest. One that has expired, or was minted for
-    another session (before a login, say), is replaced.
+    somebody else (before a login, say), is replaced.
     """
     signer = _signer()
     if signer is None:
         return secrets.token_urlsafe(9)
     if asked and not signer.validate(asked):
         raise BadRequest("this client_id was not made by this app")
-    if asked and owns_client_id(asked, session_id):
+    if asked and owns_client_id(asked, identity):
         return asked
-    return mint_client_id(session_id)
+    return mint_client_id(identity)
 
 
-def owns_client_id(client_id: str, session_id: str | None) -> bool:
-    """Tell whether a client id was minted for a session and has not expired."""
+def owns_client_id(client_id: str, identity: Identity) -> bool:
+    """Tell whether a client id was minted for this user and session, not long ago.
+
+    Nobody in particular, with neither of them, owns none: it would be everybody's.
+    """
     signer = _signer()
-    if signer is None:
+    if signer is None or identity == Identity():
         return False
     try:
         value = signer.unsign(client_id, max_age=_CLIENT_ID_SECONDS).decode()
     except BadSignature:
         return False
-    return value.partition("~")[2] == _binding(session_id)
+    return value.partition("~")[2] == _binding(identity)
 
 
-def _binding(session_id: str | None) -> str:
-    digest = hashlib.sha256((session_id or "").encode()).digest()
+def _binding(identity: Identity) -> str:
+    digest = hashlib.sha256(repr((identity.user, identity.session)).encode()).digest()
     return base64.urlsafe_b64encode(digest[:9]).decode()
 
 

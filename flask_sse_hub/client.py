@@ -7,12 +7,12 @@ its cursor; how bytes reach it is its sink's business.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from . import address
 from .address import BROADCAST, Address
 from .event import checked_name
-from .history import UNPLACED, Cursor, GapReason
+from .history import UNPLACED, Cursor, Disconnect, GapReason
 
 # A write takes microseconds as long as the client reads: a second is beyond doubt, and
 # short enough to see trouble coming before the connection timeout.
@@ -40,6 +40,15 @@ class CloseReason(StrEnum):
     GAP = "gap"
     #: Writing the stream raised an error, which is in the log.
     ERROR = "error"
+
+    @classmethod
+    def of(cls, disconnect: Disconnect) -> Self:
+        """Return the reason that a control record gives.
+
+        A newer version on another worker may give one that is not known here.
+        """
+        known = disconnect.reason in cls._value2member_map_
+        return cls(disconnect.reason if known else cls.DISCONNECTED)
 
 
 #: The ends after which what the client is still to get no longer matters, so that a
@@ -118,6 +127,7 @@ class Client:
         "reset_due",
         "since",
         "sink",
+        "taken_at",
     )
 
     def __init__(
@@ -151,6 +161,8 @@ class Client:
         self.ends_at = 0.0
         self.last_write = 0.0
         self.ping_after = 0.0
+        #: When the client was last seen to take bytes of a write that takes long.
+        self.taken_at = 0.0
         self.events = 0
         self.bytes = 0
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
+from .brokers import check_url
 from .errors import ConfigurationError
 from .history import Retention
-from .hub import HubOptions
+from .options import HubOptions
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,12 @@ def _patterns(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _broker_url(value: Any) -> str:
+    url = _text(value)
+    check_url(url)
+    return url
+
+
 def _url_prefix(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"/\S*[^\s/]", value):
         raise ValueError("a path is needed that begins with / and does not end with it")
@@ -112,8 +119,10 @@ class Config:
 
     broker_url: str = _key(
         "memory://",
-        _text,
-        "Where the log is. ``memory://``: in this process, for one worker.",
+        _broker_url,
+        "Where the log is. ``memory://``: in this process, for one worker."
+        " ``sqlite:///sse_hub.db``: in a file below the instance folder, for all"
+        " processes of this machine.",
     )
     url_prefix: str = _key("/events", _url_prefix, "Where the blueprint is mounted.")
     login_required: bool = _key(
@@ -188,11 +197,6 @@ class Config:
         return config
 
     def _check_together(self) -> None:
-        if not self.broker_url.startswith("memory://"):
-            raise ConfigurationError(
-                f"{PREFIX}BROKER_URL {self.broker_url!r} names no broker that is known;"
-                " there is memory://"
-            )
         for name in ("history_bytes", "memory_history_bytes"):
             if getattr(self, name) < 2 * self.max_event_bytes:
                 raise ConfigurationError(

@@ -1,49 +1,42 @@
-"""The one writer: fan-out, catch-up, pings and farewells.
+"""The dispatcher: the position in the log, fan-out to clients, and their ends.
 
-Takes batches from the follower, wakes the clients that they concern, and works out the
-next bytes of each client from its cursor. Does not know how a stream is opened, what
-the clock says is due, or where bytes go.
+Takes batches from the follower and wakes the clients that they concern. Does not know
+what is written to a client, what the clock says is due, or where bytes go.
 """
 
-import json
 import logging
 import threading
-import time
-from collections import Counter, deque
-from collections.abc import Callable
-from typing import Any
+from collections import deque
 
 from . import _native
+from .address import Address
 from .brokers import Batch, Broker
-from .client import IMMEDIATE, Client, CloseReason
+from .client import IMMEDIATE, Client, CloseReason, Identity
 from .errors import BrokerUnavailable
-from .event import encode_block
-from .history import UNPLACED, Cursor, Frame, GapReason, History, Reading
+from .history import (
+    UNPLACED,
+    Cursor,
+    Disconnect,
+    Frame,
+    GapReason,
+    History,
+)
 from .registry import ClientRegistry
 
 log = logging.getLogger(__name__)
 
-# One write of a client that is behind: a few TCP segments' worth of frames, so that a
-# yield is not one event, and a slow client holds no more than this beside the kernel.
-_CHUNK_BYTES = 65_536
-
-# Records fanned out in one piece, and clients woken, before everything else in the
-# process gets its turn: a millisecond or two.
-_FAN_OUT_RECORDS = 64
+# Clients marked in one piece, and woken, before everything else in the process gets its
+# turn: a millisecond or two. A record is always fanned out whole.
+_FAN_OUT_MARKS = 4096
 _WAKES_AT_ONCE = 64
 
-# Reads of the broker that clients may cause at the same time, so that many that resume
-# from far back do not take its whole capacity.
-_DEEP_READS = 2
-_DEEP_PAGE_RECORDS = 500
-
-
-# One newline, so that it could not end a block early.
-_PROBE = b":\n"
+# Ended sessions that are remembered, oldest forgotten first: more than end while a
+# request that carries such a session is on its way.
+_MAX_FINAL = 10_000
 
 
 class Dispatcher:
-    """Bring every client from its cursor to the position, and the position onwards."""
+    """Move the position along the log, and tell each client what concerns it."""
 
     def __init__(
         self,
@@ -51,12 +44,10 @@ class Dispatcher:
         broker: Broker,
         history: History,
         registry: ClientRegistry,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
-        self._history = history
+        self.history = history
         self._registry = registry
-        self._clock = clock
         #: Guards the history, the position and each client's cursor and dues. Nothing
         #: under it blocks, so that it is held for microseconds.
         self.lock = threading.Lock()
@@ -64,17 +55,15 @@ class Dispatcher:
         self.position = UNPLACED
         self.events_in = 0
         self.bytes_in = 0
-        self.events_out = 0
-        self.bytes_out = 0
-        self.resets: Counter[str] = Counter()
 
         self._arrived: deque[Frame] = deque()
         self._leads_to = UNPLACED
         # Clients that resumed beyond the position, because another worker was quicker.
         self._ahead: set[Client] = set()
+        # Addresses that are never used again, as those of sessions that have ended.
+        self._final: dict[Address, None] = {}
         self._work = threading.Event()
         self._fanned_out = threading.Event()
-        self._deep_reads = threading.BoundedSemaphore(_DEEP_READS)
         self._stopped = False
 
     # The follower's side
@@ -82,7 +71,7 @@ class Dispatcher:
     def begin(self, cursor: Cursor) -> None:
         """Start from a cursor of the log, with nothing behind it."""
         with self.lock:
-            self._history.restart(cursor)
+            self.history.restart(cursor)
             self.position = self._leads_to = cursor
 
     def accept(self, batch: Batch) -> None:
@@ -91,13 +80,16 @@ class Dispatcher:
             self._reset_all(batch.gap, batch)
         frames = [Frame.of(record) for record in batch.records]
         with self.lock:
-            self._history.append(frames, batch.cursor)
+            self.history.append(frames, batch.cursor)
             self._arrived.extend(frames)
             self._leads_to = batch.cursor
             self.events_in += sum(1 for frame in frames if frame.block)
             self.bytes_in += sum(len(frame.block) for frame in frames)
+            for frame in frames:
+                if frame.disconnect is not None and frame.disconnect.final:
+                    self._remember_final(frame.addresses)
         self._work.set()
-        if self._history.overfull:
+        if self.history.overfull:
             self.settle()
 
     def settle(self) -> None:
@@ -127,34 +119,41 @@ class Dispatcher:
             if self.position == self._leads_to:
                 return False
             position = self._leads_to
-            for _ in range(min(len(self._arrived), _FAN_OUT_RECORDS)):
+            marks = 0
+            while self._arrived and marks < _FAN_OUT_MARKS:
                 frame = self._arrived.popleft()
-                self._mark(frame, woken)
+                marks += 1 + self._mark(frame, woken)
                 position = Cursor(self._leads_to.epoch, frame.offset)
             self.position = position if self._arrived else self._leads_to
-            self._history.trim(upto=self.position.offset)
+            self.history.trim(upto=self.position.offset)
             for client in self._ahead:
-                if client.cursor and client.cursor.offset <= self.position.offset:
+                if not self.is_ahead(client.cursor):
                     woken[client] = None
             self._ahead.difference_update(woken)
         self._fanned_out.set()
         self._wake(woken)
         return True
 
-    def _mark(self, frame: Frame, woken: dict[Client, None]) -> None:
-        """Note the clients that a record concerns; they read it once they are woken."""
+    def _mark(self, frame: Frame, woken: dict[Client, None]) -> int:
+        """Note the clients that a record concerns; they read it once they are woken.
+
+        Returns how many there are.
+        """
         if frame.disconnect is not None:
-            for client in self._registry.belonging(frame.addresses):
+            belonging = self._registry.belonging(frame.addresses)
+            for client in belonging:
                 if self._concerns(frame, client):
-                    self._close(client, CloseReason(frame.disconnect.reason))
+                    self._close(client, CloseReason.of(frame.disconnect))
                     woken[client] = None
-            return
+            return len(belonging)
         before = Cursor(self._leads_to.epoch, frame.offset - 1)
-        for client in self._registry.listening(frame.addresses):
+        listening = self._registry.listening(frame.addresses)
+        for client in listening:
             if client.id not in frame.exclude:
                 if client.cursor is None:
                     client.cursor = before
                 woken[client] = None
+        return len(listening)
 
     def _wake(self, woken: dict[Client, None]) -> None:
         for count, client in enumerate(woken, 1):
@@ -183,7 +182,7 @@ class Dispatcher:
             start = Cursor(first.epoch, first.offset - 1)
         with self.lock:
             self._arrived.clear()
-            self._history.restart(start)
+            self.history.restart(start)
             self.position = self._leads_to = start
             self._ahead.clear()
             clients = dict.fromkeys(self._registry.clients())
@@ -196,103 +195,14 @@ class Dispatcher:
 
     # A client's side
 
-    def greet(
-        self,
-        client: Client,
-        *,
-        last_event_id: str | None,
-        retry: float,
-        heartbeat: float,
-    ) -> bytes:
-        """Take a client in at its cursor and return the first bytes of its stream.
-
-        They are the ``connected`` event, then ``reset`` where history does not reach
-        back to the id, or else what lies too far back for this worker's memory.
-        """
-        asked = None
-        reading = None
-        gap = None
-        if last_event_id is not None:
-            asked = Cursor.parse(last_event_id)
-            if asked is None:
-                gap = GapReason.MALFORMED
-            else:
-                gap, reading = self._resume(asked, client)
-        with self.lock:
-            self._registry.add(client)
-            start = self.position
-            if asked is not None and gap is None:
-                start = asked
-                client.cursor = reading.cursor if reading else asked
-                if client.cursor.offset > self.position.offset:
-                    self._ahead.add(client)
-            blocks = [
-                encode_block(
-                    _compact(
-                        client_id=client.id,
-                        user_id=client.identity.user,
-                        channels=client.channels,
-                        heartbeat=heartbeat,
-                        resumed=asked is not None and gap is None,
-                    ),
-                    type="connected",
-                    event_id=str(start),
-                    retry=retry,
-                )
-            ]
-            if gap is not None:
-                blocks.append(self._reset_block(gap, start))
-            self._end_if_disconnected(client)
-            if client.close_reason is not None:
-                client.sink.wake()
-            if reading is not None:
-                client.events += len(reading.blocks)
-                self.events_out += len(reading.blocks)
-                blocks += reading.blocks
-            return self._written(client, blocks)
-
-    def take(self, client: Client) -> bytes | None:
-        """Return the next bytes for a client, b"" when there are none, None at its end.
-
-        While the broker is away, a client that needs it waits with its cursor.
-        """
-        while True:
-            with self.lock:
-                if client.close_reason is not None:
-                    return None
-                if client.reset_due is not None:
-                    gap, client.reset_due = client.reset_due, None
-                    client.cursor = None
-                    return self._written(
-                        client, [self._reset_block(gap, self.position)]
-                    )
-                cursor = client.cursor
-                if cursor is None or cursor.offset > self.position.offset:
-                    return self._ping(client)
-                if self._history.covers(cursor):
-                    reading = self._history.read(
-                        cursor,
-                        upto=self.position,
-                        addresses=client.addresses,
-                        client_id=client.id,
-                        max_bytes=_CHUNK_BYTES,
-                    )
-                    if chunk := self._advance(client, reading):
-                        return chunk
-                    continue
-            try:
-                deep, gap_found = self._read_broker(cursor, client)
-            except BrokerUnavailable as error:
-                log.debug("%r waits for the broker: %s", client, error)
-                with self.lock:
-                    return self._ping(client)
-            with self.lock:
-                if client.cursor is not cursor:
-                    continue
-                if gap_found is not None:
-                    client.reset_due = gap_found
-                elif chunk := self._advance(client, deep):
-                    return chunk
+    def enter(self, client: Client) -> None:
+        """Take a client in that has its cursor; the caller holds the lock."""
+        self._registry.add(client)
+        if self.is_ahead(client.cursor):
+            self._ahead.add(client)
+        self._end_if_disconnected(client)
+        if client.close_reason is not None:
+            client.sink.wake()
 
     def ping(self, client: Client) -> None:
         """Let a client have a ping, unless it gets something else before."""
@@ -312,10 +222,36 @@ class Dispatcher:
             self._close(client, reason)
         self._wake({client: None})
 
+    def judge_ahead(self) -> None:
+        """Reset the clients whose id lies beyond the head of the log.
+
+        Their worker could not ask the broker when they came.
+        """
+        if not self._ahead:
+            return
+        try:
+            head = self._broker.head()
+        except BrokerUnavailable:
+            return
+        with self.lock:
+            lost = [client for client in self._ahead if is_beyond(client.cursor, head)]
+            for client in lost:
+                client.reset_due = GapReason.AHEAD
+            self._ahead.difference_update(lost)
+        self._wake(dict.fromkeys(lost))
+
+    def end(self, addresses: tuple[Address, ...], disconnect: Disconnect) -> None:
+        """End the streams of this worker that belong to some addresses."""
+        if disconnect.final:
+            with self.lock:
+                self._remember_final(addresses)
+        for client in self._registry.belonging(addresses):
+            self.close(client, CloseReason.of(disconnect))
+
     def forget_expired(self) -> None:
         """Let go of events that are too old, also while no new ones come."""
         with self.lock:
-            self._history.trim(upto=self.position.offset)
+            self.history.trim(upto=self.position.offset)
 
     def forget(self, client: Client) -> None:
         """Let go of a client that has left."""
@@ -328,84 +264,29 @@ class Dispatcher:
 
     def _end_if_disconnected(self, client: Client) -> None:
         """Act on control records between the loading of the user and this moment."""
-        since = client.since
-        if since is UNPLACED:
-            return
-        if not self._history.covers(since):
+        if not self._final.keys().isdisjoint(client.owners):
+            # The session was read from its cookie before it ended.
+            self._close(client, CloseReason.SESSION_ENDED)
+        if client.identity != Identity() and not self.history.covers(client.since):
+            # Whether they were logged out in between cannot be told any more.
             self._close(client, CloseReason.GAP)
-        for disconnect in self._history.disconnects(since.offset, client.owners):
-            self._close(client, CloseReason(disconnect.reason))
+        for disconnect in self.history.disconnects(client.since.offset, client.owners):
+            self._close(client, CloseReason.of(disconnect))
 
-    def _resume(
-        self, asked: Cursor, client: Client
-    ) -> tuple[GapReason | None, Reading | None]:
-        """Judge the id that a client comes back with."""
-        with self.lock:
-            known = self._history.cursor
-            covered = self._history.covers(asked)
-        try:
-            if covered and asked.offset > known.offset:
-                # Another worker was quicker, or the id was never given.
-                ahead = asked.offset > self._broker.head().offset
-                return (GapReason.AHEAD if ahead else None), None
-            if not covered:
-                reading, gap = self._read_broker(asked, client)
-                return gap, reading
-        except BrokerUnavailable as error:
-            log.warning("cannot judge the id of %r yet: %s", client, error)
-        return None, None
+    def _remember_final(self, addresses: tuple[Address, ...]) -> None:
+        self._final.update(dict.fromkeys(addresses))
+        while len(self._final) > _MAX_FINAL:
+            del self._final[next(iter(self._final))]
 
-    def _read_broker(
-        self, after: Cursor, client: Client
-    ) -> tuple[Reading, GapReason | None]:
-        """Read a page that lies further back than this worker's memory."""
-        with self._deep_reads:
-            replay = self._broker.replay(
-                after, addresses=client.addresses, page=_DEEP_PAGE_RECORDS
-            )
-        frames = map(Frame.of, replay.records)
-        blocks = [f.block for f in frames if f.block and client.id not in f.exclude]
-        return Reading(blocks, replay.cursor), replay.gap
-
-    def _advance(self, client: Client, reading: Reading) -> bytes:
-        """Move a client's cursor over what it gets."""
-        keeps_up = reading.cursor == self.position
-        client.cursor = None if keeps_up else reading.cursor
-        client.events += len(reading.blocks)
-        self.events_out += len(reading.blocks)
-        return self._written(client, reading.blocks) if reading.blocks else b""
-
-    def _ping(self, client: Client) -> bytes:
-        """Return the ping or the probe that is due to a client without events."""
-        if not client.ping_due:
-            return self._probe(client)
-        cursor = client.cursor or self.position
-        data = _compact(ts=round(time.time(), 3))
-        return self._written(
-            client, [encode_block(data, type="ping", event_id=str(cursor))]
-        )
-
-    def _probe(self, client: Client) -> bytes:
-        """Return a comment if one is due. Nobody sees it, so it counts as silence."""
-        if not client.probe_due:
-            return b""
-        client.probe_due = False
-        client.bytes += len(_PROBE)
-        self.bytes_out += len(_PROBE)
-        return _PROBE
-
-    def _reset_block(self, gap: GapReason, cursor: Cursor) -> bytes:
-        self.resets[gap] += 1
-        return encode_block(_compact(reason=gap), type="reset", event_id=str(cursor))
-
-    def _written(self, client: Client, blocks: list[bytes]) -> bytes:
-        chunk = b"".join(blocks)
-        client.ping_due = client.probe_due = False
-        client.last_write = self._clock()
-        client.bytes += len(chunk)
-        self.bytes_out += len(chunk)
-        return chunk
+    def is_ahead(self, cursor: Cursor | None) -> bool:
+        """Tell whether a cursor lies beyond the position of this worker."""
+        return is_beyond(cursor, self.position)
 
 
-def _compact(**fields: Any) -> str:
-    return json.dumps(fields, separators=(",", ":"))
+def is_beyond(cursor: Cursor | None, other: Cursor) -> bool:
+    """Tell whether a cursor is later than another one of the same epoch."""
+    return (
+        cursor is not None
+        and cursor.epoch == other.epoch
+        and cursor.offset > other.offset
+    )

@@ -166,7 +166,8 @@ class SSEHub:
         the stream by it before it is opened.
         """
         self._app_hub()
-        return auth.mint_client_id(auth.session_id())
+        auth.session_id()
+        return auth.mint_client_id(auth.current_identity())
 
     def session_id(self) -> str:
         """Return the id of this request's session, for ``publish(session=...)``."""
@@ -174,13 +175,13 @@ class SSEHub:
         return auth.session_id()
 
     def owns_client(self, client_id: str) -> bool:
-        """Tell whether a client id belongs to the session of this request.
+        """Tell whether a client id belongs to who makes this request.
 
         For views that act on a client that the page names: any worker can tell, also
         while the stream is just coming back.
         """
         self._app_hub()
-        return auth.owns_client_id(client_id, auth.known_session_id())
+        return auth.owns_client_id(client_id, auth.current_identity())
 
     def stats(self, *, clients: bool = False) -> HubStats:
         """Return this worker's statistics; ``clients`` adds one entry per stream."""

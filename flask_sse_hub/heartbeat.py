@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from . import _native
-from .client import Client, CloseReason
+from .client import IMMEDIATE, Client, CloseReason
 from .hub import Hub
 from .peers import Change
 
@@ -41,7 +41,9 @@ def serving_worker() -> Worker | None:
     Its own signal handler leads to it, in any thread and with no hook configured.
     """
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    if isinstance(getattr(worker, "alive", None), bool):
+    if isinstance(getattr(worker, "alive", None), bool) and isinstance(
+        getattr(worker, "max_requests", None), int
+    ):
         return cast("Worker", worker)
     return None
 
@@ -92,26 +94,34 @@ class Heartbeat:
             self._look_at(client)
             if count % _CLIENTS_AT_ONCE == 0:
                 _native.breathe()
+        self._hub.dispatcher.judge_ahead()
         self._hub.dispatcher.forget_expired()
 
     def _look_at(self, client: Client) -> None:
         now = self._hub.clock()
         dispatcher = self._hub.dispatcher
         writing_since = client.sink.writing_since
-        if writing_since is not None:
-            if client.sink.taking():
-                client.sink.writing_since = now
-            elif now - writing_since > self._hub.options.connection_timeout:
-                dispatcher.close(client, CloseReason.STALLED)
-                self._hub.leave(client, CloseReason.STALLED)
-        elif now >= client.ends_at:
+        if now >= client.ends_at:
             dispatcher.close(client, CloseReason.AGE)
+        if writing_since is not None:
+            if client.close_reason in IMMEDIATE:
+                self._hub.registry.cut(client)
+            if client.sink.taking():
+                client.taken_at = now
+            taken = max(writing_since, client.taken_at)
+            if now - taken > self._hub.options.connection_timeout:
+                self._end_stalled(client)
         elif now - client.last_write > client.ping_after:
             client.ping_after = self._hub.draw_silence()
             dispatcher.ping(client)
         elif client.cursor is not None:
             # It waits for the broker to come back, or for this worker to catch up.
             client.sink.wake()
+
+    def _end_stalled(self, client: Client) -> None:
+        """Cut a client off, and free its place: its server may be blocked for long."""
+        self._hub.registry.cut(client)
+        self._hub.leave(client, CloseReason.STALLED)
 
     def _check_max_requests(self, worker: Worker) -> None:
         # Each stream is a request, so a worker never holds more clients than that.

@@ -19,9 +19,11 @@ from typing import NamedTuple, Self
 from .address import Address
 from .event import Event
 
-# What a frame costs in memory beside its block: the object, its tuples and its places
-# in the index. Without it a log of empty events would have no bound in bytes.
-_FRAME_OVERHEAD_BYTES = 300
+# What a frame costs in memory beside its block, and each of its names with its place in
+# the index. Without them a log of empty events, or of events to thousands of people
+# each, would have no bound in bytes.
+_FRAME_OVERHEAD_BYTES = 200
+_NAME_BYTES = 150
 
 _CURSOR = re.compile(r"([0-9a-z]{1,32})-(0|[1-9][0-9]{0,17})", re.ASCII)
 
@@ -61,9 +63,14 @@ class GapReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """The content of a control record: streams at its addresses end, for a reason."""
+    """The content of a control record: streams at its addresses end, for a reason.
+
+    It is ``final`` where the addresses are never used again, as those of a session that
+    has ended: a stream that is opened there later has no right to be.
+    """
 
     reason: str
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,8 @@ class Record:
     def size(self) -> int:
         """The bytes that retention counts for this record."""
         text = self.content.data if isinstance(self.content, Event) else ""
-        return len(text.encode()) + sum(map(len, self.addresses))
+        names = len(self.addresses) + len(self.exclude)
+        return len(text.encode()) + _NAME_BYTES * names
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,8 @@ class Frame:
     @property
     def size(self) -> int:
         """The bytes of memory that it is counted for."""
-        return len(self.block) + _FRAME_OVERHEAD_BYTES
+        names = len(self.addresses) + len(self.exclude)
+        return len(self.block) + _FRAME_OVERHEAD_BYTES + _NAME_BYTES * names
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ needed, never before a fork. It does not know Flask, requests or logins.
 
 import logging
 import random
-import secrets
 import threading
 import time
 from collections import Counter
@@ -16,7 +15,9 @@ from dataclasses import dataclass
 from . import address
 from .address import Address
 from .brokers import Broker
+from .catchup import Catchup
 from .client import Client, CloseReason, Identity
+from .control import ControlSender
 from .dispatcher import Dispatcher
 from .errors import (
     BrokerUnavailable,
@@ -25,7 +26,8 @@ from .errors import (
     TooManyStreams,
 )
 from .event import Event, encode_retry
-from .history import Cursor, Disconnect, History, Record, Retention
+from .history import Cursor, Disconnect, History, Record
+from .options import HubOptions
 from .peers import PeerWatch
 from .registry import ClientRegistry
 from .stats import ClientStats, HubStats
@@ -50,26 +52,6 @@ _DRAIN_SECONDS = 0.3
 # clients that one broadcast served are not all pinged at one moment; below 1, so that
 # the look at the clock may be late and the promise still holds.
 _PING_AFTER = (0.6, 0.85)
-
-# How often a control record is tried again while the broker is away, and how long the
-# waits between grow to.
-_CONTROL_TRIES = 8
-_CONTROL_MAX_WAIT = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubOptions:
-    """What a hub can be told. The config keys of the same names document each one."""
-
-    heartbeat_interval: float = 30.0
-    connection_timeout: float = 60.0
-    retry: tuple[float, float] = (2.0, 5.0)
-    max_age: float = 3600.0
-    max_event_bytes: int = 1_048_576
-    max_clients: int = 10_000
-    max_clients_per_user: int | None = 20
-    evict_oldest: bool = True
-    memory: Retention = Retention(events=10_000, seconds=3600.0, bytes=16_777_216)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +83,10 @@ class Hub:
         self._listeners = listeners
         self._history = History(options.memory, clock=wall_clock)
         self.dispatcher = Dispatcher(
-            broker=broker, history=self._history, registry=self.registry, clock=clock
+            broker=broker, history=self._history, registry=self.registry
         )
+        self._catchup = Catchup(self.dispatcher, broker, clock=clock)
+        self._control = ControlSender(broker)
         self._lock = threading.Lock()
         self._tasks = [("follower", self._follow), ("dispatcher", self.dispatcher.run)]
         self._ready = threading.Event()
@@ -110,6 +94,8 @@ class Hub:
         self.closed = threading.Event()
         #: Whether one of its threads has failed, so that events no longer arrive.
         self.broken = False
+        # Those who were let in and are not registered yet: limits count them too.
+        self._entering: list[Identity] = []
         self._opened = 0
         self._refused = 0
         self._ended: Counter[str] = Counter()
@@ -145,39 +131,21 @@ class Hub:
         )
 
     def disconnect(
-        self, addresses: tuple[Address, ...], *, reason: CloseReason
+        self,
+        addresses: tuple[Address, ...],
+        *,
+        reason: CloseReason,
+        final: bool = False,
     ) -> None:
         """End the streams that belong to these addresses, on every worker.
 
         Here at once; elsewhere through the log, in the background and with retries, so
-        that a logout neither fails nor waits because the broker is away.
+        that a logout neither fails nor waits because the broker is away. ``final`` says
+        that the addresses are never used again.
         """
-        for client in self.registry.belonging(addresses):
-            self.dispatcher.close(client, reason)
-        record = Record(
-            addresses=addresses,
-            content=Disconnect(reason),
-            # Repeated after an answer that was lost, it would end streams that were
-            # opened in between.
-            idempotency_key=f"disconnect-{secrets.token_hex(8)}",
-        )
-        threading.Thread(
-            target=self._append_control,
-            args=(record,),
-            name="sse-hub-control",
-            daemon=True,
-        ).start()
-
-    def _append_control(self, record: Record) -> None:
-        for attempt in range(_CONTROL_TRIES):
-            try:
-                self.broker.publish(record)
-            except BrokerUnavailable as error:
-                log.warning("streams elsewhere are not ended yet: %s", error)
-                time.sleep(min(2.0**attempt, _CONTROL_MAX_WAIT))
-            else:
-                return
-        log.error("streams elsewhere could not be ended; they live until revalidation")
+        disconnect = Disconnect(reason, final=final)
+        self.dispatcher.end(addresses, disconnect)
+        self._control.send(Record(addresses=addresses, content=disconnect))
 
     def cursor(self) -> Cursor:
         """Return the head of the log, or this worker's position if it is out of reach.
@@ -202,24 +170,37 @@ class Hub:
 
         Raises BrokerUnavailable if that takes more than a few seconds.
         """
-        with self._lock:
-            tasks, self._tasks = self._tasks, []
-        for name, task in tasks:
-            threading.Thread(
-                target=self._run, args=(name, task), name=f"sse-hub-{name}", daemon=True
-            ).start()
+        while self._tasks:
+            try:
+                name, task = self._tasks.pop(0)
+            except IndexError:
+                break
+            self._start_thread(name, task)
         if not self._ready.wait(_START_SECONDS):
             raise BrokerUnavailable(
                 f"the tail of the log was not read within {_START_SECONDS:.0f} s"
             )
 
+    def _start_thread(self, name: str, task: Callable[[], None]) -> None:
+        thread = threading.Thread(
+            target=self._run, args=(name, task), name=f"sse-hub-{name}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The next stream tries again.
+            self._tasks.append((name, task))
+            raise BrokerUnavailable(f"this process has no room for {name}") from error
+
     def _run(self, name: str, task: Callable[[], None]) -> None:
         try:
             task()
         except Exception:
-            # Streams would go on and look alive; health must say that they are not.
+            # Streams would look alive and bring nothing: their clients shall try
+            # another worker, and health must say what is wrong with this one.
             self.broken = True
             log.exception("the %s of this worker's hub failed", name)
+            self.drain()
 
     def _follow(self) -> None:
         while not self.closed.is_set():
@@ -233,7 +214,7 @@ class Hub:
         else:
             return
         self.dispatcher.begin(start)
-        if start == head:
+        if start.offset >= head.offset:
             self._ready.set()
         for batch in self.broker.follow(start):
             self.dispatcher.accept(batch)
@@ -248,6 +229,8 @@ class Hub:
     def close(self) -> None:
         """End everything at once. For tests and scripts; a worker drains instead."""
         self.closed.set()
+        for client in self.registry.clients():
+            self.dispatcher.close(client, CloseReason.SHUTDOWN)
         self.dispatcher.stop()
         self.broker.close()
         self.peers.close()
@@ -260,9 +243,11 @@ class Hub:
         refusal = None
         if self.draining:
             refusal = ClientRefused("this worker is going away")
-        elif len(self.registry) >= options.max_clients:
+        elif len(self.registry) + len(self._entering) >= options.max_clients:
             refusal = ClientRefused(f"this worker holds {options.max_clients} clients")
-        elif not options.evict_oldest and self._excess(identity, coming=1):
+        elif not options.evict_oldest and self._excess(
+            identity, coming=1 + self._entering.count(identity)
+        ):
             refusal = TooManyStreams(
                 f"the user has {options.max_clients_per_user} streams open"
             )
@@ -285,18 +270,24 @@ class Hub:
 
         Raises ClientRefused and BrokerUnavailable, then nothing is left behind.
         """
-        self.check_admission(client.identity)
         self.start()
         now = self.clock()
         client.opened_at = client.last_write = now
         client.ping_after = self.draw_silence()
         client.ends_at = now + self.options.max_age * random.uniform(0.8, 1.0)
-        greeting = self.dispatcher.greet(
-            client,
-            last_event_id=last_event_id,
-            retry=self.draw_retry(),
-            heartbeat=self.options.heartbeat_interval,
-        )
+        with self._lock:
+            self.check_admission(client.identity)
+            self._entering.append(client.identity)
+        try:
+            greeting = self._catchup.greet(
+                client,
+                last_event_id=last_event_id,
+                retry=self.draw_retry(),
+                heartbeat=self.options.heartbeat_interval,
+            )
+        finally:
+            with self._lock:
+                self._entering.remove(client.identity)
         self._opened += 1
         for oldest in self._excess(client.identity):
             self.dispatcher.close(oldest, CloseReason.EVICTED)
@@ -309,13 +300,18 @@ class Hub:
 
     def take(self, client: Client) -> bytes | None:
         """Return the next bytes for a client, b"" if none are due, None at its end."""
-        return self.dispatcher.take(client)
+        return self._catchup.take(client)
 
     def farewell(self, client: Client) -> bytes:
         """Return the last bytes of a stream: after a drain, when to come back."""
-        if client.close_reason is not CloseReason.SHUTDOWN:
+        if client.close_reason is CloseReason.SHUTDOWN:
+            delay = self.draw_retry()
+        elif client.close_reason is CloseReason.EVICTED:
+            # Back at once it would evict the next one, which would do the same.
+            delay = random.uniform(*_REFUSED_RETRY)
+        else:
             return b""
-        return f"{encode_retry(self.draw_retry())}\n".encode()
+        return f"{encode_retry(delay)}\n".encode()
 
     def refusal(self) -> bytes:
         """Return the whole stream of a refused client.
@@ -367,9 +363,14 @@ class Hub:
             log.info("draining %d clients", len(clients))
         for client in clients:
             self.dispatcher.close(client, CloseReason.SHUTDOWN)
+        left = len(self.registry)
         deadline = time.monotonic() + _DRAIN_SECONDS
-        while len(self.registry) and time.monotonic() < deadline:
+        while left and time.monotonic() < deadline:
             time.sleep(0.01)
+            if len(self.registry) < left:
+                # They are going: with very many it takes longer, and none is cut off.
+                left = len(self.registry)
+                deadline = time.monotonic() + _DRAIN_SECONDS
         for client in self.registry.clients():
             self.registry.cut(client)
 
@@ -388,11 +389,11 @@ class Hub:
             opened=self._opened,
             closed=dict(self._ended),
             refused=self._refused,
-            resets=dict(dispatcher.resets),
+            resets=dict(self._catchup.resets),
             events_in=dispatcher.events_in,
             bytes_in=dispatcher.bytes_in,
-            events_out=dispatcher.events_out,
-            bytes_out=dispatcher.bytes_out,
+            events_out=self._catchup.events_out,
+            bytes_out=self._catchup.bytes_out,
             history_events=len(self._history),
             history_bytes=self._history.bytes,
             position=str(dispatcher.position),

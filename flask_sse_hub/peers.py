@@ -7,10 +7,15 @@ elsewhere a peer that left is noticed by the second ping after it.
 import select
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum
 
 from . import _native
 from .client import Client
+
+# Told once for each change, and of nothing that the peer sends. Other systems have
+# neither of the names, nor an epoll.
+_EVENTS = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
 
 
 class Change(Enum):
@@ -39,14 +44,17 @@ class PeerWatch:
             if self._epoll is None:
                 self._epoll = _native.epoll()
             if self._epoll is not None and descriptor >= 0:
-                self._clients[descriptor] = client
-                self._epoll.register(descriptor, select.EPOLLRDHUP | select.EPOLLET)
+                # Where the kernel has no room for another one, pings will tell.
+                with suppress(OSError):
+                    self._epoll.register(descriptor, _EVENTS)
+                    self._clients[descriptor] = client
 
     def remove(self, descriptor: int) -> None:
         """Stop watching a connection; one that is not watched is no error."""
         with self._lock:
             if self._clients.pop(descriptor, None) is not None and self._epoll:
-                self._epoll.unregister(descriptor)
+                with suppress(OSError):
+                    self._epoll.unregister(descriptor)
 
     def changes(self) -> Iterator[tuple[Client, Change]]:
         """Yield what happened since this was last asked."""

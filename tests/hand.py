@@ -10,7 +10,8 @@ from flask_sse_hub.address import BROADCAST, Address
 from flask_sse_hub.brokers import Broker, MemoryBroker
 from flask_sse_hub.client import Client, CloseReason, Identity
 from flask_sse_hub.history import Cursor, Retention
-from flask_sse_hub.hub import Hub, HubOptions, Listeners
+from flask_sse_hub.hub import Hub, Listeners
+from flask_sse_hub.options import HubOptions
 from tests.sse_parser import ParsedEvent, Parser
 
 KEEP_ALL = Retention(events=10_000, seconds=3600.0, bytes=10_000_000)

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from flask import session
-from flask_login import current_user
+from flask import request, session
+from flask_login import current_user, login_user
 
 from flask_sse_hub import ConfigurationError
 from tests.conftest import MakeSite, Site, User
@@ -161,6 +161,85 @@ class TestSessions:
         assert "Set-Cookie" not in response.headers
         site.read(response).next("connected")
         assert "Set-Cookie" in browser.get("/page").headers
+
+
+class TestSessionsThatReviewsFound:
+    """Faults that were seen once, each provoked as it was found."""
+
+    def test_a_logout_while_the_request_is_on_its_way(self, site: Site) -> None:
+        """The stream request carries the session of before; it gets nothing."""
+        held = site.browser("alice")
+        logout = site.browser()
+        with (
+            held.client.session_transaction() as cookie,
+            logout.client.session_transaction() as copy,
+        ):
+            copy.update(cookie)
+        logout.logout()
+        stream = held.stream()
+        stream.wait_for_end()
+        site.hub.publish("secret", user="alice")
+        assert stream.events == []
+
+    def test_a_login_over_a_session_without_an_id_ends_its_streams(
+        self, site: Site
+    ) -> None:
+        """Somebody else sits down at the same browser."""
+        browser = site.browser()
+        with browser.client.session_transaction() as cookie:
+            cookie["_user_id"] = "alice"
+        stream = browser.stream()
+        stream.next("connected")
+        browser.login("bob")
+        stream.wait_for_end()
+
+    def test_logging_in_once_more_ends_nothing(self, site: Site) -> None:
+        """Some apps do so at each request; it is the same person."""
+        browser = site.browser("alice")
+        stream = browser.stream()
+        stream.next("connected")
+        before = browser.page()["session"]
+        browser.login("alice")
+        assert browser.page()["session"] == before
+        site.hub.publish("still here")
+        assert stream.data(1) == ["still here"]
+
+    def test_a_session_that_begins_with_the_stream_ends_with_any_logout(
+        self, site: Site
+    ) -> None:
+        """The browser never learns its id, since a stream sets no cookie."""
+
+        @site.app.before_request
+        def single_sign_on() -> None:
+            if "X-User" in request.headers:
+                login_user(User(request.headers["X-User"]))
+
+        stream = site.browser().stream(headers={"X-User": "alice"})
+        stream.next("connected")
+        site.browser("alice").logout()
+        stream.wait_for_end()
+
+    def test_an_id_of_nobody_in_particular_is_nobodys(
+        self, make_site: MakeSite
+    ) -> None:
+        """It would be everybody's who has no session either."""
+        site = make_site(login_required=False)
+        first = fields(site.browser().stream().next())["client_id"]
+        again = site.browser().stream(f"/events?client_id={first}").next()
+        assert fields(again)["client_id"] != first
+
+    def test_a_view_can_ask_whose_client_it_is(self, site: Site) -> None:
+        """Before it acts on an id that a page has sent."""
+
+        @site.app.get("/owns/<client_id>")
+        def owns(client_id: str) -> dict[str, bool]:
+            return {"owns": site.hub.owns_client(client_id)}
+
+        ann, ben = site.browser("alice"), site.browser("bob")
+        client_id = ann.page()["client"]
+        assert ann.get(f"/owns/{client_id}").json == {"owns": True}
+        assert ben.get(f"/owns/{client_id}").json == {"owns": False}
+        assert ann.get("/owns/forged").json == {"owns": False}
 
 
 class TestClientIds:

@@ -184,7 +184,7 @@ class TestRetention:
         [
             Retention(events=2, seconds=1e9, bytes=10**9),
             Retention(events=100, seconds=15.0, bytes=10**9),
-            Retention(events=100, seconds=1e9, bytes=2 * 320),
+            Retention(events=100, seconds=1e9, bytes=2 * Frame.of(record(1)).size),
         ],
         ids=["events", "seconds", "bytes"],
     )

@@ -1,5 +1,6 @@
 """The hub, moved by hand: connect, resume, gaps, ends, limits and statistics."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from flask_sse_hub import (
     address,
 )
 from flask_sse_hub.address import BROADCAST
-from flask_sse_hub.brokers import Batch, MemoryBroker
-from flask_sse_hub.history import Cursor, GapReason, Retention
-from flask_sse_hub.hub import Listeners
+from flask_sse_hub.brokers import Batch, MemoryBroker, Replay
+from flask_sse_hub.client import Identity
+from flask_sse_hub.history import Cursor, Disconnect, GapReason, Record, Retention
+from flask_sse_hub.hub import Hub, Listeners
+from flask_sse_hub.options import HubOptions
 from tests.hand import KEEP_ALL, HandHub, fields, numbered, types
 
 ALICE = address.user("alice")
@@ -418,7 +421,7 @@ class TestReset:
 
     def test_a_reset_meets_a_client_that_reads_from_the_broker(self) -> None:
         """What it was reading belongs to the log that is gone."""
-        broker = GapDuringReplay(KEEP_ALL)
+        broker = DuringReplay(KEEP_ALL)
         hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
         stream = hub.stream()
         list(numbered(hub, 5))
@@ -429,7 +432,7 @@ class TestReset:
         assert types(stream.read()) == ["reset"]
 
 
-class GapDuringReplay(MemoryBroker):
+class DuringReplay(MemoryBroker):
     """A memory broker under which something happens while it is read."""
 
     during: Any = None
@@ -630,8 +633,8 @@ class TestDisconnect:
         broker = AwayForPublish(KEEP_ALL, times=2)
         hub = HandHub(broker)
         waits: list[float] = []
-        monkeypatch.setattr("flask_sse_hub.hub.time.sleep", waits.append)
-        hub.hub._append_control(_control())
+        monkeypatch.setattr("flask_sse_hub.control.time.sleep", waits.append)
+        hub.hub._control.append(_control())
         assert waits == [1.0, 2.0]
         assert broker.head().offset == 1
         assert "not ended yet" in caplog.text
@@ -641,8 +644,8 @@ class TestDisconnect:
     ) -> None:
         """A thread does not live for ever because of a broker that never comes back."""
         hub = HandHub(AwayForPublish(KEEP_ALL, times=1000))
-        monkeypatch.setattr("flask_sse_hub.hub.time.sleep", lambda seconds: None)
-        hub.hub._append_control(_control())
+        monkeypatch.setattr("flask_sse_hub.control.time.sleep", lambda seconds: None)
+        hub.hub._control.append(_control())
         assert "could not be ended" in caplog.text
 
 
@@ -661,8 +664,6 @@ class AwayForPublish(MemoryBroker):
 
 
 def _control() -> Any:
-    from flask_sse_hub.history import Disconnect, Record
-
     return Record((ALICE,), Disconnect("disconnected"))
 
 
@@ -760,3 +761,154 @@ class TestCursor:
         broker.away = True
         with pytest.raises(BrokerUnavailable):
             hub.hub.cursor()
+
+
+class TestWhatReviewsFound:
+    """Faults that were seen once, each provoked as it was found."""
+
+    def test_a_final_disconnect_bars_streams_that_are_opened_later(self) -> None:
+        """A request may have read its session before the logout, and come after it."""
+        broker = MemoryBroker(KEEP_ALL)
+        here, there = HandHub(broker), HandHub(broker)
+        here.hub.disconnect(
+            (address.session("s1"),), reason=CloseReason.SESSION_ENDED, final=True
+        )
+        _wait_for_record(broker)
+        for hub in (here, there):
+            hub.bring()
+            stream = hub.stream(user="alice", session="s1", since=broker.head())
+            hub.publish("secret", to=ALICE)
+            hub.bring()
+            assert stream.read() == []
+            assert stream.client.close_reason is CloseReason.SESSION_ENDED
+
+    def test_a_logout_during_a_deep_read_stops_what_was_read(self) -> None:
+        """The page that the broker returned is not written any more."""
+        broker = DuringReplay(KEEP_ALL)
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        stream = hub.stream(user="alice")
+        list(numbered(hub, 5, to=ALICE))
+        hub.bring()
+        broker.during = lambda: hub.hub.dispatcher.close(
+            stream.client, CloseReason.SESSION_ENDED
+        )
+        assert stream.read() == []
+        assert stream.ended
+
+    def test_a_logout_before_the_greeting_keeps_the_first_page_back(self) -> None:
+        """What lies far back is not sent to who was shut out meanwhile."""
+        broker = DuringReplay(KEEP_ALL)
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        start = str(hub.position)
+        list(numbered(hub, 5, to=ALICE))
+        hub.bring()
+        ended = Disconnect("session_ended", final=True)
+        broker.during = lambda: hub.hub.dispatcher.end((address.session("s"),), ended)
+        _, greeting = hub.open(user="alice", session="s", last_event_id=start)
+        assert types(greeting) == ["connected"]
+
+    @pytest.mark.parametrize(
+        ("last_event_id", "reason"),
+        [("otherepoch-5000", "epoch"), ("{epoch}-5000", "ahead")],
+    )
+    def test_an_id_that_could_not_be_judged_is_judged_later(
+        self, last_event_id: str, reason: str
+    ) -> None:
+        """A client taken in while the broker was away does not stay deaf."""
+        broker = FlakyBroker(KEEP_ALL)
+        hub = HandHub(broker)
+        broker.away = True
+        asked = last_event_id.format(epoch=hub.position.epoch)
+        stream = hub.stream(last_event_id=asked, since=hub.position)
+        assert stream.read() == []
+        broker.away = False
+        hub.hub.dispatcher.judge_ahead()
+        (reset,) = stream.read()
+        assert fields(reset) == {"reason": reason}
+        hub.publish("live")
+        hub.bring()
+        assert stream.data() == ["live"]
+
+    def test_who_is_rightly_ahead_is_left_to_wait(self) -> None:
+        """And while the broker is away nobody is judged."""
+        broker = FlakyBroker(KEEP_ALL)
+        slow = HandHub(broker)
+        stream = slow.stream(last_event_id=slow.publish("seen elsewhere"))
+        slow.hub.dispatcher.judge_ahead()
+        broker.away = True
+        slow.hub.dispatcher.judge_ahead()
+        assert stream.read() == []
+
+    def test_a_broker_that_is_further_than_this_worker_is_waited_for(self) -> None:
+        """Asking it again at once would never end."""
+        hub = HandHub()
+        stream = hub.stream()
+        stream.client.cursor = Cursor("next", 5)
+        hub.broker.replay = (  # type: ignore[method-assign]
+            lambda after, **_: Replay((), after)
+        )
+        assert stream.read() == []
+
+    def test_a_page_of_large_events_is_not_one_chunk(self) -> None:
+        """What a client that is far behind holds is bounded in bytes too."""
+        hub = HandHub(memory=Retention(1, 3600.0, 10_000_000))
+        start = str(hub.position)
+        for number in range(6):
+            hub.publish(f"{number}" + "x" * 60_000)
+        hub.bring()
+        stream, (_, *first) = hub.open(last_event_id=start)
+        assert len(first) == 2
+        rest = stream.data()
+        assert [e.data[0] for e in first] + [d[0] for d in rest] == list("012345")
+
+    def test_an_unknown_reason_ends_streams_all_the_same(self) -> None:
+        """A newer version on another worker may give one."""
+        hub = HandHub()
+        stream = hub.stream(user="alice")
+        hub.broker.publish(Record((ALICE,), Disconnect("of the future")))
+        hub.bring()
+        stream.read()
+        assert stream.client.close_reason is CloseReason.DISCONNECTED
+
+    def test_the_limit_counts_those_who_are_just_coming(self) -> None:
+        """However many are let in at the same moment."""
+        hub = HandHub(max_clients=2)
+        hub.hub._entering = [Identity(), Identity()]
+        with pytest.raises(ClientRefused):
+            hub.open()
+
+    def test_an_evicted_client_comes_back_late(self) -> None:
+        """At once it would evict the next one, which would do the same."""
+        hub = HandHub(max_clients_per_user=1)
+        first = hub.stream(user="alice")
+        hub.clock.advance(1.0)
+        hub.stream(user="alice")
+        first.read()
+        assert first.parser.retry_ms is not None
+        assert 10_000 <= first.parser.retry_ms <= 30_000
+
+    def test_a_thread_that_cannot_start_is_tried_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The next stream is not refused for what was short a moment ago."""
+        hub = Hub(MemoryBroker(KEEP_ALL), HubOptions())
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", _no_room)
+            with pytest.raises(BrokerUnavailable, match="no room"):
+                hub.start()
+            hub.disconnect((ALICE,), reason=CloseReason.DISCONNECTED)
+        assert hub.broker.head().offset == 1
+        hub.start()
+        hub.close()
+
+    def test_closing_a_hub_ends_its_streams(self) -> None:
+        """Whoever waits in one is woken."""
+        hub = HandHub()
+        stream = hub.stream()
+        hub.hub.close()
+        stream.read()
+        assert stream.ended
+
+
+def _no_room(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

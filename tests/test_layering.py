@@ -17,9 +17,22 @@ FLOORS = [
     ["errors", "_native"],
     ["event", "address"],
     ["history"],
-    ["client"],
-    ["registry", "stats", "peers", "brokers.base", "brokers.memory", "brokers"],
-    ["dispatcher"],
+    ["client", "options"],
+    [
+        "registry",
+        "stats",
+        "peers",
+        "brokers.base",
+        "brokers.memory",
+        "brokers.codec",
+        "brokers.doorbell",
+        "brokers.sqlite_file",
+        "brokers.sqlite",
+        "brokers.factory",
+        "brokers",
+    ],
+    ["dispatcher", "control"],
+    ["catchup"],
     ["hub"],
     ["heartbeat", "delivery.stream", "delivery"],
     ["signals", "config", "auth", "response", "app_hub", "blueprint", "extension"],
@@ -52,11 +65,9 @@ def imports(module: str) -> tuple[set[str], set[str]]:
         elif isinstance(node, ast.ImportFrom):
             base = list(inside[: len(inside) - node.level + 1])
             target = ".".join([*base, *filter(None, [node.module])])
-            if target in MODULES:
-                ours.add(target)
-            else:
-                names = [f"{target}.{a.name}".lstrip(".") for a in node.names]
-                ours |= {n if n in MODULES else target for n in names}
+            for alias in node.names:
+                module_named = f"{target}.{alias.name}".lstrip(".")
+                ours.add(module_named if module_named in MODULES else target)
     return ours, others
 
 

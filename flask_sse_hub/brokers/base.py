@@ -96,6 +96,14 @@ class Broker(ABC):
         is retained. Raises BrokerUnavailable.
         """
 
+    def resolve(self, cursor: Cursor) -> Cursor:
+        """Return the same place as a cursor of the current epoch, if there is one.
+
+        A broker that begins a new epoch without losing anything keeps older ids good:
+        it answers here, from what it remembers and without waiting.
+        """
+        return cursor
+
     @abstractmethod
     def close(self) -> None:
         """Release everything; followers end. Closing twice does nothing more.

@@ -172,9 +172,10 @@ class MemoryBroker(Broker):
         return known[0] if known else None
 
     def _trim(self, now: float) -> None:
+        # The newest stays whatever its size, or its followers would only see a gap.
         while self._records and self._retention.exceeded(
             events=len(self._records),
-            bytes=self._bytes,
+            bytes=self._bytes if len(self._records) > 1 else 0,
             oldest=self._records[0].time,
             now=now,
         ):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from .. import _native
-from ..client import Client, CloseReason
+from ..client import IMMEDIATE, Client, CloseReason
 from ..errors import BrokerUnavailable, ClientRefused, UnsupportedServer
 from ..hub import Hub
 
@@ -63,6 +63,9 @@ class EventStream(Iterator[bytes]):
                 self._hub.dispatcher.close(self._client, CloseReason.ERROR)
             raise
         self.writing_since = self._hub.clock()
+        if self._client.close_reason in IMMEDIATE:
+            # It came after the chunk was made, and before it could cut a write.
+            return self._end()
         return chunk
 
     def close(self) -> None:
@@ -72,6 +75,7 @@ class EventStream(Iterator[bytes]):
             self._hub.peers.remove(self._socket.fileno())
         self._hub.leave(self._client, CloseReason.CLIENT_GONE)
         self._socket = None
+        self.writing_since = None
         self.wake()
         on_close, self.on_close = self.on_close, None
         if on_close is not None:
@@ -90,7 +94,10 @@ class EventStream(Iterator[bytes]):
             self._state = self._end
             return self._hub.refusal()
         if self._socket is not None:
-            self._hub.peers.add(self._socket.fileno(), self._client)
+            descriptor = self._socket.fileno()
+            self._hub.peers.add(descriptor, self._client)
+            timeout = self._hub.options.connection_timeout
+            _native.limit_unacknowledged(descriptor, timeout)
         return greeting
 
     def _read(self) -> bytes:
@@ -109,6 +116,8 @@ class EventStream(Iterator[bytes]):
         # connection, for seconds that a worker on its way out does not have.
         if self._socket is not None:
             _native.shutdown(self._socket.fileno(), socket.SHUT_RD)
+        # The server may still write the end of the body, and be blocked in it.
+        self.writing_since = self._hub.clock()
         raise StopIteration
 
     # What the hub calls

@@ -59,15 +59,25 @@ class Crowd:
         self._selector.register(member.socket, selectors.EVENT_READ, member)
         return member
 
+    def come_back(self, member: Member, port: int) -> None:
+        """Have a client that was disconnected resume, as a browser does."""
+        member.socket.close()
+        self.members.remove(member)
+        back = self.join(port, last=member.parser.last_event_id)
+        back.events += member.events
+
     def read_until(
         self, done: Callable[[Member], object], *, within: float = 30.0
     ) -> None:
         """Read everybody until it is true of each; fail at the deadline."""
+        self.read_some(until=lambda: all(map(done, self.members)), within=within)
+
+    def read_some(self, *, until: Callable[[], bool], within: float = 30.0) -> None:
+        """Read everybody until something is true; fail at the deadline."""
         deadline = time.monotonic() + within
-        while not all(done(member) for member in self.members):
+        while not until():
             left = deadline - time.monotonic()
-            undone = sum(not done(member) for member in self.members)
-            assert left > 0, f"{undone} of {len(self.members)} are not there yet"
+            assert left > 0, f"it did not come true for {len(self.members)} clients"
             for key, _ in self._selector.select(left):
                 key.data.read()
                 if key.data.ended:

@@ -73,13 +73,19 @@ class Server:
             "PYTHONPATH": str(ROOT),
             "LIVE_DATABASE": str(database),
             **{
-                f"SSE_HUB_{key.upper()}": json.dumps(value)
+                f"SSE_HUB_{key.upper()}": json.dumps(value).replace(
+                    "{folder}", self._folder.name
+                )
                 for key, value in settings.items()
             },
         }
 
     def __enter__(self) -> Self:
-        with self.log_path.open("wb") as log:
+        self._start()
+        return self
+
+    def _start(self) -> None:
+        with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self._words,
                 # Not the project's folder, whose gunicorn.conf.py would be used.
@@ -94,7 +100,19 @@ class Server:
         except BaseException:
             self.__exit__()
             raise
-        return self
+
+    def _stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(DEADLINE)
+        finally:
+            _end_group(self.process.pid)
+
+    def restart(self) -> None:
+        """Stop it and start it anew, on the same port and files."""
+        self._stop()
+        self._start()
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log
@@ -107,12 +125,9 @@ class Server:
         return True
 
     def __exit__(self, *exc: object) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
         try:
-            self.process.wait(DEADLINE)
+            self._stop()
         finally:
-            _end_group(self.process.pid)
             self._folder.cleanup()
 
     @property

@@ -1,0 +1,345 @@
+"""The log of one machine, in an SQLite file, for any number of its processes.
+
+Whatever touches the disk runs in real threads, so that greenlets never wait for it all
+at once. Knows threads and how others are woken; the file is another module's.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from .. import _native
+from ..address import Address
+from ..errors import BrokerUnavailable
+from ..history import Cursor, GapReason, Record, Retention
+from . import doorbell
+from .base import Batch, Broker, Replay
+from .sqlite_file import LogFile
+
+log = logging.getLogger(__name__)
+
+# How long a caller waits for the disk before it is told that the outcome is unknown.
+_CALL_SECONDS = 5.0
+
+# The net below the doorbell: a follower looks by itself this often, and where there are
+# no Unix sockets so much more often that nobody notices.
+_LOOK_SECONDS = 0.5
+_LOOK_WITHOUT_BELL_SECONDS = 0.05
+
+# Appends that share one transaction at the most.
+_GROUP_RECORDS = 256
+
+# Batches that a follower's thread reads ahead of the worker.
+_READ_AHEAD = 4
+
+# A follower whose file is out of order tries again after this.
+_TROUBLE_SECONDS = 1.0
+
+
+class _Call(NamedTuple):
+    argument: Any
+    reply: _native.Reply
+
+
+class _Thread:
+    """A real thread that answers calls, several at once where they have gathered."""
+
+    def __init__(
+        self, answer: Callable[[list[_Call]], None], *, finish: Callable[[], None]
+    ) -> None:
+        self._answer = answer
+        self._finish = finish
+        self._calls: deque[_Call] = deque()
+        self._flag = _native.NativeFlag()
+        # Guards the two below.
+        self._lock = _native.NativeLock()
+        self._running = False
+        self._stopped = False
+
+    def ask(self, argument: Any) -> Any:
+        """Return the thread's answer; raises what it raises, and BrokerUnavailable."""
+        call = _Call(argument, _native.Reply())
+        with self._lock:
+            if self._stopped:
+                raise BrokerUnavailable("the broker is closed")
+            self._calls.append(call)
+            if not self._running:
+                self._running = True
+                _native.start_thread(self._run)
+        self._flag.set()
+        try:
+            return call.reply.wait(_CALL_SECONDS)
+        except TimeoutError as error:
+            raise BrokerUnavailable(
+                f"the disk did not answer within {_CALL_SECONDS:.0f} s; the outcome is"
+                " unknown"
+            ) from error
+
+    def stop(self) -> None:
+        """Answer what was asked, and end."""
+        with self._lock:
+            stopped, self._stopped = self._stopped, True
+            if not stopped and not self._running:
+                self._finish()
+        self._flag.set()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._flag.wait(_LOOK_SECONDS)
+            while self._calls:
+                count = min(len(self._calls), _GROUP_RECORDS)
+                calls = [self._calls.popleft() for _ in range(count)]
+                try:
+                    self._answer(calls)
+                except Exception as error:  # noqa: BLE001 - callers are told
+                    for call in calls:
+                        call.reply.fail(error)
+        self._finish()
+
+
+class SQLiteBroker(Broker):
+    """Keep a log in an SQLite file, for every process of one machine.
+
+    Survives restarts and killed processes. After a loss of power the last commits may
+    be missing; ids that were lost are never given again.
+    """
+
+    reach: ClassVar[Literal["process", "machine", "network"]] = "machine"
+
+    def __init__(
+        self,
+        path: Path,
+        retention: Retention,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = path
+        self._retention = retention
+        self._clock = clock
+        self._followers: set[_Follower] = set()
+        # Guards the followers.
+        self._lock = _native.NativeLock()
+        # Guards joining, which only real threads do: they wait for the disk under it.
+        self._joining = _native.NativeLock()
+        self._member: int | None = None
+        self._directory = doorbell.Directory(path)
+        self._ringer: doorbell.Ringer | None = None
+        self._appending = self._log_file()
+        self._reading = self._log_file()
+        self._writer = _Thread(self._append, finish=self._stop_appending)
+        self._reader = _Thread(self._read, finish=self._reading.close)
+
+    def _log_file(self) -> LogFile:
+        return LogFile(self._path, self._retention, clock=self._clock)
+
+    def publish(self, record: Record) -> Cursor:
+        """Append a record; those that are published at the same time share a commit."""
+        cursor: Cursor = self._writer.ask(record)
+        return cursor
+
+    def follow(self, after: Cursor) -> Iterator[Batch]:
+        """Yield what comes after a cursor, read by a real thread."""
+        follower = _Follower(self._log_file(), after, self._directory)
+        with self._lock:
+            self._followers.add(follower)
+        try:
+            yield from follower.batches()
+        finally:
+            follower.stop()
+            with self._lock:
+                self._followers.discard(follower)
+
+    def replay(
+        self, after: Cursor, *, addresses: Sequence[Address], page: int
+    ) -> Replay:
+        """Return a page of what is retained after a cursor."""
+        found: Replay = self._reader.ask(
+            lambda file: file.replay(after, addresses=addresses, page=page)
+        )
+        return found
+
+    def head(self) -> Cursor:
+        """Return the cursor of the newest record."""
+        found: Cursor = self._reader.ask(LogFile.head)
+        return found
+
+    def tail(self, max_bytes: int) -> Cursor:
+        """Return the cursor after which about that many bytes remain."""
+        found: Cursor = self._reader.ask(lambda file: file.tail(max_bytes))
+        return found
+
+    def resolve(self, cursor: Cursor) -> Cursor:
+        """Return a cursor of an earlier epoch that is still good as one of now."""
+        if cursor.offset <= self._reading.past.get(cursor.epoch, -1):
+            return Cursor(self._reading.seen.epoch, cursor.offset)
+        return cursor
+
+    def close(self) -> None:
+        """End the followers. The file stays."""
+        with self._lock:
+            followers = tuple(self._followers)
+        for follower in followers:
+            follower.stop()
+        self._reader.stop()
+        self._writer.stop()
+
+    # In real threads
+
+    def _join(self) -> None:
+        """Become one of the processes that use the file, once.
+
+        Whoever is the first of them starts a new epoch: while nobody watched, the file
+        may have lost its newest records in a loss of power, or been replaced by an
+        older copy, and their ids must not be given again.
+        """
+        with self._joining:
+            if self._member is not None:
+                return
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                member = _open_lock(self._path)
+            except OSError as error:
+                raise BrokerUnavailable(
+                    f"{self._path}: {error}; this process must be able to write here"
+                ) from error
+            try:
+                if _lock_alone(member):
+                    with contextlib.closing(self._log_file()) as file:
+                        file.begin_epoch()
+                fcntl.flock(member, fcntl.LOCK_SH)
+                self._ringer = self._directory.ringer()
+            except BaseException:
+                os.close(member)
+                raise
+            self._member = member
+
+    def _read(self, calls: list[_Call]) -> None:
+        for call in calls:
+            try:
+                self._join()
+                call.reply.set(call.argument(self._reading))
+            except BrokerUnavailable as error:
+                call.reply.fail(error)
+
+    def _append(self, calls: list[_Call]) -> None:
+        try:
+            self._join()
+            cursors = self._appending.append([call.argument for call in calls])
+        except BrokerUnavailable as error:
+            for call in calls:
+                call.reply.fail(error)
+            return
+        # First those who wait for the log, then those who wait for an answer: the
+        # event is on its way a moment earlier.
+        if self._ringer is not None:
+            self._ringer.ring()
+        for call, cursor in zip(calls, cursors, strict=True):
+            call.reply.set(cursor)
+
+    def _stop_appending(self) -> None:
+        self._appending.close()
+        with self._joining:
+            if self._ringer is not None:
+                self._ringer.close()
+            if self._member is not None:
+                os.close(self._member)
+                self._member = None
+
+
+class _Follower:
+    """Reads a log on in a real thread, and hands batches to whoever iterates."""
+
+    def __init__(
+        self, file: LogFile, after: Cursor, directory: doorbell.Directory
+    ) -> None:
+        self._file = file
+        self._after = after
+        self._directory = directory
+        self._read: deque[Batch | BrokerUnavailable] = deque()
+        self._room = _native.NativeFlag()
+        self._stopped = False
+        self._bell: _native.Bell | None = None
+
+    def stop(self) -> None:
+        """End the thread, and whoever waits for it."""
+        self._stopped = True
+        self._room.set()
+        if self._bell is not None:
+            self._bell.ring()
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what the thread has read, until stop()."""
+        self._bell = _native.bell()
+        _native.start_thread(self._run)
+        malformed = 0
+        try:
+            while not self._stopped:
+                while self._read and not self._stopped:
+                    found = self._read.popleft()
+                    self._room.set()
+                    if isinstance(found, Batch):
+                        yield found
+                    else:
+                        log.warning("the log cannot be followed for now: %s", found)
+                if self._file.malformed != malformed:
+                    malformed = self._file.malformed
+                    log.warning("%d records could not be read so far", malformed)
+                if not self._stopped:
+                    self._bell.wait()
+        finally:
+            self._bell.close()
+
+    def _run(self) -> None:
+        door = self._directory.doorbell()
+        look = _LOOK_SECONDS if door is not None else _LOOK_WITHOUT_BELL_SECONDS
+        trouble = ""
+        while not self._stopped:
+            try:
+                batch = self._file.read(self._after)
+            except BrokerUnavailable as error:
+                if str(error) != trouble:
+                    trouble = str(error)
+                    self._hand_over(error)
+                self._room.wait(_TROUBLE_SECONDS)
+                continue
+            trouble = ""
+            if batch.cursor != self._after or batch.gap is not None:
+                if batch.cursor.epoch != self._after.epoch and batch.gap is None:
+                    # Others began a new epoch: whether anything is lost, they know.
+                    batch = Batch(batch.records, batch.cursor, GapReason.EPOCH)
+                self._after = batch.cursor
+                self._hand_over(batch)
+            elif door is not None:
+                door.wait(look)
+            else:
+                self._room.wait(look)
+        if door is not None:
+            door.close()
+        self._file.close()
+
+    def _hand_over(self, found: Batch | BrokerUnavailable) -> None:
+        self._read.append(found)
+        if self._bell is not None:
+            self._bell.ring()
+        while len(self._read) >= _READ_AHEAD and not self._stopped:
+            self._room.wait(_LOOK_SECONDS)
+
+
+def _open_lock(path: Path) -> int:
+    name = path.with_name(path.name + ".lock")
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _lock_alone(member: int) -> bool:
+    """Tell whether no other process uses the file."""
+    try:
+        fcntl.flock(member, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,387 @@
+"""The SQLite file that holds a log: schema, epochs, appending, reading, retention.
+
+Plain calls that may wait for the disk; whoever makes them sees to it that nothing else
+waits with them. One object is used by one thread.
+"""
+
+import contextlib
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ..address import Address
+from ..errors import BrokerUnavailable
+from ..history import Cursor, GapReason, Record, Retention
+from . import codec
+from .base import Batch, Replay
+
+# How long a connection waits for another process that writes, in seconds. A group of
+# appends takes milliseconds.
+_BUSY_SECONDS = 2.0
+
+# Rows read in one piece, and deleted in one transaction: enough to keep up with any
+# publisher, small enough that a writer never holds the file for long.
+_PAGE_ROWS = 500
+
+# For how long the second publish with the same idempotency key returns the first id.
+_IDEMPOTENCY_SECONDS = 300.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS record (
+    offset INTEGER PRIMARY KEY AUTOINCREMENT,
+    time REAL NOT NULL,
+    size INTEGER NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS state (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    epoch TEXT NOT NULL,
+    events INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS past (epoch TEXT PRIMARY KEY, last INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS idempotency (
+    key TEXT PRIMARY KEY,
+    cursor TEXT NOT NULL,
+    expires REAL NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class LogFile:
+    """One connection to the file of a log."""
+
+    def __init__(
+        self, path: Path, retention: Retention, *, clock: Callable[[], float]
+    ) -> None:
+        self.path = path
+        #: Records that could not be read, and were passed over.
+        self.malformed = 0
+        #: The last offset of each earlier epoch whose ids are still good.
+        self.past: dict[str, int] = {}
+        #: The newest cursor that this connection has seen.
+        self.seen = Cursor("", 0)
+        self._retention = retention
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+
+    @contextlib.contextmanager
+    def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
+        """Run statements as one, on a file that is there. Raises BrokerUnavailable."""
+        try:
+            connection = self._open()
+            connection.execute(kind)
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise BrokerUnavailable(f"{self.path}: {error}{_remedy(error)}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and not self._is_replaced():
+            return self._connection
+        self.close()
+        # Made before SQLite does, which would let the group and others read it; what
+        # SQLite puts beside it gets the same permissions.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(
+            self.path,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            if not _is_made(connection):
+                connection.execute("BEGIN IMMEDIATE")
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    connection.execute(statement)
+                connection.execute(
+                    "INSERT OR IGNORE INTO state VALUES (1, ?, 0, 0)", (_epoch(),)
+                )
+                connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        self._inode = self.path.stat().st_ino
+        self._connection = connection
+        return connection
+
+    def _is_replaced(self) -> bool:
+        try:
+            return self.path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def begin_epoch(self) -> None:
+        """Start a new epoch at the head; ids so far are good up to the head."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            self._renew(connection)
+
+    def append(self, records: Sequence[Record]) -> list[Cursor]:
+        """Append records in one transaction, durable against everything but power."""
+        now = self._clock()
+        cursors: list[Cursor] = []
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            head = self._head(connection)
+            if self._is_rolled_back(head):
+                # Its next offsets were given before, to events that are lost.
+                head = self._renew(connection)
+            events = size = 0
+            for record in records:
+                cursor = self._known(connection, record.idempotency_key, now)
+                if cursor is None:
+                    body = codec.encode(record)
+                    length = record.size
+                    added = connection.execute(
+                        "INSERT INTO record (time, size, body) VALUES (?, ?, ?)",
+                        (now, length, body),
+                    )
+                    cursor = Cursor(head.epoch, added.lastrowid or 0)
+                    self._remember(connection, record.idempotency_key, cursor, now)
+                    events += 1
+                    size += length
+                cursors.append(cursor)
+            self._trim(connection, now, events=events, size=size)
+        self.seen = max((self.seen, *cursors), key=lambda cursor: cursor.offset)
+        return cursors
+
+    def read(self, after: Cursor) -> Batch:
+        """Return the next records after a cursor, with the gap where there is one."""
+        with self._transaction("BEGIN") as connection:
+            head = self._head(connection)
+            rolled_back = self._is_rolled_back(head)
+            if not rolled_back:
+                gap = self._gap(connection, after, head)
+                if gap is not None:
+                    self.seen = head
+                    return Batch((), head, gap)
+                rows = self._rows(connection, after.offset)
+        if rolled_back:
+            self._start_over()
+            return self.read(after)
+        records = tuple(self._decoded(rows, head.epoch))
+        self.seen = Cursor(head.epoch, rows[-1][0]) if rows else head
+        return Batch(records, self.seen)
+
+    def replay(
+        self, after: Cursor, *, addresses: Sequence[Address], page: int
+    ) -> Replay:
+        """Return up to ``page`` records after a cursor for any of these addresses."""
+        wanted = set(addresses)
+        found: list[Record] = []
+        with self._transaction("BEGIN") as connection:
+            head = self._head(connection)
+            gap = self._gap(connection, after, head)
+            if gap is not None:
+                return Replay((), head, gap)
+            offset = after.offset
+            while rows := self._rows(connection, offset):
+                for record in self._decoded(rows, head.epoch):
+                    if not wanted.isdisjoint(record.addresses):
+                        found.append(record)
+                        if len(found) == page:
+                            return Replay(tuple(found), record.cursor)
+                offset = rows[-1][0]
+        return Replay(tuple(found), head)
+
+    def head(self) -> Cursor:
+        """Return the cursor of the newest record."""
+        with self._transaction("BEGIN") as connection:
+            head = self._head(connection)
+            rolled_back = self._is_rolled_back(head)
+        if rolled_back:
+            self._start_over()
+            return self.head()
+        return head
+
+    def tail(self, max_bytes: int) -> Cursor:
+        """Return the cursor after which about so many bytes remain."""
+        with self._transaction("BEGIN") as connection:
+            head = self._head(connection)
+            offset = head.offset
+            floor = self._floor(connection, head)
+            size = 0
+            for row in connection.execute(
+                "SELECT offset, size FROM record WHERE offset > ? ORDER BY offset DESC",
+                (floor,),
+            ):
+                size += row[1]
+                if size > max_bytes:
+                    break
+                offset = row[0] - 1
+            return Cursor(head.epoch, offset)
+
+    def _start_over(self) -> None:
+        """Begin a new epoch on a log that lost its tail, unless somebody just did."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            if self._is_rolled_back(self._head(connection)):
+                self._renew(connection)
+
+    def _is_rolled_back(self, head: Cursor) -> bool:
+        """Tell whether records that were seen here are not in the log any more."""
+        return head.epoch == self.seen.epoch and head.offset < self.seen.offset
+
+    def _head(self, connection: sqlite3.Connection) -> Cursor:
+        (epoch,) = connection.execute("SELECT epoch FROM state").fetchone()
+        if epoch != self.seen.epoch:
+            self.past = dict(connection.execute("SELECT epoch, last FROM past"))
+            self.seen = Cursor(epoch, 0)
+        return Cursor(epoch, _last_offset(connection))
+
+    def _renew(self, connection: sqlite3.Connection) -> Cursor:
+        """Replace the epoch; the old one is good up to the offset of now."""
+        last = _last_offset(connection)
+        connection.execute(
+            "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)
+        )
+        # Ids that lie before everything retained are expired whatever their epoch is.
+        connection.execute(
+            "DELETE FROM past WHERE last < (SELECT MIN(offset) - 1 FROM record)"
+        )
+        epoch = _epoch()
+        connection.execute(
+            "INSERT OR REPLACE INTO state SELECT 1, ?, COUNT(*), TOTAL(size)"
+            " FROM record",
+            (epoch,),
+        )
+        self.past = dict(connection.execute("SELECT epoch, last FROM past"))
+        self.seen = Cursor(epoch, last)
+        return self.seen
+
+    def _gap(
+        self, connection: sqlite3.Connection, after: Cursor, head: Cursor
+    ) -> GapReason | None:
+        if after.epoch != head.epoch and after.offset > self.past.get(after.epoch, -1):
+            return GapReason.EPOCH
+        if after.offset > head.offset:
+            return GapReason.AHEAD
+        if after.offset < self._floor(connection, head):
+            return GapReason.EXPIRED
+        return None
+
+    def _floor(self, connection: sqlite3.Connection, head: Cursor) -> int:
+        """Return the offset after which everything is retained, and young enough."""
+        first = connection.execute(
+            "SELECT offset FROM record WHERE time >= ? ORDER BY offset LIMIT 1",
+            (self._clock() - self._retention.seconds,),
+        ).fetchone()
+        return first[0] - 1 if first else head.offset
+
+    def _rows(
+        self, connection: sqlite3.Connection, offset: int
+    ) -> list[tuple[int, float, str]]:
+        return connection.execute(
+            "SELECT offset, time, body FROM record WHERE offset > ?"
+            " ORDER BY offset LIMIT ?",
+            (offset, _PAGE_ROWS),
+        ).fetchall()
+
+    def _decoded(
+        self, rows: Sequence[tuple[int, float, str]], epoch: str
+    ) -> Iterator[Record]:
+        for offset, time, body in rows:
+            try:
+                yield codec.decode(body, cursor=Cursor(epoch, offset), time=time)
+            except codec.Malformed:
+                self.malformed += 1
+
+    def _known(
+        self, connection: sqlite3.Connection, key: str | None, now: float
+    ) -> Cursor | None:
+        if key is None:
+            return None
+        row = connection.execute(
+            "SELECT cursor FROM idempotency WHERE key = ? AND expires > ?", (key, now)
+        ).fetchone()
+        return row and Cursor.parse(row[0])
+
+    def _remember(
+        self,
+        connection: sqlite3.Connection,
+        key: str | None,
+        cursor: Cursor,
+        now: float,
+    ) -> None:
+        if key is not None:
+            connection.execute("DELETE FROM idempotency WHERE expires <= ?", (now,))
+            connection.execute(
+                "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?)",
+                (key, str(cursor), now + _IDEMPOTENCY_SECONDS),
+            )
+
+    def _trim(
+        self, connection: sqlite3.Connection, now: float, *, events: int, size: int
+    ) -> None:
+        """Count what was appended, and delete the oldest beyond retention."""
+        held = connection.execute("SELECT events, bytes FROM state").fetchone()
+        events += held[0]
+        size += held[1]
+        newest = _last_offset(connection)
+        last = None
+        oldest = connection.execute(
+            "SELECT offset, time, size FROM record ORDER BY offset LIMIT ?",
+            (_PAGE_ROWS,),
+        )
+        for offset, time, length in oldest:
+            # The newest stays whatever its size: its followers are still to get it.
+            if not self._retention.exceeded(
+                events=events,
+                bytes=size if offset < newest else 0,
+                oldest=time,
+                now=now,
+            ):
+                break
+            last = offset
+            events -= 1
+            size -= length
+        if last is not None:
+            connection.execute("DELETE FROM record WHERE offset <= ?", (last,))
+        connection.execute("UPDATE state SET events = ?, bytes = ?", (events, size))
+
+
+def _is_made(connection: sqlite3.Connection) -> bool:
+    """Tell whether the schema is there; to read must not need the lock for writing."""
+    return bool(
+        connection.execute(
+            "SELECT 1 FROM sqlite_master WHERE name = 'idempotency'"
+        ).fetchone()
+    )
+
+
+def _epoch() -> str:
+    return secrets.token_hex(6)
+
+
+def _last_offset(connection: sqlite3.Connection) -> int:
+    row = connection.execute(
+        "SELECT seq FROM sqlite_sequence WHERE name = 'record'"
+    ).fetchone()
+    return row[0] if row else 0
+
+
+def _remedy(error: Exception) -> str:
+    text = str(error)
+    if "malformed" in text or "not a database" in text:
+        return "; the file is damaged: move it away, and a new log is begun"
+    if "locked" in text:
+        return "; another program holds it locked"
+    if "readonly" in text or "unable to open" in text or isinstance(error, OSError):
+        return "; the folder and the file must be writable for this process"
+    return ""

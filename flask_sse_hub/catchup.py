@@ -1,0 +1,236 @@
+"""Catch-up: the next bytes of each client, from its cursor to the position.
+
+Writes the hub's own events too: greetings, resets, pings. Does not know where bytes go,
+or when something is due.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from .brokers import Broker
+from .client import Client
+from .dispatcher import Dispatcher, is_beyond
+from .errors import BrokerUnavailable
+from .event import encode_block
+from .history import Cursor, Frame, GapReason, Reading
+
+log = logging.getLogger(__name__)
+
+# One write of a client that is behind: a few TCP segments' worth of frames, so that a
+# yield is not one event, and a slow client holds no more than this beside the kernel.
+_CHUNK_BYTES = 65_536
+
+# Reads of the broker that clients may cause at the same time, so that many that resume
+# from far back do not take its whole capacity.
+_DEEP_READS = 2
+_DEEP_PAGE_RECORDS = 100
+
+
+# One newline, so that it could not end a block early.
+_PROBE = b":\n"
+
+
+class Catchup:
+    """Bring clients from their cursors to the dispatcher's position."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        broker: Broker,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._broker = broker
+        self._clock = clock
+        self._deep_reads = threading.BoundedSemaphore(_DEEP_READS)
+        # Guarded by the dispatcher's lock, as all that is written of a client.
+        self.events_out = 0
+        self.bytes_out = 0
+        self.resets: Counter[str] = Counter()
+
+    def greet(
+        self,
+        client: Client,
+        *,
+        last_event_id: str | None,
+        retry: float,
+        heartbeat: float,
+    ) -> bytes:
+        """Take a client in at its cursor and return the first bytes of its stream.
+
+        They are the ``connected`` event, then ``reset`` where history does not reach
+        back to the id, or else what lies too far back for this worker's memory.
+        """
+        asked = None
+        reading = None
+        gap = None
+        if last_event_id is not None:
+            asked = Cursor.parse(last_event_id)
+            if asked is None:
+                gap = GapReason.MALFORMED
+            else:
+                asked = self._broker.resolve(asked)
+                gap, reading = self._resume(asked, client)
+        with self._dispatcher.lock:
+            start = self._dispatcher.position
+            if asked is not None and gap is None:
+                start = asked
+                client.cursor = reading.cursor if reading else asked
+            blocks = [
+                encode_block(
+                    _compact(
+                        client_id=client.id,
+                        user_id=client.identity.user,
+                        channels=client.channels,
+                        heartbeat=heartbeat,
+                        resumed=asked is not None and gap is None,
+                    ),
+                    type="connected",
+                    event_id=str(start),
+                    retry=retry,
+                )
+            ]
+            if gap is not None:
+                blocks.append(self._reset_block(gap, start))
+            self._dispatcher.enter(client)
+            if reading is not None and client.close_reason is None:
+                client.events += len(reading.blocks)
+                self.events_out += len(reading.blocks)
+                blocks += reading.blocks
+            return self._written(client, blocks)
+
+    def take(self, client: Client) -> bytes | None:
+        """Return the next bytes for a client, b"" when there are none, None at its end.
+
+        While the broker is away, a client that needs it waits with its cursor.
+        """
+        while True:
+            with self._dispatcher.lock:
+                if client.close_reason is not None:
+                    return None
+                if client.reset_due is not None:
+                    gap, client.reset_due = client.reset_due, None
+                    client.cursor = None
+                    return self._written(
+                        client, [self._reset_block(gap, self._dispatcher.position)]
+                    )
+                cursor = client.cursor
+                if cursor is None or self._dispatcher.is_ahead(cursor):
+                    return self._ping(client)
+                if self._dispatcher.history.covers(cursor):
+                    reading = self._dispatcher.history.read(
+                        cursor,
+                        upto=self._dispatcher.position,
+                        addresses=client.addresses,
+                        client_id=client.id,
+                        max_bytes=_CHUNK_BYTES,
+                    )
+                    if chunk := self._advance(client, reading):
+                        return chunk
+                    continue
+            try:
+                deep, gap_found = self._read_broker(cursor, client)
+            except BrokerUnavailable as error:
+                log.debug("%r waits for the broker: %s", client, error)
+                with self._dispatcher.lock:
+                    if client.close_reason is None:
+                        return self._ping(client)
+                    continue
+            with self._dispatcher.lock:
+                # Much may have happened while the broker was asked: a logout, a reset.
+                if client.close_reason is not None or client.cursor is not cursor:
+                    continue
+                if gap_found is not None:
+                    client.reset_due = gap_found
+                elif chunk := self._advance(client, deep):
+                    return chunk
+                elif deep.cursor == cursor:
+                    # The broker is further than this worker; the sweep looks again.
+                    return self._ping(client)
+
+    def _resume(
+        self, asked: Cursor, client: Client
+    ) -> tuple[GapReason | None, Reading | None]:
+        """Judge the id that a client comes back with."""
+        with self._dispatcher.lock:
+            known = self._dispatcher.history.cursor
+            covered = self._dispatcher.history.covers(asked)
+        try:
+            if covered and asked.offset > known.offset:
+                # Another worker was quicker, or the id was never given.
+                ahead = is_beyond(asked, self._broker.head())
+                return (GapReason.AHEAD if ahead else None), None
+            if not covered:
+                reading, gap = self._read_broker(asked, client)
+                return gap, reading
+        except BrokerUnavailable as error:
+            log.warning("cannot judge the id of %r yet: %s", client, error)
+        return None, None
+
+    def _read_broker(
+        self, after: Cursor, client: Client
+    ) -> tuple[Reading, GapReason | None]:
+        """Read a page that lies further back than this worker's memory."""
+        with self._deep_reads:
+            replay = self._broker.replay(
+                after, addresses=client.addresses, page=_DEEP_PAGE_RECORDS
+            )
+        blocks: list[bytes] = []
+        size = 0
+        for frame in map(Frame.of, replay.records):
+            if size >= _CHUNK_BYTES:
+                before = Cursor(replay.cursor.epoch, frame.offset - 1)
+                return Reading(blocks, before), None
+            if frame.block and client.id not in frame.exclude:
+                blocks.append(frame.block)
+                size += len(frame.block)
+        return Reading(blocks, replay.cursor), replay.gap
+
+    def _advance(self, client: Client, reading: Reading) -> bytes:
+        """Move a client's cursor over what it gets."""
+        keeps_up = reading.cursor == self._dispatcher.position
+        client.cursor = None if keeps_up else reading.cursor
+        client.events += len(reading.blocks)
+        self.events_out += len(reading.blocks)
+        return self._written(client, reading.blocks) if reading.blocks else b""
+
+    def _ping(self, client: Client) -> bytes:
+        """Return the ping or the probe that is due to a client without events."""
+        if not client.ping_due:
+            return self._probe(client)
+        cursor = client.cursor or self._dispatcher.position
+        data = _compact(ts=round(time.time(), 3))
+        return self._written(
+            client, [encode_block(data, type="ping", event_id=str(cursor))]
+        )
+
+    def _probe(self, client: Client) -> bytes:
+        """Return a comment if one is due. Nobody sees it, so it counts as silence."""
+        if not client.probe_due:
+            return b""
+        client.probe_due = False
+        client.bytes += len(_PROBE)
+        self.bytes_out += len(_PROBE)
+        return _PROBE
+
+    def _reset_block(self, gap: GapReason, cursor: Cursor) -> bytes:
+        self.resets[gap] += 1
+        return encode_block(_compact(reason=gap), type="reset", event_id=str(cursor))
+
+    def _written(self, client: Client, blocks: list[bytes]) -> bytes:
+        chunk = b"".join(blocks)
+        client.ping_due = client.probe_due = False
+        client.last_write = self._clock()
+        client.bytes += len(chunk)
+        self.bytes_out += len(chunk)
+        return chunk
+
+
+def _compact(**fields: Any) -> str:
+    return json.dumps(fields, separators=(",", ":"))

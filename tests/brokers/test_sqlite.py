@@ -1,0 +1,370 @@
+"""What only the SQLite broker does: files, faults, epochs, and waking others."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flask_sse_hub import BrokerUnavailable, Event
+from flask_sse_hub.address import BROADCAST
+from flask_sse_hub.brokers import Batch, SQLiteBroker
+from flask_sse_hub.brokers.doorbell import Directory
+from flask_sse_hub.history import Cursor, GapReason, Record, Retention
+from tests.hand import KEEP_ALL, Clock, HandHub, fields
+from tests.reader import wait_until
+
+EVENT = Record((BROADCAST,), Event("x"))
+
+Open = Callable[..., SQLiteBroker]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "instance" / "hub.db"
+
+
+@pytest.fixture
+def open_broker(path: Path) -> Iterator[Open]:
+    """Return what opens the log once more, as another process would."""
+    opened: list[SQLiteBroker] = []
+
+    def open_broker(
+        where: Path = path, retention: Retention = KEEP_ALL
+    ) -> SQLiteBroker:
+        opened.append(SQLiteBroker(where, retention))
+        return opened[-1]
+
+    yield open_broker
+    for broker in opened:
+        broker.close()
+
+
+def publish(broker: SQLiteBroker, count: int = 1) -> Cursor:
+    """Publish some events; return the last one's cursor."""
+    for _ in range(count):
+        cursor = broker.publish(EVENT)
+    return cursor
+
+
+class TestFiles:
+    def test_the_folder_is_made_and_nobody_else_can_read(
+        self, path: Path, open_broker: Open
+    ) -> None:
+        """Events are private; so are the file, its companions and the doorbells."""
+        publish(open_broker())
+        made = {
+            each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()
+        }
+        assert made == {
+            "hub.db": 0o600,
+            "hub.db-wal": 0o600,
+            "hub.db-shm": 0o600,
+            "hub.db.lock": 0o600,
+            "hub.db.bells": 0o700,
+        }
+
+    def test_constructing_it_touches_nothing(self, path: Path) -> None:
+        """A master process that only loads the app has no file open."""
+        SQLiteBroker(path, KEEP_ALL)
+        assert not path.parent.exists()
+
+    def test_a_path_too_long_for_a_socket_is_no_obstacle(
+        self, tmp_path: Path, open_broker: Open
+    ) -> None:
+        """The doorbells are put where there is room for their address."""
+        deep = tmp_path / ("x" * 60) / ("y" * 60) / "hub.db"
+        one, two = open_broker(deep), open_broker(deep)
+        start = one.head()
+        follower = two.follow(start)
+        publish(one)
+        assert next(follower).records[0].content == Event("x")
+        bells = Directory(deep).path
+        assert len(os.fsencode(bells)) < 90
+        shutil.rmtree(bells)
+
+    def test_a_directory_of_somebody_else_is_not_used(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In a folder that everybody can write to, somebody may have been first."""
+        path.parent.mkdir()
+        Directory(path).path.mkdir()
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        assert Directory(path).doorbell() is None
+        assert Directory(path).ringer() is None
+
+    def test_a_follower_that_ended_leaves_no_doorbell(
+        self, path: Path, open_broker: Open
+    ) -> None:
+        """And a doorbell of a process that died is taken away by who rings."""
+        broker = open_broker()
+        publish(broker)
+        bells = Directory(path).path
+        dead = Directory(path).doorbell()
+        assert dead is not None
+        dead._socket.close()
+        follower = broker.follow(Cursor(broker.head().epoch, 0))
+        next(follower)
+        assert len(list(bells.iterdir())) == 2
+        publish(broker)
+        wait_until(lambda: len(list(bells.iterdir())) == 1)
+        follower.close()  # type: ignore[attr-defined]
+        wait_until(lambda: not list(bells.iterdir()))
+
+
+class TestProcesses:
+    def test_another_process_is_heard(self, path: Path, open_broker: Open) -> None:
+        """What a script publishes reaches the followers here."""
+        broker = open_broker()
+        follower = broker.follow(publish(broker))
+        script = (
+            "import sys; from pathlib import Path\n"
+            "from tests.brokers.test_sqlite import EVENT, KEEP_ALL, SQLiteBroker\n"
+            "print(SQLiteBroker(Path(sys.argv[1]), KEEP_ALL).publish(EVENT))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script, path], capture_output=True, check=True
+        )
+        (record,) = next(follower).records
+        assert str(record.cursor) == done.stdout.decode().strip()
+
+    def test_without_doorbells_followers_look_by_themselves(
+        self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As on systems that have no Unix sockets."""
+        monkeypatch.setattr(Directory, "doorbell", lambda self: None)
+        monkeypatch.setattr(Directory, "ringer", lambda self: None)
+        broker = open_broker()
+        follower = broker.follow(broker.head())
+        publish(broker)
+        assert len(next(follower).records) == 1
+
+
+class TestEpochs:
+    def test_a_cold_start_begins_an_epoch_and_old_ids_stay_good(
+        self, open_broker: Open
+    ) -> None:
+        """Up to the last offset that the file holds; nobody is reset by a restart."""
+        first = open_broker()
+        old = publish(first, 3)
+        first.close()
+        wait_until(lambda: first._member is None)
+        second = open_broker()
+        assert second.head().epoch != old.epoch
+        assert second.head().offset == 3
+        publish(second)
+        replay = second.replay(Cursor(old.epoch, 2), addresses=[BROADCAST], page=9)
+        assert [r.cursor.offset for r in replay.records] == [3, 4]
+        assert second.resolve(old) == Cursor(second.head().epoch, 3)
+
+    def test_a_client_resumes_across_a_cold_start(self, open_broker: Open) -> None:
+        """In one piece, from memory."""
+        first = open_broker()
+        before = HandHub(first)
+        last = before.stream().drop()
+        before.publish("missed")
+        first.close()
+        wait_until(lambda: first._member is None)
+        after = HandHub(open_broker())
+        stream, (connected, *_) = after.open(last_event_id=last)
+        assert fields(connected)["resumed"] is True
+        assert stream.data() == ["missed"]
+
+    def test_ids_that_a_power_cut_took_are_never_given_again(
+        self, path: Path, open_broker: Open
+    ) -> None:
+        """A loss of the last commits is a gap for who has seen them."""
+        first = open_broker()
+        publish(first, 3)
+        _checkpoint(path)
+        shutil.copy(path, path.with_name("copy"))
+        lost = publish(first, 2)
+        first.close()
+        wait_until(lambda: first._member is None)
+        _put_back(path)
+        second = open_broker()
+        assert second.replay(lost, addresses=[BROADCAST], page=9).gap is GapReason.EPOCH
+        again = publish(second, 2)
+        assert again.offset == lost.offset
+        assert again != lost
+
+    def test_an_older_file_put_back_under_a_running_server_is_noticed(
+        self, path: Path, open_broker: Open
+    ) -> None:
+        """Followers say so, and new events have new ids."""
+        broker = open_broker()
+        publish(broker, 3)
+        _checkpoint(path)
+        shutil.copy(path, path.with_name("copy"))
+        lost = publish(broker, 2)
+        follower = broker.follow(lost)
+        _put_back(path)
+        again = publish(broker)
+        assert again.epoch != lost.epoch
+        assert _first_gap(follower) is GapReason.EPOCH
+
+    def test_two_processes_share_the_epoch(self, open_broker: Open) -> None:
+        """Only the first one to come begins a new one."""
+        one = open_broker()
+        epoch = publish(one).epoch
+        assert publish(open_broker()).epoch == epoch
+
+
+def _checkpoint(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _put_back(path: Path) -> None:
+    """Replace the file by its older copy, as whoever restores a backup does."""
+    for name in (path.name + "-wal", path.name + "-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    path.with_name("copy").replace(path)
+
+
+def _first_gap(follower: Iterator[Batch]) -> GapReason | None:
+    return next(batch.gap for batch in follower if batch.gap is not None)
+
+
+class TestFaults:
+    def test_a_folder_that_cannot_be_written_to(self, tmp_path: Path) -> None:
+        """Publish says so, with the path; nothing hangs."""
+        (tmp_path / "file").write_text("")
+        broker = SQLiteBroker(tmp_path / "file" / "hub.db", KEEP_ALL)
+        with pytest.raises(BrokerUnavailable, match=r"hub\.db"):
+            broker.publish(EVENT)
+        with pytest.raises(BrokerUnavailable):
+            broker.head()
+        broker.close()
+
+    def test_a_file_that_is_no_database(self, path: Path, open_broker: Open) -> None:
+        """The error says what helps; once it is moved away, all is well."""
+        path.parent.mkdir()
+        path.write_bytes(b"not a database at all, but long enough to look at" * 100)
+        broker = open_broker()
+        with pytest.raises(BrokerUnavailable, match="move it away"):
+            publish(broker)
+        path.unlink()
+        publish(broker)
+
+    def test_a_full_disk(self, path: Path, open_broker: Open) -> None:
+        """The error is clear, nothing is half appended, and it goes on when it can."""
+        broker = open_broker()
+        head = publish(broker)
+        connection = broker._appending._connection
+        assert connection is not None
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        large = Record((BROADCAST,), Event("x" * 100_000))
+        with pytest.raises(BrokerUnavailable, match="full"):
+            broker.publish(large)
+        assert broker.head() == head
+        assert broker.publish(large).offset == head.offset + 1
+
+    def test_a_file_that_is_locked(
+        self, path: Path, open_broker: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A caller waits for it a while and is told; afterwards it works."""
+        monkeypatch.setattr("flask_sse_hub.brokers.sqlite_file._BUSY_SECONDS", 0.05)
+        broker = open_broker()
+        publish(broker)
+        broker._appending.close()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(BrokerUnavailable, match="holds it locked"):
+                publish(broker)
+            assert broker.head().offset == 1
+            other.execute("COMMIT")
+        publish(broker)
+
+    def test_a_file_that_is_deleted(self, path: Path, open_broker: Open) -> None:
+        """A new log is begun, and followers are told that the old one is gone."""
+        broker = open_broker()
+        old = publish(broker, 3)
+        follower = broker.follow(old)
+        for each in path.parent.glob("hub.db*"):
+            if each.is_file():
+                each.unlink()
+        assert publish(broker).epoch != old.epoch
+        assert _first_gap(follower) is GapReason.EPOCH
+
+    def test_a_record_that_nobody_wrote_is_passed_over(
+        self, path: Path, open_broker: Open, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is counted and said, and never stops a follower."""
+        broker = open_broker()
+        start = publish(broker)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.executemany(
+                "INSERT INTO record (time, size, body) VALUES (?, 1, ?)",
+                [
+                    (time.time(), body)
+                    for body in ("", "[]", "{}", '{"to":[1],"event":["a","b",null]}')
+                ],
+            )
+        publish(broker)
+        follower = broker.follow(start)
+        records: list[Record] = []
+        while not records:
+            records += next(follower).records
+        assert [record.content for record in records] == [Event("x")]
+
+        def said() -> bool:
+            # It is said when the follower is asked for more.
+            publish(broker)
+            next(follower)
+            return "4 records could not be read" in caplog.text
+
+        wait_until(said)
+
+    def test_a_disk_that_does_not_answer(
+        self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The caller is told that the outcome is unknown, and does not hang."""
+        monkeypatch.setattr("flask_sse_hub.brokers.sqlite._CALL_SECONDS", 0.01)
+        broker = open_broker()
+        broker._writer._answer = lambda calls: None
+        with pytest.raises(BrokerUnavailable, match="outcome is unknown"):
+            publish(broker)
+
+    def test_an_error_that_nobody_expects_is_told_too(self, open_broker: Open) -> None:
+        """A thread that fails must not leave its callers waiting."""
+
+        def fail(calls: object) -> None:
+            raise ZeroDivisionError
+
+        broker = open_broker()
+        broker._writer._answer = fail
+        with pytest.raises(ZeroDivisionError):
+            publish(broker)
+
+
+def test_events_expire_by_age(path: Path) -> None:
+    """Also while nothing is published."""
+    clock = Clock(time.time())
+    broker = SQLiteBroker(path, Retention(100, 60.0, 100_000), clock=clock)
+    start = broker.head()
+    broker.publish(EVENT)
+    clock.advance(61.0)
+    replay = broker.replay(start, addresses=[BROADCAST], page=10)
+    assert replay.gap is GapReason.EXPIRED
+    broker.close()
+
+
+def test_an_idempotency_key_holds_for_five_minutes(path: Path) -> None:
+    """After that the same key is a new event."""
+    clock = Clock(time.time())
+    broker = SQLiteBroker(path, KEEP_ALL, clock=clock)
+    keyed = Record((BROADCAST,), Event("x"), idempotency_key="k")
+    first = broker.publish(keyed)
+    clock.advance(299.0)
+    assert broker.publish(keyed) == first
+    clock.advance(2.0)
+    assert broker.publish(keyed) != first
+    broker.close()
