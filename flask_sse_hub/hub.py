@@ -170,27 +170,28 @@ class Hub:
 
         Raises BrokerUnavailable if that takes more than a few seconds.
         """
-        while self._tasks:
+        with self._lock:
+            tasks, self._tasks = self._tasks, []
+        while tasks:
             try:
-                name, task = self._tasks.pop(0)
-            except IndexError:
-                break
-            self._start_thread(name, task)
+                self._start_thread(*tasks[0])
+            except RuntimeError as error:
+                # The next stream tries again.
+                with self._lock:
+                    self._tasks += tasks
+                raise BrokerUnavailable(
+                    "this process has no room for a thread"
+                ) from error
+            del tasks[0]
         if not self._ready.wait(_START_SECONDS):
             raise BrokerUnavailable(
                 f"the tail of the log was not read within {_START_SECONDS:.0f} s"
             )
 
     def _start_thread(self, name: str, task: Callable[[], None]) -> None:
-        thread = threading.Thread(
+        threading.Thread(
             target=self._run, args=(name, task), name=f"sse-hub-{name}", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError as error:
-            # The next stream tries again.
-            self._tasks.append((name, task))
-            raise BrokerUnavailable(f"this process has no room for {name}") from error
+        ).start()
 
     def _run(self, name: str, task: Callable[[], None]) -> None:
         try:

@@ -50,6 +50,12 @@ def test_ids_compare_as_text() -> None:
     assert target(user=7) == target(user="7")
 
 
+def test_an_event_to_very_many_people_belongs_into_a_channel() -> None:
+    """Each address is held for as long as the event is."""
+    with pytest.raises(InvalidTarget, match="listen to a channel"):
+        target(user=range(10_001))
+
+
 def test_a_generator_of_names_is_a_list_of_names() -> None:
     """Any iterable will do."""
     assert target(user=(n for n in (1, 2))) == target(user=[1, 2])

@@ -119,6 +119,34 @@ class TestEnds:
         assert stream.sink.cuts == 0
         assert hub.hub.stats().connections == 1
 
+    def test_a_client_that_always_writes_still_ends_at_its_age(self) -> None:
+        """Its write is not cut: it resumes like any other."""
+        hub = HandHub(max_age=100.0, connection_timeout=1e6)
+        stream = _writing(hub)
+        hub.clock.advance(101.0)
+        sweep(hub)
+        assert stream.client.close_reason is CloseReason.AGE
+        assert stream.sink.cuts == 0
+
+    def test_a_write_that_began_as_its_session_ended_is_cut(self) -> None:
+        """The close came before there was a write to cut, and the chunk after it."""
+        hub = HandHub()
+        stream = hub.stream(user="alice")
+        hub.hub.dispatcher.close(stream.client, CloseReason.SESSION_ENDED)
+        stream.sink.writing_since = hub.clock()
+        sweep(hub)
+        assert stream.sink.cuts == 1
+
+    def test_looking_at_a_write_does_not_touch_it(self) -> None:
+        """It may end at the same moment, and its client wait for events again."""
+        hub = HandHub(connection_timeout=60.0)
+        stream = _writing(hub)
+        stream.sink.takes = True
+        before = stream.sink.writing_since
+        hub.clock.advance(10.0)
+        sweep(hub)
+        assert stream.sink.writing_since == before
+
 
 def _writing(hub: HandHub) -> HandStream:
     stream = hub.stream()

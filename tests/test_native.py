@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -84,6 +85,82 @@ def test_others_run_while_it_breathes() -> None:
     server.join()
     ours.close()
     theirs.close()
+
+
+def test_it_breathes_while_others_are_busy_all_the_time() -> None:
+    """A moment without traffic may never come, and is not waited for."""
+    ours, theirs = socket.socketpair()
+    rounds = 0
+    stopped = False
+
+    def play(ball: socket.socket) -> None:
+        nonlocal rounds
+        with suppress(OSError):
+            while not stopped and ball.recv(1):
+                rounds += 1
+                ball.send(b"x")
+
+    players = [threading.Thread(target=play, args=(end,)) for end in (ours, theirs)]
+    for player in players:
+        player.start()
+    ours.send(b"x")
+    before = rounds
+    for _ in range(50):
+        _native.breathe()
+    while rounds == before:
+        _native.breathe()
+    stopped = True
+    ours.shutdown(socket.SHUT_RDWR)
+    for player in players:
+        player.join()
+    ours.close()
+    theirs.close()
+
+
+class TestReply:
+    """What a real thread answers to a greenlet or thread that waits."""
+
+    def test_an_answer_is_brought_from_a_real_thread(self) -> None:
+        """While the asker waits, in a thread or a greenlet of its own too."""
+        answers: list[object] = []
+
+        def ask() -> None:
+            reply = _native.Reply()
+            _native.start_thread(lambda: reply.set("answer"))
+            answers.append(reply.wait(10.0))
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        asker.join()
+        ask()
+        assert answers == ["answer", "answer"]
+
+    def test_an_error_is_raised_where_it_was_asked(self) -> None:
+        """As if there were no thread in between."""
+        reply = _native.Reply()
+        _native.start_thread(lambda: reply.fail(ZeroDivisionError()))
+        with pytest.raises(ZeroDivisionError):
+            reply.wait(10.0)
+
+    def test_an_answer_that_does_not_come_is_not_waited_for_ever(self) -> None:
+        """The asker is told so."""
+        with pytest.raises(TimeoutError):
+            _native.Reply().wait(0.01)
+
+
+def test_a_peer_that_acknowledges_nothing_is_left_to_the_kernel() -> None:
+    """It ends the connection by itself; what is no TCP socket is left alone."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        _native.limit_unacknowledged(ours.fileno(), 2.5)
+        level, option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+        assert ours.getsockopt(level, option) == 2500
+        ours.close()
+    unix, other = socket.socketpair()
+    _native.limit_unacknowledged(unix.fileno(), 2.5)
+    _native.limit_unacknowledged(-1, 2.5)
+    unix.close()
+    other.close()
 
 
 class TestShutdown:
