@@ -11,7 +11,8 @@ wsgi_app = "example_app:create_app()"
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 
 # One. The memory broker's events do not leave their process, so with two workers each
-# client would miss what is published in the other one; the hub refuses to do that.
+# client would miss what is published in the other one; the hub refuses to do that. With
+# FLASK_SSE_HUB_BROKER_URL=sqlite:///sse_hub.db there can be as many as there are cores.
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 
 # A stream stays open for an hour: with sync workers it would be the only thing that its

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 class Demo:
     """The running example app."""
 
-    def __init__(self, log: Path, **settings: str) -> None:
+    def __init__(self, log: Path, *, workers: int = 1, **settings: str) -> None:
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.log_path = log
@@ -33,7 +33,8 @@ class Demo:
                 [sys.executable, "-m", "gunicorn"],
                 cwd=ROOT,
                 env=os.environ
-                | {"PORT": str(self.port), "FLASK_DEMO": "true"}
+                | {"PORT": str(self.port), "WEB_CONCURRENCY": str(workers)}
+                | {"FLASK_DEMO": "true"}
                 | {f"FLASK_{key.upper()}": value for key, value in settings.items()},
                 stdout=output,
                 stderr=output,
@@ -60,10 +61,10 @@ class Demo:
         finally:
             connection.close()
 
-    def kill_worker(self) -> None:
-        """End the worker as the kernel does when memory is short."""
-        (worker,) = psutil.Process(self.process.pid).children()
-        worker.kill()
+    def kill_workers(self) -> None:
+        """End the workers as the kernel does when memory is short."""
+        for worker in psutil.Process(self.process.pid).children():
+            worker.kill()
 
     def stop(self) -> None:
         self.process.terminate()
@@ -77,22 +78,42 @@ class Demo:
 
 SignIn = Callable[..., "Page"]
 
+# Quick, so that the tests need not wait for what a browser does after seconds.
+QUICK: dict[str, Any] = {"sse_hub_retry": "[0.2, 0.4]", "sse_hub_heartbeat_interval": "2"}
+
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    log = tmp_path_factory.mktemp("demo") / "log"
-    # Quick, so that the tests need not wait for what a browser does after seconds.
-    started = Demo(log, sse_hub_retry="[0.2, 0.4]", sse_hub_heartbeat_interval="2")
+    """The example app as it comes: one worker, and the memory broker."""
+    started = Demo(tmp_path_factory.mktemp("demo") / "log", **QUICK)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def demo_of_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The example app with two workers, on an SQLite file."""
+    folder = tmp_path_factory.mktemp("demo")
+    url = f"sqlite:///{folder}/sse_hub.db"
+    started = Demo(folder / "log", workers=2, sse_hub_broker_url=url, **QUICK)
     yield started
     started.stop()
 
 
 @pytest.fixture
 def sign_in(chromium: "Browser", demo: Demo) -> Iterator[SignIn]:
-    """Return what opens a page of the demo as a user, in a browser of its own.
+    """Return what opens a page of the demo as a user, in a browser of its own."""
+    yield from _sign_in(chromium, demo)
 
-    At the end no page may have had an error, or anything that its policy forbids.
-    """
+
+@pytest.fixture
+def sign_in_to_two(chromium: "Browser", demo_of_two: Demo) -> Iterator[SignIn]:
+    """The same, where there are two workers."""
+    yield from _sign_in(chromium, demo_of_two)
+
+
+def _sign_in(chromium: "Browser", demo: Demo) -> Iterator[SignIn]:
+    """Open pages; at the end none may have had an error, or broken its policy."""
     pages: list[Page] = []
     problems: list[str] = []
 
