@@ -116,8 +116,8 @@ def each_name(names: Names, *, what: str) -> Iterable[Name]:
         return (names,)
     if names is None:
         raise InvalidTarget(
-            f"{what}=None addresses nobody that can be told; leave {what} out for a"
-            f" broadcast, or check for an anonymous user before publishing"
+            f"{what}=None names nobody; check for an anonymous user first. What is left"
+            " out, unlike None, does not narrow down who is meant"
         )
     if isinstance(names, bytes | Mapping) or not isinstance(names, Iterable):
         raise InvalidTarget(

@@ -4,13 +4,14 @@ Turns requests into clients. The only place that joins Flask's requests to the h
 a user of the extension calls is in ``extension``.
 """
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, has_request_context, request
+from flask import Flask, Response, has_request_context, request, session
 from werkzeug.exceptions import BadRequest, Forbidden
 
 from . import address, auth
@@ -23,14 +24,17 @@ from .errors import (
     BrokerUnavailable,
     ClientRefused,
     ConfigurationError,
+    InvalidMetadata,
     InvalidName,
     TooManyStreams,
 )
 from .event import checked_name
-from .heartbeat import Heartbeat
+from .heartbeat import Heartbeat, worker_threads
 from .hub import Hub, Listeners
 from .response import StreamResponse
 from .signals import client_connected, client_disconnected
+
+log = logging.getLogger(__name__)
 
 #: ``f(user, channel) -> bool``; the user is None in an app without Flask-Login.
 Authorizer = Callable[[Any, str], bool]
@@ -63,6 +67,7 @@ class AppHub:
         self._rules = rules
         self._hubs: dict[int, Hub] = {}
         self._several_processes = False
+        self._warned = False
 
     @property
     def hub(self) -> Hub:
@@ -108,18 +113,34 @@ class AppHub:
                 " to 'sqlite:///sse_hub.db', or start one worker (gunicorn --workers 1)"
             )
 
+    def warn_of_silence(self) -> None:
+        """Say once that what a script publishes to memory:// reaches nobody."""
+        if (
+            not self._warned
+            and not has_request_context()
+            and self.hub.broker.reach == "process"
+            and not self.hub.ready
+        ):
+            self._warned = True
+            log.warning(
+                "SSE_HUB_BROKER_URL = 'memory://' keeps events within this process, and"
+                " it serves no stream so far: nobody gets what it publishes. Set it to"
+                " 'sqlite:///sse_hub.db' to be heard from scripts and shells"
+            )
+
     def unready(self) -> str | None:
         """Return why this worker cannot serve streams now, None if it can."""
         try:
+            check_server(request.environ, threads=worker_threads())
             self.check_reach()
             self.hub.broker.head()
         except ConfigurationError as error:
             return str(error)
         except BrokerUnavailable:
             return "the broker cannot be reached"
-        if self.hub.draining:
-            return "this worker is going away"
-        return "a part of this worker's hub has failed" if self.hub.broken else None
+        if self.hub.broken:
+            return "a part of this worker's hub has failed"
+        return self.hub.admission.full()
 
     def subscribe(self, channels: Sequence[str]) -> Response:
         """Return the blueprint's stream, of channels that are open to who asks."""
@@ -142,7 +163,7 @@ class AppHub:
         metadata: Metadata | None = None,
     ) -> Response:
         """Return the stream of whoever makes this request, or a refusal that passes."""
-        check_server(request.environ)
+        check_server(request.environ, threads=worker_threads())
         self.check_reach()
         hub = self.hub
         try:
@@ -161,7 +182,7 @@ class AppHub:
         client_id = auth.client_id_for(request.args.get("client_id"), identity)
         described = _checked_metadata(metadata)
         try:
-            hub.check_admission(identity)
+            hub.admission.check(identity)
         except ClientRefused as refusal:
             return _refused(refusal, hub)
         return StreamResponse(
@@ -190,15 +211,13 @@ class AppHub:
         return authorizer is not None and bool(authorizer(person, channel))
 
     def _checked_channels(self, channels: Sequence[str]) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(channels))
-        if len(names) > self.config.max_channels:
+        names = [checked_name(name, what="a channel's name") for name in channels]
+        if len(set(names)) > self.config.max_channels:
             raise InvalidName(
-                f"{len(names)} channels are asked for; {self.config.max_channels} are"
-                " allowed (SSE_HUB_MAX_CHANNELS)"
+                f"{len(set(names))} channels are asked for; {self.config.max_channels}"
+                " are allowed (SSE_HUB_MAX_CHANNELS)"
             )
-        for name in names:
-            checked_name(name, what="a channel's name")
-        return names
+        return tuple(dict.fromkeys(names))
 
     def watch_logins(self) -> None:
         """Have sessions renewed at login and logout, and their streams ended."""
@@ -208,6 +227,15 @@ class AppHub:
             return
         user_logged_in.connect(self._logged_in, sender=self.app)
         user_logged_out.connect(self._logged_out, sender=self.app)
+
+    def watch_sessions(self, response: Response) -> Response:
+        """End the streams of a session that the app has emptied without a logout.
+
+        A hook after each request; it looks only where the session was changed.
+        """
+        if session.modified:
+            self._end_session(*auth.ended_by_clearing())
+        return response
 
     def _logged_in(self, _: Flask, user: Any, **__: Any) -> None:
         # Streams opened before are somebody else's, even if only an anonymous person's.
@@ -251,13 +279,14 @@ def _checked_metadata(metadata: Metadata | None) -> Metadata | None:
     if metadata is None:
         return None
     if not isinstance(metadata, Mapping) or len(metadata) > _MAX_METADATA_ITEMS:
-        raise InvalidName(
+        raise InvalidMetadata(
             f"metadata must be a dict of at most {_MAX_METADATA_ITEMS} items"
         )
     for key, value in metadata.items():
-        checked_name(key, what="a key of the metadata")
+        if not isinstance(key, str) or len(key) > _MAX_METADATA_CHARS:
+            raise InvalidMetadata(f"the metadata's key {key!r:.50} is no short text")
         if not isinstance(value, str | int | float | None):
-            raise InvalidName(f"metadata {key!r} must be text, a number or None")
+            raise InvalidMetadata(f"metadata {key!r} must be text, a number or None")
         if len(str(value)) > _MAX_METADATA_CHARS:
-            raise InvalidName(f"metadata {key!r} is too long")
+            raise InvalidMetadata(f"metadata {key!r} is too long")
     return dict(metadata)

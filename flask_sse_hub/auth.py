@@ -122,6 +122,26 @@ def ended_by_logout(user_id: str | None) -> tuple[str | None, str | None]:
     return minted, None if user_id is None else unnamed(user_id)
 
 
+def ended_by_clearing() -> tuple[str | None, str | None]:
+    """Return the ids of a session whose login has gone without a logout.
+
+    As after ``session.clear()``. None each where nothing has gone.
+    """
+    brought = _brought_session()
+    minted, user_id = brought.get(_SESSION_KEY), brought.get("_user_id")
+    if minted is not None and known_session_id() not in (None, minted):
+        # A login or a logout has renewed it, and ended the streams.
+        return None, None
+    if minted is not None and known_session_id() is None:
+        return minted, None
+    if user_id is None or session.get("_user_id") == user_id:
+        return None, None
+    if minted is not None:
+        renew_session_id()
+        return minted, None
+    return None, unnamed(user_id)
+
+
 def known_session_id() -> str | None:
     """Return the id of the current session, None if it has none yet."""
     known: str | None = session.get(_SESSION_KEY)

@@ -114,6 +114,7 @@ class Client:
         "bytes",
         "channels",
         "close_reason",
+        "closed_at",
         "cursor",
         "ends_at",
         "events",
@@ -154,6 +155,8 @@ class Client:
 
         self.cursor: Cursor | None = None
         self.close_reason: CloseReason | None = None
+        #: When the heartbeat first saw that it was closed.
+        self.closed_at: float | None = None
         self.reset_due: GapReason | None = None
         self.ping_due = False
         self.probe_due = False

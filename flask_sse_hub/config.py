@@ -54,7 +54,7 @@ def _count_or_none(value: Any) -> int | None:
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("True or False is needed")
+        raise ValueError("True or False is needed; in the environment true or false")
     return value
 
 
@@ -85,8 +85,11 @@ def _broker_url(value: Any) -> str:
 
 
 def _url_prefix(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"/\S*[^\s/]", value):
-        raise ValueError("a path is needed that begins with / and does not end with it")
+    if not isinstance(value, str) or not re.fullmatch(r"(/[^\s/<>]+)+", value):
+        raise ValueError(
+            "a path such as /events is needed: it begins with /, does not end with it,"
+            " and has neither spaces nor variable parts"
+        )
     return value
 
 

@@ -28,6 +28,10 @@ class InvalidEvent(SSEHubError):
     """Raised when an event's data or retry has no form on the wire."""
 
 
+class InvalidMetadata(SSEHubError):
+    """Raised when what an app notes about a client is no small, plain dict."""
+
+
 class EventTooLarge(InvalidEvent):
     """Raised when an event's data is longer than ``SSE_HUB_MAX_EVENT_BYTES``."""
 

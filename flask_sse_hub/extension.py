@@ -1,5 +1,6 @@
 """The Flask extension: what an app and its views call."""
 
+import logging
 from weakref import WeakSet
 
 from flask import Flask, Response, current_app, has_app_context
@@ -14,6 +15,8 @@ from .errors import ConfigurationError, InvalidTarget
 from .event import MESSAGE, Event, checked_name, text_of
 from .signals import event_published
 from .stats import HubStats
+
+log = logging.getLogger(__name__)
 
 _EXTENSION = "sse_hub"
 
@@ -52,6 +55,7 @@ class SSEHub:
         app.register_blueprint(create_blueprint(app_hub))
         app.context_processor(lambda: {_EXTENSION: self})
         app_hub.watch_logins()
+        app.after_request(app_hub.watch_sessions)
 
     def authorize_channel(self, authorizer: Authorizer) -> Authorizer:
         """Register the rule for channels: ``f(user, channel) -> bool``.
@@ -113,7 +117,12 @@ class SSEHub:
             else checked_name(idempotency_key, what="an idempotency key"),
         )
         event_id = str(cursor)
-        event_published.send(app_hub.app, event=event, event_id=event_id)
+        app_hub.warn_of_silence()
+        try:
+            event_published.send(app_hub.app, event=event, event_id=event_id)
+        except Exception:
+            # The event is in the log: who is told of an error would publish it again.
+            log.exception("a receiver of event_published failed")
         return event_id
 
     def disconnect(
@@ -197,20 +206,25 @@ class SSEHub:
 
     def _app_hub(self) -> AppHub:
         if has_app_context():
-            app: Flask = current_app
+            app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
         elif len(self._apps) == 1:
             (app,) = self._apps
+        elif not self._apps:
+            raise ConfigurationError(
+                "this SSEHub has no app yet: call sse_hub.init_app(app) first"
+            )
         else:
             raise ConfigurationError(
                 f"there is no app context, and this SSEHub has {len(self._apps)} apps,"
                 " so it cannot tell which one is meant: use `with app.app_context():`"
             )
-        app_hub = app.extensions.get(_EXTENSION)
-        if app_hub is None:
+        if app not in self._apps:
             raise ConfigurationError(
-                f"the app {app.name!r} has no SSEHub: call sse_hub.init_app(app) first"
+                f"this SSEHub does not serve {app.name!r}, whose app context this is:"
+                " call sse_hub.init_app(app) first, or use that app's own SSEHub"
             )
-        return app_hub  # type: ignore[no-any-return]
+        app_hub: AppHub = app.extensions[_EXTENSION]
+        return app_hub
 
 
 def _ids(names: Names | None) -> tuple[str, ...]:

@@ -48,6 +48,13 @@ def serving_worker() -> Worker | None:
     return None
 
 
+def worker_threads() -> int | None:
+    """Return how many threads the gunicorn worker of this process was given."""
+    config = getattr(serving_worker(), "cfg", None)
+    threads = getattr(config, "threads", None)
+    return threads if isinstance(threads, int) else None
+
+
 class Heartbeat:
     """Look at the clock, again and again, for one hub."""
 
@@ -85,6 +92,8 @@ class Heartbeat:
         for client, change in self._hub.peers.changes():
             if change is Change.GONE:
                 self._hub.dispatcher.close(client, CloseReason.CLIENT_GONE)
+                # Its server may be done with it without having said so.
+                self._hub.leave(client, CloseReason.CLIENT_GONE)
             else:
                 self._hub.dispatcher.probe(client)
 
@@ -103,6 +112,9 @@ class Heartbeat:
         writing_since = client.sink.writing_since
         if now >= client.ends_at:
             dispatcher.close(client, CloseReason.AGE)
+        if client.close_reason is not None and self._overdue(client, now):
+            self._end(client)
+            return
         if writing_since is not None:
             if client.close_reason in IMMEDIATE:
                 self._hub.registry.cut(client)
@@ -110,7 +122,7 @@ class Heartbeat:
                 client.taken_at = now
             taken = max(writing_since, client.taken_at)
             if now - taken > self._hub.options.connection_timeout:
-                self._end_stalled(client)
+                self._end(client)
         elif now - client.last_write > client.ping_after:
             client.ping_after = self._hub.draw_silence()
             dispatcher.ping(client)
@@ -118,7 +130,13 @@ class Heartbeat:
             # It waits for the broker to come back, or for this worker to catch up.
             client.sink.wake()
 
-    def _end_stalled(self, client: Client) -> None:
+    def _overdue(self, client: Client, now: float) -> bool:
+        """Tell whether a client was closed long ago, and nobody ended its stream."""
+        if client.closed_at is None:
+            client.closed_at = now
+        return now - client.closed_at > self._hub.options.connection_timeout
+
+    def _end(self, client: Client) -> None:
         """Cut a client off, and free its place: its server may be blocked for long."""
         self._hub.registry.cut(client)
         self._hub.leave(client, CloseReason.STALLED)

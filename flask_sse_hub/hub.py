@@ -12,19 +12,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import address
 from .address import Address
+from .admission import Admission
 from .brokers import Broker
 from .catchup import Catchup
-from .client import Client, CloseReason, Identity
+from .client import Client, CloseReason
 from .control import ControlSender
 from .dispatcher import Dispatcher
-from .errors import (
-    BrokerUnavailable,
-    ClientRefused,
-    EventTooLarge,
-    TooManyStreams,
-)
+from .errors import BrokerUnavailable, EventTooLarge
 from .event import Event, encode_retry
 from .history import Cursor, Disconnect, History, Record
 from .options import HubOptions
@@ -78,7 +73,7 @@ class Hub:
         self.options = options
         self.registry = ClientRegistry()
         self.peers = PeerWatch()
-        self.draining = False
+        self.admission = Admission(options, self.registry)
         self.clock = clock
         self._listeners = listeners
         self._history = History(options.memory, clock=wall_clock)
@@ -94,10 +89,7 @@ class Hub:
         self.closed = threading.Event()
         #: Whether one of its threads has failed, so that events no longer arrive.
         self.broken = False
-        # Those who were let in and are not registered yet: limits count them too.
-        self._entering: list[Identity] = []
         self._opened = 0
-        self._refused = 0
         self._ended: Counter[str] = Counter()
 
     # Publishing
@@ -120,6 +112,11 @@ class Hub:
             raise EventTooLarge(
                 f"the data has {size} bytes; SSE_HUB_MAX_EVENT_BYTES allows"
                 f" {self.options.max_event_bytes}. Publish an address to load it from"
+            )
+        if self.draining and self.broker.reach == "process":
+            log.warning(
+                "an event is published in a worker that is going away: with memory://"
+                " nobody gets it any more"
             )
         return self.broker.publish(
             Record(
@@ -146,6 +143,16 @@ class Hub:
         disconnect = Disconnect(reason, final=final)
         self.dispatcher.end(addresses, disconnect)
         self._control.send(Record(addresses=addresses, content=disconnect))
+
+    @property
+    def draining(self) -> bool:
+        """Whether this worker is going away."""
+        return self.admission.closed
+
+    @property
+    def ready(self) -> bool:
+        """Whether this process follows the log, and so serves streams."""
+        return self._ready.is_set()
 
     def cursor(self) -> Cursor:
         """Return the head of the log, or this worker's position if it is out of reach.
@@ -238,34 +245,6 @@ class Hub:
 
     # Streams
 
-    def check_admission(self, identity: Identity) -> None:
-        """Raise ClientRefused if no further stream can be opened for now."""
-        options = self.options
-        refusal = None
-        if self.draining:
-            refusal = ClientRefused("this worker is going away")
-        elif len(self.registry) + len(self._entering) >= options.max_clients:
-            refusal = ClientRefused(f"this worker holds {options.max_clients} clients")
-        elif not options.evict_oldest and self._excess(
-            identity, coming=1 + self._entering.count(identity)
-        ):
-            refusal = TooManyStreams(
-                f"the user has {options.max_clients_per_user} streams open"
-            )
-        if refusal is not None:
-            self._refused += 1
-            log.warning("a client was refused: %s", refusal)
-            raise refusal
-
-    def _excess(self, identity: Identity, *, coming: int = 0) -> list[Client]:
-        """Return the user's streams over the limit, oldest first."""
-        limit = self.options.max_clients_per_user
-        if limit is None or identity.user is None:
-            return []
-        streams = self.registry.belonging((address.user(identity.user),))
-        streams.sort(key=lambda client: client.opened_at)
-        return streams[: max(0, len(streams) + coming - limit)]
-
     def connect(self, client: Client, *, last_event_id: str | None) -> bytes:
         """Open a stream and return its first bytes.
 
@@ -276,21 +255,15 @@ class Hub:
         client.opened_at = client.last_write = now
         client.ping_after = self.draw_silence()
         client.ends_at = now + self.options.max_age * random.uniform(0.8, 1.0)
-        with self._lock:
-            self.check_admission(client.identity)
-            self._entering.append(client.identity)
-        try:
+        with self.admission.entering(client.identity):
             greeting = self._catchup.greet(
                 client,
                 last_event_id=last_event_id,
                 retry=self.draw_retry(),
                 heartbeat=self.options.heartbeat_interval,
             )
-        finally:
-            with self._lock:
-                self._entering.remove(client.identity)
         self._opened += 1
-        for oldest in self._excess(client.identity):
+        for oldest in self.admission.excess(client.identity):
             self.dispatcher.close(oldest, CloseReason.EVICTED)
         if self.draining:
             self.dispatcher.close(client, CloseReason.SHUTDOWN)
@@ -358,7 +331,7 @@ class Hub:
         with self._lock:
             if self.draining:
                 return
-            self.draining = True
+            self.admission.closed = True
         clients = self.registry.clients()
         if clients:
             log.info("draining %d clients", len(clients))
@@ -389,7 +362,7 @@ class Hub:
             lagging=sum(client.lags(now) for client in open_clients),
             opened=self._opened,
             closed=dict(self._ended),
-            refused=self._refused,
+            refused=self.admission.refused,
             resets=dict(self._catchup.resets),
             events_in=dispatcher.events_in,
             bytes_in=dispatcher.bytes_in,

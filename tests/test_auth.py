@@ -242,6 +242,49 @@ class TestSessionsThatReviewsFound:
         assert ann.get("/owns/forged").json == {"owns": False}
 
 
+class TestClearedSessions:
+    """Logging out without saying so."""
+
+    @pytest.mark.parametrize("how", ["clear", "pop"])
+    @pytest.mark.parametrize("named", [True, False])
+    def test_a_session_that_is_emptied_ends_its_streams(
+        self, site: Site, how: str, named: bool
+    ) -> None:
+        """session.clear() is a common way to log somebody out."""
+
+        @site.app.post("/empty")
+        def empty() -> str:
+            session.clear() if how == "clear" else session.pop("_user_id")
+            return "emptied"
+
+        browser = site.browser("alice" if named else None)
+        if not named:
+            with browser.client.session_transaction() as cookie:
+                cookie["_user_id"] = "alice"
+        stream, other = browser.stream(), site.browser("bob").stream()
+        stream.next("connected")
+        other.next("connected")
+        browser.client.post("/empty")
+        stream.wait_for_end()
+        site.hub.publish("still here")
+        assert other.data(1) == ["still here"]
+
+    def test_other_changes_of_a_session_end_nothing(self, site: Site) -> None:
+        """A shopping cart is no logout."""
+
+        @site.app.post("/cart")
+        def cart() -> str:
+            session["cart"] = [1, 2]
+            return "added"
+
+        browser = site.browser("alice")
+        stream = browser.stream()
+        stream.next("connected")
+        browser.client.post("/cart")
+        site.hub.publish("still here")
+        assert stream.data(1) == ["still here"]
+
+
 class TestClientIds:
     def test_a_page_knows_its_client_before_it_connects(self, site: Site) -> None:
         """The id in the page's URL is the id of its stream."""

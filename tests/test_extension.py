@@ -12,6 +12,7 @@ from flask_sse_hub import (
     ConfigurationError,
     EventTooLarge,
     InvalidEvent,
+    InvalidMetadata,
     InvalidName,
     InvalidTarget,
     SSEHub,
@@ -62,7 +63,7 @@ class TestInit:
     def test_without_a_context_it_must_be_clear_which_app_is_meant(self) -> None:
         """One app is; none or several are not, and the error says what to do."""
         hub = SSEHub()
-        with pytest.raises(ConfigurationError, match="app_context"):
+        with pytest.raises(ConfigurationError, match="init_app"):
             hub.publish("x")
         apps = [Flask("a"), Flask("b")]
         hub.init_app(apps[0])
@@ -79,6 +80,17 @@ class TestInit:
             pytest.raises(ConfigurationError, match="init_app"),
         ):
             hub.publish("x")
+
+    def test_in_the_context_of_another_app_nothing_is_published(
+        self, make_site: MakeSite
+    ) -> None:
+        """Its user 42 is somebody else."""
+        one, two = make_site(), make_site()
+        with (
+            two.app.app_context(),
+            pytest.raises(ConfigurationError, match="does not serve"),
+        ):
+            one.hub.publish("x", user=42)
 
     def test_a_forked_child_makes_its_own_hub(self, site: Site) -> None:
         """It inherits neither threads nor locks of its parent."""
@@ -240,7 +252,7 @@ class TestStream:
             ["page"],
             {"page": []},
             {"page": "x" * 300},
-            {"a\nb": 1},
+            {7: 1},
             {str(n): n for n in range(17)},
         ],
         ids=["list", "nested", "long", "name", "many"],
@@ -248,7 +260,8 @@ class TestStream:
     def test_metadata_is_a_small_dict(self, site: Site, metadata: Any) -> None:
         """It is held for each client, and shown to people."""
         site.hub.describe_client(lambda: metadata)
-        assert site.browser("alice").get().status_code == 400
+        with pytest.raises(InvalidMetadata):
+            site.browser("alice").get()
 
     def test_a_page_that_takes_the_cursor_first_misses_nothing(
         self, site: Site
@@ -300,6 +313,38 @@ class TestSignals:
         ):
             event_id = site.hub.publish("x")
         assert told == [("x", event_id)]
+
+    def test_a_receiver_that_fails_does_not_undo_a_publish(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Who is told of an error would publish once more."""
+
+        def fail(_: object, **__: object) -> None:
+            raise RuntimeError("a bug in the app")
+
+        with event_published.connected_to(fail, sender=site.app):
+            assert site.hub.publish("x") == site.hub.cursor()
+        assert "a bug in the app" in caplog.text
+
+
+class TestScripts:
+    """What is published where nobody listens."""
+
+    def test_a_script_on_the_memory_broker_is_warned_once(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its events reach no page, and nothing else would say so."""
+        for _ in range(2):
+            site.hub.publish("x")
+        assert caplog.text.count("serves no stream so far") == 1
+
+    def test_a_worker_that_goes_away_warns_of_what_it_loses(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A request in flight may publish after the clients have left."""
+        site.hub.drain()
+        site.hub.publish("x")
+        assert "going away: with memory:// nobody gets it" in caplog.text
 
 
 class TestDisconnect:

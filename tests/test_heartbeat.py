@@ -108,6 +108,16 @@ class TestEnds:
         assert hub.hub.stats().closed == {"stalled": 1}
         assert hub.hub.stats().connections == 0
 
+    def test_a_stream_that_nobody_ends_is_let_go_of(self) -> None:
+        """Its server has forgotten it, so it would count for ever."""
+        hub = HandHub(max_age=10.0, connection_timeout=60.0)
+        hub.stream()
+        for _ in range(8):
+            hub.clock.advance(10.0)
+            sweep(hub)
+        assert hub.hub.stats().closed == {"age": 1}
+        assert hub.hub.stats().connections == 0
+
     def test_a_slow_client_that_takes_some_stays(self) -> None:
         """Only one that takes no byte at all is stalled."""
         hub = HandHub(connection_timeout=60.0)

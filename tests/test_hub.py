@@ -499,7 +499,7 @@ class TestEnds:
     def test_a_client_that_came_during_the_drain_leaves_with_it(self) -> None:
         """It was let in a moment before."""
         hub = HandHub()
-        hub.hub.check_admission = lambda identity: None  # type: ignore[method-assign]
+        hub.hub.admission.check = lambda identity: None  # type: ignore[method-assign]
         hub.hub.drain()
         stream = hub.stream()
         stream.read()
@@ -873,7 +873,7 @@ class TestWhatReviewsFound:
     def test_the_limit_counts_those_who_are_just_coming(self) -> None:
         """However many are let in at the same moment."""
         hub = HandHub(max_clients=2)
-        hub.hub._entering = [Identity(), Identity()]
+        hub.hub.admission._entering = [Identity(), Identity()]
         with pytest.raises(ClientRefused):
             hub.open()
 

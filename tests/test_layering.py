@@ -20,6 +20,7 @@ FLOORS = [
     ["client", "options"],
     [
         "registry",
+        "admission",
         "stats",
         "peers",
         "brokers.base",

@@ -80,6 +80,17 @@ def test_closing_calls_the_responses_own_close_once(hub: Hub) -> None:
     assert calls == ["closed"]
 
 
+def test_a_stream_that_ended_is_let_go_of_without_close(hub: Hub) -> None:
+    """Some middlewares forget to call it."""
+    stream = stream_of(hub)
+    next(stream)
+    hub.dispatcher.close(stream._client, CloseReason.AGE)
+    with pytest.raises(StopIteration):
+        next(stream)
+    assert hub.stats().connections == 0
+    assert hub.stats().closed == {"age": 1}
+
+
 def test_an_error_in_the_middle_leaves_nothing_behind(hub: Hub) -> None:
     """It is counted as an error, and the server sees it."""
     stream = stream_of(hub)
@@ -277,6 +288,17 @@ class TestServers:
         """The text says what to start instead."""
         with pytest.raises(UnsupportedServer, match=remedy):
             check_server(environ)
+
+    def test_gthread_with_one_thread_is_a_sync_worker(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is gunicorn's default for gthread, and hangs with the first stream."""
+        environ = {"gunicorn.socket": 1, "wsgi.multithread": True}
+        monkeypatch.setattr("flask_sse_hub._native.patched", lambda: False)
+        with pytest.raises(UnsupportedServer, match="--threads N"):
+            check_server(environ, threads=1)
+        monkeypatch.setattr("flask_sse_hub._native.patched", lambda: True)
+        check_server(environ, threads=1)
 
     def test_gevents_server_without_patching_is_refused(
         self, monkeypatch: pytest.MonkeyPatch

@@ -116,8 +116,8 @@ class EventStream(Iterator[bytes]):
         # connection, for seconds that a worker on its way out does not have.
         if self._socket is not None:
             _native.shutdown(self._socket.fileno(), socket.SHUT_RD)
-        # The server may still write the end of the body, and be blocked in it.
-        self.writing_since = self._hub.clock()
+        # Not only in close(), which some middlewares forget to call.
+        self._hub.leave(self._client, CloseReason.CLIENT_GONE)
         raise StopIteration
 
     # What the hub calls
@@ -153,13 +153,17 @@ def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
     return getattr(getattr(reader, "raw", None), "_sock", None)
 
 
-def check_server(environ: Mapping[str, Any]) -> None:
-    """Raise UnsupportedServer where an open stream would block other requests."""
+def check_server(environ: Mapping[str, Any], *, threads: int | None = None) -> None:
+    """Raise UnsupportedServer where an open stream would block other requests.
+
+    ``threads`` is what gunicorn's worker was given, where that is known.
+    """
     multithread = environ.get("wsgi.multithread")
     if "gunicorn.socket" in environ:
-        if not multithread:
+        if not multithread or (threads == 1 and not _native.patched()):
             raise UnsupportedServer(
-                "gunicorn's sync worker serves nothing else while a stream is open:"
+                "gunicorn's sync worker, or gthread with one thread, serves nothing"
+                " else while a stream is open:"
                 " start it with `-k gevent` (pip install 'gunicorn[gevent]'), or with"
                 " `-k gthread --threads N` and N above the streams you expect"
             )

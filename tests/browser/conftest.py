@@ -79,7 +79,10 @@ class Demo:
 SignIn = Callable[..., "Page"]
 
 # Quick, so that the tests need not wait for what a browser does after seconds.
-QUICK: dict[str, Any] = {"sse_hub_retry": "[0.2, 0.4]", "sse_hub_heartbeat_interval": "2"}
+QUICK: dict[str, Any] = {
+    "sse_hub_retry": "[0.2, 0.4]",
+    "sse_hub_heartbeat_interval": "2",
+}
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,13 @@ def test_a_sync_worker_is_refused_with_a_remedy() -> None:
         assert "start it with `-k gevent`" in server.log
 
 
+def test_gthread_with_one_thread_is_refused_too() -> None:
+    """Gunicorn's default; the first stream would take the only thread."""
+    with Server("gunicorn-sync", args="-k gthread") as server:
+        assert server.get("/events", Authorization="Bearer alice")[0] == 500
+        assert server.get("/events/health")[0] == 503
+
+
 def test_a_development_server_without_threads_is_refused() -> None:
     """The same, for flask run."""
     with Server("flask-run", args="--without-threads") as server:
