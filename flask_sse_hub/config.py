@@ -172,14 +172,16 @@ class Config:
     user_limit: str = _key(
         "evict_oldest",
         _one_of("evict_oldest", "refuse"),
-        "What happens beyond it: the user's oldest stream ends, or the new one does.",
+        "What happens beyond it: with evict_oldest the user's oldest stream ends, with"
+        " refuse the new one is told to come back.",
     )
     max_channels: int = _key(32, _count, "The most channels that one client may name.")
     stats_access: StatsAccess = _key(
         None,
         _stats_access,
-        "Who may see the statistics: a bearer token, or a callable that is called in"
-        " the request. None: nobody.",
+        "Who may see the statistics: a token of at least 16 characters, to be sent as"
+        " ``Authorization: Bearer``, or a callable that is called in the request. None:"
+        " nobody.",
     )
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from docs.make_configuration import page
-from flask_sse_hub import CloseReason
+from flask_sse_hub import CloseReason, SSEHub
 from tests.conftest import User
 
 ROOT = Path(__file__).parents[1]
@@ -24,8 +24,17 @@ def test_the_ten_lines_of_the_readme_run() -> None:
     code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[0]
     names: dict[str, Any] = {"__name__": __name__, "load_user": User}
     exec(code, names)  # noqa: S102
-    response = names["app"].test_client().get("/events")
-    assert response.status_code == 401
+    names["owner_of"] = lambda number: 42
+    client = names["app"].test_client()
+    assert client.get("/events").status_code == 401
+    assert client.post("/orders/7/ship").text == "shipped"
+
+
+def test_the_api_page_names_everything_public() -> None:
+    """What can be called, what is raised, and what is sent."""
+    text = (ROOT / "docs/api.md").read_text()
+    methods = {name for name in vars(SSEHub) if not name.startswith("_")} - {"init_app"}
+    assert {name for name in methods if f"sse_hub.{name}" not in text} == set()
 
 
 def test_every_close_reason_is_in_the_operations_page() -> None:
