@@ -52,10 +52,11 @@ def current_person(*, login_required: bool) -> tuple[Any, Identity]:
     user = _current_user()
     if login_required and not _is_logged_in(user):
         raise Unauthorized("log in to open this stream")
-    # A stream sets no cookie: of a session that begins in this very request the browser
-    # will never know the id, and a logout would name another one.
+    # A stream sets no cookie: the browser never learns the id of a session that begins
+    # in this very request, and its logout would name another one.
+    session_id = known_session_id()
     brought = _brought_session().get(_SESSION_KEY)
-    return user, _identity_of(user, known_session_id() if brought else None)
+    return user, _identity_of(user, session_id if session_id == brought else None)
 
 
 def current_identity() -> Identity:

@@ -214,10 +214,17 @@ class TestSessionsThatReviewsFound:
             if "X-User" in request.headers:
                 login_user(User(request.headers["X-User"]))
 
-        stream = site.browser().stream(headers={"X-User": "alice"})
-        stream.next("connected")
+        visitor = site.browser()
+        visitor.page()
+        streams = [
+            browser.stream(headers={"X-User": "alice"})
+            for browser in (site.browser(), visitor)
+        ]
+        for stream in streams:
+            stream.next("connected")
         site.browser("alice").logout()
-        stream.wait_for_end()
+        for stream in streams:
+            stream.wait_for_end()
 
     def test_an_id_of_nobody_in_particular_is_nobodys(
         self, make_site: MakeSite
