@@ -22,7 +22,8 @@ class EventStream(Iterator[bytes]):
     """One client's stream, as the server iterates it; also that client's sink.
 
     The client is registered when iteration starts, so that a HEAD request or a peer
-    that has already left leave nothing behind, and let go in close().
+    that has already left leave nothing behind, and let go at the end or in close(),
+    whichever comes first.
     """
 
     path = "generator"
