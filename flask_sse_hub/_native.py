@@ -137,8 +137,11 @@ class NativeFlag:
         with suppress(RuntimeError):
             self._lock.release()
 
-    def wait(self, timeout: float) -> bool:
-        """Wait in a real thread until it is raised; tell whether it was. Lowers it."""
+    def wait(self, timeout: float = -1) -> bool:
+        """Wait in a real thread until it is raised; tell whether it was. Lowers it.
+
+        For ever, unless a number of seconds is given.
+        """
         return bool(self._lock.acquire(timeout=timeout))
 
 

@@ -67,7 +67,6 @@ class Hub:
         *,
         listeners: Listeners | None = None,
         clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.broker = broker
         self.options = options
@@ -76,7 +75,7 @@ class Hub:
         self.admission = Admission(options, self.registry)
         self.clock = clock
         self._listeners = listeners
-        self._history = History(options.memory, clock=wall_clock)
+        self._history = History(options.memory)
         self.dispatcher = Dispatcher(
             broker=broker, history=self._history, registry=self.registry
         )

@@ -3,14 +3,12 @@
 from .base import Batch, Broker, Replay
 from .factory import check_url, create_broker
 from .memory import MemoryBroker
-from .sqlite import SQLiteBroker
 
 __all__ = [
     "Batch",
     "Broker",
     "MemoryBroker",
     "Replay",
-    "SQLiteBroker",
     "check_url",
     "create_broker",
 ]

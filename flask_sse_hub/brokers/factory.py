@@ -5,7 +5,6 @@ from pathlib import Path
 from ..history import Retention
 from .base import Broker
 from .memory import MemoryBroker
-from .sqlite import SQLiteBroker
 
 _SQLITE = "sqlite:///"
 
@@ -28,4 +27,7 @@ def create_broker(url: str, retention: Retention, *, folder: Path) -> Broker:
     check_url(url)
     if url == "memory://":
         return MemoryBroker(retention)
+    # Only here: it needs more of the system than an app on memory:// may have.
+    from .sqlite import SQLiteBroker
+
     return SQLiteBroker(folder / url.removeprefix(_SQLITE), retention)

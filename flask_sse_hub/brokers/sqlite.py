@@ -90,8 +90,8 @@ class _Thread:
         self._flag.set()
 
     def _run(self) -> None:
-        while not self._stopped:
-            self._flag.wait(_LOOK_SECONDS)
+        while self._calls or not self._stopped:
+            self._flag.wait()
             while self._calls:
                 count = min(len(self._calls), _GROUP_RECORDS)
                 calls = [self._calls.popleft() for _ in range(count)]

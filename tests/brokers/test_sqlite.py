@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from flask_sse_hub import BrokerUnavailable, Event
+from flask_sse_hub import BrokerUnavailable, Event, _native
 from flask_sse_hub.address import BROADCAST
-from flask_sse_hub.brokers import Batch, SQLiteBroker
+from flask_sse_hub.brokers import Batch
 from flask_sse_hub.brokers.doorbell import Directory
+from flask_sse_hub.brokers.sqlite import SQLiteBroker, _Call
 from flask_sse_hub.history import Cursor, GapReason, Record, Retention
 from tests.hand import KEEP_ALL, Clock, HandHub, fields
 from tests.reader import wait_until
@@ -343,6 +344,17 @@ class TestFaults:
         broker._writer._answer = fail
         with pytest.raises(ZeroDivisionError):
             publish(broker)
+
+
+def test_closing_answers_what_was_asked_before(path: Path) -> None:
+    """A control record of a worker on its way out is not lost in a queue."""
+    writer = SQLiteBroker(path, KEEP_ALL)._writer
+    call = _Call(EVENT, _native.Reply())
+    writer._calls.append(call)
+    writer._running = True
+    writer.stop()
+    writer._run()
+    assert call.reply.wait(0.0).offset == 1
 
 
 def test_events_expire_by_age(path: Path) -> None:
