@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask_sse_hub import Event
+from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.address import BROADCAST, Address
 from flask_sse_hub.brokers import Broker, MemoryBroker
 from flask_sse_hub.client import Client, CloseReason, Identity
@@ -184,3 +184,33 @@ def numbered(hub: HandHub, count: int, **options: Any) -> Iterator[str]:
     """Publish events whose data is 0, 1, 2, ... and yield their ids."""
     for number in range(count):
         yield hub.publish(str(number), **options)
+
+
+class FlakyBroker(MemoryBroker):
+    """A memory broker that can be out of reach for reading."""
+
+    away = False
+
+    def head(self) -> Cursor:
+        self._check()
+        return super().head()
+
+    def replay(self, after: Cursor, **options: Any) -> Any:
+        self._check()
+        return super().replay(after, **options)
+
+    def _check(self) -> None:
+        if self.away:
+            raise BrokerUnavailable("away")
+
+
+class DuringReplay(MemoryBroker):
+    """A memory broker under which something happens while it is read."""
+
+    during: Any = None
+
+    def replay(self, after: Cursor, **options: Any) -> Any:
+        replay = super().replay(after, **options)
+        if self.during is not None:
+            self.during()
+        return replay

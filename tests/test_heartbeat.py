@@ -11,8 +11,7 @@ from flask_sse_hub import CloseReason
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.heartbeat import Heartbeat, serving_worker
 from flask_sse_hub.history import Retention
-from tests.hand import KEEP_ALL, HandHub, HandStream, numbered, types
-from tests.test_hub import FlakyBroker
+from tests.hand import KEEP_ALL, FlakyBroker, HandHub, HandStream, numbered, types
 
 
 @dataclass

@@ -15,9 +15,8 @@ from flask_sse_hub.delivery import EventStream
 from flask_sse_hub.delivery.stream import check_server, connection_of
 from flask_sse_hub.hub import Hub
 from flask_sse_hub.options import HubOptions
-from tests.hand import KEEP_ALL
+from tests.hand import KEEP_ALL, FlakyBroker
 from tests.reader import StreamReader, wait_until
-from tests.test_hub import FlakyBroker
 
 
 @pytest.fixture

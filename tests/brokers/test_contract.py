@@ -26,6 +26,15 @@ def follow(broker: Broker, after: Cursor, count: int) -> list[Record]:
     return list(islice(records, count))
 
 
+def beyond_reach(reason: GapReason, start: Cursor, head: Cursor) -> Cursor:
+    """Return a cursor that the log does not reach, for this reason."""
+    return {
+        GapReason.EXPIRED: start,
+        GapReason.EPOCH: Cursor("another", head.offset),
+        GapReason.AHEAD: Cursor(head.epoch, head.offset + 1),
+    }[reason]
+
+
 def test_offsets_rise_and_the_head_is_the_newest(make_broker: MakeBroker) -> None:
     """Each record has an id of its own, in the order of the log."""
     broker = make_broker(KEEP_ALL)
@@ -150,11 +159,7 @@ class TestReplay:
         for _ in range(5):
             broker.publish(record())
         head = broker.head()
-        after = {
-            GapReason.EXPIRED: start,
-            GapReason.EPOCH: Cursor("another", head.offset),
-            GapReason.AHEAD: Cursor(head.epoch, head.offset + 1),
-        }[reason]
+        after = beyond_reach(reason, start, head)
         replay = broker.replay(after, addresses=[BROADCAST], page=10)
         assert (replay.records, replay.gap) == ((), reason)
 
@@ -170,11 +175,7 @@ class TestFollowerGaps:
         for _ in range(5):
             broker.publish(record())
         head = broker.head()
-        after = {
-            GapReason.EXPIRED: start,
-            GapReason.EPOCH: Cursor("another", head.offset),
-            GapReason.AHEAD: Cursor(head.epoch, head.offset + 1),
-        }[reason]
+        after = beyond_reach(reason, start, head)
         batches = broker.follow(after)
         first = next(batches)
         assert first.gap is reason
