@@ -1,0 +1,97 @@
+"""A real redis-server as a process of the test, on a port and folder of its own."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+
+from tests.reader import DEADLINE, wait_until
+from tests.wire.real_parts import absent
+
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server((HOST, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """A server that keeps everything on disk, each write before it is answered."""
+
+    def __init__(self, *args: str, port: int | None = None) -> None:
+        if shutil.which("redis-server") is None:
+            absent("redis-server", remedy="apt-get install redis-server")
+        self.port = port or free_port()
+        self.url = f"redis://{HOST}:{self.port}/0"
+        self._args = args
+        self._folder = tempfile.TemporaryDirectory()
+        self.folder = Path(self._folder.name)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+        self._folder.cleanup()
+
+    def start(self) -> None:
+        """Start it on the files that are there, and wait until it answers."""
+        command = ["redis-server", "--bind", HOST, "--port", str(self.port)]
+        command += ["--dir", self._folder.name, "--save", "", "--appendonly", "yes"]
+        command += ["--appendfsync", "always", "--logfile", "log", *self._args]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers)
+
+    def stop(self) -> None:
+        """End it as an operator does."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it without a warning."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Have it keep its connections and answer nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it answer again."""
+        self._signal(signal.SIGCONT)
+
+    def connect(self) -> Any:
+        """Return a client; the caller closes it."""
+        return redis.Redis(port=self.port, host=HOST, socket_timeout=DEADLINE)
+
+    def run(self, *command: str | int) -> Any:
+        """Run one command and return its answer."""
+        with self.connect() as client:
+            return client.execute_command(*command)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.folder / "log").read_text()
+        with suppress(redis.ConnectionError):
+            return bool(self.run("PING"))
+        return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(number)
+            process.wait(DEADLINE)
