@@ -6,6 +6,7 @@ a user of the extension calls is in ``extension``.
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from .errors import (
 )
 from .event import checked_name
 from .heartbeat import Heartbeat, worker_threads
+from .history import UNPLACED
 from .hub import Hub, Listeners
 from .response import StreamResponse
 from .signals import client_connected, client_disconnected
@@ -166,11 +168,12 @@ class AppHub:
         check_server(request.environ, threads=worker_threads())
         self.check_reach()
         hub = self.hub
+        loaded_at = time.time()
         try:
             since = hub.cursor()
         except BrokerUnavailable:
-            # Without it a logout of just now could not be told from one of yesterday.
-            return _refused(ClientRefused("the broker cannot be reached"), hub)
+            # The client waits with its own cursor until the broker is back.
+            since = UNPLACED
         person, identity = auth.current_person(
             login_required=self.config.login_required
         )
@@ -194,6 +197,7 @@ class AppHub:
                     channels=names,
                     personal=personal,
                     since=since,
+                    loaded_at=loaded_at,
                     metadata=described,
                     sink=sink,
                 ),

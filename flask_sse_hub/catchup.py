@@ -6,30 +6,24 @@ or when something is due.
 
 import json
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from .backlog import Backlog
 from .brokers import Broker
 from .client import Client
 from .dispatcher import Dispatcher, is_beyond
 from .errors import BrokerUnavailable
 from .event import encode_block
-from .history import Cursor, Frame, GapReason, Reading
+from .history import UNPLACED, Cursor, GapReason, Reading
 
 log = logging.getLogger(__name__)
 
 # One write of a client that is behind: a few TCP segments' worth of frames, so that a
 # yield is not one event, and a slow client holds no more than this beside the kernel.
 _CHUNK_BYTES = 65_536
-
-# Reads of the broker that clients may cause at the same time, so that many that resume
-# from far back do not take its whole capacity.
-_DEEP_READS = 2
-_DEEP_PAGE_RECORDS = 100
-
 
 # One newline, so that it could not end a block early.
 _PROBE = b":\n"
@@ -48,7 +42,7 @@ class Catchup:
         self._dispatcher = dispatcher
         self._broker = broker
         self._clock = clock
-        self._deep_reads = threading.BoundedSemaphore(_DEEP_READS)
+        self.backlog = Backlog(broker, clock=clock)
         # Guarded by the dispatcher's lock, as all that is written of a client.
         self.events_out = 0
         self.bytes_out = 0
@@ -92,7 +86,7 @@ class Catchup:
                         resumed=asked is not None and gap is None,
                     ),
                     type="connected",
-                    event_id=str(start),
+                    event_id=_id(start),
                     retry=retry,
                 )
             ]
@@ -117,13 +111,14 @@ class Catchup:
                 if client.reset_due is not None:
                     gap, client.reset_due = client.reset_due, None
                     client.cursor = None
+                    client.judged = True
                     return self._written(
                         client, [self._reset_block(gap, self._dispatcher.position)]
                     )
                 cursor = client.cursor
                 if cursor is None or self._dispatcher.is_ahead(cursor):
                     return self._ping(client)
-                if self._dispatcher.history.covers(cursor):
+                if client.judged and self._dispatcher.history.covers(cursor):
                     reading = self._dispatcher.history.read(
                         cursor,
                         upto=self._dispatcher.position,
@@ -135,7 +130,7 @@ class Catchup:
                         return chunk
                     continue
             try:
-                deep, gap_found = self._read_broker(cursor, client)
+                deep = self._read_backlog(cursor, client)
             except BrokerUnavailable as error:
                 log.debug("%r waits for the broker: %s", client, error)
                 with self._dispatcher.lock:
@@ -146,11 +141,12 @@ class Catchup:
                 # Much may have happened while the broker was asked: a logout, a reset.
                 if client.close_reason is not None or client.cursor is not cursor:
                     continue
-                if gap_found is not None:
-                    client.reset_due = gap_found
+                client.judged = True
+                if isinstance(deep, GapReason):
+                    client.reset_due = deep
                 elif chunk := self._advance(client, deep):
                     return chunk
-                elif deep.cursor == cursor:
+                elif deep.cursor == cursor and not self._covers(cursor):
                     # The broker is further than this worker; the sweep looks again.
                     return self._ping(client)
 
@@ -159,38 +155,36 @@ class Catchup:
     ) -> tuple[GapReason | None, Reading | None]:
         """Judge the id that a client comes back with."""
         with self._dispatcher.lock:
-            known = self._dispatcher.history.cursor
-            covered = self._dispatcher.history.covers(asked)
+            newest = self._dispatcher.history.cursor
+            client.judged = self._dispatcher.history.knows(asked)
         try:
-            if covered and asked.offset > known.offset:
+            if is_beyond(asked, newest):
                 # Another worker was quicker, or the id was never given.
                 ahead = is_beyond(asked, self._broker.head())
                 return (GapReason.AHEAD if ahead else None), None
-            if not covered:
-                reading, gap = self._read_broker(asked, client)
-                return gap, reading
+            if not client.judged:
+                found = self._read_backlog(asked, client)
+                client.judged = True
+                return (found, None) if isinstance(found, GapReason) else (None, found)
         except BrokerUnavailable as error:
             log.warning("cannot judge the id of %r yet: %s", client, error)
         return None, None
 
-    def _read_broker(
-        self, after: Cursor, client: Client
-    ) -> tuple[Reading, GapReason | None]:
-        """Read a page that lies further back than this worker's memory."""
-        with self._deep_reads:
-            replay = self._broker.replay(
-                after, addresses=client.addresses, page=_DEEP_PAGE_RECORDS
-            )
-        blocks: list[bytes] = []
-        size = 0
-        for frame in map(Frame.of, replay.records):
-            if size >= _CHUNK_BYTES:
-                before = Cursor(replay.cursor.epoch, frame.offset - 1)
-                return Reading(blocks, before), None
-            if frame.block and client.id not in frame.exclude:
-                blocks.append(frame.block)
-                size += len(frame.block)
-        return Reading(blocks, replay.cursor), replay.gap
+    def _read_backlog(self, after: Cursor, client: Client) -> Reading | GapReason:
+        """Read what lies further back than this worker's memory."""
+        page = self.backlog.page(after)
+        if isinstance(page, GapReason):
+            return page
+        return page.read(
+            after,
+            upto=page.cursor,
+            addresses=client.addresses,
+            client_id=client.id,
+            max_bytes=_CHUNK_BYTES,
+        )
+
+    def _covers(self, cursor: Cursor) -> bool:
+        return self._dispatcher.history.covers(cursor)
 
     def _advance(self, client: Client, reading: Reading) -> bytes:
         """Move a client's cursor over what it gets."""
@@ -207,7 +201,7 @@ class Catchup:
         cursor = client.cursor or self._dispatcher.position
         data = _compact(ts=round(time.time(), 3))
         return self._written(
-            client, [encode_block(data, type="ping", event_id=str(cursor))]
+            client, [encode_block(data, type="ping", event_id=_id(cursor))]
         )
 
     def _probe(self, client: Client) -> bytes:
@@ -221,7 +215,7 @@ class Catchup:
 
     def _reset_block(self, gap: GapReason, cursor: Cursor) -> bytes:
         self.resets[gap] += 1
-        return encode_block(_compact(reason=gap), type="reset", event_id=str(cursor))
+        return encode_block(_compact(reason=gap), type="reset", event_id=_id(cursor))
 
     def _written(self, client: Client, blocks: list[bytes]) -> bytes:
         chunk = b"".join(blocks)
@@ -230,6 +224,11 @@ class Catchup:
         client.bytes += len(chunk)
         self.bytes_out += len(chunk)
         return chunk
+
+
+def _id(cursor: Cursor) -> str | None:
+    """Return the event id for a cursor: none while no place in the log is known."""
+    return None if cursor == UNPLACED else str(cursor)
 
 
 def _compact(**fields: Any) -> str:

@@ -120,7 +120,9 @@ class Client:
         "events",
         "id",
         "identity",
+        "judged",
         "last_write",
+        "loaded_at",
         "opened_at",
         "ping_after",
         "ping_due",
@@ -139,6 +141,7 @@ class Client:
         channels: tuple[str, ...] = (),
         personal: bool = True,
         since: Cursor = UNPLACED,
+        loaded_at: float = 0.0,
         metadata: Metadata | None = None,
         sink: Sink,
     ) -> None:
@@ -146,14 +149,19 @@ class Client:
         self.identity = identity
         self.channels = channels
         #: The log's head before the user was loaded: only control records after it
-        #: concern this client.
+        #: concern this client. UNPLACED if the broker could not be asked.
         self.since = since
+        #: When that was, in seconds since 1970; it counts where the head is not known.
+        self.loaded_at = loaded_at
         # Most clients have none, and an empty dict each would cost 64 bytes.
         self._metadata = metadata or None
         self.addresses = tuple(_addresses(self.id, identity, channels, personal))
         self.sink = sink
 
         self.cursor: Cursor | None = None
+        #: Whether its cursor is known to be of this log. Not yet, if it came with an id
+        #: that only the broker could judge.
+        self.judged = True
         self.close_reason: CloseReason | None = None
         #: When the heartbeat first saw that it was closed.
         self.closed_at: float | None = None

@@ -7,6 +7,7 @@ what is written to a client, what the clock says is due, or where bytes go.
 import logging
 import threading
 from collections import deque
+from collections.abc import Sequence
 
 from . import _native
 from .address import Address
@@ -33,6 +34,10 @@ _WAKES_AT_ONCE = 64
 # Ended sessions that are remembered, oldest forgotten first: more than end while a
 # request that carries such a session is on its way.
 _MAX_FINAL = 10_000
+
+# What the clocks of two machines may differ by. A client that came while the broker was
+# away is judged by the time of control records, by so much too strictly.
+_CLOCK_SKEW_SECONDS = 60.0
 
 
 class Dispatcher:
@@ -68,16 +73,32 @@ class Dispatcher:
 
     # The follower's side
 
-    def begin(self, cursor: Cursor) -> None:
-        """Start from a cursor of the log, with nothing behind it."""
+    def begin(self, start: Cursor, tail: Sequence[Batch] = ()) -> None:
+        """Start at the end of a tail of the log, which begins after a cursor.
+
+        It is what was before this worker came, so it is fanned out to nobody. Clients
+        that came first, while the broker was away, are judged by it.
+        """
+        frames = [Frame.of(record) for batch in tail for record in batch.records]
         with self.lock:
-            self.history.restart(cursor)
-            self.position = self._leads_to = cursor
+            self.history.restart(start)
+            self.history.append(frames, tail[-1].cursor if tail else start)
+            self.position = self._leads_to = self.history.cursor
+            self.history.trim(upto=self.position.offset)
+            for frame in frames:
+                self._note_final(frame)
+            waiting = dict.fromkeys(self._registry.clients())
+            for client in waiting:
+                self._end_if_disconnected(client)
+                client.ping_due = client.cursor is None
+                if self.is_ahead(client.cursor):
+                    self._ahead.add(client)
+        self._wake(waiting)
 
     def accept(self, batch: Batch) -> None:
         """Take the follower's next batch; wait while the last ones fill the memory."""
         if batch.gap is not None:
-            self._reset_all(batch.gap, batch)
+            self._reset_all(batch.gap, batch.cursor)
         frames = [Frame.of(record) for record in batch.records]
         with self.lock:
             self.history.append(frames, batch.cursor)
@@ -86,8 +107,7 @@ class Dispatcher:
             self.events_in += sum(1 for frame in frames if frame.block)
             self.bytes_in += sum(len(frame.block) for frame in frames)
             for frame in frames:
-                if frame.disconnect is not None and frame.disconnect.final:
-                    self._remember_final(frame.addresses)
+                self._note_final(frame)
         self._work.set()
         if self.history.overfull:
             self.settle()
@@ -118,11 +138,11 @@ class Dispatcher:
         with self.lock:
             if self.position == self._leads_to:
                 return False
-            position = self._leads_to
+            position = self.position
             marks = 0
             while self._arrived and marks < _FAN_OUT_MARKS:
                 frame = self._arrived.popleft()
-                marks += 1 + self._mark(frame, woken)
+                marks += 1 + self._mark(frame, woken, before=position)
                 position = Cursor(self._leads_to.epoch, frame.offset)
             self.position = position if self._arrived else self._leads_to
             self.history.trim(upto=self.position.offset)
@@ -134,7 +154,7 @@ class Dispatcher:
         self._wake(woken)
         return True
 
-    def _mark(self, frame: Frame, woken: dict[Client, None]) -> int:
+    def _mark(self, frame: Frame, woken: dict[Client, None], *, before: Cursor) -> int:
         """Note the clients that a record concerns; they read it once they are woken.
 
         Returns how many there are.
@@ -146,7 +166,6 @@ class Dispatcher:
                     self._close(client, CloseReason.of(frame.disconnect))
                     woken[client] = None
             return len(belonging)
-        before = Cursor(self._leads_to.epoch, frame.offset - 1)
         listening = self._registry.listening(frame.addresses)
         for client in listening:
             if client.id not in frame.exclude:
@@ -170,16 +189,12 @@ class Dispatcher:
             or client.since.offset < frame.offset
         )
 
-    def _reset_all(self, gap: GapReason, batch: Batch) -> None:
+    def _reset_all(self, gap: GapReason, start: Cursor) -> None:
         """Start anew where the log goes on, and tell every client that it missed some.
 
         Who is logged in has to come back: a logout may be among what was lost.
         """
         log.warning("the log has a gap (%s): every client is reset", gap)
-        start = batch.cursor
-        if batch.records:
-            first = batch.records[0].cursor
-            start = Cursor(first.epoch, first.offset - 1)
         with self.lock:
             self._arrived.clear()
             self.history.restart(start)
@@ -267,11 +282,23 @@ class Dispatcher:
         if not self._final.keys().isdisjoint(client.owners):
             # The session was read from its cookie before it ended.
             self._close(client, CloseReason.SESSION_ENDED)
-        if client.identity != Identity() and not self.history.covers(client.since):
-            # Whether they were logged out in between cannot be told any more.
-            self._close(client, CloseReason.GAP)
-        for disconnect in self.history.disconnects(client.since.offset, client.owners):
+        if self.position == UNPLACED:
+            # The broker is away; begin() looks again.
+            return
+        since: Cursor | None = client.since
+        if since == UNPLACED:
+            since = self.history.before(client.loaded_at - _CLOCK_SKEW_SECONDS)
+        if since is None or not self.history.covers(since):
+            if client.identity != Identity():
+                # Whether they were logged out in between cannot be told any more.
+                self._close(client, CloseReason.GAP)
+            return
+        for disconnect in self.history.disconnects(since.offset, client.owners):
             self._close(client, CloseReason.of(disconnect))
+
+    def _note_final(self, frame: Frame) -> None:
+        if frame.disconnect is not None and frame.disconnect.final:
+            self._remember_final(frame.addresses)
 
     def _remember_final(self, addresses: tuple[Address, ...]) -> None:
         self._final.update(dict.fromkeys(addresses))

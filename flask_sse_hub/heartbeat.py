@@ -104,7 +104,7 @@ class Heartbeat:
             if count % _CLIENTS_AT_ONCE == 0:
                 _native.breathe()
         self._hub.dispatcher.judge_ahead()
-        self._hub.dispatcher.forget_expired()
+        self._hub.forget_expired()
 
     def _look_at(self, client: Client) -> None:
         now = self._hub.clock()

@@ -8,7 +8,7 @@ not lock (the dispatcher does) and does not know who asks.
 import heapq
 import re
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -219,6 +219,31 @@ class History:
         """Tell whether every frame after the cursor, if there are any, is here."""
         return cursor.epoch == self.cursor.epoch and cursor.offset >= self.floor
 
+    def knows(self, cursor: Cursor) -> bool:
+        """Tell whether the cursor is a place in this part of the log, for certain.
+
+        One that lies between two frames here may be of records that the log has lost.
+        """
+        if cursor.epoch != self.cursor.epoch:
+            return False
+        if cursor.offset in (self.floor, self.cursor.offset):
+            return True
+        at = bisect_left(self._frames, cursor.offset, key=_offset)
+        return at < len(self._frames) and self._frames[at].offset == cursor.offset
+
+    def before(self, time: float) -> Cursor | None:
+        """Return a cursor after which everything is that was appended since a time.
+
+        None where that cannot be told, because it may lie further back. Where nothing
+        is here, all there was is older than retention.
+        """
+        at = bisect_left(self._frames, time, key=_time)
+        if at > 0:
+            return Cursor(self.cursor.epoch, self._frames[at - 1].offset)
+        if self.floor == 0 or not self._frames:
+            return Cursor(self.cursor.epoch, self.floor)
+        return None
+
     def read(
         self,
         after: Cursor,
@@ -235,13 +260,13 @@ class History:
         """
         blocks: list[bytes] = []
         size = 0
+        last = after.offset
         for frame in self._addressed(addresses, after.offset):
             if frame.offset > upto.offset:
                 break
             if size >= max_bytes:
-                # Just before the first frame left out: whatever lies between it and
-                # the last one taken was addressed to others.
-                return Reading(blocks, Cursor(upto.epoch, frame.offset - 1))
+                return Reading(blocks, Cursor(upto.epoch, last))
+            last = frame.offset
             if client_id not in frame.exclude and frame.block:
                 blocks.append(frame.block)
                 size += len(frame.block)
@@ -274,3 +299,4 @@ class History:
 
 
 _offset = attrgetter("offset")
+_time = attrgetter("time")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from .address import Address
 from .admission import Admission
-from .brokers import Broker
+from .brokers import Batch, Broker
 from .catchup import Catchup
 from .client import Client, CloseReason
 from .control import ControlSender
@@ -29,7 +29,7 @@ from .stats import ClientStats, HubStats
 
 log = logging.getLogger(__name__)
 
-# A stream may wait so long for its worker's memory to be filled before it is refused.
+# A stream may wait so long for its worker's memory to be filled before it goes without.
 _START_SECONDS = 5.0
 
 # How long the follower waits before it asks an absent broker again.
@@ -84,6 +84,8 @@ class Hub:
         self._lock = threading.Lock()
         self._tasks = [("follower", self._follow), ("dispatcher", self.dispatcher.run)]
         self._ready = threading.Event()
+        # Whether the first attempt to read the log has ended, well or not.
+        self._tried = threading.Event()
         #: Set when everything of this hub is to end.
         self.closed = threading.Event()
         #: Whether one of its threads has failed, so that events no longer arrive.
@@ -174,7 +176,8 @@ class Hub:
     def start(self) -> None:
         """Follow the log, once; wait until this worker's memory holds its tail.
 
-        Raises BrokerUnavailable if that takes more than a few seconds.
+        Not while the broker is away, and never more than a few seconds. Raises
+        BrokerUnavailable where this process has no room for a thread.
         """
         with self._lock:
             tasks, self._tasks = self._tasks, []
@@ -189,10 +192,8 @@ class Hub:
                     "this process has no room for a thread"
                 ) from error
             del tasks[0]
-        if not self._ready.wait(_START_SECONDS):
-            raise BrokerUnavailable(
-                f"the tail of the log was not read within {_START_SECONDS:.0f} s"
-            )
+        if not self._tried.wait(_START_SECONDS):
+            self._tried.set()
 
     def _start_thread(self, name: str, task: Callable[[], None]) -> None:
         threading.Thread(
@@ -217,21 +218,28 @@ class Hub:
                 break
             except BrokerUnavailable as error:
                 log.warning("cannot read the log yet: %s", error)
+                self._tried.set()
                 self.closed.wait(_RETRY_START_SECONDS)
         else:
             return
-        self.dispatcher.begin(start)
-        if start.offset >= head.offset:
-            self._ready.set()
-        for batch in self.broker.follow(start):
+        batches = self.broker.follow(start)
+        tail: list[Batch] = []
+        while (tail[-1].cursor if tail else start).offset < head.offset:
+            batch = next(batches, None)
+            if batch is None:
+                return
+            if batch.gap is not None:
+                head = start = batch.cursor
+                tail.clear()
+            else:
+                tail.append(batch)
+        self.dispatcher.begin(start, tail)
+        self._ready.set()
+        self._tried.set()
+        for batch in batches:
+            if batch.gap is not None:
+                self._catchup.backlog.forget()
             self.dispatcher.accept(batch)
-            if not self._ready.is_set() and (
-                batch.gap is not None or batch.cursor.offset >= head.offset
-            ):
-                # What was there before is behind the position: a new client does not
-                # get it, and control records among it concern nobody.
-                self.dispatcher.settle()
-                self._ready.set()
 
     def close(self) -> None:
         """End everything at once. For tests and scripts; a worker drains instead."""
@@ -243,6 +251,11 @@ class Hub:
         self.peers.close()
 
     # Streams
+
+    def forget_expired(self) -> None:
+        """Let go of what is too old, or not asked for any more."""
+        self.dispatcher.forget_expired()
+        self._catchup.backlog.forget_unused()
 
     def connect(self, client: Client, *, last_event_id: str | None) -> bytes:
         """Open a stream and return its first bytes.

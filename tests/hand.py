@@ -98,6 +98,7 @@ class HandHub:
         *,
         memory: Retention = KEEP_ALL,
         listeners: Listeners | None = None,
+        begun: bool = True,
         **options: Any,
     ) -> None:
         self.clock = Clock()
@@ -109,13 +110,21 @@ class HandHub:
             clock=self.clock,
         )
         self.hub._tasks.clear()
-        self.hub._ready.set()
-        start = self.broker.tail(memory.bytes)
-        self.hub.dispatcher.begin(start)
-        self._follower = self.broker.follow(start)
-        self._seen = start
+        self.hub._tried.set()
         self._opened = 0
-        self.bring()
+        if begun:
+            self.begin()
+
+    def begin(self) -> None:
+        """Fill the memory from the log, as a follower does once the broker is there."""
+        start = self._seen = self.broker.tail(self.hub.options.memory.bytes)
+        self._follower = self.broker.follow(start)
+        tail = []
+        while self._seen != self.broker.head():
+            tail.append(next(self._follower))
+            self._seen = tail[-1].cursor
+        self.hub.dispatcher.begin(start, tail)
+        self.hub._ready.set()
 
     @property
     def position(self) -> Cursor:

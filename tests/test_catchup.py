@@ -209,6 +209,7 @@ class TestResume:
         assert connected.id == ids[0]
         assert stream.read() == []
         broker.away = False
+        hub.clock.advance(1.0)
         assert stream.data() == ["1", "2", "3", "4"]
 
     def test_a_client_that_waits_for_the_broker_is_pinged(self) -> None:
@@ -392,6 +393,7 @@ class TestWhatReviewsFound:
         stream = hub.stream(last_event_id=asked, since=hub.position)
         assert stream.read() == []
         broker.away = False
+        hub.clock.advance(1.0)
         hub.hub.dispatcher.judge_ahead()
         (reset,) = stream.read()
         assert fields(reset) == {"reason": reason}

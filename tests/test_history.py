@@ -122,12 +122,34 @@ class TestRead:
         assert read(history, 4, upto=3) == ([], 4)
 
     def test_a_chunk_ends_before_the_frame_that_is_too_much(self) -> None:
-        """The next read goes on with exactly the frame that was left out."""
+        """The next read goes on with exactly the frame that was left out.
+
+        Its cursor is that of a record: where offsets are not dense, another one could
+        not be told from that of a record that was lost.
+        """
         history = history_of(record(1), record(2, NEWS), record(3), record(4))
         first, cursor = read(history, 0, max_bytes=1)
         assert first == [1]
-        assert cursor == 2
+        assert cursor == 1
         assert read(history, cursor) == ([3, 4], 4)
+
+    def test_only_what_was_seen_is_known(self) -> None:
+        """An id between two frames may be of a record that the log has lost."""
+        history = history_of(record(10), record(20), record(30))
+        known = [n for n in range(35) if history.knows(Cursor(EPOCH, n))]
+        assert known == [0, 10, 20, 30]
+        assert not history.knows(Cursor("another", 20))
+
+    def test_what_was_appended_since_a_time(self) -> None:
+        """Where older records were forgotten, it cannot be told for certain."""
+        history = history_of(record(1, time=10), record(2, time=20))
+        assert history.before(15) == Cursor(EPOCH, 1)
+        assert history.before(25) == Cursor(EPOCH, 2)
+        assert history.before(5) == Cursor(EPOCH, 0)
+        history.restart(Cursor(EPOCH, 7))
+        assert history.before(5) == Cursor(EPOCH, 7)
+        history.append([Frame.of(record(8, time=30))], Cursor(EPOCH, 8))
+        assert history.before(25) is None
 
     def test_control_records_are_not_written_to_anybody(self) -> None:
         """They end streams; they are no events."""

@@ -32,7 +32,7 @@ FLOORS = [
         "brokers.factory",
         "brokers",
     ],
-    ["dispatcher", "control"],
+    ["dispatcher", "control", "backlog"],
     ["catchup"],
     ["hub"],
     ["heartbeat", "delivery.stream", "delivery"],

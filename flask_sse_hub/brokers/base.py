@@ -5,7 +5,7 @@ every process that follows. It does not know clients, sockets or Flask.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -17,8 +17,8 @@ from ..history import Cursor, GapReason, Record
 class Batch:
     """What a follower gets: the next records, and the cursor that they lead to.
 
-    With a ``gap`` something between the last batch and this one is lost for good, and
-    the records, if there are any, come after it.
+    With a ``gap`` something after the last batch is lost for good. There are no records
+    then, and the cursor is where the log goes on: its head.
     """
 
     records: tuple[Record, ...]
@@ -36,6 +36,16 @@ class Replay:
     records: tuple[Record, ...]
     cursor: Cursor
     gap: GapReason | None = None
+
+
+def addressed(
+    records: Iterable[Record], addresses: Sequence[Address] | None
+) -> Iterator[Record]:
+    """Yield the records for any of these addresses, all without addresses."""
+    wanted = None if addresses is None else set(addresses)
+    for record in records:
+        if wanted is None or not wanted.isdisjoint(record.addresses):
+            yield record
 
 
 class Broker(ABC):
@@ -75,11 +85,12 @@ class Broker(ABC):
 
     @abstractmethod
     def replay(
-        self, after: Cursor, *, addresses: Sequence[Address], page: int
+        self, after: Cursor, *, addresses: Sequence[Address] | None = None, page: int
     ) -> Replay:
         """Return up to ``page`` records after a cursor for any of these addresses.
 
-        Says ``gap`` where the cursor is of another log (``epoch``), beyond the head
+        Without addresses it is every record. Says ``gap`` where the cursor is of
+        another log, or of a record that this one has lost (``epoch``), beyond the head
         (``ahead``), or so old that records after it were trimmed (``expired``). Raises
         BrokerUnavailable.
         """

@@ -16,7 +16,7 @@ from .. import _native
 from ..address import Address
 from ..errors import BrokerUnavailable
 from ..history import Cursor, GapReason, Record, Retention
-from .base import Batch, Broker, Replay
+from .base import Batch, Broker, Replay, addressed
 
 #: For how long the second publish with the same idempotency key returns the first id.
 IDEMPOTENCY_SECONDS = 300.0
@@ -92,18 +92,15 @@ class MemoryBroker(Broker):
             bell.close()
 
     def replay(
-        self, after: Cursor, *, addresses: Sequence[Address], page: int
+        self, after: Cursor, *, addresses: Sequence[Address] | None = None, page: int
     ) -> Replay:
         """Return a page of what is retained after a cursor."""
-        wanted = set(addresses)
         with self._lock:
             self._trim(self._clock())
             head = self._head()
             gap = self._gap(after)
             newer = self._after(after.offset) if gap is None else ()
-        found = tuple(
-            islice((r for r in newer if not wanted.isdisjoint(r.addresses)), page)
-        )
+        found = tuple(islice(addressed(newer, addresses), page))
         return Replay(found, found[-1].cursor if len(found) == page else head, gap)
 
     def head(self) -> Cursor:

@@ -156,7 +156,7 @@ class SQLiteBroker(Broker):
                 self._followers.discard(follower)
 
     def replay(
-        self, after: Cursor, *, addresses: Sequence[Address], page: int
+        self, after: Cursor, *, addresses: Sequence[Address] | None = None, page: int
     ) -> Replay:
         """Return a page of what is retained after a cursor."""
         found: Replay = self._reader.ask(
@@ -312,7 +312,7 @@ class _Follower:
             if batch.cursor != self._after or batch.gap is not None:
                 if batch.cursor.epoch != self._after.epoch and batch.gap is None:
                     # Others began a new epoch: whether anything is lost, they know.
-                    batch = Batch(batch.records, batch.cursor, GapReason.EPOCH)
+                    batch = Batch((), batch.cursor, GapReason.EPOCH)
                 self._after = batch.cursor
                 self._hand_over(batch)
             elif door is not None:

@@ -15,7 +15,7 @@ from ..address import Address
 from ..errors import BrokerUnavailable
 from ..history import Cursor, GapReason, Record, Retention
 from . import codec
-from .base import Batch, Replay
+from .base import Batch, Replay, addressed
 
 # How long a connection waits for another process that writes, in seconds. A group of
 # appends takes milliseconds.
@@ -181,10 +181,9 @@ class LogFile:
         return Batch(records, self.seen)
 
     def replay(
-        self, after: Cursor, *, addresses: Sequence[Address], page: int
+        self, after: Cursor, *, addresses: Sequence[Address] | None, page: int
     ) -> Replay:
         """Return up to ``page`` records after a cursor for any of these addresses."""
-        wanted = set(addresses)
         found: list[Record] = []
         with self._transaction("BEGIN") as connection:
             head = self._head(connection)
@@ -193,11 +192,10 @@ class LogFile:
                 return Replay((), head, gap)
             offset = after.offset
             while rows := self._rows(connection, offset):
-                for record in self._decoded(rows, head.epoch):
-                    if not wanted.isdisjoint(record.addresses):
-                        found.append(record)
-                        if len(found) == page:
-                            return Replay(tuple(found), record.cursor)
+                for record in addressed(self._decoded(rows, head.epoch), addresses):
+                    found.append(record)
+                    if len(found) == page:
+                        return Replay(tuple(found), record.cursor)
                 offset = rows[-1][0]
         return Replay(tuple(found), head)
 

@@ -1,0 +1,141 @@
+"""Clients that come while the broker is away, to a worker that knows nothing yet."""
+
+import time
+
+import pytest
+
+from flask_sse_hub import CloseReason, address
+from flask_sse_hub.brokers import Broker, MemoryBroker
+from flask_sse_hub.history import UNPLACED, Disconnect, Record, Retention
+from tests.hand import KEEP_ALL, Clock, FlakyBroker, HandHub, HandStream, fields, types
+
+NOW = time.time()
+
+
+def log_of(*names: str, when: float = NOW, retention: Retention = KEEP_ALL) -> Broker:
+    """Return a log in which some users were disconnected at a time."""
+    broker = MemoryBroker(retention, clock=Clock(when))
+    for name in names:
+        broker.publish(Record((address.user(name),), Disconnect("disconnected")))
+    return broker
+
+
+def came_blind(hub: HandHub, *, user: str | None = "alice") -> HandStream:
+    """Return the stream of a client that came at NOW, when nobody knew the head."""
+    return hub.stream(user=user, since=UNPLACED, loaded_at=NOW)
+
+
+def test_a_new_client_is_let_in_and_told_where_it_is_afterwards() -> None:
+    """Before that it has no id to come back with."""
+    hub = HandHub(begun=False)
+    hub.publish("before")
+    stream, (connected,) = hub.open(since=UNPLACED)
+    assert (connected.type, connected.id) == ("connected", "")
+    assert stream.read() == []
+    hub.begin()
+    (ping,) = stream.read()
+    assert (ping.type, ping.id) == ("ping", str(hub.position))
+    hub.publish("after")
+    hub.bring()
+    assert stream.data() == ["after"]
+
+
+def test_a_ping_without_a_place_has_no_id() -> None:
+    """An id that says nothing would end in a reset."""
+    hub = HandHub(begun=False)
+    stream = hub.stream(since=UNPLACED)
+    hub.hub.dispatcher.ping(stream.client)
+    (ping,) = stream.read()
+    assert (ping.type, ping.id) == ("ping", "")
+
+
+def test_a_client_that_resumes_goes_on_where_it_was() -> None:
+    """It waits with its own cursor."""
+    broker = FlakyBroker(KEEP_ALL)
+    before = HandHub(broker)
+    last = before.stream().drop()
+    before.publish("missed")
+    broker.away = True
+    hub = HandHub(broker, begun=False)
+    stream, (connected,) = hub.open(last_event_id=last, since=UNPLACED)
+    assert connected.id == last
+    assert stream.read() == []
+    broker.away = False
+    hub.begin()
+    hub.clock.advance(1.0)
+    assert stream.data() == ["missed"]
+
+
+def test_an_id_of_another_log_is_found_out_afterwards() -> None:
+    """It could not be judged when it came."""
+    broker = FlakyBroker(KEEP_ALL)
+    broker.away = True
+    hub = HandHub(broker, begun=False)
+    stream = hub.stream(last_event_id="another-7", since=UNPLACED)
+    broker.away = False
+    hub.begin()
+    hub.clock.advance(1.0)
+    (reset,) = stream.read()
+    assert fields(reset) == {"reason": "epoch"}
+
+
+def test_who_is_ahead_of_the_worker_then_waits_for_it() -> None:
+    """The broker may bring on what another worker has told already."""
+    broker = FlakyBroker(KEEP_ALL)
+    broker.away = True
+    hub = HandHub(broker, begun=False)
+    broker.away = False
+    ahead = f"{broker.head().epoch}-1"
+    broker.away = True
+    stream = hub.stream(last_event_id=ahead, since=UNPLACED)
+    broker.away = False
+    hub.begin()
+    assert stream.read() == []
+    hub.publish("one")
+    hub.publish("two")
+    hub.bring()
+    hub.clock.advance(1.0)
+    assert stream.data() == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("name", "when", "reason"),
+    [
+        ("alice", NOW + 5.0, CloseReason.DISCONNECTED),
+        # By a clock that is behind.
+        ("alice", NOW - 5.0, CloseReason.DISCONNECTED),
+        ("alice", NOW - 600.0, None),
+        ("bob", NOW + 5.0, None),
+    ],
+)
+def test_it_is_judged_by_the_time_of_control_records(
+    name: str, when: float, reason: CloseReason | None
+) -> None:
+    """One that was appended since its user was loaded ends it, yesterday's does not."""
+    hub = HandHub(log_of(name, when=when), begun=False)
+    stream = came_blind(hub)
+    hub.begin()
+    assert stream.client.close_reason is reason
+
+
+@pytest.mark.parametrize(("user", "reason"), [("alice", CloseReason.GAP), (None, None)])
+def test_a_log_that_does_not_reach_back_to_it_ends_it(
+    user: str | None, reason: CloseReason | None
+) -> None:
+    """A logout may be among what is lost; who has none stays."""
+    few = Retention(events=2, seconds=3600.0, bytes=10_000_000)
+    hub = HandHub(log_of("bob", "bob", "bob", retention=few), begun=False)
+    stream = came_blind(hub, user=user)
+    hub.begin()
+    assert stream.client.close_reason is reason
+
+
+def test_what_the_log_holds_already_is_not_new() -> None:
+    """It was there before the worker: its clients did not wait for that."""
+    hub = HandHub(begun=False)
+    stream = hub.stream(since=UNPLACED)
+    for _ in range(3):
+        hub.publish("old")
+    hub.begin()
+    hub.bring()
+    assert types(stream.read()) == ["ping"]

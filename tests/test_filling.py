@@ -1,0 +1,60 @@
+"""Filling a worker's memory with the tail of the log, before anybody is served."""
+
+from collections.abc import Iterator
+
+from flask_sse_hub import Event
+from flask_sse_hub.address import BROADCAST
+from flask_sse_hub.brokers import Batch, MemoryBroker
+from flask_sse_hub.history import Cursor, GapReason, Record
+from flask_sse_hub.hub import Hub
+from flask_sse_hub.options import HubOptions
+from tests.hand import KEEP_ALL
+
+
+class Scripted(MemoryBroker):
+    """A broker with three events, whose follower meets gaps and then ends."""
+
+    def __init__(self, *, gap_at: int | None = None) -> None:
+        super().__init__(KEEP_ALL)
+        self.gap_at = gap_at
+        self.gap_later = False
+        for _ in range(3):
+            self.publish(Record((BROADCAST,), Event("x")))
+
+    def follow(self, after: Cursor) -> Iterator[Batch]:
+        follower = super().follow(after)
+        if self.gap_at is not None:
+            yield Batch((), Cursor(after.epoch, self.gap_at), GapReason.EXPIRED)
+            return
+        yield next(follower)
+        if self.gap_later:
+            yield Batch((), self.head(), GapReason.EXPIRED)
+
+
+def test_a_gap_on_the_way_begins_it_anew() -> None:
+    """What was read before the gap is no part of one whole with what comes after."""
+    hub = Hub(Scripted(gap_at=9), HubOptions())
+    hub._follow()
+    assert hub.ready
+    assert hub.dispatcher.position.offset == 9
+    assert len(hub._history) == 0
+
+
+def test_a_gap_later_forgets_the_backlog_too() -> None:
+    """Nobody is served from pages of a log that is not there any more."""
+    broker = Scripted()
+    hub = Hub(broker, HubOptions())
+    hub._catchup.backlog.page(Cursor(broker.head().epoch, 0))
+    assert hub._catchup.backlog._pages
+    broker.gap_later = True
+    hub._follow()
+    assert not hub._catchup.backlog._pages
+
+
+def test_a_hub_that_is_closed_meanwhile_is_never_ready() -> None:
+    """Its follower ends before it got to the head."""
+    broker = Scripted()
+    broker.follow = lambda after: iter(())  # type: ignore[method-assign]
+    hub = Hub(broker, HubOptions())
+    hub._follow()
+    assert not hub.ready
