@@ -88,6 +88,7 @@ class AppHub:
                 self.config.broker_url,
                 self.config.retention,
                 folder=Path(app.instance_path),
+                name=self.config.name or app.name,
             ),
             self.config.hub,
             listeners=Listeners(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from .brokers import check_url
+from .brokers import check_url, is_redis
 from .errors import ConfigurationError
 from .history import Retention
 from .options import HubOptions
@@ -108,6 +108,16 @@ def _text(value: Any) -> str:
     return value
 
 
+def _log_name(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.:-]{1,100}", value):
+        raise ValueError(
+            "up to 100 letters, digits and _ . : - are needed; each name is a log"
+        )
+    return value
+
+
 def _stats_access(value: Any) -> StatsAccess:
     if value is None or callable(value):
         return value  # type: ignore[no-any-return]
@@ -123,9 +133,16 @@ class Config:
     broker_url: str = _key(
         "memory://",
         _broker_url,
-        "Where the log is. ``memory://``: in this process, for one worker."
-        " ``sqlite:///sse_hub.db``: in a file below the instance folder, for all"
-        " processes of this machine.",
+        "Where the log is. ``sqlite:///sse_hub.db``: in a file below the instance"
+        " folder, for all processes of this machine. ``redis://``, ``rediss://``,"
+        " ``unix://``, ``redis+sentinel://``: in a Redis, for many machines."
+        " ``memory://``: in this process, for one worker and tests.",
+    )
+    name: str | None = _key(
+        None,
+        _log_name,
+        "Names the log; None: the app's name. With Redis, which several apps may share,"
+        " it must be set.",
     )
     url_prefix: str = _key("/events", _url_prefix, "Where the blueprint is mounted.")
     login_required: bool = _key(
@@ -202,6 +219,11 @@ class Config:
         return config
 
     def _check_together(self) -> None:
+        if is_redis(self.broker_url) and self.name is None:
+            raise ConfigurationError(
+                f"{PREFIX}NAME must be set with a Redis: it names this app's log there,"
+                " the same in every process, and no other app's"
+            )
         for name in ("history_bytes", "memory_history_bytes"):
             if getattr(self, name) < 2 * self.max_event_bytes:
                 raise ConfigurationError(
@@ -243,7 +265,9 @@ def _checked(key: str, part: "Field[Any]", value: Any) -> Any:
     try:
         return part.metadata["check"](value)
     except ValueError as error:
-        shown = "" if "TOKEN" in key or "ACCESS" in key else f" ({value!r})"
+        # Tokens, and URLs with a password, do not belong in a log.
+        secret = "TOKEN" in key or "ACCESS" in key or "@" in str(value)
+        shown = "" if secret else f" ({value!r})"
         raise ConfigurationError(f"{key}{shown} cannot be used: {error}") from error
 
 

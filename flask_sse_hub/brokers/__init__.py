@@ -1,7 +1,7 @@
 """Brokers: one ordered, bounded log each, chosen by URL."""
 
 from .base import Batch, Broker, Replay
-from .factory import check_url, create_broker
+from .factory import check_url, create_broker, is_redis
 from .memory import MemoryBroker
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     "Replay",
     "check_url",
     "create_broker",
+    "is_redis",
 ]

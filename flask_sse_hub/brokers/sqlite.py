@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 from .. import _native
 from ..address import Address
@@ -21,6 +21,7 @@ from ..history import Cursor, GapReason, Record, Retention
 from . import doorbell
 from .base import Batch, Broker, Replay
 from .sqlite_file import LogFile
+from .worker import Call, Worker
 
 log = logging.getLogger(__name__)
 
@@ -32,75 +33,11 @@ _CALL_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
 _LOOK_WITHOUT_BELL_SECONDS = 0.05
 
-# Appends that share one transaction at the most.
-_GROUP_RECORDS = 256
-
 # Batches that a follower's thread reads ahead of the worker.
 _READ_AHEAD = 4
 
 # A follower whose file is out of order tries again after this.
 _TROUBLE_SECONDS = 1.0
-
-
-class _Call(NamedTuple):
-    argument: Any
-    reply: _native.Reply
-
-
-class _Thread:
-    """A real thread that answers calls, several at once where they have gathered."""
-
-    def __init__(
-        self, answer: Callable[[list[_Call]], None], *, finish: Callable[[], None]
-    ) -> None:
-        self._answer = answer
-        self._finish = finish
-        self._calls: deque[_Call] = deque()
-        self._flag = _native.NativeFlag()
-        # Guards the two below.
-        self._lock = _native.NativeLock()
-        self._running = False
-        self._stopped = False
-
-    def ask(self, argument: Any) -> Any:
-        """Return the thread's answer; raises what it raises, and BrokerUnavailable."""
-        call = _Call(argument, _native.Reply())
-        with self._lock:
-            if self._stopped:
-                raise BrokerUnavailable("the broker is closed")
-            self._calls.append(call)
-            if not self._running:
-                self._running = True
-                _native.start_thread(self._run)
-        self._flag.set()
-        try:
-            return call.reply.wait(_CALL_SECONDS)
-        except TimeoutError as error:
-            raise BrokerUnavailable(
-                f"the disk did not answer within {_CALL_SECONDS:.0f} s; the outcome is"
-                " unknown"
-            ) from error
-
-    def stop(self) -> None:
-        """Answer what was asked, and end."""
-        with self._lock:
-            stopped, self._stopped = self._stopped, True
-            if not stopped and not self._running:
-                self._finish()
-        self._flag.set()
-
-    def _run(self) -> None:
-        while self._calls or not self._stopped:
-            self._flag.wait()
-            while self._calls:
-                count = min(len(self._calls), _GROUP_RECORDS)
-                calls = [self._calls.popleft() for _ in range(count)]
-                try:
-                    self._answer(calls)
-                except Exception as error:  # noqa: BLE001 - callers are told
-                    for call in calls:
-                        call.reply.fail(error)
-        self._finish()
 
 
 class SQLiteBroker(Broker):
@@ -132,8 +69,12 @@ class SQLiteBroker(Broker):
         self._ringer: doorbell.Ringer | None = None
         self._appending = self._log_file()
         self._reading = self._log_file()
-        self._writer = _Thread(self._append, finish=self._stop_appending)
-        self._reader = _Thread(self._read, finish=self._reading.close)
+        self._writer = Worker(
+            self._append, finish=self._stop_appending, within=_CALL_SECONDS
+        )
+        self._reader = Worker(
+            self._read, finish=self._reading.close, within=_CALL_SECONDS
+        )
 
     def _log_file(self) -> LogFile:
         return LogFile(self._path, self._retention, clock=self._clock)
@@ -219,7 +160,7 @@ class SQLiteBroker(Broker):
                 raise
             self._member = member
 
-    def _read(self, calls: list[_Call]) -> None:
+    def _read(self, calls: list[Call]) -> None:
         for call in calls:
             try:
                 self._join()
@@ -227,7 +168,7 @@ class SQLiteBroker(Broker):
             except BrokerUnavailable as error:
                 call.reply.fail(error)
 
-    def _append(self, calls: list[_Call]) -> None:
+    def _append(self, calls: list[Call]) -> None:
         try:
             self._join()
             cursors = self._appending.append([call.argument for call in calls])

@@ -7,18 +7,45 @@ import pytest
 
 from flask_sse_hub.brokers import Broker, create_broker
 from flask_sse_hub.history import Retention
+from tests.redis_server import RedisServer
 
 MakeBroker = Callable[[Retention], Broker]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Return a Redis that no test may stop; each uses names of its own in it."""
+    with RedisServer() as server:
+        yield server
+
+
+def memory_url(request: pytest.FixtureRequest, count: int) -> str:
+    return "memory://"
+
+
+def sqlite_url(request: pytest.FixtureRequest, count: int) -> str:
+    return f"sqlite:///{count}.db"
+
+
+def redis_url(request: pytest.FixtureRequest, count: int) -> str:
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return server.url
+
+
+@pytest.fixture(
+    params=[memory_url, sqlite_url, redis_url], ids=lambda p: p.__name__[:-4]
+)
 def make_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeBroker]:
     """Return what makes a broker on a log of its own; all are closed at the end."""
     made: list[Broker] = []
 
     def make(retention: Retention) -> Broker:
-        urls = {"memory": "memory://", "sqlite": f"sqlite:///{len(made)}.db"}
-        broker = create_broker(urls[request.param], retention, folder=tmp_path)
+        broker = create_broker(
+            request.param(request, len(made)),
+            retention,
+            folder=tmp_path,
+            name=f"{tmp_path.name}-{len(made)}",
+        )
         made.append(broker)
         return broker
 

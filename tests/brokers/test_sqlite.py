@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from flask_sse_hub import BrokerUnavailable, Event, _native
+from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import Batch
 from flask_sse_hub.brokers.doorbell import Directory
-from flask_sse_hub.brokers.sqlite import SQLiteBroker, _Call
+from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from flask_sse_hub.brokers.worker import Call
 from flask_sse_hub.history import Cursor, GapReason, Record, Retention
 from tests.hand import KEEP_ALL, Clock, HandHub, fields
 from tests.reader import wait_until
@@ -349,7 +350,7 @@ class TestFaults:
 def test_closing_answers_what_was_asked_before(path: Path) -> None:
     """A control record of a worker on its way out is not lost in a queue."""
     writer = SQLiteBroker(path, KEEP_ALL)._writer
-    call = _Call(EVENT, _native.Reply())
+    call = Call(EVENT)
     writer._calls.append(call)
     writer._running = True
     writer.stop()

@@ -1,0 +1,93 @@
+"""A real thread that does a broker's work, so that greenlets never wait all at once.
+
+Does not know what the work is.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from .. import _native
+from ..errors import BrokerUnavailable
+
+# Calls that are answered together at the most.
+_GROUP_CALLS = 256
+
+
+class Call:
+    """What somebody waits for."""
+
+    __slots__ = ("argument", "given_up", "reply")
+
+    def __init__(self, argument: Any) -> None:
+        self.argument = argument
+        self.reply = _native.Reply()
+        #: Whether nobody waits for it any more.
+        self.given_up = False
+
+
+class Worker:
+    """Answers calls in one real thread, several at once where they have gathered.
+
+    ``answer`` sets each call's reply, and ``finish`` is called at the end; both run in
+    the thread. A caller waits for ``within`` seconds.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[list[Call]], None],
+        *,
+        finish: Callable[[], None],
+        within: float,
+    ) -> None:
+        self._answer = answer
+        self._finish = finish
+        self._within = within
+        self._calls: deque[Call] = deque()
+        self._flag = _native.NativeFlag()
+        # Guards the two below.
+        self._lock = _native.NativeLock()
+        self._running = False
+        self._stopped = False
+
+    def ask(self, argument: Any) -> Any:
+        """Return the thread's answer; raises what it raises, and BrokerUnavailable."""
+        call = Call(argument)
+        with self._lock:
+            if self._stopped:
+                raise BrokerUnavailable("the broker is closed")
+            self._calls.append(call)
+            if not self._running:
+                self._running = True
+                _native.start_thread(self._run)
+        self._flag.set()
+        try:
+            return call.reply.wait(self._within)
+        except TimeoutError as error:
+            call.given_up = True
+            raise BrokerUnavailable(
+                f"the broker did not answer within {self._within:g} s; the outcome is"
+                " unknown"
+            ) from error
+
+    def stop(self) -> None:
+        """Answer what was asked, and end."""
+        with self._lock:
+            stopped, self._stopped = self._stopped, True
+            if not stopped and not self._running:
+                self._finish()
+        self._flag.set()
+
+    def _run(self) -> None:
+        while self._calls or not self._stopped:
+            self._flag.wait()
+            while self._calls:
+                count = min(len(self._calls), _GROUP_CALLS)
+                gathered = [self._calls.popleft() for _ in range(count)]
+                calls = [call for call in gathered if not call.given_up]
+                try:
+                    self._answer(calls)
+                except Exception as error:  # noqa: BLE001 - callers are told
+                    for call in calls:
+                        call.reply.fail(error)
+        self._finish()
