@@ -1,5 +1,7 @@
 """Server-sent events for Flask: the public names, nothing else."""
 
+from typing import TYPE_CHECKING, Any
+
 from .client import CloseReason
 from .errors import (
     BrokerUnavailable,
@@ -15,9 +17,12 @@ from .errors import (
     UnsupportedServer,
 )
 from .event import Event
-from .extension import SSEHub
+from .publisher import Publisher
 from .signals import client_connected, client_disconnected, event_published
 from .stats import ClientStats, HubStats
+
+if TYPE_CHECKING:
+    from .extension import SSEHub
 
 __all__ = [
     "BrokerUnavailable",
@@ -32,6 +37,7 @@ __all__ = [
     "InvalidMetadata",
     "InvalidName",
     "InvalidTarget",
+    "Publisher",
     "SSEHub",
     "SSEHubError",
     "TooManyStreams",
@@ -40,3 +46,12 @@ __all__ = [
     "client_disconnected",
     "event_published",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Whoever only publishes, from Celery or a cron job, has no use for Flask.
+    if name == "SSEHub":
+        from .extension import SSEHub
+
+        return SSEHub
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -126,4 +126,16 @@ def each_name(names: Names, *, what: str) -> Iterable[Name]:
     return names
 
 
+def names_of(addresses: Iterable[Address]) -> dict[str, list[str]] | str:
+    """Return the names that addresses stand for, by kind; "everyone" for broadcast."""
+    found: dict[str, list[str]] = {}
+    for each in addresses:
+        if each == BROADCAST:
+            return "everyone"
+        prefix, _, name = each.partition(":")
+        found.setdefault(_KIND_OF[prefix], []).append(name)
+    return found
+
+
+_KIND_OF = {"c": "channel", "u": "user", "s": "session", "i": "client"}
 _ADDRESS_OF = {"channel": channel, "user": user, "session": session, "client": client}

@@ -16,6 +16,7 @@ from .brokers import check_url, is_redis
 from .errors import ConfigurationError
 from .history import Retention
 from .options import HubOptions
+from .publisher import MAX_EVENT_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +181,7 @@ class Config:
         16_777_216, _count, "So many bytes of that each worker keeps in memory."
     )
     max_event_bytes: int = _key(
-        1_048_576, _count, "The most bytes that one event's data may have."
+        MAX_EVENT_BYTES, _count, "The most bytes that one event's data may have."
     )
     max_clients: int = _key(10_000, _count, "The most streams that one worker holds.")
     max_clients_per_user: int | None = _key(
@@ -245,7 +246,6 @@ class Config:
             connection_timeout=self.connection_timeout,
             retry=self.retry,
             max_age=self.max_age,
-            max_event_bytes=self.max_event_bytes,
             max_clients=self.max_clients,
             max_clients_per_user=self.max_clients_per_user,
             evict_oldest=self.user_limit == "evict_oldest",

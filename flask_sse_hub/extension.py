@@ -9,10 +9,12 @@ from . import address, auth
 from .address import UNSET, Names, Unset
 from .app_hub import AppHub, Authorizer, Describer, Rules
 from .blueprint import create_blueprint
+from .cli import create_group
 from .client import CloseReason, Metadata
 from .config import Config
 from .errors import ConfigurationError, InvalidTarget
-from .event import MESSAGE, Event, checked_name, text_of
+from .event import MESSAGE
+from .publisher import record_of
 from .signals import event_published
 from .stats import HubStats
 
@@ -53,6 +55,7 @@ class SSEHub:
         app.extensions[_EXTENSION] = app_hub
         self._apps.add(app)
         app.register_blueprint(create_blueprint(app_hub))
+        app.cli.add_command(create_group(self, app_hub))
         app.context_processor(lambda: {_EXTENSION: self})
         app_hub.watch_logins()
         app.after_request(app_hub.watch_sessions)
@@ -103,23 +106,23 @@ class SSEHub:
         """
         app_hub = self._app_hub()
         app_hub.check_reach()
-        event = Event(
-            text_of(data, dumps=app_hub.app.json.dumps), type=type, retry=retry
+        record = record_of(
+            data,
+            dumps=app_hub.app.json.dumps,
+            max_event_bytes=app_hub.config.max_event_bytes,
+            type=type,
+            channel=channel,
+            user=user,
+            session=session,
+            client=client,
+            exclude_client=exclude_client,
+            retry=retry,
+            idempotency_key=idempotency_key,
         )
-        cursor = app_hub.hub.publish(
-            event,
-            addresses=address.target(
-                channel=channel, user=user, session=session, client=client
-            ),
-            exclude=_ids(exclude_client),
-            idempotency_key=None
-            if idempotency_key is None
-            else checked_name(idempotency_key, what="an idempotency key"),
-        )
-        event_id = str(cursor)
+        event_id = str(app_hub.hub.publish(record))
         app_hub.warn_of_silence()
         try:
-            event_published.send(app_hub.app, event=event, event_id=event_id)
+            event_published.send(app_hub.app, event=record.content, event_id=event_id)
         except Exception:
             # The event is in the log: who is told of an error would publish it again.
             log.exception("a receiver of event_published failed")
@@ -225,12 +228,3 @@ class SSEHub:
             )
         app_hub: AppHub = app.extensions[_EXTENSION]
         return app_hub
-
-
-def _ids(names: Names | None) -> tuple[str, ...]:
-    if names is None:
-        return ()
-    return tuple(
-        address.checked_id(name, what="a client's id")
-        for name in address.each_name(names, what="exclude_client")
-    )

@@ -19,8 +19,8 @@ from .catchup import Catchup
 from .client import Client, CloseReason
 from .control import ControlSender
 from .dispatcher import Dispatcher
-from .errors import BrokerUnavailable, EventTooLarge
-from .event import Event, encode_retry
+from .errors import BrokerUnavailable
+from .event import encode_retry
 from .history import Cursor, Disconnect, History, Record
 from .options import HubOptions
 from .peers import PeerWatch
@@ -95,38 +95,18 @@ class Hub:
 
     # Publishing
 
-    def publish(
-        self,
-        event: Event,
-        *,
-        addresses: tuple[Address, ...],
-        exclude: tuple[str, ...] = (),
-        idempotency_key: str | None = None,
-    ) -> Cursor:
-        """Append an event to the log and return its cursor.
+    def publish(self, record: Record) -> Cursor:
+        """Append a record to the log and return its cursor, the event's id.
 
         Works without this worker's streams being started, and while it drains. Raises
-        EventTooLarge and BrokerUnavailable.
+        BrokerUnavailable.
         """
-        size = len(event.data.encode())
-        if size > self.options.max_event_bytes:
-            raise EventTooLarge(
-                f"the data has {size} bytes; SSE_HUB_MAX_EVENT_BYTES allows"
-                f" {self.options.max_event_bytes}. Publish an address to load it from"
-            )
         if self.draining and self.broker.reach == "process":
             log.warning(
                 "an event is published in a worker that is going away: with memory://"
                 " nobody gets it any more"
             )
-        return self.broker.publish(
-            Record(
-                addresses=addresses,
-                content=event,
-                exclude=exclude,
-                idempotency_key=idempotency_key,
-            )
-        )
+        return self.broker.publish(record)
 
     def disconnect(
         self,

@@ -13,7 +13,6 @@ class HubOptions:
     connection_timeout: float = 60.0
     retry: tuple[float, float] = (2.0, 5.0)
     max_age: float = 3600.0
-    max_event_bytes: int = 1_048_576
     max_clients: int = 10_000
     max_clients_per_user: int | None = 20
     evict_oldest: bool = True

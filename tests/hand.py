@@ -9,7 +9,7 @@ from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.address import BROADCAST, Address
 from flask_sse_hub.brokers import Broker, MemoryBroker
 from flask_sse_hub.client import Client, CloseReason, Identity
-from flask_sse_hub.history import Cursor, Retention
+from flask_sse_hub.history import Cursor, Record, Retention
 from flask_sse_hub.hub import Hub, Listeners
 from flask_sse_hub.options import HubOptions
 from tests.sse_parser import ParsedEvent, Parser
@@ -134,7 +134,7 @@ class HandHub:
         self, data: str = "", *, to: Address = BROADCAST, **options: Any
     ) -> str:
         """Append an event to the log, without bringing it to anybody yet."""
-        return str(self.hub.publish(Event(data), addresses=(to,), **options))
+        return str(self.hub.publish(Record((to,), Event(data), **options)))
 
     def follow(self) -> None:
         """Let the follower take what the broker has, without fanning it out."""

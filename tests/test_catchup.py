@@ -5,12 +5,11 @@ import pytest
 from flask_sse_hub import (
     CloseReason,
     Event,
-    EventTooLarge,
     address,
 )
 from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import Batch, MemoryBroker, Replay
-from flask_sse_hub.history import Cursor, Disconnect, GapReason, Retention
+from flask_sse_hub.history import Cursor, Disconnect, GapReason, Record, Retention
 from tests.hand import (
     KEEP_ALL,
     DuringReplay,
@@ -83,18 +82,10 @@ class TestDelivery:
         """An empty list of users is no error."""
         hub = HandHub()
         stream = hub.stream()
-        cursor = hub.hub.publish(Event("x"), addresses=())
+        cursor = hub.hub.publish(Record((), Event("x")))
         hub.bring()
         assert stream.data() == []
         assert hub.position == cursor
-
-    def test_an_event_that_is_too_large_is_refused(self) -> None:
-        """The text names the setting; nothing is appended."""
-        hub = HandHub(max_event_bytes=4)
-        head = hub.broker.head()
-        with pytest.raises(EventTooLarge, match="SSE_HUB_MAX_EVENT_BYTES allows 4"):
-            hub.publish("äää")
-        assert hub.broker.head() == head
 
     def test_a_burst_larger_than_one_piece_reaches_everybody(self) -> None:
         """Fan-out in pieces loses nothing between them."""

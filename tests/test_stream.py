@@ -37,7 +37,7 @@ def stream_of(hub: Hub, **options: Any) -> EventStream:
 
 
 def publish(hub: Hub, data: str) -> None:
-    hub.publish(Event(data), addresses=(BROADCAST,))
+    hub.publish(Record((BROADCAST,), Event(data)))
 
 
 def test_it_greets_and_delivers_as_events_come(hub: Hub) -> None:
@@ -236,7 +236,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(
     broker.away = False
     # Now it has an id to resume from.
     assert reader.next("ping").id == str(broker.head())
-    hub.publish(Event("after"), addresses=(BROADCAST,))
+    publish(hub, "after")
     assert reader.data(1) == ["after"]
     reader.close()
     hub.close()

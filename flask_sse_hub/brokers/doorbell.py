@@ -27,7 +27,7 @@ class Directory:
         beside = path.with_name(path.name + ".bells")
         if len(os.fsencode(beside)) + 1 + _NAME_BYTES > _MAX_ADDRESS_BYTES:
             name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-            beside = Path(tempfile.gettempdir(), f"sse-hub-{os.getuid()}-{name}")
+            beside = Path(tempfile.gettempdir(), f"sse-hub-{_user()}-{name}")
         self.path = beside
 
     def doorbell(self) -> "Doorbell | None":
@@ -54,6 +54,10 @@ class Directory:
         # In a directory that everybody can write to, somebody else may have been first.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise OSError(f"{self.path} is not a directory of this user")
+
+
+def _user() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
 
 
 class Doorbell:

@@ -40,14 +40,18 @@ def _check_redis(url: str) -> None:
     connector(url)
 
 
-def create_broker(url: str, retention: Retention, *, folder: Path, name: str) -> Broker:
+def create_broker(
+    url: str, retention: Retention | None, *, folder: Path, name: str
+) -> Broker:
     """Return the broker for a URL; a relative path of a file is below ``folder``.
 
-    ``name`` tells the logs in one Redis apart. Raises ValueError for a URL that names
-    no broker.
+    ``name`` tells the logs in one Redis apart. Without a retention it is what the app
+    has noted in the log. Raises ValueError for a URL that names no broker.
     """
     check_url(url)
     if url == "memory://":
+        if retention is None:
+            raise ValueError("memory:// does not leave the process of the app")
         return MemoryBroker(retention)
     # Only here: both need more of the system than an app on memory:// may have.
     if is_redis(url):

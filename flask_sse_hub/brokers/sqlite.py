@@ -5,9 +5,8 @@ at once. Knows threads and how others are woken; the file is another module's.
 """
 
 import contextlib
-import fcntl
 import logging
-import os
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from ..errors import BrokerUnavailable
 from ..history import Cursor, GapReason, Record, Retention
 from . import doorbell
 from .base import Batch, Broker, Replay
+from .membership import Membership
 from .sqlite_file import LogFile
 from .worker import Call, Worker
 
@@ -52,7 +52,7 @@ class SQLiteBroker(Broker):
     def __init__(
         self,
         path: Path,
-        retention: Retention,
+        retention: Retention | None,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -64,7 +64,7 @@ class SQLiteBroker(Broker):
         self._lock = _native.NativeLock()
         # Guards joining, which only real threads do: they wait for the disk under it.
         self._joining = _native.NativeLock()
-        self._member: int | None = None
+        self._membership = Membership(path)
         self._directory = doorbell.Directory(path)
         self._ringer: doorbell.Ringer | None = None
         self._appending = self._log_file()
@@ -140,25 +140,20 @@ class SQLiteBroker(Broker):
         older copy, and their ids must not be given again.
         """
         with self._joining:
-            if self._member is not None:
+            if self._membership.held:
                 return
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                member = _open_lock(self._path)
-            except OSError as error:
+                self._membership.join(first=self._begin_epoch)
+            except (OSError, sqlite3.Error) as error:
                 raise BrokerUnavailable(
                     f"{self._path}: {error}; this process must be able to write here"
                 ) from error
-            try:
-                if _lock_alone(member):
-                    with contextlib.closing(self._log_file()) as file:
-                        file.begin_epoch()
-                fcntl.flock(member, fcntl.LOCK_SH)
-                self._ringer = self._directory.ringer()
-            except BaseException:
-                os.close(member)
-                raise
-            self._member = member
+            self._ringer = self._directory.ringer()
+
+    def _begin_epoch(self) -> None:
+        with contextlib.closing(self._log_file()) as file:
+            file.begin_epoch()
 
     def _read(self, calls: list[Call]) -> None:
         for call in calls:
@@ -171,6 +166,7 @@ class SQLiteBroker(Broker):
     def _append(self, calls: list[Call]) -> None:
         try:
             self._join()
+            self._appending.tell_retention()
             cursors = self._appending.append([call.argument for call in calls])
         except BrokerUnavailable as error:
             for call in calls:
@@ -188,9 +184,7 @@ class SQLiteBroker(Broker):
         with self._joining:
             if self._ringer is not None:
                 self._ringer.close()
-            if self._member is not None:
-                os.close(self._member)
-                self._member = None
+            self._membership.leave()
 
 
 class _Follower:
@@ -270,17 +264,3 @@ class _Follower:
             self._bell.ring()
         while len(self._read) >= _READ_AHEAD and not self._stopped:
             self._room.wait(_LOOK_SECONDS)
-
-
-def _open_lock(path: Path) -> int:
-    name = path.with_name(path.name + ".lock")
-    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _lock_alone(member: int) -> bool:
-    """Tell whether no other process uses the file."""
-    try:
-        fcntl.flock(member, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -9,6 +9,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from ..address import Address
@@ -41,6 +42,12 @@ CREATE TABLE IF NOT EXISTS state (
     events INTEGER NOT NULL,
     bytes INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS retention (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    events INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    bytes INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS past (epoch TEXT PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS idempotency (
     key TEXT PRIMARY KEY,
@@ -54,7 +61,7 @@ class LogFile:
     """One connection to the file of a log."""
 
     def __init__(
-        self, path: Path, retention: Retention, *, clock: Callable[[], float]
+        self, path: Path, retention: Retention | None, *, clock: Callable[[], float]
     ) -> None:
         self.path = path
         #: Records that could not be read, and were passed over.
@@ -67,6 +74,7 @@ class LogFile:
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
+        self._retention_told = False
 
     @contextlib.contextmanager
     def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
@@ -125,6 +133,7 @@ class LogFile:
     def close(self) -> None:
         """Close the connection; the next call opens another one."""
         connection, self._connection = self._connection, None
+        self._retention_told = False
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
@@ -133,6 +142,16 @@ class LogFile:
         """Start a new epoch at the head; ids so far are good up to the head."""
         with self._transaction("BEGIN IMMEDIATE") as connection:
             self._renew(connection)
+
+    def tell_retention(self) -> None:
+        """Note in the log how much of it is kept, for those that only publish."""
+        if self._retention is not None and not self._retention_told:
+            with self._transaction("BEGIN IMMEDIATE") as connection:
+                connection.execute(
+                    "INSERT OR REPLACE INTO retention VALUES (1, ?, ?, ?)",
+                    astuple(self._retention),
+                )
+            self._retention_told = True
 
     def append(self, records: Sequence[Record]) -> list[Cursor]:
         """Append records in one transaction, durable against everything but power."""
@@ -276,9 +295,10 @@ class LogFile:
 
     def _floor(self, connection: sqlite3.Connection, head: Cursor) -> int:
         """Return the offset after which everything is retained, and young enough."""
+        keep = self._retention or _retention(connection)
         first = connection.execute(
             "SELECT offset FROM record WHERE time >= ? ORDER BY offset LIMIT 1",
-            (self._clock() - self._retention.seconds,),
+            (self._clock() - keep.seconds if keep else 0.0,),
         ).fetchone()
         return first[0] - 1 if first else head.offset
 
@@ -328,6 +348,7 @@ class LogFile:
         self, connection: sqlite3.Connection, now: float, *, events: int, size: int
     ) -> None:
         """Count what was appended, and delete the oldest beyond retention."""
+        keep = self._retention or _retention(connection)
         held = connection.execute("SELECT events, bytes FROM state").fetchone()
         events += held[0]
         size += held[1]
@@ -339,7 +360,7 @@ class LogFile:
         )
         for offset, time, length in oldest:
             # The newest stays whatever its size: its followers are still to get it.
-            if not self._retention.exceeded(
+            if keep is None or not keep.exceeded(
                 events=events,
                 bytes=size if offset < newest else 0,
                 oldest=time,
@@ -361,6 +382,11 @@ def _is_made(connection: sqlite3.Connection) -> bool:
             "SELECT 1 FROM sqlite_master WHERE name = 'idempotency'"
         ).fetchone()
     )
+
+
+def _retention(connection: sqlite3.Connection) -> Retention | None:
+    row = connection.execute("SELECT events, seconds, bytes FROM retention").fetchone()
+    return row and Retention(*row)
 
 
 def _epoch() -> str:

@@ -156,7 +156,7 @@ class TestEpochs:
         first = open_broker()
         old = publish(first, 3)
         first.close()
-        wait_until(lambda: first._member is None)
+        wait_until(lambda: not first._membership.held)
         second = open_broker()
         assert second.head().epoch != old.epoch
         assert second.head().offset == 3
@@ -172,7 +172,7 @@ class TestEpochs:
         last = before.stream().drop()
         before.publish("missed")
         first.close()
-        wait_until(lambda: first._member is None)
+        wait_until(lambda: not first._membership.held)
         after = HandHub(open_broker())
         stream, (connected, *_) = after.open(last_event_id=last)
         assert fields(connected)["resumed"] is True
@@ -188,7 +188,7 @@ class TestEpochs:
         shutil.copy(path, path.with_name("copy"))
         lost = publish(first, 2)
         first.close()
-        wait_until(lambda: first._member is None)
+        wait_until(lambda: not first._membership.held)
         _put_back(path)
         second = open_broker()
         assert second.replay(lost, addresses=[BROADCAST], page=9).gap is GapReason.EPOCH

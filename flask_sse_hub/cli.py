@@ -1,0 +1,166 @@
+"""``flask sse``: publishing and listening from a shell.
+
+A thin layer over the extension; what is printed for whom is decided here.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, TextIO
+
+import click
+from flask.cli import AppGroup
+
+from . import address
+from .address import UNSET, Address
+from .app_hub import AppHub
+from .brokers import Batch
+from .errors import BrokerUnavailable, SSEHubError
+from .event import MESSAGE, Event
+from .history import Cursor, Record
+
+_KINDS = ("channel", "user", "session", "client")
+
+
+def _target_options(command: Any) -> Any:
+    for kind in reversed(_KINDS):
+        command = click.option(
+            f"--{kind}", multiple=True, help=f"A {kind}; may be given several times."
+        )(command)
+    return command
+
+
+def create_group(sse_hub: Any, app_hub: AppHub) -> AppGroup:
+    """Return the commands of one app; ``sse_hub`` is what its views publish with."""
+    group = AppGroup("sse", help="Publish and listen to server-sent events.")
+
+    @group.command()
+    @click.argument("data", required=False)
+    @click.option("--type", default=MESSAGE, help="The event's type.")
+    @click.option("--exclude-client", multiple=True, help="A client that is left out.")
+    @click.option("--retry", type=float, help="A reconnect delay, in seconds.")
+    @click.option("--idempotency-key", help="Publish once, however often this runs.")
+    @_target_options
+    def publish(data: str | None, **options: Any) -> None:
+        """Publish DATA, or what comes from standard input, and print the event's id.
+
+        Without a target everybody gets it.
+        """
+        for kind in _KINDS:
+            options[kind] = options[kind] or UNSET
+        if app_hub.hub.broker.reach == "process":
+            raise click.UsageError(_NOT_SHARED)
+        if data is None:
+            data = _read_all(sys.stdin)
+        try:
+            click.echo(sse_hub.publish(data, **options))
+        except SSEHubError as error:
+            raise click.ClickException(str(error)) from error
+        finally:
+            app_hub.hub.broker.close()
+
+    @group.command()
+    @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+    @click.option("--last-event-id", help="Begin after this id, not with what comes.")
+    @_target_options
+    def listen(as_json: bool, last_event_id: str | None, **targets: Any) -> None:
+        """Print events as they come; with targets only those that are for them.
+
+        Goes on by itself when the broker was away. An id that was printed is where
+        --last-event-id begins.
+        """
+        if app_hub.hub.broker.reach == "process":
+            raise click.UsageError(_NOT_SHARED)
+        try:
+            wanted = _wanted(targets)
+            _listen(app_hub, _start(app_hub, last_event_id), wanted, as_json=as_json)
+        except KeyboardInterrupt:
+            return
+        except SSEHubError as error:
+            raise click.ClickException(str(error)) from error
+
+    return group
+
+
+_NOT_SHARED = (
+    "SSE_HUB_BROKER_URL is memory://, which does not leave the server's process: set it"
+    " to sqlite:///sse_hub.db or a Redis"
+)
+
+
+def _read_all(stream: TextIO) -> str:
+    # One newline at the end is the shell's, not the event's.
+    return stream.read().removesuffix("\n")
+
+
+def _wanted(targets: dict[str, Any]) -> set[Address] | None:
+    given = {kind: names for kind, names in targets.items() if names}
+    return set(address.target(**given)) if given else None
+
+
+def _start(app_hub: AppHub, last_event_id: str | None) -> Cursor:
+    broker = app_hub.hub.broker
+    if last_event_id is None:
+        return broker.head()
+    cursor = Cursor.parse(last_event_id)
+    if cursor is None:
+        raise click.UsageError(f"{last_event_id!r} is no event id")
+    try:
+        broker.head()
+    except BrokerUnavailable as error:
+        click.echo(f"the broker is away for now: {error}", err=True)
+    return broker.resolve(cursor)
+
+
+def _listen(
+    app_hub: AppHub, start: Cursor, wanted: set[Address] | None, *, as_json: bool
+) -> None:
+    for batch in app_hub.hub.broker.follow(start):
+        if batch.gap is not None:
+            _print_gap(batch, as_json=as_json)
+        for record in batch.records:
+            if wanted is None or not wanted.isdisjoint(record.addresses):
+                _print_record(record, as_json=as_json)
+        sys.stdout.flush()
+
+
+def _print_gap(batch: Batch, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"reset": batch.gap, "id": str(batch.cursor)}))
+    else:
+        click.echo(f"reset: {batch.gap}; it goes on after {batch.cursor}", err=True)
+
+
+def _print_record(record: Record, *, as_json: bool) -> None:
+    event = record.content
+    if not isinstance(event, Event):
+        return
+    target = address.names_of(record.addresses)
+    if as_json:
+        shown = {
+            "id": str(record.cursor),
+            "time": record.time,
+            "type": event.type,
+            "data": event.data,
+            "target": target,
+        }
+        click.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    at = datetime.fromtimestamp(record.time).astimezone().strftime("%H:%M:%S")
+    whom = " ".join(_described(target)) or "nobody"
+    click.echo(f"{at} {record.cursor} {event.type} to {whom}: {_printable(event.data)}")
+
+
+def _described(target: dict[str, list[str]] | str) -> Iterable[str]:
+    if isinstance(target, str):
+        return [target]
+    return [f"{kind}={name}" for kind, names in target.items() for name in names]
+
+
+def _printable(text: str) -> str:
+    """Return text that cannot do anything to a terminal."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
+    )

@@ -1,0 +1,153 @@
+"""Publishing from outside the app: Celery, cron jobs, scripts. Does not know Flask."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import address
+from .address import UNSET, Names, Unset
+from .brokers import Broker, create_broker, is_redis
+from .errors import ConfigurationError, EventTooLarge
+from .event import MESSAGE, Event, checked_name, text_of
+from .history import Record
+
+#: The most bytes that an event's data may have, unless told otherwise.
+MAX_EVENT_BYTES = 1_048_576
+
+
+class Publisher:
+    """Publish events to the log of an app, from a process that is not the app.
+
+    ``url`` is the app's ``SSE_HUB_BROKER_URL`` and ``name`` its ``SSE_HUB_NAME``, which
+    only Redis needs. The path of a file must be absolute: only the app knows where its
+    instance folder is. ``dumps`` turns into JSON what is neither text nor bytes.
+
+    Opens nothing before the first event. One object serves all threads, and a process
+    that is forked from this one. Raises ConfigurationError::
+
+        publisher = Publisher("sqlite:////srv/app/instance/sse_hub.db")
+        publisher.publish({"done": 7}, type="import", user=42)
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str | None = None,
+        max_event_bytes: int = MAX_EVENT_BYTES,
+        dumps: Callable[[Any], str] = json.dumps,
+    ) -> None:
+        if is_redis(url) and name is None:
+            raise ConfigurationError("name is needed with a Redis: the SSE_HUB_NAME")
+        if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
+            raise ConfigurationError(
+                f"the path in {url!r} is relative to an app's instance folder, which"
+                " only the app knows: write sqlite:////an/absolute/path.db"
+            )
+        self._url = url
+        self._name = name or ""
+        self._max_event_bytes = max_event_bytes
+        self._dumps = dumps
+        self._brokers: dict[int, Broker] = {}
+        self._brokers[os.getpid()] = self._create_broker()
+
+    def publish(
+        self,
+        data: object,
+        *,
+        type: str = MESSAGE,
+        channel: Names | Unset = UNSET,
+        user: Names | Unset = UNSET,
+        session: Names | Unset = UNSET,
+        client: Names | Unset = UNSET,
+        exclude_client: Names | None = None,
+        retry: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Publish an event and return its id, as ``SSEHub.publish`` does.
+
+        Raises InvalidEvent, EventTooLarge, InvalidName, InvalidTarget, and
+        BrokerUnavailable, after which it is unknown whether the event was appended.
+        """
+        record = record_of(
+            data,
+            dumps=self._dumps,
+            max_event_bytes=self._max_event_bytes,
+            type=type,
+            channel=channel,
+            user=user,
+            session=session,
+            client=client,
+            exclude_client=exclude_client,
+            retry=retry,
+            idempotency_key=idempotency_key,
+        )
+        return str(self._broker.publish(record))
+
+    def close(self) -> None:
+        """Close this process's connections. Publishing afterwards raises."""
+        self._broker.close()
+
+    @property
+    def _broker(self) -> Broker:
+        pid = os.getpid()
+        broker = self._brokers.get(pid)
+        if broker is None:
+            # A forked child makes its own and leaves its parent's.
+            broker = self._brokers.setdefault(pid, self._create_broker())
+        return broker
+
+    def _create_broker(self) -> Broker:
+        try:
+            return create_broker(self._url, None, folder=Path("/"), name=self._name)
+        except ValueError as error:
+            raise ConfigurationError(f"the url cannot be used: {error}") from error
+
+
+def record_of(
+    data: object,
+    *,
+    dumps: Callable[[Any], str],
+    max_event_bytes: int,
+    type: str,
+    channel: Names | Unset,
+    user: Names | Unset,
+    session: Names | Unset,
+    client: Names | Unset,
+    exclude_client: Names | None,
+    retry: float | None,
+    idempotency_key: str | None,
+) -> Record:
+    """Return the record for what a caller of ``publish`` gave.
+
+    Raises InvalidEvent, EventTooLarge, InvalidName and InvalidTarget.
+    """
+    text = text_of(data, dumps=dumps)
+    event = Event(text, type=type, retry=retry)
+    size = len(text.encode())
+    if size > max_event_bytes:
+        raise EventTooLarge(
+            f"the data has {size} bytes; {max_event_bytes} are allowed"
+            " (SSE_HUB_MAX_EVENT_BYTES). Publish an address to load it from"
+        )
+    return Record(
+        addresses=address.target(
+            channel=channel, user=user, session=session, client=client
+        ),
+        content=event,
+        exclude=_client_ids(exclude_client),
+        idempotency_key=None
+        if idempotency_key is None
+        else checked_name(idempotency_key, what="an idempotency key"),
+    )
+
+
+def _client_ids(names: Names | None) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    return tuple(
+        address.checked_id(name, what="a client's id")
+        for name in address.each_name(names, what="exclude_client")
+    )

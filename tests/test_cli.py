@@ -1,0 +1,172 @@
+"""``flask sse``: publishing and listening from a shell."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+
+from flask_sse_hub import Event, SSEHub, address
+from flask_sse_hub.brokers import Broker
+from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from flask_sse_hub.history import Cursor, Disconnect, Record, Retention
+from tests.hand import KEEP_ALL
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "hub.db"
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[SQLiteBroker]:
+    broker = SQLiteBroker(path, KEEP_ALL)
+    yield broker
+    broker.close()
+
+
+def run(url: str, *words: str, stdin: str | None = None) -> Result:
+    """Run a command in an app of its own, as each shell command does."""
+    app = Flask("shell")
+    app.config.update(SSE_HUB_BROKER_URL=url, SSE_HUB_LOGIN_REQUIRED=False)
+    SSEHub(app)
+    return app.test_cli_runner().invoke(args=["sse", *words], input=stdin)
+
+
+def listen(path: Path, log: SQLiteBroker, *words: str, retention: Any = None) -> Result:
+    """Listen to what is there after the log's beginning, until its broker is closed."""
+    app = Flask("shell")
+    app.config.update(
+        SSE_HUB_BROKER_URL=f"sqlite:///{path}", SSE_HUB_LOGIN_REQUIRED=False
+    )
+    SSEHub(app)
+    broker: Broker = app.extensions["sse_hub"].hub.broker
+    follow = broker.follow
+
+    def follow_once(after: Cursor) -> Iterator[Any]:
+        for batch in follow(after):
+            yield batch
+            if batch.cursor == log.head():
+                return
+
+    broker.follow = follow_once  # type: ignore[method-assign]
+    result = app.test_cli_runner().invoke(args=["sse", "listen", *words])
+    broker.close()
+    return result
+
+
+class TestPublish:
+    def test_it_prints_the_id_of_what_is_in_the_log(
+        self, path: Path, log: SQLiteBroker
+    ) -> None:
+        """With every target, and what else an event has."""
+        start = log.head()
+        words = "hello --type t --user 7 --user 8 --channel a --session s --client c"
+        more = "--exclude-client me --retry 2.5 --idempotency-key k"
+        result = run(f"sqlite:///{path}", "publish", *words.split(), *more.split())
+        assert result.exit_code == 0, result.output
+        (record,) = log.replay(start, page=9).records
+        assert result.output == f"{record.cursor}\n"
+        assert record.content == Event("hello", type="t", retry=2.5)
+        assert address.names_of(record.addresses) == {
+            "channel": ["a"],
+            "user": ["7", "8"],
+            "session": ["s"],
+            "client": ["c"],
+        }
+        assert record.exclude == ("me",)
+
+    def test_without_an_argument_the_data_comes_from_standard_input(
+        self, path: Path, log: SQLiteBroker
+    ) -> None:
+        """The newline that a shell puts at its end is not the event's."""
+        start = log.head()
+        run(f"sqlite:///{path}", "publish", stdin="one\n\ntwo\n")
+        (record,) = log.replay(start, page=9).records
+        assert record.content == Event("one\n\ntwo")
+        assert address.names_of(record.addresses) == "everyone"
+
+    @pytest.mark.parametrize("command", ["publish", "listen"])
+    def test_a_log_that_nobody_shares_is_refused(self, command: str) -> None:
+        """It would reach nobody, and look as if it had."""
+        result = run("memory://", command, stdin="")
+        assert result.exit_code == 2
+        assert "memory://" in result.output
+
+    def test_an_error_is_one_line(self, path: Path) -> None:
+        """No traceback, whatever the event is like."""
+        result = run(f"sqlite:///{path}", "publish", "x", "--user", "")
+        assert result.exit_code == 1
+        assert result.output.startswith("Error: ")
+        assert len(result.output.splitlines()) == 1
+
+
+class TestListen:
+    def test_it_prints_what_comes(self, path: Path, log: SQLiteBroker) -> None:
+        """When, the id, the type, whom it is for, and the data on one line."""
+        start = log.head()
+        log.publish(
+            Record((address.user("7"), address.channel("a")), Event("x\n\033[2J"))
+        )
+        last = log.publish(Record((), Event("y", type="t")))
+        one, two = listen(path, log, "--last-event-id", str(start)).output.splitlines()
+        assert one.endswith(r" message to user=7 channel=a: x\n\x1b[2J")
+        assert two.endswith(f" {last} t to nobody: y")
+
+    def test_as_json_it_is_for_programs(self, path: Path, log: SQLiteBroker) -> None:
+        """One object a line, with the data as it is."""
+        start = log.head()
+        cursor = log.publish(Record((address.BROADCAST,), Event("ä\n")))
+        result = listen(path, log, "--json", "--last-event-id", str(start))
+        shown = json.loads(result.output)
+        assert shown.pop("time") > 1_600_000_000
+        assert shown == {
+            "id": str(cursor),
+            "type": "message",
+            "data": "ä\n",
+            "target": "everyone",
+        }
+
+    def test_targets_narrow_it_down(self, path: Path, log: SQLiteBroker) -> None:
+        """And control records are not for people."""
+        start = log.head()
+        log.publish(Record((address.user("7"),), Event("mine")))
+        log.publish(Record((address.user("8"),), Event("other")))
+        log.publish(Record((address.user("7"),), Disconnect("disconnected")))
+        words = ("--user", "7", "--last-event-id", str(start))
+        (line,) = listen(path, log, *words).output.splitlines()
+        assert line.endswith("mine")
+
+    @pytest.mark.parametrize("as_json", [True, False])
+    def test_a_gap_is_said(self, path: Path, as_json: bool) -> None:
+        """What was missed is not known, and it goes on."""
+        log = SQLiteBroker(path, Retention(events=2, seconds=3600.0, bytes=10_000_000))
+        start = log.head()
+        for _ in range(5):
+            log.publish(Record((), Event("x")))
+        words = ["--json"] if as_json else []
+        result = listen(path, log, "--last-event-id", str(start), *words)
+        assert "expired" in result.output
+        assert str(log.head()) in result.output
+        log.close()
+
+    def test_without_an_id_it_begins_with_what_comes(
+        self, path: Path, log: SQLiteBroker
+    ) -> None:
+        """What was there before is not shown."""
+        log.publish(Record((), Event("before")))
+        publisher = threading.Timer(0.3, log.publish, [Record((), Event("after"))])
+        publisher.start()
+        (line,) = listen(path, log).output.splitlines()
+        publisher.join()
+        assert line.endswith("after")
+
+    def test_an_id_that_is_none_is_refused(self, path: Path) -> None:
+        """It is a mistake of whoever typed it."""
+        result = run(f"sqlite:///{path}", "listen", "--last-event-id", "x y")
+        assert result.exit_code == 2
+        assert "is no event id" in result.output

@@ -1,0 +1,149 @@
+"""Publishing from outside the app."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from flask_sse_hub import (
+    ConfigurationError,
+    Event,
+    EventTooLarge,
+    InvalidEvent,
+    InvalidTarget,
+    Publisher,
+    address,
+)
+from flask_sse_hub.address import BROADCAST
+from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from flask_sse_hub.history import Record, Retention
+from tests.hand import KEEP_ALL
+
+EVENT = Record((BROADCAST,), Event("x"))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "hub.db"
+
+
+@pytest.fixture
+def publisher(path: Path) -> Iterator[Publisher]:
+    publisher = Publisher(f"sqlite:///{path}", max_event_bytes=100)
+    yield publisher
+    publisher.close()
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[SQLiteBroker]:
+    broker = SQLiteBroker(path, KEEP_ALL)
+    yield broker
+    broker.close()
+
+
+def test_an_event_is_in_the_apps_log(publisher: Publisher, log: SQLiteBroker) -> None:
+    """With the type, the targets and everything else that it was given."""
+    start = log.head()
+    event_id = publisher.publish(
+        {"a": 1}, type="t", user=7, channel=["x", "y"], exclude_client="c", retry=2.0
+    )
+    (record,) = log.replay(start, page=9).records
+    assert str(record.cursor) == event_id
+    assert record.content == Event('{"a": 1}', type="t", retry=2.0)
+    assert set(record.addresses) == {
+        address.user(7),
+        address.channel("x"),
+        address.channel("y"),
+    }
+    assert record.exclude == ("c",)
+
+
+def test_an_idempotency_key_holds_across_processes(
+    publisher: Publisher, log: SQLiteBroker
+) -> None:
+    """A job that is run twice publishes once."""
+    first = publisher.publish("x", idempotency_key="job 7")
+    again = Record((BROADCAST,), Event("x"), idempotency_key="job 7")
+    assert str(log.publish(again)) == first
+
+
+def test_bad_input_is_refused_as_in_the_app(publisher: Publisher) -> None:
+    """None is nobody's user, dates have no JSON form, and there is a largest size."""
+    with pytest.raises(InvalidTarget):
+        publisher.publish("x", user=None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidEvent):
+        publisher.publish(date(2026, 1, 1))
+    with pytest.raises(EventTooLarge, match="100 are allowed"):
+        publisher.publish("x" * 101)
+
+
+def test_it_can_be_told_how_to_write_json(path: Path) -> None:
+    """As the app's own provider does it."""
+    publisher = Publisher(
+        f"sqlite:///{path}", dumps=lambda data: json.dumps(data, default=str)
+    )
+    publisher.publish(date(2026, 1, 1))
+    publisher.close()
+
+
+def test_it_keeps_as_much_of_the_log_as_the_app_does(
+    publisher: Publisher, path: Path
+) -> None:
+    """It was never told a retention: the app notes its own in the log."""
+    log = SQLiteBroker(path, Retention(events=3, seconds=3600.0, bytes=10_000_000))
+    log.publish(EVENT)
+    for _ in range(9):
+        publisher.publish("x")
+    assert len(log.replay(log.tail(10**9), page=99).records) == 3
+    log.close()
+
+
+def test_without_an_app_it_trims_nothing(
+    publisher: Publisher, log: SQLiteBroker
+) -> None:
+    """How much is kept is not its business."""
+    for _ in range(9):
+        publisher.publish("x")
+    assert len(log.replay(log.tail(10**9), page=99).records) == 9
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_has_connections_of_its_own(
+    publisher: Publisher, log: SQLiteBroker
+) -> None:
+    """As Celery's workers, which are forked from a process that has published."""
+    script = (
+        "import os, sys; from flask_sse_hub import Publisher\n"
+        "publisher = Publisher(sys.argv[1])\n"
+        "publisher.publish('parent')\n"
+        "child = os.fork()\n"
+        "publisher.publish('child' if child == 0 else 'parent')\n"
+        "if child: os.waitpid(child, 0)\n"
+    )
+    start = log.head()
+    command = [sys.executable, "-c", script, publisher._url]
+    subprocess.run(command, check=True, timeout=30.0)
+    records = log.replay(start, page=9).records
+    data = sorted(r.content.data for r in records if isinstance(r.content, Event))
+    assert data == ["child", "parent", "parent"]
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("memory://", "does not leave the process"),
+        ("sqlite:///hub.db", "absolute"),
+        ("redis://localhost", "SSE_HUB_NAME"),
+        ("http://localhost", "there are memory"),
+        ("", "there are memory"),
+    ],
+)
+def test_a_url_that_cannot_work_is_refused_at_once(url: str, text: str) -> None:
+    """With what to write instead."""
+    with pytest.raises(ConfigurationError, match=text):
+        Publisher(url)
