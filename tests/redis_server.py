@@ -38,7 +38,11 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -47,11 +51,19 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it on the files that are there, and wait until it answers."""
-        command = ["redis-server", "--bind", HOST, "--port", str(self.port)]
-        command += ["--dir", self._folder.name, "--save", "", "--appendonly", "yes"]
-        command += ["--appendfsync", "always", "--logfile", "log", *self._args]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            ["redis-server", *self._arguments()],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+        )
         wait_until(self._answers)
+
+    def _arguments(self) -> list[str]:
+        listening = ["--bind", HOST, "--port", str(self.port), "--logfile", "log"]
+        keeping = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        # A replica is not kept waiting for others that might come too.
+        copying = ["--repl-diskless-sync-delay", "0"]
+        return [*listening, *keeping, *copying, *self._args]
 
     def stop(self) -> None:
         """End it as an operator does."""
@@ -95,3 +107,21 @@ class RedisServer:
             process.send_signal(signal.SIGCONT)
             process.send_signal(number)
             process.wait(DEADLINE)
+
+
+class SentinelServer(RedisServer):
+    """A Sentinel that decides alone, and soon, that its master is down."""
+
+    def __init__(self, service: str, master: RedisServer) -> None:
+        super().__init__()
+        (self.folder / "sentinel.conf").write_text(
+            f"bind {HOST}\n"
+            f"port {self.port}\n"
+            "logfile log\n"
+            f"sentinel monitor {service} {HOST} {master.port} 1\n"
+            f"sentinel down-after-milliseconds {service} 500\n"
+            f"sentinel failover-timeout {service} 5000\n"
+        )
+
+    def _arguments(self) -> list[str]:
+        return ["sentinel.conf", "--sentinel"]

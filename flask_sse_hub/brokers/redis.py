@@ -81,18 +81,24 @@ class RedisBroker(Broker):
         """Yield what comes after a cursor, over a connection of its own."""
         stream = self._stream()
         malformed = 0
+        trouble = ""
         retry = _FIRST_RETRY_SECONDS
         try:
             while not self._closed.is_set():
                 try:
                     batch = stream.read(after, wait=_WAIT_SECONDS)
                 except BrokerUnavailable as error:
-                    log.warning("the log cannot be followed for now: %s", error)
+                    if str(error) != trouble:
+                        trouble = str(error)
+                        log.warning("the log cannot be followed for now: %s", error)
                     stream.close()
                     self._closed.wait(retry)
                     retry = min(2 * retry, _MAX_RETRY_SECONDS)
                     continue
-                retry = _FIRST_RETRY_SECONDS
+                if trouble:
+                    trouble = ""
+                    retry = _FIRST_RETRY_SECONDS
+                    log.info("the log is followed again")
                 if stream.malformed != malformed:
                     malformed = stream.malformed
                     log.warning("%d records could not be read so far", malformed)

@@ -214,9 +214,10 @@ class StreamLog:
             entries = [_Entry.of(entry) for entry in answer[0][1]] if answer else []
             if not entries or entries[0].before != after:
                 gap, head = self._judge(after)
-                if gap is not None:
-                    return Batch((), head, gap)
-                return None
+                if entries:
+                    # Whatever came in between is gone, though the cursor may be there.
+                    gap = gap or GapReason.EPOCH
+                return None if gap is None else Batch((), head, gap)
         return Batch(tuple(self._records(entries)), entries[-1].cursor)
 
     def replay(
@@ -232,8 +233,11 @@ class StreamLog:
             while cursor != head:
                 entries = self._range(f"({_entry_id(cursor)}", "+", _PAGE_ENTRIES)
                 if not entries or entries[0].before != cursor:
-                    # It was trimmed this very moment; who reads on is told.
-                    break
+                    if found:
+                        # Who reads on is told.
+                        break
+                    gap, head = self._judge(cursor)
+                    return Replay((), head, gap or GapReason.EPOCH)
                 for record in addressed(self._records(entries), addresses):
                     found.append(record)
                     if len(found) == page:

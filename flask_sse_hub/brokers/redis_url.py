@@ -93,7 +93,6 @@ def _settings(timeout: float) -> dict[str, Any]:
         "socket_keepalive": True,
         # Whoever waits decides what is tried again: an append never is by itself.
         "retry": Retry(NoBackoff(), 0),
-        "retry_on_timeout": False,
         "health_check_interval": 0,
         "decode_responses": False,
         # What CLIENT LIST shows.

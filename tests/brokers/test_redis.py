@@ -1,0 +1,498 @@
+"""What only the Redis broker does: URLs, faults, gaps, and how many connections."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flask_sse_hub import BrokerUnavailable, Event, _native
+from flask_sse_hub.address import BROADCAST
+from flask_sse_hub.brokers import Batch, check_url
+from flask_sse_hub.brokers.redis import RedisBroker
+from flask_sse_hub.history import Cursor, Disconnect, GapReason, Record, Retention
+from tests.hand import KEEP_ALL, Clock, HandHub, fields
+from tests.reader import wait_until
+from tests.redis_server import HOST, RedisServer, SentinelServer, free_port
+
+EVENT = Record((BROADCAST,), Event("x"))
+
+#: The promise is two seconds; the rest is for a busy machine.
+SOON = 3.0
+
+Open = Callable[..., RedisBroker]
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """Return a Redis that the test may stop."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def open_broker(server: RedisServer) -> Iterator[Open]:
+    """Return what opens the log once more, as another process would."""
+    opened: list[RedisBroker] = []
+
+    def open_broker(
+        url: str = server.url, retention: Retention = KEEP_ALL, name: str = "app"
+    ) -> RedisBroker:
+        opened.append(RedisBroker(url, retention, name=name))
+        return opened[-1]
+
+    yield open_broker
+    for broker in opened:
+        broker.close()
+
+
+def publish(broker: RedisBroker, count: int = 1) -> Cursor:
+    """Publish some events; return the last one's cursor."""
+    for _ in range(count):
+        cursor = broker.publish(EVENT)
+    return cursor
+
+
+def first_gap(follower: Iterator[Batch]) -> GapReason | None:
+    return next(batch.gap for batch in follower if batch.gap is not None)
+
+
+def gap_after(broker: RedisBroker, cursor: Cursor) -> GapReason | None:
+    return broker.replay(cursor, addresses=[BROADCAST], page=9).gap
+
+
+class TestLog:
+    def test_each_name_is_a_log_of_its_own(self, open_broker: Open) -> None:
+        """Several apps share a Redis and hear nothing of each other."""
+        one, two = open_broker(name="one"), open_broker(name="two")
+        head = two.head()
+        publish(one)
+        assert two.head() == head
+
+    def test_two_logs_never_give_the_same_id(self, open_broker: Open) -> None:
+        """Not even two servers that each believe to be the only one, in one moment."""
+        brokers = [open_broker(name=str(n)) for n in range(5)]
+        offsets = [publish(broker).offset for broker in brokers for _ in range(20)]
+        assert len(set(offsets)) == 100
+
+    def test_many_events_of_one_moment_stay_in_order(self, open_broker: Open) -> None:
+        """More than a millisecond has numbers for goes on in the next one."""
+        broker = open_broker()
+        start = broker.head()
+        publishers = [threading.Thread(target=publish, args=[broker, 100])] * 1
+        for each in publishers:
+            each.start()
+        for each in publishers:
+            each.join()
+        records = broker.replay(start, page=1000).records
+        offsets = [record.cursor.offset for record in records]
+        assert offsets == sorted(set(offsets))
+        assert len(offsets) == 100
+
+    def test_an_idempotency_key_expires(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """After five minutes, by Redis's own clock."""
+        open_broker().publish(Record((), Event("x"), idempotency_key="k"))
+        left = server.run("PTTL", "sse-hub:{app}:once:k")
+        assert 295_000 < left <= 300_000
+
+    def test_events_expire_by_age(self, server: RedisServer) -> None:
+        """Also while nothing is published."""
+        clock = Clock(time.time())
+        broker = RedisBroker(
+            server.url, Retention(100, 60.0, 100_000), name="app", clock=clock
+        )
+        start = broker.head()
+        last = broker.publish(EVENT)
+        assert gap_after(broker, start) is None
+        clock.advance(61.0)
+        assert gap_after(broker, start) is GapReason.EXPIRED
+        assert gap_after(broker, last) is None
+        assert broker.tail(10**9) == last
+        broker.close()
+
+    def test_old_entries_are_trimmed_by_age(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """By the next append, but for the newest."""
+        broker = open_broker(retention=Retention(100, 0.05, 100_000))
+        publish(broker, 3)
+        time.sleep(0.1)
+        publish(broker)
+        assert server.run("XLEN", "sse-hub:{app}:log") == 1
+
+    def test_scripts_that_redis_forgot_are_loaded_again(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Nothing is published twice for it."""
+        broker = open_broker()
+        before = publish(broker)
+        server.run("SCRIPT", "FLUSH")
+        publish(broker)
+        assert len(broker.replay(before, page=9).records) == 1
+
+    def test_a_record_that_nobody_wrote_is_passed_over(
+        self, open_broker: Open, server: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is counted and said, and never stops a follower."""
+        broker = open_broker()
+        start = publish(broker)
+        follower = broker.follow(start)
+        arguments = broker._appending._arguments(EVENT)
+        arguments[3] = "no JSON"
+        server.run("EVAL", broker._appending._script.script, 3, *arguments)
+        publish(broker)
+        records: list[Record] = []
+        while not records:
+            records += next(follower).records
+        assert [record.content for record in records] == [Event("x")]
+        publish(broker)
+        next(follower)
+        assert "1 records could not be read" in caplog.text
+
+
+class TestGaps:
+    """Whatever happens to the log, nothing is passed over and no id is used twice."""
+
+    @pytest.mark.parametrize("command", ["FLUSHALL", "DEL sse-hub:{app}:log"])
+    def test_a_flush_or_an_eviction(
+        self, open_broker: Open, server: RedisServer, command: str
+    ) -> None:
+        """Noticed also where nothing is published afterwards."""
+        broker = open_broker()
+        last = publish(broker, 3)
+        follower = broker.follow(last)
+        server.run(*command.split())
+        assert first_gap(follower) is GapReason.EPOCH
+        assert gap_after(broker, last) is GapReason.EPOCH
+        assert publish(broker).epoch != last.epoch
+
+    def test_a_flush_between_two_events(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The new log's first event does not look like the next one of the old."""
+        broker = open_broker()
+        last = publish(broker, 3)
+        follower = broker.follow(last)
+        server.run("FLUSHALL")
+        publish(broker)
+        assert first_gap(follower) is GapReason.EPOCH
+
+    def test_a_log_trimmed_below_a_follower(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """What was trimmed while it was paused is a gap."""
+        broker = open_broker()
+        start = publish(broker)
+        publish(broker, 5)
+        server.run("XTRIM", "sse-hub:{app}:log", "MAXLEN", 2)
+        assert first_gap(broker.follow(start)) is GapReason.EXPIRED
+        assert gap_after(broker, start) is GapReason.EXPIRED
+
+    def test_a_failover_to_a_replica_that_lacks_the_tail(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Followers are told, and an id that was lost is never taken for another."""
+        broker = open_broker()
+        publish(broker, 3)
+        with RedisServer("--replicaof", f"{HOST} {server.port}") as replica:
+            wait_until(lambda: replica.run("XLEN", "sse-hub:{app}:log") == 3)
+            replica.run("REPLICAOF", "NO", "ONE")
+            lost = [publish(broker) for _ in range(3)]
+            follower = broker.follow(lost[-1])
+            server.kill()
+            replica.run("CONFIG", "SET", "port", server.port)
+            assert first_gap(follower) is GapReason.AHEAD
+            again = [publish(broker) for _ in range(6)]
+            assert not set(lost) & set(again)
+            assert {gap_after(broker, cursor) for cursor in lost} == {GapReason.EPOCH}
+            follower = broker.follow(lost[-1])
+            assert first_gap(follower) is GapReason.EPOCH
+
+    def test_a_client_with_a_lost_id_is_reset(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Though its worker's memory holds what is older and what is newer."""
+        broker = open_broker()
+        hub = HandHub(broker)
+        hub.publish("before")
+        lost = publish(broker)
+        server.run("XDEL", "sse-hub:{app}:log", _entry_id(lost))
+        hub.publish("after")
+        hub.bring()
+        other = HandHub(open_broker())
+        other.publish("later")
+        other.bring()
+        _, greeting = other.open(last_event_id=str(lost))
+        assert fields(greeting[1]) == {"reason": "epoch"}
+
+    def test_a_hole_in_the_log_is_not_passed_over(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """An entry that somebody deleted is missed by the next one."""
+        broker = open_broker()
+        start = publish(broker)
+        gone = publish(broker)
+        publish(broker)
+        server.run("XDEL", "sse-hub:{app}:log", _entry_id(gone))
+        assert first_gap(broker.follow(start)) is not None
+
+    def test_a_restart_loses_nothing_that_redis_kept(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Followers reconnect and go on, without a reset."""
+        broker = open_broker()
+        start = broker.head()
+        follower = broker.follow(start)
+        publish(broker)
+        assert len(next(follower).records) == 1
+        other = open_broker()
+        server.kill()
+        server.start()
+        publish(other)
+        batch = next(follower)
+        assert (len(batch.records), batch.gap) == (1, None)
+
+    def test_what_was_lost_in_a_restart_is_a_gap(self) -> None:
+        """A Redis that keeps nothing on disk begins a new log."""
+        with RedisServer("--appendonly", "no") as server:
+            broker = RedisBroker(server.url, KEEP_ALL, name="app")
+            last = publish(broker, 3)
+            follower = broker.follow(last)
+            server.kill()
+            server.start()
+            assert first_gap(follower) is GapReason.EPOCH
+            broker.close()
+
+
+def _entry_id(cursor: Cursor) -> str:
+    return f"{cursor.offset >> 18}-{cursor.offset & 0x3FFFF}"
+
+
+class TestFaults:
+    def test_a_server_that_is_away(self, open_broker: Open) -> None:
+        """Everything says so soon; nothing hangs."""
+        broker = open_broker(f"redis://{HOST}:{free_port()}")
+        asks: list[Callable[[], object]] = [
+            lambda: publish(broker),
+            broker.head,
+            lambda: broker.tail(9),
+        ]
+        for ask in asks:
+            started = time.monotonic()
+            with pytest.raises(BrokerUnavailable, match="refused"):
+                ask()
+            assert time.monotonic() - started < SOON
+
+    def test_a_server_that_answers_nothing(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """A caller is told within two seconds, and all is well when it goes on."""
+        broker = open_broker()
+        follower = broker.follow(publish(broker))
+        server.pause()
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            publish(broker)
+        with pytest.raises(BrokerUnavailable):
+            open_broker().publish(EVENT)
+        assert time.monotonic() - started < 2 * SOON
+        server.resume()
+        wait_until(lambda: _works(broker))
+        records: list[Record] = []
+        while not records:
+            records += next(follower).records
+
+    def test_who_waits_for_a_dead_server_does_not_wait_in_a_row(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Fifty requests at a time are all told within two seconds."""
+        broker = open_broker()
+        publish(broker)
+        server.pause()
+        errors: list[BrokerUnavailable] = []
+
+        def fail() -> None:
+            with pytest.raises(BrokerUnavailable) as caught:
+                publish(broker)
+            errors.append(caught.value)
+
+        started = time.monotonic()
+        publishers = [threading.Thread(target=fail) for _ in range(50)]
+        for each in publishers:
+            each.start()
+        for each in publishers:
+            each.join()
+        assert len(errors) == 50
+        assert time.monotonic() - started < SOON
+
+    def test_a_memory_that_is_full(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The error names the limit; it goes on when there is room."""
+        broker = open_broker()
+        head = publish(broker)
+        server.run("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(BrokerUnavailable, match="maxmemory"):
+            publish(broker)
+        server.run("CONFIG", "SET", "maxmemory", 0)
+        assert broker.head() == head
+        publish(broker)
+
+    def test_a_key_of_something_else(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The error says what to do, for a value and for another's stream alike."""
+        server.run("SET", "sse-hub:{app}:log", "not a stream")
+        with pytest.raises(BrokerUnavailable, match="another SSE_HUB_NAME"):
+            publish(open_broker())
+        server.run("XADD", "sse-hub:{other}:log", "*", "a", "b")
+        other = open_broker(name="other")
+        with pytest.raises(BrokerUnavailable, match="another SSE_HUB_NAME"):
+            other.head()
+        assert publish(other) == other.head()
+
+    def test_a_replica(self, open_broker: Open, server: RedisServer) -> None:
+        """It can be read and not be written to, and the error says so."""
+        with RedisServer("--replicaof", f"{HOST} {server.port}") as replica:
+            publish(open_broker())
+            wait_until(lambda: replica.run("EXISTS", "sse-hub:{app}:log"))
+            with pytest.raises(BrokerUnavailable, match="master"):
+                publish(open_broker(replica.url))
+
+
+def _works(broker: RedisBroker) -> bool:
+    try:
+        publish(broker)
+    except BrokerUnavailable:
+        return False
+    return True
+
+
+class TestConnections:
+    def test_a_process_has_three_at_most(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """However many publish, read and follow."""
+        broker = open_broker()
+        follower = broker.follow(broker.head())
+        publishers = [threading.Thread(target=publish, args=[broker, 20])] * 1
+        publishers += [threading.Thread(target=broker.head) for _ in range(20)]
+        for each in publishers:
+            each.start()
+        for each in publishers:
+            each.join()
+        next(follower)
+        assert len(_clients(server)) == 3
+
+    def test_closing_leaves_none(self, open_broker: Open, server: RedisServer) -> None:
+        """Neither of its own nor of a follower."""
+        broker = open_broker()
+        follower = broker.follow(broker.head())
+        publish(broker)
+        next(follower)
+        broker.close()
+        assert next(follower, None) is None
+        wait_until(lambda: not _clients(server))
+
+    def test_a_real_thread_may_publish(self, open_broker: Open) -> None:
+        """Also beside gevent, whose sockets belong to one thread."""
+        broker = open_broker()
+        follower = broker.follow(broker.head())
+        start_thread = _native._original("_thread", "start_new_thread")
+        published: list[Cursor] = []
+        start_thread(lambda: published.append(broker.publish(EVENT)), ())
+        assert next(follower).records[0].content == Event("x")
+        wait_until(lambda: published)
+
+
+def _clients(server: RedisServer) -> list[str]:
+    return [
+        client["name"]
+        for client in server.connect().client_list()
+        if client["name"] == "sse-hub"
+    ]
+
+
+class TestUrls:
+    def test_a_password(self, open_broker: Open, server: RedisServer) -> None:
+        """With the right one it works, and the error shows none."""
+        url = f"redis://:s3cret@{HOST}:{server.port}/0"
+        server.run("CONFIG", "SET", "requirepass", "s3cret")
+        publish(open_broker(url))
+        with pytest.raises(BrokerUnavailable) as caught:
+            publish(open_broker(url.replace("s3cret", "wr0ng")))
+        assert "wr0ng" not in str(caught.value)
+
+    def test_a_database_of_its_own(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The number in the URL counts."""
+        publish(open_broker(f"redis://{HOST}:{server.port}/3"))
+        assert server.run("DBSIZE") == 0
+
+    def test_a_unix_socket(self, open_broker: Open) -> None:
+        """No port is needed for one machine."""
+        with RedisServer("--unixsocket", "redis.sock") as server:
+            publish(open_broker(f"unix://{server.folder}/redis.sock?db=0"))
+            assert server.run("EXISTS", "sse-hub:{app}:log") == 1
+
+    def test_tls(self, open_broker: Open, tmp_path: Path) -> None:
+        """With the certificate that the URL names, and not without."""
+        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+        command = (
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
+        )
+        files = ["-keyout", str(key), "-out", str(certificate)]
+        names = ["-addext", f"subjectAltName=IP:{HOST}"]
+        subprocess.run(
+            [*command.split(), *files, *names], check=True, stderr=subprocess.DEVNULL
+        )
+        tls_port = free_port()
+        files = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+        args = ["--tls-port", str(tls_port), "--tls-auth-clients", "no", *files]
+        with RedisServer(*args, "--tls-ca-cert-file", str(certificate)):
+            url = f"rediss://{HOST}:{tls_port}/0"
+            publish(open_broker(f"{url}?ssl_ca_certs={certificate}"))
+            with pytest.raises(BrokerUnavailable, match=r"(?i)certificate"):
+                publish(open_broker(url))
+
+    def test_sentinels_name_the_master(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """And after a failover the new one, without anybody's help."""
+        with (
+            RedisServer("--replicaof", f"{HOST} {server.port}") as replica,
+            SentinelServer("main", server) as sentinel,
+        ):
+            broker = open_broker(f"redis+sentinel://{HOST}:{sentinel.port}/main/0")
+            last = publish(broker)
+            follower = broker.follow(last)
+            wait_until(lambda: replica.run("EXISTS", "sse-hub:{app}:log"))
+            wait_until(lambda: sentinel.run("SENTINEL", "REPLICAS", "main"))
+            server.kill()
+            wait_until(lambda: _works(broker), within=30.0)
+            batch = next(follower)
+            assert (batch.gap, batch.records[0].content) == (None, Event("x"))
+
+    @pytest.mark.parametrize(
+        "url",
+        ["redis://host:port", "redis+sentinel://host:1", "redis+sentinel:///main"],
+    )
+    def test_a_url_that_names_nothing_is_refused(self, url: str) -> None:
+        """When the app is set up, not when the first event is published."""
+        with pytest.raises(ValueError):
+            check_url(url)
+
+
+def test_a_disconnect_is_a_record_like_any_other(open_broker: Open) -> None:
+    """A logout on one machine reaches the workers of all."""
+    one, two = HandHub(open_broker()), HandHub(open_broker())
+    stream = two.stream(user="alice")
+    one.broker.publish(Record(("u:alice",), Disconnect("disconnected")))  # type: ignore[arg-type]
+    two.bring()
+    assert stream.read() == []
+    assert stream.ended
