@@ -13,7 +13,7 @@ INCLUDE := flask_sse_hub/$(subst $(comma),.py$(comma)flask_sse_hub/,$(COMPLETE))
 
 UNIT := -m "not live and not browser"
 
-.PHONY: help run test style format types unit unit-gevent live browser bench system clean
+.PHONY: help run test style format types unit unit-gevent live browser chaos bench system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ live: $(VENV)/dev ## Tests through real servers
 
 browser: $(VENV)/dev ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
+
+chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event by event
+	$(BIN)/python -m tests.chaos --broker sqlite --seconds 180
 
 bench: $(VENV)/dev ## Measure, as ratios to a baseline of the same run
 	$(BIN)/python -m benchmarks.delivery

@@ -42,6 +42,11 @@ class Parser:
         self._event_type_buffer = ""
         self._last_event_id_buffer = ""
 
+    @property
+    def midway(self) -> bool:
+        """Whether an event, or a line, has begun and has not ended."""
+        return bool(self._line or self._data_buffer)
+
     def feed(self, chunk: bytes) -> list[ParsedEvent]:
         """Return the events that this chunk completes.
 

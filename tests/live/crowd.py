@@ -9,23 +9,41 @@ from contextlib import contextmanager, suppress
 from tests.live.server import HOST
 from tests.sse_parser import ParsedEvent, Parser
 
+# More than a read ever finds.
+WHOLE = 1 << 20
+
+
+class NoStream(Exception):
+    """Raised when a client got an answer that is no stream."""
+
 
 class Member:
     """One client; HTTP/1.0, so that the body is the stream and ends with it."""
 
     def __init__(self, port: int, path: str, user: str, last_event_id: str) -> None:
-        self.socket = socket.create_connection((HOST, port))
-        resume = f"Last-Event-ID: {last_event_id}\r\n" if last_event_id else ""
-        head = f"GET {path} HTTP/1.0\r\nAuthorization: Bearer {user}\r\n{resume}\r\n"
-        self.socket.sendall(head.encode())
-        self.parser = Parser()
+        self.path = path
         self.events: list[ParsedEvent] = []
+        #: The most bytes of one read.
+        self.at_once = WHOLE
+        self._port = port
+        self._user = user
+        self.open(last_event_id)
+
+    def open(self, last_event_id: str) -> None:
+        """Ask for the stream; what a stream before broke off is forgotten."""
+        self.parser = Parser()
+        self.parser.last_event_id = last_event_id
         self.ended = False
         self._head: bytes | None = b""
+        resume = f"Last-Event-ID: {last_event_id}\r\n" if last_event_id else ""
+        who = f"Authorization: Bearer {self._user}\r\n"
+        self.socket = socket.create_connection((HOST, self._port))
+        self.socket.sendall(f"GET {self.path} HTTP/1.0\r\n{who}{resume}\r\n".encode())
 
     def read(self) -> None:
+        """Take what is there. Raises NoStream."""
         try:
-            chunk = self.socket.recv(1 << 20)
+            chunk = self.socket.recv(self.at_once)
         except ConnectionError:
             chunk = b""
         self.ended = not chunk
@@ -34,9 +52,14 @@ class Member:
             if b"\r\n\r\n" not in self._head:
                 return
             head, _, chunk = self._head.partition(b"\r\n\r\n")
-            assert b" 200 " in head.split(b"\r\n")[0], head
+            if b" 200 " not in head.split(b"\r\n")[0]:
+                raise NoStream(head)
             self._head = None
-        self.events += self.parser.feed(chunk)
+        self.take(self.parser.feed(chunk))
+
+    def take(self, events: list[ParsedEvent]) -> None:
+        """Keep what was received."""
+        self.events += events
 
     @property
     def data(self) -> list[str]:
@@ -55,16 +78,19 @@ class Crowd:
         self, port: int, *, path: str = "/events", user: str = "alice", last: str = ""
     ) -> Member:
         member = Member(port, path, user, last)
-        self.members.append(member)
-        self._selector.register(member.socket, selectors.EVENT_READ, member)
+        self.add(member)
         return member
 
-    def come_back(self, member: Member, port: int) -> None:
-        """Have a client that was disconnected resume, as a browser does."""
+    def add(self, member: Member) -> None:
+        """Read a client from now on."""
+        self.members.append(member)
+        self._selector.register(member.socket, selectors.EVENT_READ, member)
+
+    def come_back(self, member: Member) -> None:
+        """Have a client whose stream has ended resume, as a browser does."""
         member.socket.close()
-        self.members.remove(member)
-        back = self.join(port, last=member.parser.last_event_id)
-        back.events += member.events
+        member.open(member.parser.last_event_id)
+        self._selector.register(member.socket, selectors.EVENT_READ, member)
 
     def read_until(
         self, done: Callable[[Member], object], *, within: float = 30.0
@@ -78,10 +104,17 @@ class Crowd:
         while not until():
             left = deadline - time.monotonic()
             assert left > 0, f"it did not come true for {len(self.members)} clients"
-            for key, _ in self._selector.select(left):
-                key.data.read()
-                if key.data.ended:
-                    self._selector.unregister(key.data.socket)
+            self.read_once(left)
+
+    def read_once(self, timeout: float) -> list[Member]:
+        """Read those for whom something is there; return those who are at their end."""
+        ready = [key.data for key, _ in self._selector.select(timeout)]
+        for member in ready:
+            member.read()
+        ended = [member for member in ready if member.ended]
+        for member in ended:
+            self._selector.unregister(member.socket)
+        return ended
 
     def leave(self) -> None:
         self._selector.close()

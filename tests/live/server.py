@@ -144,17 +144,7 @@ class Server:
     def request(
         self, method: str, path: str, *, body: Any = None, **headers: str
     ) -> tuple[int, bytes, http.client.HTTPMessage]:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=DEADLINE)
-        try:
-            headers = {name.replace("_", "-"): v for name, v in headers.items()}
-            if body is not None:
-                headers["Content-Type"] = "application/json"
-                body = json.dumps(body)
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.read(), response.headers
-        finally:
-            connection.close()
+        return request(self.port, method, path, body=body, **headers)
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
         return self.request("GET", path, **headers)[:2]
@@ -217,6 +207,23 @@ class Connection(Iterator[bytes]):
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+
+def request(
+    port: int, method: str, path: str, *, body: Any = None, **headers: str
+) -> tuple[int, bytes, http.client.HTTPMessage]:
+    """Make one request, over a connection of its own."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=DEADLINE)
+    try:
+        headers = {name.replace("_", "-"): v for name, v in headers.items()}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            body = json.dumps(body)
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read(), response.headers
+    finally:
+        connection.close()
 
 
 def raw_request(port: int, path: str = "/events", user: str = "alice") -> socket.socket:

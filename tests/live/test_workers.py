@@ -100,7 +100,7 @@ def test_a_killed_worker_loses_nothing() -> None:
         for number in range(20, 40):
             server.publish(str(number))
         for member in list(them.members):
-            them.come_back(member, server.port)
+            them.come_back(member)
         them.read_until(lambda member: len(member.data) >= 40)
         expected = [str(number) for number in range(40)]
         assert all(member.data == expected for member in them.members)

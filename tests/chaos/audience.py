@@ -1,0 +1,156 @@
+"""Clients that do what a browser's EventSource does, however their streams end."""
+
+import heapq
+import itertools
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from urllib.parse import urlencode
+
+from tests.chaos.checker import Part
+from tests.live.crowd import WHOLE, Crowd, Member, NoStream
+from tests.sse_parser import ParsedEvent
+
+# The wait of a stream that ended before it said how long to wait, and the longest:
+# a refusal asks for up to half a minute, in which a storm would have passed.
+_RETRY_SECONDS = 0.2
+_MAX_RETRY_SECONDS = 1.0
+
+# One in so many stays away for longer, as a laptop that is shut: what it missed is
+# more than one write, or no longer in the workers' memory.
+_ONE_IN_SLEEPS = 20
+_SLEEP_SECONDS = (3.0, 12.0)
+
+
+class Listener(Member):
+    """One EventSource, over all the streams that it has one after another."""
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        user: str,
+        channels: Sequence[str],
+        shared: dict[ParsedEvent, ParsedEvent],
+    ) -> None:
+        self.user = user
+        self.channels = channels
+        self.client_id = ""
+        #: The id that it began with.
+        self.started = ""
+        self.received: list[ParsedEvent] = []
+        self.resets: list[str] = []
+        self.turned_away: list[str] = []
+        self.resumes = self.refusals = self.cuts = 0
+        # What all received is kept once, or a long storm would not fit in memory.
+        self._shared = shared
+        super().__init__(port, self._path(), user, "")
+
+    def _path(self) -> str:
+        asked = [("channel", name) for name in self.channels]
+        if self.client_id:
+            asked.append(("client_id", self.client_id))
+        return "/events?" + urlencode(asked)
+
+    def open(self, last_event_id: str) -> None:
+        """Ask for the stream, whole again if the last one was to be cut."""
+        self.at_once = WHOLE
+        # A refusal is a stream that says when to come back, and nothing before.
+        self._welcome = False
+        super().open(last_event_id)
+
+    def cut_soon(self, at_once: int) -> None:
+        """Read on by so few bytes, and leave at the first that is inside an event."""
+        self.at_once = at_once
+
+    def read(self) -> None:
+        """Take what is there, and leave if this is to be cut."""
+        try:
+            super().read()
+        except NoStream as answer:
+            self.turned_away.append(str(answer)[:80])
+            self.ended = True
+        if self.at_once < WHOLE and self.parser.midway and not self.ended:
+            self.cuts += 1
+            self.ended = True
+        if self.ended and not self._welcome and self.parser.retry_ms is not None:
+            self.refusals += 1
+
+    def take(self, events: list[ParsedEvent]) -> None:
+        """Keep the app's events, and note what the stream says of itself."""
+        for event in events:
+            if event.type == "connected":
+                self._greeted(event)
+            elif event.type == "reset":
+                self.resets.append(event.id)
+            elif event.type != "ping":
+                self.received.append(self._shared.setdefault(event, event))
+
+    def _greeted(self, connected: ParsedEvent) -> None:
+        self._welcome = True
+        fields = json.loads(connected.data)
+        self.resumes += fields["resumed"]
+        if not self.client_id:
+            self.started = connected.id
+            self.client_id = fields["client_id"]
+            self.path = self._path()
+
+    def part(self, *, who: str, stopped: str) -> Part:
+        """Return what the checker is to compare with the log."""
+        addresses = ["*", f"u:{self.user}", f"i:{self.client_id}"]
+        addresses += [f"c:{name}" for name in self.channels]
+        return Part(
+            who=f"{who} ({self.user}, {' '.join(self.channels)})",
+            client_id=self.client_id,
+            addresses=frozenset(addresses),
+            started=self.started,
+            stopped=stopped,
+            received=tuple(self.received),
+            resets=tuple(self.resets),
+            turned_away=tuple(self.turned_away),
+        )
+
+
+class Audience(Crowd):
+    """A crowd of which everybody comes back after a while."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__()
+        self._rng = rng
+        # Who is away, by the time of the return; the count decides between equal ones.
+        self._away: list[tuple[float, int, Member]] = []
+        self._count = itertools.count()
+
+    def read_for(
+        self, seconds: float, *, unless: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Read everybody for a while, or until something is true."""
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0 and not unless():
+            self.read_once(left)
+
+    def read_once(self, timeout: float) -> list[Member]:
+        """Read those for whom something is there, and have others come back."""
+        while self._away and self._away[0][0] <= time.monotonic():
+            member = heapq.heappop(self._away)[-1]
+            try:
+                self.come_back(member)
+            except OSError:
+                self._see_off(member)
+        if self._away:
+            timeout = min(timeout, max(0.0, self._away[0][0] - time.monotonic()))
+        ended = super().read_once(timeout)
+        for member in ended:
+            member.socket.close()
+            self._see_off(member)
+        return ended
+
+    def _see_off(self, member: Member) -> None:
+        asked = member.parser.retry_ms
+        wait = _RETRY_SECONDS if asked is None else asked / 1000
+        wait = min(wait, _MAX_RETRY_SECONDS)
+        if self._rng.randrange(_ONE_IN_SLEEPS) == 0:
+            wait = self._rng.uniform(*_SLEEP_SECONDS)
+        back = time.monotonic() + wait
+        heapq.heappush(self._away, (back, next(self._count), member))

@@ -1,0 +1,112 @@
+"""A process that publishes through the workers until its standard input is closed.
+
+Writes one line of JSON for each call: the event's data and the id that was returned,
+null where the call failed. Run as ``python -m tests.chaos.publisher PORT NAME ID...``
+with the ids of clients that are to be addressed, or left out.
+"""
+
+import http.client
+import itertools
+import json
+import random
+import select
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tests.chaos.checker import Published
+from tests.live.server import request
+
+CHANNELS = [f"news.{number}" for number in range(6)]
+USERS = ["alice", "bob"]
+
+# Calls per second of one publisher, if they took no time: with a third of the clients
+# listening to each event, several hundred clients take one core.
+_RATE = 30.0
+
+# A call with an idempotency key is repeated so often until it is answered.
+_ATTEMPTS = 20
+
+# How often a call that was answered is repeated all the same, as webhooks are.
+_REPEATED = 0.1
+
+# How often the streams of one user are ended instead, by a control record.
+_DISCONNECTS = 0.001
+
+#: What data ends with, to see it come through whole: line ends, spaces, bytes that a
+#: cut falls between, and more than one segment.
+_ENDINGS = ["", "", "", "", "\n", "\n\nthree lines", "  ", " é€🙂", "x" * 3000]
+
+
+class Publisher:
+    """One sequence of publish calls, each with data of its own."""
+
+    def __init__(self, port: int, name: str, client_ids: Sequence[str]) -> None:
+        self._port = port
+        self._name = name
+        self._client_ids = client_ids
+        self._rng = random.Random(name)
+
+    def calls(self) -> Iterator[Published]:
+        """Publish without end; a pause is for the caller to make."""
+        for number in itertools.count():
+            name = f"{self._name}-{number}"
+            event = {"data": name + self._rng.choice(_ENDINGS), **self._target()}
+            if self._rng.random() < 0.5:
+                yield from self._insist(event, key=name)
+            else:
+                yield self._publish(event)
+            if self._rng.random() < _DISCONNECTS:
+                self._post(f"/disconnect/{self._rng.choice(USERS)}", None)
+
+    def pause(self) -> float:
+        """Return how long to wait before the next call."""
+        return self._rng.expovariate(_RATE)
+
+    def _insist(self, event: dict[str, Any], *, key: str) -> Iterator[Published]:
+        """Publish with an idempotency key until there is an answer, or again."""
+        for _ in range(_ATTEMPTS):
+            call = self._publish(event | {"idempotency_key": key})
+            yield call
+            if call.id is not None and self._rng.random() > _REPEATED:
+                return
+
+    def _publish(self, event: dict[str, Any]) -> Published:
+        return Published(event["data"], self._post("/publish", event))
+
+    def _post(self, path: str, body: Any) -> str | None:
+        try:
+            status, answer, _ = request(self._port, "POST", path, body=body)
+        except (OSError, http.client.HTTPException):
+            return None
+        return answer.decode() if status == 200 else None
+
+    def _target(self) -> dict[str, Any]:
+        draw = self._rng
+        target: dict[str, Any] = draw.choice(
+            [
+                {},
+                {"channel": draw.choice(CHANNELS)},
+                {"channel": draw.sample(CHANNELS, 2)},
+                {"user": draw.choice(USERS)},
+                {"user": draw.choice(USERS), "channel": draw.choice(CHANNELS)},
+                {"client": draw.choice(self._client_ids)},
+            ]
+        )
+        if draw.random() < 0.2:
+            target["exclude_client"] = draw.choice(self._client_ids)
+        return target
+
+
+def main(port: str, name: str, *client_ids: str) -> None:
+    """Publish until standard input is closed."""
+    publisher = Publisher(int(port), name, client_ids)
+    for call in publisher.calls():
+        sys.stdout.write(json.dumps([call.data, call.id]) + "\n")
+        # Nothing is ever written to it: it is readable once it is closed.
+        if select.select([sys.stdin], [], [], publisher.pause())[0]:
+            return
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

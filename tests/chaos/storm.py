@@ -1,0 +1,228 @@
+"""The storm: everything that can break is broken while events are published.
+
+What it starts it stops, whatever happens, and it takes a bounded time. The checker says
+what became of the promises.
+"""
+
+import http.client
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psutil
+
+from tests.chaos.audience import Audience, Listener
+from tests.chaos.checker import (
+    Fault,
+    Published,
+    faults_of_clients,
+    faults_of_publishers,
+)
+from tests.chaos.keepers import KEEPERS, Keeper
+from tests.chaos.log import Log
+from tests.chaos.publisher import CHANNELS, USERS
+from tests.chaos.publishers import Publishers
+from tests.live.server import Server
+from tests.sse_parser import ParsedEvent
+
+_PUBLISHERS = 3
+
+# gunicorn loses a TERM to a worker that is just being started, and then waits for it.
+_ARGS = "--workers 4 --graceful-timeout 3 --backlog 2048"
+
+# Nothing expires, so that every reset is false; but a worker remembers only some ten
+# seconds, so that a client which was away for longer is served from the broker.
+_SETTINGS: Mapping[str, Any] = {
+    "history_events": 1_000_000,
+    "history_bytes": 1_000_000_000,
+    "max_event_bytes": 10_000,
+    "memory_history_bytes": 400_000,
+    "public_channels": ["news.*"],
+    "max_clients_per_user": None,
+    "retry": [0.05, 0.5],
+    # Streams end by age too, and a short silence is already ended by a ping.
+    "max_age": 20.0,
+    "heartbeat_interval": 1.0,
+}
+
+# How often each is drawn, to one reload and one of each outage.
+_CUTS = 6
+_KILLS = 2
+
+# Seconds from one to the next: some find the server still busy with the last one.
+_CALM = (0.2, 1.8)
+_OUTAGE = (0.5, 2.0)
+
+_MOST_CUTS = 40
+# About half an event, so that the first read that ends inside of one comes soon.
+_CUT_BYTES = 40
+
+# How many clients are addressed, and left out, by their own id.
+_ADDRESSED = 8
+
+_START_SECONDS = 60.0
+_CATCH_UP_SECONDS = 30.0
+
+_END = "the end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What storm it is; the seed decides what happens, though not quite when."""
+
+    broker: str
+    seconds: float
+    clients: int = 400
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How much happened, by name, and which promises were broken."""
+
+    counts: Mapping[str, int]
+    faults: list[Fault]
+
+
+def run(plan: Plan) -> Outcome:
+    """Run a storm and check what became of every event."""
+    with (
+        KEEPERS[plan.broker]() as keeper,
+        Server(args=_ARGS, **_SETTINGS, **keeper.settings) as server,
+    ):
+        storm = Storm(plan, server, keeper)
+        try:
+            return storm.run()
+        finally:
+            storm.audience.leave()
+
+
+class Storm:
+    """One storm over one server."""
+
+    def __init__(self, plan: Plan, server: Server, keeper: Keeper) -> None:
+        self._plan = plan
+        self._server = server
+        self._keeper = keeper
+        self._rng = random.Random(plan.seed)
+        self._listeners: list[Listener] = []
+        self._counts: Counter[str] = Counter()
+        self.audience = Audience(random.Random(plan.seed))
+
+    def run(self) -> Outcome:
+        """Fill the house, let it storm, wait for calm, and check."""
+        self._server.publish("the start")
+        self._fill()
+        some = self._rng.sample(self._listeners, _ADDRESSED)
+        names = [f"{self._plan.seed}-{number}" for number in range(_PUBLISHERS)]
+        ids = [listener.client_id for listener in some]
+        with Publishers(self._server.port, names, ids) as publishers:
+            self._rage()
+            publishers.stop()
+            self.audience.read_some(until=publishers.ended)
+            calls = publishers.calls()
+        calls.append(self._end())
+        self.audience.read_for(_CATCH_UP_SECONDS, unless=self._all_at_the_end)
+        return self._outcome(self._keeper.read(), calls)
+
+    def _fill(self) -> None:
+        shared: dict[ParsedEvent, ParsedEvent] = {}
+        for _ in range(self._plan.clients):
+            listener = Listener(
+                self._server.port,
+                user=self._rng.choice(USERS),
+                channels=self._rng.sample(CHANNELS, self._rng.randrange(4)),
+                shared=shared,
+            )
+            self._listeners.append(listener)
+            self.audience.add(listener)
+        self.audience.read_some(
+            until=lambda: all(each.client_id for each in self._listeners),
+            within=_START_SECONDS,
+        )
+
+    def _rage(self) -> None:
+        """Break one thing after another, each kind again and again."""
+        ends = time.monotonic() + self._plan.seconds
+        deck: list[Callable[[], None]] = []
+        while time.monotonic() < ends:
+            self.audience.read_for(self._rng.uniform(*_CALM))
+            if not deck:
+                deck = [self._cut] * _CUTS + [self._kill] * _KILLS + [self._reload]
+                deck += [partial(self._suffer, name) for name in self._keeper.outages]
+                self._rng.shuffle(deck)
+            deck.pop()()
+
+    def _cut(self) -> None:
+        """Have some clients leave in the middle of an event."""
+        some = self._rng.randint(1, min(_MOST_CUTS, len(self._listeners)))
+        for listener in self._rng.sample(self._listeners, some):
+            listener.cut_soon(_CUT_BYTES)
+
+    def _kill(self) -> None:
+        """End a worker, or all, without a warning; some only just begin or end."""
+        workers = psutil.Process(self._server.process.pid).children()
+        count = self._rng.choice([1, 1, 1, len(workers)])
+        for worker in self._rng.sample(workers, min(count, len(workers))):
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
+                self._counts["kills"] += 1
+
+    def _reload(self) -> None:
+        """Replace all workers, as an operator does for new code."""
+        self._server.signal(signal.SIGHUP)
+        self._counts["reloads"] += 1
+
+    def _suffer(self, name: str) -> None:
+        """Have the log out of reach for a while, in which something else may break."""
+        with self._keeper.outages[name]():
+            self.audience.read_for(self._rng.uniform(*_OUTAGE))
+            self._rng.choice([self._cut, self._kill, self._reload])()
+            self.audience.read_for(self._rng.uniform(*_OUTAGE))
+        self._counts[name] += 1
+
+    def _end(self) -> Published:
+        """Publish the last event that is checked; everything before it is settled."""
+        told: list[str] = []
+
+        def tell() -> bool:
+            with suppress(OSError, http.client.HTTPException, AssertionError):
+                told.append(self._server.publish(_END, idempotency_key=_END))
+            return bool(told)
+
+        self.audience.read_some(until=tell)
+        return Published(_END, told[0])
+
+    def _all_at_the_end(self) -> bool:
+        # Some call whose publisher gave up may still be appended behind it.
+        return all(
+            _END in [event.data for event in listener.received[-_PUBLISHERS - 1 :]]
+            for listener in self._listeners
+        )
+
+    def _outcome(self, log: Log, calls: list[Published]) -> Outcome:
+        parts = [
+            listener.part(who=f"client {number}", stopped=str(calls[-1].id))
+            for number, listener in enumerate(self._listeners)
+        ]
+        faults = faults_of_publishers(log, calls) + faults_of_clients(log, parts)
+        counts = {
+            "events": sum(not entry.is_control for entry in log.entries),
+            "disconnects": sum(entry.is_control for entry in log.entries),
+            "deliveries": sum(len(each.received) for each in self._listeners),
+            "publish calls": len(calls),
+            "of unknown outcome": sum(call.id is None for call in calls),
+            "epochs": len(log.epochs),
+            "resumes": sum(each.resumes for each in self._listeners),
+            "refusals": sum(each.refusals for each in self._listeners),
+            "cuts": sum(each.cuts for each in self._listeners),
+            **self._counts,
+            "faults": len(faults),
+        }
+        return Outcome(counts, faults)
