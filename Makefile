@@ -49,7 +49,8 @@ browser: $(VENV)/dev ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
 
 chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event by event
-	$(BIN)/python -m tests.chaos --broker sqlite --seconds 180
+	$(BIN)/python -m tests.chaos --broker sqlite --seconds 120
+	$(BIN)/python -m tests.chaos --broker redis --seconds 120
 
 bench: $(VENV)/dev ## Measure, as ratios to a baseline of the same run
 	$(BIN)/python -m benchmarks.delivery

@@ -10,10 +10,9 @@ wsgi_app = "example_app:create_app()"
 # This machine only, unless told otherwise: a proxy with TLS belongs in front.
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 
-# One. The memory broker's events do not leave their process, so with two workers each
-# client would miss what is published in the other one; the hub refuses to do that. With
-# FLASK_SSE_HUB_BROKER_URL=sqlite:///sse_hub.db there can be as many as there are cores.
-workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
+# As many as there are cores is a good number. They hear each other through a file in
+# the instance folder, or through Redis where the environment names one.
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 
 # A stream stays open for an hour: with sync workers it would be the only thing that its
 # worker does. A greenlet that waits costs a few kilobytes.

@@ -38,7 +38,7 @@ def dashboard_stream() -> Response:
     as far as ``stream()`` may listen.
     """
     figures.ensure_running()
-    return sse_hub.stream(figures.CHANNEL, metadata={"page": "dashboard"})
+    return sse_hub.stream(figures.channel(), metadata={"page": "dashboard"})
 
 
 @blueprint.post("/trigger")

@@ -13,8 +13,15 @@ from .extensions import sse_hub
 
 log = logging.getLogger(__name__)
 
-#: The channel of the dashboard. No rule opens it on ``/events``; its own view does.
-CHANNEL = "dashboard"
+
+def channel() -> str:
+    """Return the channel of this worker's figures.
+
+    The stream that names it is served by this worker, and one that reconnects to
+    another gets that one's. No rule opens it on ``/events``; the dashboard's view does.
+    """
+    return f"dashboard.{os.getpid()}"
+
 
 _EXTENSION = "example_figures"
 
@@ -74,7 +81,7 @@ class FiguresPublisher:
                     if not self._anybody_listens():
                         return
                     sse_hub.publish(
-                        self.current(), type="dashboardUpdate", channel=CHANNEL
+                        self.current(), type="dashboardUpdate", channel=channel()
                     )
                 except Exception:
                     # The dashboard stands still, and the next figures may do better.
@@ -82,7 +89,7 @@ class FiguresPublisher:
 
     def _anybody_listens(self) -> bool:
         """Tell whether to go on; if not, the next dashboard starts a thread anew."""
-        listening = CHANNEL in sse_hub.stats().channels
+        listening = channel() in sse_hub.stats().channels
         with self._lock:
             # Both under one lock: whoever comes just now finds it running, and waits
             # for figures that will come, or finds it ended, and starts it.

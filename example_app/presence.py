@@ -1,10 +1,18 @@
 """Who is in the lobby: a list that every page there keeps up to date.
 
+Each worker knows its own streams only, so all of them note theirs in one small file.
 Each event carries the whole list. Events that say "came" and "left" would be smaller,
 but a page that missed one would be wrong for ever after.
 """
 
-from flask import Flask
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from flask import Flask, current_app
 
 from flask_sse_hub import (
     ClientStats,
@@ -18,32 +26,66 @@ from .extensions import sse_hub
 #: The channel of the demo page.
 LOBBY = "lobby"
 
+_SCHEMA = "CREATE TABLE IF NOT EXISTS stream (worker INTEGER, client TEXT, person TEXT)"
+
 
 def init_app(app: Flask) -> None:
     """Publish the list when somebody's first stream has come or the last one left."""
 
-    def changed(
-        _: Flask, *, client: ClientStats, reason: CloseReason | None = None
-    ) -> None:
-        # A worker that goes away takes all streams with it: nobody is left to be told.
-        if LOBBY not in client.channels or reason is CloseReason.SHUTDOWN:
-            return
-        # A stream runs longer than its request, so there is no app context here.
-        with app.app_context():
-            streams = [each.user_id for each in _streams()].count(client.user_id)
-            if streams == (1 if reason is None else 0):
-                sse_hub.publish({"people": people()}, type="presence", channel=LOBBY)
+    def came(_: Flask, *, client: ClientStats) -> None:
+        if LOBBY in client.channels and client.user_id is not None:
+            # A stream runs longer than its request, so there is no app context here.
+            with app.app_context():
+                _change("INSERT INTO stream VALUES (?, ?, ?)", client)
 
-    # Signals hold their receivers weakly, and nothing else holds this one.
-    client_connected.connect(changed, sender=app, weak=False)
-    client_disconnected.connect(changed, sender=app, weak=False)
+    def left(_: Flask, *, client: ClientStats, reason: CloseReason) -> None:
+        # The clients of a worker that goes away are back before anybody has noticed.
+        if LOBBY in client.channels and reason is not CloseReason.SHUTDOWN:
+            with app.app_context():
+                _change(
+                    "DELETE FROM stream WHERE worker = ? AND client = ? AND person = ?",
+                    client,
+                )
+
+    # Signals hold their receivers weakly, and nothing else holds these.
+    client_connected.connect(came, sender=app, weak=False)
+    client_disconnected.connect(left, sender=app, weak=False)
 
 
 def people() -> list[str]:
-    """Return the ids of the users who have the lobby open, on this worker."""
-    return sorted({each.user_id for each in _streams() if each.user_id is not None})
+    """Return the ids of the users who have the lobby open, on any worker."""
+    with _file() as connection:
+        return _people(connection)
 
 
-def _streams() -> list[ClientStats]:
-    clients = sse_hub.stats(clients=True).clients
-    return [each for each in clients if LOBBY in each.channels]
+def _change(statement: str, client: ClientStats) -> None:
+    with _file() as connection:
+        before = _people(connection)
+        connection.execute(statement, (os.getpid(), client.id, client.user_id))
+        after = _people(connection)
+    if after != before:
+        sse_hub.publish({"people": after}, type="presence", channel=LOBBY)
+
+
+def _people(connection: sqlite3.Connection) -> list[str]:
+    for (worker,) in connection.execute("SELECT DISTINCT worker FROM stream"):
+        if not psutil.pid_exists(worker):
+            # Killed, or stopped: its streams are gone with it.
+            connection.execute("DELETE FROM stream WHERE worker = ?", (worker,))
+    found = connection.execute("SELECT DISTINCT person FROM stream ORDER BY person")
+    return [person for (person,) in found]
+
+
+@contextmanager
+def _file() -> Iterator[sqlite3.Connection]:
+    folder = Path(current_app.instance_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(folder / "presence.db")
+    try:
+        # One change at a time, so that each sees what the one before has done.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_SCHEMA)
+        yield connection
+        connection.commit()
+    finally:
+        connection.close()

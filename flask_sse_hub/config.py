@@ -132,10 +132,11 @@ class Config:
     """The settings of one app; each field is the key ``SSE_HUB_`` and its name."""
 
     broker_url: str = _key(
-        "memory://",
+        "sqlite:///sse_hub.db",
         _broker_url,
         "Where the log is. ``sqlite:///sse_hub.db``: in a file below the instance"
-        " folder, for all processes of this machine. ``redis://``, ``rediss://``,"
+        " folder, for all processes of this machine; one file is one log, and apps that"
+        " shall not hear each other need one each. ``redis://``, ``rediss://``,"
         " ``unix://``, ``redis+sentinel://``: in a Redis, for many machines."
         " ``memory://``: in this process, for one worker and tests.",
     )

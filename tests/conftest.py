@@ -42,7 +42,9 @@ class Site:
 
     def __init__(self, *, login: bool = True, **settings: Any) -> None:
         self.app = Flask("site")
-        self.app.config.update(SECRET_KEY="a key for tests", TESTING=True)
+        self.app.config.update(
+            SECRET_KEY="a key for tests", TESTING=True, SSE_HUB_BROKER_URL="memory://"
+        )
         self.app.config.update({f"SSE_HUB_{k.upper()}": v for k, v in settings.items()})
         if login:
             manager = LoginManager(self.app)

@@ -46,6 +46,7 @@ class TestInit:
         apps = [Flask("a"), Flask("b")]
         for app in apps:
             app.config["SSE_HUB_LOGIN_REQUIRED"] = False
+            app.config["SSE_HUB_BROKER_URL"] = "memory://"
             shared.init_app(app)
         ann, ben = one.browser("alice").stream(), two.browser("alice").stream()
         ann.next("connected")

@@ -24,17 +24,17 @@ ROOT = Path(__file__).parents[2]
 class Demo:
     """The running example app."""
 
-    def __init__(self, log: Path, *, workers: int = 1, **settings: str) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
-        self.log_path = log
-        with log.open("wb") as output:
+        self.log_path = folder / "log"
+        settings.setdefault("sse_hub_broker_url", f"sqlite:///{folder}/sse_hub.db")
+        with self.log_path.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn"],
                 cwd=ROOT,
                 env=os.environ
-                | {"PORT": str(self.port), "WEB_CONCURRENCY": str(workers)}
-                | {"FLASK_DEMO": "true"}
+                | {"PORT": str(self.port), "FLASK_DEMO": "true"}
                 | {f"FLASK_{key.upper()}": value for key, value in settings.items()},
                 stdout=output,
                 stderr=output,
@@ -87,18 +87,8 @@ QUICK: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The example app as it comes: one worker, and the memory broker."""
-    started = Demo(tmp_path_factory.mktemp("demo") / "log", **QUICK)
-    yield started
-    started.stop()
-
-
-@pytest.fixture(scope="session")
-def demo_of_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The example app with two workers, on an SQLite file."""
-    folder = tmp_path_factory.mktemp("demo")
-    url = f"sqlite:///{folder}/sse_hub.db"
-    started = Demo(folder / "log", workers=2, sse_hub_broker_url=url, **QUICK)
+    """The example app as it comes, with two workers and an SQLite file of its own."""
+    started = Demo(tmp_path_factory.mktemp("demo"), **QUICK)
     yield started
     started.stop()
 
@@ -106,17 +96,7 @@ def demo_of_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 @pytest.fixture
 def sign_in(chromium: "Browser", demo: Demo) -> Iterator[SignIn]:
     """Return what opens a page of the demo as a user, in a browser of its own."""
-    yield from _sign_in(chromium, demo)
-
-
-@pytest.fixture
-def sign_in_to_two(chromium: "Browser", demo_of_two: Demo) -> Iterator[SignIn]:
-    """The same, where there are two workers."""
-    yield from _sign_in(chromium, demo_of_two)
-
-
-def _sign_in(chromium: "Browser", demo: Demo) -> Iterator[SignIn]:
-    """Open pages; at the end none may have had an error, or broken its policy."""
+    # At the end none may have had an error, or broken its policy.
     pages: list[Page] = []
     problems: list[str] = []
 

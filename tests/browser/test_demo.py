@@ -102,25 +102,13 @@ def test_a_quiet_page_sees_pings(sign_in: SignIn) -> None:
     assert "-" in (page.locator("#resume-id").text_content() or "")
 
 
-def test_a_killed_worker_is_told_as_lost_history(sign_in: SignIn, demo: Demo) -> None:
-    """The page comes back by itself and says that it loaded its state anew."""
-    page = connected(sign_in("alice"))
-    demo.kill_workers()
-    expect(page, "#reset-banner", "History was lost (epoch)")
-    expect(page, "#state", "open")
-    publish(page, "#to-me", "after the kill")
-    wait_for_event(page, "notification", "after the kill")
-
-
-def test_on_two_workers_a_kill_loses_nothing(
-    sign_in_to_two: SignIn, demo_of_two: Demo
-) -> None:
+def test_a_kill_of_all_workers_loses_nothing(sign_in: SignIn, demo: Demo) -> None:
     """Pages on either worker hear each other, before and after it."""
-    pages = [connected(sign_in_to_two(name)) for name in ("alice", "bob", "alice")]
+    pages = [connected(sign_in(name)) for name in ("alice", "bob", "alice")]
     publish(pages[0], "#to-everyone", "before the kill")
     for page in pages:
         wait_for_event(page, "message", "before the kill")
-    demo_of_two.kill_workers()
+    demo.kill_workers()
     for page in pages:
         page.locator("#log li[data-type=connected]").nth(1).wait_for()
     publish(pages[1], "#to-everyone", "after the kill")

@@ -7,10 +7,10 @@ from tests.chaos.storm import Plan, run
 pytestmark = pytest.mark.live
 
 
-@pytest.mark.parametrize("broker", ["sqlite"])
+@pytest.mark.parametrize("broker", ["sqlite", "redis"])
 def test_a_storm_loses_and_doubles_nothing(broker: str) -> None:
     """Everybody gets exactly their part of the log, whatever is broken meanwhile."""
-    outcome = run(Plan(broker=broker, seconds=10.0, clients=100, seed=1))
+    outcome = run(Plan(broker=broker, seconds=20.0, clients=100, seed=1))
     assert outcome.faults == []
     for happened in ("deliveries", "kills", "reloads", "cuts", "resumes"):
         assert outcome.counts[happened] > 0, outcome.counts

@@ -42,6 +42,10 @@ COMMANDS = {
 SERVERS = ["gunicorn-gevent", "gunicorn-gthread", "pywsgi", "flask-run"]
 
 
+#: The log of a server: a file in its folder.
+SQLITE = "sqlite:///{folder}/hub.db"
+
+
 class Server:
     """A server that serves the live site on a port of its own, until it is left."""
 
@@ -76,7 +80,7 @@ class Server:
                 f"SSE_HUB_{key.upper()}": json.dumps(value).replace(
                     "{folder}", self._folder.name
                 )
-                for key, value in settings.items()
+                for key, value in ({"broker_url": SQLITE} | settings).items()
             },
         }
 

@@ -70,7 +70,7 @@ def http2_status(port: int, path: str) -> str:
 
 def test_several_workers_are_refused_by_the_memory_broker() -> None:
     """Events would not reach the clients of the other workers, silently."""
-    with Server(args="--workers 2") as server:
+    with Server(args="--workers 2", broker_url="memory://") as server:
         assert server.get("/events", Authorization="Bearer alice")[0] == 500
         assert server.request("POST", "/publish", body={"data": "x"})[0] == 500
         assert server.get("/events/health")[0] == 503

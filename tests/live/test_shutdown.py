@@ -58,8 +58,11 @@ def test_the_same_with_threads() -> None:
 
 
 def test_a_reload_moves_everybody_to_the_new_worker() -> None:
-    """HUP: the old worker says farewell; the new one tells that history is lost."""
-    with Server(**UNLIMITED) as server, crowd(server.port, 50) as them:
+    """HUP: the old worker says farewell; what only it remembered is told as lost."""
+    with (
+        Server(broker_url="memory://", **UNLIMITED) as server,
+        crowd(server.port, 50) as them,
+    ):
         worker = server.worker()
         last = them.members[0].parser.last_event_id
         server.signal(signal.SIGHUP)
@@ -92,7 +95,7 @@ def spend_requests(server: Server, *, until: Callable[[], bool]) -> None:
 
 def test_a_killed_worker_is_told_as_lost_history() -> None:
     """The memory broker forgets; the client is told, on the next worker."""
-    with Server() as server:
+    with Server(broker_url="memory://") as server:
         stream = server.stream()
         stream.next("connected")
         server.publish("x")

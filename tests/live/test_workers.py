@@ -16,14 +16,10 @@ pytestmark = pytest.mark.live
 # gunicorn loses a TERM to a worker that is just being started, and then waits for it.
 PATIENCE = "--graceful-timeout 3"
 
-SQLITE = "sqlite:///{folder}/hub.db"
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(
-        args=f"--workers 4 {PATIENCE}", broker_url=SQLITE, max_clients_per_user=None
-    ) as server:
+    with Server(args=f"--workers 4 {PATIENCE}", max_clients_per_user=None) as server:
         yield server
 
 
@@ -84,9 +80,7 @@ def test_an_idempotency_key_holds_across_workers(server: Server) -> None:
 def test_a_killed_worker_loses_nothing() -> None:
     """Its clients come back to the others, and history is all there."""
     with (
-        Server(
-            args=f"--workers 2 {PATIENCE}", broker_url=SQLITE, max_clients_per_user=None
-        ) as server,
+        Server(args=f"--workers 2 {PATIENCE}", max_clients_per_user=None) as server,
         crowd(server.port, 40) as them,
     ):
         for number in range(20):
@@ -109,7 +103,7 @@ def test_a_killed_worker_loses_nothing() -> None:
 
 def test_a_restart_of_the_whole_server_loses_nothing() -> None:
     """The file is the log: ids of before are good afterwards."""
-    with Server(args=f"--workers 2 {PATIENCE}", broker_url=SQLITE) as server:
+    with Server(args=f"--workers 2 {PATIENCE}") as server:
         with server.stream() as stream:
             stream.next("connected")
             server.publish("before")
@@ -132,7 +126,7 @@ def test_a_restart_of_the_whole_server_loses_nothing() -> None:
 )
 def test_other_ways_to_run_workers(args: str) -> None:
     """A preloaded app, and threads instead of greenlets."""
-    with Server(args=args, broker_url=SQLITE) as server:
+    with Server(args=args) as server:
         streams = [server.stream() for _ in range(2)]
         for stream in streams:
             stream.next("connected")
@@ -144,7 +138,7 @@ def test_other_ways_to_run_workers(args: str) -> None:
 
 def test_a_reload_moves_everybody_without_loss() -> None:
     """HUP: the new workers know what the old ones said."""
-    with Server(args=f"--workers 2 {PATIENCE}", broker_url=SQLITE) as server:
+    with Server(args=f"--workers 2 {PATIENCE}") as server:
         stream = server.stream()
         stream.next("connected")
         server.publish("one")
