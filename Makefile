@@ -50,6 +50,7 @@ browser: $(VENV)/dev ## Tests in a real Chromium
 
 bench: $(VENV)/dev ## Measure, as ratios to a baseline of the same run
 	$(BIN)/python -m benchmarks.delivery
+	$(BIN)/python -m benchmarks.brokers
 
 system: ## Install the system packages that the tests need
 	./tests/install-system-packages
