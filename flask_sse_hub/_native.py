@@ -134,8 +134,10 @@ class NativeFlag:
 
     def set(self) -> None:
         """Raise it; raising it twice before it is waited for is raising it once."""
-        with suppress(RuntimeError):
-            self._lock.release()
+        # Most often it is raised already, and an error costs more than a look.
+        if self._lock.locked():
+            with suppress(RuntimeError):
+                self._lock.release()
 
     def wait(self, timeout: float = -1) -> bool:
         """Wait in a real thread until it is raised; tell whether it was. Lowers it.
