@@ -21,9 +21,13 @@ from .base import Batch, Replay
 # appends takes milliseconds.
 _BUSY_SECONDS = 2.0
 
-# Rows read in one piece, and deleted in one transaction: enough to keep up with any
-# publisher, small enough that a writer never holds the file for long.
-_PAGE_ROWS = 500
+# Rows read in one piece. They are decoded without a pause, and each time that a request
+# lets go of the interpreter, for a read or a write, it may wait for that: 0.3 ms.
+_PAGE_ROWS = 50
+
+# Rows deleted in one transaction: more than a group of appends brings, few enough that
+# a writer never holds the file for long.
+_TRIM_ROWS = 500
 
 # For how long the second publish with the same idempotency key returns the first id.
 _IDEMPOTENCY_SECONDS = 300.0
@@ -341,7 +345,7 @@ class LogFile:
         last = None
         oldest = connection.execute(
             "SELECT offset, time, size FROM record ORDER BY offset LIMIT ?",
-            (_PAGE_ROWS,),
+            (_TRIM_ROWS,),
         )
         for offset, time, length in oldest:
             # The newest stays whatever its size: its followers are still to get it.
