@@ -1,6 +1,8 @@
 """The apps that are measured: the hub, and what people write by hand without it."""
 
+import logging
 import queue
+import time
 from collections.abc import Iterator
 
 from flask import Flask, Response, request
@@ -9,10 +11,27 @@ from flask_sse_hub import SSEHub
 
 
 def hub() -> Flask:
-    """Return an app with the hub, open to everybody."""
+    """Return an app with the hub, open to everybody; the environment can set more."""
+    # That more is published than clients can get is counted, and printed in a table.
+    logging.getLogger("flask_sse_hub").setLevel(logging.ERROR)
     app = Flask("hub")
-    app.config.update(SSE_HUB_LOGIN_REQUIRED=False, SSE_HUB_MAX_CLIENTS_PER_USER=None)
+    app.config.update(
+        SSE_HUB_LOGIN_REQUIRED=False,
+        SSE_HUB_MAX_CLIENTS_PER_USER=None,
+        SSE_HUB_STATS_ACCESS=lambda: True,
+    )
+    app.config.from_prefixed_env()
     sse_hub = SSEHub(app)
+
+    @app.get("/")
+    def page() -> str:
+        return "ok"
+
+    @app.post("/stamped")
+    def stamped() -> str:
+        # Linux has one monotonic clock for all processes.
+        sse_hub.publish(str(time.monotonic_ns()))
+        return ""
 
     @app.post("/publish/<int:count>")
     def publish(count: int) -> str:

@@ -11,6 +11,9 @@ from ..errors import SSEHubError
 from ..event import Event
 from ..history import Cursor, Disconnect, Record
 
+# Made once: json.dumps would make one for each record, which costs as much as its work.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 class Malformed(SSEHubError):
     """Raised when a stored record is none that this package wrote."""
@@ -26,7 +29,7 @@ def encode(record: Record) -> str:
         body["event"] = [content.type, content.data, content.retry]
     else:
         body["disconnect"] = [content.reason, content.final]
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(body)
 
 
 def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:

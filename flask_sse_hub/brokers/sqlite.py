@@ -220,6 +220,9 @@ class _Follower:
                     self._room.set()
                     if isinstance(found, Batch):
                         yield found
+                        if self._read:
+                            # A flood of them must not keep requests from their turn.
+                            _native.breathe()
                     else:
                         log.warning("the log cannot be followed for now: %s", found)
                 if self._file.malformed != malformed:

@@ -1,0 +1,27 @@
+"""Clients in a process of their own, which takes what they are sent and looks at none.
+
+``python -m benchmarks.listeners PORT COUNT SECONDS``
+"""
+
+import selectors
+import sys
+import time
+
+from tests.live.crowd import crowd
+
+
+def main(port: int, count: int, seconds: float) -> None:
+    """Connect, say so in a line, and read for so long."""
+    deadline = time.monotonic() + seconds
+    with crowd(port, count) as them, selectors.DefaultSelector() as selector:
+        for member in them.members:
+            selector.register(member.socket, selectors.EVENT_READ, member.socket)
+        print("connected", flush=True)
+        while (left := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                if not key.data.recv(1 << 20):
+                    selector.unregister(key.data)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

@@ -1,0 +1,164 @@
+"""Publishers in a process of their own, which is patched as a gevent worker is.
+
+``python -m benchmarks.publishers broker`` prints how fast the broker of the environment
+takes records, ``bare FILE`` how fast SQLite takes the same rows from a plain loop,
+``thread`` how soon a thread that does nothing answers a greenlet. ``flood SECONDS``
+publishes as much as it can, and ``compute SECONDS`` only takes a processor.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import json  # noqa: E402
+import sqlite3  # noqa: E402
+import statistics  # noqa: E402
+import sys  # noqa: E402
+import threading  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+
+import gevent  # noqa: E402
+import gevent.event  # noqa: E402
+
+from benchmarks.apps import hub  # noqa: E402
+from benchmarks.processes import PAYLOAD  # noqa: E402
+from flask_sse_hub import address  # noqa: E402
+from flask_sse_hub.brokers import Broker, codec  # noqa: E402
+from flask_sse_hub.event import Event  # noqa: E402
+from flask_sse_hub.history import Record  # noqa: E402
+
+PUBLISHERS = 50
+
+# More than history holds by default, so that the oldest records are being deleted.
+RECORDS = 30_000
+
+# Enough for a 99th percentile.
+ALONE = 2000
+
+RECORD = Record(addresses=(address.BROADCAST,), content=Event(PAYLOAD.decode()))
+
+Figures = dict[str, float]
+
+
+def broker() -> Figures:
+    """Return what 50 publishers get done together, and how long one alone waits."""
+    log = _broker()
+    try:
+        # Opens it; the plain loop's file is open too before it is timed.
+        log.publish(RECORD)
+        started = time.perf_counter()
+        publishers = [
+            threading.Thread(target=_publish, args=(log, RECORDS // PUBLISHERS))
+            for _ in range(PUBLISHERS)
+        ]
+        for publisher in publishers:
+            publisher.start()
+        for publisher in publishers:
+            publisher.join()
+        together = RECORDS / (time.perf_counter() - started)
+        return {"together": together} | _alone(lambda: log.publish(RECORD))
+    finally:
+        log.close()
+
+
+def bare(path: str) -> Figures:
+    """Return the same of a loop that commits groups of as many rows."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(
+        "CREATE TABLE record (offset INTEGER PRIMARY KEY AUTOINCREMENT,"
+        " time REAL NOT NULL, size INTEGER NOT NULL, body TEXT NOT NULL)"
+    )
+
+    def commit(count: int) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        for _ in range(count):
+            connection.execute(
+                "INSERT INTO record (time, size, body) VALUES (?, ?, ?)",
+                (time.time(), RECORD.size, codec.encode(RECORD)),
+            )
+        connection.execute("COMMIT")
+
+    started = time.perf_counter()
+    for _ in range(RECORDS // PUBLISHERS):
+        commit(PUBLISHERS)
+    together = RECORDS / (time.perf_counter() - started)
+    figures = {"together": together} | _alone(lambda: commit(1))
+    connection.close()
+    return figures
+
+
+def thread() -> Figures:
+    """Return how long a greenlet waits for a real thread that has nothing to do."""
+    asked = monkey.get_original("_thread", "allocate_lock")()
+    asked.acquire()
+    answered = gevent.event.Event()
+    watcher = gevent.get_hub().loop.async_()
+    watcher.start(answered.set)
+
+    def run() -> None:
+        while True:
+            asked.acquire()
+            watcher.send()
+
+    def ask() -> None:
+        asked.release()
+        answered.wait()
+        answered.clear()
+
+    monkey.get_original("_thread", "start_new_thread")(run, ())
+    return _alone(ask)
+
+
+def flood(seconds: str) -> None:
+    """Publish from 50 greenlets without a pause; say so in a line after the first."""
+    log = _broker()
+    log.publish(RECORD)
+    print("publishing", flush=True)
+    for _ in range(PUBLISHERS):
+        threading.Thread(target=_publish, args=(log, sys.maxsize), daemon=True).start()
+    time.sleep(float(seconds))
+
+
+def compute(seconds: str) -> None:
+    """Keep one processor busy with nothing that concerns anybody."""
+    deadline = time.monotonic() + float(seconds)
+    print("computing", flush=True)
+    while time.monotonic() < deadline:
+        pass
+
+
+def _broker() -> Broker:
+    app = hub()
+    found: Broker = app.extensions["sse_hub"].hub.broker
+    return found
+
+
+def _publish(log: Broker, count: int) -> None:
+    for _ in range(count):
+        log.publish(RECORD)
+
+
+def _alone(publish: Callable[[], object]) -> Figures:
+    times = []
+    for _ in range(ALONE):
+        started = time.perf_counter()
+        publish()
+        times.append((time.perf_counter() - started) * 1000)
+    return {
+        "p50": statistics.median(times),
+        "p99": statistics.quantiles(times, n=100)[98],
+    }
+
+
+MODES: dict[str, Callable[..., Figures | None]] = {
+    each.__name__: each for each in (broker, bare, thread, flood, compute)
+}
+
+if __name__ == "__main__":
+    # In a greenlet, as all of a worker's code runs; the main program is none.
+    figures = gevent.spawn(MODES[sys.argv[1]], *sys.argv[2:]).get()
+    if figures is not None:
+        print(json.dumps(figures))
