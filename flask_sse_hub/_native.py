@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
 
@@ -109,20 +109,12 @@ def native_thread_id() -> int:
     return int(_original("_thread", "get_ident")())
 
 
-class NativeLock:
-    """A real lock, for sections that real threads share with greenlets.
+def native_lock() -> AbstractContextManager[bool]:
+    """Return a real lock, for sections that real threads share with greenlets.
 
     Nothing under it may block or switch greenlets: the whole process would wait.
     """
-
-    def __init__(self) -> None:
-        self._lock = _original("_thread", "allocate_lock")()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.release()
+    return _original("_thread", "allocate_lock")()  # type: ignore[no-any-return]
 
 
 class NativeFlag:
@@ -159,14 +151,13 @@ def start_thread(target: Callable[[], None]) -> None:
 class Reply:
     """What a real thread answers to the greenlet or thread that asked it."""
 
+    __slots__ = ("_error", "_mailbox", "_value", "_waiter")
+
     def __init__(self) -> None:
         self._value: Any = None
         self._error: Exception | None = None
         self._mailbox = _mailbox()
-        if self._mailbox is None:
-            self._flag = NativeFlag()
-        else:
-            self._waiter = self._mailbox.waiter()
+        self._waiter = self._mailbox.waiter() if self._mailbox else NativeFlag()
 
     def set(self, value: Any) -> None:
         """Answer."""
@@ -180,14 +171,14 @@ class Reply:
 
     def _deliver(self) -> None:
         if self._mailbox is None:
-            self._flag.set()
+            self._waiter.set()
         else:
             self._mailbox.post(self._waiter)
 
     def wait(self, timeout: float) -> Any:
-        """Return the answer, or raise it. Raises TimeoutError."""
+        """Return the answer, or raise it. Raises TimeoutError, maybe a bit late."""
         if self._mailbox is None:
-            came = self._flag.wait(timeout)
+            came = self._waiter.wait(timeout)
         else:
             came = self._mailbox.wait(self._waiter, timeout)
         if not came:
@@ -195,6 +186,11 @@ class Reply:
         if self._error is not None:
             raise self._error
         return self._value
+
+
+# How late a greenlet may be told that its answer did not come in time. One timer looks
+# after all that wait: one for each would be a tenth of what it costs to publish.
+_TICK_SECONDS = 0.1
 
 
 class _Mailbox:
@@ -209,6 +205,8 @@ class _Mailbox:
         self._posted: deque[Any] = deque()
         self._watcher = hub.loop.async_()
         self._watcher.start(self._deliver)
+        self._deadlines: dict[Any, float] = {}
+        self._timer = hub.loop.timer(_TICK_SECONDS, repeat=_TICK_SECONDS)
 
     def waiter(self) -> Any:
         """Return what one greenlet can wait at, once."""
@@ -217,21 +215,31 @@ class _Mailbox:
     def post(self, waiter: Any) -> None:
         """Wake whoever waits or is going to; from any thread."""
         self._posted.append(waiter)
-        self._watcher.send()
+        # Of those that are posted together only the first one has to ring: what comes
+        # before it is taken is taken with it.
+        if len(self._posted) == 1:
+            self._watcher.send()
 
     def wait(self, waiter: Any, timeout: float) -> bool:
         """Wait for so many seconds; tell whether something was posted."""
-        timer = self._hub.loop.timer(timeout)
-        timer.start(waiter.switch, False)
+        if not self._timer.active:
+            self._timer.start(self._end_overdue)
+        self._deadlines[waiter] = time.monotonic() + timeout
         try:
             return bool(waiter.get())
         finally:
-            timer.stop()
-            timer.close()
+            del self._deadlines[waiter]
 
     def _deliver(self) -> None:
         while self._posted:
             self._posted.popleft().switch(True)
+
+    def _end_overdue(self) -> None:
+        now = time.monotonic()
+        if not self._deadlines:
+            self._timer.stop()
+        for waiter in [each for each, at in self._deadlines.items() if at <= now]:
+            waiter.switch(False)
 
 
 def _mailbox() -> _Mailbox | None:
@@ -240,12 +248,12 @@ def _mailbox() -> _Mailbox | None:
     None too for what is no Greenlet, as a script's own main program: it waits as a real
     thread does, and everything else with it.
     """
-    if not patched() or not in_greenlet():
+    if not in_greenlet():
         return None
     hub = sys.modules["gevent"].get_hub()
     # Kept on the hub, so that it goes when the hub does.
     mailbox: _Mailbox | None = getattr(hub, "_sse_hub_mailbox", None)
-    if mailbox is None:
+    if mailbox is None and patched():
         mailbox = hub._sse_hub_mailbox = _Mailbox(hub)  # noqa: SLF001
     return mailbox
 

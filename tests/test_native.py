@@ -49,7 +49,7 @@ def test_a_closed_bell_can_be_rung() -> None:
 
 def test_a_native_lock_excludes_real_threads() -> None:
     """Greenlets and threads share the memory broker's log."""
-    lock = _native.NativeLock()
+    lock = _native.native_lock()
     order: list[str] = []
 
     def take() -> None:

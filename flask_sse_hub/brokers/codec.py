@@ -1,56 +1,111 @@
 """The stored form of a record, for every broker that leaves the process.
 
-JSON with short names. Does not know where it is kept.
+One line of JSON, the head, says what it is and for whom; the event's data follows as it
+is. Many records have the same head, so that it is made and read once for all of them.
+Does not know where it is kept.
 """
 
 import json
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from ..address import Address
 from ..errors import SSEHubError
 from ..event import Event
 from ..history import Cursor, Disconnect, Record
 
-# Made once: json.dumps would make one for each record, which costs as much as its work.
+# Made once: json.dumps would make one for each head, which costs as much as its work.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+# Heads that are remembered, but for those that name so many people that they would take
+# much memory, and hardly come again.
+_HEADS = 1024
+_MAX_NAMES = 4
+_MAX_HEAD_CHARS = 500
 
 
 class Malformed(SSEHubError):
     """Raised when a stored record is none that this package wrote."""
 
 
+class _Head(NamedTuple):
+    addresses: tuple[Address, ...]
+    exclude: tuple[str, ...]
+    type: str
+    retry: float | None
+    disconnect: Disconnect | None
+
+
 def encode(record: Record) -> str:
     """Return a record's stored form, without its cursor, time and idempotency key."""
     content = record.content
-    body: dict[str, Any] = {"to": record.addresses}
-    if record.exclude:
-        body["not"] = record.exclude
     if isinstance(content, Event):
-        body["event"] = [content.type, content.data, content.retry]
+        head = _Head(
+            record.addresses, record.exclude, content.type, content.retry, None
+        )
+        data = content.data
     else:
-        body["disconnect"] = [content.reason, content.final]
-    return _ENCODER.encode(body)
+        head = _Head(record.addresses, record.exclude, "", None, content)
+        data = ""
+    few = len(record.addresses) + len(record.exclude) <= _MAX_NAMES
+    line = _encode_head(head) if few else _encode_head.__wrapped__(head)
+    return f"{line}\n{data}"
 
 
 def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
     """Return the record that a stored form stands for. Raises Malformed."""
     try:
-        stored = json.loads(body)
-        if "event" in stored:
-            type, data, retry = stored["event"]
-            content: Event | Disconnect = Event(data, type=type, retry=retry)
-        else:
-            reason, final = stored["disconnect"]
-            content = Disconnect(_text(reason), final=bool(final))
+        text = body if isinstance(body, str) else body.decode()
+        line, newline, data = text.partition("\n")
+        if not newline:
+            raise ValueError("there is no head")
+        few = len(line) <= _MAX_HEAD_CHARS
+        head = _decode_head(line) if few else _decode_head.__wrapped__(line)
         return Record(
-            addresses=tuple(Address(_text(each)) for each in stored["to"]),
-            content=content,
-            exclude=tuple(map(_text, stored.get("not", ()))),
+            addresses=head.addresses,
+            content=head.disconnect or Event(data, type=head.type, retry=head.retry),
+            exclude=head.exclude,
             cursor=cursor,
             time=time,
         )
     except (ValueError, TypeError, LookupError, RecursionError, SSEHubError) as error:
         raise Malformed(f"the record {cursor} cannot be read") from error
+
+
+@lru_cache(_HEADS)
+def _encode_head(head: _Head) -> str:
+    fields: dict[str, Any] = {"to": head.addresses}
+    if head.exclude:
+        fields["not"] = head.exclude
+    if head.disconnect is None:
+        fields["event"] = [head.type, head.retry]
+    else:
+        fields["disconnect"] = [head.disconnect.reason, head.disconnect.final]
+    return _ENCODER.encode(fields)
+
+
+@lru_cache(_HEADS)
+def _decode_head(line: str) -> _Head:
+    fields = json.loads(line)
+    type, retry, disconnect = "", None, None
+    if "event" in fields:
+        type, retry = fields["event"]
+    else:
+        reason, final = fields["disconnect"]
+        disconnect = Disconnect(_text(reason), final=bool(final))
+    return _Head(
+        addresses=tuple(map(Address, _texts(fields["to"]))),
+        exclude=_texts(fields.get("not", [])),
+        type=type,
+        retry=retry,
+        disconnect=disconnect,
+    )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(type(value).__name__)
+    return tuple(map(_text, value))
 
 
 def _text(value: object) -> str:

@@ -40,7 +40,7 @@ class MemoryBroker(Broker):
         self._retention = retention
         self._clock = clock
         # Guards everything below. Publishers may be real threads beside greenlets.
-        self._lock = _native.NativeLock()
+        self._lock = _native.native_lock()
         self._epoch = secrets.token_hex(6)
         self._records: deque[Record] = deque()
         self._bytes = 0

@@ -140,17 +140,17 @@ class RedisBroker(Broker):
             answers = self._appending.append([call.argument for call in calls])
         except BrokerUnavailable as error:
             for call in calls:
-                call.reply.fail(error)
+                call.fail(error)
             return
         for call, answer in zip(calls, answers, strict=True):
             if isinstance(answer, Cursor):
-                call.reply.set(answer)
+                call.set(answer)
             else:
-                call.reply.fail(answer)
+                call.fail(answer)
 
     def _read(self, calls: list[Call]) -> None:
         for call in calls:
             try:
-                call.reply.set(call.argument(self._reading))
+                call.set(call.argument(self._reading))
             except BrokerUnavailable as error:
-                call.reply.fail(error)
+                call.fail(error)

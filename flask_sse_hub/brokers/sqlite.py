@@ -61,9 +61,9 @@ class SQLiteBroker(Broker):
         self._clock = clock
         self._followers: set[_Follower] = set()
         # Guards the followers.
-        self._lock = _native.NativeLock()
+        self._lock = _native.native_lock()
         # Guards joining, which only real threads do: they wait for the disk under it.
-        self._joining = _native.NativeLock()
+        self._joining = _native.native_lock()
         self._membership = Membership(path)
         self._directory = doorbell.Directory(path)
         self._ringer: doorbell.Ringer | None = None
@@ -159,9 +159,9 @@ class SQLiteBroker(Broker):
         for call in calls:
             try:
                 self._join()
-                call.reply.set(call.argument(self._reading))
+                call.set(call.argument(self._reading))
             except BrokerUnavailable as error:
-                call.reply.fail(error)
+                call.fail(error)
 
     def _append(self, calls: list[Call]) -> None:
         try:
@@ -170,14 +170,14 @@ class SQLiteBroker(Broker):
             cursors = self._appending.append([call.argument for call in calls])
         except BrokerUnavailable as error:
             for call in calls:
-                call.reply.fail(error)
+                call.fail(error)
             return
         # First those who wait for the log, then those who wait for an answer: the
         # event is on its way a moment earlier.
         if self._ringer is not None:
             self._ringer.ring()
         for call, cursor in zip(calls, cursors, strict=True):
-            call.reply.set(cursor)
+            call.set(cursor)
 
     def _stop_appending(self) -> None:
         self._appending.close()

@@ -14,14 +14,14 @@ from ..errors import BrokerUnavailable
 _GROUP_CALLS = 256
 
 
-class Call:
-    """What somebody waits for."""
+class Call(_native.Reply):
+    """What somebody asked, and waits for."""
 
-    __slots__ = ("argument", "given_up", "reply")
+    __slots__ = ("argument", "given_up")
 
     def __init__(self, argument: Any) -> None:
+        super().__init__()
         self.argument = argument
-        self.reply = _native.Reply()
         #: Whether nobody waits for it any more.
         self.given_up = False
 
@@ -29,7 +29,7 @@ class Call:
 class Worker:
     """Answers calls in one real thread, several at once where they have gathered.
 
-    ``answer`` sets each call's reply, and ``finish`` is called at the end; both run in
+    ``answer`` answers each call, and ``finish`` is called at the end; both run in
     the thread. A caller waits for ``within`` seconds.
     """
 
@@ -46,7 +46,7 @@ class Worker:
         self._calls: deque[Call] = deque()
         self._flag = _native.NativeFlag()
         # Guards the two below.
-        self._lock = _native.NativeLock()
+        self._lock = _native.native_lock()
         self._running = False
         self._stopped = False
 
@@ -60,9 +60,11 @@ class Worker:
             if not self._running:
                 self._running = True
                 _native.start_thread(self._run)
-        self._flag.set()
+        # Whoever put one there before has raised it.
+        if len(self._calls) == 1:
+            self._flag.set()
         try:
-            return call.reply.wait(self._within)
+            return call.wait(self._within)
         except TimeoutError as error:
             call.given_up = True
             raise BrokerUnavailable(
@@ -89,5 +91,5 @@ class Worker:
                     self._answer(calls)
                 except Exception as error:  # noqa: BLE001 - callers are told
                     for call in calls:
-                        call.reply.fail(error)
+                        call.fail(error)
         self._finish()

@@ -34,11 +34,13 @@ class Entry:
     @classmethod
     def stored(cls, body: str | bytes, *, epoch: str, place: int) -> Self:
         """Return the entry whose stored form this is."""
-        stored = json.loads(body)
+        text = body if isinstance(body, str) else body.decode()
+        head, _, data = text.partition("\n")
+        stored = json.loads(head)
         return cls(
             place=place,
             id=f"{epoch}-{place}",
-            data="" if "disconnect" in stored else stored["event"][1],
+            data=data,
             addresses=frozenset(stored["to"]),
             exclude=frozenset(stored.get("not", ())),
             is_control="disconnect" in stored,

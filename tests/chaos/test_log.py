@@ -55,7 +55,7 @@ def test_a_stream_is_read_with_the_ids_that_clients_know(
     redis_server: RedisServer,
 ) -> None:
     """Epoch and number; the number is the entry's own id in one piece."""
-    body = '{"to":["*"],"event":["message","x",null]}'
+    body = '{"to":["*"],"event":["message",null]}\nx'
     for entry_id, epoch in (("5-0", "a"), ("5-1", "b")):
         fields = ("e", epoch, "p", "", "t", "1.0", "b", body)
         redis_server.run("XADD", "sse-hub:{chaos}:log", entry_id, *fields)
