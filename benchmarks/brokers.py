@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 from benchmarks.processes import Server, answer, running
 from flask_sse_hub.brokers import check_url
 from tests.live.crowd import crowd
-from tests.live.server import HOST
+from tests.ports import HOST
 from tests.redis_server import RedisServer
 
 ROUNDS = 5

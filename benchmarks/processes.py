@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import psutil
 
-from tests.live.server import HOST, free_port
+from tests.ports import HOST, free_port
 from tests.reader import wait_until
 
 PAYLOAD = b"x" * 100

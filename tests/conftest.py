@@ -10,6 +10,7 @@ from flask_login import LoginManager, UserMixin, login_user, logout_user
 
 from flask_sse_hub import SSEHub
 from tests.reader import StreamReader
+from tests.redis_server import RedisServer
 from tests.wire.real_parts import absent
 
 if TYPE_CHECKING:
@@ -134,6 +135,13 @@ def make_site() -> Iterator[MakeSite]:
 def site(make_site: MakeSite) -> Site:
     """An app with logins and the default settings, but for a public channel."""
     return make_site(public_channels=["news", "sport.*"])
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Return a Redis that no test may stop; each uses names of its own in it."""
+    with RedisServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -11,17 +10,9 @@ from typing import Any, Self
 
 import redis
 
+from tests.ports import HOST, free_port
 from tests.reader import DEADLINE, wait_until
 from tests.wire.real_parts import absent
-
-HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server((HOST, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class RedisServer:

@@ -12,13 +12,6 @@ from tests.redis_server import RedisServer
 MakeBroker = Callable[[Retention], Broker]
 
 
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """Return a Redis that no test may stop; each uses names of its own in it."""
-    with RedisServer() as server:
-        yield server
-
-
 def memory_url(request: pytest.FixtureRequest, count: int) -> str:
     return "memory://"
 

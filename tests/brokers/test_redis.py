@@ -14,8 +14,9 @@ from flask_sse_hub.brokers import Batch, check_url
 from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.history import Cursor, Disconnect, GapReason, Record, Retention
 from tests.hand import KEEP_ALL, Clock, HandHub, fields
+from tests.ports import HOST, free_port
 from tests.reader import wait_until
-from tests.redis_server import HOST, RedisServer, SentinelServer, free_port
+from tests.redis_server import RedisServer, SentinelServer
 
 EVENT = Record((BROADCAST,), Event("x"))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.live.server import HOST, free_port
+from tests.ports import HOST, free_port
 from tests.reader import wait_until
 
 if TYPE_CHECKING:

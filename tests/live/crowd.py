@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from tests.live.server import HOST
+from tests.ports import HOST
 from tests.sse_parser import ParsedEvent, Parser
 
 # More than a read ever finds.

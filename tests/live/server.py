@@ -15,10 +15,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Self
 
+from tests.ports import HOST, free_port
 from tests.reader import DEADLINE, StreamReader, wait_until
 
 APP = "tests.live.site:create_app()"
-HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[2]
 
 _PYWSGI = """
@@ -247,13 +247,6 @@ def gone(pid: int) -> bool:
     except ProcessLookupError:
         return True
     return False
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server((HOST, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _end_group(pid: int) -> None:

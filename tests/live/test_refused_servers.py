@@ -7,7 +7,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ResponseReceived
 
-from tests.live.server import HOST, Server
+from tests.live.server import Server
+from tests.ports import HOST
 
 pytestmark = pytest.mark.live
 

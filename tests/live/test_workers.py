@@ -1,13 +1,15 @@
-"""Several workers on one machine: one log, one order, whatever happens to a worker."""
+"""Several workers: one log, one order, whatever happens to a worker."""
 
+import itertools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from tests.hand import fields
-from tests.live.crowd import crowd
+from tests.live.crowd import Crowd, crowd
 from tests.live.server import Server
 from tests.reader import wait_until
 
@@ -16,10 +18,27 @@ pytestmark = pytest.mark.live
 # gunicorn loses a TERM to a worker that is just being started, and then waits for it.
 PATIENCE = "--graceful-timeout 3"
 
+Start = Callable[..., Server]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def start(request: pytest.FixtureRequest) -> Start:
+    """Return what starts workers on a log of their own, for each kind of log."""
+    names = itertools.count()
+
+    def start(args: str = "", *, workers: int = 2) -> Server:
+        settings: dict[str, Any] = {"max_clients_per_user": None}
+        if request.param == "redis":
+            url = request.getfixturevalue("redis_server").url
+            settings |= {"broker_url": url, "name": f"live-{next(names)}"}
+        return Server(args=f"--workers {workers} {PATIENCE} {args}", **settings)
+
+    return start
+
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(args=f"--workers 4 {PATIENCE}", max_clients_per_user=None) as server:
+def server(start: Start) -> Iterator[Server]:
+    with start(workers=4) as server:
         yield server
 
 
@@ -77,10 +96,10 @@ def test_an_idempotency_key_holds_across_workers(server: Server) -> None:
     assert again == {first}
 
 
-def test_a_killed_worker_loses_nothing() -> None:
+def test_a_killed_worker_loses_nothing(start: Start) -> None:
     """Its clients come back to the others, and history is all there."""
     with (
-        Server(args=f"--workers 2 {PATIENCE}", max_clients_per_user=None) as server,
+        start() as server,
         crowd(server.port, 40) as them,
     ):
         for number in range(20):
@@ -101,9 +120,9 @@ def test_a_killed_worker_loses_nothing() -> None:
         assert not any(e.type == "reset" for m in them.members for e in m.events)
 
 
-def test_a_restart_of_the_whole_server_loses_nothing() -> None:
-    """The file is the log: ids of before are good afterwards."""
-    with Server(args=f"--workers 2 {PATIENCE}") as server:
+def test_a_restart_of_the_whole_server_loses_nothing(start: Start) -> None:
+    """The log is not the server's: ids of before are good afterwards."""
+    with start() as server:
         with server.stream() as stream:
             stream.next("connected")
             server.publish("before")
@@ -120,13 +139,13 @@ def test_a_restart_of_the_whole_server_loses_nothing() -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        f"--workers 2 {PATIENCE} --preload",
-        f"--workers 2 {PATIENCE} -k gthread --threads 9",
+        "--preload",
+        "-k gthread --threads 9",
     ],
 )
-def test_other_ways_to_run_workers(args: str) -> None:
+def test_other_ways_to_run_workers(start: Start, args: str) -> None:
     """A preloaded app, and threads instead of greenlets."""
-    with Server(args=args) as server:
+    with start(args) as server:
         streams = [server.stream() for _ in range(2)]
         for stream in streams:
             stream.next("connected")
@@ -136,22 +155,51 @@ def test_other_ways_to_run_workers(args: str) -> None:
             stream.close()
 
 
-def test_a_reload_moves_everybody_without_loss() -> None:
+def test_a_reload_moves_everybody_without_loss(start: Start) -> None:
     """HUP: the new workers know what the old ones said."""
-    with Server(args=f"--workers 2 {PATIENCE}") as server:
-        stream = server.stream()
-        stream.next("connected")
+    with start() as server, crowd(server.port, 20) as them:
         server.publish("one")
-        assert stream.data(1) == ["one"]
+        them.read_until(lambda member: member.data)
         server.signal(signal.SIGHUP)
-        stream.wait_for_end()
-        stream.close()
+        them.read_until(lambda member: member.ended)
         server.publish("two")
         # An old worker that still listens refuses for now; a browser comes back later.
-        wait_until(lambda: all_ready(server))
-        with server.stream(Last_Event_ID=stream.last_event_id) as again:
-            assert fields(again.next())["resumed"] is True
-            assert again.data(1) == ["two"]
+        them.read_some(until=lambda: _all_have(them, ["one", "two"]))
+        assert all(member.data == ["one", "two"] for member in them.members)
+        assert not any(e.type == "reset" for m in them.members for e in m.events)
+
+
+def test_workers_that_are_added_hear_everything(start: Start) -> None:
+    """TTIN: nobody has to know how many there are."""
+    with start(workers=1) as server:
+        before = pids(server)
+        server.signal(signal.SIGTTIN)
+        wait_until(lambda: pids(server) > before, within=20.0)
+        with crowd(server.port, 30) as them:
+            for number in range(10):
+                server.publish(str(number))
+            them.read_until(lambda member: len(member.data) >= 10)
+
+
+def test_workers_that_are_replaced_lose_nothing(start: Start) -> None:
+    """max_requests: clients move on, and get what was published meanwhile."""
+    with start("--max-requests 60") as server, crowd(server.port, 20) as them:
+        published: list[str] = []
+        while not any(member.ended for member in them.members):
+            published.append(str(len(published)))
+            server.publish(published[-1])
+            them.read_once(0.0)
+        published.append("last")
+        server.publish("last")
+        them.read_some(until=lambda: _all_have(them, published))
+        assert all(member.data == published for member in them.members)
+
+
+def _all_have(them: Crowd, published: list[str]) -> bool:
+    for member in them.members:
+        if member.ended:
+            them.come_back(member)
+    return all(len(member.data) >= len(published) for member in them.members)
 
 
 def answers(server: Server) -> bool:
@@ -160,8 +208,3 @@ def answers(server: Server) -> bool:
         return server.get("/events/health")[0] == 200
     except OSError:
         return False
-
-
-def all_ready(server: Server) -> bool:
-    """Tell whether whichever worker answers is ready to take streams."""
-    return all(server.get("/events/health")[0] == 200 for _ in range(20))
