@@ -192,7 +192,8 @@ class Dispatcher:
     def _reset_all(self, gap: GapReason, start: Cursor) -> None:
         """Start anew where the log goes on, and tell every client that it missed some.
 
-        Who is logged in has to come back: a logout may be among what was lost.
+        Who is logged in has to come back: a logout may be among what was lost. Not who
+        came after it, as another worker's client whose log was replaced.
         """
         log.warning("the log has a gap (%s): every client is reset", gap)
         with self.lock:
@@ -204,7 +205,7 @@ class Dispatcher:
             for client in clients:
                 client.cursor = None
                 client.reset_due = gap
-                if client.identity.user is not None:
+                if client.identity.user is not None and not _came_after(client, start):
                     self._close(client, CloseReason.GAP)
         self._wake(clients)
 
@@ -308,6 +309,11 @@ class Dispatcher:
     def is_ahead(self, cursor: Cursor | None) -> bool:
         """Tell whether a cursor lies beyond the position of this worker."""
         return is_beyond(cursor, self.position)
+
+
+def _came_after(client: Client, start: Cursor) -> bool:
+    """Tell whether the client's user was loaded at a cursor, or later."""
+    return client.since == start or is_beyond(client.since, start)
 
 
 def is_beyond(cursor: Cursor | None, other: Cursor) -> bool:

@@ -5,8 +5,15 @@ import time
 import pytest
 
 from flask_sse_hub import CloseReason, address
-from flask_sse_hub.brokers import Broker, MemoryBroker
-from flask_sse_hub.history import UNPLACED, Disconnect, Record, Retention
+from flask_sse_hub.brokers import Batch, Broker, MemoryBroker
+from flask_sse_hub.history import (
+    UNPLACED,
+    Cursor,
+    Disconnect,
+    GapReason,
+    Record,
+    Retention,
+)
 from tests.hand import KEEP_ALL, Clock, FlakyBroker, HandHub, HandStream, fields, types
 
 NOW = time.time()
@@ -128,6 +135,22 @@ def test_a_log_that_does_not_reach_back_to_it_ends_it(
     stream = came_blind(hub, user=user)
     hub.begin()
     assert stream.client.close_reason is reason
+
+
+@pytest.mark.parametrize(("back", "reason"), [(0, None), (1, CloseReason.GAP)])
+def test_a_gap_ends_whose_user_was_loaded_before_it(
+    back: int, reason: CloseReason | None
+) -> None:
+    """Nothing that concerns a later one was lost; it is only reset."""
+    hub = HandHub()
+    head = Cursor("new", 7)
+    since = Cursor("new", 7 - back)
+    stream = hub.stream(user="alice", since=hub.broker.head())
+    stream.client.since = since
+    hub.hub.dispatcher.accept(Batch((), head, GapReason.EPOCH))
+    assert stream.client.close_reason is reason
+    if reason is None:
+        assert types(stream.read()) == ["reset"]
 
 
 def test_what_the_log_holds_already_is_not_new() -> None:

@@ -135,6 +135,11 @@ class Server:
             self._folder.cleanup()
 
     @property
+    def folder(self) -> Path:
+        """The folder that holds its files."""
+        return Path(self._folder.name)
+
+    @property
     def log(self) -> str:
         return self.log_path.read_text()
 
