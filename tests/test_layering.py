@@ -29,6 +29,7 @@ FLOORS = [
         "brokers.worker",
         "brokers.doorbell",
         "brokers.membership",
+        "brokers.sqlite_connection",
         "brokers.sqlite_file",
         "brokers.sqlite",
         "brokers.redis_url",

@@ -68,15 +68,17 @@ class Doorbell:
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
         self._socket.bind(os.fsencode(self._path))
 
-    def wait(self, timeout: float) -> None:
-        """Wait until somebody rings, or for ``timeout`` seconds."""
+    def wait(self, timeout: float) -> bool:
+        """Wait until somebody rings, or for ``timeout`` seconds; tell which."""
         self._socket.settimeout(timeout)
+        rung = False
         with contextlib.suppress(OSError):
-            self._socket.recv(1)
+            rung = bool(self._socket.recv(1))
             # All rings so far mean one look at the log.
             self._socket.settimeout(0)
             while self._socket.recv(1):
                 pass
+        return rung
 
     def close(self) -> None:
         """Leave no socket behind."""

@@ -145,6 +145,7 @@ class SQLiteBroker(Broker):
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._membership.join(first=self._begin_epoch)
+                self._appending.tell_retention()
             except (OSError, sqlite3.Error) as error:
                 raise BrokerUnavailable(
                     f"{self._path}: {error}; this process must be able to write here"
@@ -166,7 +167,6 @@ class SQLiteBroker(Broker):
     def _append(self, calls: list[Call]) -> None:
         try:
             self._join()
-            self._appending.tell_retention()
             cursors = self._appending.append([call.argument for call in calls])
         except BrokerUnavailable as error:
             for call in calls:
@@ -235,7 +235,6 @@ class _Follower:
 
     def _run(self) -> None:
         door = self._directory.doorbell()
-        look = _LOOK_SECONDS if door is not None else _LOOK_WITHOUT_BELL_SECONDS
         trouble = ""
         while not self._stopped:
             try:
@@ -253,13 +252,25 @@ class _Follower:
                     batch = Batch((), batch.cursor, GapReason.EPOCH)
                 self._after = batch.cursor
                 self._hand_over(batch)
-            elif door is not None:
-                door.wait(look)
             else:
-                self._room.wait(look)
+                self._wait(door)
         if door is not None:
             door.close()
         self._file.close()
+
+    def _wait(self, door: doorbell.Doorbell | None) -> None:
+        """Wait until there is something to read, or this is stopped."""
+        while not self._stopped:
+            if door is None:
+                self._room.wait(_LOOK_WITHOUT_BELL_SECONDS)
+            elif door.wait(_LOOK_SECONDS):
+                return
+            try:
+                if self._file.is_changed():
+                    return
+            except BrokerUnavailable:
+                # The read will say so.
+                return
 
     def _hand_over(self, found: Batch | BrokerUnavailable) -> None:
         self._read.append(found)

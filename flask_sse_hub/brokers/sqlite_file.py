@@ -1,26 +1,19 @@
-"""The SQLite file that holds a log: schema, epochs, appending, reading, retention.
+"""The log in an SQLite file: epochs, appending, reading, retention.
 
 Plain calls that may wait for the disk; whoever makes them sees to it that nothing else
 waits with them. One object is used by one thread.
 """
 
-import contextlib
-import os
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
 from ..address import Address
-from ..errors import BrokerUnavailable
 from ..history import Cursor, GapReason, Record, Retention
 from . import codec
 from .base import Batch, Replay, addressed
-
-# How long a connection waits for another process that writes, in seconds. A group of
-# appends takes milliseconds.
-_BUSY_SECONDS = 2.0
+from .sqlite_connection import LogConnection, new_epoch
 
 # Rows read in one piece. They are decoded without a pause, and each time that a request
 # lets go of the interpreter, for a read or a write, it may wait for that: 0.3 ms.
@@ -33,33 +26,6 @@ _TRIM_ROWS = 500
 # For how long the second publish with the same idempotency key returns the first id.
 _IDEMPOTENCY_SECONDS = 300.0
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS record (
-    offset INTEGER PRIMARY KEY AUTOINCREMENT,
-    time REAL NOT NULL,
-    size INTEGER NOT NULL,
-    body TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS state (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
-    epoch TEXT NOT NULL,
-    events INTEGER NOT NULL,
-    bytes INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS retention (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
-    events INTEGER NOT NULL,
-    seconds REAL NOT NULL,
-    bytes INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS past (epoch TEXT PRIMARY KEY, last INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS idempotency (
-    key TEXT PRIMARY KEY,
-    cursor TEXT NOT NULL,
-    expires REAL NOT NULL
-) WITHOUT ROWID;
-"""
-
 
 class LogFile:
     """One connection to the file of a log."""
@@ -67,7 +33,7 @@ class LogFile:
     def __init__(
         self, path: Path, retention: Retention | None, *, clock: Callable[[], float]
     ) -> None:
-        self.path = path
+        self._file = LogConnection(path)
         #: Records that could not be read, and were passed over.
         self.malformed = 0
         #: The last offset of each earlier epoch whose ids are still good.
@@ -76,92 +42,41 @@ class LogFile:
         self.seen = Cursor("", 0)
         self._retention = retention
         self._clock = clock
-        self._connection: sqlite3.Connection | None = None
-        self._inode = 0
-        self._retention_told = False
+        self._told: sqlite3.Connection | None = None
 
-    @contextlib.contextmanager
-    def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
-        """Run statements as one, on a file that is there. Raises BrokerUnavailable."""
-        try:
-            connection = self._open()
-            connection.execute(kind)
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
-        except (sqlite3.Error, OSError) as error:
-            self.close()
-            raise BrokerUnavailable(f"{self.path}: {error}{_remedy(error)}") from error
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is not None and not self._is_replaced():
-            return self._connection
-        self.close()
-        # Made before SQLite does, which would let the group and others read it; what
-        # SQLite puts beside it gets the same permissions.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(
-            self.path,
-            timeout=_BUSY_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            if not _is_made(connection):
-                connection.execute("BEGIN IMMEDIATE")
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    connection.execute(statement)
-                connection.execute(
-                    "INSERT OR IGNORE INTO state VALUES (1, ?, 0, 0)", (_epoch(),)
-                )
-                connection.execute("COMMIT")
-        except BaseException:
-            connection.close()
-            raise
-        self._inode = self.path.stat().st_ino
-        self._connection = connection
-        return connection
-
-    def _is_replaced(self) -> bool:
-        try:
-            return self.path.stat().st_ino != self._inode
-        except FileNotFoundError:
-            return True
+    def is_changed(self) -> bool:
+        """Tell whether others wrote since last asked. Raises BrokerUnavailable."""
+        return self._file.is_changed()
 
     def close(self) -> None:
         """Close the connection; the next call opens another one."""
-        connection, self._connection = self._connection, None
-        self._retention_told = False
-        if connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+        self._file.close()
 
     def begin_epoch(self) -> None:
         """Start a new epoch at the head; ids so far are good up to the head."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+        with self._file.transaction("BEGIN IMMEDIATE") as connection:
             self._renew(connection)
 
     def tell_retention(self) -> None:
         """Note in the log how much of it is kept, for those that only publish."""
-        if self._retention is not None and not self._retention_told:
-            with self._transaction("BEGIN IMMEDIATE") as connection:
-                connection.execute(
-                    "INSERT OR REPLACE INTO retention VALUES (1, ?, ?, ?)",
-                    astuple(self._retention),
-                )
-            self._retention_told = True
+        with self._file.transaction("BEGIN IMMEDIATE") as connection:
+            self._tell_retention(connection)
+
+    def _tell_retention(self, connection: sqlite3.Connection) -> None:
+        # Once for each connection: another one may be to another file.
+        if self._retention is not None and self._told is not connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO retention VALUES (1, ?, ?, ?)",
+                astuple(self._retention),
+            )
+            self._told = connection
 
     def append(self, records: Sequence[Record]) -> list[Cursor]:
         """Append records in one transaction, durable against everything but power."""
         now = self._clock()
         cursors: list[Cursor] = []
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+        with self._file.transaction("BEGIN IMMEDIATE") as connection:
+            self._tell_retention(connection)
             head = self._head(connection)
             if self._is_rolled_back(head):
                 # Its next offsets were given before, to events that are lost.
@@ -186,7 +101,7 @@ class LogFile:
 
     def read(self, after: Cursor) -> Batch:
         """Return the next records after a cursor, with the gap where there is one."""
-        with self._transaction("BEGIN") as connection:
+        with self._file.transaction("BEGIN") as connection:
             head = self._head(connection)
             rolled_back = self._is_rolled_back(head)
             if not rolled_back:
@@ -207,7 +122,7 @@ class LogFile:
     ) -> Replay:
         """Return up to ``page`` records after a cursor for any of these addresses."""
         found: list[Record] = []
-        with self._transaction("BEGIN") as connection:
+        with self._file.transaction("BEGIN") as connection:
             head = self._head(connection)
             gap = self._gap(connection, after, head)
             if gap is not None:
@@ -223,7 +138,7 @@ class LogFile:
 
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
-        with self._transaction("BEGIN") as connection:
+        with self._file.transaction("BEGIN") as connection:
             head = self._head(connection)
             rolled_back = self._is_rolled_back(head)
         if rolled_back:
@@ -233,7 +148,7 @@ class LogFile:
 
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about so many bytes remain."""
-        with self._transaction("BEGIN") as connection:
+        with self._file.transaction("BEGIN") as connection:
             head = self._head(connection)
             offset = head.offset
             floor = self._floor(connection, head)
@@ -250,7 +165,7 @@ class LogFile:
 
     def _start_over(self) -> None:
         """Begin a new epoch on a log that lost its tail, unless somebody just did."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+        with self._file.transaction("BEGIN IMMEDIATE") as connection:
             if self._is_rolled_back(self._head(connection)):
                 self._renew(connection)
 
@@ -275,7 +190,7 @@ class LogFile:
         connection.execute(
             "DELETE FROM past WHERE last < (SELECT MIN(offset) - 1 FROM record)"
         )
-        epoch = _epoch()
+        epoch = new_epoch()
         connection.execute(
             "INSERT OR REPLACE INTO state SELECT 1, ?, COUNT(*), TOTAL(size)"
             " FROM record",
@@ -383,22 +298,9 @@ class LogFile:
         connection.execute("UPDATE state SET events = ?, bytes = ?", (events, size))
 
 
-def _is_made(connection: sqlite3.Connection) -> bool:
-    """Tell whether the schema is there; to read must not need the lock for writing."""
-    return bool(
-        connection.execute(
-            "SELECT 1 FROM sqlite_master WHERE name = 'idempotency'"
-        ).fetchone()
-    )
-
-
 def _retention(connection: sqlite3.Connection) -> Retention | None:
     row = connection.execute("SELECT events, seconds, bytes FROM retention").fetchone()
     return row and Retention(*row)
-
-
-def _epoch() -> str:
-    return secrets.token_hex(6)
 
 
 def _last_offset(connection: sqlite3.Connection) -> int:
@@ -406,14 +308,3 @@ def _last_offset(connection: sqlite3.Connection) -> int:
         "SELECT seq FROM sqlite_sequence WHERE name = 'record'"
     ).fetchone()
     return row[0] if row else 0
-
-
-def _remedy(error: Exception) -> str:
-    text = str(error)
-    if "malformed" in text or "not a database" in text:
-        return "; the file is damaged: move it away, and a new log is begun"
-    if "locked" in text:
-        return "; another program holds it locked"
-    if "readonly" in text or "unable to open" in text or isinstance(error, OSError):
-        return "; the folder and the file must be writable for this process"
-    return ""

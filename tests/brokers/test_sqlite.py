@@ -259,7 +259,7 @@ class TestFaults:
         """The error is clear, nothing is half appended, and it goes on when it can."""
         broker = open_broker()
         head = publish(broker)
-        connection = broker._appending._connection
+        connection = broker._appending._file._connection
         assert connection is not None
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -273,7 +273,9 @@ class TestFaults:
         self, path: Path, open_broker: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A caller waits for it a while and is told; afterwards it works."""
-        monkeypatch.setattr("flask_sse_hub.brokers.sqlite_file._BUSY_SECONDS", 0.05)
+        monkeypatch.setattr(
+            "flask_sse_hub.brokers.sqlite_connection._BUSY_SECONDS", 0.05
+        )
         broker = open_broker()
         publish(broker)
         broker._appending.close()
