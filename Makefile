@@ -55,6 +55,7 @@ chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event
 bench: $(VENV)/dev ## Measure, as ratios to a baseline of the same run
 	$(BIN)/python -m benchmarks.delivery
 	$(BIN)/python -m benchmarks.brokers
+	$(BIN)/python -m benchmarks.sizing
 
 system: ## Install the system packages that the tests need
 	./tests/install-system-packages

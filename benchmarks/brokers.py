@@ -165,7 +165,7 @@ def measure_publishing(brokers: dict[str, Settings]) -> dict[str, dict[str, floa
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             figures = {
-                "plain SQLite": answer(
+                "sqlite, the commits alone": answer(
                     "publishers", "bare", str(Path(folder, "bare.db"))
                 )
             }
@@ -258,7 +258,7 @@ def print_publishing(brokers: dict[str, Settings]) -> None:
     print(f"\npublishing, medians of {ROUNDS} rounds in turn")
     print(f"{'':32}{'50: /s':>9}{'ratio':>8}{'1: p50 ms':>10}{'ratio':>8}{'p99 ms':>8}")
     found = measure_publishing(brokers)
-    base = found["plain SQLite"]
+    base = found["sqlite, the commits alone"]
     for name, figures in found.items():
         together = ""
         if "together" in figures:

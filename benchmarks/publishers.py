@@ -1,7 +1,7 @@
 """Publishers in a process of their own, which is patched as a gevent worker is.
 
 ``python -m benchmarks.publishers broker`` prints how fast the broker of the environment
-takes records, ``bare FILE`` how fast SQLite takes the same rows from a plain loop,
+takes records, ``bare FILE`` how fast a plain loop makes the same group commits,
 ``thread`` how soon a thread that does nothing answers a greenlet. ``flood SECONDS``
 publishes as much as it can, and ``compute SECONDS`` only takes a processor.
 """
@@ -11,12 +11,12 @@ from gevent import monkey
 monkey.patch_all()
 
 import json  # noqa: E402
-import sqlite3  # noqa: E402
 import statistics  # noqa: E402
 import sys  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 import gevent  # noqa: E402
 import gevent.event  # noqa: E402
@@ -24,9 +24,10 @@ import gevent.event  # noqa: E402
 from benchmarks.apps import hub  # noqa: E402
 from benchmarks.processes import PAYLOAD  # noqa: E402
 from flask_sse_hub import address  # noqa: E402
-from flask_sse_hub.brokers import Broker, codec  # noqa: E402
+from flask_sse_hub.brokers import Broker  # noqa: E402
+from flask_sse_hub.brokers.sqlite_file import LogFile  # noqa: E402
 from flask_sse_hub.event import Event  # noqa: E402
-from flask_sse_hub.history import Record  # noqa: E402
+from flask_sse_hub.history import Record, Retention  # noqa: E402
 
 PUBLISHERS = 50
 
@@ -63,30 +64,16 @@ def broker() -> Figures:
 
 
 def bare(path: str) -> Figures:
-    """Return the same of a loop that commits groups of as many rows."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(
-        "CREATE TABLE record (offset INTEGER PRIMARY KEY AUTOINCREMENT,"
-        " time REAL NOT NULL, size INTEGER NOT NULL, body TEXT NOT NULL)"
-    )
-
-    def commit(count: int) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        for _ in range(count):
-            connection.execute(
-                "INSERT INTO record (time, size, body) VALUES (?, ?, ?)",
-                (time.time(), RECORD.size, codec.encode(RECORD)),
-            )
-        connection.execute("COMMIT")
-
+    """Return the same of a loop that makes the same group commits, and nothing else."""
+    keep = Retention(events=10_000, seconds=3600.0, bytes=67_108_864)
+    log = LogFile(Path(path), keep, clock=time.time)
+    log.append([RECORD])
     started = time.perf_counter()
     for _ in range(RECORDS // PUBLISHERS):
-        commit(PUBLISHERS)
+        log.append([RECORD] * PUBLISHERS)
     together = RECORDS / (time.perf_counter() - started)
-    figures = {"together": together} | _alone(lambda: commit(1))
-    connection.close()
+    figures = {"together": together} | _alone(lambda: log.append([RECORD]))
+    log.close()
     return figures
 
 
