@@ -1,9 +1,12 @@
 """What an event takes where it is kept, and on its way to each worker.
 
-Prints bytes for events of two sizes; they are the same on any machine.
+Prints bytes for events of two sizes, the same on any machine, and what an event costs
+Redis by the number of workers.
 """
 
 import tempfile
+import threading
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,6 +21,10 @@ from tests.redis_server import RedisServer
 EVENTS = 10_000
 SIZES = (100, 1000)
 FOLLOWERS = 4
+
+#: Followers that wait for each event while Redis's own time is measured.
+CROWDS = (1, 8, 32)
+PUBLISHED = 2000
 
 KEEP_ALL = Retention(events=10 * EVENTS, seconds=3600.0, bytes=1 << 30)
 NAME = "sizing"
@@ -36,10 +43,10 @@ def publish(broker: Broker, size: int) -> Cursor:
     return start
 
 
-def follow(broker: Broker, after: Cursor) -> None:
-    """Read the events as a worker's follower does."""
+def follow(broker: Broker, after: Cursor, count: int) -> None:
+    """Read so many events as a worker's follower does."""
     records: Iterator[Record] = (r for b in broker.follow(after) for r in b.records)
-    assert len(list(islice(records, EVENTS))) == EVENTS  # noqa: S101 - or it is no size
+    deque(islice(records, count), maxlen=0)
 
 
 def measure_memory(size: int) -> float:
@@ -67,7 +74,7 @@ def measure_redis(size: int) -> tuple[float, float]:
         held = server.run("MEMORY", "USAGE", f"sse-hub:{{{NAME}}}:log", "SAMPLES", 0)
         before = _sent(server)
         for _ in range(FOLLOWERS):
-            follow(broker, start)
+            follow(broker, start, EVENTS)
         sent = _sent(server) - before
         broker.close()
     return held / EVENTS, sent / FOLLOWERS / EVENTS
@@ -78,8 +85,35 @@ def _sent(server: RedisServer) -> int:
         return int(client.info("stats")["total_net_output_bytes"])
 
 
+def measure_redis_cpu(followers: int) -> float:
+    """Return the microseconds that one event takes of Redis, published one by one."""
+    with RedisServer("--appendonly", "no") as server:
+        broker = RedisBroker(server.url, KEEP_ALL, name=NAME)
+        start = broker.head()
+        threads = [
+            threading.Thread(target=follow, args=(broker, start, PUBLISHED))
+            for _ in range(followers)
+        ]
+        for thread in threads:
+            thread.start()
+        before = _cpu(server)
+        for _ in range(PUBLISHED):
+            broker.publish(record(SIZES[0]))
+        for thread in threads:
+            thread.join()
+        used = _cpu(server) - before
+        broker.close()
+    return used / PUBLISHED * 1e6
+
+
+def _cpu(server: RedisServer) -> float:
+    with server.connect() as client:
+        times = client.info("cpu")
+        return float(times["used_cpu_user"] + times["used_cpu_sys"])
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     print(f"bytes for each event, {EVENTS} events to one user")
     print(f"{'data':>8}{'worker':>9}{'sqlite':>9}{'redis':>9}{'to each worker':>17}")
     for size in SIZES:
@@ -88,6 +122,12 @@ def main() -> None:
             f"{size:8}{measure_memory(size):9.0f}{measure_sqlite(size):9.0f}"
             f"{held:9.0f}{sent:17.0f}"
         )
+    print(f"\nus of CPU that one event of {SIZES[0]} bytes takes of Redis")
+    print(f"{'workers':>8}{'us':>9}{'ratio':>9}")
+    base = measure_redis_cpu(CROWDS[0])
+    for followers in CROWDS:
+        used = measure_redis_cpu(followers)
+        print(f"{followers:8}{used:9.0f}{used / base:9.2f}")
 
 
 if __name__ == "__main__":
