@@ -1,5 +1,6 @@
 """The configuration: read once, checked there, explained in place."""
 
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -63,6 +64,11 @@ def test_the_settings_reach_the_hub() -> None:
         ("USER_LIMIT", "newest", "'evict_oldest' or 'refuse'"),
         ("BROKER_URL", "", "not empty"),
         ("BROKER_URL", "kafka://x", "memory://"),
+        ("BROKER_URL", "redis://host:port/0", "port"),
+        ("BROKER_URL", "redis+sentinel://host:26379", "name of the service"),
+        ("NAME", "", "up to 100 letters"),
+        ("NAME", "a b", "up to 100 letters"),
+        ("NAME", 7, "up to 100 letters"),
         ("STATS_ACCESS", "short", "at least 16"),
         ("STATS_ACCESS", 7, "a callable or a token"),
         ("MEMORY_HISTORY_BYTES", 1_000_000, "two of the largest events"),
@@ -78,11 +84,34 @@ def test_a_setting_that_cannot_work_is_refused(
     assert f"SSE_HUB_{key}" in str(caught.value)
 
 
-def test_a_token_is_not_shown_in_the_error() -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("STATS_ACCESS", "s3cret"), ("BROKER_URL", "reddis://:s3cret@host")],
+)
+def test_a_secret_is_not_shown_in_the_error(key: str, value: str) -> None:
     """Errors end in logs."""
     with pytest.raises(ConfigurationError) as caught:
-        Config.read({"SSE_HUB_STATS_ACCESS": "s3cret"})
+        Config.read({f"SSE_HUB_{key}": value})
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_redis_needs_a_name() -> None:
+    """Several apps may share it, and some of them are called app."""
+    settings = {"SSE_HUB_BROKER_URL": "redis://localhost/0"}
+    with pytest.raises(ConfigurationError, match="SSE_HUB_NAME must be set"):
+        Config.read(settings)
+    assert Config.read(settings | {"SSE_HUB_NAME": "shop"}).name == "shop"
+    assert Config.read(settings | {"SSE_HUB_NAME": "a.b_c:d-7"}).name == "a.b_c:d-7"
+
+
+def test_a_redis_that_is_not_installed_is_said_at_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With what to install."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.delitem(sys.modules, "flask_sse_hub.brokers.redis_url", raising=False)
+    with pytest.raises(ConfigurationError, match=r"flask-sse-hub\[redis\]"):
+        Config.read({"SSE_HUB_BROKER_URL": "redis://localhost", "SSE_HUB_NAME": "x"})
 
 
 def test_a_key_that_is_not_known_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

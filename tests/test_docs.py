@@ -19,12 +19,13 @@ def test_the_configuration_page_is_made_from_the_code() -> None:
     assert (ROOT / "docs/configuration.md").read_text() == page()
 
 
-def test_the_ten_lines_of_the_readme_run() -> None:
+def test_the_ten_lines_of_the_readme_run(tmp_path: Path) -> None:
     """Whoever copies them has a stream, and has published an event."""
     code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[0]
     names: dict[str, Any] = {"__name__": __name__, "load_user": User}
     exec(code, names)  # noqa: S102
     names["owner_of"] = lambda number: 42
+    names["app"].instance_path = str(tmp_path)
     client = names["app"].test_client()
     assert client.get("/events").status_code == 401
     assert client.post("/orders/7/ship").text == "shipped"

@@ -67,6 +67,7 @@ class TestInit:
         with pytest.raises(ConfigurationError, match="init_app"):
             hub.publish("x")
         apps = [Flask("a"), Flask("b")]
+        apps[0].config["SSE_HUB_BROKER_URL"] = "memory://"
         hub.init_app(apps[0])
         assert hub.publish("x")
         hub.init_app(apps[1])
