@@ -57,6 +57,7 @@ FLOORS = [
 ORDER = [name for floor in FLOORS for name in floor]
 FLASK_SIDE = {*FLOORS[-2], *FLOORS[-1]}
 KNOW_GEVENT = {"_native"}
+KNOW_REDIS = {"brokers.redis", "brokers.redis_url", "brokers.redis_stream"}
 
 
 def name_of(path: Path) -> str:
@@ -113,6 +114,13 @@ def test_only_the_native_part_knows_gevent(module: str) -> None:
     """Everything else uses the standard library, patched or not."""
     _, others = imports(module)
     assert "gevent" not in others or module in KNOW_GEVENT
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_redis_broker_knows_redis(module: str) -> None:
+    """It takes 22 MB of each process that imports it."""
+    _, others = imports(module)
+    assert "redis" not in others or module in KNOW_REDIS
 
 
 @pytest.mark.parametrize("module", MODULES)

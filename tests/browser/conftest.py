@@ -61,6 +61,12 @@ class Demo:
         finally:
             connection.close()
 
+    def lose_history(self) -> None:
+        """Delete the log under the running workers."""
+        for each in self.log_path.parent.glob("sse_hub.db*"):
+            if each.is_file():
+                each.unlink()
+
     def kill_workers(self) -> None:
         """End the workers as the kernel does when memory is short."""
         for worker in psutil.Process(self.process.pid).children():

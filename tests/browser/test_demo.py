@@ -118,6 +118,18 @@ def test_a_kill_of_all_workers_loses_nothing(sign_in: SignIn, demo: Demo) -> Non
         assert page.locator("#doubled").text_content() == "0"
 
 
+def test_lost_history_is_told(sign_in: SignIn, demo: Demo) -> None:
+    """The page comes back by itself and says that it loaded its state anew."""
+    page = connected(sign_in("alice"))
+    publish(page, "#to-me", "before the loss")
+    wait_for_event(page, "notification", "before the loss")
+    demo.lose_history()
+    expect(page, "#reset-banner", "History was lost (epoch)")
+    expect(page, "#state", "open")
+    publish(page, "#to-me", "after the loss")
+    wait_for_event(page, "notification", "after the loss")
+
+
 def test_signing_out_in_one_tab_ends_the_stream_of_the_other(sign_in: SignIn) -> None:
     """It is refused when it comes back, and says so."""
     page = connected(sign_in("alice"))
