@@ -7,6 +7,7 @@ somebody else already did.
 """
 
 import _socket
+import _thread
 import os
 import select
 import socket
@@ -15,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Any, Protocol
 
 
@@ -109,7 +110,7 @@ def native_thread_id() -> int:
     return int(_original("_thread", "get_ident")())
 
 
-def native_lock() -> AbstractContextManager[bool]:
+def native_lock() -> "_thread.LockType":
     """Return a real lock, for sections that real threads share with greenlets.
 
     Nothing under it may block or switch greenlets: the whole process would wait.
@@ -139,13 +140,28 @@ class NativeFlag:
         return bool(self._lock.acquire(timeout=timeout))
 
 
+def pause(seconds: float) -> None:
+    """Have the whole thread sleep, with all of its greenlets."""
+    _original("time", "sleep")(seconds)
+
+
 def start_thread(target: Callable[[], None]) -> None:
     """Run a function in a real thread, beside greenlets.
 
-    It must not log, and must not use anything of the standard library that waits: both
-    may be patched, and belong to the greenlets' thread.
+    It must not log, and must not use locks or events of the standard library: they may
+    be patched, and belong to the greenlets' thread.
     """
-    _original("_thread", "start_new_thread")(target, ())
+    _original("_thread", "start_new_thread")(_run_thread, (target,))
+
+
+def _run_thread(target: Callable[[], None]) -> None:
+    try:
+        target()
+    finally:
+        if patched():
+            # A patched socket has made a hub for this thread, with threads and
+            # descriptors that would stay.
+            sys.modules["gevent"].get_hub().destroy(destroy_loop=True)
 
 
 class Reply:
@@ -215,10 +231,7 @@ class _Mailbox:
     def post(self, waiter: Any) -> None:
         """Wake whoever waits or is going to; from any thread."""
         self._posted.append(waiter)
-        # Of those that are posted together only the first one has to ring: what comes
-        # before it is taken is taken with it.
-        if len(self._posted) == 1:
-            self._watcher.send()
+        self._watcher.send()
 
     def wait(self, waiter: Any, timeout: float) -> bool:
         """Wait for so many seconds; tell whether something was posted."""

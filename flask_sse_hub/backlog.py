@@ -69,7 +69,7 @@ class Backlog:
         page = History(_KEEP_ALL)
         page.restart(after)
         page.append(map(Frame.of, replay.records), replay.cursor)
-        if page.cursor != after:
+        if replay.records:
             self._pages.append(page)
         while len(self._pages) > 1 and sum(p.bytes for p in self._pages) > _MAX_BYTES:
             del self._pages[0]

@@ -129,6 +129,9 @@ class Catchup:
                     if chunk := self._advance(client, reading):
                         return chunk
                     continue
+                if not client.judged:
+                    # What the broker knew of earlier epochs when it was away.
+                    client.cursor = cursor = self._broker.resolve(cursor)
             try:
                 deep = self._read_backlog(cursor, client)
             except BrokerUnavailable as error:

@@ -6,7 +6,6 @@ Read once, in ``init_app``; nothing looks at ``app.config`` for these keys later
 import difflib
 import fnmatch
 import logging
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -28,6 +27,9 @@ StatsAccess = str | Callable[[], bool] | None
 
 _Check = Callable[[Any], Any]
 
+# As good as without a limit, in seconds and in bytes, and exact in every broker.
+_MOST = 10**12
+
 
 def _key(default: Any, check: _Check, doc: str) -> Any:
     return field(default=default, metadata={"check": check, "doc": doc})
@@ -36,16 +38,16 @@ def _key(default: Any, check: _Check, doc: str) -> Any:
 def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("a number of seconds is needed")
-    if not math.isfinite(value) or value <= 0:
-        raise ValueError("it must be a finite number above 0")
+    if not 0 < value <= _MOST:
+        raise ValueError(f"it must be a finite number above 0, at most {_MOST}")
     return float(value)
 
 
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("a whole number is needed")
-    if value < 1:
-        raise ValueError("it must be at least 1")
+    if not 1 <= value <= _MOST:
+        raise ValueError(f"it must be at least 1, and at most {_MOST}")
     return value
 
 

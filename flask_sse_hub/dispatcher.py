@@ -90,10 +90,28 @@ class Dispatcher:
             waiting = dict.fromkeys(self._registry.clients())
             for client in waiting:
                 self._end_if_disconnected(client)
-                client.ping_due = client.cursor is None
-                if self.is_ahead(client.cursor):
+                if client.cursor is None:
+                    self._place(client)
+                elif self.is_ahead(client.cursor):
                     self._ahead.add(client)
         self._wake(waiting)
+
+    def _place(self, client: Client) -> None:
+        """Find where a client begins that came when no place in the log was known."""
+        came = self.history.before(client.loaded_at)
+        surely_before = self.history.before(client.loaded_at - _CLOCK_SKEW_SECONDS)
+        if (
+            came is None
+            or surely_before is None
+            or self.history.concerns(client.addresses, surely_before, upto=came)
+        ):
+            # By another clock some of that may have been published since it came.
+            client.reset_due = GapReason.EXPIRED
+            return
+        # A ping tells it where it is, if there is nothing else to.
+        client.ping_due = True
+        if came != self.position:
+            client.cursor = came
 
     def accept(self, batch: Batch) -> None:
         """Take the follower's next batch; wait while the last ones fill the memory."""
@@ -243,14 +261,20 @@ class Dispatcher:
 
         Their worker could not ask the broker when they came.
         """
-        if not self._ahead:
+        # Not those that come while the broker is asked: their ids may be later.
+        asked = frozenset(self._ahead)
+        if not asked:
             return
         try:
             head = self._broker.head()
         except BrokerUnavailable:
             return
         with self.lock:
-            lost = [client for client in self._ahead if is_beyond(client.cursor, head)]
+            lost = [
+                client
+                for client in self._ahead & asked
+                if is_beyond(client.cursor, head)
+            ]
             for client in lost:
                 client.reset_due = GapReason.AHEAD
             self._ahead.difference_update(lost)

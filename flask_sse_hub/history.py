@@ -270,7 +270,14 @@ class History:
             if client_id not in frame.exclude and frame.block:
                 blocks.append(frame.block)
                 size += len(frame.block)
-        return Reading(blocks, upto if upto.offset > after.offset else after)
+        return Reading(blocks, upto if upto.offset >= after.offset else after)
+
+    def concerns(
+        self, addresses: Sequence[Address], after: Cursor, *, upto: Cursor
+    ) -> bool:
+        """Tell whether a frame between two cursors has one of these addresses."""
+        first = next(self._addressed(addresses, after.offset), None)
+        return first is not None and first.offset <= upto.offset
 
     def disconnects(
         self, after: int, addresses: Sequence[Address]

@@ -195,7 +195,8 @@ class Hub:
             try:
                 head = self.broker.head()
                 start = self.broker.tail(self.options.memory.bytes)
-                break
+                if start.epoch == head.epoch:
+                    break
             except BrokerUnavailable as error:
                 log.warning("cannot read the log yet: %s", error)
                 self._tried.set()

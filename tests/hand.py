@@ -223,3 +223,16 @@ class DuringReplay(MemoryBroker):
         if self.during is not None:
             self.during()
         return replay
+
+
+class DuringHead(MemoryBroker):
+    """A memory broker under which something happens once, while its head is told."""
+
+    during: Any = None
+
+    def head(self) -> Cursor:
+        found = super().head()
+        during, self.during = self.during, None
+        if during is not None:
+            during()
+        return found

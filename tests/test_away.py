@@ -1,11 +1,15 @@
 """Clients that come while the broker is away, to a worker that knows nothing yet."""
 
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flask_sse_hub import CloseReason, address
+from flask_sse_hub import BrokerUnavailable, CloseReason, Event, address
+from flask_sse_hub.address import BROADCAST, Address
 from flask_sse_hub.brokers import Batch, Broker, MemoryBroker
+from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.history import (
     UNPLACED,
     Cursor,
@@ -15,8 +19,20 @@ from flask_sse_hub.history import (
     Retention,
 )
 from tests.hand import KEEP_ALL, Clock, FlakyBroker, HandHub, HandStream, fields, types
+from tests.reader import wait_until
 
 NOW = time.time()
+
+
+class AwaySQLite(SQLiteBroker):
+    """An SQLite broker whose file cannot be read at first."""
+
+    away = True
+
+    def replay(self, after: Cursor, **options: Any) -> Any:
+        if self.away:
+            raise BrokerUnavailable("away")
+        return super().replay(after, **options)
 
 
 def log_of(*names: str, when: float = NOW, retention: Retention = KEEP_ALL) -> Broker:
@@ -27,6 +43,13 @@ def log_of(*names: str, when: float = NOW, retention: Retention = KEEP_ALL) -> B
     return broker
 
 
+def log_with(data: str, *, to: Address = BROADCAST, when: float) -> Broker:
+    """Return a log with an event of a time."""
+    broker = MemoryBroker(KEEP_ALL, clock=Clock(when))
+    broker.publish(Record((to,), Event(data)))
+    return broker
+
+
 def came_blind(hub: HandHub, *, user: str | None = "alice") -> HandStream:
     """Return the stream of a client that came at NOW, when nobody knew the head."""
     return hub.stream(user=user, since=UNPLACED, loaded_at=NOW)
@@ -34,9 +57,8 @@ def came_blind(hub: HandHub, *, user: str | None = "alice") -> HandStream:
 
 def test_a_new_client_is_let_in_and_told_where_it_is_afterwards() -> None:
     """Before that it has no id to come back with."""
-    hub = HandHub(begun=False)
-    hub.publish("before")
-    stream, (connected,) = hub.open(since=UNPLACED)
+    hub = HandHub(log_with("before", when=NOW - 600.0), begun=False)
+    stream, (connected,) = hub.open(since=UNPLACED, loaded_at=NOW)
     assert (connected.type, connected.id) == ("connected", "")
     assert stream.read() == []
     hub.begin()
@@ -45,6 +67,26 @@ def test_a_new_client_is_let_in_and_told_where_it_is_afterwards() -> None:
     hub.publish("after")
     hub.bring()
     assert stream.data() == ["after"]
+
+
+def test_what_is_published_before_the_worker_is_back_is_not_lost() -> None:
+    """Another one may be quicker."""
+    hub = HandHub(log_with("meanwhile", when=NOW + 1.0), begun=False)
+    stream = hub.stream(since=UNPLACED, loaded_at=NOW)
+    hub.begin()
+    assert stream.data() == ["meanwhile"]
+
+
+@pytest.mark.parametrize(("channels", "expected"), [(["x"], ["reset"]), ([], ["ping"])])
+def test_what_cannot_be_told_by_the_clock_is_a_reset(
+    channels: list[str], expected: list[str]
+) -> None:
+    """It was published before or after the client came; if it is for the client."""
+    log = log_with("just now", to=address.channel("x"), when=NOW - 5.0)
+    hub = HandHub(log, begun=False)
+    stream = hub.stream(since=UNPLACED, loaded_at=NOW, channels=tuple(channels))
+    hub.begin()
+    assert types(stream.read()) == expected
 
 
 def test_a_ping_without_a_place_has_no_id() -> None:
@@ -137,6 +179,25 @@ def test_a_log_that_does_not_reach_back_to_it_ends_it(
     assert stream.client.close_reason is reason
 
 
+def test_an_id_of_an_earlier_epoch_is_good_afterwards(tmp_path: Path) -> None:
+    """It costs no read of the broker again and again."""
+    path = tmp_path / "hub.db"
+    first = SQLiteBroker(path, KEEP_ALL)
+    last = first.publish(Record((BROADCAST,), Event("x")))
+    first.close()
+    wait_until(lambda: not first._membership.held)
+    broker = AwaySQLite(path, KEEP_ALL)
+    hub = HandHub(broker, begun=False)
+    stream = hub.stream(last_event_id=str(last), since=UNPLACED)
+    broker.away = False
+    hub.begin()
+    hub.clock.advance(1.0)
+    assert stream.read() == []
+    assert stream.client.cursor is None
+    assert not hub.hub._catchup.backlog._pages
+    broker.close()
+
+
 @pytest.mark.parametrize(("back", "reason"), [(0, None), (1, CloseReason.GAP)])
 def test_a_gap_ends_whose_user_was_loaded_before_it(
     back: int, reason: CloseReason | None
@@ -151,14 +212,3 @@ def test_a_gap_ends_whose_user_was_loaded_before_it(
     assert stream.client.close_reason is reason
     if reason is None:
         assert types(stream.read()) == ["reset"]
-
-
-def test_what_the_log_holds_already_is_not_new() -> None:
-    """It was there before the worker: its clients did not wait for that."""
-    hub = HandHub(begun=False)
-    stream = hub.stream(since=UNPLACED)
-    for _ in range(3):
-        hub.publish("old")
-    hub.begin()
-    hub.bring()
-    assert types(stream.read()) == ["ping"]

@@ -12,6 +12,7 @@ from flask_sse_hub.brokers import Batch, MemoryBroker, Replay
 from flask_sse_hub.history import Cursor, Disconnect, GapReason, Record, Retention
 from tests.hand import (
     KEEP_ALL,
+    DuringHead,
     DuringReplay,
     FlakyBroker,
     HandHub,
@@ -391,6 +392,18 @@ class TestWhatReviewsFound:
         hub.publish("live")
         hub.bring()
         assert stream.data() == ["live"]
+
+    def test_who_comes_while_the_head_is_asked_is_not_judged_by_it(self) -> None:
+        """Its id may be later than that head."""
+        broker = DuringHead(KEEP_ALL)
+        slow = HandHub(broker)
+        first = slow.stream(last_event_id=slow.publish("seen elsewhere"))
+        came = []
+        broker.during = lambda: came.append(
+            slow.stream(last_event_id=slow.publish("seen there too"))
+        )
+        slow.hub.dispatcher.judge_ahead()
+        assert [first.read(), came[0].read()] == [[], []]
 
     def test_who_is_rightly_ahead_is_left_to_wait(self) -> None:
         """And while the broker is away nobody is judged."""

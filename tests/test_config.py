@@ -66,6 +66,8 @@ def test_the_settings_reach_the_hub() -> None:
         ("BROKER_URL", "kafka://x", "memory://"),
         ("BROKER_URL", "redis://host:port/0", "port"),
         ("BROKER_URL", "redis+sentinel://host:26379", "name of the service"),
+        ("HISTORY_SECONDS", 1e13, "at most"),
+        ("HISTORY_EVENTS", 10**20, "at most"),
         ("NAME", "", "up to 100 letters"),
         ("NAME", "a b", "up to 100 letters"),
         ("NAME", 7, "up to 100 letters"),

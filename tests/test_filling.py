@@ -58,3 +58,15 @@ def test_a_hub_that_is_closed_meanwhile_is_never_ready() -> None:
     hub = Hub(broker, HubOptions())
     hub._follow()
     assert not hub.ready
+
+
+def test_a_log_that_is_replaced_meanwhile_is_asked_again() -> None:
+    """Offsets of two logs have no order: this one would be waited for in vain."""
+    broker = Scripted()
+    tails = iter([Cursor("another", 0)])
+    tail = broker.tail
+    broker.tail = lambda size: next(tails, tail(size))  # type: ignore[method-assign]
+    hub = Hub(broker, HubOptions())
+    hub._follow()
+    assert hub.ready
+    assert hub.dispatcher.position == broker.head()

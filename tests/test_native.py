@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -115,6 +117,36 @@ def test_it_breathes_while_others_are_busy_all_the_time() -> None:
         player.join()
     ours.close()
     theirs.close()
+
+
+_TWO_THREADS_POST = """
+from gevent import monkey; monkey.patch_all()
+import collections, gevent
+from flask_sse_hub import _native
+
+start = _native._original("_thread", "start_new_thread")
+
+class Interrupted(collections.deque):
+    # A thread may lose its turn right after it has appended.
+    def append(self, each):
+        super().append(each)
+        while len(self) < 2:
+            _native.pause(0.001)
+
+def main():
+    one, two = _native.Reply(), _native.Reply()
+    gevent.get_hub()._sse_hub_mailbox._posted = Interrupted()
+    start(one.set, (1,)); start(two.set, (2,))
+    assert (one.wait(1.0), two.wait(1.0)) == (1, 2)
+
+gevent.spawn(main).get()
+"""
+
+
+def test_answers_of_two_threads_at_once_both_arrive() -> None:
+    """Neither leaves it to the other one to wake the greenlets."""
+    command = [sys.executable, "-c", _TWO_THREADS_POST]
+    subprocess.run(command, check=True, timeout=30.0)
 
 
 class TestReply:

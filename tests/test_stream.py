@@ -226,7 +226,6 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(
 ) -> None:
     """Clients are let in meanwhile, and get what comes once it is there."""
     broker = FlakyBroker(KEEP_ALL)
-    broker.publish(Record((BROADCAST,), Event("before")))
     broker.away = True
     hub = Hub(broker, HubOptions())
     monkeypatch.setattr("flask_sse_hub.hub._RETRY_START_SECONDS", 0.01)

@@ -4,13 +4,13 @@ By SQLite's own lock on a small file beside it, which every system has, and whic
 with its process however that ends. Does not know what being the first means.
 """
 
-import os
 import sqlite3
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-# How long somebody who is not the first waits for the first one to be done.
+from .sqlite_connection import create_private
+
+# A lock that others hold for a moment, while they look whether they are alone.
 _PATIENCE_MS = 5000
 
 
@@ -26,18 +26,19 @@ class Membership:
         """Whether this process is one of them."""
         return self._connection is not None
 
-    def join(self, *, first: Callable[[], None]) -> None:
-        """Become one of them, calling ``first`` alone if there is no other.
+    def join(self) -> bool:
+        """Become one of them; tell whether there was no other.
 
-        Raises OSError and sqlite3.Error, and what ``first`` raises.
+        The caller sees to it that only one process does this at a time: of two, each
+        would take the other for one that is there. Raises OSError and sqlite3.Error.
         """
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        create_private(self._path)
         connection = sqlite3.connect(
             self._path, timeout=0, isolation_level=None, check_same_thread=False
         )
         try:
-            if _lock_alone(connection):
-                first()
+            alone = _lock_alone(connection)
+            if alone:
                 connection.execute("COMMIT")
             connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
             # Reading takes a lock that others may have too, and keeps it.
@@ -47,6 +48,7 @@ class Membership:
             connection.close()
             raise
         self._connection = connection
+        return alone
 
     def leave(self) -> None:
         """Be one of them no more."""

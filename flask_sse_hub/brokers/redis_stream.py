@@ -71,6 +71,10 @@ if last then
   end
 end
 
+if not last and ARGV[5] ~= '' then
+  redis.call('HSET', KEYS[2], 'events', ARGV[5], 'ms', ARGV[6], 'bytes', ARGV[7])
+end
+
 local id = string.format('%.0f-%.0f', ms, number)
 redis.call('XADD', KEYS[1], id, 'e', epoch, 'p', before,
            't', string.format('%.0f', total), 's', ARGV[2], 'b', ARGV[1])
@@ -81,7 +85,8 @@ if keep[1] == '' then
 end
 if keep[1] then
   redis.call('XTRIM', KEYS[1], 'MAXLEN', keep[1])
-  redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', now - keep[2]))
+  local oldest = math.max(0, now - keep[2])
+  redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', oldest))
   local beyond = total + ARGV[2] - keep[3]
   while beyond > 0 do
     local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
@@ -146,7 +151,6 @@ class StreamLog:
         #: Records that could not be read, and were passed over.
         self.malformed = 0
         self._retention = retention
-        self._retention_told = retention is None
         self._clock = clock
         self._client = connect(timeout)
         self._script = self._client.register_script(_APPEND)
@@ -170,17 +174,18 @@ class StreamLog:
 
     def _append(self, records: Sequence[Record], *, load: bool = False) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
-        if not self._retention_told:
-            keep = zip(("events", "ms", "bytes"), self._kept(), strict=True)
-            pipeline.hset(self._key + "retention", mapping=dict(keep))
         for record in records:
             if load:
                 pipeline.eval(_APPEND, 3, *self._arguments(record))
             else:
                 pipeline.evalsha(self._script.sha, 3, *self._arguments(record))
-        answers = pipeline.execute(raise_on_error=False)
-        self._retention_told = True
-        return list(answers[-len(records) :])
+        return list(pipeline.execute(raise_on_error=False))
+
+    def _tell_retention(self) -> None:
+        """Note in the log how much of it is kept, for those that only publish."""
+        if self._retention is not None:
+            keep = zip(("events", "ms", "bytes"), self._kept(), strict=True)
+            self._client.hset(self._key + "retention", mapping=dict(keep))
 
     def _arguments(self, record: Record, *, only_begin: bool = False) -> list[Any]:
         key = record.idempotency_key
@@ -201,7 +206,8 @@ class StreamLog:
         keep = self._retention
         if keep is None:
             return "", "", ""
-        return keep.events, int(keep.seconds * 1000), keep.bytes
+        most = 2**53  # Lua's numbers are exact up to there
+        return min(keep.events, most), int(keep.seconds * 1000), min(keep.bytes, most)
 
     def read(self, after: Cursor, *, wait: float) -> Batch | None:
         """Return what comes after a cursor, waiting for it; None if nothing came."""
@@ -217,7 +223,11 @@ class StreamLog:
                 if entries:
                     # Whatever came in between is gone, though the cursor may be there.
                     gap = gap or GapReason.EPOCH
-                return None if gap is None else Batch((), head, gap)
+                if gap is None:
+                    return None
+                # Perhaps of a new log, which somebody else began.
+                self._tell_retention()
+                return Batch((), head, gap)
         return Batch(tuple(self._records(entries)), entries[-1].cursor)
 
     def replay(
@@ -255,6 +265,7 @@ class StreamLog:
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about so many bytes remain."""
         with _translated():
+            self._tell_retention()
             last = self._last()
             if last is None:
                 return self._head()

@@ -6,7 +6,6 @@ at once. Knows threads and how others are woken; the file is another module's.
 
 import contextlib
 import logging
-import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -144,17 +143,13 @@ class SQLiteBroker(Broker):
                 return
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._membership.join(first=self._begin_epoch)
-                self._appending.tell_retention()
-            except (OSError, sqlite3.Error) as error:
+            except OSError as error:
                 raise BrokerUnavailable(
                     f"{self._path}: {error}; this process must be able to write here"
                 ) from error
+            with contextlib.closing(self._log_file()) as file:
+                file.join(self._membership)
             self._ringer = self._directory.ringer()
-
-    def _begin_epoch(self) -> None:
-        with contextlib.closing(self._log_file()) as file:
-            file.begin_epoch()
 
     def _read(self, calls: list[Call]) -> None:
         for call in calls:
@@ -196,7 +191,7 @@ class _Follower:
         self._file = file
         self._after = after
         self._directory = directory
-        self._read: deque[Batch | BrokerUnavailable] = deque()
+        self._read: deque[Batch | Exception] = deque()
         self._room = _native.NativeFlag()
         self._stopped = False
         self._bell: _native.Bell | None = None
@@ -223,8 +218,10 @@ class _Follower:
                         if self._read:
                             # A flood of them must not keep requests from their turn.
                             _native.breathe()
-                    else:
+                    elif isinstance(found, BrokerUnavailable):
                         log.warning("the log cannot be followed for now: %s", found)
+                    else:
+                        raise found
                 if self._file.malformed != malformed:
                     malformed = self._file.malformed
                     log.warning("%d records could not be read so far", malformed)
@@ -235,6 +232,16 @@ class _Follower:
 
     def _run(self) -> None:
         door = self._directory.doorbell()
+        try:
+            self._read_on(door)
+        except Exception as error:  # noqa: BLE001 - whoever iterates is told
+            self._hand_over(error)
+        finally:
+            if door is not None:
+                door.close()
+            self._file.close()
+
+    def _read_on(self, door: doorbell.Doorbell | None) -> None:
         trouble = ""
         while not self._stopped:
             try:
@@ -254,9 +261,6 @@ class _Follower:
                 self._hand_over(batch)
             else:
                 self._wait(door)
-        if door is not None:
-            door.close()
-        self._file.close()
 
     def _wait(self, door: doorbell.Doorbell | None) -> None:
         """Wait until there is something to read, or this is stopped."""
@@ -272,7 +276,7 @@ class _Follower:
                 # The read will say so.
                 return
 
-    def _hand_over(self, found: Batch | BrokerUnavailable) -> None:
+    def _hand_over(self, found: Batch | Exception) -> None:
         self._read.append(found)
         if self._bell is not None:
             self._bell.ring()

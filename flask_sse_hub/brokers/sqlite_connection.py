@@ -8,14 +8,21 @@ import contextlib
 import os
 import secrets
 import sqlite3
+import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from weakref import WeakSet
 
+from .. import _native
 from ..errors import BrokerUnavailable
 
 # How long a connection waits for another process that writes, in seconds. A group of
 # appends takes milliseconds.
 _BUSY_SECONDS = 2.0
+
+# How long a fork waits for what is going on: longer than any of it may take.
+_FORK_SECONDS = 5.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
@@ -27,6 +34,7 @@ CREATE TABLE IF NOT EXISTS record (
 CREATE TABLE IF NOT EXISTS state (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     epoch TEXT NOT NULL,
+    inode TEXT NOT NULL,
     events INTEGER NOT NULL,
     bytes INTEGER NOT NULL
 );
@@ -45,19 +53,70 @@ CREATE TABLE IF NOT EXISTS idempotency (
 """
 
 
+class _Forks:
+    """Keeps forks away from open connections, which SQLite forbids to take along.
+
+    A child would believe that it has its parent's locks. So before a fork everything
+    that is going on is waited for, and closed; whoever goes on opens it again.
+    """
+
+    def __init__(self) -> None:
+        # Held during a fork. Guards the connections.
+        self._lock = _native.native_lock()
+        self._going_on: deque[None] = deque()
+        self._connections: WeakSet[LogConnection] = WeakSet()
+        self._registered = False
+
+    @contextlib.contextmanager
+    def kept_away(self, connection: "LogConnection") -> Iterator[None]:
+        """Have forks wait while this connection is used."""
+        with self._lock:
+            self._going_on.append(None)
+            self._connections.add(connection)
+            if not self._registered and hasattr(os, "register_at_fork"):
+                self._registered = True
+                os.register_at_fork(
+                    before=self._before,
+                    after_in_parent=self._lock.release,
+                    after_in_child=self._after_in_child,
+                )
+        try:
+            yield
+        finally:
+            # Without the lock, which a fork may hold that waits for this.
+            self._going_on.pop()
+
+    def _before(self) -> None:
+        self._lock.acquire()
+        deadline = time.monotonic() + _FORK_SECONDS
+        while self._going_on and time.monotonic() < deadline:
+            _native.pause(0.001)
+        if not self._going_on:
+            for connection in self._connections:
+                connection.close()
+
+    def _after_in_child(self) -> None:
+        self._going_on.clear()
+        self._lock.release()
+
+
+_forks = _Forks()
+
+
 class LogConnection:
     """One connection to a file; it is opened when it is needed, and made if missing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
-        self._inode = 0
+        #: Which file is open; another one may come to have its name.
+        self.inode = ""
         self._version = 0
 
     @contextlib.contextmanager
     def transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
         """Run statements as one, on a file that is there. Raises BrokerUnavailable."""
-        with self._translated():
+        with _forks.kept_away(self), self._translated():
             connection = self._open()
             connection.execute(kind)
             try:
@@ -73,7 +132,7 @@ class LogConnection:
 
         Far cheaper than a read. Raises BrokerUnavailable.
         """
-        with self._translated():
+        with _forks.kept_away(self), self._translated():
             before, self._version = self._version, 0
             found = self._open().execute("PRAGMA data_version").fetchone()
             self._version = found[0]
@@ -99,9 +158,7 @@ class LogConnection:
         if self._connection is not None and not self._is_replaced():
             return self._connection
         self.close()
-        # Made before SQLite does, which would let the group and others read it; what
-        # SQLite puts beside it gets the same permissions.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        create_private(self.path)
         connection = sqlite3.connect(
             self.path,
             timeout=_BUSY_SECONDS,
@@ -116,21 +173,38 @@ class LogConnection:
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     connection.execute(statement)
                 connection.execute(
-                    "INSERT OR IGNORE INTO state VALUES (1, ?, 0, 0)", (new_epoch(),)
+                    "INSERT OR IGNORE INTO state VALUES (1, ?, ?, 0, 0)",
+                    (new_epoch(), self._inode_now()),
                 )
                 connection.execute("COMMIT")
         except BaseException:
             connection.close()
             raise
-        self._inode = self.path.stat().st_ino
+        self.inode = self._inode_now()
         self._connection = connection
         return connection
 
     def _is_replaced(self) -> bool:
         try:
-            return self.path.stat().st_ino != self._inode
+            return self._inode_now() != self.inode
         except FileNotFoundError:
             return True
+
+    def _inode_now(self) -> str:
+        return str(self.path.stat().st_ino)
+
+
+def create_private(path: Path) -> None:
+    """Create a file that only its owner can read, unless it is there.
+
+    SQLite would let others read it; what it puts beside it gets the same permissions. A
+    file that is there is never opened here: closing it again would drop all locks that
+    this process has on it, SQLite's too, which then never knows.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(
+            os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        )
 
 
 def new_epoch() -> str:

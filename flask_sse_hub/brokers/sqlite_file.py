@@ -13,6 +13,7 @@ from ..address import Address
 from ..history import Cursor, GapReason, Record, Retention
 from . import codec
 from .base import Batch, Replay, addressed
+from .membership import Membership
 from .sqlite_connection import LogConnection, new_epoch
 
 # Rows read in one piece. They are decoded without a pause, and each time that a request
@@ -43,6 +44,7 @@ class LogFile:
         self._retention = retention
         self._clock = clock
         self._told: sqlite3.Connection | None = None
+        self._is_copy = False
 
     def is_changed(self) -> bool:
         """Tell whether others wrote since last asked. Raises BrokerUnavailable."""
@@ -52,17 +54,22 @@ class LogFile:
         """Close the connection; the next call opens another one."""
         self._file.close()
 
-    def begin_epoch(self) -> None:
-        """Start a new epoch at the head; ids so far are good up to the head."""
-        with self._file.transaction("BEGIN IMMEDIATE") as connection:
-            self._renew(connection)
+    def join(self, membership: Membership) -> None:
+        """Become one of the processes that use the file; the first renews the epoch.
 
-    def tell_retention(self) -> None:
-        """Note in the log how much of it is kept, for those that only publish."""
-        with self._file.transaction("BEGIN IMMEDIATE") as connection:
-            self._tell_retention(connection)
+        One at a time: this holds the file's own lock for writing.
+        """
+        try:
+            with self._file.transaction("BEGIN IMMEDIATE") as connection:
+                if membership.join():
+                    self._renew(connection)
+                self._tell_retention(connection)
+        except BaseException:
+            membership.leave()
+            raise
 
     def _tell_retention(self, connection: sqlite3.Connection) -> None:
+        """Note in the log how much of it is kept, for those that only publish."""
         # Once for each connection: another one may be to another file.
         if self._retention is not None and self._told is not connection:
             connection.execute(
@@ -170,11 +177,18 @@ class LogFile:
                 self._renew(connection)
 
     def _is_rolled_back(self, head: Cursor) -> bool:
-        """Tell whether records that were seen here are not in the log any more."""
-        return head.epoch == self.seen.epoch and head.offset < self.seen.offset
+        """Tell whether this is not the log any more that it was, or a part of it."""
+        # A file that was put here is a copy, and so may be an old one.
+        return self._is_copy or (
+            head.epoch == self.seen.epoch and head.offset < self.seen.offset
+        )
 
     def _head(self, connection: sqlite3.Connection) -> Cursor:
-        (epoch,) = connection.execute("SELECT epoch FROM state").fetchone()
+        state = connection.execute("SELECT epoch, inode FROM state").fetchone()
+        if state is None:
+            raise sqlite3.DatabaseError("malformed: it has no state")
+        epoch, inode = state
+        self._is_copy = inode != self._file.inode
         if epoch != self.seen.epoch:
             self.past = dict(connection.execute("SELECT epoch, last FROM past"))
             self.seen = Cursor(epoch, 0)
@@ -192,10 +206,11 @@ class LogFile:
         )
         epoch = new_epoch()
         connection.execute(
-            "INSERT OR REPLACE INTO state SELECT 1, ?, COUNT(*), TOTAL(size)"
+            "INSERT OR REPLACE INTO state SELECT 1, ?, ?, COUNT(*), TOTAL(size)"
             " FROM record",
-            (epoch,),
+            (epoch, self._file.inode),
         )
+        self._is_copy = False
         self.past = dict(connection.execute("SELECT epoch, last FROM past"))
         self.seen = Cursor(epoch, last)
         return self.seen
@@ -222,15 +237,16 @@ class LogFile:
 
     def _rows(
         self, connection: sqlite3.Connection, offset: int
-    ) -> list[tuple[int, float, str]]:
+    ) -> list[tuple[int, float, bytes]]:
         return connection.execute(
-            "SELECT offset, time, body FROM record WHERE offset > ?"
+            # As bytes: what is no text must not fail before it is looked at.
+            "SELECT offset, time, CAST(body AS BLOB) FROM record WHERE offset > ?"
             " ORDER BY offset LIMIT ?",
             (offset, _PAGE_ROWS),
         ).fetchall()
 
     def _decoded(
-        self, rows: Sequence[tuple[int, float, str]], epoch: str
+        self, rows: Sequence[tuple[int, float, bytes]], epoch: str
     ) -> Iterator[Record]:
         for offset, time, body in rows:
             try:

@@ -56,13 +56,10 @@ class Worker:
         with self._lock:
             if self._stopped:
                 raise BrokerUnavailable("the broker is closed")
-            self._calls.append(call)
             if not self._running:
-                self._running = True
-                _native.start_thread(self._run)
-        # Whoever put one there before has raised it.
-        if len(self._calls) == 1:
-            self._flag.set()
+                self._start()
+            self._calls.append(call)
+        self._flag.set()
         try:
             return call.wait(self._within)
         except TimeoutError as error:
@@ -71,6 +68,13 @@ class Worker:
                 f"the broker did not answer within {self._within:g} s; the outcome is"
                 " unknown"
             ) from error
+
+    def _start(self) -> None:
+        try:
+            _native.start_thread(self._run)
+        except RuntimeError as error:
+            raise BrokerUnavailable("this process has no room for a thread") from error
+        self._running = True
 
     def stop(self) -> None:
         """Answer what was asked, and end."""

@@ -39,7 +39,7 @@ def open_broker(server: RedisServer) -> Iterator[Open]:
     opened: list[RedisBroker] = []
 
     def open_broker(
-        url: str = server.url, retention: Retention = KEEP_ALL, name: str = "app"
+        url: str = server.url, retention: Retention | None = KEEP_ALL, name: str = "app"
     ) -> RedisBroker:
         opened.append(RedisBroker(url, retention, name=name))
         return opened[-1]
@@ -153,6 +153,49 @@ class TestLog:
         publish(broker)
         next(follower)
         assert "1 records could not be read" in caplog.text
+
+
+class TestRetention:
+    @pytest.mark.parametrize(
+        "retention",
+        [
+            Retention(10_000, 1e10, 10_000_000),
+            Retention(10**20, 3600.0, 10_000_000),
+            Retention(10_000, 3600.0, 10**40),
+        ],
+        ids=["seconds", "events", "bytes"],
+    )
+    def test_one_without_end_is_none(
+        self, open_broker: Open, retention: Retention
+    ) -> None:
+        """Numbers beyond Redis's own do not fail an append half-way."""
+        assert publish(open_broker(retention=retention), 3)
+
+    @pytest.mark.parametrize("flushed", [False, True])
+    def test_workers_that_only_serve_bound_what_others_publish(
+        self, open_broker: Open, server: RedisServer, flushed: bool
+    ) -> None:
+        """They note what is kept when they begin, and again in a new log."""
+        broker = open_broker(retention=Retention(10, 3600.0, 10_000_000))
+        HandHub(broker)
+        if flushed:
+            follower = broker.follow(broker.head())
+            server.run("FLUSHALL")
+            assert first_gap(follower) is GapReason.EPOCH
+        publisher = open_broker(retention=None)
+        publish(publisher, 30)
+        assert server.run("XLEN", "sse-hub:{app}:log") == 10
+
+    def test_it_is_noted_with_the_log_that_an_append_begins(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Whoever publishes next may be no app."""
+        broker = open_broker(retention=Retention(10, 3600.0, 10_000_000))
+        publish(broker)
+        server.run("FLUSHALL")
+        publish(broker)
+        publish(open_broker(retention=None), 30)
+        assert server.run("XLEN", "sse-hub:{app}:log") == 10
 
 
 class TestGaps:

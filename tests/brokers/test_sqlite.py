@@ -17,6 +17,7 @@ from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import Batch
 from flask_sse_hub.brokers.doorbell import Directory
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from flask_sse_hub.brokers.sqlite_file import LogFile
 from flask_sse_hub.brokers.worker import Call
 from flask_sse_hub.history import Cursor, GapReason, Record, Retention
 from tests.hand import KEEP_ALL, Clock, HandHub, fields
@@ -326,6 +327,46 @@ class TestFaults:
             return "4 records could not be read" in caplog.text
 
         wait_until(said)
+
+    def test_text_that_is_none_is_passed_over(
+        self, path: Path, open_broker: Open
+    ) -> None:
+        """Bytes in the wrong encoding never stop a follower."""
+        broker = open_broker()
+        start = publish(broker)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute(
+                "INSERT INTO record (time, size, body)"
+                " VALUES (?, 1, CAST(X'ff0a' AS TEXT))",
+                [time.time()],
+            )
+        publish(broker)
+        assert next(broker.follow(start)).records[0].content == Event("x")
+
+    def test_a_followers_thread_that_fails_is_said(
+        self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Streams would look alive and bring nothing."""
+
+        def fail(file: object, after: object) -> None:
+            raise ZeroDivisionError
+
+        broker = open_broker()
+        start = broker.head()
+        monkeypatch.setattr(LogFile, "read", fail)
+        with pytest.raises(ZeroDivisionError):
+            next(broker.follow(start))
+
+    def test_a_file_without_its_state_is_damaged(
+        self, path: Path, open_broker: Open
+    ) -> None:
+        """The error says what helps."""
+        broker = open_broker()
+        publish(broker)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("DELETE FROM state")
+        with pytest.raises(BrokerUnavailable, match="move it away"):
+            broker.head()
 
     def test_a_disk_that_does_not_answer(
         self, open_broker: Open, monkeypatch: pytest.MonkeyPatch

@@ -9,6 +9,7 @@ import pytest
 
 from flask_sse_hub import Event
 from flask_sse_hub.address import BROADCAST, Address
+from flask_sse_hub.brokers.membership import Membership
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.brokers.sqlite_file import LogFile
 from flask_sse_hub.history import Disconnect, Record, Retention
@@ -21,10 +22,12 @@ KEEP_ALL = Retention(events=1000, seconds=3600.0, bytes=1_000_000)
 def test_a_file_is_read_across_its_epochs(tmp_path: Path) -> None:
     """Every id that was given names its place, also after a cold start."""
     path = tmp_path / "hub.db"
+    membership = Membership(path)
     given = []
     with closing(LogFile(path, KEEP_ALL, clock=time.time)) as file:
         for data in ("one", "two"):
-            file.begin_epoch()
+            file.join(membership)
+            membership.leave()
             given += file.append([Record((BROADCAST,), Event(data))])
     log = read_sqlite(path)
     assert given[0].epoch != given[1].epoch

@@ -1,0 +1,199 @@
+"""SQLite's log and the processes that share it: locks, forks, beginnings, copies."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flask_sse_hub import Event, Publisher
+from flask_sse_hub.address import BROADCAST
+from flask_sse_hub.brokers.membership import Membership
+from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from flask_sse_hub.history import Record, Retention
+from tests.hand import KEEP_ALL, HandHub
+from tests.reader import wait_until
+
+EVENT = Record((BROADCAST,), Event("x"))
+
+PUBLISH_AND_CLOSE = """
+import sys, time
+from flask_sse_hub import Publisher
+publisher = Publisher("sqlite:///" + sys.argv[1])
+print(publisher.publish("x"), flush=True)
+publisher.close()
+time.sleep(0.3)
+"""
+
+BEGIN = """
+import sys
+from pathlib import Path
+from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from tests.hand import KEEP_ALL
+sys.stdin.readline()
+print(SQLiteBroker(Path(sys.argv[1]), KEEP_ALL).head().epoch, flush=True)
+sys.stdin.readline()
+"""
+
+LOCKS_OF_A_CHILD = """
+import os, sys
+from pathlib import Path
+from flask_sse_hub import Publisher
+path = Path(sys.argv[1])
+publisher = Publisher(f"sqlite:///{path}")
+publisher.publish("parent")
+if os.fork():
+    os.wait()
+else:
+    publisher.publish("child")
+    ours = f" {os.getpid()} ", f":{path.stat().st_ino} "
+    locks = Path("/proc/locks").read_text().splitlines()
+    print(any(all(part in lock for part in ours) for lock in locks))
+"""
+
+CHILDREN_OF_A_BUSY_PARENT = """
+import os, sys, threading
+from flask_sse_hub import Publisher
+publisher = Publisher("sqlite:///" + sys.argv[1])
+publisher.publish("parent")
+stop = threading.Event()
+
+def busy():
+    while not stop.is_set():
+        publisher.publish("x" * 20_000)
+
+thread = threading.Thread(target=busy)
+thread.start()
+failed = 0
+for _ in range(10):
+    child = os.fork()
+    if child == 0:
+        try:
+            publisher.publish("child")
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    failed += os.waitpid(child, 0)[1] != 0
+stop.set()
+thread.join()
+print(failed)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "hub.db"
+
+
+@pytest.fixture
+def broker(path: Path) -> Iterator[SQLiteBroker]:
+    broker = SQLiteBroker(path, KEEP_ALL)
+    yield broker
+    broker.close()
+
+
+def run(script: str, path: Path) -> str:
+    """Run a script in a process of its own; return what it prints."""
+    command = [sys.executable, "-c", script, str(path)]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=60.0)
+    return done.stdout.decode().strip()
+
+
+def close(broker: SQLiteBroker) -> None:
+    """Close a broker, and wait until its process does not use the file any more."""
+    broker.close()
+    wait_until(lambda: not broker._membership.held)
+
+
+def test_a_process_that_closes_takes_nothing_from_others(
+    path: Path, broker: SQLiteBroker
+) -> None:
+    """It would delete the write-ahead log if the others had lost their locks."""
+    ids = []
+    for _ in range(3):
+        ids.append(str(broker.publish(EVENT)))
+        broker.head()
+        ids.append(run(PUBLISH_AND_CLOSE, path))
+    offsets = [int(each.rpartition("-")[2]) for each in ids]
+    assert offsets == [1, 2, 3, 4, 5, 6]
+
+
+def test_of_those_that_begin_at_once_one_is_the_first(path: Path) -> None:
+    """Or an epoch would go on whose last ids may be lost."""
+    first = SQLiteBroker(path, KEEP_ALL)
+    before = first.publish(EVENT).epoch
+    close(first)
+    command = [sys.executable, "-c", BEGIN, str(path)]
+    for _ in range(3):
+        starting = [
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(4)
+        ]
+        for each in starting:
+            print(file=each.stdin, flush=True)
+        epochs = {each.stdout.readline() for each in starting if each.stdout}
+        for each in starting:
+            each.communicate("\n")
+        assert len(epochs) == 1
+        assert before not in epochs
+        before = epochs.pop()
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="locks cannot be seen")
+def test_a_forked_child_has_locks_of_its_own(path: Path) -> None:
+    """SQLite's table of locks is inherited; the locks are not."""
+    assert run(LOCKS_OF_A_CHILD, path) == "True"
+
+
+def test_a_fork_may_come_at_any_moment(path: Path) -> None:
+    """Also while the parent is in the middle of an append."""
+    assert run(CHILDREN_OF_A_BUSY_PARENT, path) == "0"
+
+
+def test_workers_that_only_serve_bound_what_others_publish(path: Path) -> None:
+    """They note what is kept when they begin; a publisher trims by it."""
+    broker = SQLiteBroker(path, Retention(10, 3600.0, 10_000_000))
+    HandHub(broker)
+    publisher = Publisher(f"sqlite:///{path}")
+    for _ in range(50):
+        publisher.publish("x")
+    with closing(sqlite3.connect(path)) as connection:
+        (rows,) = connection.execute("SELECT COUNT(*) FROM record").fetchone()
+    assert rows == 10
+    publisher.close()
+    broker.close()
+
+
+def test_a_copy_of_an_earlier_epoch_gives_no_id_again(path: Path) -> None:
+    """Put back under a running process, after restarts since it was made."""
+    first = SQLiteBroker(path, KEEP_ALL)
+    given = {first.publish(EVENT) for _ in range(3)}
+    copy = path.with_name("copy")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM INTO ?", [str(copy)])
+    given |= {first.publish(EVENT) for _ in range(3)}
+    close(first)
+    second = SQLiteBroker(path, KEEP_ALL)
+    given.add(second.publish(EVENT))
+    for companion in ("hub.db-wal", "hub.db-shm"):
+        path.with_name(companion).unlink(missing_ok=True)
+    copy.replace(path)
+    assert second.publish(EVENT) not in given
+    second.close()
+
+
+def test_membership_is_told_apart(path: Path) -> None:
+    """Who joins while another one is there is not the first, and leaving is enough."""
+    one, two = Membership(path), Membership(path)
+    assert one.join()
+    assert not two.join()
+    one.leave()
+    two.leave()
+    assert not one.held
+    assert one.join()
+    one.leave()

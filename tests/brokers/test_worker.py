@@ -1,0 +1,93 @@
+"""The thread that does a broker's work."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from flask_sse_hub import BrokerUnavailable, _native
+from flask_sse_hub.brokers.worker import Call, Worker
+
+
+def answer(calls: list[Call]) -> None:
+    for call in calls:
+        call.set(call.argument)
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker(answer, finish=lambda: None, within=0.5)
+
+
+class LateLock:
+    """A lock after whose first release another thread gets its turn."""
+
+    def __init__(self, lock: Any, other: Any) -> None:
+        self._lock, self._other = lock, other
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+        other, self._other = self._other, None
+        if other is not None:
+            other()
+
+
+def test_calls_that_come_together_are_all_answered(worker: Worker) -> None:
+    """Neither caller leaves it to the other one to wake the thread."""
+    assert worker.ask(0) == 0
+    threads = []
+
+    def other() -> None:
+        threads.append(threading.Thread(target=worker.ask, args=[1]))
+        threads[0].start()
+        while len(worker._calls) < 2:
+            time.sleep(0.001)
+
+    worker._lock = LateLock(worker._lock, other)  # type: ignore[assignment]
+    assert worker.ask(2) == 2
+    threads[0].join()
+    assert worker.ask(3) == 3
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller is told, and nothing is left of its call."""
+
+    def full(target: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_native, "start_thread", full)
+        with pytest.raises(BrokerUnavailable, match="no room for a thread"):
+            worker.ask(1)
+    assert worker.ask(2) == 2
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    """It was told that it failed, and would be published all the same."""
+    begun: list[int] = []
+
+    def begin(calls: list[Call]) -> None:
+        begun.extend(call.argument for call in calls)
+        time.sleep(0.2)
+        answer(calls)
+
+    worker = Worker(begin, finish=lambda: None, within=0.1)
+    callers = [threading.Thread(target=_give_up, args=[worker, n]) for n in range(2)]
+    for each in callers:
+        each.start()
+        time.sleep(0.02)
+    for each in callers:
+        each.join()
+    time.sleep(0.2)
+    assert begun == [0]
+
+
+def _give_up(worker: Worker, argument: int) -> None:
+    with pytest.raises(BrokerUnavailable, match="outcome is unknown"):
+        worker.ask(argument)
