@@ -65,7 +65,7 @@ def test_a_log_that_is_replaced_meanwhile_is_asked_again() -> None:
     broker = Scripted()
     tails = iter([Cursor("another", 0)])
     tail = broker.tail
-    broker.tail = lambda size: next(tails, tail(size))  # type: ignore[method-assign]
+    broker.tail = lambda max_bytes: next(tails, tail(max_bytes))  # type: ignore[method-assign]
     hub = Hub(broker, HubOptions())
     hub._follow()
     assert hub.ready

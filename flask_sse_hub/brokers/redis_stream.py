@@ -277,8 +277,11 @@ class StreamLog:
 
             first = self._first()
             oldest = max(first.cursor.offset if first else 0, self._oldest_offset())
-            start = bisect_left(range(oldest, last.cursor.offset + 1), x=True, key=fits)
-            found = self._at_or_after(oldest + start)
+            if not fits(oldest):
+                # Only a log that is longer than a worker's memory takes so many looks.
+                places = range(oldest, last.cursor.offset + 1)
+                oldest = places[0] + bisect_left(places, x=True, key=fits)
+            found = self._at_or_after(oldest)
             return found.before if found else last.cursor
 
     def _head(self) -> Cursor:
