@@ -41,16 +41,11 @@ _NOBODY = Record((), Event(""))
 # (empty: as the log says), how long the key holds in milliseconds (0: there is none),
 # and 1 if this is only to begin a log that is not there.
 _APPEND = """
-local holds = tonumber(ARGV[8])
-if holds > 0 then
-  local known = redis.call('GET', KEYS[3])
-  if known then return known end
-end
-
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ms, number = now, tonumber(ARGV[4])
 local epoch, before, total = ARGV[3], '0-0', 0
+local holds = tonumber(ARGV[8])
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last then
   local fields = last[2]
@@ -60,6 +55,9 @@ if last then
     total = fields[6] + fields[8]
   end
   if ARGV[9] == '1' then return epoch .. ' ' .. before end
+  -- A key that outlived its log names an event that is lost.
+  local known = holds > 0 and redis.call('GET', KEYS[3])
+  if known and string.sub(known, 1, #epoch) == epoch then return known end
   local last_ms, last_number = string.match(before, '(%d+)-(%d+)')
   if tonumber(last_ms) >= ms then
     ms = tonumber(last_ms)

@@ -100,6 +100,19 @@ class TestLog:
         left = server.run("PTTL", "sse-hub:{app}:once:k")
         assert 295_000 < left <= 300_000
 
+    def test_an_idempotency_key_that_outlived_its_log_counts_no_more(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The event that it names is lost, so the second one is not the same."""
+        keyed = Record((), Event("x"), idempotency_key="k")
+        broker = open_broker()
+        first = broker.publish(keyed)
+        server.run("DEL", "sse-hub:{app}:log")
+        publish(broker)
+        second = broker.publish(keyed)
+        assert second.epoch != first.epoch
+        assert broker.publish(keyed) == second == broker.head()
+
     def test_events_expire_by_age(self, server: RedisServer) -> None:
         """Also while nothing is published."""
         clock = Clock(time.time())
