@@ -65,7 +65,10 @@ def client(client_id: Name) -> Address:
 def checked_id(value: object, *, what: str) -> str:
     """Return an id given as str or int as the text it is compared by."""
     if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
+        try:
+            value = str(value)
+        except ValueError as error:
+            raise InvalidName(f"{what} has too many digits") from error
     if not isinstance(value, str):
         raise InvalidName(
             f"{what} must be a str or an int, not {type(value).__name__}; if None came"

@@ -43,16 +43,19 @@ def create_group(sse_hub: Any, app_hub: AppHub) -> AppGroup:
     @click.option("--idempotency-key", help="Publish once, however often this runs.")
     @_target_options
     def publish(data: str | None, **options: Any) -> None:
-        """Publish DATA, or what comes from standard input, and print the event's id.
+        """Publish DATA and print the event's id.
 
-        Without a target everybody gets it.
+        Without DATA, or with -, it is what comes from standard input. Without a target
+        everybody gets it.
         """
         for kind in _KINDS:
             options[kind] = options[kind] or UNSET
         if app_hub.hub.broker.reach == "process":
             raise click.UsageError(_NOT_SHARED)
-        if data is None:
+        if data is None or data == "-":
             data = _read_all(sys.stdin)
+            if not data:
+                raise click.UsageError("there is no data on standard input")
         try:
             click.echo(sse_hub.publish(data, **options))
         except SSEHubError as error:
@@ -67,8 +70,8 @@ def create_group(sse_hub: Any, app_hub: AppHub) -> AppGroup:
     def listen(as_json: bool, last_event_id: str | None, **targets: Any) -> None:
         """Print events as they come; with targets only those that are for them.
 
-        Goes on by itself when the broker was away. An id that was printed is where
-        --last-event-id begins.
+        Goes on by itself when the broker was away meanwhile. An id that was printed is
+        where --last-event-id begins. What everybody gets is for no target.
         """
         if app_hub.hub.broker.reach == "process":
             raise click.UsageError(_NOT_SHARED)

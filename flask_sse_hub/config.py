@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from .brokers import check_url, is_redis
+from .brokers import check_name, check_url, is_redis
 from .errors import ConfigurationError
 from .history import Retention
 from .options import HubOptions
@@ -114,11 +114,10 @@ def _text(value: Any) -> str:
 def _log_name(value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not re.fullmatch(r"[\w.:-]{1,100}", value):
-        raise ValueError(
-            "up to 100 letters, digits and _ . : - are needed; each name is a log"
-        )
-    return value
+    # The environment makes a number of digits.
+    name = str(value) if isinstance(value, int) else value
+    check_name(name)
+    return str(name)
 
 
 def _stats_access(value: Any) -> StatsAccess:
@@ -145,8 +144,8 @@ class Config:
     name: str | None = _key(
         None,
         _log_name,
-        "Names the log; None: the app's name. With Redis, which several apps may share,"
-        " it must be set.",
+        "Names the log in a Redis, which several apps may share: there it must be set."
+        " None: the app's name. A file is one log, whatever its name.",
     )
     url_prefix: str = _key("/events", _url_prefix, "Where the blueprint is mounted.")
     login_required: bool = _key(

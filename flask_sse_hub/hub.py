@@ -191,6 +191,7 @@ class Hub:
             self.drain()
 
     def _follow(self) -> None:
+        trouble = ""
         while not self.closed.is_set():
             try:
                 head = self.broker.head()
@@ -198,7 +199,9 @@ class Hub:
                 if start.epoch == head.epoch:
                     break
             except BrokerUnavailable as error:
-                log.warning("cannot read the log yet: %s", error)
+                if str(error) != trouble:
+                    trouble = str(error)
+                    log.warning("cannot read the log yet: %s", error)
                 self._tried.set()
                 self.closed.wait(_RETRY_START_SECONDS)
         else:
@@ -217,6 +220,8 @@ class Hub:
         self.dispatcher.begin(start, tail)
         self._ready.set()
         self._tried.set()
+        if trouble:
+            log.info("the log can be read now")
         for batch in batches:
             if batch.gap is not None:
                 self._catchup.backlog.forget()

@@ -39,6 +39,12 @@ class Publisher:
         max_event_bytes: int = MAX_EVENT_BYTES,
         dumps: Callable[[Any], str] = json.dumps,
     ) -> None:
+        if not isinstance(url, str):
+            raise ConfigurationError(f"the url must be a str, not {url!r:.50}")
+        if not isinstance(max_event_bytes, int) or max_event_bytes < 1:
+            raise ConfigurationError("max_event_bytes must be a number above 0")
+        if not callable(dumps):
+            raise ConfigurationError("dumps must be callable, as json.dumps is")
         if is_redis(url) and name is None:
             raise ConfigurationError("name is needed with a Redis: the SSE_HUB_NAME")
         if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):

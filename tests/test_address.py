@@ -104,3 +104,9 @@ def test_a_channel_is_named_by_text() -> None:
 def test_the_sentinel_shows_what_it_is() -> None:
     """It appears in signatures and in help()."""
     assert "UNSET" in repr(UNSET)
+
+
+def test_a_number_that_cannot_be_written_is_no_id() -> None:
+    """Python refuses to write very long ones, with an error of its own."""
+    with pytest.raises(InvalidName, match="too many digits"):
+        address.user(10**5000)

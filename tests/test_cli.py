@@ -90,6 +90,12 @@ class TestPublish:
         assert record.content == Event("one\n\ntwo")
         assert address.names_of(record.addresses) == "everyone"
 
+    def test_nothing_on_standard_input_is_a_mistake(self, path: Path) -> None:
+        """As in a cron job whose other half failed; an empty argument is none."""
+        url = f"sqlite:///{path}"
+        assert run(url, "publish", "-", stdin="").exit_code == 2
+        assert run(url, "publish", "").exit_code == 0
+
     @pytest.mark.parametrize("command", ["publish", "listen"])
     def test_a_log_that_nobody_shares_is_refused(self, command: str) -> None:
         """It would reach nobody, and look as if it had."""

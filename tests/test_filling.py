@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from flask_sse_hub import Event
+import pytest
+
+from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import Batch, MemoryBroker
 from flask_sse_hub.history import Cursor, GapReason, Record
@@ -70,3 +72,28 @@ def test_a_log_that_is_replaced_meanwhile_is_asked_again() -> None:
     hub._follow()
     assert hub.ready
     assert hub.dispatcher.position == broker.head()
+
+
+def test_a_broker_that_stays_away_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not once a second, and again when it is back."""
+    caplog.set_level("INFO")
+    broker = AwayThreeTimes()
+    hub = Hub(broker, HubOptions())
+    hub.closed.wait = lambda timeout=None: False  # type: ignore[method-assign]
+    hub._follow()
+    assert caplog.text.count("cannot read the log yet: away") == 1
+    assert caplog.text.count("the log can be read now") == 1
+
+
+class AwayThreeTimes(Scripted):
+    """A broker that cannot be read the first three times."""
+
+    asked = 0
+
+    def head(self) -> Cursor:
+        self.asked += 1
+        if self.asked <= 3:
+            raise BrokerUnavailable("away")
+        return super().head()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,9 +142,29 @@ def test_a_forked_child_has_connections_of_its_own(
         ("redis://localhost", "SSE_HUB_NAME"),
         ("http://localhost", "there are memory"),
         ("", "there are memory"),
+        (None, "must be a str"),
     ],
 )
-def test_a_url_that_cannot_work_is_refused_at_once(url: str, text: str) -> None:
+def test_a_url_that_cannot_work_is_refused_at_once(url: Any, text: str) -> None:
     """With what to write instead."""
     with pytest.raises(ConfigurationError, match=text):
         Publisher(url)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"name": "a b"}, "letters, digits"),
+        ({"name": ""}, "letters, digits"),
+        ({"name": 5}, "letters, digits"),
+        ({"name": "x", "max_event_bytes": 0}, "max_event_bytes"),
+        ({"name": "x", "max_event_bytes": "7"}, "max_event_bytes"),
+        ({"name": "x", "dumps": None}, "dumps"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_at_once(
+    options: dict[str, Any], text: str
+) -> None:
+    """Not by an event that nobody gets."""
+    with pytest.raises(ConfigurationError, match=text):
+        Publisher("redis://localhost", **options)

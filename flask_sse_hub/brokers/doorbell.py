@@ -80,6 +80,10 @@ class Doorbell:
                 pass
         return rung
 
+    def is_there(self) -> bool:
+        """Tell whether others can find it."""
+        return self._path.exists()
+
     def close(self) -> None:
         """Leave no socket behind."""
         self._socket.close()

@@ -1,5 +1,6 @@
 """Which broker a URL names. Constructs it; opens nothing."""
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,10 +18,18 @@ def check_url(url: str) -> None:
         _check_redis(url)
         return
     path = url.removeprefix(_SQLITE)
-    if url != "memory://" and (path == url or not path):
+    if url != "memory://" and (path == url or not Path(path).name):
         raise ValueError(
             "there are memory://, sqlite:///a.db (relative to the instance folder),"
             " sqlite:////an/absolute/path.db and redis://host:6379/0"
+        )
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for what cannot be the name of a log."""
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.:-]{1,100}", name):
+        raise ValueError(
+            "up to 100 letters, digits and _ . : - are needed; each name is a log"
         )
 
 
@@ -55,6 +64,7 @@ def create_broker(
         return MemoryBroker(retention)
     # Only here: both need more of the system than an app on memory:// may have.
     if is_redis(url):
+        check_name(name)
         from .redis import RedisBroker
 
         return RedisBroker(url, retention, name=name)

@@ -20,11 +20,17 @@ class Membership:
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(path.name + ".lock")
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
 
     @property
     def held(self) -> bool:
-        """Whether this process is one of them."""
-        return self._connection is not None
+        """Whether this process is one of them, by the file that others look at."""
+        if self._connection is None:
+            return False
+        try:
+            return self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     def join(self) -> bool:
         """Become one of them; tell whether there was no other.
@@ -32,6 +38,7 @@ class Membership:
         The caller sees to it that only one process does this at a time: of two, each
         would take the other for one that is there. Raises OSError and sqlite3.Error.
         """
+        self.leave()
         create_private(self._path)
         connection = sqlite3.connect(
             self._path, timeout=0, isolation_level=None, check_same_thread=False
@@ -47,6 +54,7 @@ class Membership:
         except BaseException:
             connection.close()
             raise
+        self._inode = self._path.stat().st_ino
         self._connection = connection
         return alone
 

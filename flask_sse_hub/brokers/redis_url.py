@@ -34,13 +34,23 @@ def connector(url: str) -> Connect:
     options: dict[str, Any] = dict(parse_url(url))
     connection_class = options.pop("connection_class", redis.Connection)
 
-    def connect(timeout: float) -> "redis.Redis":
-        settings = options | _settings(timeout)
+    def settings(timeout: float) -> dict[str, Any]:
+        known = options | _settings(timeout)
         if connection_class is redis.UnixDomainSocketConnection:
-            del settings["socket_keepalive"]
+            del known["socket_keepalive"]
+        return known
+
+    try:
+        connection_class(**settings(_CONNECT_SECONDS))
+    except TypeError as error:
+        raise ValueError(f"an option in it is not known: {error}") from error
+
+    def connect(timeout: float) -> "redis.Redis":
         return redis.Redis(
             connection_pool=redis.ConnectionPool(
-                connection_class=connection_class, max_connections=1, **settings
+                connection_class=connection_class,
+                max_connections=1,
+                **settings(timeout),
             )
         )
 

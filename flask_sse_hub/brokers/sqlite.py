@@ -85,7 +85,9 @@ class SQLiteBroker(Broker):
 
     def follow(self, after: Cursor) -> Iterator[Batch]:
         """Yield what comes after a cursor, read by a real thread."""
-        follower = _Follower(self._log_file(), after, self._directory)
+        follower = _Follower(
+            self._log_file(), after, directory=self._directory, join=self._join
+        )
         with self._lock:
             self._followers.add(follower)
         try:
@@ -132,7 +134,7 @@ class SQLiteBroker(Broker):
     # In real threads
 
     def _join(self) -> None:
-        """Become one of the processes that use the file, once.
+        """Become one of the processes that use the file, again if it was taken away.
 
         Whoever is the first of them starts a new epoch: while nobody watched, the file
         may have lost its newest records in a loss of power, or been replaced by an
@@ -149,6 +151,8 @@ class SQLiteBroker(Broker):
                 ) from error
             with contextlib.closing(self._log_file()) as file:
                 file.join(self._membership)
+            if self._ringer is not None:
+                self._ringer.close()
             self._ringer = self._directory.ringer()
 
     def _read(self, calls: list[Call]) -> None:
@@ -186,11 +190,18 @@ class _Follower:
     """Reads a log on in a real thread, and hands batches to whoever iterates."""
 
     def __init__(
-        self, file: LogFile, after: Cursor, directory: doorbell.Directory
+        self,
+        file: LogFile,
+        after: Cursor,
+        *,
+        directory: doorbell.Directory,
+        join: Callable[[], None],
     ) -> None:
         self._file = file
         self._after = after
         self._directory = directory
+        self._join = join
+        self._door: doorbell.Doorbell | None = None
         self._read: deque[Batch | Exception] = deque()
         self._room = _native.NativeFlag()
         self._stopped = False
@@ -231,20 +242,21 @@ class _Follower:
             self._bell.close()
 
     def _run(self) -> None:
-        door = self._directory.doorbell()
+        self._door = self._directory.doorbell()
         try:
-            self._read_on(door)
+            self._read_on()
         except Exception as error:  # noqa: BLE001 - whoever iterates is told
             self._hand_over(error)
         finally:
-            if door is not None:
-                door.close()
+            if self._door is not None:
+                self._door.close()
             self._file.close()
 
-    def _read_on(self, door: doorbell.Doorbell | None) -> None:
+    def _read_on(self) -> None:
         trouble = ""
         while not self._stopped:
             try:
+                self._join()
                 batch = self._file.read(self._after)
             except BrokerUnavailable as error:
                 if str(error) != trouble:
@@ -260,15 +272,19 @@ class _Follower:
                 self._after = batch.cursor
                 self._hand_over(batch)
             else:
-                self._wait(door)
+                self._wait()
 
-    def _wait(self, door: doorbell.Doorbell | None) -> None:
+    def _wait(self) -> None:
         """Wait until there is something to read, or this is stopped."""
         while not self._stopped:
-            if door is None:
+            if self._door is None:
                 self._room.wait(_LOOK_WITHOUT_BELL_SECONDS)
-            elif door.wait(_LOOK_SECONDS):
+            elif self._door.wait(_LOOK_SECONDS):
                 return
+            elif not self._door.is_there():
+                # Somebody has removed the folder.
+                self._door.close()
+                self._door = self._directory.doorbell()
             try:
                 if self._file.is_changed():
                     return

@@ -111,6 +111,10 @@ class LogConnection:
         self._connection: sqlite3.Connection | None = None
         #: Which file is open; another one may come to have its name.
         self.inode = ""
+        self._inodes: list[int] = []
+        # SQLite's own, which somebody may take for rubbish: without them this process
+        # would write where no other one reads.
+        self._companions = [path.with_name(path.name + end) for end in ("-wal", "-shm")]
         self._version = 0
 
     @contextlib.contextmanager
@@ -155,7 +159,7 @@ class LogConnection:
             raise BrokerUnavailable(f"{self.path}: {error}{_remedy(error)}") from error
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is not None and not self._is_replaced():
+        if self._connection is not None and self._inodes == self._inodes_now():
             return self._connection
         self.close()
         create_private(self.path)
@@ -174,24 +178,20 @@ class LogConnection:
                     connection.execute(statement)
                 connection.execute(
                     "INSERT OR IGNORE INTO state VALUES (1, ?, ?, 0, 0)",
-                    (new_epoch(), self._inode_now()),
+                    (new_epoch(), str(_inode(self.path))),
                 )
                 connection.execute("COMMIT")
         except BaseException:
             connection.close()
             raise
-        self.inode = self._inode_now()
+        self.inode = str(self.path.stat().st_ino)
+        self._inodes = self._inodes_now()
         self._connection = connection
         return connection
 
-    def _is_replaced(self) -> bool:
-        try:
-            return self._inode_now() != self.inode
-        except FileNotFoundError:
-            return True
-
-    def _inode_now(self) -> str:
-        return str(self.path.stat().st_ino)
+    def _inodes_now(self) -> list[int]:
+        """Return which files these are; what is not there is 0."""
+        return [_inode(path) for path in (self.path, *self._companions)]
 
 
 def create_private(path: Path) -> None:
@@ -205,6 +205,13 @@ def create_private(path: Path) -> None:
         os.close(
             os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         )
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def new_epoch() -> str:

@@ -1,5 +1,6 @@
 """SQLite's log and the processes that share it: locks, forks, beginnings, copies."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from flask_sse_hub import Event, Publisher
 from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers.membership import Membership
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
-from flask_sse_hub.history import Record, Retention
+from flask_sse_hub.history import GapReason, Record, Retention
 from tests.hand import KEEP_ALL, HandHub
 from tests.reader import wait_until
 
@@ -85,7 +86,9 @@ print(failed)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "hub.db"
+    folder = tmp_path / "instance"
+    folder.mkdir()
+    return folder / "hub.db"
 
 
 @pytest.fixture
@@ -185,6 +188,45 @@ def test_a_copy_of_an_earlier_epoch_gives_no_id_again(path: Path) -> None:
     copy.replace(path)
     assert second.publish(EVENT) not in given
     second.close()
+
+
+@pytest.mark.parametrize(
+    "pattern", ["hub.db*", "hub.db.lock", "hub.db-*"], ids=["all", "lock", "companions"]
+)
+def test_files_that_are_removed_split_nobody(
+    path: Path, broker: SQLiteBroker, pattern: str
+) -> None:
+    """Whatever somebody takes for rubbish: all go on with one log, or are told."""
+    follower = broker.follow(broker.publish(EVENT))
+    ids = []
+    for each in path.parent.glob(pattern):
+        if each.is_file():
+            each.unlink()
+    for _ in range(3):
+        ids.append(run(PUBLISH_AND_CLOSE, path))
+        ids.append(str(broker.publish(EVENT)))
+    assert len(set(ids)) == 6
+    heard: list[str] = []
+    last = broker.head()
+    for batch in follower:
+        heard += [str(record.cursor) for record in batch.records]
+        if batch.gap is not None:
+            heard.clear()
+        if batch.cursor == last:
+            break
+    assert heard == ids[len(ids) - len(heard) :]
+
+
+def test_a_folder_that_is_removed_is_made_again(
+    path: Path, broker: SQLiteBroker
+) -> None:
+    """Also by a process that only follows."""
+    follower = broker.follow(broker.publish(EVENT))
+    shutil.rmtree(path.parent)
+    batch = next(follower)
+    assert batch.gap is GapReason.EPOCH
+    run(PUBLISH_AND_CLOSE, path)
+    assert len(next(follower).records) == 1
 
 
 def test_membership_is_told_apart(path: Path) -> None:
