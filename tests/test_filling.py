@@ -75,13 +75,13 @@ def test_a_log_that_is_replaced_meanwhile_is_asked_again() -> None:
 
 
 def test_a_broker_that_stays_away_is_said_once(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not once a second, and again when it is back."""
     caplog.set_level("INFO")
+    monkeypatch.setattr("flask_sse_hub.hub._RETRY_START_SECONDS", 0.01)
     broker = AwayThreeTimes()
     hub = Hub(broker, HubOptions())
-    hub.closed.wait = lambda timeout=None: False  # type: ignore[method-assign]
     hub._follow()
     assert caplog.text.count("cannot read the log yet: away") == 1
     assert caplog.text.count("the log can be read now") == 1

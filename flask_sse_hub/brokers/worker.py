@@ -91,9 +91,13 @@ class Worker:
                 count = min(len(self._calls), _GROUP_CALLS)
                 gathered = [self._calls.popleft() for _ in range(count)]
                 calls = [call for call in gathered if not call.given_up]
-                try:
-                    self._answer(calls)
-                except Exception as error:  # noqa: BLE001 - callers are told
-                    for call in calls:
-                        call.fail(error)
+                if calls:
+                    self._answer_all(calls)
         self._finish()
+
+    def _answer_all(self, calls: list[Call]) -> None:
+        try:
+            self._answer(calls)
+        except Exception as error:  # noqa: BLE001 - callers are told
+            for call in calls:
+                call.fail(error)
