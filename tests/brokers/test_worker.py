@@ -44,8 +44,7 @@ def test_calls_that_come_together_are_all_answered(worker: Worker) -> None:
     def other() -> None:
         threads.append(threading.Thread(target=worker.ask, args=[1]))
         threads[0].start()
-        while len(worker._calls) < 2:
-            time.sleep(0.001)
+        threads[0].join(0.2)
 
     worker._lock = LateLock(worker._lock, other)  # type: ignore[assignment]
     assert worker.ask(2) == 2
