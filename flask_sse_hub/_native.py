@@ -151,17 +151,9 @@ def start_thread(target: Callable[[], None]) -> None:
     It must not log, and must not use locks or events of the standard library: they may
     be patched, and belong to the greenlets' thread.
     """
-    _original("_thread", "start_new_thread")(_run_thread, (target,))
-
-
-def _run_thread(target: Callable[[], None]) -> None:
-    try:
-        target()
-    finally:
-        if patched():
-            # A patched socket has made a hub for this thread, with threads and
-            # descriptors that would stay.
-            sys.modules["gevent"].get_hub().destroy(destroy_loop=True)
+    # A patched socket makes a gevent hub for the thread, which is left to it: destroyed
+    # here, it would abort a process that is just ending.
+    _original("_thread", "start_new_thread")(target, ())
 
 
 class Reply:

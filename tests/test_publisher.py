@@ -168,3 +168,26 @@ def test_options_that_cannot_work_are_refused_at_once(
     """Not by an event that nobody gets."""
     with pytest.raises(ConfigurationError, match=text):
         Publisher("redis://localhost", **options)
+
+
+_END_AT_ONCE = """
+from gevent import monkey; monkey.patch_all()
+import sys, gevent
+from flask_sse_hub import Publisher
+publisher = Publisher(sys.argv[1], name="x")
+gevent.joinall([gevent.spawn(publisher.publish, "x") for _ in range(20)])
+publisher.close()
+"""
+
+
+@pytest.mark.parametrize("broker", ["sqlite", "redis"])
+def test_a_process_may_end_right_after_closing(
+    path: Path, broker: str, request: pytest.FixtureRequest
+) -> None:
+    """Its real threads are in the middle of what they do, beside gevent too."""
+    url = f"sqlite:///{path}"
+    if broker == "redis":
+        url = request.getfixturevalue("redis_server").url
+    for _ in range(5):
+        command = [sys.executable, "-c", _END_AT_ONCE, url]
+        subprocess.run(command, check=True, timeout=30.0)
