@@ -68,6 +68,7 @@ def test_the_settings_reach_the_hub() -> None:
         ("BROKER_URL", "redis+sentinel://host:26379", "name of the service"),
         ("HISTORY_SECONDS", 1e13, "at most"),
         ("HISTORY_EVENTS", 10**20, "at most"),
+        ("BROKER_URL", "redis+sentinel://host/main?ssl_ca_certs=x", "no options"),
         ("NAME", "", "up to 100 letters"),
         ("NAME", "a b", "up to 100 letters"),
         ("NAME", ["a"], "up to 100 letters"),

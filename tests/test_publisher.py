@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from flask_sse_hub import (
     InvalidEvent,
     InvalidTarget,
     Publisher,
+    SSEHub,
     address,
 )
 from flask_sse_hub.address import BROADCAST
@@ -62,6 +64,11 @@ def test_an_event_is_in_the_apps_log(publisher: Publisher, log: SQLiteBroker) ->
         address.channel("y"),
     }
     assert record.exclude == ("c",)
+
+
+def test_it_takes_what_the_apps_publish_takes() -> None:
+    """Whoever moves a call into a job changes nothing of it."""
+    assert signature(Publisher.publish) == signature(SSEHub.publish)
 
 
 def test_an_idempotency_key_holds_across_processes(

@@ -68,6 +68,8 @@ def _sentinel_connector(url: str) -> Connect:
             "redis+sentinel://host:port,host:port/service/0 is needed, with the name of"
             " the service that the Sentinels watch"
         )
+    if parts.query:
+        raise ValueError("with Sentinels no options can be given after ?")
     user, has_password, password = parts.netloc.rpartition("@")[0].partition(":")
     options: dict[str, Any] = {
         "db": int(database or 0),

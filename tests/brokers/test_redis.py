@@ -132,11 +132,14 @@ class TestLog:
         self, open_broker: Open, server: RedisServer
     ) -> None:
         """By the next append, but for the newest."""
-        broker = open_broker(retention=Retention(100, 0.05, 100_000))
+        broker = open_broker(retention=Retention(100, 0.001, 100_000))
         publish(broker, 3)
-        time.sleep(0.1)
-        publish(broker)
-        assert server.run("XLEN", "sse-hub:{app}:log") == 1
+
+        def only_the_newest() -> bool:
+            publish(broker)
+            return bool(server.run("XLEN", "sse-hub:{app}:log") == 1)
+
+        wait_until(only_the_newest)
 
     def test_scripts_that_redis_forgot_are_loaded_again(
         self, open_broker: Open, server: RedisServer

@@ -1,13 +1,13 @@
 """The thread that does a broker's work."""
 
 import threading
-import time
 from typing import Any
 
 import pytest
 
 from flask_sse_hub import BrokerUnavailable, _native
 from flask_sse_hub.brokers.worker import Call, Worker
+from tests.reader import wait_until
 
 
 def answer(calls: list[Call]) -> None:
@@ -70,21 +70,23 @@ def test_a_thread_that_cannot_be_started_is_tried_again(
 def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
     """It was told that it failed, and would be published all the same."""
     begun: list[int] = []
+    released = _native.NativeFlag()
 
     def begin(calls: list[Call]) -> None:
         begun.extend(call.argument for call in calls)
-        time.sleep(0.2)
+        if calls[0].argument == 0:
+            released.wait()
         answer(calls)
 
-    worker = Worker(begin, finish=lambda: None, within=0.1)
-    callers = [threading.Thread(target=_give_up, args=[worker, n]) for n in range(2)]
-    for each in callers:
-        each.start()
-        time.sleep(0.02)
-    for each in callers:
-        each.join()
-    time.sleep(0.2)
-    assert begun == [0]
+    worker = Worker(begin, finish=lambda: None, within=0.5)
+    first = threading.Thread(target=_give_up, args=[worker, 0])
+    first.start()
+    wait_until(lambda: begun == [0])
+    _give_up(worker, 1)
+    first.join()
+    released.set()
+    assert worker.ask(2) == 2
+    assert begun == [0, 2]
 
 
 def _give_up(worker: Worker, argument: int) -> None:
