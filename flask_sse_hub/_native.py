@@ -281,6 +281,53 @@ def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
         copy.close()
 
 
+def hang_up(descriptor: int) -> None:
+    """End a connection and close its descriptor, which belongs to nobody else.
+
+    A child of a fork has a copy of the descriptor, which closing alone would leave
+    connected. gevent's own close would wait.
+    """
+    # Which family it is does not matter for what is asked of it.
+    connection = _socket.socket(
+        socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor
+    )
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
+def close(descriptor: int) -> None:
+    """Close a descriptor of a socket at once; gevent's own close may wait."""
+    _socket.close(descriptor)
+
+
+class Watcher(Protocol):
+    """Calls somebody when a descriptor becomes readable."""
+
+    def close(self) -> None:
+        """Stop it."""
+
+
+def watch(descriptor: int, readable: Callable[[], None]) -> Watcher | None:
+    """Have gevent's loop call a function, which must not wait; None without gevent.
+
+    It is called again and again for as long as the descriptor is readable.
+    """
+    if not patched():
+        return None
+    return _LoopWatcher(descriptor, readable)
+
+
+class _LoopWatcher:
+    def __init__(self, descriptor: int, readable: Callable[[], None]) -> None:
+        self._watcher = sys.modules["gevent"].get_hub().loop.io(descriptor, 1)
+        self._watcher.start(readable)
+
+    def close(self) -> None:
+        self._watcher.stop()
+        self._watcher.close()
+
+
 def epoll() -> "select.epoll | None":
     """Return a new epoll, which gevent hides from greenlets; None where there is none.
 

@@ -16,10 +16,11 @@ from flask import Flask, Response, has_request_context, request, session
 from werkzeug.exceptions import BadRequest, Forbidden
 
 from . import address, auth
+from .attendance import Listeners
 from .brokers import create_broker
 from .client import Client, CloseReason, Metadata
 from .config import Config
-from .delivery import EventStream
+from .delivery import EventStream, HijackedStream
 from .delivery.stream import check_server, connection_of
 from .errors import (
     BrokerUnavailable,
@@ -32,7 +33,7 @@ from .errors import (
 from .event import checked_name
 from .heartbeat import Heartbeat, worker_threads
 from .history import UNPLACED
-from .hub import Hub, Listeners
+from .hub import Hub
 from .response import StreamResponse
 from .signals import client_connected, client_disconnected
 
@@ -189,10 +190,11 @@ class AppHub:
             hub.admission.check(identity)
         except ClientRefused as refusal:
             return _refused(refusal, hub)
+        stream = HijackedStream if self.config.hijack else EventStream
         return StreamResponse(
-            EventStream(
+            stream(
                 hub,
-                lambda sink: Client(
+                Client(
                     client_id,
                     identity=identity,
                     channels=names,
@@ -200,7 +202,6 @@ class AppHub:
                     since=since,
                     loaded_at=loaded_at,
                     metadata=described,
-                    sink=sink,
                 ),
                 last_event_id=request.headers.get("Last-Event-ID")
                 or request.args.get("last_event_id")

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 # One write of a client that is behind: a few TCP segments' worth of frames, so that a
 # yield is not one event, and a slow client holds no more than this beside the kernel.
-_CHUNK_BYTES = 65_536
+CHUNK_BYTES = 16_384
 
 # One newline, so that it could not end a block early.
 _PROBE = b":\n"
@@ -99,6 +99,22 @@ class Catchup:
                 blocks += reading.blocks
             return self._written(client, blocks)
 
+    def count(self, *, events: int, bytes: int) -> None:
+        """Count what was written without being read from here."""
+        self.events_out += events
+        self.bytes_out += bytes
+
+    def waits_for_broker(self, client: Client) -> bool:
+        """Tell whether take() would ask the broker, which may take its time."""
+        cursor = client.cursor
+        return (
+            client.close_reason is None
+            and client.reset_due is None
+            and cursor is not None
+            and not self._dispatcher.is_ahead(cursor)
+            and not (client.judged and self._covers(cursor))
+        )
+
     def take(self, client: Client) -> bytes | None:
         """Return the next bytes for a client, b"" when there are none, None at its end.
 
@@ -124,7 +140,7 @@ class Catchup:
                         upto=self._dispatcher.position,
                         addresses=client.addresses,
                         client_id=client.id,
-                        max_bytes=_CHUNK_BYTES,
+                        max_bytes=CHUNK_BYTES,
                     )
                     if chunk := self._advance(client, reading):
                         return chunk
@@ -183,7 +199,7 @@ class Catchup:
             upto=page.cursor,
             addresses=client.addresses,
             client_id=client.id,
-            max_bytes=_CHUNK_BYTES,
+            max_bytes=CHUNK_BYTES,
         )
 
     def _covers(self, cursor: Cursor) -> bool:

@@ -7,7 +7,7 @@ its cursor; how bytes reach it is its sink's business.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from . import address
 from .address import BROADCAST, Address
@@ -38,6 +38,8 @@ class CloseReason(StrEnum):
     EVICTED = "evicted"
     #: The log lost records, perhaps a logout among them, so a login is asked for anew.
     GAP = "gap"
+    #: The client went on sending after its request; whoever listens does not.
+    PROTOCOL = "protocol"
     #: Writing the stream raised an error, which is in the log.
     ERROR = "error"
 
@@ -118,6 +120,7 @@ class Client:
         "cursor",
         "ends_at",
         "events",
+        "fd",
         "id",
         "identity",
         "judged",
@@ -143,7 +146,7 @@ class Client:
         since: Cursor = UNPLACED,
         loaded_at: float = 0.0,
         metadata: Metadata | None = None,
-        sink: Sink,
+        sink: Sink | None = None,
     ) -> None:
         self.id = checked_name(client_id, what="a client's id")
         self.identity = identity
@@ -156,8 +159,12 @@ class Client:
         # Most clients have none, and an empty dict each would cost 64 bytes.
         self._metadata = metadata or None
         self.addresses = tuple(_addresses(self.id, identity, channels, personal))
-        self.sink = sink
+        #: How its bytes leave. Whoever delivers them sets it before the client enters.
+        self.sink = cast("Sink", sink)
 
+        #: The descriptor that a fan-out writes to. It is -1 for whom it must not: those
+        #: without a socket of their own, that lag, or whose stream ends.
+        self.fd = -1
         self.cursor: Cursor | None = None
         #: Whether its cursor is known to be of this log. Not yet, if it came with an id
         #: that only the broker could judge.
@@ -181,6 +188,11 @@ class Client:
     def owners(self) -> tuple[Address, ...]:
         """The addresses under which its streams can be ended: client, user, session."""
         return tuple(_owners(self.id, self.identity))
+
+    def fall_behind(self, cursor: Cursor) -> None:
+        """Have it read on from a cursor instead of being written to directly."""
+        self.fd = -1
+        self.cursor = cursor
 
     @property
     def metadata(self) -> Metadata:

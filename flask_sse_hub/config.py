@@ -61,6 +61,12 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _auto_or_off(value: Any) -> str | bool:
+    if value is not False and value != "auto":
+        raise ValueError("'auto' or False is needed; in the environment auto or false")
+    return "auto" if value else False
+
+
 def _range(value: Any) -> tuple[float, float]:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError("two numbers of seconds are needed, the least and the most")
@@ -196,6 +202,12 @@ class Config:
         " refuse the new one is told to come back.",
     )
     max_channels: int = _key(32, _count, "The most channels that one client may name.")
+    hijack: str | bool = _key(
+        "auto",
+        _auto_or_off,
+        "With ``auto``, the streams' sockets are taken over from gunicorn's gevent"
+        " worker wherever that is possible; with False a generator delivers them.",
+    )
     stats_access: StatsAccess = _key(
         None,
         _stats_access,

@@ -1,13 +1,14 @@
 """The dispatcher: the position in the log, fan-out to clients, and their ends.
 
-Takes batches from the follower and wakes the clients that they concern. Does not know
-what is written to a client, what the clock says is due, or where bytes go.
+Takes batches from the follower and decides whom they concern and who has to go. Does
+not know what else is written to a client, what the clock says is due, or sockets.
 """
 
 import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from . import _native
 from .address import Address
@@ -26,10 +27,13 @@ from .registry import ClientRegistry
 
 log = logging.getLogger(__name__)
 
-# Clients marked in one piece, and woken, before everything else in the process gets its
-# turn: a millisecond or two. A record is always fanned out whole.
-_FAN_OUT_MARKS = 4096
+# Clients woken in one piece before everything else in the process gets its turn: a
+# millisecond or two.
 _WAKES_AT_ONCE = 64
+
+# Records that are joined into one write: half of what the kernel takes at once for a
+# client that has read all before.
+_RUN_BYTES = 8192
 
 # Ended sessions that are remembered, oldest forgotten first: more than end while a
 # request that carries such a session is on its way.
@@ -38,6 +42,21 @@ _MAX_FINAL = 10_000
 # What the clocks of two machines may differ by. A client that came while the broker was
 # away is judged by the time of control records, by so much too strictly.
 _CLOCK_SKEW_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Run:
+    """Consecutive records for the same clients, fanned out in one piece.
+
+    ``direct`` are those who keep up and are written to; whoever lags finds it all in
+    the history. It leads from the cursor ``before`` to the cursor ``after``.
+    """
+
+    before: Cursor
+    after: Cursor
+    block: bytes = b""
+    events: int = 0
+    direct: list[Client] = field(default_factory=list)
 
 
 class Dispatcher:
@@ -56,8 +75,11 @@ class Dispatcher:
         #: Guards the history, the position and each client's cursor and dues. Nothing
         #: under it blocks, so that it is held for microseconds.
         self.lock = threading.Lock()
-        #: The last record whose fan-out in this worker has finished.
+        #: The last record that was fanned out in this worker. While the writer is still
+        #: busy with it, it writes nothing else, and who comes then begins after it.
         self.position = UNPLACED
+        #: Set when there is something to fan out or to write.
+        self.work = threading.Event()
         self.events_in = 0
         self.bytes_in = 0
 
@@ -67,7 +89,6 @@ class Dispatcher:
         self._ahead: set[Client] = set()
         # Addresses that are never used again, as those of sessions that have ended.
         self._final: dict[Address, None] = {}
-        self._work = threading.Event()
         self._fanned_out = threading.Event()
         self._stopped = False
 
@@ -106,12 +127,12 @@ class Dispatcher:
             or self.history.concerns(client.addresses, surely_before, upto=came)
         ):
             # By another clock some of that may have been published since it came.
-            client.reset_due = GapReason.EXPIRED
+            _reset(client, GapReason.EXPIRED)
             return
         # A ping tells it where it is, if there is nothing else to.
         client.ping_due = True
         if came != self.position:
-            client.cursor = came
+            client.fall_behind(came)
 
     def accept(self, batch: Batch) -> None:
         """Take the follower's next batch; wait while the last ones fill the memory."""
@@ -126,7 +147,7 @@ class Dispatcher:
             self.bytes_in += sum(len(frame.block) for frame in frames)
             for frame in frames:
                 self._note_final(frame)
-        self._work.set()
+        self.work.set()
         if self.history.overfull:
             self.settle()
 
@@ -136,33 +157,28 @@ class Dispatcher:
             self._fanned_out.wait(1.0)
             self._fanned_out.clear()
 
-    def run(self) -> None:
-        """Fan out what the follower brings until stop()."""
-        while not self._stopped:
-            self._work.wait()
-            self._work.clear()
-            while self.fan_out() and not self._stopped:
-                _native.breathe()
-
     def stop(self) -> None:
-        """End run()."""
+        """Let nobody wait for a fan-out any more."""
         self._stopped = True
-        self._work.set()
+        self.work.set()
         self._fanned_out.set()
 
-    def fan_out(self) -> bool:
-        """Fan out the next few records; tell whether there were any."""
+    def fan_out(self) -> Run | None:
+        """Fan out the next run of records; None if there is nothing new in the log.
+
+        What it leaves to the caller is to write the run to its direct clients.
+        """
         woken: dict[Client, None] = {}
         with self.lock:
             if self.position == self._leads_to:
-                return False
-            position = self.position
-            marks = 0
-            while self._arrived and marks < _FAN_OUT_MARKS:
-                frame = self._arrived.popleft()
-                marks += 1 + self._mark(frame, woken, before=position)
-                position = Cursor(self._leads_to.epoch, frame.offset)
-            self.position = position if self._arrived else self._leads_to
+                return None
+            run, frames = self._next_run()
+            for frame in frames:
+                if frame.disconnect is not None:
+                    self._disconnect(frame, frame.disconnect, woken)
+            if run.events:
+                self._mark(frames[0], run, woken)
+            self.position = run.after
             self.history.trim(upto=self.position.offset)
             for client in self._ahead:
                 if not self.is_ahead(client.cursor):
@@ -170,27 +186,54 @@ class Dispatcher:
             self._ahead.difference_update(woken)
         self._fanned_out.set()
         self._wake(woken)
-        return True
+        return run
 
-    def _mark(self, frame: Frame, woken: dict[Client, None], *, before: Cursor) -> int:
-        """Note the clients that a record concerns; they read it once they are woken.
+    def _next_run(self) -> tuple[Run, list[Frame]]:
+        """Take the next records that have the same addresses and exclusions."""
+        frames = [self._arrived.popleft()] if self._arrived else []
+        size = sum(len(frame.block) for frame in frames)
+        while self._arrived and size < _RUN_BYTES:
+            first, following = frames[0], self._arrived[0]
+            if (
+                following.addresses != first.addresses
+                or following.exclude != first.exclude
+                or not first.block
+                or not following.block
+            ):
+                break
+            frames.append(self._arrived.popleft())
+            size += len(following.block)
+        after = self._leads_to
+        if self._arrived:
+            after = Cursor(after.epoch, frames[-1].offset)
+        return Run(
+            self.position,
+            after,
+            block=b"".join([frame.block for frame in frames]),
+            events=sum(1 for frame in frames if frame.block),
+        ), frames
 
-        Returns how many there are.
-        """
-        if frame.disconnect is not None:
-            belonging = self._registry.belonging(frame.addresses)
-            for client in belonging:
-                if self._concerns(frame, client):
-                    self._close(client, CloseReason.of(frame.disconnect))
-                    woken[client] = None
-            return len(belonging)
+    def _mark(self, frame: Frame, run: Run, woken: dict[Client, None]) -> None:
+        """Find whom a run concerns: who is written to, and who has to read it."""
         listening = self._registry.listening(frame.addresses)
+        if frame.exclude:
+            listening = [each for each in listening if each.id not in frame.exclude]
+        run.direct = [client for client in listening if client.fd >= 0]
+        if len(run.direct) == len(listening):
+            return
         for client in listening:
-            if client.id not in frame.exclude:
-                if client.cursor is None:
-                    client.cursor = before
+            # Whoever lags already reads on without being woken.
+            if client.fd < 0 and client.cursor is None:
+                client.cursor = run.before
                 woken[client] = None
-        return len(listening)
+
+    def _disconnect(
+        self, frame: Frame, disconnect: Disconnect, woken: dict[Client, None]
+    ) -> None:
+        for client in self._registry.belonging(frame.addresses):
+            if self._concerns(frame, client):
+                self._close(client, CloseReason.of(disconnect))
+                woken[client] = None
 
     def _wake(self, woken: dict[Client, None]) -> None:
         for count, client in enumerate(woken, 1):
@@ -221,8 +264,7 @@ class Dispatcher:
             self._ahead.clear()
             clients = dict.fromkeys(self._registry.clients())
             for client in clients:
-                client.cursor = None
-                client.reset_due = gap
+                _reset(client, gap)
                 if client.identity.user is not None and not _came_after(client, start):
                     self._close(client, CloseReason.GAP)
         self._wake(clients)
@@ -276,7 +318,7 @@ class Dispatcher:
                 if is_beyond(client.cursor, head)
             ]
             for client in lost:
-                client.reset_due = GapReason.AHEAD
+                _reset(client, GapReason.AHEAD)
             self._ahead.difference_update(lost)
         self._wake(dict.fromkeys(lost))
 
@@ -300,6 +342,7 @@ class Dispatcher:
 
     def _close(self, client: Client, reason: CloseReason) -> None:
         if client.close_reason is None:
+            client.fd = -1
             client.close_reason = reason
 
     def _end_if_disconnected(self, client: Client) -> None:
@@ -333,6 +376,13 @@ class Dispatcher:
     def is_ahead(self, cursor: Cursor | None) -> bool:
         """Tell whether a cursor lies beyond the position of this worker."""
         return is_beyond(cursor, self.position)
+
+
+def _reset(client: Client, gap: GapReason) -> None:
+    """Have a client told of a gap before it gets anything else."""
+    client.fd = -1
+    client.cursor = None
+    client.reset_due = gap
 
 
 def _came_after(client: Client, start: Cursor) -> bool:

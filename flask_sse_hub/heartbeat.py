@@ -12,7 +12,6 @@ from typing import Protocol, cast
 from . import _native
 from .client import IMMEDIATE, Client, CloseReason
 from .hub import Hub
-from .peers import Change
 
 log = logging.getLogger(__name__)
 
@@ -80,22 +79,13 @@ class Heartbeat:
                 self._check_max_requests(worker)
                 self._hub.drain()
                 return
-            self.look_after_peers()
+            if not self._hub.writer.peers.watched:
+                self._hub.writer.look_after_peers()
             if clock() >= next_sweep:
                 next_sweep = clock() + every
                 self.sweep()
                 if worker is not None:
                     self._check_max_requests(worker)
-
-    def look_after_peers(self) -> None:
-        """Let go of clients that have left, without waiting for a write to fail."""
-        for client, change in self._hub.peers.changes():
-            if change is Change.GONE:
-                self._hub.dispatcher.close(client, CloseReason.CLIENT_GONE)
-                # Its server may be done with it without having said so.
-                self._hub.leave(client, CloseReason.CLIENT_GONE)
-            else:
-                self._hub.dispatcher.probe(client)
 
     def sweep(self) -> None:
         """Do for each client what has become due."""
@@ -139,7 +129,7 @@ class Heartbeat:
     def _end(self, client: Client) -> None:
         """Cut a client off, and free its place: its server may be blocked for long."""
         self._hub.registry.cut(client)
-        self._hub.leave(client, CloseReason.STALLED)
+        self._hub.dismiss(client, CloseReason.STALLED)
 
     def _check_max_requests(self, worker: Worker) -> None:
         # Each stream is a request, so a worker never holds more clients than that.

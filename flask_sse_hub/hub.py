@@ -4,16 +4,18 @@ One Hub lives in each process that uses the extension, made and started when it 
 needed, never before a fork. It does not know Flask, requests or logins.
 """
 
+import atexit
 import logging
+import os
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from .address import Address
 from .admission import Admission
+from .attendance import Attendance, Listeners
 from .brokers import Batch, Broker
 from .catchup import Catchup
 from .client import Client, CloseReason
@@ -23,9 +25,10 @@ from .errors import BrokerUnavailable
 from .event import encode_retry
 from .history import Cursor, Disconnect, History, Record
 from .options import HubOptions
-from .peers import PeerWatch
 from .registry import ClientRegistry
+from .socket_sink import SocketSink
 from .stats import ClientStats, HubStats
+from .writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +52,6 @@ _DRAIN_SECONDS = 0.3
 _PING_AFTER = (0.6, 0.85)
 
 
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """Called when a stream was opened, and when it ended with its close reason."""
-
-    connected: Callable[[ClientStats], object]
-    disconnected: Callable[[ClientStats, CloseReason], object]
-
-
 class Hub:
     """Carry events from one broker to the clients of one process."""
 
@@ -71,18 +66,25 @@ class Hub:
         self.broker = broker
         self.options = options
         self.registry = ClientRegistry()
-        self.peers = PeerWatch()
         self.admission = Admission(options, self.registry)
         self.clock = clock
-        self._listeners = listeners
+        self.attendance = Attendance(listeners, clock=clock)
         self._history = History(options.memory)
         self.dispatcher = Dispatcher(
             broker=broker, history=self._history, registry=self.registry
         )
         self._catchup = Catchup(self.dispatcher, broker, clock=clock)
+        self.writer = Writer(self.dispatcher, self._catchup, ends=self, clock=clock)
         self._control = ControlSender(broker)
         self._lock = threading.Lock()
-        self._tasks = [("follower", self._follow), ("dispatcher", self.dispatcher.run)]
+        self._tasks = [
+            ("follower", self._follow),
+            ("writer", self.writer.run),
+            ("signals", self.attendance.run),
+        ]
+        self._drains_at_exit = False
+        #: What was logged once and would only be repeated.
+        self.said: set[str] = set()
         self._ready = threading.Event()
         # Whether the first attempt to read the log has ended, well or not.
         self._tried = threading.Event()
@@ -90,8 +92,6 @@ class Hub:
         self.closed = threading.Event()
         #: Whether one of its threads has failed, so that events no longer arrive.
         self.broken = False
-        self._opened = 0
-        self._ended: Counter[str] = Counter()
 
     # Publishing
 
@@ -232,9 +232,11 @@ class Hub:
         self.closed.set()
         for client in self.registry.clients():
             self.dispatcher.close(client, CloseReason.SHUTDOWN)
-        self.dispatcher.stop()
+            self.registry.cut(client)
+        self.writer.stop()
+        self.attendance.stop()
         self.broker.close()
-        self.peers.close()
+        atexit.unregister(self._drain_at_exit)
 
     # Streams
 
@@ -260,15 +262,22 @@ class Hub:
                 retry=self.draw_retry(),
                 heartbeat=self.options.heartbeat_interval,
             )
-        self._opened += 1
         for oldest in self.admission.excess(client.identity):
             self.dispatcher.close(oldest, CloseReason.EVICTED)
         if self.draining:
             self.dispatcher.close(client, CloseReason.SHUTDOWN)
         log.debug("%r came, asking for %r", client, last_event_id)
-        if self._listeners is not None:
-            self._tell(self._listeners.connected, ClientStats.of(client, now=now))
+        self.attendance.came(client)
         return greeting
+
+    def adopt(self, client: Client, sink: SocketSink, fd: int, head: bytes) -> None:
+        """Have the writer take over the socket of a client that was connected."""
+        if not self._drains_at_exit:
+            # The server does not wait for streams that it knows nothing of.
+            self._drains_at_exit = True
+            self._pid = os.getpid()
+            atexit.register(self._drain_at_exit)
+        self.writer.adopt(client, sink, fd, head)
 
     def take(self, client: Client) -> bytes | None:
         """Return the next bytes for a client, b"" if none are due, None at its end."""
@@ -294,23 +303,20 @@ class Hub:
 
     def leave(self, client: Client, reason: CloseReason) -> None:
         """Let go of a client, for the reason it was closed with or else this one."""
-        if not self.registry.remove(client):
-            return
-        self.dispatcher.forget(client)
-        reason = client.close_reason or reason
-        client.close_reason = reason
-        self._ended[reason] += 1
-        stats = ClientStats.of(client, now=self.clock())
-        log.info(
-            "stream of %r ended: %s after %.1f s, %d events, %d bytes",
-            client,
-            reason.value,
-            stats.age,
-            stats.events,
-            stats.bytes,
-        )
-        if self._listeners is not None:
-            self._tell(self._listeners.disconnected, stats, reason)
+        self._let_go(client, reason, beside=False)
+
+    def dismiss(self, client: Client, reason: CloseReason) -> None:
+        """Let go of a client as leave() does, for callers that serve everybody.
+
+        Receivers of signals are told beside, so that nobody else waits for them.
+        """
+        self._let_go(client, reason, beside=True)
+
+    def _let_go(self, client: Client, reason: CloseReason, *, beside: bool) -> None:
+        if self.registry.remove(client):
+            self.dispatcher.forget(client)
+            client.close_reason = client.close_reason or reason
+            self.attendance.left(client, client.close_reason, beside=beside)
 
     def draw_silence(self) -> float:
         """Return how long a client's stream may be silent before its next ping."""
@@ -327,11 +333,9 @@ class Hub:
         not take the farewell in time.
         """
         with self._lock:
-            if self.draining:
-                return
-            self.admission.closed = True
+            begun, self.admission.closed = self.admission.closed, True
         clients = self.registry.clients()
-        if clients:
+        if clients and not begun:
             log.info("draining %d clients", len(clients))
         for client in clients:
             self.dispatcher.close(client, CloseReason.SHUTDOWN)
@@ -346,6 +350,11 @@ class Hub:
         for client in self.registry.clients():
             self.registry.cut(client)
 
+    def _drain_at_exit(self) -> None:
+        # A forked child has a copy of this, and of the sockets.
+        if os.getpid() == self._pid:
+            self.drain()
+
     def stats(self, *, clients: bool = False) -> HubStats:
         """Return what happened so far; ``clients`` adds an entry for each stream."""
         now = self.clock()
@@ -358,8 +367,8 @@ class Hub:
             channels=dict(Counter(c for each in open_clients for c in each.channels)),
             delivery=dict(Counter(each.sink.path for each in open_clients)),
             lagging=sum(client.lags(now) for client in open_clients),
-            opened=self._opened,
-            closed=dict(self._ended),
+            opened=self.attendance.opened,
+            closed=dict(self.attendance.ended),
             refused=self.admission.refused,
             resets=dict(self._catchup.resets),
             events_in=dispatcher.events_in,
@@ -374,9 +383,3 @@ class Hub:
             if clients
             else (),
         )
-
-    def _tell(self, listener: Callable[..., object], *args: object) -> None:
-        try:
-            listener(*args)
-        except Exception:
-            log.exception("a receiver of a client signal failed")

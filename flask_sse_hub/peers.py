@@ -6,48 +6,74 @@ elsewhere a peer that left is noticed by the second ping after it.
 
 import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from enum import Enum
+from enum import Flag, auto
 
 from . import _native
 from .client import Client
 
-# Told once for each change, and of nothing that the peer sends. Other systems have
-# neither of the names, nor an epoll.
-_EVENTS = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
+# Told once for each change. Other systems have neither of the names, nor an epoll.
+_LEAVING = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
 
 
-class Change(Enum):
+class Change(Flag):
     """What happened to a connection."""
 
     #: The peer will send no more. It may have gone, or only have closed its half: a
     #: write tells, since a peer that is gone answers it with a reset.
-    HALF_CLOSED = "half_closed"
+    HALF_CLOSED = auto()
     #: The connection is over.
-    GONE = "gone"
+    GONE = auto()
+    #: The peer has sent something.
+    SENT = auto()
+    #: The connection takes bytes again.
+    WRITABLE = auto()
 
 
 class PeerWatch:
-    """One epoll for the connections of a process, asked without waiting."""
+    """One epoll for the connections of a process, asked without waiting.
 
-    def __init__(self) -> None:
+    Under gevent ``changed`` is called as soon as there is something to ask for;
+    elsewhere somebody has to ask again and again.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
         # Guards the clients. A descriptor is removed here before its server closes it,
         # so under this lock an event can never be taken for another client's.
         self._lock = threading.Lock()
         self._clients: dict[int, Client] = {}
+        self._changed = changed
         self._epoll: select.epoll | None = None
+        self._watcher: _native.Watcher | None = None
 
-    def add(self, descriptor: int, client: Client) -> None:
-        """Watch a client's connection."""
+    @property
+    def watched(self) -> bool:
+        """Whether ``changed`` is called, so that nobody has to ask."""
+        return self._watcher is not None
+
+    def add(self, descriptor: int, client: Client, *, reads: bool = False) -> None:
+        """Watch a client's connection; with ``reads`` also for what the peer sends."""
         with self._lock:
             if self._epoll is None:
-                self._epoll = _native.epoll()
+                self._open()
             if self._epoll is not None and descriptor >= 0:
                 # Where the kernel has no room for another one, pings will tell.
                 with suppress(OSError):
-                    self._epoll.register(descriptor, _EVENTS)
+                    self._epoll.register(descriptor, _events(reads=reads))
                     self._clients[descriptor] = client
+
+    def _open(self) -> None:
+        self._epoll = _native.epoll()
+        if self._epoll is not None:
+            self._watcher = _native.watch(self._epoll.fileno(), self._changed)
+
+    def await_room(self, descriptor: int, *, waiting: bool) -> None:
+        """Have it told, or no more, when a connection takes bytes again."""
+        with self._lock:
+            if self._epoll is not None and descriptor in self._clients:
+                with suppress(OSError):
+                    self._epoll.modify(descriptor, _events(reads=True, room=waiting))
 
     def remove(self, descriptor: int) -> None:
         """Stop watching a connection; one that is not watched is no error."""
@@ -66,13 +92,43 @@ class PeerWatch:
                 if descriptor in self._clients
             ]
         for client, flags in found:
-            over = flags & (select.EPOLLERR | select.EPOLLHUP)
-            yield client, Change.GONE if over else Change.HALF_CLOSED
+            yield client, _change(flags)
+
+    def abandon(self) -> list[Client]:
+        """Let go of a parent's epoll in a forked child; return who was watched.
+
+        The epoll is the parent's too: nothing is taken out of it.
+        """
+        # Whoever held the lock does not exist here.
+        self._lock = threading.Lock()
+        clients = list(self._clients.values())
+        self.close()
+        return clients
 
     def close(self) -> None:
         """Release the epoll. Afterwards nothing is watched."""
         with self._lock:
             self._clients.clear()
+            if self._watcher is not None:
+                self._watcher.close()
+                self._watcher = None
             if self._epoll is not None:
                 self._epoll.close()
                 self._epoll = None
+
+
+def _events(*, reads: bool, room: bool = False) -> int:
+    return _LEAVING | reads * select.EPOLLIN | room * select.EPOLLOUT
+
+
+def _change(flags: int) -> Change:
+    change = Change(0)
+    if flags & (select.EPOLLERR | select.EPOLLHUP):
+        change |= Change.GONE
+    if flags & select.EPOLLRDHUP:
+        change |= Change.HALF_CLOSED
+    if flags & select.EPOLLIN:
+        change |= Change.SENT
+    if flags & select.EPOLLOUT:
+        change |= Change.WRITABLE
+    return change

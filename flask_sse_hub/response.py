@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from flask import Response
 from werkzeug.datastructures import Headers
 
-from .delivery import EventStream
+from .delivery import EventStream, HijackedStream
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _HEADERS = {
     # no-transform: a proxy that compresses would hold events back to fill its buffer.
@@ -32,6 +32,16 @@ class StreamResponse(Response):
 
     def __init__(self, body: EventStream | bytes) -> None:
         super().__init__(body, headers=_HEADERS)
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer the server, and offer it to be relieved of the connection."""
+        body, status, headers = self.get_wsgi_response(environ)
+        write = start_response(status, headers)
+        if isinstance(body, HijackedStream):
+            body.offer(environ, write)
+        return body
 
     def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
         """Leave cookies out: a stream that reconnects would keep a session alive."""

@@ -7,10 +7,11 @@ from typing import Any
 
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.address import BROADCAST, Address
+from flask_sse_hub.attendance import Listeners
 from flask_sse_hub.brokers import Broker, MemoryBroker
 from flask_sse_hub.client import Client, CloseReason, Identity
 from flask_sse_hub.history import Cursor, Record, Retention
-from flask_sse_hub.hub import Hub, Listeners
+from flask_sse_hub.hub import Hub
 from flask_sse_hub.options import HubOptions
 from tests.sse_parser import ParsedEvent, Parser
 
@@ -146,8 +147,9 @@ class HandHub:
     def bring(self) -> None:
         """Let the follower and the dispatcher do all there is to do."""
         self.follow()
-        while self.hub.dispatcher.fan_out():
+        while self.hub.writer.step():
             pass
+        self.hub.attendance.tell_waiting()
 
     def open(
         self,

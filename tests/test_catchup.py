@@ -61,7 +61,7 @@ class TestDelivery:
         hub = HandHub()
         stream = hub.stream()
         for _ in range(10):
-            hub.publish("x" * 30_000)
+            hub.publish("x" * 7_500)
         hub.bring()
         chunks = []
         while chunk := hub.hub.take(stream.client):
@@ -430,7 +430,7 @@ class TestWhatReviewsFound:
         hub = HandHub(memory=Retention(1, 3600.0, 10_000_000))
         start = str(hub.position)
         for number in range(6):
-            hub.publish(f"{number}" + "x" * 60_000)
+            hub.publish(f"{number}" + "x" * 15_000)
         hub.bring()
         stream, (_, *first) = hub.open(last_event_id=start)
         assert len(first) == 2

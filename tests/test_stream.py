@@ -30,7 +30,7 @@ def hub() -> Iterator[Hub]:
 def stream_of(hub: Hub, **options: Any) -> EventStream:
     return EventStream(
         hub,
-        lambda sink: Client("c", identity=Identity(), sink=sink),
+        Client("c", identity=Identity()),
         last_event_id=options.pop("last_event_id", None),
         connection=options.pop("connection", None),
     )

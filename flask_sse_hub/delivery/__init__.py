@@ -1,5 +1,6 @@
 """Delivery: the ways in which a client's bytes leave the process."""
 
+from .hijack import HijackedStream
 from .stream import EventStream
 
-__all__ = ["EventStream"]
+__all__ = ["EventStream", "HijackedStream"]

@@ -31,7 +31,7 @@ class EventStream(Iterator[bytes]):
     def __init__(
         self,
         hub: Hub,
-        open_client: Callable[[Self], Client],
+        client: Client,
         *,
         last_event_id: str | None,
         connection: socket.socket | None,
@@ -40,11 +40,12 @@ class EventStream(Iterator[bytes]):
         #: Called once when the server is done with the response.
         self.on_close: Callable[[], None] | None = None
         self._hub = hub
-        self._client = open_client(self)
+        self._client = client
+        client.sink = self
         self._last_event_id = last_event_id
         self._socket = connection
         self._unsent = 0
-        self._state = self._greet
+        self._state: Callable[[], bytes] = self._greet
         # Held while nothing is due. A lock is the smallest thing that both a greenlet
         # and a thread can wait on, and each client has one.
         self._due = threading.Lock()
@@ -73,11 +74,15 @@ class EventStream(Iterator[bytes]):
         """Let go of the client. The server calls this however the stream ended."""
         self._state = self._end
         if self._socket is not None:
-            self._hub.peers.remove(self._socket.fileno())
+            self._hub.writer.peers.remove(self._socket.fileno())
         self._hub.leave(self._client, CloseReason.CLIENT_GONE)
         self._socket = None
         self.writing_since = None
         self.wake()
+        self._finish_response()
+
+    def _finish_response(self) -> None:
+        """Run what the app hung onto the end of the response."""
         on_close, self.on_close = self.on_close, None
         if on_close is not None:
             on_close()
@@ -91,15 +96,23 @@ class EventStream(Iterator[bytes]):
                 self._client, last_event_id=self._last_event_id
             )
         except (ClientRefused, BrokerUnavailable) as refusal:
-            log.info("%r was refused: %s", self._client, refusal)
-            self._state = self._end
-            return self._hub.refusal()
+            self._refuse(refusal)
+            return self._say_refusal()
         if self._socket is not None:
             descriptor = self._socket.fileno()
-            self._hub.peers.add(descriptor, self._client)
+            self._hub.writer.peers.add(descriptor, self._client)
             timeout = self._hub.options.connection_timeout
             _native.limit_unacknowledged(descriptor, timeout)
         return greeting
+
+    def _refuse(self, refusal: Exception) -> None:
+        """Have the stream be only the line that says when to come back."""
+        log.info("%r was refused: %s", self._client, refusal)
+        self._state = self._say_refusal
+
+    def _say_refusal(self) -> bytes:
+        self._state = self._end
+        return self._hub.refusal()
 
     def _read(self) -> bytes:
         # A client that keeps up is woken for whatever comes, so it need not look first.

@@ -1,0 +1,139 @@
+"""A client's own socket, which was taken over from the server: a sink without a server.
+
+Knows descriptors and what the kernel says; not what is written, or in which order.
+"""
+
+import os
+from collections.abc import Callable
+
+from . import _native
+from .client import Client
+
+# What a client may send after its request, which is thrown away, before it is taken for
+# one that does not speak of event streams.
+_MAX_RECEIVED_BYTES = 16_384
+
+
+class SocketSink:
+    """One client's socket. Only the writer writes to it, once it has adopted it."""
+
+    __slots__ = (
+        "_look_at",
+        "_offset",
+        "_received",
+        "_unfinished",
+        "_unsent",
+        "again",
+        "client",
+        "cutting",
+        "due",
+        "ending",
+        "fd",
+        "gone",
+        "reading",
+        "waits_for_room",
+        "writing_since",
+    )
+
+    path = "socket"
+
+    def __init__(self, look_at: "Callable[[SocketSink], None]") -> None:
+        self._look_at = look_at
+        self._unsent = 0
+        self._received = 0
+        # What the kernel did not take all of, and from where on.
+        self._unfinished = b""
+        self._offset = 0
+        #: Whose it is; None once it is closed.
+        self.client: Client | None = None
+        #: The descriptor, -1 before the socket is adopted and once it is closed.
+        self.fd = -1
+        #: Since when the kernel takes nothing more for this client.
+        self.writing_since: float | None = None
+        #: Whether the kernel was asked to tell when it takes more.
+        self.waits_for_room = False
+        #: Whether it stands in the line of those that are to be looked at.
+        self.due = False
+        #: Whether the broker is being read for this client, and what came meanwhile.
+        self.reading = False
+        self.again = False
+        #: Whether the last bytes of the stream are written, or on their way.
+        self.ending = False
+        #: Whether the connection is over, or to be ended whatever is unfinished.
+        self.gone = False
+        self.cutting = False
+
+    def wake(self) -> None:
+        """Say that something is due."""
+        self._look_at(self)
+
+    def taking(self) -> bool:
+        """Tell whether the kernel holds less for the peer than when last asked."""
+        before, self._unsent = self._unsent, _native.unsent_bytes(self.fd)
+        return self._unsent < before
+
+    def cut(self) -> None:
+        """Have the connection ended, whatever is unfinished."""
+        self.cutting = True
+        self._look_at(self)
+
+    def put(self, block: bytes, *, sent: int = 0) -> None:
+        """Have bytes written next, of which some may have been sent already."""
+        self._unfinished = block
+        self._offset = sent
+
+    def flush(self) -> bool:
+        """Write what is left; tell whether that was all."""
+        if self._unfinished:
+            rest: bytes | memoryview = self._unfinished
+            if self._offset:
+                rest = memoryview(rest)[self._offset :]
+            try:
+                self._offset += os.write(self.fd, rest)
+            except BlockingIOError:
+                return False
+            except OSError:
+                self.gone = True
+                return False
+            if self._offset < len(self._unfinished):
+                return False
+        self._unfinished = b""
+        self._offset = 0
+        return True
+
+    def discard(self) -> None:
+        """Read what the peer has sent and throw it away."""
+        while self.fd >= 0 and not self.intrusive:
+            try:
+                received = len(os.read(self.fd, _MAX_RECEIVED_BYTES))
+            except BlockingIOError:
+                return
+            except OSError:
+                self.gone = True
+                return
+            if not received:
+                return
+            self._received += received
+
+    @property
+    def intrusive(self) -> bool:
+        """Whether the peer has sent more than anybody would who only listens."""
+        return self._received > _MAX_RECEIVED_BYTES
+
+    def close(self) -> None:
+        """End the connection; its descriptor is forgotten before it is free."""
+        self._detach(_native.hang_up)
+
+    def abandon(self) -> None:
+        """Let go of a copy of the descriptor, and leave the connection as it is."""
+        self._detach(_native.close)
+
+    def _detach(self, end: Callable[[int], None]) -> None:
+        if self.client is not None:
+            self.client.fd = -1
+            self.client = None
+        fd, self.fd = self.fd, -1
+        self._unfinished = b""
+        self.writing_since = None
+        if fd >= 0:
+            end(fd)
