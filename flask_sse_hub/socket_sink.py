@@ -77,6 +77,11 @@ class SocketSink:
         self.cutting = True
         self._look_at(self)
 
+    @property
+    def left(self) -> int:
+        """How many bytes are still to be written."""
+        return len(self._unfinished) - self._offset
+
     def put(self, block: bytes, *, sent: int = 0) -> None:
         """Have bytes written next, of which some may have been sent already."""
         self._unfinished = block

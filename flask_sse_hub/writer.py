@@ -264,9 +264,12 @@ class Writer:
 
     def _finish(self, sink: SocketSink) -> bool:
         """Write what is left; tell whether the client can have something new."""
+        left = sink.left
         if sink.flush():
             sink.writing_since = None
             return True
+        if sink.left < left and sink.client is not None:
+            sink.client.taken_at = self._clock()
         if sink.gone:
             self.look_at(sink)
         else:

@@ -32,6 +32,7 @@ WSGIServer(("127.0.0.1", int(sys.argv[1])), create_app(), log=None).serve_foreve
 #: How each server is started, given its port.
 COMMANDS = {
     "gunicorn-gevent": "gunicorn -k gevent -b {address} " + APP,
+    "gunicorn-gevent-generator": "gunicorn -k gevent -b {address} " + APP,
     "gunicorn-gthread": "gunicorn -k gthread --threads 20 -b {address} " + APP,
     "gunicorn-sync": "gunicorn -k sync -b {address} " + APP,
     "pywsgi": "pywsgi {port}",
@@ -39,7 +40,16 @@ COMMANDS = {
 }
 
 #: Those under which streams work.
-SERVERS = ["gunicorn-gevent", "gunicorn-gthread", "pywsgi", "flask-run"]
+SERVERS = [
+    "gunicorn-gevent",
+    "gunicorn-gevent-generator",
+    "gunicorn-gthread",
+    "pywsgi",
+    "flask-run",
+]
+
+#: Those whose streams go both ways: by the client's own socket, and by a generator.
+DELIVERIES = ["gunicorn-gevent", "gunicorn-gevent-generator"]
 
 
 #: The log of a server: a file in its folder.
@@ -55,6 +65,7 @@ class Server:
         *,
         args: str = "",
         answers_http1: bool = True,
+        middleware: str | None = None,
         **settings: Any,
     ) -> None:
         self._answers_http1 = answers_http1
@@ -62,6 +73,8 @@ class Server:
         address = f"{HOST}:{self.port}"
         command = COMMANDS[kind].format(port=self.port, address=address)
         words = [*command.split(), *args.split()]
+        if kind == "gunicorn-gevent-generator":
+            settings = {"hijack": False} | settings
         if words[0] == "pywsgi":
             words[:1] = [sys.executable, "-c", _PYWSGI]
         else:
@@ -76,6 +89,7 @@ class Server:
         self._environ = os.environ | {
             "PYTHONPATH": str(ROOT),
             "LIVE_DATABASE": str(database),
+            **({"LIVE_MIDDLEWARE": middleware} if middleware else {}),
             **{
                 f"SSE_HUB_{key.upper()}": json.dumps(value).replace(
                     "{folder}", self._folder.name

@@ -8,6 +8,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_user, logou
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_sse_hub import SSEHub
+from tests.live.middlewares import apply
 
 sse_hub = SSEHub()
 login_manager = LoginManager()
@@ -54,6 +55,8 @@ def create_app() -> Flask:
     login_manager.init_app(app)
     sse_hub.init_app(app)
     _add_views(app)
+    if "LIVE_MIDDLEWARE" in os.environ:
+        apply(app, os.environ["LIVE_MIDDLEWARE"])
     return app
 
 
@@ -78,6 +81,18 @@ def _add_views(app: Flask) -> None:
         for number in range(count):
             sse_hub.publish(str(number))
         return "published"
+
+    @app.post("/events-by-post")
+    def by_post() -> Response:
+        return sse_hub.stream("news")
+
+    @app.get("/with-hooks/sse")
+    def with_hooks() -> Response:
+        response = sse_hub.stream("news")
+        response.set_cookie("never", "sent")
+        response.headers["X-Hook"] = "run"
+        response.call_on_close(lambda: app.logger.warning("the response was closed"))
+        return response
 
     @app.post("/disconnect/<name>")
     def disconnect(name: str) -> str:

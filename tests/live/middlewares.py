@@ -1,0 +1,70 @@
+"""What people put around their apps, by name."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Flask
+
+WSGI = Callable[[dict[str, Any], Callable[..., Any]], Any]
+
+
+def wrap_body(app: WSGI) -> WSGI:
+    """Look at each chunk, as profilers and tracers do."""
+
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        def chunks(body: Any) -> Iterator[bytes]:
+            try:
+                yield from body
+            finally:
+                body.close()
+
+        return chunks(app(environ, start_response))
+
+    return wrapped
+
+
+def add_header(app: WSGI) -> WSGI:
+    """Add a header on the way, as PEP 3333 shows it."""
+
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        def start(status: str, headers: list[Any], exc_info: Any = None) -> Any:
+            return start_response(status, [*headers, ("X-Added", "later")], exc_info)
+
+        return app(environ, start)
+
+    return wrapped
+
+
+def hide_write(app: WSGI) -> WSGI:
+    """Keep what start_response returns to itself."""
+
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        def start(status: str, headers: list[Any], exc_info: Any = None) -> Any:
+            write = start_response(status, headers, exc_info)
+            return lambda data: write(data)
+
+        return app(environ, start)
+
+    return wrapped
+
+
+def use_sentry(app: WSGI) -> WSGI:
+    """Have the real SDK watch the app; it sends its reports nowhere."""
+    import sentry_sdk
+
+    sentry_sdk.init(
+        dsn="http://key@127.0.0.1:9/1",
+        traces_sample_rate=1.0,
+        transport=lambda event: None,
+    )
+    return app
+
+
+MIDDLEWARES = {
+    each.__name__: each for each in (wrap_body, add_header, hide_write, use_sentry)
+}
+
+
+def apply(app: Flask, name: str) -> None:
+    """Put a middleware around an app."""
+    app.wsgi_app = MIDDLEWARES[name](app.wsgi_app)  # type: ignore[assignment,method-assign]

@@ -1,0 +1,188 @@
+"""Sockets that are taken over from gunicorn, and where that is not possible."""
+
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.crowd import crowd
+from tests.live.server import Server, raw_request
+from tests.ports import HOST
+from tests.reader import wait_until
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(max_clients_per_user=None) as server:
+        yield server
+
+
+def delivery(server: Server, path: str = "/events") -> dict[str, int]:
+    """Open a stream, see that it delivers, and return how."""
+    with server.stream(path) as stream:
+        stream.next("connected")
+        server.publish("x")
+        assert stream.data(1) == ["x"]
+        found: dict[str, int] = server.stats()["delivery"]
+    wait_until(lambda: server.stats()["connections"] == 0)
+    return found
+
+
+def test_streams_leave_by_their_own_sockets(server: Server) -> None:
+    """Under gunicorn's gevent worker that is the normal way."""
+    assert delivery(server) == {"socket": 1}
+
+
+def test_it_can_be_switched_off() -> None:
+    """With SSE_HUB_HIJACK = False a generator serves the same stream."""
+    with Server(hijack=False) as server:
+        assert delivery(server) == {"generator": 1}
+
+
+def test_the_head_is_the_response_s_own(server: Server) -> None:
+    """Headers and hooks of the app are there, cookies are not; the end is seen."""
+    with server.stream("/with-hooks/sse") as stream:
+        stream.next("connected")
+        headers = stream._chunks.response.headers  # type: ignore[attr-defined]
+        assert headers["X-Hook"] == "run"
+        assert headers["Content-Type"].startswith("text/event-stream")
+        assert headers["Connection"] == "close"
+        assert "Set-Cookie" not in headers
+        assert "Transfer-Encoding" not in headers
+        wait_until(lambda: "the response was closed" in server.log)
+    assert server.log.count("the response was closed") == 1
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_connection_that_was_used_before_is_taken_over(
+    server: Server, version: str
+) -> None:
+    """Whatever the keep-alive connection has answered first."""
+    with socket.create_connection((HOST, server.port), timeout=10.0) as sock:
+        lines = f"HTTP/{version}\r\nHost: x\r\nConnection: keep-alive\r\n"
+        sock.sendall(f"GET /events/health/live {lines}\r\n".encode())
+        assert b"200 OK" in sock.recv(65536)
+        who = "Authorization: Bearer alice\r\n"
+        sock.sendall(f"GET /events {lines}{who}\r\n".encode())
+        received = b""
+        while b"event: connected" not in received:
+            received += sock.recv(65536)
+        assert server.stats()["delivery"] == {"socket": 1}
+    wait_until(lambda: server.stats()["connections"] == 0)
+
+
+def test_a_request_with_a_body_is_served_by_generator(server: Server) -> None:
+    """What the view has not read of it is nobody's to throw away."""
+    with socket.create_connection((HOST, server.port), timeout=10.0) as sock:
+        sock.sendall(
+            b"POST /events-by-post HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+            b"Authorization: Bearer alice\r\n\r\nbody"
+        )
+        received = b""
+        while b"event: connected" not in received:
+            received += sock.recv(65536)
+        assert server.stats()["delivery"] == {"generator": 1}
+    wait_until(lambda: server.stats()["connections"] == 0)
+
+
+def test_a_unix_socket_is_taken_over_too(tmp_path: Path) -> None:
+    """As nginx on the same machine connects."""
+    path = tmp_path / "socket"
+    with Server(args=f"-b unix:{path}") as server:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10.0)
+            sock.connect(str(path))
+            sock.sendall(b"GET /events HTTP/1.0\r\nAuthorization: Bearer bob\r\n\r\n")
+            received = b""
+            while b"event: connected" not in received:
+                received += sock.recv(65536)
+            assert server.stats()["delivery"] == {"socket": 1}
+            server.publish("x")
+            while b"data: x" not in received:
+                received += sock.recv(65536)
+        wait_until(lambda: server.stats()["connections"] == 0)
+
+
+def test_gunicorns_own_tls_is_served_by_generator(tmp_path: Path) -> None:
+    """Its encryption cannot be shared by all clients."""
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    words = f"req -x509 -newkey rsa:2048 -nodes -days 1 -keyout {key} -out {cert}"
+    subprocess.run(
+        ["openssl", *words.split(), "-subj", "/CN=localhost"],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.create_default_context(cafile=str(cert))
+    context.check_hostname = False
+    with Server(
+        args=f"--keyfile {key} --certfile {cert}", answers_http1=False
+    ) as server:
+        plain = socket.create_connection((HOST, server.port), timeout=10.0)
+        with context.wrap_socket(plain) as sock:
+            sock.sendall(b"GET /events HTTP/1.0\r\nAuthorization: Bearer bob\r\n\r\n")
+            received = b""
+            while b"event: connected" not in received:
+                received += sock.recv(65536)
+            other = http.client.HTTPSConnection(HOST, server.port, context=context)
+            other.request("GET", "/events/stats")
+            stats = json.loads(other.getresponse().read())
+            other.close()
+            assert stats["delivery"] == {"generator": 1}
+
+
+class TestMiddlewares:
+    def test_sentry_is_no_obstacle(self) -> None:
+        """It wraps every response, but not one that a server may send by itself."""
+        with Server(middleware="use_sentry") as server:
+            assert delivery(server) == {"socket": 1}
+
+    def test_one_that_wraps_the_body_is_named_once(self) -> None:
+        """Its users would silently meet gunicorn's limit of connections."""
+        with Server(middleware="wrap_body") as server:
+            assert delivery(server) == {"generator": 1}
+            assert delivery(server) == {"generator": 1}
+            assert server.log.count("tests.live.middlewares wraps the response") == 1
+            assert "worker_connections" in server.log
+
+    def test_one_that_adds_headers_is_no_obstacle(self) -> None:
+        """The head is what gunicorn itself would have sent."""
+        with Server(middleware="add_header") as server:
+            assert delivery(server) == {"socket": 1}
+            with server.stream() as stream:
+                stream.next("connected")
+                headers = stream._chunks.response.headers  # type: ignore[attr-defined]
+                assert headers["X-Added"] == "later"
+
+    def test_one_that_hides_gunicorns_response_is_served_by_generator(self) -> None:
+        """The final headers are not known then."""
+        with Server(middleware="hide_write") as server:
+            assert delivery(server) == {"generator": 1}
+
+
+def test_streams_take_none_of_the_workers_connections() -> None:
+    """Ordinary requests are answered as if there were no streams."""
+    with (
+        Server(
+            args="--worker-connections 50 --backlog 2048", max_clients_per_user=None
+        ) as server,
+        crowd(server.port, 500) as them,
+    ):
+        assert server.stats()["delivery"] == {"socket": 500}
+        server.publish("x")
+        them.read_until(lambda member: member.data == ["x"])
+
+
+def test_a_peer_that_has_gone_is_noticed_without_traffic(server: Server) -> None:
+    """By the kernel, and long before the next heartbeat."""
+    sock = raw_request(server.port)
+    wait_until(lambda: server.stats()["connections"] == 1)
+    sock.close()
+    wait_until(lambda: server.stats()["connections"] == 0, within=5.0)
+    assert server.stats()["closed"]["client_gone"] >= 1
