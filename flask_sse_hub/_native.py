@@ -32,14 +32,39 @@ def in_greenlet() -> bool:
     return gevent is not None and isinstance(gevent.getcurrent(), gevent.Greenlet)
 
 
+# A request takes a few turns of the loop: to be accepted, read, and answered.
+_TURNS_PER_BREATH = 8
+
+
 def breathe() -> None:
-    """Let everything else run that is ready, sockets that wait to be polled too."""
-    if patched():
-        # sleep(0) would only run the callbacks that are due and never poll a socket,
-        # and idle() waits for a moment without traffic, which may never come.
-        sys.modules["gevent"].sleep(0.00001)
-    else:
+    """Let everything else run that is ready, sockets that wait to be polled too.
+
+    sleep(0) would only run the callbacks that are due and never poll a socket, a timer
+    would rest for a whole millisecond, and idle() alone waits for a moment without
+    traffic, which may never come.
+    """
+    if not patched():
         time.sleep(0)
+        return
+    gevent_hub = sys.modules["gevent.hub"]
+    hub = gevent_hub.get_hub()
+    waiter = gevent_hub.Waiter(hub)
+    idle, turn = hub.loop.idle(), hub.loop.check()
+    turns = 0
+
+    def count() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == _TURNS_PER_BREATH:
+            waiter.switch(None)
+
+    idle.start(waiter.switch, None)
+    turn.start(count)
+    try:
+        waiter.get()
+    finally:
+        idle.close()
+        turn.close()
 
 
 class Bell(Protocol):
@@ -281,24 +306,16 @@ def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
         copy.close()
 
 
-def hang_up(descriptor: int) -> None:
-    """End a connection and close its descriptor, which belongs to nobody else.
+#: A socket as the operating system has it, whatever is patched: it neither waits for
+#: greenlets to close it, nor for bytes, if its descriptor does not block.
+Socket = _socket.socket
 
-    A child of a fork has a copy of the descriptor, which closing alone would leave
-    connected. gevent's own close would wait.
-    """
-    # Which family it is does not matter for what is asked of it.
-    connection = _socket.socket(
-        socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor
+
+def duplicate(connection: socket.socket) -> Socket:
+    """Return a second socket for a connection. Raises OSError."""
+    return Socket(
+        connection.family, connection.type, 0, fileno=os.dup(connection.fileno())
     )
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-    connection.close()
-
-
-def close(descriptor: int) -> None:
-    """Close a descriptor of a socket at once; gevent's own close may wait."""
-    _socket.close(descriptor)
 
 
 class Watcher(Protocol):

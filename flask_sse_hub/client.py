@@ -95,6 +95,13 @@ class Sink(Protocol):
         """
 
 
+class Connection(Protocol):
+    """A socket that never blocks."""
+
+    def send(self, data: bytes, /) -> int:
+        """Return how many bytes were taken. Raises BlockingIOError and OSError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who opened a stream: the user's id and the session's id, where there are any."""
@@ -117,10 +124,10 @@ class Client:
         "channels",
         "close_reason",
         "closed_at",
+        "connection",
         "cursor",
         "ends_at",
         "events",
-        "fd",
         "id",
         "identity",
         "judged",
@@ -162,9 +169,9 @@ class Client:
         #: How its bytes leave. Whoever delivers them sets it before the client enters.
         self.sink = cast("Sink", sink)
 
-        #: The descriptor that a fan-out writes to. It is -1 for whom it must not: those
-        #: without a socket of their own, that lag, or whose stream ends.
-        self.fd = -1
+        #: What a fan-out writes to. None for whom it must not: those without a socket
+        #: of their own, that lag, or whose stream ends.
+        self.connection: Connection | None = None
         self.cursor: Cursor | None = None
         #: Whether its cursor is known to be of this log. Not yet, if it came with an id
         #: that only the broker could judge.
@@ -191,7 +198,7 @@ class Client:
 
     def fall_behind(self, cursor: Cursor) -> None:
         """Have it read on from a cursor instead of being written to directly."""
-        self.fd = -1
+        self.connection = None
         self.cursor = cursor
 
     @property

@@ -218,12 +218,12 @@ class Dispatcher:
         listening = self._registry.listening(frame.addresses)
         if frame.exclude:
             listening = [each for each in listening if each.id not in frame.exclude]
-        run.direct = [client for client in listening if client.fd >= 0]
+        run.direct = [each for each in listening if each.connection is not None]
         if len(run.direct) == len(listening):
             return
         for client in listening:
             # Whoever lags already reads on without being woken.
-            if client.fd < 0 and client.cursor is None:
+            if client.connection is None and client.cursor is None:
                 client.cursor = run.before
                 woken[client] = None
 
@@ -342,7 +342,7 @@ class Dispatcher:
 
     def _close(self, client: Client, reason: CloseReason) -> None:
         if client.close_reason is None:
-            client.fd = -1
+            client.connection = None
             client.close_reason = reason
 
     def _end_if_disconnected(self, client: Client) -> None:
@@ -380,7 +380,7 @@ class Dispatcher:
 
 def _reset(client: Client, gap: GapReason) -> None:
     """Have a client told of a gap before it gets anything else."""
-    client.fd = -1
+    client.connection = None
     client.cursor = None
     client.reset_due = gap
 

@@ -1,10 +1,11 @@
 """A client's own socket, which was taken over from the server: a sink without a server.
 
-Knows descriptors and what the kernel says; not what is written, or in which order.
+Knows what the kernel says of it; not what is written, or in which order.
 """
 
-import os
 from collections.abc import Callable
+from contextlib import suppress
+from socket import SHUT_RDWR
 
 from . import _native
 from .client import Client
@@ -28,26 +29,28 @@ class SocketSink:
         "cutting",
         "due",
         "ending",
-        "fd",
         "gone",
         "reading",
+        "socket",
         "waits_for_room",
         "writing_since",
     )
 
     path = "socket"
 
-    def __init__(self, look_at: "Callable[[SocketSink], None]") -> None:
+    def __init__(
+        self, connection: _native.Socket, look_at: "Callable[[SocketSink], None]"
+    ) -> None:
+        #: It does not block.
+        self.socket = connection
         self._look_at = look_at
         self._unsent = 0
         self._received = 0
         # What the kernel did not take all of, and from where on.
         self._unfinished = b""
         self._offset = 0
-        #: Whose it is; None once it is closed.
+        #: Whose it is; None before the writer adopted it, and once it is closed.
         self.client: Client | None = None
-        #: The descriptor, -1 before the socket is adopted and once it is closed.
-        self.fd = -1
         #: Since when the kernel takes nothing more for this client.
         self.writing_since: float | None = None
         #: Whether the kernel was asked to tell when it takes more.
@@ -63,13 +66,18 @@ class SocketSink:
         self.gone = False
         self.cutting = False
 
+    @property
+    def descriptor(self) -> int:
+        """The socket's descriptor, -1 once it is closed."""
+        return self.socket.fileno()
+
     def wake(self) -> None:
         """Say that something is due."""
         self._look_at(self)
 
     def taking(self) -> bool:
         """Tell whether the kernel holds less for the peer than when last asked."""
-        before, self._unsent = self._unsent, _native.unsent_bytes(self.fd)
+        before, self._unsent = self._unsent, _native.unsent_bytes(self.descriptor)
         return self._unsent < before
 
     def cut(self) -> None:
@@ -94,7 +102,7 @@ class SocketSink:
             if self._offset:
                 rest = memoryview(rest)[self._offset :]
             try:
-                self._offset += os.write(self.fd, rest)
+                self._offset += self.socket.send(rest)
             except BlockingIOError:
                 return False
             except OSError:
@@ -108,9 +116,9 @@ class SocketSink:
 
     def discard(self) -> None:
         """Read what the peer has sent and throw it away."""
-        while self.fd >= 0 and not self.intrusive:
+        while not self.gone and not self.intrusive:
             try:
-                received = len(os.read(self.fd, _MAX_RECEIVED_BYTES))
+                received = len(self.socket.recv(_MAX_RECEIVED_BYTES))
             except BlockingIOError:
                 return
             except OSError:
@@ -126,19 +134,17 @@ class SocketSink:
         return self._received > _MAX_RECEIVED_BYTES
 
     def close(self) -> None:
-        """End the connection; its descriptor is forgotten before it is free."""
-        self._detach(_native.hang_up)
+        """End the connection. A closed socket's descriptor is used by nobody."""
+        # A forked child has a copy, which closing alone would leave connected.
+        with suppress(OSError):
+            self.socket.shutdown(SHUT_RDWR)
+        self.abandon()
 
     def abandon(self) -> None:
-        """Let go of a copy of the descriptor, and leave the connection as it is."""
-        self._detach(_native.close)
-
-    def _detach(self, end: Callable[[int], None]) -> None:
+        """Let go of this copy of the socket, and leave the connection as it is."""
         if self.client is not None:
-            self.client.fd = -1
+            self.client.connection = None
             self.client = None
-        fd, self.fd = self.fd, -1
         self._unfinished = b""
         self.writing_since = None
-        if fd >= 0:
-            end(fd)
+        self.socket.close()

@@ -74,8 +74,9 @@ class Writer:
             self._slice_ends = time.monotonic() + _SLICE_SECONDS
             while self.step() and not self._stopped:
                 self._give_way()
-        # Who was cut off is closed.
-        self._serve_due()
+        while self._due:
+            # Who was cut off is closed.
+            self._serve_due()
 
     def stop(self) -> None:
         """End run(), and what reads the broker beside it."""
@@ -112,18 +113,14 @@ class Writer:
 
     # From outside
 
-    def adopt(self, client: Client, sink: SocketSink, fd: int, head: bytes) -> None:
-        """Take over a socket that does not block, with what is to be written first.
-
-        The descriptor is the writer's from now on.
-        """
+    def adopt(self, client: Client, sink: SocketSink, head: bytes) -> None:
+        """Write to a sink's socket from now on, beginning with the response's head."""
         if not self._forks_watched:
             self._forks_watched = True
             os.register_at_fork(after_in_child=_abandoning(self))
         sink.client = client
-        sink.fd = fd
         sink.put(head)
-        self.peers.add(fd, client, reads=True)
+        self.peers.add(sink.descriptor, client, reads=True)
         self._finish(sink)
         self.look_at(sink)
 
@@ -165,18 +162,18 @@ class Writer:
 
     def _write_run(self, run: Run) -> None:
         """Write the same bytes to everybody who keeps up."""
-        write, block, size, events = os.write, run.block, len(run.block), run.events
+        block, size, events = run.block, len(run.block), run.events
         for start in range(0, len(run.direct), _WRITES_AT_ONCE):
             now = self._clock()
             written = 0
             for client in run.direct[start : start + _WRITES_AT_ONCE]:
                 # Read at this moment: who has left since gets nothing, and their
                 # descriptor may be somebody else's by now.
-                fd = client.fd
-                if fd < 0:
+                connection = client.connection
+                if connection is None:
                     continue
                 try:
-                    sent = write(fd, block)
+                    sent = connection.send(block)
                 except BlockingIOError:
                     self._lag(client, run, sent=0)
                     continue
@@ -202,7 +199,7 @@ class Writer:
         self._await_room(sink)
 
     def _lose(self, client: Client) -> None:
-        client.fd = -1
+        client.connection = None
         sink = cast("SocketSink", client.sink)
         sink.gone = True
         self.look_at(sink)
@@ -259,8 +256,8 @@ class Writer:
         """Have a client that has all up to the position take part in fan-outs."""
         if sink.waits_for_room:
             sink.waits_for_room = False
-            self.peers.await_room(sink.fd, waiting=False)
-        client.fd = sink.fd
+            self.peers.await_room(sink.descriptor, waiting=False)
+        client.connection = sink.socket
 
     def _finish(self, sink: SocketSink) -> bool:
         """Write what is left; tell whether the client can have something new."""
@@ -278,17 +275,17 @@ class Writer:
 
     def _await_room(self, sink: SocketSink) -> None:
         if sink.client is not None:
-            sink.client.fd = -1
+            sink.client.connection = None
         if sink.writing_since is None:
             sink.writing_since = self._clock()
         if not sink.waits_for_room:
             sink.waits_for_room = True
-            self.peers.await_room(sink.fd, waiting=True)
+            self.peers.await_room(sink.descriptor, waiting=True)
 
     def _close(self, sink: SocketSink, client: Client, reason: CloseReason) -> None:
         # What was not read would turn the end of the stream into a reset.
         sink.discard()
-        self.peers.remove(sink.fd)
+        self.peers.remove(sink.descriptor)
         sink.close()
         self._ends.dismiss(client, reason)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from flask_sse_hub._native import duplicate
 from flask_sse_hub.client import Client, Identity
 from flask_sse_hub.socket_sink import SocketSink
 from tests.hand import HandHub
@@ -109,9 +110,10 @@ def join(
     ours, theirs = tcp_pair()
     identity = Identity(options.pop("user", None), options.pop("session", None))
     client = Client(name, identity=identity, since=hub.broker.head(), **options)
-    client.sink = sink = SocketSink(hub.hub.writer.look_at)
+    client.sink = sink = SocketSink(duplicate(ours), hub.hub.writer.look_at)
+    ours.close()
     greeting = hub.hub.connect(client, last_event_id=last_event_id)
-    hub.hub.adopt(client, sink, ours.detach(), HEAD + greeting)
+    hub.hub.adopt(client, sink, HEAD + greeting)
     peer = Peer(hub, client, theirs)
 
     def look() -> bool:

@@ -63,7 +63,7 @@ class TestFanOut:
         """It costs the event loop one call for each."""
         hub = HandHub()
         with peers(hub) as (peer,):
-            assert peer.client.fd == peer.sink.fd >= 0
+            assert peer.client.connection is peer.sink.socket
             hub.publish("x")
             hub.follow()
             run = hub.hub.dispatcher.fan_out()
@@ -95,25 +95,24 @@ class TestFanOut:
         hub = HandHub()
         monkeypatch.setattr("flask_sse_hub.writer._WRITES_AT_ONCE", 1)
         with peers(hub, 3) as them:
-            left: list[int] = []
+            hub.publish("secret")
+            hub.follow()
+            run = hub.hub.dispatcher.fan_out()
+            assert run is not None
+            last = run.direct[-1]
 
             def leave(self: object) -> None:
-                last = max(p.client.fd for p in them)
-                if not left:
-                    left.append(last)
-                    peer = next(p for p in them if p.client.fd == last)
-                    hub.hub.dispatcher.close(peer.client, CloseReason.DISCONNECTED)
+                hub.hub.dispatcher.close(last, CloseReason.DISCONNECTED)
 
             monkeypatch.setattr("flask_sse_hub.writer.Writer._give_way", leave)
-            hub.publish("secret")
-            turn(hub)
-            gone = next(p for p in them if p.client.close_reason is not None)
-            gone.read_to_the_end()
-            delivered = [p for p in them if p is not gone]
-            for peer in delivered:
-                peer.read_until(["secret"])
-            assert gone.data in ([], ["secret"])
-            assert gone.sink.fd == gone.client.fd == -1
+            hub.hub.writer._write_run(run)
+            for peer in them:
+                if peer.client is last:
+                    peer.read_to_the_end()
+                    assert peer.data == []
+                    assert peer.sink.descriptor == -1
+                else:
+                    peer.read_until(["secret"])
 
     def test_who_comes_in_the_middle_begins_after_it(
         self, monkeypatch: pytest.MonkeyPatch
@@ -151,7 +150,6 @@ class TestFanOut:
             "flask_sse_hub._native.breathe", lambda: turns.append(len(turns))
         )
         with peers(hub, 4) as them:
-            turns.clear()
             hub.publish("x")
             hub.bring()
             assert len(turns) >= 4
@@ -173,7 +171,7 @@ class TestLagging:
             read_all(quick, "49")
             assert slow.data == quick.data
             assert slow.data[-50:] == [str(n) for n in range(50)]
-            assert slow.client.fd == slow.sink.fd
+            assert slow.client.connection is slow.sink.socket
             hub.publish("live")
             hub.bring()
             slow.read_until([*slow.data, "live"])
@@ -183,7 +181,7 @@ class TestLagging:
         hub = HandHub()
         with peers(hub) as (peer,):
             block(peer)
-            assert peer.client.fd == -1
+            assert peer.client.connection is None
             assert peer.client.cursor is not None
             unfinished = peer.sink._unfinished
             assert (peer.client.cursor == hub.position) == bool(unfinished)
@@ -227,7 +225,7 @@ class TestLagging:
             heartbeat.sweep()
             turn(hub)
             assert hub.hub.stats().closed == {"stalled": 1}
-            assert peer.sink.fd == -1
+            assert peer.sink.descriptor == -1
 
     def test_one_that_reads_slowly_is_kept(self) -> None:
         """Bytes that leave the kernel are what counts."""
@@ -262,7 +260,7 @@ class TestLagging:
             read_all(slow, "19")
             read_all(quick, "19")
             assert slow.data == quick.data
-            assert slow.client.fd == slow.sink.fd
+            assert slow.client.connection is slow.sink.socket
 
     def test_while_the_broker_is_away_it_waits_with_its_cursor(self) -> None:
         """And goes on once the broker is back."""
@@ -449,7 +447,7 @@ class TestEnds:
         with peers(hand) as (peer,):
             hand.hub.close()
             hand.hub.writer.run()
-            assert peer.sink.fd == -1
+            assert peer.sink.descriptor == -1
         hub.close()
 
     def test_a_forked_child_leaves_the_sockets_alone(self) -> None:
@@ -459,8 +457,8 @@ class TestEnds:
             pid = os.fork()
             if pid == 0:
                 writer = hub.hub.writer
-                kept = peer.client.fd >= 0 or peer.sink.fd >= 0 or not writer._stopped
-                os._exit(int(kept))
+                let_go = peer.sink.descriptor == -1 and writer._stopped
+                os._exit(int(not let_go))
             assert os.waitpid(pid, 0)[1] == 0
             hub.publish("x")
             peer.read_until(["x"])
@@ -512,7 +510,7 @@ def test_a_resuming_client_gets_what_it_missed_and_then_keeps_up() -> None:
         assert fields(peer.events[0])["resumed"] is True
         hub.publish("30")
         peer.read_until([str(n) for n in range(31)])
-        assert peer.client.fd >= 0
+        assert peer.client.connection is not None
 
 
 def test_it_runs_until_it_is_stopped() -> None:

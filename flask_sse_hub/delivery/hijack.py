@@ -8,7 +8,6 @@ iterable is simply iterated.
 """
 
 import logging
-import os
 import socket
 import ssl
 import sys
@@ -101,25 +100,26 @@ class HijackedStream(EventStream):
         response, self._response = self._response, None
         connection: socket.socket = response.sock
         try:
-            fd = os.dup(connection.fileno())
+            copy = _native.duplicate(connection)
         except OSError as error:
             log.warning("cannot take a socket over: %s", error)
             return
         client = self._client
-        client.sink = sink = SocketSink(self._hub.writer.look_at)
+        client.sink = sink = SocketSink(copy, self._hub.writer.look_at)
         try:
             greeting = self._hub.connect(client, last_event_id=self._last_event_id)
         except (ClientRefused, BrokerUnavailable) as refusal:
-            _native.close(fd)
+            copy.close()
             client.sink = self
             self._refuse(refusal)
             return
         except BaseException:
-            _native.close(fd)
+            copy.close()
             raise
         _limit_buffers(connection)
-        _native.limit_unacknowledged(fd, self._hub.options.connection_timeout)
-        self._hub.adopt(client, sink, fd, _head(response) + greeting)
+        timeout = self._hub.options.connection_timeout
+        _native.limit_unacknowledged(copy.fileno(), timeout)
+        self._hub.adopt(client, sink, _head(response) + greeting)
         self.close()
         raise StopIteration
 
