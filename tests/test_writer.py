@@ -232,6 +232,9 @@ class TestLagging:
         hub = HandHub(connection_timeout=60.0)
         with peers(hub) as (peer,):
             block(peer)
+            for _ in range(20):
+                hub.publish(LARGE)
+            turn(hub)
             heartbeat = Heartbeat(hub.hub, find_worker=lambda: None)
             heartbeat.sweep()
             for _ in range(5):

@@ -91,10 +91,16 @@ QUICK: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The example app as it comes, with two workers and an SQLite file of its own."""
-    started = Demo(tmp_path_factory.mktemp("demo"), **QUICK)
+@pytest.fixture(scope="session", params=["auto", "false"], ids=["socket", "generator"])
+def demo(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Demo]:
+    """The example app as it comes, with two workers and an SQLite file of its own.
+
+    Its streams leave by their own sockets, and then by generator.
+    """
+    folder = tmp_path_factory.mktemp("demo")
+    started = Demo(folder, sse_hub_hijack=request.param, **QUICK)
     yield started
     started.stop()
 

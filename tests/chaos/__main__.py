@@ -17,6 +17,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--clients", type=int, default=400)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument(
+        "--generator",
+        dest="hijack",
+        action="store_const",
+        const=False,
+        default="auto",
+        help="deliver by generator, not by taken-over sockets",
+    )
     plan = Plan(**vars(parser.parse_args()))
     print(plan)
     outcome = run(plan)

@@ -80,6 +80,8 @@ class Plan:
     seconds: float
     clients: int = 400
     seed: int = 0
+    #: How the streams are delivered: what SSE_HUB_HIJACK takes.
+    hijack: str | bool = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ def run(plan: Plan) -> Outcome:
     """Run a storm and check what became of every event."""
     with (
         KEEPERS[plan.broker]() as keeper,
-        Server(args=_ARGS, **_SETTINGS, **keeper.settings) as server,
+        Server(
+            args=_ARGS, hijack=plan.hijack, **_SETTINGS, **keeper.settings
+        ) as server,
     ):
         storm = Storm(plan, server, keeper)
         try:

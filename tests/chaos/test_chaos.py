@@ -7,10 +7,11 @@ from tests.chaos.storm import Plan, run
 pytestmark = pytest.mark.live
 
 
+@pytest.mark.parametrize("hijack", ["auto", False], ids=["socket", "generator"])
 @pytest.mark.parametrize("broker", ["sqlite", "redis"])
-def test_a_storm_loses_and_doubles_nothing(broker: str) -> None:
+def test_a_storm_loses_and_doubles_nothing(broker: str, hijack: str | bool) -> None:
     """Everybody gets exactly their part of the log, whatever is broken meanwhile."""
-    outcome = run(Plan(broker=broker, seconds=20.0, clients=100, seed=1))
+    outcome = run(Plan(broker=broker, seconds=15.0, clients=100, seed=1, hijack=hijack))
     assert outcome.faults == []
     for happened in ("deliveries", "kills", "reloads", "cuts", "resumes"):
         assert outcome.counts[happened] > 0, outcome.counts

@@ -1,14 +1,14 @@
-"""A thousand generator clients on one worker, and what they leave behind."""
+"""A thousand clients on one worker, and what they leave behind."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.live.crowd import crowd
-from tests.live.server import Server, raw_request
+from tests.live.server import DELIVERIES, Server, raw_request
 from tests.reader import wait_until
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.parametrize("kind", DELIVERIES)]
 
 EVENTS = [str(number) for number in range(100)]
 
@@ -23,10 +23,12 @@ def resident_kib(pid: int) -> int:
     return int(line.split()[1])
 
 
-def test_a_thousand_get_every_event_in_order_and_leave_nothing_behind() -> None:
+def test_a_thousand_get_every_event_in_order_and_leave_nothing_behind(
+    kind: str,
+) -> None:
     """None lost, none doubled; memory and descriptors are back afterwards."""
     with Server(
-        args="--worker-connections 1200 --backlog 2048", max_clients_per_user=None
+        kind, args="--worker-connections 1200 --backlog 2048", max_clients_per_user=None
     ) as server:
         worker = server.worker()
 
@@ -47,9 +49,11 @@ def test_a_thousand_get_every_event_in_order_and_leave_nothing_behind() -> None:
         assert server.stats()["closed"] == {"client_gone": 2000}
 
 
-def test_a_client_that_reads_nothing_is_closed_and_the_others_see_nothing() -> None:
+def test_a_client_that_reads_nothing_is_closed_and_the_others_see_nothing(
+    kind: str,
+) -> None:
     """Its writer is blocked in the kernel, and is ended from outside."""
-    with Server(connection_timeout=1.0, heartbeat_interval=1.0) as server:
+    with Server(kind, connection_timeout=1.0, heartbeat_interval=1.0) as server:
         stalled = raw_request(server.port)
         with server.stream() as reader:
             reader.next("connected")
@@ -66,9 +70,11 @@ def test_a_client_that_reads_nothing_is_closed_and_the_others_see_nothing() -> N
         stalled.close()
 
 
-def test_a_storm_of_resumes_is_served_in_order() -> None:
+def test_a_storm_of_resumes_is_served_in_order(kind: str) -> None:
     """Everybody who was there comes back at once, each with its own id."""
-    with Server(args="--worker-connections 1200", max_clients_per_user=None) as server:
+    with Server(
+        kind, args="--worker-connections 1200", max_clients_per_user=None
+    ) as server:
         with crowd(server.port, 200) as them:
             server.request("POST", "/publish/20")
             them.read_until(lambda member: len(member.data) >= 20)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.hand import fields
 from tests.live.crowd import Crowd, crowd
-from tests.live.server import Server, gone, raw_request
+from tests.live.server import DELIVERIES, Server, gone, raw_request
 from tests.reader import wait_until
 
 pytestmark = pytest.mark.live
@@ -31,12 +31,15 @@ def farewell(them: Crowd) -> None:
     assert len(set(delays)) > len(delays) / 2
 
 
+@pytest.mark.parametrize("kind", DELIVERIES)
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=lambda n: n.name
 )
-def test_a_server_that_is_told_to_stop_says_farewell(number: signal.Signals) -> None:
+def test_a_server_that_is_told_to_stop_says_farewell(
+    number: signal.Signals, kind: str
+) -> None:
     """200 streams end with a retry of their own, and the worker exits."""
-    with Server(**UNLIMITED) as server, crowd(server.port, 200) as them:
+    with Server(kind, **UNLIMITED) as server, crowd(server.port, 200) as them:
         worker = server.worker()
         server.signal(number)
         farewell(them)
@@ -57,10 +60,11 @@ def test_the_same_with_threads() -> None:
         wait_until(lambda: gone(worker), within=SOON)
 
 
-def test_a_reload_moves_everybody_to_the_new_worker() -> None:
+@pytest.mark.parametrize("kind", DELIVERIES)
+def test_a_reload_moves_everybody_to_the_new_worker(kind: str) -> None:
     """HUP: the old worker says farewell; what only it remembered is told as lost."""
     with (
-        Server(broker_url="memory://", **UNLIMITED) as server,
+        Server(kind, broker_url="memory://", **UNLIMITED) as server,
         crowd(server.port, 50) as them,
     ):
         worker = server.worker()
@@ -73,10 +77,11 @@ def test_a_reload_moves_everybody_to_the_new_worker() -> None:
             assert fields(stream.next("reset")) == {"reason": "epoch"}
 
 
-def test_a_worker_that_reached_max_requests_drains() -> None:
+@pytest.mark.parametrize("kind", DELIVERIES)
+def test_a_worker_that_reached_max_requests_drains(kind: str) -> None:
     """Its clients move on; a limit so low that this never settles is warned of."""
     with (
-        Server(args="--max-requests 60", **UNLIMITED) as server,
+        Server(kind, args="--max-requests 60", **UNLIMITED) as server,
         crowd(server.port, 50) as them,
     ):
         worker = server.worker()
@@ -110,9 +115,10 @@ def test_a_killed_worker_is_told_as_lost_history() -> None:
             assert fields(again.next()) == {"reason": "epoch"}
 
 
-def test_a_stalled_client_does_not_hold_the_worker_back() -> None:
+@pytest.mark.parametrize("kind", DELIVERIES)
+def test_a_stalled_client_does_not_hold_the_worker_back(kind: str) -> None:
     """It takes no farewell, so it is cut off."""
-    with Server(**UNLIMITED) as server:
+    with Server(kind, **UNLIMITED) as server:
         stalled = raw_request(server.port)
         wait_until(lambda: server.stats()["connections"] == 1)
         for _ in range(12):

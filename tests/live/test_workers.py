@@ -21,13 +21,18 @@ PATIENCE = "--graceful-timeout 3"
 Start = Callable[..., Server]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "redis"])
+@pytest.fixture(scope="module", params=["sqlite", "redis", "sqlite, generator"])
 def start(request: pytest.FixtureRequest) -> Start:
-    """Return what starts workers on a log of their own, for each kind of log."""
+    """Return what starts workers on a log of their own, for each kind of log.
+
+    Streams leave by their own sockets, and once by generator.
+    """
     names = itertools.count()
 
     def start(args: str = "", *, workers: int = 2) -> Server:
         settings: dict[str, Any] = {"max_clients_per_user": None}
+        if request.param == "sqlite, generator":
+            settings["hijack"] = False
         if request.param == "redis":
             url = request.getfixturevalue("redis_server").url
             settings |= {"broker_url": url, "name": f"live-{next(names)}"}
