@@ -135,7 +135,7 @@ class AppHub:
     def unready(self) -> str | None:
         """Return why this worker cannot serve streams now, None if it can."""
         try:
-            check_server(request.environ, threads=worker_threads())
+            check_server(request.environ, threads=worker_threads)
             self.check_reach()
             self.hub.broker.head()
         except ConfigurationError as error:
@@ -167,7 +167,7 @@ class AppHub:
         metadata: Metadata | None = None,
     ) -> Response:
         """Return the stream of whoever makes this request, or a refusal that passes."""
-        check_server(request.environ, threads=worker_threads())
+        check_server(request.environ, threads=worker_threads)
         self.check_reach()
         hub = self.hub
         loaded_at = time.time()

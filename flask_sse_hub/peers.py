@@ -4,6 +4,7 @@ Knows sockets and descriptors; not what is written to them. Only Linux has epoll
 elsewhere a peer that left is noticed by the second ping after it.
 """
 
+import functools
 import select
 import threading
 from collections.abc import Callable, Iterator
@@ -121,6 +122,8 @@ def _events(*, reads: bool, room: bool = False) -> int:
     return _LEAVING | reads * select.EPOLLIN | room * select.EPOLLOUT
 
 
+# Putting flags together takes longer than asking the kernel for them.
+@functools.cache
 def _change(flags: int) -> Change:
     change = Change(0)
     if flags & (select.EPOLLERR | select.EPOLLHUP):

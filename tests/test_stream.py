@@ -288,7 +288,7 @@ class TestServers:
     ) -> None:
         """The text says what to start instead."""
         with pytest.raises(UnsupportedServer, match=remedy):
-            check_server(environ)
+            check_server(environ, threads=lambda: None)
 
     def test_gthread_with_one_thread_is_a_sync_worker(
         self, monkeypatch: pytest.MonkeyPatch
@@ -297,9 +297,9 @@ class TestServers:
         environ = {"gunicorn.socket": 1, "wsgi.multithread": True}
         monkeypatch.setattr("flask_sse_hub._native.patched", lambda: False)
         with pytest.raises(UnsupportedServer, match="--threads N"):
-            check_server(environ, threads=1)
+            check_server(environ, threads=lambda: 1)
         monkeypatch.setattr("flask_sse_hub._native.patched", lambda: True)
-        check_server(environ, threads=1)
+        check_server(environ, threads=lambda: 1)
 
     def test_gevents_server_without_patching_is_refused(
         self, monkeypatch: pytest.MonkeyPatch
@@ -308,7 +308,7 @@ class TestServers:
         monkeypatch.setattr("flask_sse_hub._native.in_greenlet", lambda: True)
         monkeypatch.setattr("flask_sse_hub._native.patched", lambda: False)
         with pytest.raises(UnsupportedServer, match=r"patch_all\(\)"):
-            check_server({})
+            check_server({}, threads=lambda: None)
 
     @pytest.mark.parametrize(
         "environ",
@@ -321,7 +321,7 @@ class TestServers:
     )
     def test_others_are_not(self, environ: dict[str, Any]) -> None:
         """Threads or greenlets, and the test client."""
-        assert check_server(environ) is None  # type: ignore[func-returns-value]
+        assert check_server(environ, threads=lambda: None) is None  # type: ignore[func-returns-value]
 
     @pytest.mark.parametrize("key", ["gunicorn.socket", "werkzeug.socket"])
     def test_the_socket_is_found_where_it_is_shown(self, key: str) -> None:

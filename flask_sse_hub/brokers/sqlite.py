@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from .. import _native
 from ..address import Address
@@ -156,12 +156,22 @@ class SQLiteBroker(Broker):
             self._ringer = self._directory.ringer()
 
     def _read(self, calls: list[Call]) -> None:
+        # All of these were asked before anything is read, so that one head serves all:
+        # each client that comes asks for it.
+        head: Cursor | None = None
         for call in calls:
             try:
-                self._join()
-                call.set(call.argument(self._reading))
+                if call.argument is LogFile.head:
+                    head = head or self._ask(LogFile.head)
+                    call.set(head)
+                else:
+                    call.set(self._ask(call.argument))
             except BrokerUnavailable as error:
                 call.fail(error)
+
+    def _ask(self, question: Callable[[LogFile], Any]) -> Any:
+        self._join()
+        return question(self._reading)
 
     def _append(self, calls: list[Call]) -> None:
         try:

@@ -167,14 +167,16 @@ def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
     return getattr(getattr(reader, "raw", None), "_sock", None)
 
 
-def check_server(environ: Mapping[str, Any], *, threads: int | None = None) -> None:
+def check_server(
+    environ: Mapping[str, Any], *, threads: Callable[[], int | None]
+) -> None:
     """Raise UnsupportedServer where an open stream would block other requests.
 
-    ``threads`` is what gunicorn's worker was given, where that is known.
+    ``threads`` tells what gunicorn's worker was given, where that is known.
     """
     multithread = environ.get("wsgi.multithread")
     if "gunicorn.socket" in environ:
-        if not multithread or (threads == 1 and not _native.patched()):
+        if not multithread or (not _native.patched() and threads() == 1):
             raise UnsupportedServer(
                 "gunicorn's sync worker, or gthread with one thread, serves nothing"
                 " else while a stream is open:"
