@@ -132,6 +132,7 @@ class Client:
         "identity",
         "judged",
         "last_write",
+        "look_after",
         "loaded_at",
         "opened_at",
         "ping_after",
@@ -186,6 +187,8 @@ class Client:
         self.ends_at = 0.0
         self.last_write = 0.0
         self.ping_after = 0.0
+        #: While it keeps up, nothing is due before this moment.
+        self.look_after = 0.0
         #: When the client was last seen to take bytes of a write that takes long.
         self.taken_at = 0.0
         self.events = 0

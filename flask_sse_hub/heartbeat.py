@@ -89,15 +89,18 @@ class Heartbeat:
 
     def sweep(self) -> None:
         """Do for each client what has become due."""
-        for count, client in enumerate(self._hub.registry.clients(), 1):
-            self._look_at(client)
-            if count % _CLIENTS_AT_ONCE == 0:
-                _native.breathe()
+        clients = self._hub.registry.clients()
+        for start in range(0, len(clients), _CLIENTS_AT_ONCE):
+            now = self._hub.clock()
+            for client in clients[start : start + _CLIENTS_AT_ONCE]:
+                # Of very many only few have something due, and this is every second.
+                if client.connection is None or now >= client.look_after:
+                    self._look_at(client, now)
+            _native.breathe()
         self._hub.dispatcher.judge_ahead()
         self._hub.forget_expired()
 
-    def _look_at(self, client: Client) -> None:
-        now = self._hub.clock()
+    def _look_at(self, client: Client, now: float) -> None:
         dispatcher = self._hub.dispatcher
         writing_since = client.sink.writing_since
         if now >= client.ends_at:
@@ -119,6 +122,7 @@ class Heartbeat:
         elif client.cursor is not None:
             # It waits for the broker to come back, or for this worker to catch up.
             client.sink.wake()
+        client.look_after = min(client.ends_at, client.last_write + client.ping_after)
 
     def _overdue(self, client: Client, now: float) -> bool:
         """Tell whether a client was closed long ago, and nobody ended its stream."""
