@@ -58,7 +58,9 @@ class _SessionOfHeader(SessionInterface):
         if user is None:
             return SecureCookieSession()
         # As long as the ids that are minted.
-        return SecureCookieSession(_user_id=user, _sse_hub_session=f"{user:0>22}")
+        return SecureCookieSession(
+            {"_user_id": user, "_sse_hub_session": f"{user:0>22}"}
+        )
 
     def save_session(
         self, app: Flask, session: SessionMixin, response: Response

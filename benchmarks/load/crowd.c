@@ -171,6 +171,10 @@ static void answer_error(const char *text)
 
 static void end(struct client *client, const char *why)
 {
+    /* First, for it may be said in the client's own head. */
+    if (!ended++)
+        snprintf(first_error, sizeof first_error, "client %u of %u: %.400s",
+                 (unsigned)(client - clients), count_clients, why);
     if (client->phase == BODY)
         streaming--;
     else if (client->phase != ENDED)
@@ -180,9 +184,6 @@ static void end(struct client *client, const char *why)
     client->fd = -1;
     free(client->head);
     client->head = NULL;
-    if (!ended++)
-        snprintf(first_error, sizeof first_error, "client %u of %u: %.400s",
-                 (unsigned)(client - clients), count_clients, why);
 }
 
 static void note_stamp(uint64_t stamp, uint64_t us)

@@ -14,9 +14,12 @@ print(", ".join(f"{name} {version(name)}" for name in sys.argv[1:]))
 
 def absence(module: str) -> str | None:
     """Return why a module cannot be run, None if it can."""
-    found = PYTHON.exists() and not subprocess.run(
-        [PYTHON, "-c", f"import {module}"], stderr=subprocess.DEVNULL, check=False
-    ).returncode
+    found = (
+        PYTHON.exists()
+        and not subprocess.run(
+            [PYTHON, "-c", f"import {module}"], stderr=subprocess.DEVNULL, check=False
+        ).returncode
+    )
     return None if found else f"{module} is not installed: make bench-peers"
 
 
