@@ -16,9 +16,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 _HEAD = """# Benchmarks
 
-Made by `make bench`, never by hand. All servers on one machine, in turn, {rounds} rounds;
-each figure is the median of the rounds, in brackets the lowest and the highest. Read the
-ratios: they mean something on any machine, the times do not.
+Made by `make bench`, never by hand. All servers on one machine, in turn, {rounds}
+rounds; each figure is the median of the rounds, in brackets the lowest and the highest.
+Read the ratios: they mean something on any machine, the times do not.
 [benchmarks/README.md](../benchmarks/README.md) says how it is done.
 
 {machine}
@@ -27,14 +27,15 @@ ratios: they mean something on any machine, the times do not.
 _CAVEATS = """## What this does not say
 
 * Clients and servers share the machine's cores and talk over the loopback: a network
-  card's work is missing, and each write may pay for waking the clients' process.
+  card's work is missing. How fast the clients read tells on what the servers pay, most
+  of all in a burst, where a socket is written to again before it was read, or is not.
 * One worker of everything. The floor has no ids, history, resume, limits or queues; of
-  the others, Flask-SSE, sse-starlette and better-sse keep no history that a client could
-  resume from, as set up here.
-* An event takes {size} bytes of data. Keep-alives are at each server's default, which
-  for nginx + nchan and Flask-SSE is none.
-* Publishing is part of the cost: an event of ours is in an SQLite file when the publisher
-  gets its answer.
+  the others, Flask-SSE, sse-starlette and better-sse keep no history, as set up here,
+  that a client could resume from.
+* An event has {size} bytes of data. Keep-alives are at each server's default, which is
+  none for nginx + nchan and Flask-SSE.
+* Publishing is part of the cost. An event of ours is in an SQLite file when its
+  publisher gets the answer.
 """
 
 
@@ -62,10 +63,12 @@ def figure(head: str, key: str, *, digits: int = 1, spread: bool = False) -> Col
     return Column(head, cell)
 
 
-def ratio(head: str, key: str, *, to: str) -> Column:
-    """Return a column of multiples of one server's median."""
+def ratio(head: str, key: str, *, to: str, of: str | None = None) -> Column:
+    """Return a column of multiples of one server's median, for all or one other."""
 
     def cell(results: Results, cell: Cell) -> str:
+        if of is not None and cell[1] != of:
+            return ""
         found = results.ratio(cell, key, to=to)
         return "" if found is None else f"{found:.2f}"
 
@@ -110,10 +113,10 @@ SECTIONS = (
         "500 events at once to 1,000 clients",
         ("burst",),
         "One request to an app that publishes 500 times; nchan takes one event per"
-        " request, so there they are 500 requests on one connection, none waiting for an"
-        " answer. The floor makes one write of each event; ours may join what waits for"
-        " a client. Servers with fewer events would take minutes for all. *Until all"
-        " have all*: from just before the first publish.",
+        " request, so there they are 500 requests on one connection, none waiting for"
+        " an answer. The floor makes one write of each event; ours may join what waits"
+        " for a client. Slow servers get fewer events. *Until all have all*: from just"
+        " before the first publish.",
         (
             _CLIENTS,
             figure("events", "events", digits=0),
@@ -131,9 +134,9 @@ SECTIONS = (
     Section(
         "One of 1,000 channels",
         ("channels",),
-        "5,000 clients on 1,000 channels, 5 each, and 500 events, each to one channel and"
-        " published by a request of its own; beside it the same events to 5 clients on"
-        " the only channel there is. Both contain the publish, for 5 deliveries each:"
+        "5,000 clients on 1,000 channels, 5 each, and 500 events, each to one channel"
+        " and published by a request of its own; beside it the same events to 5 clients"
+        " on the only channel there is. Both contain a publish for every 5 deliveries:"
         " *published to nobody* is what it takes alone.",
         (
             figure("CPU µs per delivery, only channel", "alone_us"),
@@ -158,25 +161,30 @@ SECTIONS = (
     Section(
         "Ordinary requests during a fan-out",
         ("requests",),
-        "`GET /`, each on a connection of its own, while events are fanned out without a"
-        " pause. *Never yielding* is the hub told to finish each event before it does"
-        " anything else, which the floor and nchan always do.",
+        "`GET /`, each on a connection of its own, while events are fanned out without"
+        " a pause. *Never yielding* is the hub told to finish each event before it does"
+        " anything else, as the floor does.",
         (
             _CLIENTS,
             figure("ms of a request before, p50", "quiet_p50_ms"),
             figure("during, p50", "p50_ms"),
             figure("during, p99", "p99_ms", spread=True),
             figure("deliveries per second", "deliveries_per_second", digits=0),
-            ratio("x never yielding", "deliveries_per_second", to="unyielding"),
+            ratio(
+                "x never yielding",
+                "deliveries_per_second",
+                to="unyielding",
+                of="socket",
+            ),
         ),
         plot="requests",
     ),
     Section(
         "Memory of idle clients",
         ("paced", "memory"),
-        "What the processes grow by (PSS of the whole tree) when clients connect and have"
-        " got one event. Those that are logged in are each a user of its own with a"
-        " session of its own, and listen to their user, session and client addresses.",
+        "What the processes grow by (PSS of the whole tree) when clients connect and"
+        " have got one event. Those that are logged in are each a user of its own with"
+        " a session of its own: they listen to user, session and client addresses.",
         (_CLIENTS, figure("KiB per client", "memory_kib", digits=2, spread=True)),
         plot="memory",
     ),
@@ -185,7 +193,7 @@ SECTIONS = (
 
 def tables(results: Results) -> str:
     """Return the sections that there are figures for."""
-    return "\n".join(filter(None, (_section(results, each) for each in SECTIONS)))
+    return "".join(_section(results, each) for each in SECTIONS)
 
 
 def _section(results: Results, section: Section) -> str:
@@ -198,7 +206,8 @@ def _section(results: Results, section: Section) -> str:
                 failures.append(f"{kind.label} failed: {why}\n\n")
             elif cell in results.figures:
                 found = [column.cell(results, cell) for column in section.columns]
-                rows.append([kind.label, *found])
+                if any(found):
+                    rows.append([kind.label, *found])
     if not rows and not failures:
         return ""
     head = ["", *(column.head for column in section.columns)]
@@ -216,14 +225,12 @@ def machine(results: Results) -> str:
     """Return what it was run on, and which servers."""
     names = {"PRETTY_NAME": platform.system(), **platform.freedesktop_os_release()}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    lines = [
+    text = (
         f"{os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB,"
         f" {names['PRETTY_NAME']}, Linux {platform.release()},"
-        f" Python {platform.python_version()}.",
-        "",
-        "| server | versions | |",
-        "|---|---|---|",
-    ]
+        f" Python {platform.python_version()}."
+    )
+    lines = [*textwrap.wrap(text, 88), "", "| server | versions | |", "|---|---|---|"]
     for label, version in results.versions.items():
         lines.append(f"| {label} | {version} | {_served(results, label)} |")
     lines += [

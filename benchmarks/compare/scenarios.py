@@ -1,8 +1,8 @@
 """What is done to each server, and what is read off.
 
 A scenario takes one server that has just been started through one round and returns
-figures by name. Whatever is not as it should be (a stream that ends, an event too few or
-too many, a deadline) is an error, so that no figure is a server's that fails.
+figures by name. Whatever is not as it should be (a stream that ends, an event too few
+or too many, a deadline) is an error, so that no figure is a server's that fails.
 """
 
 import http.client
@@ -46,7 +46,7 @@ class Scenario:
 def pace(peer: Peer, crowd: Crowd, *, clients: int, events: int) -> Figures:
     """Open streams, and send one event at a time: the next once all have it."""
     clients = min(clients, peer.most_clients)
-    events = max(3, round(events * peer.share))
+    events = max(10, round(events * peer.share))
     _warm(peer, crowd)
     idle = peer.memory()
     before = peer.cpu()

@@ -5,7 +5,6 @@ that it is built again when that has changed and at no other time.
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -39,5 +38,5 @@ def build(source: Path) -> Path:
         )
         if done.returncode:
             raise NoCompiler(f"{compiler} refuses {source.name}: {done.stderr.strip()}")
-        os.replace(made, program)
+        made.replace(program)
     return program

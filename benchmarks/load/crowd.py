@@ -88,7 +88,10 @@ class Crowd:
 
     def __exit__(self, *exc: object) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     @property
     def pid(self) -> int:
@@ -161,7 +164,8 @@ class Crowd:
         try:
             self._process.stdin.write(line + "\n")
             answer = self._process.stdout.readline()
-        except BrokenPipeError:
+        except (OSError, ValueError):
+            # Broken while it was written to, or closed here.
             answer = ""
         if not answer:
             raise CrowdError(f"the clients' process has ended: {self._process.poll()}")

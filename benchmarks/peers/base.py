@@ -60,7 +60,8 @@ class Peer(ABC):
     def __init__(self) -> None:
         self.port = free_port()
         self._started: list[subprocess.Popen[bytes]] = []
-        self._tree: list[psutil.Process] = []
+        #: All its processes, as they were once it answered.
+        self.tree: list[psutil.Process] = []
         self._connection: http.client.HTTPConnection | None = None
         self._folder = tempfile.TemporaryDirectory()
         self.folder = Path(self._folder.name)
@@ -106,7 +107,7 @@ class Peer(ABC):
             raise
         for process in self._started:
             one = psutil.Process(process.pid)
-            self._tree += [one, *one.children(recursive=True)]
+            self.tree += [one, *one.children(recursive=True)]
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -162,18 +163,24 @@ class Peer(ABC):
         return found
 
     def cpu(self) -> float:
-        """Return the seconds of CPU that the tree of processes has taken so far."""
+        """Return the seconds of CPU that the tree of processes has taken so far.
+
+        Raises PeerDied if any of them has ended, even if another took its place.
+        """
         try:
-            return sum(
+            used = sum(
                 time.clock_gettime_ns((~process.pid << 3) | _SCHED) / 1e9
-                for process in self._tree
+                for process in self.tree
             )
         except OSError as error:
             raise PeerDied(f"{self.label} is not whole: {self.last_words()}") from error
+        if any(process.poll() is not None for process in self._started):
+            raise PeerDied(f"{self.label} has ended: {self.last_words()}")
+        return used
 
     def memory(self) -> int:
         """Return the bytes of the tree: private ones, and its part of shared ones."""
-        return sum(process.memory_full_info().pss for process in self._tree)
+        return sum(process.memory_full_info().pss for process in self.tree)
 
     def last_words(self) -> str:
         """Return the end of what its processes have said."""

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 from benchmarks.peers import venv
 from benchmarks.peers.base import ROOT, Peer
@@ -17,7 +18,7 @@ class FlaskSSE(Peer):
     name = "flask-sse"
     label = "Flask-SSE on gunicorn gevent + Redis"
     most_clients = 1000
-    share = 0.2
+    share = 0.1
     silent = True
     is_app_server = True
 
@@ -40,11 +41,18 @@ class FlaskSSE(Peer):
     def start(self) -> None:
         """Run Redis, which keeps nothing on disk, and one worker."""
         redis_port = free_port()
-        self.run(
-            ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1"]
-            + ["--save", "", "--appendonly", "no", "--maxclients", "4000"]
-        )
-        command = [venv.PYTHON, "-m", "gunicorn", "-k", "gevent", "-w", "1"]
+        redis = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1"]
+        redis += ["--save", "", "--appendonly", "no", "--maxclients", "4000"]
+        self.run(redis)
+        command: list[str | Path] = [
+            venv.PYTHON,
+            "-m",
+            "gunicorn",
+            "-k",
+            "gevent",
+            "-w",
+            "1",
+        ]
         command += ["-b", f"127.0.0.1:{self.port}", "--backlog", "4096"]
         command += ["--worker-connections", "20000", "--keep-alive", "75"]
         command += ["--timeout", "120", "--log-level", "error", "--no-control-socket"]

@@ -60,7 +60,7 @@ class ByGenerator(BySocket):
 
     name = "generator"
     label = "flask_sse_hub, by generator"
-    settings = {"hijack": "false"}
+    settings: ClassVar[dict[str, str]] = {"hijack": "false"}
     # Each one is a greenlet: 15,000 take half a minute to open, for no news.
     most_clients = 10_000
 

@@ -1,5 +1,7 @@
 """sse-starlette on uvicorn with uvloop."""
 
+from pathlib import Path
+
 from benchmarks.peers import venv
 from benchmarks.peers.base import ROOT, Peer
 
@@ -25,7 +27,13 @@ class SSEStarlette(Peer):
 
     def start(self) -> None:
         """Run one process."""
-        command = [venv.PYTHON, "-m", "uvicorn", "--host", "127.0.0.1"]
+        command: list[str | Path] = [
+            venv.PYTHON,
+            "-m",
+            "uvicorn",
+            "--host",
+            "127.0.0.1",
+        ]
         command += ["--port", str(self.port), "--loop", "uvloop", "--http", "httptools"]
         command += ["--backlog", "4096", "--timeout-keep-alive", "75"]
         command += ["--no-access-log", "--log-level", "error"]
