@@ -9,7 +9,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from types import FrameType
+
+import psutil
 
 from benchmarks.compare import page
 from benchmarks.compare.results import Results
@@ -26,6 +29,19 @@ AT_MOST_SECONDS = 180
 
 class Overdue(Exception):
     """Raised when a server takes longer than it may."""
+
+
+#: What a server that does not do its part comes to light as.
+_FAILURES = (
+    AssertionError,
+    CrowdError,
+    HTTPException,
+    NoCompiler,
+    OSError,
+    Overdue,
+    PeerDied,
+    psutil.Error,
+)
 
 
 @contextmanager
@@ -49,13 +65,14 @@ def measure(
 ) -> None:
     """Take one server through one scenario, and keep what came of it."""
     cell = (scenario.name, kind.name)
-    print(f"{number + 1}/{results.rounds} {scenario.name} {kind.name}", end="")
+    where = f"{number + 1}/{results.rounds} {scenario.name} {kind.name}"
+    print(where, end="", flush=True)
     started = time.monotonic()
     try:
         with within(AT_MOST_SECONDS), kind() as peer, Crowd() as crowd:
             figures = scenario.run(peer, crowd)
             results.served[cell] = peer.served()
-    except (AssertionError, CrowdError, NoCompiler, Overdue, PeerDied) as error:
+    except _FAILURES as error:
         results.fail(cell, f"{type(error).__name__}: {error}")
         print(f" failed: {error}")
     else:
@@ -67,15 +84,18 @@ def run(*, rounds: int, peers: set[str], scenarios: set[str]) -> Results:
     """Return what all rounds have given; no names at all mean everything."""
     results = Results(rounds)
     chosen = [each for each in SCENARIOS if not scenarios or each.name in scenarios]
-    kinds = {kind for each in chosen for kind in each.peers}
-    kinds = {kind for kind in kinds if not peers or kind.name in peers}
-    for kind in sorted(kinds, key=lambda kind: kind.name):
+    # Each once, in the order of the tables.
+    asked = dict.fromkeys(kind for each in chosen for kind in each.peers)
+    kinds = set()
+    for kind in asked:
+        if peers and kind.name not in peers:
+            continue
         why = kind.absence()
         if why is None:
+            kinds.add(kind)
             results.versions[kind.label] = kind.version()
         else:
             results.absent[kind.label] = why
-            kinds.discard(kind)
             print(f"{kind.label} is left out: {why}")
     for number in range(rounds):
         for scenario in chosen:

@@ -16,8 +16,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 _HEAD = """# Benchmarks
 
-Made by `make bench`, never by hand. All servers on one machine, in turn, {rounds}
-rounds; each figure is the median of the rounds, in brackets the lowest and the highest.
+Made by `make bench`, never by hand. All servers on one machine, in turn, the number of
+rounds: {rounds}. Each figure is their median, in brackets the lowest and the highest.
 Read the ratios: they mean something on any machine, the times do not.
 [benchmarks/README.md](../benchmarks/README.md) says how it is done.
 
@@ -161,7 +161,7 @@ SECTIONS = (
     Section(
         "Ordinary requests during a fan-out",
         ("requests",),
-        "`GET /`, each on a connection of its own, while events are fanned out without"
+        "`GET /` 40 times a second, on a connection of its own each, while events are fanned out without"
         " a pause. *Never yielding* is the hub told to finish each event before it does"
         " anything else, as the floor does.",
         (
