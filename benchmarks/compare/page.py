@@ -161,9 +161,9 @@ SECTIONS = (
     Section(
         "Ordinary requests during a fan-out",
         ("requests",),
-        "`GET /` 40 times a second, on a connection of its own each, while events are fanned out without"
-        " a pause. *Never yielding* is the hub told to finish each event before it does"
-        " anything else, as the floor does.",
+        "`GET /` 40 times a second, each on a connection of its own, while events are"
+        " fanned out without a pause. *Never yielding* is the hub told to finish each"
+        " event before it does anything else, as the floor does.",
         (
             _CLIENTS,
             figure("ms of a request before, p50", "quiet_p50_ms"),

@@ -28,8 +28,8 @@ STORM = 500
 _EACH = 5
 
 #: For how long requests are made beside a fan-out, and the time from one's start to the
-#: next's. A request costs the worker as much as a hundred deliveries: more of them would
-#: show in the throughput of those who answer them soon.
+#: next's. Each costs a worker as much as a hundred deliveries: more of them would show
+#: in the throughput of those who answer them soon.
 REQUEST_SECONDS = 4.0
 REQUEST_EVERY = 0.025
 
