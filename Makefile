@@ -13,7 +13,7 @@ INCLUDE := flask_sse_hub/$(subst $(comma),.py$(comma)flask_sse_hub/,$(COMPLETE))
 
 UNIT := -m "not live and not browser"
 
-.PHONY: help run test style format types unit unit-gevent live browser chaos bench system clean
+.PHONY: help run test style format types unit unit-gevent live browser chaos bench bench-peers bench-parts system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -52,7 +52,13 @@ chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event
 	$(BIN)/python -m tests.chaos --broker sqlite --seconds 120
 	$(BIN)/python -m tests.chaos --broker redis --seconds 120
 
-bench: $(VENV)/dev ## Measure, as ratios to a baseline of the same run
+bench: $(VENV)/bench ## Compare with other servers, and write docs/benchmarks.md
+	$(BIN)/python -m benchmarks.compare --write
+
+bench-peers: ## Install the servers that bench compares with
+	PYTHON=$(PYTHON) ./benchmarks/peers/install
+
+bench-parts: $(VENV)/dev ## Measure parts of the hub, each beside a baseline
 	$(BIN)/python -m benchmarks.delivery
 	$(BIN)/python -m benchmarks.brokers
 	$(BIN)/python -m benchmarks.sizing
@@ -61,7 +67,8 @@ system: ## Install the system packages that the tests need
 	./tests/install-system-packages
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) tests/wire/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) tests/wire/node_modules benchmarks/load/build .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf benchmarks/peers/.venv benchmarks/peers/node_modules
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
@@ -74,6 +81,10 @@ $(VENV)/demo: setup.cfg pyproject.toml | $(BIN)/python
 $(VENV)/dev: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@ $(VENV)/demo
+
+$(VENV)/bench: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	touch $@
 
 tests/wire/node_modules: tests/wire/package.json tests/wire/package-lock.json | system
 	if command -v npm >/dev/null; then \

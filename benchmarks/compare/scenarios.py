@@ -1,0 +1,287 @@
+"""What is done to each server, and what is read off.
+
+A scenario takes one server that has just been started through one round and returns
+figures by name. Whatever is not as it should be (a stream that ends, an event too few
+or too many, a deadline) is an error, so that no figure is a server's that fails.
+"""
+
+import http.client
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from benchmarks.load.crowd import Crowd, CrowdError, Report, stamped
+from benchmarks.peers import PEERS, Peer
+from benchmarks.peers.ours import GeneratorLoggedIn, SocketLoggedIn, Unyielding
+from tests.ports import HOST
+
+#: Bytes of data of every event.
+SIZE = 100
+
+#: Clients that open streams in a storm at any time.
+STORM = 500
+
+#: Clients of each of many channels.
+_EACH = 5
+
+#: For how long requests are made beside a fan-out, and the time from one's start to the
+#: next's. Each costs a worker as much as a hundred deliveries: more of them would show
+#: in the throughput of those who answer them soon.
+REQUEST_SECONDS = 4.0
+REQUEST_EVERY = 0.025
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One thing that is done to servers."""
+
+    name: str
+    peers: tuple[type[Peer], ...]
+    run: Callable[[Peer, Crowd], Figures]
+
+
+def pace(peer: Peer, crowd: Crowd, *, clients: int, events: int) -> Figures:
+    """Open streams, and send one event at a time: the next once all have it."""
+    clients = min(clients, peer.most_clients)
+    events = max(10, round(events * peer.share))
+    _warm(peer, crowd)
+    idle = peer.memory()
+    before = peer.cpu()
+    opened = crowd.connect(
+        clients, port=peer.port, path=peer.path, silent=peer.silent, at_once=STORM
+    )
+    used = settled_cpu(peer) - before
+    figures: Figures = {"clients": clients}
+    if not peer.silent:
+        figures |= {
+            "connect_us": used / clients * 1e6,
+            "connects_per_second": clients / opened.seconds,
+            "first_byte_p99_ms": opened.first_byte.p99,
+        }
+    _greet(peer, crowd)
+    settled_cpu(peer)
+    figures["memory_kib"] = (peer.memory() - idle) / clients / 1024
+    crowd.reset()
+    before = settled_cpu(peer)
+    for number in range(1, events + 1):
+        peer.publish(stamped(SIZE))
+        crowd.wait(number)
+    used = settled_cpu(peer) - before
+    report = _checked(crowd, clients * events)
+    return figures | _delivery(report, used) | _last(report)
+
+
+def paced(peer: Peer, crowd: Crowd) -> Figures:
+    """5,000 idle clients."""
+    return pace(peer, crowd, clients=5000, events=50)
+
+
+def many(peer: Peer, crowd: Crowd) -> Figures:
+    """15,000 clients."""
+    return pace(peer, crowd, clients=15_000, events=15)
+
+
+def burst(peer: Peer, crowd: Crowd) -> Figures:
+    """500 events at once to 1,000 clients."""
+    clients = min(1000, peer.most_clients)
+    count = round(500 * peer.share)
+    _warm(peer, crowd)
+    crowd.connect(clients, port=peer.port, path=peer.path, silent=peer.silent)
+    _greet(peer, crowd)
+    crowd.reset()
+    before = settled_cpu(peer)
+    peer.publish_burst(stamped(SIZE), count)
+    crowd.wait(count)
+    used = settled_cpu(peer) - before
+    report = _checked(crowd, clients * count)
+    figures: Figures = {"clients": clients, "events": count}
+    return figures | _delivery(report, used) | {"whole_ms": report.latency.max}
+
+
+def channels(peer: Peer, crowd: Crowd) -> Figures:
+    """Events to one channel with 5 clients: the only one, and one of 1,000."""
+    nobody = _to_channels(peer, crowd, count=0)
+    alone = _to_channels(peer, crowd, count=1) / _EACH
+    among = _to_channels(peer, crowd, count=1000) / _EACH
+    return {
+        "nobody_us": nobody,
+        "alone_us": alone,
+        "among_us": among,
+        "ratio": among / alone,
+    }
+
+
+def _to_channels(peer: Peer, crowd: Crowd, *, count: int) -> float:
+    """Return the microseconds of CPU of an event, to one channel after the other.
+
+    With no channel they go to one that nobody listens to: what publishing takes.
+    """
+    events = 500
+    crowd.close()
+    path = peer.channel_path or peer.path
+    crowd.connect(_EACH * count, port=peer.port, path=path, groups=max(count, 1))
+    # Everything that is made at the first event has been made, and whoever has gone
+    # has been noticed.
+    peer.publish(stamped(SIZE), channel=0)
+    crowd.wait(1, group=0)
+    crowd.reset()
+    before = settled_cpu(peer)
+    for number in range(events):
+        channel = number % max(count, 1)
+        peer.publish(stamped(SIZE), channel=channel)
+        crowd.wait(number // max(count, 1) + 1, group=channel)
+    used = settled_cpu(peer) - before
+    _checked(crowd, _EACH * events if count else 0)
+    return used / events * 1e6
+
+
+def requests(peer: Peer, crowd: Crowd) -> Figures:
+    """GET / while events are fanned out to 10,000 clients without a pause."""
+    clients = min(10_000, peer.most_clients)
+    _warm(peer, crowd)
+    crowd.connect(clients, port=peer.port, path=peer.path, silent=peer.silent)
+    _greet(peer, crowd)
+    quiet = _ask(peer, until=time.monotonic() + 1.0)
+    crowd.reset()
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        fan_out = pool.submit(_fan_out, peer, crowd, over)
+        try:
+            busy = _ask(peer, until=time.monotonic() + REQUEST_SECONDS)
+        finally:
+            over.set()
+        seconds, events = fan_out.result()
+    _checked(crowd, clients * events)
+    return {
+        "clients": clients,
+        "quiet_p50_ms": statistics.median(quiet),
+        "p50_ms": statistics.median(busy),
+        "p99_ms": _p99(busy),
+        "deliveries_per_second": clients * events / seconds,
+    }
+
+
+def _fan_out(peer: Peer, crowd: Crowd, over: threading.Event) -> tuple[float, int]:
+    """Publish so that one event is always waiting; return the seconds and the events.
+
+    Not more than one, which could be joined with the next.
+    """
+    started = time.monotonic()
+    events = 0
+    while not over.is_set():
+        peer.publish(stamped(SIZE))
+        events += 1
+        crowd.wait(events - 1)
+    crowd.wait(events)
+    return time.monotonic() - started, events
+
+
+def _ask(peer: Peer, *, until: float) -> list[float]:
+    """Return the milliseconds of ordinary requests, on a connection of its own each."""
+    times = []
+    while (now := time.monotonic()) < until:
+        started = time.perf_counter()
+        connection = http.client.HTTPConnection(HOST, peer.port, timeout=30.0)
+        connection.request("GET", "/")
+        connection.getresponse().read()
+        times.append((time.perf_counter() - started) * 1000)
+        connection.close()
+        time.sleep(max(0.0, now + REQUEST_EVERY - time.monotonic()))
+    return times
+
+
+def memory(peer: Peer, crowd: Crowd) -> Figures:
+    """Open 5,000 streams, each of a user of its own with a session of its own."""
+    clients = 5000
+    who = ("X-User: user%d",)
+    _warm(peer, crowd, headers=who)
+    idle = peer.memory()
+    crowd.connect(clients, port=peer.port, path=peer.path, headers=who)
+    _greet(peer, crowd)
+    settled_cpu(peer)
+    return {"clients": clients, "memory_kib": (peer.memory() - idle) / clients / 1024}
+
+
+def settled_cpu(peer: Peer) -> float:
+    """Return the CPU that a server has taken, once it has nothing left to do."""
+    deadline = time.monotonic() + 10.0
+    used = peer.cpu()
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        before, used = used, peer.cpu()
+        # What a server does for itself, such as pings, is less than this.
+        if used - before < 0.002:
+            break
+    return used
+
+
+def _warm(peer: Peer, crowd: Crowd, *, headers: tuple[str, ...] = ()) -> None:
+    """Have done what a server only does for its first clients, and forget them."""
+    crowd.connect(
+        50, port=peer.port, path=peer.path, silent=peer.silent, headers=headers
+    )
+    _greet(peer, crowd)
+    crowd.close()
+    # Whoever only notices at the next write does so now.
+    peer.publish(stamped(SIZE))
+    settled_cpu(peer)
+
+
+def _greet(peer: Peer, crowd: Crowd) -> None:
+    """Send an event that everybody gets, and does not count.
+
+    Who has asked a silent server may not have been subscribed yet: there it is said
+    until all have heard it.
+    """
+    attempts = 30 if peer.silent else 1
+    for left in range(attempts - 1, -1, -1):
+        peer.publish(stamped(SIZE))
+        try:
+            crowd.wait(1, within=1.0 if left else 30.0)
+        except CrowdError:
+            if not left:
+                raise
+        else:
+            return
+
+
+def _checked(crowd: Crowd, expected: int) -> Report:
+    """Return the report if all has come, and nothing twice. Raises CrowdError."""
+    report = crowd.report()
+    if report.events != expected:
+        raise CrowdError(f"{report.events} deliveries instead of {expected}")
+    return report
+
+
+def _delivery(report: Report, used: float) -> Figures:
+    return {"delivery_us": used / report.events * 1e6, "p50_ms": report.latency.p50}
+
+
+def _last(report: Report) -> Figures:
+    times = [last for _, last in report.last]
+    return {"last_p50_ms": statistics.median(times), "last_p99_ms": _p99(times)}
+
+
+def _p99(times: Iterable[float]) -> float:
+    """Return the nearest rank: of fewer than a hundred it is the longest."""
+    ordered = sorted(times)
+    return ordered[-(-99 * len(ordered) // 100) - 1]
+
+
+_OF_MANY = tuple(peer for peer in PEERS if peer.most_clients >= 15_000)
+_OF_REQUESTS = tuple(peer for peer in PEERS if peer.most_clients >= 10_000)
+_OF_CHANNELS = tuple(peer for peer in PEERS if peer.channel_path)
+
+SCENARIOS = (
+    Scenario("paced", PEERS, paced),
+    Scenario("burst", PEERS, burst),
+    Scenario("many", _OF_MANY, many),
+    Scenario("channels", _OF_CHANNELS, channels),
+    Scenario("requests", (*_OF_REQUESTS, Unyielding), requests),
+    Scenario("memory", (SocketLoggedIn, GeneratorLoggedIn), memory),
+)
