@@ -23,6 +23,7 @@ FLOORS = [
         "admission",
         "stats",
         "peers",
+        "census",
         "brokers.base",
         "brokers.memory",
         "brokers.codec",
