@@ -25,6 +25,7 @@ from .history import Cursor, Disconnect, History, Record
 from .options import HubOptions
 from .peers import PeerWatch
 from .registry import ClientRegistry
+from .spread import Spread
 from .stats import ClientStats, HubStats
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Hub:
         self.registry = ClientRegistry()
         self.peers = PeerWatch()
         self.admission = Admission(options, self.registry)
+        self.spread = Spread(self.registry, self.admission, clock=clock)
         self.clock = clock
         self._listeners = listeners
         self._history = History(options.memory)
@@ -235,6 +237,7 @@ class Hub:
         self.dispatcher.stop()
         self.broker.close()
         self.peers.close()
+        self.spread.leave()
 
     # Streams
 
@@ -261,6 +264,7 @@ class Hub:
                 heartbeat=self.options.heartbeat_interval,
             )
         self._opened += 1
+        self.spread.count()
         for oldest in self.admission.excess(client.identity):
             self.dispatcher.close(oldest, CloseReason.EVICTED)
         if self.draining:
@@ -297,6 +301,7 @@ class Hub:
         if not self.registry.remove(client):
             return
         self.dispatcher.forget(client)
+        self.spread.count()
         reason = client.close_reason or reason
         client.close_reason = reason
         self._ended[reason] += 1
@@ -330,6 +335,7 @@ class Hub:
             if self.draining:
                 return
             self.admission.closed = True
+        self.spread.leave()
         clients = self.registry.clients()
         if clients:
             log.info("draining %d clients", len(clients))

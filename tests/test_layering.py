@@ -24,6 +24,7 @@ FLOORS = [
         "stats",
         "peers",
         "census",
+        "spread",
         "brokers.base",
         "brokers.memory",
         "brokers.codec",
