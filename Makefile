@@ -56,6 +56,7 @@ bench: $(VENV)/dev ## Measure, as ratios to a baseline of the same run
 	$(BIN)/python -m benchmarks.delivery
 	$(BIN)/python -m benchmarks.brokers
 	$(BIN)/python -m benchmarks.sizing
+	$(BIN)/python -m benchmarks.spread
 
 system: ## Install the system packages that the tests need
 	./tests/install-system-packages

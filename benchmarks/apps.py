@@ -1,6 +1,7 @@
 """The apps that are measured: the hub, and what people write by hand without it."""
 
 import logging
+import os
 import queue
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from flask import Flask, Response, request
 
 from flask_sse_hub import SSEHub
+from flask_sse_hub.spread import Spread
 
 
 def hub() -> Flask:
@@ -40,6 +42,24 @@ def hub() -> Flask:
         return ""
 
     return app
+
+
+def spread() -> Flask:
+    """Return the app with the hub, which says in a header which worker answers."""
+    app = hub()
+
+    @app.after_request
+    def sign(response: Response) -> Response:
+        response.headers["X-Worker"] = str(os.getpid())
+        return response
+
+    return app
+
+
+def unspread() -> Flask:
+    """Return the same, whose workers accept clients as they come."""
+    Spread.attend = lambda *_: None  # type: ignore[method-assign]
+    return spread()
 
 
 def baseline() -> Flask:
