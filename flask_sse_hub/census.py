@@ -9,7 +9,6 @@ import os
 import struct
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -88,20 +87,20 @@ class Census:
         """
         if self._file is None:
             return 0, []
-        # A process that has several hubs has several slots.
-        held: Counter[int] = Counter()
-        for pid, clients in _slots(self._file):
-            held[pid] += clients
-        held.pop(0, None)
+        slots = _slots(self._file)
         now = self._clock()
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
-            self._dead = {pid for pid in held if not _is_alive(pid)}
+            self._dead = {pid for pid, _ in slots if not _is_alive(pid)}
             if not _is_there(self.path, self._file):
                 # Temporary files are cleaned away; who joins next makes a new one.
                 self.leave()
-        mine = held.pop(os.getpid(), 0)
-        return mine, [n for pid, n in held.items() if pid not in self._dead]
+        held: dict[int, int] = {}
+        for pid, clients in slots:
+            if pid and pid not in self._dead:
+                # A process that has several hubs has several slots.
+                held[pid] = held.get(pid, 0) + clients
+        return held.pop(os.getpid(), 0), list(held.values())
 
     def leave(self) -> None:
         """Give the slot back; nobody reckons with this hub any more."""

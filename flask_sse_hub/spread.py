@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 _TOLERANCE = 1.05
 _SOME = 2
 
-# How long others get to accept first. An idle one takes less than 1 ms, a busy one
-# comes round to it within a few requests.
-_WAIT_SECONDS = 0.02
+# How long others get to accept first. An idle one takes less than 1 ms, and a busy one
+# comes round to it after a request or two.
+_WAIT_SECONDS = 0.005
 
 # All waiting that was in vain, because the others are stopped, full or busy: so much at
-# once, and this part of the time. Others would wait as long as they accept.
-_VAIN_SECONDS = 0.2
+# once, and this part of the time. In a storm every worker is needed.
+_VAIN_SECONDS = 0.05
 _VAIN_PART = 0.05
 
 # Below this a timer is hardly worth its cost.
@@ -111,13 +111,14 @@ class Spread:
 
     def patience(self) -> float:
         """Return for how many seconds others shall get whoever comes now."""
-        if not self._holds_too_many():
-            return 0.0
         now = self._clock()
         self._vain = max(0.0, self._vain - (now - self._reckoned) * _VAIN_PART)
         self._reckoned = now
         seconds = min(_WAIT_SECONDS, _VAIN_SECONDS - self._vain)
-        return seconds if seconds >= _LEAST_SECONDS else 0.0
+        # In a storm there is soon nothing left, and so no need to look at the census.
+        if seconds < _LEAST_SECONDS or not self._holds_too_many():
+            return 0.0
+        return seconds
 
     def _holds_too_many(self) -> bool:
         if self._census is None:
