@@ -62,6 +62,7 @@ bench-parts: $(VENV)/dev ## Measure parts of the hub, each beside a baseline
 	$(BIN)/python -m benchmarks.delivery
 	$(BIN)/python -m benchmarks.brokers
 	$(BIN)/python -m benchmarks.sizing
+	$(BIN)/python -m benchmarks.spread
 
 system: ## Install the system packages that the tests need
 	./tests/install-system-packages

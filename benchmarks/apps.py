@@ -3,6 +3,7 @@
 import importlib
 import logging
 import math
+import os
 import queue
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
 from flask_login import LoginManager, UserMixin
 
 from flask_sse_hub import SSEHub
+from flask_sse_hub.spread import Spread
 
 
 def hub() -> Flask:
@@ -111,6 +113,24 @@ def _app(*, logins: bool) -> Flask:
         return ""
 
     return app
+
+
+def spread() -> Flask:
+    """Return the app with the hub, which says in a header which worker answers."""
+    app = hub()
+
+    @app.after_request
+    def sign(response: Response) -> Response:
+        response.headers["X-Worker"] = str(os.getpid())
+        return response
+
+    return app
+
+
+def unspread() -> Flask:
+    """Return the same, whose workers accept clients as they come."""
+    Spread.attend = lambda *_: None  # type: ignore[method-assign]
+    return spread()
 
 
 def baseline() -> Flask:

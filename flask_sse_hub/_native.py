@@ -32,6 +32,28 @@ def in_greenlet() -> bool:
     return gevent is not None and isinstance(gevent.getcurrent(), gevent.Greenlet)
 
 
+def accepting_server() -> Any:
+    """Return gevent's server that accepted the calling greenlet's connection, or None.
+
+    It has ``do_read``, which accepts, ``start_accepting`` and ``stop_accepting``.
+    """
+    if not in_greenlet():
+        return None
+    # The greenlet was given the server's own method for closing the connection.
+    for each in sys.modules["gevent"].getcurrent().args:
+        server = getattr(each, "__self__", None)
+        if hasattr(server, "stop_accepting") and hasattr(server, "do_read"):
+            return server
+    return None
+
+
+def readable(descriptor: int) -> bool:
+    """Tell whether somebody waits at a socket, or bytes do. Never waits itself."""
+    poll = _original("select", "poll")()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 # A request takes a few turns of the loop: to be accepted, read, and answered.
 _TURNS_PER_BREATH = 8
 

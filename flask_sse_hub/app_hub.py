@@ -31,7 +31,7 @@ from .errors import (
     TooManyStreams,
 )
 from .event import checked_name
-from .heartbeat import Heartbeat, worker_threads
+from .heartbeat import Heartbeat, serving_worker, worker_threads
 from .history import UNPLACED
 from .hub import Hub
 from .response import StreamResponse
@@ -170,6 +170,7 @@ class AppHub:
         check_server(request.environ, threads=worker_threads)
         self.check_reach()
         hub = self.hub
+        hub.spread.attend(serving_worker())
         loaded_at = time.time()
         try:
             since = hub.cursor()

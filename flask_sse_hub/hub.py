@@ -27,6 +27,7 @@ from .history import Cursor, Disconnect, History, Record
 from .options import HubOptions
 from .registry import ClientRegistry
 from .socket_sink import SocketSink
+from .spread import Spread
 from .stats import ClientStats, HubStats
 from .writer import Writer
 
@@ -67,6 +68,7 @@ class Hub:
         self.options = options
         self.registry = ClientRegistry()
         self.admission = Admission(options, self.registry)
+        self.spread = Spread(self.registry, self.admission, clock=clock)
         self.clock = clock
         self.attendance = Attendance(listeners, clock=clock)
         self._history = History(options.memory)
@@ -237,6 +239,7 @@ class Hub:
         self.attendance.stop()
         self.broker.close()
         atexit.unregister(self._drain_at_exit)
+        self.spread.leave()
 
     # Streams
 
@@ -262,6 +265,7 @@ class Hub:
                 retry=self.draw_retry(),
                 heartbeat=self.options.heartbeat_interval,
             )
+        self.spread.count()
         for oldest in self.admission.excess(client.identity):
             self.dispatcher.close(oldest, CloseReason.EVICTED)
         if self.draining:
@@ -315,6 +319,7 @@ class Hub:
     def _let_go(self, client: Client, reason: CloseReason, *, beside: bool) -> None:
         if self.registry.remove(client):
             self.dispatcher.forget(client)
+            self.spread.count()
             client.close_reason = client.close_reason or reason
             self.attendance.left(client, client.close_reason, beside=beside)
 
@@ -334,6 +339,7 @@ class Hub:
         """
         with self._lock:
             begun, self.admission.closed = self.admission.closed, True
+        self.spread.leave()
         clients = self.registry.clients()
         if clients and not begun:
             log.info("draining %d clients", len(clients))

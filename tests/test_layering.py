@@ -14,7 +14,7 @@ PACKAGE = Path(flask_sse_hub.__file__).parent
 #: Each part may import those of the rows above it, and of its own row only what is
 #: named before it there.
 FLOORS = [
-    ["errors", "_native"],
+    ["errors", "_native", "private"],
     ["event", "address"],
     ["history"],
     ["client", "options"],
@@ -25,6 +25,8 @@ FLOORS = [
         "attendance",
         "peers",
         "socket_sink",
+        "census",
+        "spread",
         "brokers.base",
         "brokers.memory",
         "brokers.codec",

@@ -9,9 +9,10 @@ import contextlib
 import hashlib
 import os
 import secrets
-import stat
 import tempfile
 from pathlib import Path
+
+from ..private import private_directory, user
 
 # The address of a Unix socket has room for 108 bytes, with the zero at its end.
 _MAX_ADDRESS_BYTES = 107
@@ -27,7 +28,7 @@ class Directory:
         beside = path.with_name(path.name + ".bells")
         if len(os.fsencode(beside)) + 1 + _NAME_BYTES > _MAX_ADDRESS_BYTES:
             name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-            beside = Path(tempfile.gettempdir(), f"sse-hub-{_user()}-{name}")
+            beside = Path(tempfile.gettempdir(), f"sse-hub-{user()}-{name}")
         self.path = beside
 
     def doorbell(self) -> "Doorbell | None":
@@ -49,15 +50,7 @@ class Directory:
     def _make(self) -> None:
         if not hasattr(_socket, "AF_UNIX"):
             raise OSError("there are no Unix sockets")
-        self.path.mkdir(mode=0o700, exist_ok=True)
-        found = self.path.lstat()
-        # In a directory that everybody can write to, somebody else may have been first.
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise OSError(f"{self.path} is not a directory of this user")
-
-
-def _user() -> int:
-    return os.getuid() if hasattr(os, "getuid") else 0
+        private_directory(self.path)
 
 
 class Doorbell:

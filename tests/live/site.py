@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 from flask import Flask, Response, request
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
@@ -108,6 +109,11 @@ def _add_views(app: Flask) -> None:
         assert current_user.id
         assert database.session.query(User).count()
         return sse_hub.stream("news")
+
+    @app.get("/slow")
+    def slow() -> str:
+        time.sleep(0.05)
+        return str(os.getpid())
 
     @app.get("/process")
     def process() -> dict[str, int]:
