@@ -6,11 +6,7 @@ Beside ``delivery`` it is the only one that knows gevent, and it never imports i
 somebody else already did.
 """
 
-import _socket
 import _thread
-import os
-import select
-import socket
 import sys
 import threading
 import time
@@ -45,13 +41,6 @@ def accepting_server() -> Any:
         if hasattr(server, "stop_accepting") and hasattr(server, "do_read"):
             return server
     return None
-
-
-def readable(descriptor: int) -> bool:
-    """Tell whether somebody waits at a socket, or bytes do. Never waits itself."""
-    poll = _original("select", "poll")()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 # A request takes a few turns of the loop: to be accepted, read, and answered.
@@ -154,7 +143,7 @@ class _GreenletBell:
 
 def native_thread_id() -> int:
     """Return the id of the operating system's thread, greenlet or not."""
-    return int(_original("_thread", "get_ident")())
+    return int(original("_thread", "get_ident")())
 
 
 def native_lock() -> "_thread.LockType":
@@ -162,14 +151,14 @@ def native_lock() -> "_thread.LockType":
 
     Nothing under it may block or switch greenlets: the whole process would wait.
     """
-    return _original("_thread", "allocate_lock")()  # type: ignore[no-any-return]
+    return original("_thread", "allocate_lock")()  # type: ignore[no-any-return]
 
 
 class NativeFlag:
     """A flag that one real thread waits for, and that anybody may raise."""
 
     def __init__(self) -> None:
-        self._lock = _original("_thread", "allocate_lock")()
+        self._lock = original("_thread", "allocate_lock")()
         self._lock.acquire()
 
     def set(self) -> None:
@@ -189,7 +178,7 @@ class NativeFlag:
 
 def pause(seconds: float) -> None:
     """Have the whole thread sleep, with all of its greenlets."""
-    _original("time", "sleep")(seconds)
+    original("time", "sleep")(seconds)
 
 
 def start_thread(target: Callable[[], None]) -> None:
@@ -200,7 +189,7 @@ def start_thread(target: Callable[[], None]) -> None:
     """
     # A patched socket makes a gevent hub for the thread, which is left to it: destroyed
     # here, it would abort a process that is just ending.
-    _original("_thread", "start_new_thread")(target, ())
+    original("_thread", "start_new_thread")(target, ())
 
 
 class Reply:
@@ -310,109 +299,8 @@ def _mailbox() -> _Mailbox | None:
     return mailbox
 
 
-def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
-    """Shut a socket down by its descriptor, whatever wraps it, TLS and gevent included.
-
-    Works on a copy of the descriptor, and so on the connection itself. A connection
-    that is already gone is no error.
-    """
-    try:
-        copy = _socket.socket(fileno=os.dup(descriptor))
-    except OSError:
-        return
-    try:
-        copy.shutdown(how)
-    except OSError:
-        return
-    finally:
-        copy.close()
-
-
-#: A socket as the operating system has it, whatever is patched: it neither waits for
-#: greenlets to close it, nor for bytes, if its descriptor does not block.
-Socket = _socket.socket
-
-
-def duplicate(connection: socket.socket) -> Socket:
-    """Return a second socket for a connection. Raises OSError."""
-    return Socket(
-        connection.family, connection.type, 0, fileno=os.dup(connection.fileno())
-    )
-
-
-class Watcher(Protocol):
-    """Calls somebody when a descriptor becomes readable."""
-
-    def close(self) -> None:
-        """Stop it."""
-
-
-def watch(descriptor: int, readable: Callable[[], None]) -> Watcher | None:
-    """Have gevent's loop call a function, which must not wait; None without gevent.
-
-    It is called again and again for as long as the descriptor is readable.
-    """
-    if not patched():
-        return None
-    return _LoopWatcher(descriptor, readable)
-
-
-class _LoopWatcher:
-    def __init__(self, descriptor: int, readable: Callable[[], None]) -> None:
-        self._watcher = sys.modules["gevent"].get_hub().loop.io(descriptor, 1)
-        self._watcher.start(readable)
-
-    def close(self) -> None:
-        self._watcher.stop()
-        self._watcher.close()
-
-
-def epoll() -> "select.epoll | None":
-    """Return a new epoll, which gevent hides from greenlets; None where there is none.
-
-    Only to be asked without waiting: a wait would stop the whole process.
-    """
-    try:
-        make = _original("select", "epoll")
-    except AttributeError:
-        return None
-    return make()  # type: ignore[no-any-return]
-
-
-def limit_unacknowledged(descriptor: int, seconds: float) -> None:
-    """Have the kernel end a connection whose peer acknowledges nothing for so long.
-
-    For peers that lost their power or network, and those that read nothing at all.
-    Only Linux knows it, and only for TCP: elsewhere nothing happens.
-    """
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if option is None:
-        return
-    try:
-        copy = _socket.socket(fileno=os.dup(descriptor))
-    except OSError:
-        return
-    with suppress(OSError):
-        copy.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
-    copy.close()
-
-
-def unsent_bytes(descriptor: int) -> int:
-    """Return how many bytes the kernel holds that the peer has not acknowledged.
-
-    0 where that cannot be known: not a socket any more, or a system without the call.
-    """
-    try:
-        import fcntl
-        import termios
-
-        answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
-    except (ImportError, OSError, ValueError):
-        return 0
-    return int.from_bytes(answer, sys.byteorder)
-
-
-def _original(module: str, name: str) -> Any:
+def original(module: str, name: str) -> Any:
+    """Return what a module had under a name before gevent patched it."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None:
         return monkey.get_original(module, name)

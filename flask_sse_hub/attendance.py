@@ -45,7 +45,7 @@ class Attendance:
         """Note that a stream has begun."""
         self.opened += 1
         if self._listeners is not None:
-            stats = ClientStats.of(client, now=self._clock())
+            stats = ClientStats.of(client, client.written, now=self._clock())
             self._tell(self._listeners.connected, stats)
 
     def left(
@@ -57,7 +57,7 @@ class Attendance:
         are told by run(), and the caller goes on.
         """
         self.ended[reason] += 1
-        stats = ClientStats.of(client, now=self._clock())
+        stats = ClientStats.of(client, client.written, now=self._clock())
         log.info(
             "stream of %r ended: %s after %.1f s, %d events, %d bytes",
             client,

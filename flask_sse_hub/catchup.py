@@ -239,8 +239,7 @@ class Catchup:
     def _written(self, client: Client, blocks: list[bytes]) -> bytes:
         chunk = b"".join(blocks)
         client.ping_due = client.probe_due = False
-        client.last_write = self._clock()
-        client.bytes += len(chunk)
+        client.count(events=0, bytes=len(chunk), now=self._clock())
         self.bytes_out += len(chunk)
         return chunk
 

@@ -7,7 +7,7 @@ its cursor; how bytes reach it is its sink's business.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, Self, cast
+from typing import NamedTuple, Protocol, Self, cast
 
 from . import address
 from .address import BROADCAST, Address
@@ -95,11 +95,22 @@ class Sink(Protocol):
         """
 
 
+class Written(NamedTuple):
+    """What was written to a client so far, and when last (monotonic seconds)."""
+
+    events: int
+    bytes: int
+    last_write: float
+
+
 class Connection(Protocol):
     """A socket that never blocks."""
 
     def send(self, data: bytes, /) -> int:
         """Return how many bytes were taken. Raises BlockingIOError and OSError."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +181,8 @@ class Client:
         #: How its bytes leave. Whoever delivers them sets it before the client enters.
         self.sink = cast("Sink", sink)
 
-        #: What a fan-out writes to. None for whom it must not: those without a socket
-        #: of their own, that lag, or whose stream ends.
+        #: What a fan-out writes to, by the registry. None for whom it must not: those
+        #: without a socket of their own, that lag, or whose stream ends.
         self.connection: Connection | None = None
         self.cursor: Cursor | None = None
         #: Whether its cursor is known to be of this log. Not yet, if it came with an id
@@ -199,10 +210,16 @@ class Client:
         """The addresses under which its streams can be ended: client, user, session."""
         return tuple(_owners(self.id, self.identity))
 
-    def fall_behind(self, cursor: Cursor) -> None:
-        """Have it read on from a cursor instead of being written to directly."""
-        self.connection = None
-        self.cursor = cursor
+    @property
+    def written(self) -> Written:
+        """What was written to it, but for what its audiences count."""
+        return Written(self.events, self.bytes, self.last_write)
+
+    def count(self, *, events: int, bytes: int, now: float) -> None:
+        """Note what is written to it."""
+        self.events += events
+        self.bytes += bytes
+        self.last_write = now
 
     @property
     def metadata(self) -> Metadata:

@@ -6,14 +6,15 @@ not know what else is written to a client, what the clock says is due, or socket
 
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from . import _native
 from .address import Address
 from .brokers import Batch, Broker
-from .client import IMMEDIATE, Client, CloseReason, Identity
+from .client import IMMEDIATE, Client, CloseReason, Connection, Identity
 from .errors import BrokerUnavailable
 from .history import (
     UNPLACED,
@@ -48,15 +49,15 @@ _CLOCK_SKEW_SECONDS = 60.0
 class Run:
     """Consecutive records for the same clients, fanned out in one piece.
 
-    ``direct`` are those who keep up and are written to; whoever lags finds it all in
-    the history. It leads from the cursor ``before`` to the cursor ``after``.
+    ``direct`` are the connections of those who keep up and are written to; whoever lags
+    finds it all in the history. It leads from the cursor ``before`` to ``after``.
     """
 
     before: Cursor
     after: Cursor
     block: bytes = b""
     events: int = 0
-    direct: list[Client] = field(default_factory=list)
+    direct: Sequence[Connection] = ()
 
 
 class Dispatcher:
@@ -68,10 +69,12 @@ class Dispatcher:
         broker: Broker,
         history: History,
         registry: ClientRegistry,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
         self.history = history
         self._registry = registry
+        self._clock = clock
         #: Guards the history, the position and each client's cursor and dues. Nothing
         #: under it blocks, so that it is held for microseconds.
         self.lock = threading.Lock()
@@ -127,12 +130,13 @@ class Dispatcher:
             or self.history.concerns(client.addresses, surely_before, upto=came)
         ):
             # By another clock some of that may have been published since it came.
-            _reset(client, GapReason.EXPIRED)
+            self._reset(client, GapReason.EXPIRED)
             return
         # A ping tells it where it is, if there is nothing else to.
         client.ping_due = True
         if came != self.position:
-            client.fall_behind(came)
+            self._registry.demote(client)
+            client.cursor = came
 
     def accept(self, batch: Batch) -> None:
         """Take the follower's next batch; wait while the last ones fill the memory."""
@@ -215,15 +219,16 @@ class Dispatcher:
 
     def _mark(self, frame: Frame, run: Run, woken: dict[Client, None]) -> None:
         """Find whom a run concerns: who is written to, and who has to read it."""
-        listening = self._registry.listening(frame.addresses)
-        if frame.exclude:
-            listening = [each for each in listening if each.id not in frame.exclude]
-        run.direct = [each for each in listening if each.connection is not None]
-        if len(run.direct) == len(listening):
-            return
-        for client in listening:
+        run.direct, others = self._registry.reach(
+            frame.addresses,
+            exclude=frame.exclude,
+            events=run.events,
+            bytes=len(run.block),
+            now=self._clock(),
+        )
+        for client in others:
             # Whoever lags already reads on without being woken.
-            if client.connection is None and client.cursor is None:
+            if client.cursor is None:
                 client.cursor = run.before
                 woken[client] = None
 
@@ -264,12 +269,27 @@ class Dispatcher:
             self._ahead.clear()
             clients = dict.fromkeys(self._registry.clients())
             for client in clients:
-                _reset(client, gap)
+                self._reset(client, gap)
                 if client.identity.user is not None and not _came_after(client, start):
                     self._close(client, CloseReason.GAP)
         self._wake(clients)
 
+    def _reset(self, client: Client, gap: GapReason) -> None:
+        """Have a client told of a gap before it gets anything else."""
+        self._registry.demote(client)
+        client.cursor = None
+        client.reset_due = gap
+
     # A client's side
+
+    def fall_behind(self, client: Client, run: Run, *, sent: int) -> None:
+        """Have a client read on by itself of which so many bytes of a run were sent."""
+        with self.lock:
+            self._registry.demote(client)
+            client.cursor = run.after if sent else run.before
+            if not sent:
+                client.events -= run.events
+                client.bytes -= len(run.block)
 
     def enter(self, client: Client) -> None:
         """Take a client in that has its cursor; the caller holds the lock."""
@@ -318,7 +338,7 @@ class Dispatcher:
                 if is_beyond(client.cursor, head)
             ]
             for client in lost:
-                _reset(client, GapReason.AHEAD)
+                self._reset(client, GapReason.AHEAD)
             self._ahead.difference_update(lost)
         self._wake(dict.fromkeys(lost))
 
@@ -342,8 +362,12 @@ class Dispatcher:
 
     def _close(self, client: Client, reason: CloseReason) -> None:
         if client.close_reason is None:
-            client.connection = None
             client.close_reason = reason
+            if client.connection is not None:
+                self._registry.demote(client)
+                if reason in IMMEDIATE:
+                    # It may be in the middle of a fan-out, with this client to come.
+                    client.sink.cut()
 
     def _end_if_disconnected(self, client: Client) -> None:
         """Act on control records between the loading of the user and this moment."""
@@ -376,13 +400,6 @@ class Dispatcher:
     def is_ahead(self, cursor: Cursor | None) -> bool:
         """Tell whether a cursor lies beyond the position of this worker."""
         return is_beyond(cursor, self.position)
-
-
-def _reset(client: Client, gap: GapReason) -> None:
-    """Have a client told of a gap before it gets anything else."""
-    client.connection = None
-    client.cursor = None
-    client.reset_due = gap
 
 
 def _came_after(client: Client, start: Cursor) -> bool:

@@ -73,10 +73,12 @@ class Hub:
         self.attendance = Attendance(listeners, clock=clock)
         self._history = History(options.memory)
         self.dispatcher = Dispatcher(
-            broker=broker, history=self._history, registry=self.registry
+            broker=broker, history=self._history, registry=self.registry, clock=clock
         )
         self._catchup = Catchup(self.dispatcher, broker, clock=clock)
-        self.writer = Writer(self.dispatcher, self._catchup, ends=self, clock=clock)
+        self.writer = Writer(
+            self.dispatcher, self._catchup, self.registry, ends=self, clock=clock
+        )
         self._control = ControlSender(broker)
         self._lock = threading.Lock()
         self._tasks = [
@@ -385,7 +387,10 @@ class Hub:
             history_bytes=self._history.bytes,
             position=str(dispatcher.position),
             draining=self.draining,
-            clients=tuple(ClientStats.of(client, now=now) for client in open_clients)
+            clients=tuple(
+                ClientStats.of(client, self.registry.written(client), now=now)
+                for client in open_clients
+            )
             if clients
             else (),
         )

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Flag, auto
 
-from . import _native
-from .client import Client
+from . import _sockets
+from .client import Client, Connection
 
 # Told once for each change. Other systems have neither of the names, nor an epoll.
 _LEAVING = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
@@ -46,7 +46,7 @@ class PeerWatch:
         self._clients: dict[int, Client] = {}
         self._changed = changed
         self._epoll: select.epoll | None = None
-        self._watcher: _native.Watcher | None = None
+        self._watcher: _sockets.Watcher | None = None
 
     @property
     def watched(self) -> bool:
@@ -59,15 +59,19 @@ class PeerWatch:
             if self._epoll is None:
                 self._open()
             if self._epoll is not None and descriptor >= 0:
+                self._clients[descriptor] = client
                 # Where the kernel has no room for another one, pings will tell.
                 with suppress(OSError):
                     self._epoll.register(descriptor, _events(reads=reads))
-                    self._clients[descriptor] = client
 
     def _open(self) -> None:
-        self._epoll = _native.epoll()
+        self._epoll = _sockets.epoll()
         if self._epoll is not None:
-            self._watcher = _native.watch(self._epoll.fileno(), self._changed)
+            self._watcher = _sockets.watch(self._epoll.fileno(), self._changed)
+
+    def owner(self, connection: Connection) -> Client | None:
+        """Return the client whose connection this is, if it is watched."""
+        return self._clients.get(connection.fileno())
 
     def await_room(self, descriptor: int, *, waiting: bool) -> None:
         """Have it told, or no more, when a connection takes bytes again."""

@@ -4,10 +4,19 @@ Safe for greenlets and threads. Knows who listens to what; not what they are sen
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from .address import Address
-from .client import Client
+from .audience import Audience
+from .client import Client, Connection, Written
+
+
+class Reach(NamedTuple):
+    """Whom events reach: connections that are written to, and other clients."""
+
+    direct: Sequence[Connection]
+    others: list[Client]
 
 
 class ClientRegistry:
@@ -16,12 +25,14 @@ class ClientRegistry:
     def __init__(self) -> None:
         # Guards all of it. Nothing under it blocks or switches greenlets: a sink's
         # cut() only makes system calls that return at once.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._clients: dict[Client, None] = {}
-        self._listening: _Index = {}
+        # Most addresses are of one client only, as its own id, and an audience for each
+        # would be more than all else that an idle client takes.
+        self._listening: dict[Address, Client | Audience] = {}
         # Clients without personal addresses hear nothing that is said to their user,
         # but are found when that user's streams are to end.
-        self._silent: _Index = {}
+        self._silent: dict[Address, dict[Client, None]] = {}
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -33,18 +44,68 @@ class ClientRegistry:
         """Make a client findable."""
         with self._lock:
             self._clients[client] = None
-            _add(self._listening, client, client.addresses)
-            _add(self._silent, client, _unheard(client))
+            for address in client.addresses:
+                found = self._listening.setdefault(address, client)
+                if isinstance(found, Audience):
+                    found.add(client)
+                elif found is not client:
+                    self._listening[address] = audience = Audience()
+                    audience.add(found)
+                    audience.add(client)
+            for address in _unheard(client):
+                self._silent.setdefault(address, {})[client] = None
 
     def remove(self, client: Client) -> bool:
         """Forget a client; tell whether it was there, so that its end counts once."""
         with self._lock:
             if client not in self._clients:
                 return False
+            self.demote(client)
             del self._clients[client]
-            _remove(self._listening, client, client.addresses)
-            _remove(self._silent, client, _unheard(client))
+            for address in client.addresses:
+                found = self._listening[address]
+                if isinstance(found, Audience):
+                    found.remove(client)
+                    if found:
+                        continue
+                del self._listening[address]
+            for address in _unheard(client):
+                del self._silent[address][client]
+                if not self._silent[address]:
+                    del self._silent[address]
             return True
+
+    def promote(self, client: Client, connection: Connection) -> None:
+        """Have a client that keeps up written to directly."""
+        with self._lock:
+            if client in self._clients and client.connection is None:
+                for audience in self._audiences(client):
+                    audience.promote(client, connection)
+                client.connection = connection
+
+    def demote(self, client: Client) -> None:
+        """Have a client written to directly no more, if it was."""
+        with self._lock:
+            connection = client.connection
+            if connection is not None:
+                for audience in self._audiences(client):
+                    audience.demote(client, connection)
+                client.connection = None
+
+    def written(self, client: Client) -> Written:
+        """Return what was written to a client so far."""
+        with self._lock:
+            events, size, last = client.written
+            if client.connection is not None:
+                for audience in self._audiences(client):
+                    events += audience.events
+                    size += audience.bytes
+                    last = max(last, audience.last_write)
+            return Written(events, size, last)
+
+    def _audiences(self, client: Client) -> list[Audience]:
+        found = map(self._listening.get, client.addresses)
+        return [each for each in found if isinstance(each, Audience)]
 
     def clients(self) -> list[Client]:
         """Return all clients, those that came first at the front."""
@@ -52,19 +113,54 @@ class ClientRegistry:
             return list(self._clients)
 
     def listening(self, addresses: Iterable[Address]) -> list[Client]:
-        """Return the clients that listen to any of the addresses, each once.
-
-        In the order in which they came: that of their places in memory, the kernel's
-        too, which is a fifth of what it costs to write to all of them.
-        """
+        """Return the clients that listen to any of the addresses, each once."""
         with self._lock:
-            return _found(self._listening, addresses)
+            return list(self._found(addresses))
+
+    def _found(self, addresses: Iterable[Address]) -> dict[Client, None]:
+        union: dict[Client, None] = {}
+        for address in addresses:
+            found = self._listening.get(address)
+            if isinstance(found, Audience):
+                union.update(dict.fromkeys(found.clients()))
+            elif found is not None:
+                union[found] = None
+        return union
+
+    def reach(
+        self,
+        addresses: Sequence[Address],
+        *,
+        exclude: Sequence[str],
+        events: int,
+        bytes: int,
+        now: float,
+    ) -> Reach:
+        """Return whom events reach; for those written to directly they are counted."""
+        with self._lock:
+            if len(addresses) == 1 and not exclude:
+                audience = self._listening.get(addresses[0])
+                if isinstance(audience, Audience):
+                    audience.count(events=events, bytes=bytes, now=now)
+                    return Reach(audience.connections(), list(audience.others))
+            direct: list[Connection] = []
+            others: list[Client] = []
+            for client in self._found(addresses):
+                if client.id in exclude:
+                    continue
+                if client.connection is None:
+                    others.append(client)
+                else:
+                    client.count(events=events, bytes=bytes, now=now)
+                    direct.append(client.connection)
+            return Reach(direct, others)
 
     def belonging(self, addresses: Iterable[Address]) -> list[Client]:
         """Return the clients that the addresses can end: all that belong to them."""
         with self._lock:
-            found = dict.fromkeys(_found(self._listening, addresses))
-            found.update(dict.fromkeys(_found(self._silent, addresses)))
+            found = self._found(addresses)
+            for address in addresses:
+                found.update(self._silent.get(address, {}))
             return list(found)
 
     def cut(self, client: Client) -> None:
@@ -76,41 +172,6 @@ class ClientRegistry:
         with self._lock:
             if client in self._clients:
                 client.sink.cut()
-
-
-# Most addresses are of one client only, as its own id, and a dict for each would be
-# half of what an idle client takes.
-_Index = dict[Address, Client | dict[Client, None]]
-
-
-def _add(index: _Index, client: Client, addresses: Iterable[Address]) -> None:
-    for address in addresses:
-        found = index.setdefault(address, client)
-        if isinstance(found, dict):
-            found[client] = None
-        elif found is not client:
-            index[address] = {found: None, client: None}
-
-
-def _remove(index: _Index, client: Client, addresses: Iterable[Address]) -> None:
-    for address in addresses:
-        found = index[address]
-        if isinstance(found, dict):
-            del found[client]
-            if found:
-                continue
-        del index[address]
-
-
-def _found(index: _Index, addresses: Iterable[Address]) -> list[Client]:
-    parts = [index[address] for address in addresses if address in index]
-    if len(parts) == 1:
-        (found,) = parts
-        return list(found) if isinstance(found, dict) else [found]
-    union: dict[Client, None] = {}
-    for found in parts:
-        union.update(found if isinstance(found, dict) else {found: None})
-    return list(union)
 
 
 def _unheard(client: Client) -> list[Address]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from socket import SHUT_RDWR
 
-from . import _native
+from . import _sockets
 from .client import Client
 
 # What a client may send after its request, which is thrown away, before it is taken for
@@ -39,7 +39,7 @@ class SocketSink:
     path = "socket"
 
     def __init__(
-        self, connection: _native.Socket, look_at: "Callable[[SocketSink], None]"
+        self, connection: _sockets.Socket, look_at: "Callable[[SocketSink], None]"
     ) -> None:
         #: It does not block.
         self.socket = connection
@@ -77,12 +77,13 @@ class SocketSink:
 
     def taking(self) -> bool:
         """Tell whether the kernel holds less for the peer than when last asked."""
-        before, self._unsent = self._unsent, _native.unsent_bytes(self.descriptor)
+        before, self._unsent = self._unsent, _sockets.unsent_bytes(self.descriptor)
         return self._unsent < before
 
     def cut(self) -> None:
-        """Have the connection ended, whatever is unfinished."""
+        """End the connection, whatever is unfinished or just being fanned out."""
         self.cutting = True
+        self._shut_down()
         self._look_at(self)
 
     @property
@@ -136,15 +137,16 @@ class SocketSink:
     def close(self) -> None:
         """End the connection. A closed socket's descriptor is used by nobody."""
         # A forked child has a copy, which closing alone would leave connected.
+        self._shut_down()
+        self.abandon()
+
+    def _shut_down(self) -> None:
         with suppress(OSError):
             self.socket.shutdown(SHUT_RDWR)
-        self.abandon()
 
     def abandon(self) -> None:
         """Let go of this copy of the socket, and leave the connection as it is."""
-        if self.client is not None:
-            self.client.connection = None
-            self.client = None
+        self.client = None
         self._unfinished = b""
         self.writing_since = None
         self.socket.close()

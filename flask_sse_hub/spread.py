@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import _native
+from . import _native, _sockets
 from .admission import Admission
 from .census import Census
 from .registry import ClientRegistry
@@ -175,7 +175,7 @@ class _Entrance:
         self._timer.close()
         self._timer = None
         if self._server.started:
-            if _native.readable(self._server.socket.fileno()):
+            if _sockets.readable(self._server.socket.fileno()):
                 self._spread.waited_in_vain(self._waiting)
                 self._our_turn = True
             self._server.start_accepting()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from .client import Client, Metadata
+from .client import Client, Metadata, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class ClientStats:
     bytes: int
 
     @classmethod
-    def of(cls, client: Client, *, now: float) -> Self:
+    def of(cls, client: Client, written: Written, *, now: float) -> Self:
         """Describe a client at a moment of the monotonic clock."""
         return cls(
             id=client.id,
@@ -29,8 +29,8 @@ class ClientStats:
             channels=client.channels,
             metadata=client.metadata,
             age=now - client.opened_at,
-            events=client.events,
-            bytes=client.bytes,
+            events=written.events,
+            bytes=written.bytes,
         )
 
 

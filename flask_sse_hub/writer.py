@@ -15,9 +15,10 @@ from typing import Protocol, cast
 
 from . import _native
 from .catchup import Catchup
-from .client import IMMEDIATE, Client, CloseReason
+from .client import IMMEDIATE, Client, CloseReason, Connection
 from .dispatcher import Dispatcher, Run
 from .peers import Change, PeerWatch
+from .registry import ClientRegistry
 from .socket_sink import SocketSink
 
 log = logging.getLogger(__name__)
@@ -47,12 +48,14 @@ class Writer:
         self,
         dispatcher: Dispatcher,
         catchup: Catchup,
+        registry: ClientRegistry,
         *,
         ends: Ends,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dispatcher = dispatcher
         self._catchup = catchup
+        self._registry = registry
         self._ends = ends
         self._clock = clock
         self.peers = PeerWatch(self._peers_changed)
@@ -162,47 +165,41 @@ class Writer:
 
     def _write_run(self, run: Run) -> None:
         """Write the same bytes to everybody who keeps up."""
-        block, size, events = run.block, len(run.block), run.events
-        for start in range(0, len(run.direct), _WRITES_AT_ONCE):
-            now = self._clock()
-            written = 0
-            for client in run.direct[start : start + _WRITES_AT_ONCE]:
-                # Read at this moment: who has left since gets nothing, and their
-                # descriptor may be somebody else's by now.
-                connection = client.connection
-                if connection is None:
-                    continue
+        block, size = run.block, len(run.block)
+        count = len(run.direct)
+        self._catchup.count(events=count * run.events, bytes=count * size)
+        for start in range(0, count, _WRITES_AT_ONCE):
+            for connection in run.direct[start : start + _WRITES_AT_ONCE]:
+                # Of somebody who has left since it is closed, and writes to nobody.
                 try:
                     sent = connection.send(block)
                 except BlockingIOError:
-                    self._lag(client, run, sent=0)
-                    continue
+                    sent = 0
                 except OSError:
-                    self._lose(client)
-                    continue
-                client.events += events
-                client.bytes += size
-                client.last_write = now
-                written += 1
+                    sent = -1
                 if sent != size:
-                    self._lag(client, run, sent=sent)
-            self._catchup.count(events=written * events, bytes=written * size)
+                    self._note_partial(run, connection, sent)
             self._give_way()
 
-    def _lag(self, client: Client, run: Run, *, sent: int) -> None:
-        """Have a client read on by itself that does not take all of a run."""
+    def _note_partial(self, run: Run, connection: Connection, sent: int) -> None:
+        """Act on a write that did not take all of a run: -1 bytes are an error."""
+        if sent <= 0:
+            self._catchup.count(events=-run.events, bytes=-len(run.block))
+        client = self.peers.owner(connection)
+        if client is None:
+            return
+        # It may have been reset or closed in the middle; its frame is finished first.
+        if client.connection is connection:
+            self._dispatcher.fall_behind(client, run, sent=max(sent, 0))
         sink = cast("SocketSink", client.sink)
-        with self._dispatcher.lock:
-            client.fall_behind(run.after if sent else run.before)
-        if sent:
+        if sent < 0:
+            sink.gone = True
+            self.look_at(sink)
+        elif sent:
             sink.put(run.block, sent=sent)
-        self._await_room(sink)
-
-    def _lose(self, client: Client) -> None:
-        client.connection = None
-        sink = cast("SocketSink", client.sink)
-        sink.gone = True
-        self.look_at(sink)
+            self._await_room(sink)
+        else:
+            self._await_room(sink)
 
     # One client
 
@@ -257,7 +254,7 @@ class Writer:
         if sink.waits_for_room:
             sink.waits_for_room = False
             self.peers.await_room(sink.descriptor, waiting=False)
-        client.connection = sink.socket
+        self._registry.promote(client, sink.socket)
 
     def _finish(self, sink: SocketSink) -> bool:
         """Write what is left; tell whether the client can have something new."""
@@ -275,7 +272,7 @@ class Writer:
 
     def _await_room(self, sink: SocketSink) -> None:
         if sink.client is not None:
-            sink.client.connection = None
+            self._registry.demote(sink.client)
         if sink.writing_since is None:
             sink.writing_since = self._clock()
         if not sink.waits_for_room:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flask_sse_hub._native import duplicate
+from flask_sse_hub._sockets import duplicate
 from flask_sse_hub.client import Client, Identity
 from flask_sse_hub.socket_sink import SocketSink
 from tests.hand import HandHub

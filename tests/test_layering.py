@@ -14,11 +14,12 @@ PACKAGE = Path(flask_sse_hub.__file__).parent
 #: Each part may import those of the rows above it, and of its own row only what is
 #: named before it there.
 FLOORS = [
-    ["errors", "_native", "private"],
+    ["errors", "_native", "_sockets", "private"],
     ["event", "address"],
     ["history"],
     ["client", "options"],
     [
+        "audience",
         "registry",
         "admission",
         "stats",

@@ -10,11 +10,11 @@ from contextlib import suppress
 
 import pytest
 
-from flask_sse_hub import _native
+from flask_sse_hub import _native, _sockets
 
 
 def start_real_thread(target: object, *args: object) -> None:
-    _native._original("_thread", "start_new_thread")(target, args)
+    _native.original("_thread", "start_new_thread")(target, args)
 
 
 def test_a_bell_is_heard_from_a_real_thread() -> None:
@@ -60,7 +60,7 @@ def test_a_native_lock_excludes_real_threads() -> None:
 
     with lock:
         start_real_thread(take)
-        _native._original("time", "sleep")(0.05)
+        _native.original("time", "sleep")(0.05)
         order.append("holder")
     deadline = time.monotonic() + 10.0
     while len(order) < 2 and time.monotonic() < deadline:
@@ -122,9 +122,9 @@ def test_it_breathes_while_others_are_busy_all_the_time() -> None:
 _TWO_THREADS_POST = """
 from gevent import monkey; monkey.patch_all()
 import collections, gevent
-from flask_sse_hub import _native
+from flask_sse_hub import _native, _sockets
 
-start = _native._original("_thread", "start_new_thread")
+start = _native.original("_thread", "start_new_thread")
 
 class Interrupted(collections.deque):
     # A thread may lose its turn right after it has appended.
@@ -184,13 +184,13 @@ def test_a_peer_that_acknowledges_nothing_is_left_to_the_kernel() -> None:
     """It ends the connection by itself; what is no TCP socket is left alone."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
-        _native.limit_unacknowledged(ours.fileno(), 2.5)
+        _sockets.limit_unacknowledged(ours.fileno(), 2.5)
         level, option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
         assert ours.getsockopt(level, option) == 2500
         ours.close()
     unix, other = socket.socketpair()
-    _native.limit_unacknowledged(unix.fileno(), 2.5)
-    _native.limit_unacknowledged(-1, 2.5)
+    _sockets.limit_unacknowledged(unix.fileno(), 2.5)
+    _sockets.limit_unacknowledged(-1, 2.5)
     unix.close()
     other.close()
 
@@ -199,7 +199,7 @@ class TestShutdown:
     def test_it_ends_the_connection_and_leaves_the_descriptor(self) -> None:
         """The server closes what it opened; a blocked write ends at once."""
         ours, theirs = socket.socketpair()
-        _native.shutdown(ours.fileno())
+        _sockets.shutdown(ours.fileno())
         assert theirs.recv(1) == b""
         assert ours.fileno() >= 0
         ours.close()
@@ -208,12 +208,12 @@ class TestShutdown:
     @pytest.mark.parametrize("descriptor", [-1, 10_000])
     def test_a_connection_that_is_gone_is_no_error(self, descriptor: int) -> None:
         """It may have been closed a moment ago; what is no socket is left alone."""
-        assert _native.shutdown(descriptor) is None  # type: ignore[func-returns-value]
+        assert _sockets.shutdown(descriptor) is None  # type: ignore[func-returns-value]
 
     def test_a_file_is_no_socket(self) -> None:
         """Nothing happens to it."""
         reading, writing = os.pipe()
-        _native.shutdown(writing)
+        _sockets.shutdown(writing)
         os.write(writing, b"x")
         assert os.read(reading, 1) == b"x"
         os.close(reading)
@@ -231,15 +231,15 @@ class TestUnsentBytes:
             while True:
                 ours.send(b"x" * 65536)
         except BlockingIOError:
-            waiting = _native.unsent_bytes(ours.fileno())
+            waiting = _sockets.unsent_bytes(ours.fileno())
         assert waiting > 0
         for each in (listener, ours, theirs):
             each.close()
 
     def test_of_no_socket_it_is_nothing(self) -> None:
         """The heartbeat looks at many sockets, and one may just have gone."""
-        assert _native.unsent_bytes(-1) == 0
-        assert _native.unsent_bytes(10_000) == 0
+        assert _sockets.unsent_bytes(-1) == 0
+        assert _sockets.unsent_bytes(10_000) == 0
 
 
 def test_it_can_be_told_whether_a_greenlet_runs_the_code() -> None:

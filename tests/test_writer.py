@@ -53,10 +53,13 @@ class TestFanOut:
             hub.bring()
             for peer in them:
                 peer.read_until([str(n) for n in range(100)])
-                assert peer.client.events == 100
-                assert peer.client.bytes == len(peer.raw) - len(HEAD)
+                written = hub.hub.registry.written(peer.client)
+                assert written.events == 100
+                assert written.bytes == len(peer.raw) - len(HEAD)
             assert hub.hub.stats().events_out == 300
-            assert hub.hub.stats().bytes_out == sum(p.client.bytes for p in them)
+            assert hub.hub.stats().bytes_out == sum(
+                hub.hub.registry.written(peer.client).bytes for peer in them
+            )
             assert hub.hub.stats().delivery == {"socket": 3}
 
     def test_who_keeps_up_is_written_to_without_a_cursor(self) -> None:
@@ -68,7 +71,7 @@ class TestFanOut:
             hub.follow()
             run = hub.hub.dispatcher.fan_out()
             assert run is not None
-            assert run.direct == [peer.client]
+            assert run.direct == [peer.client.connection]
             assert peer.client.cursor is None
 
     def test_only_records_of_the_same_addresses_and_exclusions_are_joined(self) -> None:
@@ -99,7 +102,8 @@ class TestFanOut:
             hub.follow()
             run = hub.hub.dispatcher.fan_out()
             assert run is not None
-            last = run.direct[-1]
+            last = hub.hub.writer.peers.owner(run.direct[-1])
+            assert last is not None
 
             def leave(self: object) -> None:
                 hub.hub.dispatcher.close(last, CloseReason.DISCONNECTED)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from .. import _native
+from .. import _native, _sockets
 from ..errors import BrokerUnavailable, ClientRefused
 from ..socket_sink import SocketSink
 from .stream import EventStream
@@ -100,7 +100,7 @@ class HijackedStream(EventStream):
         response, self._response = self._response, None
         connection: socket.socket = response.sock
         try:
-            copy = _native.duplicate(connection)
+            copy = _sockets.duplicate(connection)
         except OSError as error:
             log.warning("cannot take a socket over: %s", error)
             return
@@ -118,7 +118,7 @@ class HijackedStream(EventStream):
             raise
         _limit_buffers(connection)
         timeout = self._hub.options.connection_timeout
-        _native.limit_unacknowledged(copy.fileno(), timeout)
+        _sockets.limit_unacknowledged(copy.fileno(), timeout)
         self._hub.adopt(client, sink, _head(response) + greeting)
         self.close()
         raise StopIteration
@@ -128,6 +128,8 @@ def _obstacle(environ: Mapping[str, Any], write: object) -> str | None:
     """Return why a connection cannot be taken over, None if it can."""
     if "gunicorn.socket" not in environ or not _native.patched():
         return "only gunicorn's gevent worker hands over its connections"
+    if not _sockets.HAS_EPOLL:
+        return "this system has no epoll"
     connection = environ["gunicorn.socket"]
     if isinstance(connection, ssl.SSLSocket):
         return "gunicorn itself speaks TLS on this connection"

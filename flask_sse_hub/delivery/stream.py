@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-from .. import _native
+from .. import _native, _sockets
 from ..client import IMMEDIATE, Client, CloseReason
 from ..errors import BrokerUnavailable, ClientRefused, UnsupportedServer
 from ..hub import Hub
@@ -102,7 +102,7 @@ class EventStream(Iterator[bytes]):
             descriptor = self._socket.fileno()
             self._hub.writer.peers.add(descriptor, self._client)
             timeout = self._hub.options.connection_timeout
-            _native.limit_unacknowledged(descriptor, timeout)
+            _sockets.limit_unacknowledged(descriptor, timeout)
         return greeting
 
     def _refuse(self, refusal: Exception) -> None:
@@ -129,7 +129,7 @@ class EventStream(Iterator[bytes]):
         # After a response the server would wait for the next request on this
         # connection, for seconds that a worker on its way out does not have.
         if self._socket is not None:
-            _native.shutdown(self._socket.fileno(), socket.SHUT_RD)
+            _sockets.shutdown(self._socket.fileno(), socket.SHUT_RD)
         # Not only in close(), which some middlewares forget to call.
         self._hub.leave(self._client, CloseReason.CLIENT_GONE)
         raise StopIteration
@@ -148,13 +148,16 @@ class EventStream(Iterator[bytes]):
         """Tell whether the kernel holds less for the peer than when last asked."""
         if self._socket is None:
             return False
-        before, self._unsent = self._unsent, _native.unsent_bytes(self._socket.fileno())
+        before, self._unsent = (
+            self._unsent,
+            _sockets.unsent_bytes(self._socket.fileno()),
+        )
         return self._unsent < before
 
     def cut(self) -> None:
         """Shut the connection down, which ends a write that blocks."""
         if self._socket is not None:
-            _native.shutdown(self._socket.fileno())
+            _sockets.shutdown(self._socket.fileno())
 
 
 def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:

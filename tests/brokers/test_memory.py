@@ -65,6 +65,6 @@ def test_a_real_thread_wakes_a_follower() -> None:
     """Also beside gevent, where patched primitives would take up to a second."""
     broker = MemoryBroker(KEEP_ALL)
     follower = broker.follow(broker.head())
-    start_thread = _native._original("_thread", "start_new_thread")
+    start_thread = _native.original("_thread", "start_new_thread")
     start_thread(broker.publish, (EVENT,))
     assert next(follower).records[0].content == Event("x")

@@ -462,7 +462,7 @@ class TestConnections:
         """Also beside gevent, whose sockets belong to one thread."""
         broker = open_broker()
         follower = broker.follow(broker.head())
-        start_thread = _native._original("_thread", "start_new_thread")
+        start_thread = _native.original("_thread", "start_new_thread")
         published: list[Cursor] = []
         start_thread(lambda: published.append(broker.publish(EVENT)), ())
         assert next(follower).records[0].content == Event("x")
