@@ -62,6 +62,11 @@ def client(client_id: Name) -> Address:
     return Address("i:" + checked_id(client_id, what="a client's id"))
 
 
+def name_of(each: Address) -> str:
+    """Return the name of an address that is not everybody's."""
+    return each.partition(":")[2]
+
+
 def checked_id(value: object, *, what: str) -> str:
     """Return an id given as str or int as the text it is compared by."""
     if isinstance(value, int) and not isinstance(value, bool):

@@ -129,6 +129,7 @@ class Client:
     """
 
     __slots__ = (
+        "_address",
         "_metadata",
         "addresses",
         "bytes",
@@ -139,7 +140,6 @@ class Client:
         "cursor",
         "ends_at",
         "events",
-        "id",
         "identity",
         "judged",
         "last_write",
@@ -167,7 +167,8 @@ class Client:
         metadata: Metadata | None = None,
         sink: Sink | None = None,
     ) -> None:
-        self.id = checked_name(client_id, what="a client's id")
+        # Its id is kept once, as the address that it is found by.
+        self._address = address.client(checked_name(client_id, what="a client's id"))
         self.identity = identity
         self.channels = channels
         #: The log's head before the user was loaded: only control records after it
@@ -177,7 +178,7 @@ class Client:
         self.loaded_at = loaded_at
         # Most clients have none, and an empty dict each would cost 64 bytes.
         self._metadata = metadata or None
-        self.addresses = tuple(_addresses(self.id, identity, channels, personal))
+        self.addresses = tuple(self._all_addresses(personal=personal))
         #: How its bytes leave. Whoever delivers them sets it before the client enters.
         self.sink = cast("Sink", sink)
 
@@ -208,7 +209,27 @@ class Client:
     @property
     def owners(self) -> tuple[Address, ...]:
         """The addresses under which its streams can be ended: client, user, session."""
-        return tuple(_owners(self.id, self.identity))
+        return tuple(self._owners())
+
+    def _all_addresses(self, *, personal: bool) -> Iterator[Address]:
+        yield from map(address.channel, dict.fromkeys(self.channels))
+        if personal:
+            yield BROADCAST
+            yield from self._owners()
+        else:
+            yield self._address
+
+    def _owners(self) -> Iterator[Address]:
+        yield self._address
+        if self.identity.user is not None:
+            yield address.user(self.identity.user)
+        if self.identity.session is not None:
+            yield address.session(self.identity.session)
+
+    @property
+    def id(self) -> str:
+        """The client's id."""
+        return address.name_of(self._address)
 
     @property
     def written(self) -> Written:
@@ -233,22 +254,3 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.id!r} user={self.identity.user!r}>"
-
-
-def _addresses(
-    client_id: str, identity: Identity, channels: tuple[str, ...], personal: bool
-) -> Iterator[Address]:
-    yield from map(address.channel, dict.fromkeys(channels))
-    if personal:
-        yield BROADCAST
-        yield from _owners(client_id, identity)
-    else:
-        yield address.client(client_id)
-
-
-def _owners(client_id: str, identity: Identity) -> Iterator[Address]:
-    yield address.client(client_id)
-    if identity.user is not None:
-        yield address.user(identity.user)
-    if identity.session is not None:
-        yield address.session(identity.session)

@@ -297,6 +297,11 @@ class Dispatcher:
         if self.is_ahead(client.cursor):
             self._ahead.add(client)
         self._end_if_disconnected(client)
+        if client.since.epoch == self.position.epoch and not self.is_ahead(
+            client.since
+        ):
+            # Up to there all was looked at, and very many share it.
+            client.since = self.position
         if client.close_reason is not None:
             client.sink.wake()
 
