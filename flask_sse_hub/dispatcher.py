@@ -270,7 +270,8 @@ class Dispatcher:
             clients = dict.fromkeys(self._registry.clients())
             for client in clients:
                 self._reset(client, gap)
-                if client.identity.user is not None and not _came_after(client, start):
+                came_after = client.since == start or is_beyond(client.since, start)
+                if client.identity.user is not None and not came_after:
                     self._close(client, CloseReason.GAP)
         self._wake(clients)
 
@@ -297,11 +298,10 @@ class Dispatcher:
         if self.is_ahead(client.cursor):
             self._ahead.add(client)
         self._end_if_disconnected(client)
-        if client.since.epoch == self.position.epoch and not self.is_ahead(
-            client.since
-        ):
+        placed = client.since.epoch == self.position.epoch != UNPLACED.epoch
+        if placed and not self.is_ahead(client.since):
             # Up to there all was looked at, and very many share it.
-            client.since = self.position
+            client.since, client.loaded_at = self.position, 0.0
         if client.close_reason is not None:
             client.sink.wake()
 
@@ -405,11 +405,6 @@ class Dispatcher:
     def is_ahead(self, cursor: Cursor | None) -> bool:
         """Tell whether a cursor lies beyond the position of this worker."""
         return is_beyond(cursor, self.position)
-
-
-def _came_after(client: Client, start: Cursor) -> bool:
-    """Tell whether the client's user was loaded at a cursor, or later."""
-    return client.since == start or is_beyond(client.since, start)
 
 
 def is_beyond(cursor: Cursor | None, other: Cursor) -> bool:
