@@ -18,9 +18,9 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 # worker does. A greenlet that waits costs a few kilobytes.
 worker_class = "gevent"
 
-# Each open stream takes one of these for as long as it is open, and when all are taken
-# the worker answers nothing at all, not even /health. Well above the streams expected.
-worker_connections = 2000
+# For requests that are being answered. Streams take none of these, unless something
+# keeps their sockets from being taken over; the log then says what.
+worker_connections = 1000
 
 # A worker that goes away tells its clients when to come back, and is idle within a
 # second. This is only for requests that really need longer.

@@ -44,7 +44,7 @@ class HubStats:
     users: int
     #: Open streams by channel.
     channels: Mapping[str, int]
-    #: Open streams by the way their bytes leave: ``generator``.
+    #: Open streams by the way their bytes leave: ``socket`` or ``generator``.
     delivery: Mapping[str, int]
     #: Open streams whose client has not taken the last bytes yet, for over a second.
     lagging: int

@@ -1,5 +1,7 @@
 """The registry: who listens to what, and whose streams they are."""
 
+from typing import Any
+
 from flask_sse_hub import address
 from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.client import Client, Identity
@@ -109,3 +111,79 @@ def test_clients_are_listed_in_the_order_they_came() -> None:
     registry = registry_of(*clients)
     assert registry.clients() == clients
     assert clients[0] in registry
+
+
+def test_those_without_personal_addresses_leave_one_by_one() -> None:
+    """The others of the same user are still found when its streams are to end."""
+    first = client("a", user="7", personal=False)
+    second = client("b", user="7", personal=False)
+    registry = registry_of(first, second)
+    registry.remove(first)
+    assert registry.belonging([address.user("7")]) == [second]
+    registry.remove(second)
+    assert registry.belonging([address.user("7")]) == []
+
+
+class Line:
+    """A connection that takes everything."""
+
+    def send(self, data: bytes, /) -> int:
+        return len(data)
+
+    def fileno(self) -> int:
+        return -1
+
+
+def reach(registry: ClientRegistry, *addresses: address.Address, **options: Any) -> Any:
+    given: dict[str, Any] = {"exclude": (), "events": 2, "bytes": 10, "now": 5.0}
+    given |= options
+    return registry.reach(addresses, **given)
+
+
+class TestReach:
+    def test_who_keeps_up_is_reached_by_connection(self) -> None:
+        """And the others as themselves; each once, whatever they listen to."""
+        ann, ben = client("a", "news", "sport"), client("b", "news")
+        registry = registry_of(ann, ben)
+        line = Line()
+        registry.promote(ann, line)
+        assert reach(registry, BROADCAST) == ([line], [ben])
+        places = [address.channel("news"), address.channel("sport")]
+        assert reach(registry, *places) == ([line], [ben])
+        assert reach(registry, BROADCAST, exclude=("a",)) == ([], [ben])
+        assert reach(registry, address.client("a")) == ([line], [])
+
+    def test_what_was_written_is_counted_from_when_one_came(self) -> None:
+        """At the address, or at the client, whichever is cheaper."""
+        ann, ben = client("a"), client("b")
+        registry = registry_of(ann, ben)
+        registry.promote(ann, Line())
+        reach(registry, BROADCAST)
+        registry.promote(ben, Line())
+        reach(registry, BROADCAST)
+        reach(registry, address.client("b"), now=7.0)
+        assert registry.written(ann) == (4, 20, 5.0)
+        assert registry.written(ben) == (4, 20, 7.0)
+        registry.demote(ann)
+        reach(registry, BROADCAST)
+        assert registry.written(ann) == ann.written == (4, 20, 5.0)
+        registry.remove(ben)
+        assert ben.written == (6, 30, 7.0)
+
+    def test_an_address_that_others_come_to_goes_on_counting(self) -> None:
+        """The first of several was alone before."""
+        ann = client("a", "news")
+        registry = registry_of(ann)
+        registry.promote(ann, Line())
+        reach(registry, address.channel("news"))
+        registry.add(client("b", "news"))
+        reach(registry, address.channel("news"))
+        assert registry.written(ann).events == 4
+
+    def test_one_that_has_left_is_not_promoted(self) -> None:
+        """Its socket may be closed by now."""
+        ann = client("a")
+        registry = registry_of(ann)
+        registry.remove(ann)
+        registry.promote(ann, Line())
+        assert ann.connection is None

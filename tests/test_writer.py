@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 
 from flask_sse_hub import CloseReason, Event
 from flask_sse_hub.address import BROADCAST, channel, user
-from flask_sse_hub.brokers import Batch, MemoryBroker
+from flask_sse_hub.brokers import Batch
 from flask_sse_hub.heartbeat import Heartbeat
 from flask_sse_hub.history import Cursor, GapReason, Record, Retention
-from flask_sse_hub.hub import Hub
-from flask_sse_hub.options import HubOptions
 from tests.hand import KEEP_ALL, FlakyBroker, HandHub, fields, numbered, types
 from tests.reader import wait_until
 from tests.sockets import HEAD, Peer, peers, turn
@@ -326,6 +324,13 @@ def wait_for(hub: HandHub, *, connections: int) -> None:
 
 
 class TestPeers:
+    def test_what_the_kernel_tells_is_looked_at_between_fan_outs(self) -> None:
+        """The event loop only says that there is something."""
+        hub = HandHub()
+        with peers(hub) as (peer,):
+            peer.socket.send(b"x")
+            wait_until(lambda: _is_told(hub, peer))
+
     def test_one_that_closes_is_let_go_of(self) -> None:
         """Without any traffic: a probe is answered by a reset."""
         hub = HandHub()
@@ -449,13 +454,27 @@ class TestEnds:
 
     def test_closing_the_hub_closes_the_sockets(self) -> None:
         """For tests and scripts; a worker drains."""
-        hub = Hub(MemoryBroker(KEEP_ALL), HubOptions())
-        hand = HandHub()
-        with peers(hand) as (peer,):
-            hand.hub.close()
-            hand.hub.writer.run()
+        hub = HandHub()
+        with peers(hub) as (peer,):
+            hub.hub.close()
+            hub.hub.writer.run()
             assert peer.sink.descriptor == -1
-        hub.close()
+
+    def test_a_process_that_exits_drains_first(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its server knows nothing of the streams. A forked child says nothing."""
+        hub = HandHub()
+        with peers(hub) as (peer,):
+            monkeypatch.setattr(hub.hub, "_pid", 0)
+            hub.hub._drain_at_exit()
+            assert peer.client.close_reason is None
+            monkeypatch.setattr(hub.hub, "_pid", os.getpid())
+            thread = threading.Thread(target=hub.hub._drain_at_exit)
+            thread.start()
+            peer.read_to_the_end()
+            thread.join(10.0)
+            assert hub.hub.stats().closed == {"shutdown": 1}
 
     def test_a_forked_child_leaves_the_sockets_alone(self) -> None:
         """It would write everything twice, and its exit would end all streams."""
@@ -505,6 +524,12 @@ class TestGaps:
             ids = [int(event.id.split("-")[1]) for event in peer.events]
             assert ids == sorted(ids)
             assert "ping" in types(peer.events)
+
+
+def _is_told(hub: HandHub, peer: Peer) -> bool:
+    hub.hub.writer._peers_changed()
+    hub.hub.writer.step()
+    return peer.sink._received == 1
 
 
 def test_a_resuming_client_gets_what_it_missed_and_then_keeps_up() -> None:
