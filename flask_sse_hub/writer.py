@@ -209,7 +209,12 @@ class Writer:
         while self._due:
             sink = self._due.popleft()
             sink.due = False
-            self._serve(sink)
+            try:
+                self._serve(sink)
+            except Exception:
+                # One client's trouble must not end everybody's stream.
+                log.exception("cannot write to %r", sink.client)
+                self._fail(sink)
             served = True
             if time.monotonic() >= self._slice_ends:
                 break
@@ -279,6 +284,11 @@ class Writer:
             sink.waits_for_room = True
             self.peers.await_room(sink.descriptor, waiting=True)
 
+    def _fail(self, sink: SocketSink) -> None:
+        if sink.client is not None:
+            self._dispatcher.close(sink.client, CloseReason.ERROR)
+            sink.cut()
+
     def _close(self, sink: SocketSink, client: Client, reason: CloseReason) -> None:
         # What was not read would turn the end of the stream into a reset.
         sink.discard()
@@ -315,7 +325,7 @@ class Writer:
                 chunk = self._catchup.take(client)
             except Exception:
                 log.exception("cannot read the backlog for %r", client)
-                self._dispatcher.close(client, CloseReason.ERROR)
+                self._fail(sink)
         sink.reading = False
         if client is None or sink.client is None:
             return

@@ -576,5 +576,22 @@ def test_an_error_of_the_backlog_ends_only_that_client(
         assert hub.hub.stats().connections == 1
 
 
-def _fail(after: Cursor) -> Any:
+def test_an_error_in_writing_ends_only_that_client(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The writer serves everybody, and goes on."""
+    hub = HandHub()
+    with peers(hub, 2) as (peer, other):
+        with monkeypatch.context() as patch:
+            patch.setattr(hub.hub._catchup, "take", _fail)
+            peer.sink.wake()
+            hub.bring()
+        peer.read_to_the_end()
+        assert hub.hub.stats().closed == {"error": 1}
+        assert "cannot write to" in caplog.text
+        hub.publish("x")
+        other.read_until(["x"])
+
+
+def _fail(_: object) -> Any:
     raise RuntimeError("a bug")

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from .. import _native, _sockets
+from ..client import CloseReason
 from ..errors import BrokerUnavailable, ClientRefused
 from ..socket_sink import SocketSink
 from .stream import EventStream
@@ -108,6 +109,7 @@ class HijackedStream(EventStream):
         client.sink = sink = SocketSink(copy, self._hub.writer.look_at)
         try:
             greeting = self._hub.connect(client, last_event_id=self._last_event_id)
+            head = _head(response)
         except (ClientRefused, BrokerUnavailable) as refusal:
             copy.close()
             client.sink = self
@@ -115,11 +117,12 @@ class HijackedStream(EventStream):
             return
         except BaseException:
             copy.close()
+            self._hub.leave(client, CloseReason.ERROR)
             raise
         _limit_buffers(connection)
         timeout = self._hub.options.connection_timeout
         _sockets.limit_unacknowledged(copy.fileno(), timeout)
-        self._hub.adopt(client, sink, _head(response) + greeting)
+        self._hub.adopt(client, sink, head + greeting)
         self.close()
         raise StopIteration
 
