@@ -70,6 +70,25 @@ def test_a_client_that_reads_nothing_is_closed_and_the_others_see_nothing(
         stalled.close()
 
 
+def test_those_who_read_late_get_everything_in_order(kind: str) -> None:
+    """Whoever reads nothing for a while misses nothing, and nobody waits for them."""
+    with (
+        Server(kind, max_clients_per_user=None) as server,
+        crowd(server.port, 20) as late,
+        crowd(server.port, 60) as them,
+    ):
+        sent = [f"{number} {'x' * 20_000}" for number in range(30)]
+        for data in sent:
+            server.publish(data)
+        them.read_until(lambda member: len(member.data) >= 30)
+        assert server.stats()["closed"] == {}
+        late.read_until(lambda member: len(member.data) >= 30)
+        server.publish("live")
+        for each in (them, late):
+            each.read_until(lambda member: member.data[-1] == "live")
+            assert all(member.data == [*sent, "live"] for member in each.members)
+
+
 def test_a_storm_of_resumes_is_served_in_order(kind: str) -> None:
     """Everybody who was there comes back at once, each with its own id."""
     with Server(
