@@ -11,6 +11,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, cast
 
 from . import _native
@@ -71,15 +72,19 @@ class Writer:
     def run(self) -> None:
         """Fan out what the follower brings, and write what is due, until stop()."""
         work = self._dispatcher.work
-        while not self._stopped:
-            work.wait()
-            work.clear()
-            self._slice_ends = time.monotonic() + _SLICE_SECONDS
-            while self.step() and not self._stopped:
-                self._give_way()
-        while self._due:
-            # Who was cut off is closed.
-            self._serve_due()
+        try:
+            while not self._stopped:
+                work.wait()
+                work.clear()
+                self._slice_ends = time.monotonic() + _SLICE_SECONDS
+                while self.step() and not self._stopped:
+                    self._give_way()
+            while self._due:
+                # Who was cut off is closed.
+                self._serve_due()
+        finally:
+            # What nobody asks for would be told again and again, in a busy loop.
+            self.peers.close()
 
     def stop(self) -> None:
         """End run(), and what reads the broker beside it."""
@@ -209,7 +214,10 @@ class Writer:
         while self._due:
             sink = self._due.popleft()
             sink.due = False
-            self._serve(sink)
+            try:
+                self._serve(sink)
+            except Exception:
+                self._give_up(sink)
             served = True
             if time.monotonic() >= self._slice_ends:
                 break
@@ -278,6 +286,15 @@ class Writer:
         if not sink.waits_for_room:
             sink.waits_for_room = True
             self.peers.await_room(sink.descriptor, waiting=True)
+
+    def _give_up(self, sink: SocketSink) -> None:
+        """End the stream of a client for which something failed, and no other."""
+        # What failed may have been a filter of the app's own logging.
+        with suppress(Exception):
+            log.exception("cannot write to %r", sink.client)
+        if sink.client is not None:
+            with suppress(Exception):
+                self._close(sink, sink.client, CloseReason.ERROR)
 
     def _close(self, sink: SocketSink, client: Client, reason: CloseReason) -> None:
         # What was not read would turn the end of the stream into a reset.

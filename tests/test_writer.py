@@ -1,8 +1,10 @@
 """The writer: one writer for all sockets that were taken over."""
 
+import logging
 import os
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -553,3 +555,60 @@ def test_an_error_of_the_backlog_ends_only_that_client(
 
 def _fail(after: Cursor) -> Any:
     raise RuntimeError("a bug")
+
+
+class TestErrors:
+    def test_one_of_a_client_ends_only_that_client(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not the writer, and with it all streams of this worker."""
+        hub = HandHub()
+        with peers(hub, 2) as (peer, other):
+            take = hub.hub._catchup.take
+
+            def fail(client: Any) -> Any:
+                if client is peer.client:
+                    raise RuntimeError("a bug")
+                return take(client)
+
+            monkeypatch.setattr(hub.hub._catchup, "take", fail)
+            hub.hub.dispatcher.ping(peer.client)
+            peer.read_to_the_end()
+            hub.publish("x")
+            other.read_until(["x"])
+            assert hub.hub.stats().closed == {"error": 1}
+            assert "a bug" in caplog.text
+
+    def test_the_log_s_own_ends_no_stream(self) -> None:
+        """As a filter that reads the request, which is not there."""
+
+        def fail(record: logging.LogRecord) -> bool:
+            raise RuntimeError("outside of a request")
+
+        hub = HandHub()
+        logger = logging.getLogger("flask_sse_hub.attendance")
+        level = logger.level
+        with peers(hub, 2) as (peer, other):
+            logger.addFilter(fail)
+            logger.setLevel(logging.INFO)
+            try:
+                hub.hub.dispatcher.close(peer.client, CloseReason.AGE)
+                peer.read_to_the_end()
+            finally:
+                logger.removeFilter(fail)
+                logger.setLevel(level)
+            hub.publish("x")
+            other.read_until(["x"])
+
+    def test_a_timeout_of_the_app_s_own_makes_no_socket_wait(self) -> None:
+        """The whole process would."""
+        socket.setdefaulttimeout(5.0)
+        try:
+            hub = HandHub()
+            with peers(hub) as (peer,):
+                began = time.monotonic()
+                block(peer)
+                peer.sink.discard()
+                assert time.monotonic() - began < 4.0
+        finally:
+            socket.setdefaulttimeout(None)
