@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from .. import _native, _sockets
+from ..client import CloseReason
 from ..errors import BrokerUnavailable, ClientRefused
 from ..socket_sink import SocketSink
 from .stream import EventStream
@@ -114,14 +115,31 @@ class HijackedStream(EventStream):
             self._refuse(refusal)
             return
         except BaseException:
-            copy.close()
+            self._give_back(sink)
             raise
-        _limit_buffers(connection)
-        timeout = self._hub.options.connection_timeout
-        _sockets.limit_unacknowledged(copy.fileno(), timeout)
-        self._hub.adopt(client, sink, _head(response) + greeting)
-        self.close()
+        try:
+            _limit_buffers(connection)
+            timeout = self._hub.options.connection_timeout
+            _sockets.limit_unacknowledged(copy.fileno(), timeout)
+            self._hub.adopt(client, sink, _head(response) + greeting)
+        except BaseException:
+            self._give_back(sink)
+            raise
+        try:
+            self.close()
+        except Exception:
+            # The server would answer it, on a connection that is the writer's now.
+            log.exception("the end of a response failed")
         raise StopIteration
+
+    def _give_back(self, sink: SocketSink) -> None:
+        """Leave the connection to the server, which answers the error, and nobody in.
+
+        It does not call close() here.
+        """
+        self._hub.writer.peers.remove(sink.descriptor)
+        sink.abandon()
+        self._hub.leave(self._client, CloseReason.ERROR)
 
 
 def _obstacle(environ: Mapping[str, Any], write: object) -> str | None:
