@@ -216,7 +216,7 @@ class Writer:
             sink.due = False
             try:
                 self._serve(sink)
-            except Exception:
+            except Exception:  # noqa: BLE001
                 self._give_up(sink)
             served = True
             if time.monotonic() >= self._slice_ends:

@@ -20,7 +20,7 @@ from flask_sse_hub.hub import Hub
 from flask_sse_hub.options import HubOptions
 from tests.hand import KEEP_ALL, FlakyBroker, HandHub, fields, numbered, types
 from tests.reader import wait_until
-from tests.sockets import HEAD, Peer, peers, turn
+from tests.sockets import HEAD, Peer, join, peers, turn
 
 # More than the kernel takes for a peer that does not read, with buffers of 4 KiB.
 LARGE = "x" * 30_000
@@ -430,6 +430,18 @@ class TestEnds:
             hub.publish("private", to=user("ann"))
             peer.read_to_the_end()
             assert peer.data == []
+
+    def test_an_evicted_client_is_told_to_come_back_late(self) -> None:
+        """At once it would evict the next one, which would do the same."""
+        hub = HandHub(max_clients_per_user=1)
+        with peers(hub, user="ann") as (peer,):
+            peer.parser.retry_ms = None
+            other = join(hub, "other", user="ann")
+            peer.read_to_the_end()
+            assert peer.parser.retry_ms is not None
+            assert 10_000 <= peer.parser.retry_ms <= 30_000
+            assert hub.hub.stats().closed == {"evicted": 1}
+            other.socket.close()
 
     def test_listeners_are_told_beside(self) -> None:
         """An app's receiver that waits does not hold the fan-out."""
