@@ -20,7 +20,7 @@ from .client import IMMEDIATE, Client, CloseReason, Connection
 from .dispatcher import Dispatcher, Run
 from .peers import Change, PeerWatch
 from .registry import ClientRegistry
-from .socket_sink import SocketSink
+from .socket_sink import MAX_WRITE_BYTES, SocketSink
 
 log = logging.getLogger(__name__)
 
@@ -171,13 +171,15 @@ class Writer:
     def _write_run(self, run: Run) -> None:
         """Write the same bytes to everybody who keeps up."""
         block, size = run.block, len(run.block)
+        # Of what is longer each client gets the rest by itself.
+        first = block[:MAX_WRITE_BYTES]
         count = len(run.direct)
         self._catchup.count(events=count * run.events, bytes=count * size)
         for start in range(0, count, _WRITES_AT_ONCE):
             for connection in run.direct[start : start + _WRITES_AT_ONCE]:
                 # Of somebody who has left since it is closed, and writes to nobody.
                 try:
-                    sent = connection.send(block)
+                    sent = connection.send(first)
                 except BlockingIOError:
                     sent = 0
                 except OSError:

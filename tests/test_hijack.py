@@ -1,12 +1,18 @@
 """The takeover of a socket, without a server."""
 
+import select
+import socket
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from flask_sse_hub._sockets import duplicate
 from flask_sse_hub.client import Client, Identity
 from flask_sse_hub.delivery import HijackedStream
+from flask_sse_hub.socket_sink import SocketSink
 from tests.hand import HandHub
 from tests.sockets import tcp_pair
 
@@ -44,3 +50,31 @@ def test_a_takeover_that_fails_leaves_nothing_behind(
         assert ours.send(b"HTTP/1.1 500") == 12
         assert theirs.recv(12) == b"HTTP/1.1 500"
     hub.hub.close()
+
+
+def test_a_long_write_does_not_wait_for_acknowledgements() -> None:
+    """Segments that fill the send buffer are acknowledged 40 ms late, each of them."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+    with theirs:
+        sink = SocketSink(duplicate(ours), lambda sink: None)
+        ours.close()
+        sink.put(b"x" * 4_000_000)
+        room = select.poll()
+        room.register(sink.descriptor, select.POLLOUT)
+        thread = threading.Thread(target=read_whole, args=(theirs, 4_000_000))
+        thread.start()
+        began = time.monotonic()
+        while not sink.flush():
+            room.poll(1000)
+        thread.join(10.0)
+        # It took two seconds.
+        assert time.monotonic() - began < 1.0
+        sink.close()
+
+
+def read_whole(sock: socket.socket, size: int) -> None:
+    while size > 0:
+        size -= len(sock.recv(1 << 20))
