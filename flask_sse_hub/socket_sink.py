@@ -14,9 +14,9 @@ from .client import Client
 # one that does not speak of event streams.
 _MAX_RECEIVED_BYTES = 16_384
 
-#: The most of one write. On this machine's own network the kernel would make segments of
-#: 64 KB of larger ones, which fill the small send buffer, and whose receiver waits 40 ms
-#: for a second one before it acknowledges the first.
+#: The most of one write. Within one machine the kernel would make segments of 64 KB of
+#: larger ones, which fill the small send buffer, and whose receiver waits 40 ms for a
+#: second one before it acknowledges the first.
 MAX_WRITE_BYTES = 16_384
 
 
