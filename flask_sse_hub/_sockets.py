@@ -40,10 +40,14 @@ Socket = _socket.socket
 
 
 def duplicate(connection: socket.socket) -> Socket:
-    """Return a second socket for a connection. Raises OSError."""
-    return Socket(
+    """Return a second socket for a connection, which never waits. Raises OSError."""
+    copy = Socket(
         connection.family, connection.type, 0, fileno=os.dup(connection.fileno())
     )
+    # An app may have given all sockets a timeout: this one would wait as long, and with
+    # it the whole process.
+    copy.setblocking(False)
+    return copy
 
 
 class Watcher(Protocol):

@@ -60,7 +60,6 @@ IMMEDIATE = frozenset(
         CloseReason.STALLED,
         CloseReason.SESSION_ENDED,
         CloseReason.DISCONNECTED,
-        CloseReason.EVICTED,
         CloseReason.GAP,
     }
 )

@@ -14,6 +14,11 @@ from .client import Client
 # one that does not speak of event streams.
 _MAX_RECEIVED_BYTES = 16_384
 
+#: The most of one write. Within one machine the kernel would make segments of 64 KB of
+#: larger ones, which fill the small send buffer, and whose receiver waits 40 ms for a
+#: second one before it acknowledges the first.
+MAX_WRITE_BYTES = 16_384
+
 
 class SocketSink:
     """One client's socket. Only the writer writes to it, once it has adopted it."""
@@ -98,18 +103,18 @@ class SocketSink:
 
     def flush(self) -> bool:
         """Write what is left; tell whether that was all."""
-        if self._unfinished:
-            rest: bytes | memoryview = self._unfinished
-            if self._offset:
-                rest = memoryview(rest)[self._offset :]
+        rest = memoryview(self._unfinished)
+        while self._offset < len(rest):
+            part = rest[self._offset : self._offset + MAX_WRITE_BYTES]
             try:
-                self._offset += self.socket.send(rest)
+                sent = self.socket.send(part)
             except BlockingIOError:
                 return False
             except OSError:
                 self.gone = True
                 return False
-            if self._offset < len(self._unfinished):
+            self._offset += sent
+            if sent < len(part):
                 return False
         self._unfinished = b""
         self._offset = 0

@@ -11,6 +11,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, cast
 
 from . import _native
@@ -19,7 +20,7 @@ from .client import IMMEDIATE, Client, CloseReason, Connection
 from .dispatcher import Dispatcher, Run
 from .peers import Change, PeerWatch
 from .registry import ClientRegistry
-from .socket_sink import SocketSink
+from .socket_sink import MAX_WRITE_BYTES, SocketSink
 
 log = logging.getLogger(__name__)
 
@@ -71,15 +72,19 @@ class Writer:
     def run(self) -> None:
         """Fan out what the follower brings, and write what is due, until stop()."""
         work = self._dispatcher.work
-        while not self._stopped:
-            work.wait()
-            work.clear()
-            self._slice_ends = time.monotonic() + _SLICE_SECONDS
-            while self.step() and not self._stopped:
-                self._give_way()
-        while self._due:
-            # Who was cut off is closed.
-            self._serve_due()
+        try:
+            while not self._stopped:
+                work.wait()
+                work.clear()
+                self._slice_ends = time.monotonic() + _SLICE_SECONDS
+                while self.step() and not self._stopped:
+                    self._give_way()
+            while self._due:
+                # Who was cut off is closed.
+                self._serve_due()
+        finally:
+            # What nobody asks for would be told again and again, in a busy loop.
+            self.peers.close()
 
     def stop(self) -> None:
         """End run(), and what reads the broker beside it."""
@@ -166,13 +171,15 @@ class Writer:
     def _write_run(self, run: Run) -> None:
         """Write the same bytes to everybody who keeps up."""
         block, size = run.block, len(run.block)
+        # Of what is longer each client gets the rest by itself.
+        first = block[:MAX_WRITE_BYTES]
         count = len(run.direct)
         self._catchup.count(events=count * run.events, bytes=count * size)
         for start in range(0, count, _WRITES_AT_ONCE):
             for connection in run.direct[start : start + _WRITES_AT_ONCE]:
                 # Of somebody who has left since it is closed, and writes to nobody.
                 try:
-                    sent = connection.send(block)
+                    sent = connection.send(first)
                 except BlockingIOError:
                     sent = 0
                 except OSError:
@@ -211,9 +218,7 @@ class Writer:
             sink.due = False
             try:
                 self._serve(sink)
-            except Exception:
-                # One client's trouble must not end everybody's stream.
-                log.exception("cannot write to %r", sink.client)
+            except Exception:  # noqa: BLE001 - _fail() logs it
                 self._fail(sink)
             served = True
             if time.monotonic() >= self._slice_ends:
@@ -285,6 +290,10 @@ class Writer:
             self.peers.await_room(sink.descriptor, waiting=True)
 
     def _fail(self, sink: SocketSink) -> None:
+        """End the stream of a client for which something failed, and no other."""
+        # What failed may have been a filter of the app's own logging.
+        with suppress(Exception):
+            log.exception("cannot write to %r", sink.client)
         if sink.client is not None:
             self._dispatcher.close(sink.client, CloseReason.ERROR)
             sink.cut()
@@ -323,8 +332,7 @@ class Writer:
         if client is not None:
             try:
                 chunk = self._catchup.take(client)
-            except Exception:
-                log.exception("cannot read the backlog for %r", client)
+            except Exception:  # noqa: BLE001 - _fail() logs it
                 self._fail(sink)
         sink.reading = False
         if client is None or sink.client is None:

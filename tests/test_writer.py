@@ -1,8 +1,10 @@
 """The writer: one writer for all sockets that were taken over."""
 
+import logging
 import os
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from flask_sse_hub.heartbeat import Heartbeat
 from flask_sse_hub.history import Cursor, GapReason, Record, Retention
 from tests.hand import KEEP_ALL, FlakyBroker, HandHub, fields, numbered, types
 from tests.reader import wait_until
-from tests.sockets import HEAD, Peer, peers, turn
+from tests.sockets import HEAD, Peer, join, peers, turn
 
 # More than the kernel takes for a peer that does not read, with buffers of 4 KiB.
 LARGE = "x" * 30_000
@@ -434,6 +436,18 @@ class TestEnds:
             peer.read_to_the_end()
             assert peer.data == []
 
+    def test_an_evicted_client_is_told_to_come_back_late(self) -> None:
+        """At once it would evict the next one, which would do the same."""
+        hub = HandHub(max_clients_per_user=1)
+        with peers(hub, user="ann") as (peer,):
+            peer.parser.retry_ms = None
+            other = join(hub, "other", user="ann")
+            peer.read_to_the_end()
+            assert peer.parser.retry_ms is not None
+            assert 10_000 <= peer.parser.retry_ms <= 30_000
+            assert hub.hub.stats().closed == {"evicted": 1}
+            other.socket.close()
+
     def test_listeners_are_told_beside(self) -> None:
         """An app's receiver that waits does not hold the fan-out."""
         from flask_sse_hub.attendance import Listeners
@@ -572,26 +586,66 @@ def test_an_error_of_the_backlog_ends_only_that_client(
         monkeypatch.setattr(hub.hub._catchup.backlog, "page", _fail)
         slow.read_to_the_end()
         assert hub.hub.stats().closed == {"error": 1}
-        assert "cannot read the backlog" in caplog.text
-        assert hub.hub.stats().connections == 1
-
-
-def test_an_error_in_writing_ends_only_that_client(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The writer serves everybody, and goes on."""
-    hub = HandHub()
-    with peers(hub, 2) as (peer, other):
-        with monkeypatch.context() as patch:
-            patch.setattr(hub.hub._catchup, "take", _fail)
-            peer.sink.wake()
-            hub.bring()
-        peer.read_to_the_end()
-        assert hub.hub.stats().closed == {"error": 1}
         assert "cannot write to" in caplog.text
-        hub.publish("x")
-        other.read_until(["x"])
+        assert hub.hub.stats().connections == 1
 
 
 def _fail(_: object) -> Any:
     raise RuntimeError("a bug")
+
+
+class TestErrors:
+    def test_one_of_a_client_ends_only_that_client(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not the writer, and with it all streams of this worker."""
+        hub = HandHub()
+        with peers(hub, 2) as (peer, other):
+            take = hub.hub._catchup.take
+
+            def fail(client: Any) -> Any:
+                if client is peer.client:
+                    raise RuntimeError("a bug")
+                return take(client)
+
+            monkeypatch.setattr(hub.hub._catchup, "take", fail)
+            hub.hub.dispatcher.ping(peer.client)
+            peer.read_to_the_end()
+            hub.publish("x")
+            other.read_until(["x"])
+            assert hub.hub.stats().closed == {"error": 1}
+            assert "a bug" in caplog.text
+
+    def test_the_log_s_own_ends_no_stream(self) -> None:
+        """As a filter that reads the request, which is not there."""
+
+        def fail(record: logging.LogRecord) -> bool:
+            raise RuntimeError("outside of a request")
+
+        hub = HandHub()
+        logger = logging.getLogger("flask_sse_hub.attendance")
+        level = logger.level
+        with peers(hub, 2) as (peer, other):
+            logger.addFilter(fail)
+            logger.setLevel(logging.INFO)
+            try:
+                hub.hub.dispatcher.close(peer.client, CloseReason.AGE)
+                peer.read_to_the_end()
+            finally:
+                logger.removeFilter(fail)
+                logger.setLevel(level)
+            hub.publish("x")
+            other.read_until(["x"])
+
+    def test_a_timeout_of_the_app_s_own_makes_no_socket_wait(self) -> None:
+        """The whole process would."""
+        socket.setdefaulttimeout(5.0)
+        try:
+            hub = HandHub()
+            with peers(hub) as (peer,):
+                began = time.monotonic()
+                block(peer)
+                peer.sink.discard()
+                assert time.monotonic() - began < 4.0
+        finally:
+            socket.setdefaulttimeout(None)

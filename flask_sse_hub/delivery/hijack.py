@@ -109,22 +109,33 @@ class HijackedStream(EventStream):
         client.sink = sink = SocketSink(copy, self._hub.writer.look_at)
         try:
             greeting = self._hub.connect(client, last_event_id=self._last_event_id)
-            head = _head(response)
+            _limit_buffers(connection)
+            timeout = self._hub.options.connection_timeout
+            _sockets.limit_unacknowledged(copy.fileno(), timeout)
+            self._hub.adopt(client, sink, _head(response) + greeting)
         except (ClientRefused, BrokerUnavailable) as refusal:
             copy.close()
             client.sink = self
             self._refuse(refusal)
             return
         except BaseException:
-            copy.close()
-            self._hub.leave(client, CloseReason.ERROR)
+            self._give_back(sink)
             raise
-        _limit_buffers(connection)
-        timeout = self._hub.options.connection_timeout
-        _sockets.limit_unacknowledged(copy.fileno(), timeout)
-        self._hub.adopt(client, sink, head + greeting)
-        self.close()
+        try:
+            self.close()
+        except Exception:
+            # The server would answer it, on a connection that is the writer's now.
+            log.exception("the end of a response failed")
         raise StopIteration
+
+    def _give_back(self, sink: SocketSink) -> None:
+        """Leave the connection to the server, which answers the error, and nobody in.
+
+        It does not call close() here.
+        """
+        self._hub.writer.peers.remove(sink.descriptor)
+        sink.abandon()
+        self._hub.leave(self._client, CloseReason.ERROR)
 
 
 def _obstacle(environ: Mapping[str, Any], write: object) -> str | None:

@@ -95,6 +95,15 @@ def _add_views(app: Flask) -> None:
         response.call_on_close(lambda: app.logger.warning("the response was closed"))
         return response
 
+    @app.get("/failing-hook/sse")
+    def failing_hook() -> Response:
+        def fail() -> None:
+            raise RuntimeError("a hook that fails")
+
+        response = sse_hub.stream("news")
+        response.call_on_close(fail)
+        return response
+
     @app.post("/disconnect/<name>")
     def disconnect(name: str) -> str:
         sse_hub.disconnect(user=name)

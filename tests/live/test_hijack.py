@@ -186,3 +186,20 @@ def test_a_peer_that_has_gone_is_noticed_without_traffic(server: Server) -> None
     sock.close()
     wait_until(lambda: server.stats()["connections"] == 0, within=5.0)
     assert server.stats()["closed"]["client_gone"] >= 1
+
+
+def test_a_hook_that_fails_writes_nothing_into_the_stream(server: Server) -> None:
+    """Gunicorn would answer the error on a connection that is the writer's by then."""
+    with socket.create_connection((HOST, server.port), timeout=10.0) as sock:
+        sock.sendall(
+            b"GET /failing-hook/sse HTTP/1.0\r\nAuthorization: Bearer alice\r\n\r\n"
+        )
+        received = b""
+        while b"event: connected" not in received:
+            received += sock.recv(65536)
+        wait_until(lambda: "a hook that fails" in server.log)
+        server.publish("x")
+        while b"data: x" not in received:
+            received += sock.recv(65536)
+        assert received.count(b"HTTP/1.") == 1
+    wait_until(lambda: server.stats()["connections"] == 0)
