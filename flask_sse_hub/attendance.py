@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .client import Client, CloseReason
@@ -14,8 +15,8 @@ from .stats import ClientStats
 
 log = logging.getLogger(__name__)
 
-# Ends that wait to be told. When more come than listeners take, whoever ends streams
-# waits for them.
+# Ends that wait to be told. Listeners that take fewer than come, or never return, shall
+# neither fill the memory nor hold back everybody's streams.
 _MAX_WAITING = 10_000
 
 
@@ -58,21 +59,25 @@ class Attendance:
         """
         self.ended[reason] += 1
         stats = ClientStats.of(client, client.written, now=self._clock())
-        log.info(
-            "stream of %r ended: %s after %.1f s, %d events, %d bytes",
-            client,
-            reason.value,
-            stats.age,
-            stats.events,
-            stats.bytes,
-        )
+        # Filters and handlers are the app's own, and who calls this serves everybody.
+        with suppress(Exception):
+            log.info(
+                "stream of %r ended: %s after %.1f s, %d events, %d bytes",
+                client,
+                reason.value,
+                stats.age,
+                stats.events,
+                stats.bytes,
+            )
         if self._listeners is None:
             return
-        if beside and len(self._waiting) < _MAX_WAITING:
+        if not beside:
+            self._tell(self._listeners.disconnected, stats, reason)
+        elif len(self._waiting) < _MAX_WAITING:
             self._waiting.append((stats, reason))
             self._work.set()
         else:
-            self._tell(self._listeners.disconnected, stats, reason)
+            log.error("receivers are too slow to be told of the end of %r", client)
 
     def run(self) -> None:
         """Tell of the ends that wait to be told, until stop()."""

@@ -191,8 +191,10 @@ class Hub:
             # Streams would look alive and bring nothing: their clients shall try
             # another worker, and health must say what is wrong with this one.
             self.broken = True
-            log.exception("the %s of this worker's hub failed", name)
-            self.drain()
+            try:
+                log.exception("the %s of this worker's hub failed", name)
+            finally:
+                self.drain()
 
     def _follow(self) -> None:
         trouble = ""

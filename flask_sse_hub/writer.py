@@ -212,6 +212,8 @@ class Writer:
 
     def _serve_due(self) -> bool:
         """Look at those who are due, for one slice; tell whether there were any."""
+        # A slice of their own, however much is fanned out: they would lag for ever.
+        self._slice_ends = time.monotonic() + _SLICE_SECONDS
         served = False
         while self._due:
             sink = self._due.popleft()
