@@ -30,11 +30,15 @@ _SEND_BUFFER_BYTES = 16_384
 # A client sends nothing after its request.
 _RECEIVE_BUFFER_BYTES = 4_096
 
-_WRAPPED = (
-    "streams are delivered by generator, because %s wraps the response: each one takes"
+_IN_THE_WAY = (
+    "streams are delivered by generator, because %s: each one takes"
     " a greenlet, and one of the worker's connections (worker_connections). Leave the"
     " stream's URL out of that middleware, or set SSE_HUB_HIJACK = False if it is meant"
 )
+
+# What a middleware did, which its users would learn of only when the worker is full.
+_HIDDEN = "a middleware has its own start_response, which hides gunicorn's"
+_MEASURED = "something has given the stream a Content-Length"
 
 
 class HijackedStream(EventStream):
@@ -56,7 +60,10 @@ class HijackedStream(EventStream):
             self._response = getattr(write, "__self__", None)
         elif obstacle not in self._hub.said:
             self._hub.said.add(obstacle)
-            log.info("streams are delivered by generator: %s", obstacle)
+            if obstacle in (_HIDDEN, _MEASURED):
+                log.warning(_IN_THE_WAY, obstacle)
+            else:
+                log.info("streams are delivered by generator: %s", obstacle)
 
     @property
     def fileno(self) -> Callable[[], int] | None:
@@ -87,7 +94,7 @@ class HijackedStream(EventStream):
             wrapper = _wrapper(sys._getframe(1))  # noqa: SLF001
             if wrapper not in self._hub.said:
                 self._hub.said.add(wrapper)
-                log.warning(_WRAPPED, wrapper)
+                log.warning(_IN_THE_WAY, f"{wrapper} wraps the response")
         return super().__next__()
 
     def close(self) -> None:
@@ -149,7 +156,7 @@ def _obstacle(environ: Mapping[str, Any], write: object) -> str | None:
         return "gunicorn itself speaks TLS on this connection"
     response: Any = getattr(write, "__self__", None)
     if getattr(response, "sock", None) is not connection:
-        return "a middleware has its own start_response, which hides gunicorn's"
+        return _HIDDEN
     if not hasattr(response, "default_headers"):
         return "this version of gunicorn is not known"
     if environ["REQUEST_METHOD"] == "HEAD" or response.headers_sent:
@@ -157,7 +164,7 @@ def _obstacle(environ: Mapping[str, Any], write: object) -> str | None:
     if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
         return "the request has a body, which nobody may have read"
     if response.response_length is not None:
-        return "something has given the stream a Content-Length"
+        return _MEASURED
     return None
 
 

@@ -161,9 +161,13 @@ class TestMiddlewares:
                 assert headers["X-Added"] == "later"
 
     def test_one_that_hides_gunicorns_response_is_served_by_generator(self) -> None:
-        """The final headers are not known then."""
+        """The final headers are not known then. Its users are warned too, once."""
         with Server(middleware="hide_write") as server:
             assert delivery(server) == {"generator": 1}
+            assert delivery(server) == {"generator": 1}
+            # The site sets up no logging: only warnings and errors are seen.
+            assert server.log.count("hides gunicorn's") == 1
+            assert "worker_connections" in server.log
 
 
 def test_streams_take_none_of_the_workers_connections() -> None:
