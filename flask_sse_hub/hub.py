@@ -187,7 +187,7 @@ class Hub:
     def _run(self, name: str, task: Callable[[], None]) -> None:
         try:
             task()
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is logged
             # Streams would look alive and bring nothing: their clients shall try
             # another worker, and health must say what is wrong with this one.
             self.broken = True

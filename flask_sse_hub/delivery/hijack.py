@@ -31,9 +31,9 @@ _SEND_BUFFER_BYTES = 16_384
 _RECEIVE_BUFFER_BYTES = 4_096
 
 _IN_THE_WAY = (
-    "streams are delivered by generator, because %s: each one takes"
-    " a greenlet, and one of the worker's connections (worker_connections). Leave the"
-    " stream's URL out of that middleware, or set SSE_HUB_HIJACK = False if it is meant"
+    "streams are delivered by generator: each one takes a greenlet, and one of the"
+    " worker's connections (worker_connections). Leave the stream's URL out of that"
+    " middleware, or set SSE_HUB_HIJACK = False if it is meant"
 )
 
 # What a middleware did, which its users would learn of only when the worker is full.
@@ -58,12 +58,18 @@ class HijackedStream(EventStream):
         obstacle = _obstacle(environ, write)
         if obstacle is None:
             self._response = getattr(write, "__self__", None)
-        elif obstacle not in self._hub.said:
-            self._hub.said.add(obstacle)
-            if obstacle in (_HIDDEN, _MEASURED):
-                log.warning(_IN_THE_WAY, obstacle)
-            else:
-                log.info("streams are delivered by generator: %s", obstacle)
+        elif obstacle in (_HIDDEN, _MEASURED):
+            self._warn(obstacle)
+        else:
+            self._say_once(logging.INFO, "streams are delivered by generator", obstacle)
+
+    def _warn(self, obstacle: str) -> None:
+        self._say_once(logging.WARNING, _IN_THE_WAY, obstacle)
+
+    def _say_once(self, level: int, what: str, why: str) -> None:
+        if why not in self._hub.said:
+            self._hub.said.add(why)
+            log.log(level, "%s: %s", what, why)
 
     @property
     def fileno(self) -> Callable[[], int] | None:
@@ -92,9 +98,7 @@ class HijackedStream(EventStream):
         if self._response is not None:
             self._response = None
             wrapper = _wrapper(sys._getframe(1))  # noqa: SLF001
-            if wrapper not in self._hub.said:
-                self._hub.said.add(wrapper)
-                log.warning(_IN_THE_WAY, f"{wrapper} wraps the response")
+            self._warn(f"{wrapper} wraps the response")
         return super().__next__()
 
     def close(self) -> None:
@@ -110,7 +114,7 @@ class HijackedStream(EventStream):
         try:
             copy = _sockets.duplicate(connection)
         except OSError as error:
-            log.warning("cannot take a socket over: %s", error)
+            self._say_once(logging.WARNING, "cannot take a socket over", str(error))
             return
         client = self._client
         client.sink = sink = SocketSink(copy, self._hub.writer.look_at)
