@@ -93,22 +93,16 @@ def epoll() -> "select.epoll | None":
     return make()  # type: ignore[no-any-return]
 
 
-def limit_unacknowledged(descriptor: int, seconds: float) -> None:
+def limit_unacknowledged(connection: Socket, seconds: float) -> None:
     """Have the kernel end a connection whose peer acknowledges nothing for so long.
 
     For peers that lost their power or network, and those that read nothing at all.
     Only Linux knows it, and only for TCP: elsewhere nothing happens.
     """
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if option is None:
-        return
-    try:
-        copy = _socket.socket(fileno=os.dup(descriptor))
-    except OSError:
-        return
-    with suppress(OSError):
-        copy.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
-    copy.close()
+    if option is not None:
+        with suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
 
 
 def unsent_bytes(descriptor: int) -> int:

@@ -12,7 +12,7 @@ class Audience:
 
     A fan-out to thousands only touches their connections, in an order that is that of
     their places in memory, the kernel's too: to touch each client, or to jump about,
-    would take a fifth of the time of all.
+    would be most of what a delivery costs beyond the kernel's own part.
     """
 
     __slots__ = ("_list", "bytes", "direct", "events", "last_write", "others")

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 # One write of a client that is behind: a few TCP segments' worth of frames, so that a
 # yield is not one event, and a slow client holds no more than this beside the kernel.
-CHUNK_BYTES = 16_384
+_CHUNK_BYTES = 16_384
 
 # One newline, so that it could not end a block early.
 _PROBE = b":\n"
@@ -140,7 +140,7 @@ class Catchup:
                         upto=self._dispatcher.position,
                         addresses=client.addresses,
                         client_id=client.id,
-                        max_bytes=CHUNK_BYTES,
+                        max_bytes=_CHUNK_BYTES,
                     )
                     if chunk := self._advance(client, reading):
                         return chunk
@@ -199,7 +199,7 @@ class Catchup:
             upto=page.cursor,
             addresses=client.addresses,
             client_id=client.id,
-            max_bytes=CHUNK_BYTES,
+            max_bytes=_CHUNK_BYTES,
         )
 
     def _covers(self, cursor: Cursor) -> bool:

@@ -116,14 +116,15 @@ class Heartbeat:
             taken = max(writing_since, client.taken_at)
             if now - taken > self._hub.options.connection_timeout:
                 self._end(client)
-        elif now - self._hub.registry.written(client).last_write > client.ping_after:
+            return
+        last_write = self._hub.registry.written(client).last_write
+        if now - last_write > client.ping_after:
             client.ping_after = self._hub.draw_silence()
             dispatcher.ping(client)
         elif client.cursor is not None:
             # It waits for the broker to come back, or for this worker to catch up.
             client.sink.wake()
-        written = self._hub.registry.written(client)
-        client.look_after = min(client.ends_at, written.last_write + client.ping_after)
+        client.look_after = min(client.ends_at, last_write + client.ping_after)
 
     def _overdue(self, client: Client, now: float) -> bool:
         """Tell whether a client was closed long ago, and nobody ended its stream."""

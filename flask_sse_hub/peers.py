@@ -19,7 +19,7 @@ _LEAVING = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
 
 
 class Change(Flag):
-    """What happened to a connection."""
+    """What happened to a connection; nothing of it where it only takes bytes again."""
 
     #: The peer will send no more. It may have gone, or only have closed its half: a
     #: write tells, since a peer that is gone answers it with a reset.
@@ -28,8 +28,6 @@ class Change(Flag):
     GONE = auto()
     #: The peer has sent something.
     SENT = auto()
-    #: The connection takes bytes again.
-    WRITABLE = auto()
 
 
 class PeerWatch:
@@ -136,6 +134,4 @@ def _change(flags: int) -> Change:
         change |= Change.HALF_CLOSED
     if flags & select.EPOLLIN:
         change |= Change.SENT
-    if flags & select.EPOLLOUT:
-        change |= Change.WRITABLE
     return change

@@ -112,11 +112,6 @@ class ClientRegistry:
         with self._lock:
             return list(self._clients)
 
-    def listening(self, addresses: Iterable[Address]) -> list[Client]:
-        """Return the clients that listen to any of the addresses, each once."""
-        with self._lock:
-            return list(self._found(addresses))
-
     def _found(self, addresses: Iterable[Address]) -> dict[Client, None]:
         union: dict[Client, None] = {}
         for address in addresses:
@@ -136,7 +131,10 @@ class ClientRegistry:
         bytes: int,
         now: float,
     ) -> Reach:
-        """Return whom events reach; for those written to directly they are counted."""
+        """Return whom events reach that are for any of the addresses, each once.
+
+        For those who are written to directly they are counted.
+        """
         with self._lock:
             if len(addresses) == 1 and not exclude:
                 audience = self._listening.get(addresses[0])

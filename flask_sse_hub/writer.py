@@ -202,11 +202,10 @@ class Writer:
         if sent < 0:
             sink.gone = True
             self.look_at(sink)
-        elif sent:
+            return
+        if sent:
             sink.put(run.block, sent=sent)
-            self._await_room(sink)
-        else:
-            self._await_room(sink)
+        self._await_room(sink)
 
     # One client
 

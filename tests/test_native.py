@@ -184,15 +184,15 @@ def test_a_peer_that_acknowledges_nothing_is_left_to_the_kernel() -> None:
     """It ends the connection by itself; what is no TCP socket is left alone."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
-        _sockets.limit_unacknowledged(ours.fileno(), 2.5)
+        _sockets.limit_unacknowledged(ours, 2.5)
         level, option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
         assert ours.getsockopt(level, option) == 2500
         ours.close()
     unix, other = socket.socketpair()
-    _sockets.limit_unacknowledged(unix.fileno(), 2.5)
-    _sockets.limit_unacknowledged(-1, 2.5)
+    _sockets.limit_unacknowledged(unix, 2.5)
     unix.close()
     other.close()
+    _sockets.limit_unacknowledged(unix, 2.5)
 
 
 class TestShutdown:

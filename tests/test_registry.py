@@ -28,6 +28,18 @@ def registry_of(*clients: Client) -> ClientRegistry:
     return registry
 
 
+def reach(registry: ClientRegistry, *addresses: address.Address, **options: Any) -> Any:
+    given: dict[str, Any] = {"exclude": (), "events": 2, "bytes": 10, "now": 5.0}
+    given |= options
+    return registry.reach(addresses, **given)
+
+
+def listening(registry: ClientRegistry, *addresses: address.Address) -> list[Client]:
+    """Return who is found at the addresses, with no connections of their own."""
+    found: list[Client] = reach(registry, *addresses).others
+    return found
+
+
 def test_a_client_listens_to_its_channels_itself_and_everybody() -> None:
     """Its user's, session's and own address follow from who is connected."""
     ann = client("a", "news", user="7")
@@ -38,8 +50,8 @@ def test_a_client_listens_to_its_channels_itself_and_everybody() -> None:
         address.session("session-of-a"),
         address.client("a"),
     ):
-        assert registry.listening([place]) == [ann]
-    assert len(registry.listening([BROADCAST])) == 2
+        assert listening(registry, place) == [ann]
+    assert len(listening(registry, BROADCAST)) == 2
 
 
 def test_a_client_with_two_of_the_addresses_is_found_once() -> None:
@@ -47,22 +59,22 @@ def test_a_client_with_two_of_the_addresses_is_found_once() -> None:
     ann = client("a", "news", "sport")
     registry = registry_of(ann)
     places = [address.channel("news"), address.channel("sport")]
-    assert registry.listening(places) == [ann]
+    assert listening(registry, *places) == [ann]
 
 
 def test_nobody_listens_to_an_unknown_address() -> None:
     """Looking leaves nothing behind."""
     registry = registry_of(client("a"))
-    assert registry.listening([address.channel("none")]) == []
-    assert registry.listening([]) == []
+    assert listening(registry, address.channel("none")) == []
+    assert listening(registry) == []
 
 
 def test_a_client_without_personal_addresses_hears_only_its_channels() -> None:
     """A page for the public screen does not show what is said to its user."""
     ann = client("a", "news", user="7", personal=False)
     registry = registry_of(ann)
-    assert registry.listening([BROADCAST, address.user("7")]) == []
-    assert registry.listening([address.channel("news")]) == [ann]
+    assert listening(registry, BROADCAST, address.user("7")) == []
+    assert listening(registry, address.channel("news")) == [ann]
 
 
 def test_it_still_belongs_to_its_user_when_streams_are_ended() -> None:
@@ -132,12 +144,6 @@ class Line:
 
     def fileno(self) -> int:
         return -1
-
-
-def reach(registry: ClientRegistry, *addresses: address.Address, **options: Any) -> Any:
-    given: dict[str, Any] = {"exclude": (), "events": 2, "bytes": 10, "now": 5.0}
-    given |= options
-    return registry.reach(addresses, **given)
 
 
 class TestReach:

@@ -122,7 +122,7 @@ class HijackedStream(EventStream):
             greeting = self._hub.connect(client, last_event_id=self._last_event_id)
             _limit_buffers(connection)
             timeout = self._hub.options.connection_timeout
-            _sockets.limit_unacknowledged(copy.fileno(), timeout)
+            _sockets.limit_unacknowledged(copy, timeout)
             self._hub.adopt(client, sink, _head(response) + greeting)
         except (ClientRefused, BrokerUnavailable) as refusal:
             copy.close()

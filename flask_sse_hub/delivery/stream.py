@@ -99,10 +99,9 @@ class EventStream(Iterator[bytes]):
             self._refuse(refusal)
             return self._say_refusal()
         if self._socket is not None:
-            descriptor = self._socket.fileno()
-            self._hub.writer.peers.add(descriptor, self._client)
+            self._hub.writer.peers.add(self._socket.fileno(), self._client)
             timeout = self._hub.options.connection_timeout
-            _sockets.limit_unacknowledged(descriptor, timeout)
+            _sockets.limit_unacknowledged(self._socket, timeout)
         return greeting
 
     def _refuse(self, refusal: Exception) -> None:
