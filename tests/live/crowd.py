@@ -81,6 +81,12 @@ class Crowd:
         self.add(member)
         return member
 
+    def join_all(self, count: int, port: int, **options: str) -> None:
+        """Have so many more join, and be greeted."""
+        for _ in range(count):
+            self.join(port, **options)
+        self.read_until(lambda member: member.events)
+
     def add(self, member: Member) -> None:
         """Read a client from now on."""
         self.members.append(member)
@@ -129,9 +135,7 @@ def crowd(port: int, count: int, **options: str) -> Iterator[Crowd]:
     """Return so many clients that all have been greeted; they leave at the end."""
     them = Crowd()
     try:
-        for _ in range(count):
-            them.join(port, **options)
-        them.read_until(lambda member: member.events)
+        them.join_all(count, port, **options)
         yield them
     finally:
         them.leave()

@@ -11,9 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
+
+import psutil
 
 from tests.ports import HOST, free_port
 from tests.reader import DEADLINE, StreamReader, wait_until
@@ -163,6 +165,25 @@ class Server:
     def worker(self) -> int:
         """Return the process id of a worker."""
         return int(self.json("/process")["pid"])
+
+    def workers(self) -> list[int]:
+        """Return the process ids of all its workers."""
+        return [child.pid for child in psutil.Process(self.process.pid).children()]
+
+    @contextmanager
+    def only(self, worker: int) -> Iterator[None]:
+        """Have whoever connects within this block meet one worker.
+
+        Who accepts is otherwise the kernel's choice: the others are stopped meanwhile.
+        """
+        others = [pid for pid in self.workers() if pid != worker]
+        try:
+            for pid in others:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in others:
+                os.kill(pid, signal.SIGCONT)
 
     def request(
         self, method: str, path: str, *, body: Any = None, **headers: str

@@ -46,12 +46,12 @@ def held(server: Server) -> Counter[int]:
     """Return how many connections each worker has, by the kernel's account."""
     return Counter(
         {
-            worker.pid: sum(
+            worker: sum(
                 each.status == psutil.CONN_ESTABLISHED
                 and each.laddr.port == server.port
-                for each in worker.net_connections("tcp")
+                for each in psutil.Process(worker).net_connections("tcp")
             )
-            for worker in psutil.Process(server.process.pid).children()
+            for worker in server.workers()
         }
     )
 
