@@ -38,8 +38,10 @@ timeout = 30
 # here does that, and all servers of one person would share it.
 control_socket_disable = True
 
-# To standard output, for whatever runs this to collect. A stream appears at its end.
+# To standard output, for whatever runs this to collect. The path without its query, in
+# which a ticket may be, and anybody who reads the log could use it until it expires.
 accesslog = "-"
+access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s "%(a)s"'
 loglevel = "info"
 
 # The hub logs through the standard library, and gunicorn only sets up its own loggers:

@@ -14,6 +14,7 @@ from werkzeug.exceptions import Forbidden
 from . import errors, figures
 from .bodies import BadField, checked_object, json_object, text
 from .extensions import sse_hub
+from .presence import LOBBY
 from .users import current_user_is_admin, owns_client, require_login
 
 blueprint = Blueprint("api", __name__)
@@ -39,6 +40,15 @@ def dashboard_stream() -> Response:
     """
     figures.ensure_running()
     return sse_hub.stream(figures.channel(), metadata={"page": "dashboard"})
+
+
+@blueprint.post("/api/sse/ticket")
+def ticket() -> ResponseReturnValue:
+    """Give a ticket for one's own stream to a page of another origin, or a mobile app.
+
+    ``new EventSource("https://.../events?ticket=...")``, which sends no cookie there.
+    """
+    return jsonify(ticket=sse_hub.ticket(channels=[LOBBY], expires=60))
 
 
 @blueprint.post("/trigger")

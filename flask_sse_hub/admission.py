@@ -5,8 +5,11 @@ Knows the limits and the registry; not why else a client could be refused for go
 
 import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from . import address
 from .client import Client, Identity
@@ -16,21 +19,55 @@ from .registry import ClientRegistry
 
 log = logging.getLogger(__name__)
 
+#: The path of delivery that takes a place of the server's own for each stream.
+GENERATOR = "generator"
+
+# The part of a server's places that streams leave to ordinary requests.
+_KEPT = 10
+
+# Anybody can have themselves refused, as often as they like: the log hears of each kind
+# of refusal once in so many seconds.
+_SILENT_SECONDS = 60.0
+
+
+class Places(NamedTuple):
+    """How much a server serves at once, and the setting that says so."""
+
+    at_once: int
+    setting: str
+
+    @property
+    def for_streams(self) -> int:
+        """How many of them streams may take."""
+        return max(1, self.at_once - max(1, self.at_once // _KEPT))
+
 
 class Admission:
     """The limits of one worker."""
 
-    def __init__(self, options: HubOptions, registry: ClientRegistry) -> None:
+    def __init__(
+        self,
+        options: HubOptions,
+        registry: ClientRegistry,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         #: Set when the worker is going away: nobody is let in any more.
         self.closed = False
         #: Clients refused so far.
         self.refused = 0
+        #: What the server has for streams that a generator delivers, if it is limited.
+        self.places: Places | None = None
         self._options = options
         self._registry = registry
+        self._clock = clock
+        self._silent_until: dict[type[ClientRefused], float] = {}
         # Guards those who were let in and are not registered yet: limits count them
         # too, or a storm would pass them while everybody is still on the way.
         self._lock = threading.Lock()
-        self._entering: list[Identity] = []
+        self._entering: list[Client] = []
+        # Streams by the network address they came from.
+        self._by_ip: Counter[str] = Counter()
 
     def full(self) -> str | None:
         """Return why nobody is taken in for now, None if somebody is."""
@@ -38,36 +75,71 @@ class Admission:
             return "this worker is going away"
         if len(self._registry) + len(self._entering) >= self._options.max_clients:
             return f"this worker holds {self._options.max_clients} clients"
+        if self.places is not None and self._generators() >= self.places.for_streams:
+            return (
+                f"streams have taken {self.places.for_streams} of the"
+                f" {self.places.at_once} requests that this worker serves at once"
+                f" ({self.places.setting}); the rest is kept for ordinary requests"
+            )
         return None
 
-    def check(self, identity: Identity) -> None:
+    def _generators(self) -> int:
+        entering = sum(each.sink.path == GENERATOR for each in self._entering)
+        return self._registry.paths[GENERATOR] + entering
+
+    def check(self, identity: Identity, ip: str | None) -> None:
         """Raise ClientRefused if this person can open no further stream for now."""
         why = self.full()
-        refusal = None
         if why is not None:
-            refusal = ClientRefused(why)
-        elif not self._options.evict_oldest and self.excess(
-            identity, coming=1 + self._entering.count(identity)
-        ):
-            refusal = TooManyStreams(
-                f"the user has {self._options.max_clients_per_user} streams open"
+            raise self.refusal(ClientRefused(why))
+        coming = 1 + sum(each.identity == identity for each in self._entering)
+        if not self._options.evict_oldest and self.excess(identity, coming=coming):
+            most = self._options.max_clients_per_user
+            raise self.refusal(TooManyStreams(f"the user has {most} streams open"))
+        most = self._options.max_clients_per_ip
+        if most is not None and ip is not None and self._by_ip[ip] >= most:
+            raise self.refusal(
+                TooManyStreams(f"{most} streams are open from one network address")
             )
-        if refusal is not None:
-            self.refused += 1
-            log.warning("a client was refused: %s", refusal)
-            raise refusal
+
+    def refusal(self, refusal: ClientRefused) -> ClientRefused:
+        """Count a refusal, and have the log say so now and then; return it."""
+        self.refused += 1
+        now = self._clock()
+        if now >= self._silent_until.get(type(refusal), 0.0):
+            self._silent_until[type(refusal)] = now + _SILENT_SECONDS
+            log.warning(
+                "a client was refused, as %d were so far: %s", self.refused, refusal
+            )
+        return refusal
 
     @contextmanager
-    def entering(self, identity: Identity) -> Iterator[None]:
-        """Let somebody in who registers within this block. Raises ClientRefused."""
+    def entering(self, client: Client) -> Iterator[None]:
+        """Let a client in that registers within this block. Raises ClientRefused."""
         with self._lock:
-            self.check(identity)
-            self._entering.append(identity)
+            self.check(client.identity, client.ip)
+            self._entering.append(client)
+            if client.ip is not None:
+                self._by_ip[client.ip] += 1
         try:
             yield
+        except BaseException:
+            self.left(client)
+            raise
         finally:
             with self._lock:
-                self._entering.remove(identity)
+                self._entering.remove(client)
+
+    def left(self, client: Client) -> None:
+        """Free what a client has taken, once however often it is said."""
+        if client.ip is None:
+            return
+        with self._lock:
+            ip, client.ip = client.ip, None
+            if ip is not None:
+                self._by_ip[ip] -= 1
+                if not self._by_ip[ip]:
+                    del self._by_ip[ip]
 
     def excess(self, identity: Identity, *, coming: int = 0) -> list[Client]:
         """Return the user's streams over the limit, oldest first."""

@@ -5,19 +5,23 @@ a user of the extension calls is in ``extension``.
 """
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, has_request_context, request, session
-from werkzeug.exceptions import BadRequest, Forbidden
+from werkzeug.exceptions import BadRequest
 
 from . import address, auth
+from .access import Access, Authorizer, Rules
 from .attendance import Listeners
+from .auth import Visitor
 from .brokers import create_broker
+from .callers import Callers
 from .client import Client, CloseReason, Metadata
 from .config import Config
 from .delivery import EventStream, HijackedStream
@@ -31,34 +35,24 @@ from .errors import (
     TooManyStreams,
 )
 from .event import checked_name
-from .heartbeat import Heartbeat, serving_worker, worker_threads
-from .history import UNPLACED
+from .heartbeat import Heartbeat, places_of, serving_worker, worker_threads
+from .history import UNPLACED, Cursor
 from .hub import Hub
+from .origins import Origins
 from .response import StreamResponse
+from .revalidation import Revalidation
 from .signals import client_connected, client_disconnected
 
 log = logging.getLogger(__name__)
-
-#: ``f(user, channel) -> bool``; the user is None in an app without Flask-Login.
-Authorizer = Callable[[Any, str], bool]
-
-#: ``f() -> dict``, called in the request that opens a stream.
-Describer = Callable[[], Metadata]
 
 # Metadata is for a person who reads statistics, and is held for each client.
 _MAX_METADATA_ITEMS = 16
 _MAX_METADATA_CHARS = 256
 
+_TOO_OFTEN = "streams are opened too often from one network address"
+
 # The value of Retry-After for clients that handle statuses, in seconds.
 _RETRY_AFTER = "10"
-
-
-@dataclass(slots=True)
-class Rules:
-    """What the app's developer registered with decorators."""
-
-    authorize: Authorizer | None = None
-    describe: Describer | None = None
 
 
 class AppHub:
@@ -67,7 +61,10 @@ class AppHub:
     def __init__(self, app: Flask, config: Config, rules: Rules) -> None:
         self.app = app
         self.config = config
+        self.access = Access(app, config, rules)
+        self.origins = Origins(config.cors_origins)
         self._rules = rules
+        self._callers = Callers(config.connect_rate)
         self._hubs: dict[int, Hub] = {}
         self._several_processes = False
         self._warned = False
@@ -100,6 +97,10 @@ class AppHub:
             ),
         )
         hub.run_beside("heartbeat", Heartbeat(hub).run)
+        revalidation = Revalidation(
+            hub, self.access.lost, interval=self.config.revalidate_interval
+        )
+        hub.run_beside("revalidation", revalidation.run)
         return hub
 
     def check_reach(self) -> None:
@@ -149,10 +150,14 @@ class AppHub:
     def subscribe(self, channels: Sequence[str]) -> Response:
         """Return the blueprint's stream, of channels that are open to who asks."""
         describer = self._rules.describe
+        ticket = request.args.get("ticket")
+        visitor = partial(self._holder, ticket) if ticket else self.access.visitor
         try:
-            return self.open_stream(
+            return self._open(
                 channels,
-                authorizer=self._authorized,
+                visitor=visitor,
+                rule=self.access.is_open,
+                still_allowed=self.access.is_open,
                 metadata=describer() if describer else None,
             )
         except InvalidName as error:
@@ -162,48 +167,73 @@ class AppHub:
         self,
         channels: Sequence[str],
         *,
-        authorizer: Authorizer | None = None,
+        still_allowed: Authorizer | None,
+        personal: bool,
+        metadata: Metadata | None,
+    ) -> Response:
+        """Return a stream of channels that a view of the app has decided about."""
+        response = self._open(
+            channels,
+            visitor=self.access.visitor,
+            still_allowed=still_allowed,
+            personal=personal,
+            metadata=metadata,
+        )
+        return self.origins.answer(response)
+
+    def _holder(self, ticket: str) -> Visitor:
+        return self.access.holder(ticket, self.hub.dispatcher.ended)
+
+    def _open(
+        self,
+        channels: Sequence[str],
+        *,
+        visitor: Callable[[], Visitor],
+        rule: Authorizer | None = None,
+        still_allowed: Authorizer | None = None,
         personal: bool = True,
         metadata: Metadata | None = None,
     ) -> Response:
-        """Return the stream of whoever makes this request, or a refusal that passes."""
+        """Return the stream of whoever makes this request, or a refusal that passes.
+
+        ``rule`` decides about each channel now, ``still_allowed`` while it is open.
+        """
         check_server(request.environ, threads=worker_threads)
         self.check_reach()
+        self.origins.refuse_others()
         hub = self.hub
-        hub.spread.attend(serving_worker())
-        loaded_at = time.time()
+        worker = serving_worker()
+        hub.spread.attend(worker)
+        hub.admission.places = places_of(worker)
+        ip = self._callers.address()
         try:
-            since = hub.cursor()
-        except BrokerUnavailable:
-            # The client waits with its own cursor until the broker is back.
-            since = UNPLACED
-        person, identity = auth.current_person(
-            login_required=self.config.login_required
-        )
-        names = self._checked_channels(channels)
-        if authorizer is not None:
-            for name in names:
-                if not authorizer(person, name):
-                    raise Forbidden(f"the channel {name!r} is not open to you")
-        client_id = auth.client_id_for(request.args.get("client_id"), identity)
-        described = _checked_metadata(metadata)
-        try:
-            hub.admission.check(identity)
+            if not self._callers.may_come(ip):
+                raise hub.admission.refusal(TooManyStreams(_TOO_OFTEN))
+            loaded_at = time.time()
+            since = self._head()
+            who = visitor()
+            names = self._checked_channels(channels or who.channels or ())
+            self.access.check(who, names, rule)
+            client = Client(
+                self.access.client_id(request.args.get("client_id"), who.identity),
+                identity=who.identity,
+                channels=names,
+                personal=personal,
+                since=since,
+                loaded_at=loaded_at,
+                grant=self.access.grant(who, names, still_allowed),
+                ip=ip if self.config.max_clients_per_ip else None,
+                ends_at=self._ends_at(who),
+                metadata=_checked_metadata(metadata),
+            )
+            hub.admission.check(client.identity, client.ip)
         except ClientRefused as refusal:
             return _refused(refusal, hub)
         stream = HijackedStream if self.config.hijack else EventStream
         return StreamResponse(
             stream(
                 hub,
-                Client(
-                    client_id,
-                    identity=identity,
-                    channels=names,
-                    personal=personal,
-                    since=since,
-                    loaded_at=loaded_at,
-                    metadata=described,
-                ),
+                client,
                 last_event_id=request.headers.get("Last-Event-ID")
                 or request.args.get("last_event_id")
                 or None,
@@ -211,11 +241,20 @@ class AppHub:
             )
         )
 
-    def _authorized(self, person: Any, channel: str) -> bool:
-        if self.config.is_public(channel):
-            return True
-        authorizer = self._rules.authorize
-        return authorizer is not None and bool(authorizer(person, channel))
+    def _head(self) -> Cursor:
+        """Return the head of the log, before the visitor is loaded."""
+        try:
+            return self.hub.cursor()
+        except BrokerUnavailable:
+            # The client waits with its own cursor until the broker is back.
+            return UNPLACED
+
+    def _ends_at(self, who: Visitor) -> float:
+        """Return when a stream ends whose user cannot be loaded again."""
+        if self.access.can_reload(who):
+            return math.inf
+        hub = self.hub
+        return hub.clock() + hub.draw_age(self.config.revalidate_interval)
 
     def _checked_channels(self, channels: Sequence[str]) -> tuple[str, ...]:
         names = [checked_name(name, what="a channel's name") for name in channels]

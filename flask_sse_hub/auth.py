@@ -1,18 +1,17 @@
-"""Who is connecting, from Flask-Login and the session, and which ids are theirs.
+"""Who is connecting, from Flask-Login and the session.
 
-Knows requests, sessions and signatures; not streams. Flask-Login is only needed where a
-login is required, so it is looked for, not imported.
+Knows requests and sessions; not streams. Flask-Login is only needed where a login is
+required, so it is looked for, not imported.
 """
 
-import base64
-import hashlib
+import enum
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
-from flask import Flask, current_app, g, request, session
-from itsdangerous import BadSignature, TimestampSigner
-from werkzeug.exceptions import BadRequest, Unauthorized
+from flask import Flask, abort, current_app, g, make_response, request, session
+from werkzeug.exceptions import HTTPException, Unauthorized
 
 from .client import Identity
 from .errors import ConfigurationError
@@ -20,10 +19,29 @@ from .errors import ConfigurationError
 # Where the session's id is kept in Flask's session.
 _SESSION_KEY = "_sse_hub_session"
 
-# A page may be open for a working day and its stream still keep the page's client id.
-_CLIENT_ID_SECONDS = 24 * 3600
 
-_SALT = "flask-sse-hub.client-id"
+class Login(enum.Enum):
+    """How it is known who somebody is."""
+
+    #: By Flask's session, or the cookie of "remember me".
+    SESSION = "session"
+    #: By the request alone, as a bearer token that a ``request_loader`` knows.
+    REQUEST = "request"
+    #: By a ticket that the app has signed.
+    TICKET = "ticket"
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks for a stream: the user object and its ids.
+
+    ``channels`` are those that a ticket opens; None for who has no ticket.
+    """
+
+    person: Any
+    identity: Identity
+    login: Login
+    channels: tuple[str, ...] | None = None
 
 
 def login_manager(app: Flask) -> Any | None:
@@ -31,8 +49,19 @@ def login_manager(app: Flask) -> Any | None:
     return getattr(app, "login_manager", None)
 
 
-def current_person(*, login_required: bool) -> tuple[Any, Identity]:
-    """Load who opens a stream, anew: the user object, or None, and its ids.
+def user_loader(app: Flask) -> Callable[[str], Any] | None:
+    """Return the app's ``user_loader``, if it has registered one."""
+    return getattr(login_manager(app), "_user_callback", None)
+
+
+def nobody(app: Flask) -> Any:
+    """Return the user object of who is not logged in, None without Flask-Login."""
+    manager = login_manager(app)
+    return None if manager is None else manager.anonymous_user()
+
+
+def visitor(*, login_required: bool) -> Visitor:
+    """Load who opens a stream, anew.
 
     Whoever was loaded earlier in this request may have been shut out since; the caller
     notes the log's head first, and control records after it do the rest. Raises
@@ -47,16 +76,42 @@ def current_person(*, login_required: bool) -> tuple[Any, Identity]:
                 " login_manager.init_app(app), or set SSE_HUB_LOGIN_REQUIRED = False to"
                 " let anybody open a stream"
             )
-        return None, Identity(session=known_session_id())
+        return Visitor(None, Identity(session=known_session_id()), Login.SESSION)
     g.pop("_login_user", None)
     user = _current_user()
-    if login_required and not _is_logged_in(user):
-        raise Unauthorized("log in to open this stream")
+    if login_required and not is_logged_in(user):
+        ask_for_login()
     # A stream sets no cookie: the browser never learns the id of a session that begins
     # in this very request, and its logout would name another one.
     session_id = known_session_id()
     brought = _brought_session().get(_SESSION_KEY)
-    return user, _identity_of(user, session_id if session_id == brought else None)
+    identity = _identity_of(user, session_id if session_id == brought else None)
+    return Visitor(user, identity, _login_of(identity))
+
+
+def _login_of(identity: Identity) -> Login:
+    """Tell how the user of this request was found; nobody's is the session's."""
+    in_session = session.get("_user_id")
+    if identity.user is None or str(in_session) == identity.user:
+        return Login.SESSION
+    return Login.REQUEST
+
+
+def ask_for_login() -> NoReturn:
+    """Refuse who is not logged in: as the app's own handler does, or with 401.
+
+    Not with a redirect: a stream that became a login page would tell an EventSource
+    nothing, and other clients that all is well.
+    """
+    manager = login_manager(current_app)
+    if getattr(manager, "unauthorized_callback", None) is not None:
+        try:
+            response = make_response(manager.unauthorized())  # type: ignore[union-attr]
+        except HTTPException as refusal:
+            response = make_response(refusal.get_response())
+        if not 300 <= response.status_code < 400:
+            abort(response)
+    raise Unauthorized("log in to open this stream")
 
 
 def current_identity() -> Identity:
@@ -66,7 +121,7 @@ def current_identity() -> Identity:
 
 
 def _identity_of(user: Any, session_id: str | None) -> Identity:
-    if not _is_logged_in(user):
+    if not is_logged_in(user):
         return Identity(session=session_id)
     user_id = str(user.get_id())
     if session_id is None and "_user_id" in session:
@@ -74,8 +129,14 @@ def _identity_of(user: Any, session_id: str | None) -> Identity:
     return Identity(user_id, session_id)
 
 
-def _is_logged_in(user: Any) -> bool:
-    return user is not None and bool(user.is_authenticated and user.is_active)
+def is_logged_in(user: Any) -> bool:
+    """Tell whether a user object is somebody, and not locked.
+
+    What an app without Flask-Login takes for a user need not say either.
+    """
+    return user is not None and bool(
+        getattr(user, "is_authenticated", True) and getattr(user, "is_active", True)
+    )
 
 
 def _current_user() -> Any:
@@ -164,63 +225,6 @@ def forget_session_id() -> str | None:
     """Take the current session's id away and return it, None if it had none."""
     known: str | None = session.pop(_SESSION_KEY, None)
     return known
-
-
-def mint_client_id(identity: Identity) -> str:
-    """Return a new client id, signed, and bound to who asks for it.
-
-    Raises ConfigurationError where the app has no secret key.
-    """
-    signer = _signer()
-    if signer is None:
-        raise ConfigurationError("a signed client id needs the app's SECRET_KEY")
-    value = f"{secrets.token_urlsafe(9)}~{_binding(identity)}"
-    return signer.sign(value).decode()
-
-
-def client_id_for(asked: str | None, identity: Identity) -> str:
-    """Return the client id that a stream may have: the one it asks for, or a new one.
-
-    A forged id is refused with BadRequest. One that has expired, or was minted for
-    somebody else (before a login, say), is replaced.
-    """
-    signer = _signer()
-    if signer is None:
-        return secrets.token_urlsafe(9)
-    if asked and not signer.validate(asked):
-        raise BadRequest("this client_id was not made by this app")
-    if asked and owns_client_id(asked, identity):
-        return asked
-    return mint_client_id(identity)
-
-
-def owns_client_id(client_id: str, identity: Identity) -> bool:
-    """Tell whether a client id was minted for this user and session, not long ago.
-
-    Nobody in particular, with neither of them, owns none: it would be everybody's.
-    """
-    signer = _signer()
-    if signer is None or identity == Identity():
-        return False
-    try:
-        value = signer.unsign(client_id, max_age=_CLIENT_ID_SECONDS).decode()
-    except BadSignature:
-        return False
-    return value.partition("~")[2] == _binding(identity)
-
-
-def _binding(identity: Identity) -> str:
-    digest = hashlib.sha256(repr((identity.user, identity.session)).encode()).digest()
-    return base64.urlsafe_b64encode(digest[:9]).decode()
-
-
-def _signer() -> TimestampSigner | None:
-    if not current_app.secret_key:
-        return None
-    # The newest key comes last: it signs, and all of them verify.
-    fallbacks = current_app.config.get("SECRET_KEY_FALLBACKS") or ()
-    keys = [*fallbacks, current_app.secret_key]
-    return TimestampSigner(keys, salt=_SALT)
 
 
 def bearer_token() -> str | None:

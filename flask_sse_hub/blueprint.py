@@ -19,6 +19,7 @@ def create_blueprint(app_hub: AppHub) -> Blueprint:
     """Return the blueprint of one app."""
     config = app_hub.config
     blueprint = Blueprint("sse_hub", __name__, url_prefix=config.url_prefix)
+    blueprint.after_request(app_hub.origins.answer)
 
     @blueprint.get("")
     def stream() -> ResponseReturnValue:

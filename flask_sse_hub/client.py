@@ -4,6 +4,7 @@ It holds no events. What a client is to get next is worked out by the dispatcher
 its cursor; how bytes reach it is its sink's business.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,6 +33,8 @@ class CloseReason(StrEnum):
     SHUTDOWN = "shutdown"
     #: The session it was opened with has ended, by a login or a logout.
     SESSION_ENDED = "session_ended"
+    #: Its user is gone or locked, or a channel is no longer open to them.
+    REVOKED = "revoked"
     #: The app called ``disconnect()``.
     DISCONNECTED = "disconnected"
     #: The same user opened more streams than ``SSE_HUB_MAX_CLIENTS_PER_USER``.
@@ -59,6 +62,7 @@ IMMEDIATE = frozenset(
     {
         CloseReason.STALLED,
         CloseReason.SESSION_ENDED,
+        CloseReason.REVOKED,
         CloseReason.DISCONNECTED,
         CloseReason.GAP,
     }
@@ -139,7 +143,9 @@ class Client:
         "cursor",
         "ends_at",
         "events",
+        "grant",
         "identity",
+        "ip",
         "judged",
         "last_write",
         "loaded_at",
@@ -163,6 +169,9 @@ class Client:
         personal: bool = True,
         since: Cursor = UNPLACED,
         loaded_at: float = 0.0,
+        grant: object = None,
+        ip: str | None = None,
+        ends_at: float = math.inf,
         metadata: Metadata | None = None,
         sink: Sink | None = None,
     ) -> None:
@@ -175,6 +184,13 @@ class Client:
         self.since = since
         #: When that was, in seconds since 1970; it counts where the head is not known.
         self.loaded_at = loaded_at
+        #: What the app goes by when it is asked whether the client still may listen.
+        #: None if there is nothing to ask.
+        self.grant = grant
+        #: The network address it came from, if those are counted.
+        self.ip = ip
+        #: When its stream ends by age, at the latest.
+        self.ends_at = ends_at
         # Most clients have none, and an empty dict each would cost 64 bytes.
         self._metadata = metadata or None
         self.addresses = tuple(self._all_addresses(personal=personal))
@@ -195,7 +211,6 @@ class Client:
         self.ping_due = False
         self.probe_due = False
         self.opened_at = 0.0
-        self.ends_at = 0.0
         self.last_write = 0.0
         self.ping_after = 0.0
         #: While it keeps up, nothing is due before this moment.

@@ -12,6 +12,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from .brokers import check_name, check_url, is_redis
+from .callers import parse_rate
 from .errors import ConfigurationError
 from .history import Retention
 from .options import HubOptions
@@ -24,6 +25,10 @@ PREFIX = "SSE_HUB_"
 #: Decides who may see the statistics: a bearer token, or a callable without arguments
 #: that is called in the request.
 StatsAccess = str | Callable[[], bool] | None
+
+# As browsers write it: https://app.example:8443, http://[::1], capacitor://localhost.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+_USUAL_PORT = re.compile(r"http:.*:80|https:.*:443")
 
 _Check = Callable[[Any], Any]
 
@@ -134,6 +139,30 @@ def _stats_access(value: Any) -> StatsAccess:
     return value
 
 
+def _origins(value: Any) -> tuple[str, ...]:
+    origins = _patterns(value)
+    for origin in origins:
+        if origin == "*":
+            raise ValueError(
+                "'*' would let every page on the web use the visitor's login: name each"
+                " origin"
+            )
+        if not _ORIGIN.fullmatch(origin) or _USUAL_PORT.fullmatch(origin):
+            raise ValueError(
+                f"{origin!r} is no origin as browsers send it, such as"
+                " https://app.example:8443: scheme, host in lower case, port unless it"
+                " is the usual one, and no path"
+            )
+    return origins
+
+
+def _rate(value: Any) -> str | None:
+    if value is None:
+        return None
+    parse_rate(_text(value))
+    return str(value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The settings of one app; each field is the key ``SSE_HUB_`` and its name."""
@@ -195,6 +224,18 @@ class Config:
     max_clients_per_user: int | None = _key(
         20, _count_or_none, "The most streams of one user per worker; None: no limit."
     )
+    max_clients_per_ip: int | None = _key(
+        None,
+        _count_or_none,
+        "The most streams from one network address per worker; None: no limit, since"
+        " behind a proxy everybody may have one address.",
+    )
+    connect_rate: str | None = _key(
+        None,
+        _rate,
+        "How often one network address may open a stream on a worker, as the package"
+        " ``limits`` writes it: ``10/second; 200/minute``. None: as often as it likes.",
+    )
     user_limit: str = _key(
         "evict_oldest",
         _one_of("evict_oldest", "refuse"),
@@ -207,6 +248,18 @@ class Config:
         _auto_or_off,
         "With ``auto``, the streams' sockets are taken over from gunicorn's gevent"
         " worker wherever that is possible; with False a generator delivers them.",
+    )
+    revalidate_interval: float = _key(
+        300.0,
+        _seconds,
+        "Within so many seconds the user of each open stream is loaded again, and asked"
+        " again whether its channels are still open to them.",
+    )
+    cors_origins: tuple[str, ...] = _key(
+        (),
+        _origins,
+        "Origins of other sites whose pages may use the endpoints, with the visitor's"
+        " cookies: ``https://app.example``, each exactly as browsers send it.",
     )
     stats_access: StatsAccess = _key(
         None,
@@ -262,6 +315,7 @@ class Config:
             max_age=self.max_age,
             max_clients=self.max_clients,
             max_clients_per_user=self.max_clients_per_user,
+            max_clients_per_ip=self.max_clients_per_ip,
             evict_oldest=self.user_limit == "evict_oldest",
             memory=Retention(
                 self.history_events, self.history_seconds, self.memory_history_bytes

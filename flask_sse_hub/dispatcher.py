@@ -15,6 +15,7 @@ from . import _native
 from .address import Address
 from .brokers import Batch, Broker
 from .client import IMMEDIATE, Client, CloseReason, Connection, Identity
+from .ended import EndedAddresses
 from .errors import BrokerUnavailable
 from .history import (
     UNPLACED,
@@ -35,10 +36,6 @@ _WAKES_AT_ONCE = 64
 # Records that are joined into one write: half of what the kernel takes at once for a
 # client that has read all before.
 _RUN_BYTES = 8192
-
-# Ended sessions that are remembered, oldest forgotten first: more than end while a
-# request that carries such a session is on its way.
-_MAX_FINAL = 10_000
 
 # What the clocks of two machines may differ by. A client that came while the broker was
 # away is judged by the time of control records, by so much too strictly.
@@ -90,8 +87,7 @@ class Dispatcher:
         self._leads_to = UNPLACED
         # Clients that resumed beyond the position, because another worker was quicker.
         self._ahead: set[Client] = set()
-        # Addresses that are never used again, as those of sessions that have ended.
-        self._final: dict[Address, None] = {}
+        self.ended = EndedAddresses()
         self._fanned_out = threading.Event()
         self._stopped = False
 
@@ -109,8 +105,7 @@ class Dispatcher:
             self.history.append(frames, tail[-1].cursor if tail else start)
             self.position = self._leads_to = self.history.cursor
             self.history.trim(upto=self.position.offset)
-            for frame in frames:
-                self._note_final(frame)
+            self.ended.note(frames)
             waiting = dict.fromkeys(self._registry.clients())
             for client in waiting:
                 self._end_if_disconnected(client)
@@ -149,8 +144,7 @@ class Dispatcher:
             self._leads_to = batch.cursor
             self.events_in += sum(1 for frame in frames if frame.block)
             self.bytes_in += sum(len(frame.block) for frame in frames)
-            for frame in frames:
-                self._note_final(frame)
+            self.ended.note(frames)
         self.work.set()
         if self.history.overfull:
             self.settle()
@@ -351,7 +345,7 @@ class Dispatcher:
         """End the streams of this worker that belong to some addresses."""
         if disconnect.final:
             with self.lock:
-                self._remember_final(addresses)
+                self.ended.add(addresses)
         for client in self._registry.belonging(addresses):
             self.close(client, CloseReason.of(disconnect))
 
@@ -376,7 +370,7 @@ class Dispatcher:
 
     def _end_if_disconnected(self, client: Client) -> None:
         """Act on control records between the loading of the user and this moment."""
-        if not self._final.keys().isdisjoint(client.owners):
+        if any(owner in self.ended for owner in client.owners):
             # The session was read from its cookie before it ended.
             self._close(client, CloseReason.SESSION_ENDED)
         if self.position == UNPLACED:
@@ -392,15 +386,6 @@ class Dispatcher:
             return
         for disconnect in self.history.disconnects(since.offset, client.owners):
             self._close(client, CloseReason.of(disconnect))
-
-    def _note_final(self, frame: Frame) -> None:
-        if frame.disconnect is not None and frame.disconnect.final:
-            self._remember_final(frame.addresses)
-
-    def _remember_final(self, addresses: tuple[Address, ...]) -> None:
-        self._final.update(dict.fromkeys(addresses))
-        while len(self._final) > _MAX_FINAL:
-            del self._final[next(iter(self._final))]
 
     def is_ahead(self, cursor: Cursor | None) -> bool:
         """Tell whether a cursor lies beyond the position of this worker."""

@@ -32,6 +32,10 @@ class InvalidMetadata(SSEHubError):
     """Raised when what an app notes about a client is no small, plain dict."""
 
 
+class InvalidTicket(SSEHubError):
+    """Raised when a ticket cannot be made of what was given."""
+
+
 class EventTooLarge(InvalidEvent):
     """Raised when an event's data is longer than ``SSE_HUB_MAX_EVENT_BYTES``."""
 

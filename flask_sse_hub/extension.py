@@ -5,9 +5,10 @@ from weakref import WeakSet
 
 from flask import Flask, Response, current_app, has_app_context
 
-from . import address, auth
-from .address import UNSET, Names, Unset
-from .app_hub import AppHub, Authorizer, Describer, Rules
+from . import address, auth, signing
+from .access import Authorizer, Describer, Reloader, Rules
+from .address import UNSET, Name, Names, Unset
+from .app_hub import AppHub
 from .blueprint import create_blueprint
 from .cli import create_group
 from .client import CloseReason, Metadata
@@ -16,6 +17,7 @@ from .errors import ConfigurationError, InvalidTarget
 from .event import MESSAGE
 from .publisher import record_of
 from .signals import event_published
+from .signing import Ticket
 from .stats import HubStats
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,17 @@ class SSEHub:
         """
         self._rules.describe = describer
         return describer
+
+    def reload_user(self, reloader: Reloader) -> Reloader:
+        """Register ``f(user_id) -> user``, for who is not known by Flask's session.
+
+        A bearer token that a ``request_loader`` took may have been taken back while its
+        user is as welcome as ever, so Flask-Login's own loader is not asked. None says
+        that the user may no longer listen. Without one, streams of such users end after
+        SSE_HUB_REVALIDATE_INTERVAL, and their clients come back with their token.
+        """
+        self._rules.reload = reloader
+        return reloader
 
     def publish(
         self,
@@ -150,18 +163,44 @@ class SSEHub:
     def stream(
         self,
         *channels: str,
+        still_allowed: Authorizer | None = None,
         personal: bool = True,
         metadata: Metadata | None = None,
     ) -> Response:
         """Return a response that subscribes the current user to these channels.
 
         For views with rules of their own: whoever calls it has decided that the user
-        may listen. The user's own addresses and broadcasts are included unless
-        ``personal`` is False. Raises InvalidName.
+        may listen. While the stream is open ``still_allowed(user, channel) -> bool`` is
+        asked again for each channel, every SSE_HUB_REVALIDATE_INTERVAL; without it only
+        the user is. It runs in an app context, without a request.
+
+        The user's own addresses and broadcasts are included unless ``personal`` is
+        False. Raises InvalidName.
         """
         return self._app_hub().open_stream(
-            channels, personal=personal, metadata=metadata
+            channels, still_allowed=still_allowed, personal=personal, metadata=metadata
         )
+
+    def ticket(
+        self,
+        *,
+        user: Name | Unset = UNSET,
+        channels: Names = (),
+        expires: float = 60.0,
+    ) -> str:
+        """Return a ticket for the stream's URL, ``?ticket=``, for who has no cookie.
+
+        It opens the streams of one user, with any of these channels beside the public
+        ones: whoever calls this has decided that the user may listen. ``user`` left out
+        is who makes this request; a ticket of one's own ends with the session. It can
+        be used until it expires, in seconds from now, as often as a connection drops;
+        a stream that is open then goes on.
+
+        Raises Unauthorized (401) where nobody is logged in, and InvalidTarget,
+        InvalidName, InvalidTicket, ConfigurationError without a SECRET_KEY.
+        """
+        identity = self._app_hub().access.identity_for(user)
+        return Ticket.lasting(expires, identity=identity, channels=channels).sign()
 
     def cursor(self) -> str:
         """Return the id to put into a page before its state is queried.
@@ -179,7 +218,7 @@ class SSEHub:
         """
         self._app_hub()
         auth.session_id()
-        return auth.mint_client_id(auth.current_identity())
+        return signing.mint_client_id(auth.current_identity())
 
     def session_id(self) -> str:
         """Return the id of this request's session, for ``publish(session=...)``."""
@@ -193,7 +232,7 @@ class SSEHub:
         while the stream is just coming back.
         """
         self._app_hub()
-        return auth.owns_client_id(client_id, auth.current_identity())
+        return signing.owns_client_id(client_id, auth.current_identity())
 
     def stats(self, *, clients: bool = False) -> HubStats:
         """Return this worker's statistics; ``clients`` adds one entry per stream."""

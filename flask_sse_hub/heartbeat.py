@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from . import _native
+from .admission import Places
 from .client import IMMEDIATE, Client, CloseReason
 from .hub import Hub
 
@@ -52,6 +53,13 @@ def worker_threads() -> int | None:
     config = getattr(serving_worker(), "cfg", None)
     threads = getattr(config, "threads", None)
     return threads if isinstance(threads, int) else None
+
+
+def places_of(worker: Worker | None) -> Places | None:
+    """Return how many requests a gunicorn worker serves at once."""
+    setting = "worker_connections" if _native.patched() else "threads"
+    count = getattr(getattr(worker, "cfg", None), setting, None)
+    return Places(count, setting) if isinstance(count, int) else None
 
 
 class Heartbeat:

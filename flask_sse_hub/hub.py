@@ -67,7 +67,7 @@ class Hub:
         self.broker = broker
         self.options = options
         self.registry = ClientRegistry()
-        self.admission = Admission(options, self.registry)
+        self.admission = Admission(options, self.registry, clock=clock)
         self.spread = Spread(self.registry, self.admission, clock=clock)
         self.clock = clock
         self.attendance = Attendance(listeners, clock=clock)
@@ -261,8 +261,8 @@ class Hub:
         now = self.clock()
         client.opened_at = client.last_write = now
         client.ping_after = self.draw_silence()
-        client.ends_at = now + self.options.max_age * random.uniform(0.8, 1.0)
-        with self.admission.entering(client.identity):
+        client.ends_at = min(client.ends_at, now + self.draw_age(self.options.max_age))
+        with self.admission.entering(client):
             greeting = self._catchup.greet(
                 client,
                 last_event_id=last_event_id,
@@ -322,6 +322,7 @@ class Hub:
 
     def _let_go(self, client: Client, reason: CloseReason, *, beside: bool) -> None:
         if self.registry.remove(client):
+            self.admission.left(client)
             self.dispatcher.forget(client)
             self.spread.count()
             client.close_reason = client.close_reason or reason
@@ -330,6 +331,10 @@ class Hub:
     def draw_silence(self) -> float:
         """Return how long a client's stream may be silent before its next ping."""
         return self.options.heartbeat_interval * random.uniform(*_PING_AFTER)
+
+    def draw_age(self, most: float) -> float:
+        """Return how long a stream may live, so that not all end at one moment."""
+        return most * random.uniform(0.8, 1.0)
 
     def draw_retry(self) -> float:
         """Return a reconnect delay of one client's own, in seconds."""
@@ -375,7 +380,7 @@ class Hub:
             connections=len(open_clients),
             users=len(users),
             channels=dict(Counter(c for each in open_clients for c in each.channels)),
-            delivery=dict(Counter(each.sink.path for each in open_clients)),
+            delivery=dict(+self.registry.paths),
             lagging=sum(client.lags(now) for client in open_clients),
             opened=self.attendance.opened,
             closed=dict(self.attendance.ended),

@@ -15,5 +15,6 @@ class HubOptions:
     max_age: float = 3600.0
     max_clients: int = 10_000
     max_clients_per_user: int | None = 20
+    max_clients_per_ip: int | None = None
     evict_oldest: bool = True
     memory: Retention = Retention(events=10_000, seconds=3600.0, bytes=16_777_216)

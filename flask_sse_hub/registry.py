@@ -4,6 +4,7 @@ Safe for greenlets and threads. Knows who listens to what; not what they are sen
 """
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ class ClientRegistry:
         # Clients without personal addresses hear nothing that is said to their user,
         # but are found when that user's streams are to end.
         self._silent: dict[Address, dict[Client, None]] = {}
+        #: How many clients there are by the way their bytes leave.
+        self.paths: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -44,6 +47,7 @@ class ClientRegistry:
         """Make a client findable."""
         with self._lock:
             self._clients[client] = None
+            self.paths[client.sink.path] += 1
             for address in client.addresses:
                 found = self._listening.setdefault(address, client)
                 if isinstance(found, Audience):
@@ -62,6 +66,7 @@ class ClientRegistry:
                 return False
             self.demote(client)
             del self._clients[client]
+            self.paths[client.sink.path] -= 1
             for address in client.addresses:
                 found = self._listening[address]
                 if isinstance(found, Audience):

@@ -159,11 +159,12 @@ class HandHub:
         session: str | None = None,
         since: Cursor | None = None,
         client_id: str | None = None,
+        path: str = HandSink.path,
         **options: Any,
     ) -> tuple[HandStream, list[ParsedEvent]]:
         """Open a stream; return it with the events of its first bytes."""
         self._opened += 1
-        sink = HandSink()
+        sink = HandSink(path)
         client = Client(
             client_id or f"client-{self._opened}",
             identity=Identity(user, session),

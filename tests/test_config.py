@@ -74,6 +74,16 @@ def test_the_settings_reach_the_hub() -> None:
         ("NAME", ["a"], "up to 100 letters"),
         ("BROKER_URL", "sqlite:////", "an/absolute/path"),
         ("BROKER_URL", "redis://host/0?bogus=1", "bogus"),
+        ("CORS_ORIGINS", ["*"], "name each origin"),
+        ("CORS_ORIGINS", ["app.example"], "no origin as browsers send it"),
+        ("CORS_ORIGINS", ["https://app.example/"], "and no path"),
+        ("CORS_ORIGINS", ["https://app.example:443"], "unless it is the usual one"),
+        ("CORS_ORIGINS", ["https://App.example"], "lower case"),
+        ("CORS_ORIGINS", ["null"], "no origin"),
+        ("CORS_ORIGINS", 7, "glob patterns"),
+        ("CONNECT_RATE", "often", "couldn't parse"),
+        ("CONNECT_RATE", 10, "a string"),
+        ("REVALIDATE_INTERVAL", 0, "above 0"),
         ("STATS_ACCESS", "short", "at least 16"),
         ("STATS_ACCESS", 7, "a callable or a token"),
         ("MEMORY_HISTORY_BYTES", 1_000_000, "two of the largest events"),
@@ -117,6 +127,13 @@ def test_a_redis_that_is_not_installed_is_said_at_start(
     monkeypatch.delitem(sys.modules, "flask_sse_hub.brokers.redis_url", raising=False)
     with pytest.raises(ConfigurationError, match=r"flask-sse-hub\[redis\]"):
         Config.read({"SSE_HUB_BROKER_URL": "redis://localhost", "SSE_HUB_NAME": "x"})
+
+
+def test_a_rate_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the error says how to get it."""
+    monkeypatch.setitem(sys.modules, "limits", None)
+    with pytest.raises(ConfigurationError, match=r"flask-sse-hub\[limits\]"):
+        Config.read({"SSE_HUB_CONNECT_RATE": "10/second"})
 
 
 def test_a_key_that_is_not_known_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

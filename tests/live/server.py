@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import psutil
 
@@ -54,6 +55,9 @@ SERVERS = [
 DELIVERIES = ["gunicorn-gevent", "gunicorn-gevent-generator"]
 
 
+#: Who can log in.
+USERS = ["alice", "bob", "admin"]
+
 #: The log of a server: a file in its folder.
 SQLITE = "sqlite:///{folder}/hub.db"
 
@@ -87,7 +91,9 @@ class Server:
         database = Path(self._folder.name, "users.db")
         with closing(sqlite3.connect(database)) as connection, connection:
             connection.execute("CREATE TABLE user (id VARCHAR PRIMARY KEY)")
-            connection.executemany("INSERT INTO user VALUES (?)", [["alice"], ["bob"]])
+            connection.executemany(
+                "INSERT INTO user VALUES (?)", [[name] for name in USERS]
+            )
         self._environ = os.environ | {
             "PYTHONPATH": str(ROOT),
             "LIVE_DATABASE": str(database),
@@ -193,8 +199,8 @@ class Server:
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
         return self.request("GET", path, **headers)[:2]
 
-    def json(self, path: str) -> dict[str, Any]:
-        status, body = self.get(path)
+    def json(self, path: str, **headers: str) -> dict[str, Any]:
+        status, body = self.get(path, **headers)
         assert status == 200, body
         found: dict[str, Any] = json.loads(body)
         return found
@@ -209,9 +215,9 @@ class Server:
         assert status == 200, body
         return body.decode()
 
-    def cookie(self, user: str) -> str:
+    def cookie(self, user: str, how: str = "") -> str:
         """Log in and return the session's cookie."""
-        _, _, headers = self.request("POST", f"/login/{user}")
+        _, _, headers = self.request("POST", f"/login/{user}?{how}")
         return headers["Set-Cookie"].split(";")[0]
 
     def stream(
@@ -221,6 +227,24 @@ class Server:
         if user is not None:
             headers["Authorization"] = f"Bearer {user}"
         return StreamReader(Connection(self.port, path, **headers))
+
+    def open(
+        self, path: str, *, query: dict[str, str], **headers: str
+    ) -> StreamReader | int:
+        """Ask for a stream as a stranger; return it, or the status of its refusal."""
+        try:
+            connection = Connection(self.port, f"{path}?{urlencode(query)}", **headers)
+        except Refused as refusal:
+            return refusal.status
+        return StreamReader(connection)
+
+
+class Refused(Exception):
+    """Raised when a stream was asked for, and something else came."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status, body)
+        self.status = status
 
 
 class Connection(Iterator[bytes]):
@@ -234,7 +258,10 @@ class Connection(Iterator[bytes]):
         # http.client lets go of it where the response ends with the connection.
         self._socket = self._connection.sock
         self.response = self._connection.getresponse()
-        assert self.response.status == 200, self.response.read()
+        if self.response.status != 200:
+            refusal = Refused(self.response.status, self.response.read())
+            self.close()
+            raise refusal
 
     def __next__(self) -> bytes:
         try:

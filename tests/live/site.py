@@ -4,15 +4,20 @@ import json
 import os
 import time
 
-from flask import Flask, Response, request
+from flask import Flask, Response, jsonify, request, session
+from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_sse_hub import SSEHub
 from tests.live.middlewares import apply
 
+SECRET_KEY = "the same in every worker"
+
 sse_hub = SSEHub()
 login_manager = LoginManager()
+# As strict as Flask-Login can be: streams have to work with it.
+login_manager.session_protection = "strong"
 database = SQLAlchemy()
 
 
@@ -37,10 +42,21 @@ def load_bearer(_: object) -> User | None:
     return user
 
 
+@login_manager.unauthorized_handler  # type: ignore[untyped-decorator]
+def ask_for_login() -> ResponseReturnValue:
+    return jsonify(error="log in first"), 401
+
+
+@sse_hub.authorize_channel
+def may_listen(user: User, channel: str) -> bool:
+    """Let those who are named in a channel listen to it, and the admin to all."""
+    return user.id in {"admin", *channel.split("+")}
+
+
 def create_app() -> Flask:
     app = Flask("live")
     app.config.update(
-        SECRET_KEY="the same in every worker",
+        SECRET_KEY=SECRET_KEY,
         SQLALCHEMY_DATABASE_URI=f"sqlite:///{os.environ['LIVE_DATABASE']}",
         SSE_HUB_STATS_ACCESS=lambda: True,
         SSE_HUB_PUBLIC_CHANNELS=["news"],
@@ -64,8 +80,20 @@ def create_app() -> Flask:
 def _add_views(app: Flask) -> None:
     @app.post("/login/<name>")
     def login(name: str) -> str:
-        login_user(load_user(name))
+        login_user(load_user(name), remember="remember" in request.args)
+        # Prolonged by each request, but for those of streams.
+        session.permanent = "permanent" in request.args
         return "in"
+
+    @app.post("/delete/<name>")
+    def delete(name: str) -> str:
+        database.session.delete(load_user(name))
+        database.session.commit()
+        return "deleted"
+
+    @app.post("/ticket")
+    def ticket() -> str:
+        return sse_hub.ticket(**request.get_json())
 
     @app.post("/logout")
     def logout() -> str:
@@ -112,6 +140,10 @@ def _add_views(app: Flask) -> None:
     @app.get("/page")
     def page() -> dict[str, str]:
         return {"client": sse_hub.client_id(), "session": sse_hub.session_id()}
+
+    @app.get("/dashboard/sse")
+    def dashboard() -> Response:
+        return sse_hub.stream("dashboard")
 
     @app.get("/querying/sse")
     def querying() -> Response:

@@ -1,0 +1,192 @@
+"""Access: who may listen to what, when a stream opens and while it is open.
+
+Knows Flask-Login's loaders, tickets and the app's own rules; not streams.
+"""
+
+import secrets
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from flask import Flask, has_request_context
+from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
+
+from . import address, auth, signing
+from .address import Address, Name, Unset
+from .auth import Login, Visitor
+from .client import Client, Identity, Metadata
+from .config import Config
+from .errors import InvalidTarget
+from .signing import Ticket
+
+#: ``f(user, channel) -> bool``; the user is None in an app without Flask-Login.
+Authorizer = Callable[[Any, str], bool]
+
+#: ``f() -> dict``, called in the request that opens a stream.
+Describer = Callable[[], Metadata]
+
+#: ``f(user_id) -> user``, None if there is no such user any more.
+Reloader = Callable[[str], Any]
+
+
+@dataclass(slots=True)
+class Rules:
+    """What the app's developer registered with decorators."""
+
+    authorize: Authorizer | None = None
+    describe: Describer | None = None
+    reload: Reloader | None = None
+
+
+class Grant(NamedTuple):
+    """What an open stream is judged by again: how to load its user, and its rule."""
+
+    login: Login
+    rule: Authorizer | None
+
+
+class Access:
+    """What one app lets whom listen to."""
+
+    def __init__(self, app: Flask, config: Config, rules: Rules) -> None:
+        self._app = app
+        self._config = config
+        self._rules = rules
+        # Nearly all streams have one of these, and very many share it.
+        self._grants: dict[tuple[Login, Authorizer | None], Grant] = {
+            (login, rule): Grant(login, rule)
+            for login in Login
+            for rule in (None, self.is_open)
+        }
+
+    def is_open(self, person: Any, channel: str) -> bool:
+        """Tell whether a channel can be asked for, by the configuration or the rule."""
+        if self._config.is_public(channel):
+            return True
+        authorizer = self._rules.authorize
+        return authorizer is not None and bool(authorizer(person, channel))
+
+    def visitor(self) -> Visitor:
+        """Return who makes this request. Raises Unauthorized, and what it is asked."""
+        return auth.visitor(login_required=self._config.login_required)
+
+    def identity_for(self, user: Name | Unset) -> Identity:
+        """Return whom a ticket is for: a user, or who makes this request.
+
+        Only a ticket of one's own belongs to the session, and ends with it. Raises
+        Unauthorized, InvalidTarget and InvalidName.
+        """
+        here = auth.current_identity() if has_request_context() else Identity()
+        if isinstance(user, Unset):
+            if here.user is None and self._config.login_required:
+                if has_request_context():
+                    auth.ask_for_login()
+                raise InvalidTarget("outside a request a ticket needs a user")
+            return here
+        user_id = address.checked_id(user, what="a user's id")
+        return here if here.user == user_id else Identity(user_id)
+
+    def holder(self, text: str, ended: Container[Address]) -> Visitor:
+        """Return who comes with a ticket; ``ended`` are the sessions that have ended.
+
+        Raises Unauthorized if it is forged or has expired, its session has ended, or
+        its user is gone.
+        """
+        ticket = Ticket.read(text)
+        if ticket is None:
+            raise Unauthorized("this ticket is not good, or no longer")
+        session, user_id = ticket.identity.session, ticket.identity.user
+        if session is not None and address.session(session) in ended:
+            raise Unauthorized("the session of this ticket has ended")
+        load = self._loader(Login.TICKET)
+        person = auth.nobody(self._app)
+        if user_id is not None and load is not None:
+            person = load(user_id)
+            if not auth.is_logged_in(person):
+                raise Unauthorized("the user of this ticket is gone")
+        return Visitor(person, ticket.identity, Login.TICKET, ticket.channels)
+
+    def check(
+        self, visitor: Visitor, channels: Sequence[str], rule: Authorizer | None
+    ) -> None:
+        """Raise Forbidden if a channel is not open to who asks for it."""
+        for name in channels:
+            if visitor.channels is not None:
+                is_open = name in visitor.channels or self._config.is_public(name)
+            else:
+                is_open = rule is None or rule(visitor.person, name)
+            if not is_open:
+                raise Forbidden(f"the channel {name!r:.60} is not open to you")
+
+    def client_id(self, asked: str | None, identity: Identity) -> str:
+        """Return the client id that a stream may have: the one asked for, or a new one.
+
+        A forged id is refused with BadRequest. One that has expired, or was minted for
+        somebody else (before a login, say), is replaced.
+        """
+        if not self._app.secret_key:
+            return secrets.token_urlsafe(9)
+        if asked and not signing.is_client_id(asked):
+            raise BadRequest("this client_id was not made by this app")
+        if asked and signing.owns_client_id(asked, identity):
+            return asked
+        return signing.mint_client_id(identity)
+
+    def can_reload(self, visitor: Visitor) -> bool:
+        """Tell whether the user can be loaded again when its request is over.
+
+        Nobody in particular, and users in an app without Flask-Login, need not be.
+        """
+        return (
+            visitor.identity.user is None
+            or auth.login_manager(self._app) is None
+            or self._loader(visitor.login) is not None
+        )
+
+    def grant(
+        self, visitor: Visitor, channels: Sequence[str], rule: Authorizer | None
+    ) -> Grant | None:
+        """Return what the stream is judged by while it is open, None if by nothing."""
+        if visitor.channels is not None:
+            # A ticket's channels are those of who has signed it.
+            rule = None
+        elif rule == self.is_open and all(map(self._config.is_public, channels)):
+            rule = None
+        if visitor.identity.user is None:
+            asks = rule is not None
+        else:
+            asks = self._loader(visitor.login) is not None
+        if not asks:
+            return None
+        return self._grants.get((visitor.login, rule)) or Grant(visitor.login, rule)
+
+    def lost(self, clients: Sequence[Client]) -> list[Client]:
+        """Return which of a user's streams the user may no longer listen to.
+
+        The user is loaded once, in an app context that ends with this call.
+        """
+        people: dict[Login, Any] = {}
+        with self._app.app_context():
+            return [client for client in clients if not self._still_may(client, people)]
+
+    def _still_may(self, client: Client, people: dict[Login, Any]) -> bool:
+        login, rule = cast("Grant", client.grant)
+        user_id = client.identity.user
+        if login not in people:
+            load = self._loader(login)
+            if user_id is None or load is None:
+                people[login] = auth.nobody(self._app)
+            else:
+                people[login] = load(user_id)
+        person = people[login]
+        if user_id is not None and not auth.is_logged_in(person):
+            return False
+        return rule is None or all(rule(person, name) for name in client.channels)
+
+    def _loader(self, login: Login) -> Reloader | None:
+        """Return what loads a user by its id alone."""
+        if login is Login.REQUEST:
+            # A bearer token may have been taken back while its user is as welcome as
+            # ever: only the app can tell.
+            return self._rules.reload
+        return auth.user_loader(self._app) or self._rules.reload

@@ -1,0 +1,125 @@
+"""Origins: which other sites' pages may use the endpoints."""
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import MakeSite, Site
+
+FRIEND = "https://app.example"
+STRANGER = "https://evil.example"
+
+STREAM = {"Access-Control-Request-Method": "GET"}
+
+
+@pytest.fixture
+def site(make_site: MakeSite) -> Site:
+    return make_site(cors_origins=[FRIEND], public_channels=["news"])
+
+
+def get(site: Site, origin: str, *, user: str | None = "alice") -> Any:
+    return site.browser(user).get(headers={"Origin": origin})
+
+
+def test_nothing_is_allowed_by_default(make_site: MakeSite) -> None:
+    """Not a header of it is sent."""
+    response = get(make_site(), FRIEND)
+    assert not [name for name, _ in response.headers if name.startswith("Access")]
+    assert "Vary" not in response.headers or "Origin" not in response.vary
+
+
+def test_an_allowed_origin_may_use_the_visitors_login(site: Site) -> None:
+    """By its exact name; a wildcard does not go with cookies."""
+    headers = get(site, FRIEND).headers
+    assert headers["Access-Control-Allow-Origin"] == FRIEND
+    assert headers["Access-Control-Allow-Credentials"] == "true"
+    assert headers["Access-Control-Expose-Headers"] == "Retry-After"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        STRANGER,
+        "http://app.example",
+        "https://app.example:8443",
+        "https://app.example.evil.example",
+        "https://sub.app.example",
+        "https://APP.EXAMPLE",
+        "null",
+        "",
+    ],
+)
+def test_no_other_origin_is_allowed(site: Site, origin: str) -> None:
+    """However much it looks alike."""
+    assert "Access-Control-Allow-Origin" not in get(site, origin).headers
+
+
+@pytest.mark.parametrize("origin", [FRIEND, STRANGER])
+def test_caches_keep_answers_apart(site: Site, origin: str) -> None:
+    """One site's answer is never given to another."""
+    assert "Origin" in get(site, origin).vary
+
+
+def test_a_refusal_can_be_read_too(site: Site) -> None:
+    """A page that cannot see the 401 would try for ever."""
+    response = get(site, FRIEND, user=None)
+    assert response.status_code == 401
+    assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+
+
+def test_a_view_of_the_apps_own_is_read_in_the_same_way(site: Site) -> None:
+    """What stream() returns has the headers."""
+    response = site.browser("alice").get("/dashboard/sse", headers={"Origin": FRIEND})
+    assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+
+
+def test_a_preflight_is_answered_without_a_login(site: Site) -> None:
+    """A browser sends no cookie with it, and asks for Last-Event-ID."""
+    headers = STREAM | {
+        "Origin": FRIEND,
+        "Access-Control-Request-Headers": "last-event-id, prefer",
+    }
+    response = site.browser().client.options("/events", headers=headers)
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+    assert "GET" in response.headers["Access-Control-Allow-Methods"]
+    allowed = response.headers["Access-Control-Allow-Headers"].lower()
+    for name in ("last-event-id", "prefer", "authorization", "content-type"):
+        assert name in allowed
+
+
+def test_a_strangers_preflight_allows_nothing(site: Site) -> None:
+    """Its request is never sent."""
+    headers = STREAM | {"Origin": STRANGER}
+    response = site.browser().client.options("/events", headers=headers)
+    assert not [name for name, _ in response.headers if name.startswith("Access")]
+
+
+class TestStreamsOfOtherSites:
+    """A page that cannot read a stream could still open very many."""
+
+    def test_they_are_not_opened(self, site: Site) -> None:
+        """With the visitor's cookies they would end the visitor's own."""
+        headers = {"Sec-Fetch-Site": "cross-site", "Origin": STRANGER}
+        response = site.browser("alice").get(headers=headers)
+        assert response.status_code == 403
+        assert "SSE_HUB_CORS_ORIGINS" in response.text
+
+    def test_nor_as_an_image(self, site: Site) -> None:
+        """Such a request names no origin."""
+        headers = {"Sec-Fetch-Site": "cross-site"}
+        assert site.browser("alice").get(headers=headers).status_code == 403
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Sec-Fetch-Site": "cross-site", "Origin": FRIEND},
+            {"Sec-Fetch-Site": "same-site", "Origin": "https://www.site.example"},
+            {"Sec-Fetch-Site": "same-origin"},
+            {"Origin": STRANGER},
+        ],
+        ids=["allowed", "same site", "same origin", "not a browser"],
+    )
+    def test_others_are(self, site: Site, headers: dict[str, str]) -> None:
+        """Only a browser says that its page is another site's."""
+        assert site.browser("alice").get(headers=headers).status_code == 200

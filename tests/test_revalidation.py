@@ -1,0 +1,173 @@
+"""Revalidation: everybody is asked about within the interval, and not all at once."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from flask_sse_hub.client import Client, CloseReason
+from flask_sse_hub.revalidation import Revalidation
+from tests.hand import HandHub
+
+INTERVAL = 100.0
+
+#: Anything that is not None: there is something to ask.
+GRANT = object()
+
+
+class Asked:
+    """A judge that notes whom it was asked about, and when."""
+
+    def __init__(self, hub: HandHub) -> None:
+        self.hub = hub
+        self.times: dict[str, list[float]] = {}
+        self.lost: set[str] = set()
+        self.failing: set[str] = set()
+        self.revalidation = Revalidation(hub.hub, self, interval=INTERVAL)
+
+    def __call__(self, clients: Sequence[Client]) -> list[Client]:
+        key = clients[0].identity.user or clients[0].id
+        self.times.setdefault(key, []).append(self.hub.clock.now)
+        if key in self.failing:
+            raise OSError("the database is away")
+        return [client for client in clients if key in self.lost]
+
+    def run(self, seconds: float, *, step: float = 5.0) -> None:
+        """Let the time pass, look by look."""
+        end = self.hub.clock.now + seconds
+        while self.hub.clock.now < end:
+            since = self.hub.clock.now
+            self.hub.clock.advance(step)
+            self.revalidation.look(since=since, now=self.hub.clock.now)
+
+
+@pytest.fixture
+def hub() -> HandHub:
+    # Nobody ends by age or leaves in the tests of this file.
+    return HandHub(max_age=1e9, max_clients_per_user=None)
+
+
+@pytest.fixture
+def asked(hub: HandHub) -> Asked:
+    return Asked(hub)
+
+
+def test_everybody_is_asked_about_within_the_interval(
+    hub: HandHub, asked: Asked
+) -> None:
+    """From the beginning of a stream on, and from each time to the next."""
+    for number in range(200):
+        hub.stream(user=f"user-{number}", grant=GRANT)
+    start = hub.clock.now
+    asked.run(10 * INTERVAL)
+    assert len(asked.times) == 200
+    for times in asked.times.values():
+        moments = [start, *times]
+        waits = [later - sooner for sooner, later in zip(moments, times, strict=False)]
+        assert max(waits) <= INTERVAL
+
+
+def test_they_are_spread_over_the_interval(hub: HandHub, asked: Asked) -> None:
+    """Very many that came at once are not loaded at once."""
+    for number in range(1000):
+        hub.stream(user=f"user-{number}", grant=GRANT)
+    asked.run(INTERVAL)
+    at_once = Counter(time for times in asked.times.values() for time in times)
+    assert max(at_once.values()) < 150
+
+
+def test_a_user_is_asked_about_once_for_all_streams(hub: HandHub, asked: Asked) -> None:
+    """Ten tabs are not ten loads."""
+    for _ in range(10):
+        hub.stream(user="alice", grant=GRANT)
+    asked.run(0.9 * INTERVAL)
+    assert len(asked.times["alice"]) == 1
+
+
+def test_who_may_no_longer_listen_loses_all_streams(hub: HandHub, asked: Asked) -> None:
+    """And nobody else does."""
+    streams = [hub.stream(user="alice", grant=GRANT) for _ in range(2)]
+    other = hub.stream(user="bob", grant=GRANT)
+    asked.lost = {"alice"}
+    asked.run(INTERVAL)
+    for stream in (*streams, other):
+        stream.read()
+    reasons = [stream.client.close_reason for stream in (*streams, other)]
+    assert reasons == [CloseReason.REVOKED, CloseReason.REVOKED, None]
+
+
+def test_anonymous_streams_are_asked_about_one_by_one(
+    hub: HandHub, asked: Asked
+) -> None:
+    """They have no user in common."""
+    for number in range(3):
+        hub.stream(client_id=f"c{number}", grant=GRANT)
+    asked.run(0.9 * INTERVAL)
+    assert set(asked.times) == {"c0", "c1", "c2"}
+
+
+def test_where_there_is_nothing_to_ask_nobody_is(hub: HandHub, asked: Asked) -> None:
+    """A stream without a user, of public channels."""
+    hub.stream()
+    asked.run(2 * INTERVAL)
+    assert asked.times == {}
+
+
+class TestFailures:
+    def test_whose_loading_fails_goes_on_and_is_asked_about_soon(
+        self, hub: HandHub, asked: Asked
+    ) -> None:
+        """A database that is away signs nobody out, and nobody is forgotten."""
+        stream = hub.stream(user="alice", grant=GRANT)
+        asked.failing = {"alice"}
+        asked.run(INTERVAL)
+        assert len(asked.times["alice"]) > 1
+        assert stream.client.close_reason is None
+        asked.failing, asked.lost = set(), {"alice"}
+        asked.run(5.0)
+        assert stream.client.close_reason is CloseReason.REVOKED
+
+    def test_a_database_that_is_away_is_not_asked_for_everybody(
+        self, hub: HandHub, asked: Asked
+    ) -> None:
+        """Each call may take its time until it fails."""
+        users = {f"user-{number}" for number in range(100)}
+        for user in users:
+            hub.stream(user=user, grant=GRANT)
+        asked.failing = users
+        asked.run(INTERVAL, step=INTERVAL)
+        assert len(asked.times) == 3
+        asked.failing = set()
+        asked.run(5.0)
+        assert set(asked.times) == users
+
+    def test_some_whose_loading_fails_keep_nobody_else_out(
+        self, hub: HandHub, asked: Asked
+    ) -> None:
+        """However often they are tried again."""
+        asked.failing = {f"broken-{number}" for number in range(4)}
+        for user in [*asked.failing, *(f"user-{number}" for number in range(20))]:
+            hub.stream(user=user, grant=GRANT)
+        asked.run(3 * INTERVAL)
+        assert {f"user-{number}" for number in range(20)} <= set(asked.times)
+
+    def test_it_is_said_once(
+        self, hub: HandHub, asked: Asked, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not at every look, until it works again."""
+        hub.stream(user="alice", grant=GRANT)
+        asked.failing = {"alice"}
+        with caplog.at_level(logging.ERROR):
+            asked.run(2 * INTERVAL)
+        assert len(caplog.records) == 1
+        assert "'alice'" in caplog.text
+
+
+def test_it_ends_with_its_worker(hub: HandHub, asked: Asked) -> None:
+    """A worker that goes away has nobody left to ask about."""
+    hub.hub.admission.closed = True
+    Revalidation(hub.hub, asked, interval=0.01).run()
+    hub.hub.admission.closed = False
+    hub.hub.closed.set()
+    Revalidation(hub.hub, asked, interval=0.01).run()
