@@ -32,10 +32,10 @@ from .errors import (
 )
 from .event import checked_name
 from .heartbeat import Heartbeat, serving_worker, worker_threads
-from .history import UNPLACED
+from .history import UNPLACED, Record
 from .hub import Hub
 from .response import StreamResponse
-from .signals import client_connected, client_disconnected
+from .signals import client_connected, client_disconnected, event_published
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,22 @@ class AppHub:
         )
         hub.run_beside("heartbeat", Heartbeat(hub).run)
         return hub
+
+    def publish(self, record: Record) -> str:
+        """Append an event to the log, tell the signal's receivers, return its id.
+
+        Raises BrokerUnavailable, and ConfigurationError where it would not reach every
+        process.
+        """
+        self.check_reach()
+        event_id = str(self.hub.publish(record))
+        self.warn_of_silence()
+        try:
+            event_published.send(self.app, event=record.content, event_id=event_id)
+        except Exception:
+            # The event is in the log: who is told of an error would publish it again.
+            log.exception("a receiver of event_published failed")
+        return event_id
 
     def check_reach(self) -> None:
         """Raise ConfigurationError where events would not reach every process.
