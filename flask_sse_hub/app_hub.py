@@ -49,8 +49,8 @@ Describer = Callable[[], Metadata]
 _MAX_METADATA_ITEMS = 16
 _MAX_METADATA_CHARS = 256
 
-# The value of Retry-After for clients that handle statuses, in seconds.
-_RETRY_AFTER = "10"
+#: The value of Retry-After for clients that handle statuses, in seconds.
+RETRY_AFTER = "10"
 
 
 @dataclass(slots=True)
@@ -294,7 +294,7 @@ def _refused(refusal: ClientRefused, hub: Hub) -> Response:
         return StreamResponse(hub.refusal())
     status = 429 if isinstance(refusal, TooManyStreams) else 503
     return Response(
-        str(refusal), status, {"Retry-After": _RETRY_AFTER}, mimetype="text/plain"
+        str(refusal), status, {"Retry-After": RETRY_AFTER}, mimetype="text/plain"
     )
 
 

@@ -17,7 +17,7 @@ FLOORS = [
     ["errors", "_native", "_sockets", "private"],
     ["event", "address"],
     ["history"],
-    ["client", "options"],
+    ["client", "options", "tokens"],
     [
         "audience",
         "registry",
@@ -54,6 +54,7 @@ FLOORS = [
         "auth",
         "response",
         "app_hub",
+        "publish_api",
         "blueprint",
         "cli",
         "extension",
