@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, has_request_context, request, session
+from flask.globals import request_ctx
 from werkzeug.exceptions import BadRequest, Forbidden
 
 from . import address, auth
@@ -256,7 +257,9 @@ class AppHub:
 
         A hook after each request; it looks only where the session was changed.
         """
-        if session.modified:
+        # Whoever asks flask.session has looked at it, and every page of the app would
+        # vary by its cookie: Flask 3.1.3 offers no other way to ask.
+        if getattr(request_ctx, "_session", session).modified:
             self._end_session(*auth.ended_by_clearing())
         return response
 
