@@ -245,7 +245,8 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         # Python would write it as Infinity, which no browser can read.
         raise ValueError(f"{text:.20} is no number of JSON, or too large for one")
-    return number
+    # To JSON 7.0 is 7, and a user's id; beyond 2**53 it is no longer exact.
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _check_fields(
