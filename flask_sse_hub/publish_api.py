@@ -16,7 +16,7 @@ from flask import Response, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from . import address, tokens
-from .address import UNSET
+from .address import MAX_TARGETS, UNSET
 from .app_hub import RETRY_AFTER, AppHub
 from .auth import bearer_token
 from .errors import BrokerUnavailable, EventTooLarge, SSEHubError
@@ -104,15 +104,19 @@ class PublishAPI:
         return body
 
     def _publish(self, given: Any, token: PublishToken) -> Response:
-        if not isinstance(given, list):
+        events = given if isinstance(given, list) else [given]
+        if not 1 <= len(events) <= MAX_EVENTS:
+            raise Refused(400, f"a list has 1 to {MAX_EVENTS} events")
+        if sum(map(_count_names, events)) > MAX_TARGETS:
+            # Checking millions of them would hold up every stream of this worker.
+            raise Refused(400, f"more than {MAX_TARGETS} names in one request")
+        if events is not given:
             (event_id,) = self._append([("", self._record(given, token, ""))])
             return _json({"id": event_id}, 202)
-        if not 1 <= len(given) <= MAX_EVENTS:
-            raise Refused(400, f"a list has 1 to {MAX_EVENTS} events")
         # All are checked before the first is published.
         records = [
             (f"[{position}]", self._record(event, token, f"[{position}]."))
-            for position, event in enumerate(given)
+            for position, event in enumerate(events)
         ]
         return _json({"ids": self._append(records)}, 202)
 
@@ -150,7 +154,6 @@ class PublishAPI:
             self._checked("", {name: value}, at + name)
         for kind, names in target.items():
             self._checked("", {kind: names}, f"{at}target.{kind}")
-        self._checked("", target, f"{at}target")
         if "idempotency_key" in fields:
             fields["idempotency_key"] = _namespaced(
                 fields["idempotency_key"], token, f"{at}idempotency_key"
@@ -247,6 +250,16 @@ def _finite(text: str) -> float:
         raise ValueError(f"{text:.20} is no number of JSON, or too large for one")
     # To JSON 7.0 is 7, and a user's id; beyond 2**53 it is no longer exact.
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def _count_names(event: Any) -> int:
+    """Return how many names an event lists, whatever else is wrong with it."""
+    if not isinstance(event, dict):
+        return 0
+    target = event.get("target")
+    given = [*target.values()] if isinstance(target, dict) else []
+    given.append(event.get("exclude_client"))
+    return sum(len(names) for names in given if isinstance(names, list))
 
 
 def _check_fields(
