@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, has_request_context, request, session
+from flask.globals import request_ctx
 from werkzeug.exceptions import BadRequest
 
 from . import address, auth
@@ -36,12 +37,12 @@ from .errors import (
 )
 from .event import checked_name
 from .heartbeat import Heartbeat, places_of, serving_worker, worker_threads
-from .history import UNPLACED, Cursor
+from .history import UNPLACED, Cursor, Record
 from .hub import Hub
 from .origins import Origins
 from .response import StreamResponse
 from .revalidation import Revalidation
-from .signals import client_connected, client_disconnected
+from .signals import client_connected, client_disconnected, event_published
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ _MAX_METADATA_CHARS = 256
 
 _TOO_OFTEN = "streams are opened too often from one network address"
 
-# The value of Retry-After for clients that handle statuses, in seconds.
-_RETRY_AFTER = "10"
+#: The value of Retry-After for clients that handle statuses, in seconds.
+RETRY_AFTER = "10"
 
 
 class AppHub:
@@ -102,6 +103,22 @@ class AppHub:
         )
         hub.run_beside("revalidation", revalidation.run)
         return hub
+
+    def publish(self, record: Record) -> str:
+        """Append an event to the log, tell the signal's receivers, return its id.
+
+        Raises BrokerUnavailable, and ConfigurationError where it would not reach every
+        process.
+        """
+        self.check_reach()
+        event_id = str(self.hub.publish(record))
+        self.warn_of_silence()
+        try:
+            event_published.send(self.app, event=record.content, event_id=event_id)
+        except Exception:
+            # The event is in the log: who is told of an error would publish it again.
+            log.exception("a receiver of event_published failed")
+        return event_id
 
     def check_reach(self) -> None:
         """Raise ConfigurationError where events would not reach every process.
@@ -279,7 +296,9 @@ class AppHub:
 
         A hook after each request; it looks only where the session was changed.
         """
-        if session.modified:
+        # Whoever asks flask.session has looked at it, and every page of the app would
+        # vary by its cookie: Flask 3.1.3 offers no other way to ask.
+        if getattr(request_ctx, "_session", session).modified:
             self._end_session(*auth.ended_by_clearing())
         return response
 
@@ -317,7 +336,7 @@ def _refused(refusal: ClientRefused, hub: Hub) -> Response:
         return StreamResponse(hub.refusal())
     status = 429 if isinstance(refusal, TooManyStreams) else 503
     return Response(
-        str(refusal), status, {"Retry-After": _RETRY_AFTER}, mimetype="text/plain"
+        str(refusal), status, {"Retry-After": RETRY_AFTER}, mimetype="text/plain"
     )
 
 

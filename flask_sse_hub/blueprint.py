@@ -1,4 +1,4 @@
-"""The blueprint: the stream, health and statistics over HTTP.
+"""The blueprint: the stream, publishing, health and statistics over HTTP.
 
 A thin layer; whatever a view of the app may want too is in the extension.
 """
@@ -13,6 +13,7 @@ from werkzeug.exceptions import Forbidden
 
 from .app_hub import AppHub
 from .auth import bearer_token
+from .publish_api import PublishAPI, exempt_from_csrf
 
 
 def create_blueprint(app_hub: AppHub) -> Blueprint:
@@ -24,6 +25,18 @@ def create_blueprint(app_hub: AppHub) -> Blueprint:
     @blueprint.get("")
     def stream() -> ResponseReturnValue:
         return app_hub.subscribe(request.args.getlist("channel"))
+
+    if config.publish_tokens:
+        api = PublishAPI(app_hub)
+
+        @blueprint.post("/publish")
+        def publish() -> ResponseReturnValue:
+            return api.answer()
+
+        # In the request and before any hook: whichever extension is added first.
+        @blueprint.url_value_preprocessor
+        def exempt(*_: object) -> None:
+            exempt_from_csrf(publish)
 
     @blueprint.get("/health")
     def health() -> ResponseReturnValue:

@@ -1,4 +1,4 @@
-"""``flask sse``: publishing and listening from a shell.
+"""``flask sse``: publishing and listening from a shell, and tokens for HTTP.
 
 A thin layer over the extension; what is printed for whom is decided here.
 """
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 from flask.cli import AppGroup
 
-from . import address
+from . import address, tokens
 from .address import UNSET, Address
 from .app_hub import AppHub
 from .brokers import Batch
@@ -82,6 +82,35 @@ def create_group(sse_hub: Any, app_hub: AppHub) -> AppGroup:
             return
         except SSEHubError as error:
             raise click.ClickException(str(error)) from error
+
+    @group.command()
+    @click.option("--channel", multiple=True, help="A glob pattern of channels.")
+    @click.option(
+        "--target",
+        multiple=True,
+        type=click.Choice(tokens.KINDS),
+        help="A kind of target.",
+    )
+    @click.option("--name", help="What log lines call it.")
+    def token(channel: tuple[str, ...], target: tuple[str, ...], name: str) -> None:
+        """Make a token for publishing over HTTP; print it and what to configure.
+
+        Two lines: the token, which is shown this once and is for who publishes, and the
+        value of SSE_HUB_PUBLISH_TOKENS, in JSON, with the token's hash. With --channel
+        it is good for channels that match, with --target for these kinds, with neither
+        for everything.
+        """
+        made, digest = tokens.mint()
+        entry = {"token": digest, "channels": channel, "targets": target, "name": name}
+        entry = {key: value for key, value in entry.items() if value}
+        try:
+            tokens.read_tokens(entry)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        click.echo("The token, for who publishes; it is not kept anywhere:", err=True)
+        click.echo(made)
+        click.echo("SSE_HUB_PUBLISH_TOKENS, to which more can be added:", err=True)
+        click.echo(json.dumps([entry]))
 
     return group
 

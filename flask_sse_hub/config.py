@@ -4,7 +4,6 @@ Read once, in ``init_app``; nothing looks at ``app.config`` for these keys later
 """
 
 import difflib
-import fnmatch
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from .errors import ConfigurationError
 from .history import Retention
 from .options import HubOptions
 from .publisher import MAX_EVENT_BYTES
+from .tokens import PublishToken, matches, read_patterns, read_tokens
 
 log = logging.getLogger(__name__)
 
@@ -81,17 +81,6 @@ def _range(value: Any) -> tuple[float, float]:
     return least, most
 
 
-def _patterns(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        # One letter each is what iterating it would give.
-        value = (value,)
-    if not isinstance(value, list | tuple | set | frozenset):
-        raise ValueError("a list of glob patterns is needed")
-    if not all(isinstance(pattern, str) and pattern for pattern in value):
-        raise ValueError("each pattern must be a string that is not empty")
-    return tuple(value)
-
-
 def _broker_url(value: Any) -> str:
     url = _text(value)
     check_url(url)
@@ -140,7 +129,7 @@ def _stats_access(value: Any) -> StatsAccess:
 
 
 def _origins(value: Any) -> tuple[str, ...]:
-    origins = _patterns(value)
+    origins = read_patterns(value)
     for origin in origins:
         if origin == "*":
             raise ValueError(
@@ -189,7 +178,9 @@ class Config:
         "Whether a stream is only for people who are logged in through Flask-Login.",
     )
     public_channels: tuple[str, ...] = _key(
-        (), _patterns, "Glob patterns of channels that anybody admitted may ask for."
+        (),
+        read_patterns,
+        "Glob patterns of channels that anybody admitted may ask for.",
     )
     heartbeat_interval: float = _key(
         30.0, _seconds, "No stream is silent for longer than this many seconds."
@@ -261,6 +252,18 @@ class Config:
         "Origins of other sites whose pages may use the endpoints, with the visitor's"
         " cookies: ``https://app.example``, each exactly as browsers send it.",
     )
+    publish_tokens: tuple[PublishToken, ...] = _key(
+        (),
+        read_tokens,
+        "Who may publish over HTTP: a list of tokens, each a string of at least 16"
+        " characters, or better its hash, ``sha256:`` and 64 hex digits, as ``flask sse"
+        ' token`` prints it. An entry ``{"token": ..., "channels": [patterns],'
+        ' "targets": [kinds], "name": ...}`` limits one: with ``channels`` to'
+        " channels that match, and to other kinds only if ``targets`` names them; with"
+        " ``targets`` alone to these kinds, of ``channel``, ``user``, ``session``,"
+        " ``client`` and ``everyone``. The name is for the log."
+        " Empty: nobody.",
+    )
     stats_access: StatsAccess = _key(
         None,
         _stats_access,
@@ -324,9 +327,7 @@ class Config:
 
     def is_public(self, channel: str) -> bool:
         """Tell whether anybody admitted may ask for a channel."""
-        return any(
-            fnmatch.fnmatchcase(channel, pattern) for pattern in self.public_channels
-        )
+        return matches(channel, self.public_channels)
 
 
 def _checked(key: str, part: "Field[Any]", value: Any) -> Any:

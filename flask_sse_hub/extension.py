@@ -1,6 +1,5 @@
 """The Flask extension: what an app and its views call."""
 
-import logging
 from weakref import WeakSet
 
 from flask import Flask, Response, current_app, has_app_context
@@ -16,11 +15,8 @@ from .config import Config
 from .errors import ConfigurationError, InvalidTarget
 from .event import MESSAGE
 from .publisher import record_of
-from .signals import event_published
 from .signing import Ticket
 from .stats import HubStats
-
-log = logging.getLogger(__name__)
 
 _EXTENSION = "sse_hub"
 
@@ -118,7 +114,6 @@ class SSEHub:
         BrokerUnavailable, after which it is unknown whether the event was appended.
         """
         app_hub = self._app_hub()
-        app_hub.check_reach()
         record = record_of(
             data,
             dumps=app_hub.app.json.dumps,
@@ -132,14 +127,7 @@ class SSEHub:
             retry=retry,
             idempotency_key=idempotency_key,
         )
-        event_id = str(app_hub.hub.publish(record))
-        app_hub.warn_of_silence()
-        try:
-            event_published.send(app_hub.app, event=record.content, event_id=event_id)
-        except Exception:
-            # The event is in the log: who is told of an error would publish it again.
-            log.exception("a receiver of event_published failed")
-        return event_id
+        return app_hub.publish(record)
 
     def disconnect(
         self,

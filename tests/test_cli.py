@@ -1,4 +1,4 @@
-"""``flask sse``: publishing and listening from a shell."""
+"""``flask sse``: publishing and listening from a shell, and tokens for HTTP."""
 
 import json
 import threading
@@ -10,9 +10,10 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
-from flask_sse_hub import Event, SSEHub, address
+from flask_sse_hub import Event, SSEHub, address, tokens
 from flask_sse_hub.brokers import Broker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from flask_sse_hub.config import Config
 from flask_sse_hub.history import Cursor, Disconnect, Record, Retention
 from tests.hand import KEEP_ALL
 
@@ -176,3 +177,30 @@ class TestListen:
         result = run(f"sqlite:///{path}", "listen", "--last-event-id", "x y")
         assert result.exit_code == 2
         assert "is no event id" in result.output
+
+
+class TestToken:
+    def test_what_it_prints_is_good_for_the_configuration(self) -> None:
+        """The token for who publishes, and JSON for the environment with its hash."""
+        words = "--channel orders.* --target user --name shop"
+        result = run("memory://", "token", *words.split())
+        made, value = result.stdout.splitlines()
+        assert made not in value
+        (token,) = Config.read(
+            {"SSE_HUB_PUBLISH_TOKENS": json.loads(value)}
+        ).publish_tokens
+        assert tokens.find(made, [token]) is token
+        assert token.channels == ("orders.*",)
+        assert token.targets == {"channel", "user"}
+        assert token.name == "shop"
+
+    def test_each_is_another(self) -> None:
+        """And long enough that nobody guesses it."""
+        made = {run("memory://", "token").stdout.split()[0] for _ in range(3)}
+        assert len(made) == 3
+        assert all(len(token) >= 43 for token in made)
+
+    @pytest.mark.parametrize("words", [("--target", "all"), ("--channel", "")])
+    def test_a_scope_that_is_none_is_refused(self, words: tuple[str, str]) -> None:
+        """It would be refused when the app starts."""
+        assert run("memory://", "token", *words).exit_code == 2

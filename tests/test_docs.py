@@ -1,14 +1,16 @@
 """The documentation says what the code does."""
 
+import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from docs.make_configuration import page
-from flask_sse_hub import CloseReason, SSEHub
-from tests.conftest import User
+from flask_sse_hub import ClientStats, CloseReason, HubStats, SSEHub
+from tests.conftest import MakeSite, User
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -36,6 +38,28 @@ def test_the_api_page_names_everything_public() -> None:
     text = (ROOT / "docs/api.md").read_text()
     methods = {name for name in vars(SSEHub) if not name.startswith("_")} - {"init_app"}
     assert {name for name in methods if f"sse_hub.{name}" not in text} == set()
+
+
+def test_every_route_is_described_for_programs(make_site: MakeSite) -> None:
+    """Each path and method of the blueprint is in openapi.json, and nothing else."""
+    site = make_site(publish_tokens=["a-token-for-everything"])
+    described = json.loads((ROOT / "docs/openapi.json").read_text())["paths"]
+    assert {(path, method) for path in described for method in described[path]} == {
+        (rule.rule, method.lower())
+        for rule in site.app.url_map.iter_rules()
+        if rule.endpoint.startswith("sse_hub.")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("schema", "of"), [("Stats", HubStats), ("Client", ClientStats)]
+)
+def test_every_figure_is_described_for_programs(schema: str, of: type) -> None:
+    """By its name in the statistics."""
+    described = json.loads((ROOT / "docs/openapi.json").read_text())["components"]
+    names = [part.name for part in fields(of)]
+    assert list(described["schemas"][schema]["properties"]) == names
 
 
 def test_every_close_reason_is_in_the_operations_page() -> None:

@@ -17,7 +17,7 @@ FLOORS = [
     ["errors", "_native", "_sockets", "private"],
     ["event", "address"],
     ["history"],
-    ["client", "options"],
+    ["client", "options", "tokens"],
     [
         "audience",
         "registry",
@@ -59,6 +59,7 @@ FLOORS = [
         "origins",
         "response",
         "app_hub",
+        "publish_api",
         "blueprint",
         "cli",
         "extension",

@@ -1,0 +1,532 @@
+"""Publishing over HTTP: who may, what may be in a body, and what is answered."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_wtf import CSRFProtect
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_sse_hub import BrokerUnavailable, Event, SSEHub, address, event_published
+from flask_sse_hub.history import Cursor, Record
+from flask_sse_hub.publish_api import MAX_EVENTS, body_limit
+from tests.conftest import MakeSite, Site
+
+TOKEN = "a-token-for-everything"
+NARROW = "a-token-for-orders-only"
+OTHER = "another-one-for-orders"
+TOKENS = [
+    TOKEN,
+    {"token": NARROW, "channels": ["orders.*"], "name": "shop"},
+    {"token": OTHER, "channels": ["orders.*"]},
+]
+EVENT = {"data": "x", "target": "everyone"}
+
+
+class Log:
+    """What one app has published, and a client that publishes to it."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._hub = site.app.extensions["sse_hub"].hub
+        self._start = self._hub.broker.head()
+
+    @property
+    def records(self) -> list[Record]:
+        return list(self._hub.broker.replay(self._start, page=1000).records)
+
+    @property
+    def data(self) -> list[str]:
+        return [r.content.data for r in self.records if isinstance(r.content, Event)]
+
+    def post(self, body: Any, *, token: str | None = TOKEN, **options: Any) -> Any:
+        """Post a body: bytes as they are, anything else as JSON."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return self.site.app.test_client().post(
+            "/events/publish",
+            data=body if isinstance(body, bytes) else json.dumps(body),
+            **{"headers": headers, "content_type": "application/json", **options},
+        )
+
+
+@pytest.fixture
+def log(make_site: MakeSite) -> Log:
+    return Log(make_site(publish_tokens=TOKENS, max_event_bytes=1000))
+
+
+def refusal(response: Any) -> tuple[int, str | None]:
+    """Return the status of a refusal and the field that it names; it is JSON."""
+    assert response.mimetype == "application/json"
+    body = response.json
+    assert isinstance(body["error"], str)
+    return response.status_code, body.get("field")
+
+
+class TestPublishing:
+    def test_an_event_is_in_the_log_as_publish_would_put_it(self, log: Log) -> None:
+        """Everything that publish() takes; the answer has its id."""
+        target = {
+            "channel": "a",
+            "user": [7.0, 8, "9"],
+            "session": ["s"],
+            "client": "c",
+        }
+        response = log.post(
+            {
+                "data": [1],
+                "type": "t",
+                "target": target,
+                "retry": 2.5,
+                "exclude_client": ["me"],
+            }
+        )
+        (record,) = log.records
+        assert response.status_code == 202
+        assert response.json == {"id": str(record.cursor)}
+        assert record.content == Event("[1]", type="t", retry=2.5)
+        assert record.exclude == ("me",)
+        assert address.names_of(record.addresses) == {
+            "channel": ["a"],
+            "user": ["7", "8", "9"],
+            "session": ["s"],
+            "client": ["c"],
+        }
+
+    @pytest.mark.parametrize(
+        ("data", "text"),
+        [("x", "x"), ("", ""), (None, "null"), (7, "7"), ([1, "é"], '[1,"\\u00e9"]')],
+    )
+    def test_data_is_text_or_any_json(self, log: Log, data: Any, text: str) -> None:
+        """Text arrives as it is."""
+        assert log.post({"data": data, "target": "everyone"}).status_code == 202
+        assert [each.replace(" ", "") for each in log.data] == [text]
+
+    def test_everyone_is_said_aloud(self, log: Log) -> None:
+        """A broadcast is never what comes of leaving something out."""
+        log.post(EVENT)
+        (record,) = log.records
+        assert address.names_of(record.addresses) == "everyone"
+
+    def test_a_list_is_published_in_its_order(self, log: Log) -> None:
+        """With an id for each."""
+        response = log.post([EVENT | {"data": str(n)} for n in range(MAX_EVENTS)])
+        assert response.status_code == 202
+        assert response.json == {"ids": [str(each.cursor) for each in log.records]}
+        assert log.data == [str(n) for n in range(MAX_EVENTS)]
+
+    def test_a_list_is_published_as_a_whole_or_not_at_all(self, log: Log) -> None:
+        """One event that is refused keeps back those before it."""
+        wrong = {"data": "x", "target": {"user": ""}}
+        assert refusal(log.post([EVENT, EVENT, wrong])) == (400, "[2].target.user")
+        assert log.records == []
+
+    def test_an_idempotency_key_publishes_once(self, log: Log) -> None:
+        """A webhook that is delivered twice has one event, and one id."""
+        event = EVENT | {"idempotency_key": "k" * 237}
+        first, again = log.post(event), log.post(event)
+        assert first.json == again.json
+        assert len(log.records) == 1
+
+    def test_a_key_is_its_tokens_own(self, log: Log) -> None:
+        """Nobody swallows, or learns the id of, what another token's holder sends."""
+        event = {"data": "x", "target": {"channel": "orders.1"}, "idempotency_key": "k"}
+        ids = {log.post(event, token=each).json["id"] for each in (NARROW, OTHER)}
+        ids.add(log.site.hub.publish("x", idempotency_key="k"))
+        assert len(ids) == 3
+
+    def test_receivers_of_the_signal_are_told(self, log: Log) -> None:
+        """As of any event; what one raises is logged and goes no further."""
+        told: list[str] = []
+
+        def receive(sender: Flask, event: Event, event_id: str) -> None:
+            told.append(event_id)
+            raise RuntimeError
+
+        with event_published.connected_to(receive, sender=log.site.app):
+            response = log.post(EVENT)
+        assert told == [response.json["id"]]
+
+    def test_it_goes_on_while_the_worker_drains(self, log: Log) -> None:
+        """Requests in flight are served to the end."""
+        log.site.hub.drain()
+        assert log.post(EVENT).status_code == 202
+
+
+class TestTokens:
+    def test_without_tokens_there_is_no_such_route(self, site: Site) -> None:
+        """Nothing is open that was not asked for."""
+        assert site.app.test_client().post("/events/publish").status_code == 404
+
+    @pytest.mark.parametrize("token", [None, "", "a-token-for-everythinG", "é" * 16])
+    def test_who_has_none_is_refused(self, log: Log, token: str | None) -> None:
+        """Before anything of the body is looked at."""
+        response = log.post(b"{", token=token)
+        assert refusal(response) == (401, None)
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+
+    @pytest.mark.parametrize(
+        ("target", "field"),
+        [
+            ("everyone", "target"),
+            ({"channel": "news"}, "target.channel"),
+            ({"channel": ["orders.1", "news"]}, "target.channel"),
+            ({"channel": "orders.1", "user": 7}, "target.user"),
+            ({"session": "s"}, "target.session"),
+            ({"client": "c"}, "target.client"),
+        ],
+    )
+    def test_what_is_out_of_scope_is_refused(
+        self, log: Log, target: Any, field: str
+    ) -> None:
+        """Each target of an event, whatever else it is for."""
+        event = {"data": "x", "target": target}
+        assert refusal(log.post(event, token=NARROW)) == (403, field)
+        assert log.records == []
+
+    def test_what_is_in_scope_is_published(self, log: Log) -> None:
+        """By its pattern."""
+        event = {"data": "x", "target": {"channel": ["orders.1", "orders.2"]}}
+        assert log.post(event, token=NARROW).status_code == 202
+
+    def test_a_list_is_within_scope_as_a_whole(self, log: Log) -> None:
+        """Or nothing of it is published."""
+        mine = {"data": "x", "target": {"channel": "orders.1"}}
+        assert refusal(log.post([mine, EVENT], token=NARROW)) == (403, "[1].target")
+        assert log.records == []
+
+    def test_a_login_is_no_token(self, log: Log) -> None:
+        """Cookies are not looked at: a forged request has nothing to ride on."""
+        response = log.site.browser("alice").client.post("/events/publish", json=EVENT)
+        assert response.status_code == 401
+
+
+class TestBodies:
+    @pytest.mark.parametrize(
+        ("event", "field"),
+        [
+            (7, None),
+            ("everyone", None),
+            (None, None),
+            ({"target": "everyone"}, "data"),
+            ({"data": "x"}, "target"),
+            ({"data": "x", "target": None}, "target"),
+            ({"data": "x", "target": {}}, "target"),
+            ({"data": "x", "target": []}, "target"),
+            ({"data": "x", "target": "all"}, "target"),
+            ({"data": "x", "target": {"users": 7}}, "target.users"),
+            ({"data": "x", "target": {"user": None}}, "target.user"),
+            ({"data": "x", "target": {"user": [1, None]}}, "target.user"),
+            ({"data": "x", "target": {"user": True}}, "target.user"),
+            ({"data": "x", "target": {"user": 1.5}}, "target.user"),
+            ({"data": "x", "target": {"user": {"id": 1}}}, "target.user"),
+            ({"data": "x", "target": {"user": "a\nb"}}, "target.user"),
+            ({"data": "x", "target": {"user": "\ud800"}}, "target.user"),
+            ({"data": "x", "target": {"user": 10**300}}, "target.user"),
+            ({"data": "x", "target": {"channel": 7}}, "target.channel"),
+            ({"data": "x", "target": {"channel": "c" * 256}}, "target.channel"),
+            ({"data": "\ud800", "target": "everyone"}, "data"),
+            (EVENT | {"typ": "x"}, "typ"),
+            (EVENT | {"\ud800" * 99: "x"}, "\ud800" * 50),
+            (EVENT | {"type": None}, "type"),
+            (EVENT | {"type": 7}, "type"),
+            (EVENT | {"type": "ping"}, "type"),
+            (EVENT | {"retry": "5"}, "retry"),
+            (EVENT | {"retry": -1}, "retry"),
+            (EVENT | {"retry": 10**400}, "retry"),
+            (EVENT | {"exclude_client": {}}, "exclude_client"),
+            (EVENT | {"exclude_client": None}, "exclude_client"),
+            (EVENT | {"idempotency_key": ""}, "idempotency_key"),
+            (EVENT | {"idempotency_key": None}, "idempotency_key"),
+            (EVENT | {"idempotency_key": "k" * 238}, "idempotency_key"),
+        ],
+    )
+    def test_what_cannot_be_published_is_refused_by_name(
+        self, log: Log, event: Any, field: str | None
+    ) -> None:
+        """In a list with its place."""
+        assert refusal(log.post(event)) == (400, field)
+        place = "[1]" + (f".{field}" if field else "")
+        assert refusal(log.post([EVENT, event])) == (400, place)
+        assert log.records == []
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{",
+            b"\xff",
+            b"\xef\xbb\xbf{}",
+            json.dumps(EVENT).encode("utf-16"),
+            b"[]",
+            json.dumps([EVENT] * (MAX_EVENTS + 1)).encode(),
+            b"[" * 100_000,
+            b'{"data": ' + b"[" * 900 + b"]" * 900 + b', "target": {}}',
+            b'{"data": NaN, "target": "everyone"}',
+            b'{"data": [-Infinity], "target": "everyone"}',
+            b'{"data": 1e999, "target": "everyone"}',
+            b'{"data": ' + b"9" * 5000 + b', "target": "everyone"}',
+            b'{"data": "x", "target": {"channel": "a"}, "target": "everyone"}',
+            b'{"data": "x", "target": {"user": 1, "user": 2}}',
+        ],
+    )
+    def test_what_is_no_json_is_refused(self, log: Log, body: bytes) -> None:
+        """What a reader could take in two ways too."""
+        assert refusal(log.post(body))[0] == 400
+        assert log.records == []
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"data": "x", "target": {"user": [1] * 10_001}},
+            {"data": "x", "target": {"user": [1] * 9_999}, "exclude_client": ["c"] * 2},
+            [{"data": "x", "target": {"user": [1] * 5_000, "client": [1]}}] * 2,
+        ],
+    )
+    def test_more_names_than_one_event_may_have_are_refused(
+        self, log: Log, body: Any
+    ) -> None:
+        """In all of a request: a worker that checks millions does nothing else."""
+        assert refusal(log.post(body)) == (400, None)
+
+    @pytest.mark.parametrize("type", ["", "text/plain", "multipart/form-data"])
+    def test_another_content_type_is_refused(self, log: Log, type: str) -> None:
+        """A browser's form cannot send this one."""
+        response = log.post(json.dumps(EVENT).encode(), content_type=type)
+        assert refusal(response) == (415, None)
+
+    def test_a_parameter_of_the_content_type_does_no_harm(self, log: Log) -> None:
+        """Many clients name the charset."""
+        response = log.post(EVENT, content_type="application/json; charset=utf-8")
+        assert response.status_code == 202
+
+    def test_data_that_is_too_long_is_refused(self, log: Log) -> None:
+        """As publish() does."""
+        event = {"data": "x" * 1001, "target": "everyone"}
+        assert refusal(log.post([event])) == (413, "[0].data")
+
+    def test_the_largest_event_fits_however_it_is_written(self, log: Log) -> None:
+        """JSON may take six bytes for one."""
+        body = '{"data": "%s", "target": "everyone"}' % (r"\u0061" * 1000)
+        assert log.post(body.encode()).status_code == 202
+        assert log.data == ["a" * 1000]
+
+
+class Pieces:
+    """A body that comes in pieces, and perhaps breaks off with an error."""
+
+    def __init__(self, *pieces: bytes | Exception) -> None:
+        self._pieces = iter(pieces)
+        self.taken = 0
+
+    def read(self, size: int) -> bytes:
+        piece = next(self._pieces, b"")
+        if isinstance(piece, Exception):
+            raise piece
+        assert len(piece) <= size
+        self.taken += len(piece)
+        return piece
+
+
+class TestLengths:
+    BODY = json.dumps(EVENT).encode()
+
+    def send(self, log: Log, body: Pieces, length: int | None) -> Any:
+        """Send as servers do that end the input themselves, as gunicorn does."""
+        return log.post(
+            b"",
+            environ_overrides={
+                "wsgi.input": body,
+                "wsgi.input_terminated": True,
+                "CONTENT_LENGTH": "" if length is None else str(length),
+                "HTTP_TRANSFER_ENCODING": "chunked" if length is None else "",
+            },
+        )
+
+    @pytest.mark.parametrize("with_length", [True, False])
+    def test_a_body_may_come_in_pieces(self, log: Log, with_length: bool) -> None:
+        """With its length or without."""
+        pieces = Pieces(*(self.BODY[n : n + 1] for n in range(len(self.BODY))))
+        length = len(self.BODY) if with_length else None
+        assert self.send(log, pieces, length).status_code == 202
+
+    @pytest.mark.parametrize("most", [None, 5000])
+    def test_a_long_one_is_refused_by_its_length(
+        self, log: Log, most: int | None
+    ) -> None:
+        """Unread; an app's own MAX_CONTENT_LENGTH counts where it is smaller."""
+        log.site.app.config["MAX_CONTENT_LENGTH"] = most
+        pieces = Pieces(self.BODY)
+        length = (most or body_limit(1000)) + 1
+        assert refusal(self.send(log, pieces, length)) == (413, None)
+        assert pieces.taken == 0
+
+    @pytest.mark.parametrize("most", [None, 5000])
+    def test_one_in_chunks_is_read_no_further_than_allowed(
+        self, log: Log, most: int | None
+    ) -> None:
+        """It does not say how long it is."""
+        log.site.app.config["MAX_CONTENT_LENGTH"] = most
+        limit = most or body_limit(1000)
+        pieces = Pieces(self.BODY, b" " * (limit - len(self.BODY)), *[b" "] * 99)
+        assert refusal(self.send(log, pieces, None)) == (413, None)
+        assert pieces.taken <= limit + 1
+
+    def test_one_of_exactly_the_apps_limit_is_taken(self, log: Log) -> None:
+        """As every other view takes it."""
+        log.site.app.config["MAX_CONTENT_LENGTH"] = len(self.BODY)
+        assert log.post(self.BODY).status_code == 202
+
+    @pytest.mark.parametrize(
+        ("broken", "length"),
+        [
+            (Pieces(BODY), len(BODY) + 1),
+            (Pieces(BODY, OSError()), None),
+            (Pieces(BODY, Exception("an error of the server's own")), None),
+        ],
+    )
+    def test_one_that_breaks_off_publishes_nothing(
+        self, log: Log, broken: Pieces, length: int | None
+    ) -> None:
+        """Even where what arrived could stand alone."""
+        assert refusal(self.send(log, broken, length)) == (400, None)
+        assert log.records == []
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=9,
+)
+near_events = st.fixed_dictionaries(
+    {},
+    optional={
+        "data": json_values,
+        "target": st.just("everyone")
+        | st.dictionaries(
+            st.sampled_from(["channel", "user", "session", "client", "users"]),
+            json_values | st.text(max_size=3) | st.lists(st.integers() | st.text()),
+        )
+        | json_values,
+        "type": st.text(max_size=3) | json_values,
+        "retry": st.floats(0, 9) | json_values,
+        "exclude_client": st.text(max_size=3) | json_values,
+        "idempotency_key": st.text(max_size=3) | json_values,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def one_log() -> Iterator[Log]:
+    """A log for all examples of a property."""
+    site = Site(publish_tokens=TOKENS, max_event_bytes=1000)
+    yield Log(site)
+    site.close()
+
+
+class TestAnyBody:
+    @given(body=near_events | st.lists(near_events, max_size=3) | json_values)
+    def test_json_is_published_or_refused(self, one_log: Log, body: Any) -> None:
+        """Never a failure of the server, and never both."""
+        before = len(one_log.records)
+        response = one_log.post(body)
+        published = len(one_log.records) - before
+        if response.status_code == 202:
+            assert published <= (len(body) if isinstance(body, list) else 1)
+        else:
+            assert refusal(response)[0] in {400, 413}
+            assert published == 0
+
+    @given(body=st.binary())
+    def test_bytes_are_refused(self, one_log: Log, body: bytes) -> None:
+        """Whatever they are."""
+        assert refusal(one_log.post(body))[0] == 400
+
+
+class TestBroker:
+    def test_one_that_is_away_is_worth_another_try(
+        self, log: Log, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With what was published of a list; of the next event it is unknown."""
+        hub = log.site.app.extensions["sse_hub"].hub
+        publish: Callable[[Record], Cursor] = hub.broker.publish
+
+        def publish_one(record: Record) -> Cursor:
+            if len(log.records) == 1:
+                raise BrokerUnavailable("redis://user:s3cret@host is away")
+            return publish(record)
+
+        monkeypatch.setattr(hub.broker, "publish", publish_one)
+        response = log.post([EVENT, EVENT, EVENT])
+        assert refusal(response) == (503, "[1]")
+        assert int(response.headers["Retry-After"]) > 0
+        assert response.json["ids"] == [str(each.cursor) for each in log.records]
+        assert "unknown" in response.json["error"]
+        assert "s3cret" not in response.text
+        assert log.post(EVENT).json["ids"] == []
+
+
+class TestRefusalsInTheLog:
+    def test_they_are_warnings_without_secrets(
+        self, log: Log, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Which token, but not what it is or what was sent."""
+        caplog.set_level(logging.DEBUG)
+        event = {"data": "s3cret", "target": "everyone", "idempotency_key": "s3cret"}
+        log.post(event)
+        log.post(event, token="s3cret")
+        log.post(event | {"s3cret": 1})
+        log.post(event, token=NARROW)
+        warnings = [r for r in caplog.records if r.name.startswith("flask_sse_hub")]
+        assert [r.levelname for r in warnings] == ["WARNING"] * 3
+        assert "the token: shop" in caplog.text
+        for secret in ("s3cret", TOKEN, NARROW):
+            assert secret not in caplog.text
+
+    def test_one_kind_is_said_once_a_minute(
+        self, log: Log, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Whoever guesses tokens does not fill the disk."""
+        for _ in range(5):
+            log.post(EVENT, token="wrong")
+            log.post({})
+        assert len(caplog.records) == 2
+
+
+class TestBesideTheApp:
+    @pytest.mark.parametrize("first", ["csrf", "hub"])
+    def test_no_csrf_token_is_needed(self, first: str) -> None:
+        """Whichever extension is added first; other views stay protected."""
+        app = Flask("guarded")
+        app.config.update(
+            SECRET_KEY="a key for tests",
+            SSE_HUB_BROKER_URL="memory://",
+            SSE_HUB_PUBLISH_TOKENS=[TOKEN],
+        )
+        for extension in ["csrf", "hub"] if first == "csrf" else ["hub", "csrf"]:
+            CSRFProtect(app) if extension == "csrf" else SSEHub(app)
+        app.post("/guarded")(lambda: "in")
+        client = app.test_client()
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        response = client.post("/events/publish", json=EVENT, headers=headers)
+        assert response.status_code == 202
+        assert client.post("/guarded", headers=headers).status_code == 400
+
+    def test_something_else_by_that_name_does_no_harm(self, log: Log) -> None:
+        """Not every extension that is called csrf can exempt views."""
+        log.site.app.extensions["csrf"] = object()
+        assert log.post(EVENT).status_code == 202
+
+    def test_the_session_is_not_looked_at(self, make_site: MakeSite) -> None:
+        """So no answer sets a cookie, or varies by one."""
+        response = Log(make_site(publish_tokens=TOKENS, login=False)).post(EVENT)
+        assert response.status_code == 202
+        assert not {"Set-Cookie", "Vary"} & {*response.headers.keys()}
+
+    def test_the_apps_error_pages_do_not_replace_the_answer(self, log: Log) -> None:
+        """Who publishes is a program."""
+        log.site.app.register_error_handler(400, lambda error: ("<h1>Oops</h1>", 400))
+        assert refusal(log.post({})) == (400, "data")

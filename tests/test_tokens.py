@@ -1,0 +1,117 @@
+"""Tokens for publishing over HTTP: how they are configured, what each may do."""
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from flask_sse_hub import ConfigurationError
+from flask_sse_hub.config import Config
+from flask_sse_hub.tokens import KINDS, PublishToken, find, mint
+
+TOKEN = "a-token-of-some-length"
+HASH = "sha256:" + hashlib.sha256(TOKEN.encode()).hexdigest()
+
+
+def read(entries: Any) -> tuple[PublishToken, ...]:
+    return Config.read({"SSE_HUB_PUBLISH_TOKENS": entries}).publish_tokens
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [[TOKEN], [HASH], ["sha256:" + HASH[7:].upper()], TOKEN, (TOKEN,)],
+)
+def test_a_token_or_its_hash_may_publish_to_everything(entries: Any) -> None:
+    """One alone needs no list, as an environment variable gives it."""
+    (token,) = read(entries)
+    assert find(TOKEN, [token]) is token
+    assert all(token.allows(kind) for kind in KINDS)
+    assert token.allows_channel("any")
+
+
+@pytest.mark.parametrize("sent", ["", TOKEN + "x", TOKEN[:-1], HASH, "é", "\udcff"])
+def test_nothing_else_is_that_token(sent: str) -> None:
+    """Not even the hash, which whoever reads the configuration knows."""
+    assert find(sent, read([TOKEN, mint()[1]])) is None
+
+
+def test_each_of_many_is_found() -> None:
+    """Whatever its place."""
+    made = [mint() for _ in range(5)]
+    entries = read([{"token": digest, "name": sent} for sent, digest in made])
+    for sent, _ in made:
+        found = find(sent, entries)
+        assert found is not None
+        assert found.name == sent
+
+
+@pytest.mark.parametrize(
+    ("scope", "kinds", "channels"),
+    [
+        ({}, set(KINDS), {"orders.7", "news"}),
+        ({"channels": ["orders.*"]}, {"channel"}, {"orders.7"}),
+        ({"channels": "orders.*"}, {"channel"}, {"orders.7"}),
+        ({"channels": ["news", "o*"]}, {"channel"}, {"orders.7", "news"}),
+        (
+            {"channels": ["orders.*"], "targets": ["user"]},
+            {"channel", "user"},
+            {"orders.7"},
+        ),
+        ({"targets": ["user", "everyone"]}, {"user", "everyone"}, set()),
+        ({"targets": "channel"}, {"channel"}, {"orders.7", "news"}),
+    ],
+)
+def test_a_scope_names_all_that_is_allowed(
+    scope: dict[str, Any], kinds: set[str], channels: set[str]
+) -> None:
+    """Who names channels cannot broadcast, nor reach a person, by saying no more."""
+    (token,) = read([{"token": TOKEN, **scope}])
+    assert {kind for kind in KINDS if token.allows(kind)} == kinds
+    known = {"orders.7", "news"}
+    assert {name for name in known if token.allows_channel(name)} == channels
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (7, "a list of tokens"),
+        ([7], r"\[0\]\.token: at least 16"),
+        ([None], r"\[0\]\.token: at least 16"),
+        (["too-short"], r"\[0\]\.token: at least 16"),
+        ([TOKEN, "=" * 20], r"\[1\]\.token: at least 16"),
+        (["has a space in the middle"], r"\[0\]\.token: at least 16"),
+        (["sha256:" + "0" * 63], r"\[0\]\.token: at least 16"),
+        ([{"channels": ["a"]}], r"\[0\]\.token: at least 16"),
+        ([TOKEN, {"token": HASH}], r"\[1\]\.token: it is there twice"),
+        ([{"token": TOKEN, "channel": "a"}], r"\[0\]: it may have token, channels"),
+        ([{"token": TOKEN, "channels": []}], r"\[0\]\.channels: without any"),
+        ([{"token": TOKEN, "channels": [""]}], r"\[0\]\.channels: each pattern"),
+        ([{"token": TOKEN, "channels": None}], r"\[0\]\.channels: a list"),
+        ([{"token": TOKEN, "targets": []}], r"\[0\]\.targets: a list"),
+        ([{"token": TOKEN, "targets": ["all"]}], r"\[0\]\.targets: the kinds are"),
+        ([{"token": TOKEN, "targets": [["user"]]}], r"\[0\]\.targets: the kinds are"),
+        ([{"token": TOKEN, "name": "a\nb"}], r"\[0\]\.name: a short text"),
+    ],
+)
+def test_an_entry_that_cannot_work_is_refused(entries: Any, said: str) -> None:
+    """At start, with its position and field."""
+    with pytest.raises(ConfigurationError, match=f"SSE_HUB_PUBLISH_TOKENS .*{said}"):
+        read(entries)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    ["s3cret", ["s3cret"], [{"token": "s3cret"}], {"s3cret": {}}, [["s3cret"]]],
+)
+def test_an_error_does_not_show_the_token(entries: Any) -> None:
+    """Errors end in logs."""
+    with pytest.raises(ConfigurationError) as caught:
+        read(entries)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_token_is_not_kept() -> None:
+    """Nor is what could be tried against it shown where a configuration is printed."""
+    config = Config.read({"SSE_HUB_PUBLISH_TOKENS": [TOKEN]})
+    assert TOKEN not in repr(config)
+    assert HASH.removeprefix("sha256:") not in repr(config)
