@@ -32,6 +32,10 @@ class InvalidMetadata(SSEHubError):
     """Raised when what an app notes about a client is no small, plain dict."""
 
 
+class InvalidSignature(SSEHubError):
+    """Raised when a webhook's delivery does not prove who sent it, and when."""
+
+
 class EventTooLarge(InvalidEvent):
     """Raised when an event's data is longer than ``SSE_HUB_MAX_EVENT_BYTES``."""
 

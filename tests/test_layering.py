@@ -15,7 +15,7 @@ PACKAGE = Path(flask_sse_hub.__file__).parent
 #: named before it there.
 FLOORS = [
     ["errors", "_native", "_sockets", "private"],
-    ["event", "address"],
+    ["event", "address", "signatures"],
     ["history"],
     ["client", "options"],
     [
@@ -53,6 +53,7 @@ FLOORS = [
         "config",
         "auth",
         "response",
+        "webhooks",
         "app_hub",
         "blueprint",
         "cli",
