@@ -253,7 +253,9 @@ class HMAC(Scheme):
     def __post_init__(self) -> None:
         Scheme.__post_init__(self)
         if self.signed.count("{body}") != 1:
-            raise ConfigurationError(f"{{body}} must be signed once, in {self.signed}")
+            raise ConfigurationError(
+                f"{{body}} must be signed once, not as in {self.signed!r}"
+            )
         if ("{time}" in self.signed) != (self.time_header is not None):
             # Looked at and not signed, it would be whatever an attacker likes.
             raise ConfigurationError(

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from flask import current_app, request
 from werkzeug.exceptions import (
@@ -23,7 +23,7 @@ from werkzeug.exceptions import (
 )
 from werkzeug.wsgi import get_input_stream
 
-from .errors import ConfigurationError, InvalidSignature
+from .errors import ConfigurationError, InvalidSignature, SSEHubError
 from .signatures import HMAC, GitHub, Scheme, Secrets, StandardWebhooks, Stripe
 
 __all__ = [
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# Anybody can be refused, at any rate: a view says it so often, and counts the others.
+# Anybody can be refused at any rate: it is said so often, and the others are counted.
 _LOG_INTERVAL_SECONDS = 60.0
 
 
@@ -51,8 +51,8 @@ class Delivery:
     """One delivery, whose body is signed.
 
     ``id`` is the provider's name for it, or None; whether it is signed depends on the
-    scheme. ``idempotency_key`` is the same whenever the view gets this delivery again,
-    and made of nothing but what is signed.
+    scheme. ``idempotency_key`` is the same whenever its URL gets this delivery again,
+    and made of nothing of the request but that URL's path and what is signed.
     """
 
     id: str | None
@@ -95,15 +95,20 @@ def webhook(
     """
 
     def decorate(view: Callable[Concatenate[Delivery, _P], _R]) -> Callable[_P, _R]:
-        refusals = _Refusals()
+        # Two, since what anybody can cause must not hide what the operator has to mend.
+        refused, broken = _SparseLog(logging.WARNING), _SparseLog(logging.ERROR)
 
         @functools.wraps(view)
         def verified(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             try:
                 body = _read_body(max_bytes)
                 signed = scheme.verify(request.headers, body, now=time.time())
-            except (InvalidSignature, ConfigurationError) as error:
-                refusals.refuse(error)
+            except InvalidSignature as error:
+                refused.say(error)
+                raise Unauthorized(str(error)) from error
+            except ConfigurationError as error:
+                broken.say(error)
+                raise InternalServerError("the signature cannot be checked") from error
             key = _idempotency_key(scheme, signed.content)
             delivery = Delivery(signed.id, key, body)
             answer: _R = current_app.ensure_sync(view)(delivery, *args, **kwargs)
@@ -134,40 +139,38 @@ def _read_body(max_bytes: int) -> bytes:
 
 
 def _idempotency_key(scheme: Scheme, content: bytes) -> str:
-    # A provider may send the same to several views, and of one view to several tenants,
-    # named in its URL: each has an event of its own. A digest, since what a provider
-    # sends may be too long for a key.
-    place = repr((request.endpoint, sorted((request.view_args or {}).items())))
-    digest = hashlib.sha256(f"{place}\n".encode(errors="surrogatepass") + content)
+    # A provider may send the same to several views, or to one for several tenants that
+    # its URL names: each has an event of its own. The path and not the arguments of the
+    # view, which hooks may take away and converters may make objects of. A digest,
+    # since what a provider sends may be too long for a key.
+    path = request.path.rstrip("/").encode(errors="surrogatepass")
+    digest = hashlib.sha256(path + b"\n" + content)
     return f"{scheme.name}-{digest.hexdigest()}"
 
 
-class _Refusals:
-    """Refuses deliveries to one view, and says so in the log, but not at their rate."""
+class _SparseLog:
+    """Says why deliveries are refused, but not at their rate."""
 
-    def __init__(self) -> None:
+    def __init__(self, level: int) -> None:
+        self._level = level
         self._quiet_until = 0.0
         self._unsaid = 0
 
-    def refuse(self, error: InvalidSignature | ConfigurationError) -> NoReturn:
-        """Raise what answers the delivery."""
-        is_ours = isinstance(error, ConfigurationError)
+    def say(self, error: SSEHubError) -> None:
+        """Log why this one was, or count it for the next line."""
         now = time.monotonic()
         if now < self._quiet_until:
             self._unsaid += 1
-        else:
-            log.log(
-                logging.ERROR if is_ours else logging.WARNING,
-                "a webhook to %s was refused: %s; %d more before that",
-                request.endpoint,
-                error,
-                self._unsaid,
-            )
-            self._quiet_until = now + _LOG_INTERVAL_SECONDS
-            self._unsaid = 0
-        if is_ours:
-            raise InternalServerError("the signature cannot be checked") from error
-        raise Unauthorized(str(error)) from error
+            return
+        log.log(
+            self._level,
+            "a webhook to %s was refused: %s; %d more since the last such line",
+            request.endpoint,
+            error,
+            self._unsaid,
+        )
+        self._quiet_until = now + _LOG_INTERVAL_SECONDS
+        self._unsaid = 0
 
 
 def _finite(text: str) -> float:

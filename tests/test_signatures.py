@@ -276,6 +276,12 @@ class TestIdentity:
         header = {"Stripe-Signature": f"t=5,v1={hex_of('s', b'5.' + body)}"}
         assert Stripe("s").verify(header, body, now=5.0) == (None, body)
 
+    def test_no_id_of_stripe_is_an_error(self) -> None:
+        """JSON can say what no encoding can."""
+        body = rb'{"id": "\ud800"}'
+        header = {"Stripe-Signature": f"t=5,v1={hex_of('s', b'5.' + body)}"}
+        assert Stripe("s").verify(header, body, now=5.0).id == "\ud800"
+
     def test_the_standards_is_its_id(self) -> None:
         """It is signed; the time is another one when the delivery comes again."""
         scheme, headers, body, now = VECTORS["Svix"]

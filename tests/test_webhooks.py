@@ -114,6 +114,14 @@ class TestRefusals:
         assert "0 more" in first
         assert "4 more" in second
 
+    def test_refusals_do_not_hide_a_secret_that_is_missing(
+        self, client: FlaskClient, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Anybody can cause the former; the latter is the operator's to mend."""
+        client.post("/tenants/ann")
+        client.post("/tenants/ann", data=BODY, headers=signed(BODY))
+        assert "secret" in caplog.messages[-1]
+
     def test_a_secret_that_is_missing_is_500(
         self, client: FlaskClient, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -269,6 +277,21 @@ class TestOnce:
             for path in ("/github", "/audit", "/tenants/ann", "/tenants/ben")
         ]
         assert len({answer.text.split()[-1] for answer in answers}) == 4
+
+    def test_a_slash_at_the_end_is_no_other_view(self, site: Site) -> None:
+        """What somebody captured does not become new by it."""
+
+        @site.app.post("/lenient", strict_slashes=False)
+        @webhook(GitHub(SECRET))
+        def lenient(delivery: Delivery) -> str:
+            return publish(site, delivery)
+
+        client = site.app.test_client()
+        first, second = (
+            client.post(path, data=BODY, headers=signed(BODY)).text
+            for path in ("/lenient", "/lenient/")
+        )
+        assert first == second
 
     @pytest.mark.parametrize("delivery_id", ["msg_1", "x" * 6000, "a\tb \xff"])
     def test_a_key_is_always_a_usable_name(self, site: Site, delivery_id: str) -> None:
