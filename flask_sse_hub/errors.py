@@ -36,6 +36,10 @@ class InvalidTicket(SSEHubError):
     """Raised when a ticket cannot be made of what was given."""
 
 
+class InvalidSignature(SSEHubError):
+    """Raised when a webhook's delivery does not prove who sent it, and when."""
+
+
 class EventTooLarge(InvalidEvent):
     """Raised when an event's data is longer than ``SSE_HUB_MAX_EVENT_BYTES``."""
 

@@ -15,7 +15,7 @@ PACKAGE = Path(flask_sse_hub.__file__).parent
 #: named before it there.
 FLOORS = [
     ["errors", "_native", "_sockets", "private"],
-    ["event", "address"],
+    ["event", "address", "signatures"],
     ["history"],
     ["client", "options", "tokens"],
     [
@@ -58,6 +58,7 @@ FLOORS = [
         "access",
         "origins",
         "response",
+        "webhooks",
         "app_hub",
         "publish_api",
         "blueprint",

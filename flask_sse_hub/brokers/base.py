@@ -12,6 +12,14 @@ from typing import ClassVar, Literal
 from ..address import Address
 from ..history import Cursor, GapReason, Record
 
+#: For how long the second publish with the same idempotency key returns the first id:
+#: services send a webhook again for hours, and few for more than a day.
+IDEMPOTENCY_SECONDS = 86_400.0
+
+#: So many keys a broker holds at least; beyond it the oldest may be forgotten early, or
+#: keys at the rate of events would take more than the log itself.
+IDEMPOTENCY_KEYS = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -66,8 +74,9 @@ class Broker(ABC):
         The implementer sets the record's cursor and time. Offsets only ever rise, and
         an id is never given twice, whatever is lost or trimmed. When this returns, the
         record is as durable as the broker's documentation says, and every follower will
-        get it. A record whose ``idempotency_key`` was seen in the last five minutes is
-        not appended again: the first one's cursor is returned.
+        get it. A record whose ``idempotency_key`` was seen in the last
+        IDEMPOTENCY_SECONDS, and is among the last IDEMPOTENCY_KEYS, is not appended
+        again: the first one's cursor is returned. How many are held is bounded.
 
         The caller may be in a request: this returns or raises BrokerUnavailable soon.
         After that error the outcome is unknown, so it is never repeated by itself.

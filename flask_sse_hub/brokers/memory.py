@@ -16,13 +16,14 @@ from .. import _native
 from ..address import Address
 from ..errors import BrokerUnavailable
 from ..history import Cursor, GapReason, Record, Retention
-from .base import Batch, Broker, Replay, addressed
-
-#: For how long the second publish with the same idempotency key returns the first id.
-IDEMPOTENCY_SECONDS = 300.0
-
-# Far more keys than webhooks bring in five minutes; beyond it the oldest are forgotten.
-_MAX_IDEMPOTENCY_KEYS = 100_000
+from .base import (
+    IDEMPOTENCY_KEYS,
+    IDEMPOTENCY_SECONDS,
+    Batch,
+    Broker,
+    Replay,
+    addressed,
+)
 
 # Enough for one wake-up to carry a burst, small enough that a follower far behind does
 # not hold a copy of the whole log.
@@ -162,7 +163,7 @@ class MemoryBroker(Broker):
         """Return the cursor that a key was given before; forget keys that are old."""
         while self._keys:
             oldest, (_, expires) = next(iter(self._keys.items()))
-            if expires > now and len(self._keys) <= _MAX_IDEMPOTENCY_KEYS:
+            if expires > now and len(self._keys) <= IDEMPOTENCY_KEYS:
                 break
             del self._keys[oldest]
         known = self._keys.get(key) if key is not None else None

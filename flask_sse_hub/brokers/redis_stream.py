@@ -19,7 +19,7 @@ from ..errors import BrokerUnavailable
 from ..event import Event
 from ..history import Cursor, GapReason, Record, Retention
 from . import codec
-from .base import Batch, Replay, addressed
+from .base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, Batch, Replay, addressed
 from .redis_url import Connect
 
 # An entry's id is the time in milliseconds and a number, drawn so that two servers that
@@ -30,22 +30,24 @@ _MAX_FIRST_NUMBER = 2**17
 # Entries read in one piece: enough to keep up with any publisher.
 _PAGE_ENTRIES = 256
 
-# For how long the second publish with the same idempotency key returns the first id.
-_IDEMPOTENCY_MS = 300_000
-
 # A record for nobody. A log always has an entry, so that its epoch is never lost.
 _NOBODY = Record((), Event(""))
 
-# KEYS: the log, its retention, an idempotency key. ARGV: the body, its size, an epoch
-# for a new log, a number for the id, then events, milliseconds and bytes to be kept
-# (empty: as the log says), how long the key holds in milliseconds (0: there is none),
-# and 1 if this is only to begin a log that is not there.
+# KEYS: the log, its retention, the newer and the older idempotency keys. ARGV: the
+# body, its size, an epoch for a new log, a number for the id, then events, milliseconds
+# and bytes to be kept (empty: as the log says), an idempotency key (empty: none), for
+# how many milliseconds and among how many keys it holds, and 1 if this is only to begin
+# a log that is not there.
+#
+# A Redis key for each idempotency key would bound them by time alone. Of two hashes the
+# newer one becomes the older when it is a day old or full: so each holds for long
+# enough, and both together are bounded.
 _APPEND = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ms, number = now, tonumber(ARGV[4])
 local epoch, before, total = ARGV[3], '0-0', 0
-local holds = tonumber(ARGV[8])
+local key = ARGV[8]
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last then
   local fields = last[2]
@@ -54,9 +56,10 @@ if last then
     epoch = fields[2]
     total = fields[6] + fields[8]
   end
-  if ARGV[9] == '1' then return epoch .. ' ' .. before end
+  if ARGV[11] == '1' then return epoch .. ' ' .. before end
   -- A key that outlived its log names an event that is lost.
-  local known = holds > 0 and redis.call('GET', KEYS[3])
+  local known = key ~= ''
+    and (redis.call('HGET', KEYS[3], key) or redis.call('HGET', KEYS[4], key))
   if known and string.sub(known, 1, #epoch) == epoch then return known end
   local last_ms, last_number = string.match(before, '(%d+)-(%d+)')
   if tonumber(last_ms) >= ms then
@@ -94,7 +97,17 @@ if keep[1] then
 end
 
 local cursor = epoch .. ' ' .. id
-if holds > 0 then redis.call('SET', KEYS[3], cursor, 'PX', ARGV[8]) end
+if key ~= '' then
+  local held = redis.call('HLEN', KEYS[3])
+  if held > 0 and (held >= tonumber(ARGV[10])
+                   or redis.call('PTTL', KEYS[3]) <= tonumber(ARGV[9])) then
+    redis.call('UNLINK', KEYS[4])
+    redis.call('RENAME', KEYS[3], KEYS[4])
+    held = 0
+  end
+  redis.call('HSET', KEYS[3], key, cursor)
+  if held == 0 then redis.call('PEXPIRE', KEYS[3], 2 * ARGV[9]) end
+end
 return cursor
 """
 
@@ -174,9 +187,9 @@ class StreamLog:
         pipeline = self._client.pipeline(transaction=False)
         for record in records:
             if load:
-                pipeline.eval(_APPEND, 3, *self._arguments(record))
+                pipeline.eval(_APPEND, 4, *self._arguments(record))
             else:
-                pipeline.evalsha(self._script.sha, 3, *self._arguments(record))
+                pipeline.evalsha(self._script.sha, 4, *self._arguments(record))
         return list(pipeline.execute(raise_on_error=False))
 
     def _tell_retention(self) -> None:
@@ -186,17 +199,19 @@ class StreamLog:
             self._client.hset(self._key + "retention", mapping=dict(keep))
 
     def _arguments(self, record: Record, *, only_begin: bool = False) -> list[Any]:
-        key = record.idempotency_key
         return [
             self._log,
             self._key + "retention",
-            f"{self._key}once:{key}" if key is not None else self._log,
+            self._key + "keys",
+            self._key + "keys-before",
             codec.encode(record),
             record.size,
             secrets.token_hex(6),
             random.randrange(_MAX_FIRST_NUMBER),
             *self._kept(),
-            _IDEMPOTENCY_MS if key is not None else 0,
+            record.idempotency_key or "",
+            int(IDEMPOTENCY_SECONDS * 1000),
+            IDEMPOTENCY_KEYS,
             int(only_begin),
         ]
 
@@ -287,7 +302,7 @@ class StreamLog:
         if last is not None:
             return last.cursor
         arguments = self._arguments(_NOBODY, only_begin=True)
-        return _cursor(self._client.eval(_APPEND, 3, *arguments))
+        return _cursor(self._client.eval(_APPEND, 4, *arguments))
 
     def _judge(self, after: Cursor) -> tuple[GapReason | None, Cursor]:
         """Tell whether everything after a cursor is here, or why not, and the head."""

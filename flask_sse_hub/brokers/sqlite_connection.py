@@ -45,11 +45,12 @@ CREATE TABLE IF NOT EXISTS retention (
     bytes INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS past (epoch TEXT PRIMARY KEY, last INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS idempotency (
-    key TEXT PRIMARY KEY,
+CREATE TABLE IF NOT EXISTS idempotency_key (
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
     cursor TEXT NOT NULL,
     expires REAL NOT NULL
-) WITHOUT ROWID;
+);
 """
 
 
@@ -223,7 +224,7 @@ def _is_made(connection: sqlite3.Connection) -> bool:
     """Tell whether the schema is there; to read must not need the lock for writing."""
     return bool(
         connection.execute(
-            "SELECT 1 FROM sqlite_master WHERE name = 'idempotency'"
+            "SELECT 1 FROM sqlite_master WHERE name = 'idempotency_key'"
         ).fetchone()
     )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..address import Address
 from ..history import Cursor, GapReason, Record, Retention
 from . import codec
-from .base import Batch, Replay, addressed
+from .base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, Batch, Replay, addressed
 from .membership import Membership
 from .sqlite_connection import LogConnection, new_epoch
 
@@ -23,9 +23,6 @@ _PAGE_ROWS = 50
 # Rows deleted in one transaction: more than a group of appends brings, few enough that
 # a writer never holds the file for long.
 _TRIM_ROWS = 500
-
-# For how long the second publish with the same idempotency key returns the first id.
-_IDEMPOTENCY_SECONDS = 300.0
 
 
 class LogFile:
@@ -103,6 +100,7 @@ class LogFile:
             # In one call: for each row a call of its own would cost twice as much.
             connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
             self._trim(connection, now, newest=offset, events=len(rows), size=size)
+            self._forget_keys(connection, now)
         self.seen = Cursor(head.epoch, offset)
         return cursors
 
@@ -260,7 +258,8 @@ class LogFile:
         if key is None:
             return None
         row = connection.execute(
-            "SELECT cursor FROM idempotency WHERE key = ? AND expires > ?", (key, now)
+            "SELECT cursor FROM idempotency_key WHERE key = ? AND expires > ?",
+            (key, now),
         ).fetchone()
         return row and Cursor.parse(row[0])
 
@@ -272,11 +271,27 @@ class LogFile:
         now: float,
     ) -> None:
         if key is not None:
-            connection.execute("DELETE FROM idempotency WHERE expires <= ?", (now,))
             connection.execute(
-                "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?)",
-                (key, str(cursor), now + _IDEMPOTENCY_SECONDS),
+                "INSERT OR REPLACE INTO idempotency_key VALUES (NULL, ?, ?, ?)",
+                (key, str(cursor), now + IDEMPOTENCY_SECONDS),
             )
+
+    def _forget_keys(self, connection: sqlite3.Connection, now: float) -> None:
+        """Delete the oldest keys, which have expired or are too many."""
+        newest = connection.execute(
+            "SELECT MAX(number) FROM idempotency_key"
+        ).fetchone()[0]
+        last = None
+        oldest = connection.execute(
+            "SELECT number, expires FROM idempotency_key ORDER BY number LIMIT ?",
+            (_TRIM_ROWS,),
+        )
+        for number, expires in oldest:
+            if expires > now and number > newest - IDEMPOTENCY_KEYS:
+                break
+            last = number
+        if last is not None:
+            connection.execute("DELETE FROM idempotency_key WHERE number <= ?", (last,))
 
     def _trim(
         self,

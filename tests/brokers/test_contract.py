@@ -8,7 +8,7 @@ import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event, address
 from flask_sse_hub.address import BROADCAST, Address
-from flask_sse_hub.brokers import Broker
+from flask_sse_hub.brokers import Broker, memory, redis_stream, sqlite_file
 from flask_sse_hub.history import Cursor, Disconnect, GapReason, Record, Retention
 from tests.brokers.conftest import MakeBroker
 from tests.hand import KEEP_ALL
@@ -231,6 +231,19 @@ class TestIdempotency:
         keys = ["k", "other", None, None]
         cursors = [broker.publish(record(idempotency_key=key)) for key in keys]
         assert len(set(cursors)) == 4
+
+    def test_how_many_are_held_is_bounded(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The newest hold, and the oldest are forgotten, however young they are."""
+        for module in (memory, sqlite_file, redis_stream):
+            monkeypatch.setattr(module, "IDEMPOTENCY_KEYS", 3)
+        broker = make_broker(KEEP_ALL)
+        sent = [record(idempotency_key=str(n)) for n in range(10)]
+        cursors = [broker.publish(each) for each in sent]
+        again = [broker.publish(each) for each in reversed(sent)][::-1]
+        assert again[-3:] == cursors[-3:]
+        assert again[0] != cursors[0]
 
 
 @pytest.mark.parametrize(

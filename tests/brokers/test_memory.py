@@ -1,10 +1,8 @@
 """What only the memory broker does."""
 
-import pytest
-
 from flask_sse_hub import _native
 from flask_sse_hub.address import BROADCAST
-from flask_sse_hub.brokers import MemoryBroker, memory
+from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.event import Event
 from flask_sse_hub.history import GapReason, Record, Retention
 from tests.hand import KEEP_ALL, Clock
@@ -29,25 +27,16 @@ def test_events_expire_by_age() -> None:
     assert replay.gap is GapReason.EXPIRED
 
 
-def test_an_idempotency_key_holds_for_five_minutes() -> None:
+def test_an_idempotency_key_holds_for_a_day() -> None:
     """After that the same key is a new event."""
     clock = Clock()
     broker = MemoryBroker(KEEP_ALL, clock=clock)
     keyed = Record((BROADCAST,), Event("x"), idempotency_key="k")
     first = broker.publish(keyed)
-    clock.advance(299.0)
+    clock.advance(86_399.0)
     assert broker.publish(keyed) == first
     clock.advance(2.0)
     assert broker.publish(keyed) != first
-
-
-def test_the_keys_it_remembers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound the oldest are forgotten."""
-    monkeypatch.setattr(memory, "_MAX_IDEMPOTENCY_KEYS", 2)
-    broker = MemoryBroker(KEEP_ALL)
-    for n in range(10):
-        broker.publish(Record((BROADCAST,), Event("x"), idempotency_key=str(n)))
-    assert len(broker._keys) <= 3
 
 
 def test_a_follower_that_ended_leaves_no_bell() -> None:

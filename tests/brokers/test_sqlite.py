@@ -413,14 +413,27 @@ def test_events_expire_by_age(path: Path) -> None:
     broker.close()
 
 
-def test_an_idempotency_key_holds_for_five_minutes(path: Path) -> None:
+def test_an_idempotency_key_holds_for_a_day(path: Path) -> None:
     """After that the same key is a new event."""
     clock = Clock(time.time())
     broker = SQLiteBroker(path, KEEP_ALL, clock=clock)
     keyed = Record((BROADCAST,), Event("x"), idempotency_key="k")
     first = broker.publish(keyed)
-    clock.advance(299.0)
+    clock.advance(86_399.0)
     assert broker.publish(keyed) == first
     clock.advance(2.0)
     assert broker.publish(keyed) != first
     broker.close()
+
+
+def test_keys_that_have_expired_are_deleted(path: Path) -> None:
+    """The file holds those of a day, not of all time."""
+    clock = Clock(time.time())
+    broker = SQLiteBroker(path, KEEP_ALL, clock=clock)
+    for key in ("a", "b"):
+        broker.publish(Record((BROADCAST,), Event("x"), idempotency_key=key))
+    clock.advance(86_401.0)
+    broker.publish(EVENT)
+    broker.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM idempotency_key").fetchall() == []

@@ -10,6 +10,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_user, logou
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_sse_hub import SSEHub
+from flask_sse_hub.webhooks import HMAC, Delivery, webhook
 from tests.live.middlewares import apply
 
 SECRET_KEY = "the same in every worker"
@@ -104,6 +105,11 @@ def _add_views(app: Flask) -> None:
     def publish() -> str:
         wanted = request.get_json()
         return sse_hub.publish(wanted.pop("data"), **wanted)
+
+    @app.post("/webhook")
+    @webhook(HMAC("live"), max_bytes=1000)
+    def receive(delivery: Delivery) -> str:
+        return sse_hub.publish(delivery.body, idempotency_key=delivery.idempotency_key)
 
     @app.post("/publish/<int:count>")
     def publish_many(count: int) -> str:
