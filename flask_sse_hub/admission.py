@@ -16,6 +16,7 @@ from .client import Client, Identity
 from .errors import ClientRefused, TooManyStreams
 from .options import HubOptions
 from .registry import ClientRegistry
+from .sparse_log import SparseLog
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +25,6 @@ GENERATOR = "generator"
 
 # The part of a server's places that streams leave to ordinary requests.
 _KEPT = 10
-
-# Anybody can have themselves refused, as often as they like: the log hears of each kind
-# of refusal once in so many seconds.
-_SILENT_SECONDS = 60.0
 
 
 class Places(NamedTuple):
@@ -60,8 +57,7 @@ class Admission:
         self.places: Places | None = None
         self._options = options
         self._registry = registry
-        self._clock = clock
-        self._silent_until: dict[type[ClientRefused], float] = {}
+        self._sparse_log = SparseLog(log, clock=clock)
         # Guards those who were let in and are not registered yet: limits count them
         # too, or a storm would pass them while everybody is still on the way.
         self._lock = threading.Lock()
@@ -105,12 +101,7 @@ class Admission:
     def refusal(self, refusal: ClientRefused) -> ClientRefused:
         """Count a refusal, and have the log say so now and then; return it."""
         self.refused += 1
-        now = self._clock()
-        if now >= self._silent_until.get(type(refusal), 0.0):
-            self._silent_until[type(refusal)] = now + _SILENT_SECONDS
-            log.warning(
-                "a client was refused, as %d were so far: %s", self.refused, refusal
-            )
+        self._sparse_log.say(type(refusal), f"a client was refused: {refusal}")
         return refusal
 
     @contextmanager

@@ -7,13 +7,11 @@ asks for no login. Who may do what is known to ``tokens``, what an event may be 
 
 import json
 import logging
-import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flask import Response, current_app, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
 from . import address, tokens
 from .address import MAX_TARGETS, UNSET
@@ -23,6 +21,8 @@ from .errors import BrokerUnavailable, EventTooLarge, SSEHubError
 from .event import MAX_NAME_CHARS, MESSAGE
 from .history import Record
 from .publisher import record_of
+from .request_body import parse_json, read_body
+from .sparse_log import SparseLog
 from .tokens import PublishToken
 
 log = logging.getLogger(__name__)
@@ -33,9 +33,6 @@ MAX_EVENTS = 100
 # JSON may write a byte of data as six (\u000a); names have room beside that.
 _JSON_BYTES_PER_BYTE = 6
 _ENVELOPE_BYTES = 1_048_576
-
-# How often a refusal of one kind is logged, in seconds: nobody can fill the log.
-_LOG_INTERVAL = 60.0
 
 _NAMED = ("channel", "user", "session", "client")
 _NEEDED = ("data", "target")
@@ -65,7 +62,7 @@ class PublishAPI:
     def __init__(self, app_hub: AppHub) -> None:
         self._app_hub = app_hub
         self._tokens = app_hub.config.publish_tokens
-        self._logged: dict[tuple[int, str], float] = {}
+        self._sparse_log = SparseLog(log)
 
     def answer(self) -> Response:
         """Publish what this request holds, or nothing of it, and say so in JSON.
@@ -77,31 +74,25 @@ class PublishAPI:
         try:
             if token is None:
                 raise Refused(401, "a token is needed: Authorization: Bearer ...")
-            return self._publish(_parsed(self._body()), token)
+            return self._publish(self._given(), token)
         except Refused as refusal:
-            self._log(refusal.status, "unknown" if token is None else token.label)
+            label = "unknown" if token is None else token.label
+            self._sparse_log.say(
+                (refusal.status, label),
+                f"refused to publish over HTTP ({refusal.status}), the token: {label},"
+                f" from {request.remote_addr}",
+            )
             return _json(refusal.body, refusal.status)
 
-    def _body(self) -> bytes:
+    def _given(self) -> Any:
         if request.mimetype != "application/json":
             raise Refused(415, "the Content-Type must be application/json")
-        limit = body_limit(self._app_hub.config.max_event_bytes)
-        if request.max_content_length is not None:
-            limit = min(limit, request.max_content_length)
-        length = request.content_length
-        too_long = Refused(413, f"the body has more than {limit} bytes")
-        if length is not None and length > limit:
-            raise too_long
         try:
-            # What comes in chunks does not say its length: one byte too many tells.
-            body = _read(limit + 1 if length is None else length)
-        except RequestEntityTooLarge:
-            raise too_long from None
-        if len(body) > limit:
-            raise too_long
-        if length is not None and len(body) < length:
-            raise Refused(400, "the body broke off")
-        return body
+            body = read_body(body_limit(self._app_hub.config.max_event_bytes))
+            return parse_json(body, pairs=_unique)
+        except HTTPException as error:
+            text = error.description or error.name
+            raise Refused(error.code or 400, text) from error
 
     def _publish(self, given: Any, token: PublishToken) -> Response:
         events = given if isinstance(given, list) else [given]
@@ -177,19 +168,6 @@ class PublishAPI:
         except SSEHubError as error:
             raise Refused(400, str(error), field) from error
 
-    def _log(self, status: int, label: str) -> None:
-        now = time.monotonic()
-        if now - self._logged.get((status, label), -math.inf) < _LOG_INTERVAL:
-            return
-        self._logged[status, label] = now
-        log.warning(
-            "refused to publish over HTTP (%d), the token: %s, from %s; said once a"
-            " minute",
-            status,
-            label,
-            request.remote_addr,
-        )
-
 
 def body_limit(max_event_bytes: int) -> int:
     """Return how long a body may be: the largest event fits, however it is escaped."""
@@ -207,49 +185,12 @@ def exempt_from_csrf(view: Callable[..., Any]) -> None:
         exempt(view)
 
 
-def _read(size: int) -> bytes:
-    body = bytearray()
-    try:
-        while len(body) < size:
-            chunk = request.stream.read(size - len(body))
-            if not chunk:
-                break
-            body += chunk
-    except RequestEntityTooLarge:
-        raise
-    except Exception as error:
-        # Each server has errors of its own for a body that is cut or badly framed.
-        raise Refused(400, "the body cannot be read to its end") from error
-    return bytes(body)
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(
-            body.decode(),
-            object_pairs_hook=_unique,
-            parse_float=_finite,
-            parse_constant=_finite,
-        )
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, f"the body cannot be read as JSON: {error}") from error
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         # The last target would win, and somebody else may have read the first.
         raise ValueError("an object has a key twice")
     return found
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        # Python would write it as Infinity, which no browser can read.
-        raise ValueError(f"{text:.20} is no number of JSON, or too large for one")
-    # To JSON 7.0 is 7, and a user's id; beyond 2**53 it is no longer exact.
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _count_names(event: Any) -> int:

@@ -124,7 +124,7 @@ class TestTheLog:
         hub.clock.advance(60.0)
         with pytest.raises(ClientRefused):
             hub.open()
-        assert "as 6 were so far: this worker holds 1 clients" in caplog.text
+        assert "this worker holds 1 clients (4 more since" in caplog.text
 
 
 class TestWhatReviewsFound:

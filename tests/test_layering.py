@@ -14,7 +14,7 @@ PACKAGE = Path(flask_sse_hub.__file__).parent
 #: Each part may import those of the rows above it, and of its own row only what is
 #: named before it there.
 FLOORS = [
-    ["errors", "_native", "_sockets", "private"],
+    ["errors", "_native", "_sockets", "private", "sparse_log"],
     ["event", "address", "signatures"],
     ["history"],
     ["client", "options", "tokens"],
@@ -52,6 +52,7 @@ FLOORS = [
     [
         "signals",
         "callers",
+        "request_body",
         "config",
         "auth",
         "signing",

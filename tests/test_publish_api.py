@@ -71,7 +71,7 @@ class TestPublishing:
         """Everything that publish() takes; the answer has its id."""
         target = {
             "channel": "a",
-            "user": [7.0, 8, "9"],
+            "user": [7, 8, "9"],
             "session": ["s"],
             "client": "c",
         }
@@ -371,7 +371,9 @@ class TestLengths:
         """It does not say how long it is."""
         log.site.app.config["MAX_CONTENT_LENGTH"] = most
         limit = most or body_limit(1000)
-        pieces = Pieces(self.BODY, b" " * (limit - len(self.BODY)), *[b" "] * 99)
+        whole = self.BODY + b" " * (limit - len(self.BODY))
+        parts = [whole[at : at + 32_768] for at in range(0, limit, 32_768)]
+        pieces = Pieces(*parts, *[b" "] * 99)
         assert refusal(self.send(log, pieces, None)) == (413, None)
         assert pieces.taken <= limit + 1
 

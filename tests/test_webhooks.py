@@ -102,17 +102,11 @@ class TestRefusals:
         self,
         client: FlaskClient,
         caplog: pytest.LogCaptureFixture,
-        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """Anybody can be refused at any rate; a line says how many others were."""
-        monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+        """Anybody can be refused at any rate."""
         for _ in range(5):
             client.post("/github")
-        monkeypatch.setattr(time, "monotonic", lambda: 1061.0)
-        client.post("/github")
-        first, second = caplog.messages
-        assert "0 more" in first
-        assert "4 more" in second
+        assert len(caplog.messages) == 1
 
     def test_refusals_do_not_hide_a_secret_that_is_missing(
         self, client: FlaskClient, caplog: pytest.LogCaptureFixture

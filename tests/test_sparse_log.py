@@ -1,0 +1,24 @@
+"""A log that strangers cannot fill."""
+
+import logging
+
+import pytest
+
+from flask_sse_hub.sparse_log import SparseLog
+from tests.hand import Clock
+
+
+def test_a_kind_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """A line says how many others there were since the last one."""
+    clock = Clock()
+    log = SparseLog(logging.getLogger(__name__), clock=clock)
+    for _ in range(5):
+        log.say("full", "the house is full")
+    log.say("broken", "the house is broken", level=logging.ERROR)
+    clock.advance(60.0)
+    log.say("full", "the house is full")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "the house is full (0 more since the last such line)"),
+        ("ERROR", "the house is broken (0 more since the last such line)"),
+        ("WARNING", "the house is full (4 more since the last such line)"),
+    ]
