@@ -99,9 +99,9 @@ class Server:
             "LIVE_DATABASE": str(database),
             **({"LIVE_MIDDLEWARE": middleware} if middleware else {}),
             **{
-                f"SSE_HUB_{key.upper()}": json.dumps(value).replace(
-                    "{folder}", self._folder.name
-                )
+                f"SSE_HUB_{key.upper()}": json.dumps(value)
+                .replace("{folder}", self._folder.name)
+                .replace("{port}", str(self.port))
                 for key, value in ({"broker_url": SQLITE} | settings).items()
             },
         }
