@@ -10,7 +10,7 @@ import pytest
 from tests.browser.conftest import Demo, SignIn
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 
@@ -172,6 +172,33 @@ def test_a_webhook_reaches_the_person_concerned(sign_in: SignIn, demo: Demo) -> 
     wait_for_event(ben, "message", "the end")
     assert received(ann, "notification") == ["invoice 7 is paid"]
     assert received(ben, "notification") == []
+
+
+def test_a_ticket_opens_ones_stream_and_is_in_no_log(
+    sign_in: SignIn, demo: Demo, chromium: "Browser"
+) -> None:
+    """A browser that is not signed in needs nothing else."""
+    ticket = sign_in("alice").evaluate(
+        "fetch('/api/sse/ticket', {method: 'POST'})"
+        ".then((response) => response.json()).then((body) => body.ticket)"
+    )
+    elsewhere = chromium.new_context()
+    page = elsewhere.new_page()
+    page.goto(f"{demo.url}/login")
+    user = page.evaluate(
+        """(ticket) => new Promise((resolve) => {
+          const source = new EventSource(`/events?channel=lobby&ticket=${ticket}`);
+          source.addEventListener("connected", (event) => {
+            source.close();
+            resolve(JSON.parse(event.data).user_id);
+          });
+        })""",
+        ticket,
+    )
+    elsewhere.close()
+    assert user == "alice"
+    assert "/api/sse/ticket" in demo.log_path.read_text()
+    assert ticket not in demo.log_path.read_text()
 
 
 def test_data_is_shown_as_text(sign_in: SignIn) -> None:
