@@ -32,4 +32,5 @@ class SparseLog:
             self._silent[kind] = until, unsaid + 1
             return
         self._silent[kind] = now + _SILENT_SECONDS, 0
-        self._log.log(level, "%s (%d more since the last such line)", text, unsaid)
+        more = f" ({unsaid} more since the last such line)" if unsaid else ""
+        self._log.log(level, "%s%s", text, more)
