@@ -85,6 +85,8 @@ class Dispatcher:
         self.work = threading.Event()
         self.events_in = 0
         self.bytes_in = 0
+        #: Entries of the log that could not be read, and were passed over.
+        self.malformed = 0
 
         self._arrived: deque[Frame] = deque()
         self._leads_to = UNPLACED
@@ -104,6 +106,7 @@ class Dispatcher:
         that came first, while the broker was away, are judged by it.
         """
         frames = [Frame.of(record) for batch in tail for record in batch.records]
+        self._note_malformed(sum(batch.malformed for batch in tail))
         with self.lock:
             self.history.restart(start)
             self.history.append(frames, tail[-1].cursor if tail else start)
@@ -143,6 +146,7 @@ class Dispatcher:
         if batch.gap is not None:
             self._reset_all(batch.gap, batch.cursor)
         frames = [Frame.of(record) for record in batch.records]
+        self._note_malformed(batch.malformed)
         with self.lock:
             self.history.append(frames, batch.cursor)
             self._arrived.extend(frames)
@@ -154,6 +158,15 @@ class Dispatcher:
         self.work.set()
         if self.history.overfull:
             self.settle()
+
+    def _note_malformed(self, count: int) -> None:
+        before, self.malformed = self.malformed, self.malformed + count
+        # A line for each doubling: whoever writes one such entry may write very many.
+        if self.malformed.bit_length() > before.bit_length():
+            log.warning(
+                "%d entries of the log could not be read so far, and were passed over",
+                self.malformed,
+            )
 
     def settle(self) -> None:
         """Wait until everything accepted is fanned out."""

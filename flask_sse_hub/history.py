@@ -25,6 +25,9 @@ from .event import Event
 _FRAME_OVERHEAD_BYTES = 200
 _NAME_BYTES = 150
 
+#: The highest offset that a cursor has room for in its text.
+MAX_OFFSET = 10**18 - 1
+
 _CURSOR = re.compile(r"([0-9a-z]{1,32})-(0|[1-9][0-9]{0,17})", re.ASCII)
 
 

@@ -6,10 +6,12 @@ here waits for the network. One object is used by one thread.
 """
 
 import random
+import re
 import secrets
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import starmap
 from typing import Any, NamedTuple, Self
 
 import redis
@@ -30,6 +32,12 @@ _MAX_FIRST_NUMBER = 2**17
 # Entries read in one piece: enough to keep up with any publisher.
 _PAGE_ENTRIES = 256
 
+# What the script below lets pass as an entry of this package, and writes. An epoch goes
+# to clients as it is; Lua counts exactly up to 15 digits.
+_EPOCH = re.compile(rb"[0-9a-z]{1,32}")
+_NUMBER = re.compile(rb"[0-9]{1,15}")
+_ENTRY_ID = re.compile(rb"(?=.{3,41}\Z)[0-9]+-[0-9]+")
+
 # For how long the second publish with the same idempotency key returns the first id.
 _IDEMPOTENCY_MS = 300_000
 
@@ -40,21 +48,46 @@ _NOBODY = Record((), Event(""))
 # for a new log, a number for the id, then events, milliseconds and bytes to be kept
 # (empty: as the log says), how long the key holds in milliseconds (0: there is none),
 # and 1 if this is only to begin a log that is not there.
+#
+# What somebody else has written is passed over: of the last 256 entries the newest of
+# ours tells the epoch. An id so high that a cursor has no room for what comes after it
+# would be the end of the log, so a new one is begun.
 _APPEND = """
+local function ours(entry)
+  local fields = entry[2]
+  return #fields == 10 and fields[1] == 'e' and fields[3] == 'p'
+    and fields[5] == 't' and fields[7] == 's' and fields[9] == 'b'
+    and #fields[2] <= 32 and string.match(fields[2], '^[0-9a-z]+$')
+    and #fields[4] <= 41 and string.match(fields[4], '^[0-9]+%-[0-9]+$')
+    and #fields[6] <= 15 and string.match(fields[6], '^[0-9]+$')
+    and #fields[8] <= 15 and string.match(fields[8], '^[0-9]+$')
+end
+
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ms, number = now, tonumber(ARGV[4])
 local epoch, before, total = ARGV[3], '0-0', 0
 local holds = tonumber(ARGV[8])
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+local last = newest[1]
+if last and tonumber(string.match(last[1], '%d+')) >= 3814697265625 then
+  redis.call('DEL', KEYS[1])
+  last = nil
+end
 if last then
-  local fields = last[2]
   before = last[1]
-  if fields[1] == 'e' then
-    epoch = fields[2]
-    total = fields[6] + fields[8]
+  if not ours(last) then
+    newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 256)
   end
-  if ARGV[9] == '1' then return epoch .. ' ' .. before end
+  for _, entry in ipairs(newest) do
+    if ours(entry) then
+      epoch = entry[2][2]
+      total = entry[2][6] + entry[2][8]
+      if total > 999999999999999 then total = 0 end
+      if ARGV[9] == '1' then return epoch .. ' ' .. before end
+      break
+    end
+  end
   -- A key that outlived its log names an event that is lost.
   local known = holds > 0 and redis.call('GET', KEYS[3])
   if known and string.sub(known, 1, #epoch) == epoch then return known end
@@ -64,7 +97,7 @@ if last then
     number = last_number + 1 + number % 64
     if number >= 262144 then
       ms = ms + 1
-      number = number % 64
+      number = 1 + number % 64
     end
   end
 end
@@ -88,7 +121,7 @@ if keep[1] then
   local beyond = total + ARGV[2] - keep[3]
   while beyond > 0 do
     local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-    if first[1] == id or first[2][1] == 'e' and first[2][6] + 0 >= beyond then break end
+    if first[1] == id or ours(first) and first[2][6] + 0 >= beyond then break end
     redis.call('XDEL', KEYS[1], first[1])
   end
 end
@@ -113,22 +146,57 @@ class _Entry(NamedTuple):
         return (self.cursor.offset >> _NUMBER_BITS) / 1000
 
     @classmethod
-    def of(cls, entry: tuple[bytes, dict[bytes, bytes]]) -> Self:
-        """Read an entry. Raises redis.DataError for one that is not of this package."""
-        entry_id, fields = entry
-        try:
-            epoch = fields[b"e"].decode()
-            return cls(
-                Cursor(epoch, _offset(entry_id)),
-                Cursor(epoch, _offset(fields[b"p"])),
-                int(fields[b"t"]),
-                int(fields[b"s"]),
-                fields[b"b"],
-            )
-        except (KeyError, ValueError) as error:
-            raise redis.DataError(
-                f"the entry {entry_id!r} was written by something else"
-            ) from error
+    def of(cls, entry_id: bytes, fields: dict[bytes, bytes]) -> Self | None:
+        """Read an entry; None for one that is not of this package."""
+        if tuple(fields) != (b"e", b"p", b"t", b"s", b"b"):
+            return None
+        name, before_id, start, size, body = fields.values()
+        if not (
+            _EPOCH.fullmatch(name)
+            and _ENTRY_ID.fullmatch(before_id)
+            and _NUMBER.fullmatch(start)
+            and _NUMBER.fullmatch(size)
+        ):
+            return None
+        epoch = name.decode()
+        return cls(
+            Cursor(epoch, _offset(entry_id)),
+            Cursor(epoch, _offset(before_id)),
+            int(start),
+            int(size),
+            body,
+        )
+
+
+# As redis-py returns an entry: its id and its fields.
+_Raw = tuple[bytes, dict[bytes, bytes]]
+
+
+class _Chain(NamedTuple):
+    """Entries that follow a cursor with nothing missing between, and where they lead.
+
+    What is not of this package is a link too: the entry after it names it.
+    """
+
+    entries: list[_Entry]
+    cursor: Cursor
+    foreign: int
+
+    @classmethod
+    def of(cls, raw: Iterable[_Raw], after: Cursor) -> Self:
+        """Follow the chain from a cursor on, as far as it holds."""
+        entries, foreign = [], 0
+        for entry_id, fields in raw:
+            entry = _Entry.of(entry_id, fields)
+            if entry is None:
+                foreign += 1
+                after = Cursor(after.epoch, _offset(entry_id))
+            elif entry.before == after:
+                entries.append(entry)
+                after = entry.cursor
+            else:
+                break
+        return cls(entries, after, foreign)
 
 
 class StreamLog:
@@ -146,8 +214,6 @@ class StreamLog:
         # In braces: a cluster keeps all keys of one log together.
         self._key = f"sse-hub:{{{name}}}:"
         self._log = self._key + "log"
-        #: Records that could not be read, and were passed over.
-        self.malformed = 0
         self._retention = retention
         self._clock = clock
         self._client = connect(timeout)
@@ -215,10 +281,10 @@ class StreamLog:
                 count=_PAGE_ENTRIES,
                 block=round(wait * 1000),
             )
-            entries = [_Entry.of(entry) for entry in answer[0][1]] if answer else []
-            if not entries or entries[0].before != after:
+            chain = _Chain.of(answer[0][1] if answer else (), after)
+            if chain.cursor == after:
                 gap, head = self._judge(after)
-                if entries:
+                if answer:
                     # Whatever came in between is gone, though the cursor may be there.
                     gap = gap or GapReason.EPOCH
                 if gap is None:
@@ -226,7 +292,9 @@ class StreamLog:
                 # Perhaps of a new log, which somebody else began.
                 self._tell_retention()
                 return Batch((), head, gap)
-        return Batch(tuple(self._records(entries)), entries[-1].cursor)
+        records = tuple(_records(chain.entries))
+        malformed = chain.foreign + len(chain.entries) - len(records)
+        return Batch(records, chain.cursor, malformed=malformed)
 
     def replay(
         self, after: Cursor, *, addresses: Sequence[Address] | None, page: int
@@ -239,18 +307,19 @@ class StreamLog:
             if gap is not None:
                 return Replay((), head, gap)
             while cursor != head:
-                entries = self._range(f"({_entry_id(cursor)}", "+", _PAGE_ENTRIES)
-                if not entries or entries[0].before != cursor:
+                first = f"({_entry_id(cursor)}"
+                chain = _Chain.of(self._range(first, _PAGE_ENTRIES), cursor)
+                if chain.cursor == cursor:
                     if found:
                         # Who reads on is told.
                         break
                     gap, head = self._judge(cursor)
                     return Replay((), head, gap or GapReason.EPOCH)
-                for record in addressed(self._records(entries), addresses):
+                for record in addressed(_records(chain.entries), addresses):
                     found.append(record)
                     if len(found) == page:
                         return Replay(tuple(found), record.cursor)
-                cursor = entries[-1].cursor
+                cursor = chain.cursor
                 if cursor.offset > head.offset:
                     break
         return Replay(tuple(found), cursor)
@@ -264,9 +333,10 @@ class StreamLog:
         """Return the cursor after which about so many bytes remain."""
         with _translated():
             self._tell_retention()
-            last = self._last()
-            if last is None:
+            newest = self._last()
+            if newest is None:
                 return self._head()
+            last, head = newest
             end = last.start + last.size
 
             def fits(offset: int) -> bool:
@@ -280,12 +350,12 @@ class StreamLog:
                 places = range(oldest, last.cursor.offset + 1)
                 oldest = places[0] + bisect_left(places, x=True, key=fits)
             found = self._at_or_after(oldest)
-            return found.before if found else last.cursor
+            return Cursor(head.epoch, found.before.offset) if found else head
 
     def _head(self) -> Cursor:
-        last = self._last()
-        if last is not None:
-            return last.cursor
+        newest = self._last()
+        if newest is not None:
+            return newest[1]
         arguments = self._arguments(_NOBODY, only_begin=True)
         return _cursor(self._client.eval(_APPEND, 3, *arguments))
 
@@ -302,7 +372,7 @@ class StreamLog:
         if after.offset < floor.offset:
             return GapReason.EXPIRED, head
         entry_id = _entry_id(after)
-        if after in (floor, head) or self._range(entry_id, entry_id, 1):
+        if after in (floor, head) or self._range(entry_id, 1, last=entry_id):
             return None, head
         # It lies among what is here, but the log has lost it.
         return GapReason.EPOCH, head
@@ -317,23 +387,37 @@ class StreamLog:
         return self._at_or_after(0)
 
     def _at_or_after(self, offset: int) -> _Entry | None:
-        return next(iter(self._range(_id_of(offset), "+", 1)), None)
+        first, count = _id_of(offset), 1
+        while raw := self._range(first, count):
+            found = _first_of_ours(raw)
+            if found is not None:
+                return found
+            first, count = f"({raw[-1][0].decode()}", _PAGE_ENTRIES
+        return None
 
-    def _last(self) -> _Entry | None:
-        return next(map(_Entry.of, self._client.xrevrange(self._log, count=1)), None)
+    def _last(self) -> tuple[_Entry, Cursor] | None:
+        """Return the newest entry of ours, and the head; None for an empty stream."""
+        for count in (1, _PAGE_ENTRIES):
+            raw: list[_Raw] = self._client.xrevrange(self._log, count=count)
+            if not raw:
+                return None
+            found = _first_of_ours(raw)
+            if found is not None:
+                return found, Cursor(found.cursor.epoch, _offset(raw[0][0]))
+        raise redis.DataError("its newest entries were written by something else")
 
-    def _range(self, first: str, last: str, count: int) -> list[_Entry]:
-        return [
-            _Entry.of(entry)
-            for entry in self._client.xrange(self._log, first, last, count=count)
-        ]
+    def _range(self, first: str, count: int, *, last: str = "+") -> list[_Raw]:
+        return list(self._client.xrange(self._log, first, last, count=count))
 
-    def _records(self, entries: Sequence[_Entry]) -> Iterator[Record]:
-        for entry in entries:
-            try:
-                yield codec.decode(entry.body, cursor=entry.cursor, time=entry.time)
-            except codec.Malformed:
-                self.malformed += 1
+
+def _first_of_ours(raw: Iterable[_Raw]) -> _Entry | None:
+    return next(filter(None, starmap(_Entry.of, raw)), None)
+
+
+def _records(entries: Iterable[_Entry]) -> Iterator[Record]:
+    for entry in entries:
+        with suppress(codec.Malformed):
+            yield codec.decode(entry.body, cursor=entry.cursor, time=entry.time)
 
 
 @contextmanager
@@ -368,7 +452,8 @@ def _cursor(answer: bytes) -> Cursor:
 
 def _offset(entry_id: bytes) -> int:
     ms, _, number = entry_id.partition(b"-")
-    return int(ms) << _NUMBER_BITS | int(number)
+    # A number that is not ours has no room; what comes after it does.
+    return (int(ms) << _NUMBER_BITS) + min(int(number), 1 << _NUMBER_BITS)
 
 
 def _entry_id(cursor: Cursor) -> str:
