@@ -23,6 +23,7 @@ from .history import (
     Frame,
     GapReason,
     History,
+    is_beyond,
 )
 from .registry import ClientRegistry
 
@@ -163,10 +164,7 @@ class Dispatcher:
         before, self.malformed = self.malformed, self.malformed + count
         # A line for each doubling: whoever writes one such entry may write very many.
         if self.malformed.bit_length() > before.bit_length():
-            log.warning(
-                "%d entries of the log could not be read so far, and were passed over",
-                self.malformed,
-            )
+            log.warning("%d entries of the log could not be read", self.malformed)
 
     def settle(self) -> None:
         """Wait until everything accepted is fanned out."""
@@ -418,12 +416,3 @@ class Dispatcher:
     def is_ahead(self, cursor: Cursor | None) -> bool:
         """Tell whether a cursor lies beyond the position of this worker."""
         return is_beyond(cursor, self.position)
-
-
-def is_beyond(cursor: Cursor | None, other: Cursor) -> bool:
-    """Tell whether a cursor is later than another one of the same epoch."""
-    return (
-        cursor is not None
-        and cursor.epoch == other.epoch
-        and cursor.offset > other.offset
-    )

@@ -44,9 +44,9 @@ def checked_name(name: object, *, what: str) -> str:
         )
     if _NOT_IN_NAMES.search(name):
         # A line end here would let its author write fields of their own.
-        raise InvalidName(f"{what} {name!r} contains CR, LF or NUL")
+        raise InvalidName(f"{what} {name!r:.50} contains CR, LF or NUL")
     if not _is_utf8(name):
-        raise InvalidName(f"{what} {name!r} cannot be encoded as UTF-8")
+        raise InvalidName(f"{what} {name!r:.50} cannot be encoded as UTF-8")
     # A subclass may format itself otherwise than it was checked: a member of a
     # (str, Enum) class is written as its own name.
     return str.__str__(name)

@@ -51,6 +51,15 @@ class Cursor(NamedTuple):
         return match and cls(match[1], int(match[2]))
 
 
+def is_beyond(cursor: Cursor | None, other: Cursor) -> bool:
+    """Tell whether a cursor is later than another one of the same epoch."""
+    return (
+        cursor is not None
+        and cursor.epoch == other.epoch
+        and cursor.offset > other.offset
+    )
+
+
 #: The cursor of a record that no broker has appended yet.
 UNPLACED = Cursor("", 0)
 

@@ -6,13 +6,11 @@ here waits for the network. One object is used by one thread.
 """
 
 import random
-import re
 import secrets
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import starmap
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import redis
 
@@ -22,181 +20,28 @@ from ..event import Event
 from ..history import Cursor, GapReason, Record, Retention
 from . import codec
 from .base import Batch, Replay, addressed
+from .redis_entry import (
+    APPEND,
+    MAX_FIRST_NUMBER,
+    NUMBER_BITS,
+    Chain,
+    Entry,
+    Raw,
+    cursor_of,
+    first_of_ours,
+    id_of,
+    offset_of,
+)
 from .redis_url import Connect
-
-# An entry's id is the time in milliseconds and a number, drawn so that two servers that
-# each believe to be the only one do not give the same id; both fit into one offset.
-_NUMBER_BITS = 18
-_MAX_FIRST_NUMBER = 2**17
 
 # Entries read in one piece: enough to keep up with any publisher.
 _PAGE_ENTRIES = 256
-
-# What the script below lets pass as an entry of this package, and writes. An epoch goes
-# to clients as it is; Lua counts exactly up to 15 digits.
-_EPOCH = re.compile(rb"[0-9a-z]{1,32}")
-_NUMBER = re.compile(rb"[0-9]{1,15}")
-_ENTRY_ID = re.compile(rb"(?=.{3,41}\Z)[0-9]+-[0-9]+")
 
 # For how long the second publish with the same idempotency key returns the first id.
 _IDEMPOTENCY_MS = 300_000
 
 # A record for nobody. A log always has an entry, so that its epoch is never lost.
 _NOBODY = Record((), Event(""))
-
-# KEYS: the log, its retention, an idempotency key. ARGV: the body, its size, an epoch
-# for a new log, a number for the id, then events, milliseconds and bytes to be kept
-# (empty: as the log says), how long the key holds in milliseconds (0: there is none),
-# and 1 if this is only to begin a log that is not there.
-#
-# What somebody else has written is passed over: of the last 256 entries the newest of
-# ours tells the epoch. An id so high that a cursor has no room for what comes after it
-# would be the end of the log, so a new one is begun.
-_APPEND = """
-local function ours(entry)
-  local fields = entry[2]
-  return #fields == 10 and fields[1] == 'e' and fields[3] == 'p'
-    and fields[5] == 't' and fields[7] == 's' and fields[9] == 'b'
-    and #fields[2] <= 32 and string.match(fields[2], '^[0-9a-z]+$')
-    and #fields[4] <= 41 and string.match(fields[4], '^[0-9]+%-[0-9]+$')
-    and #fields[6] <= 15 and string.match(fields[6], '^[0-9]+$')
-    and #fields[8] <= 15 and string.match(fields[8], '^[0-9]+$')
-end
-
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local ms, number = now, tonumber(ARGV[4])
-local epoch, before, total = ARGV[3], '0-0', 0
-local holds = tonumber(ARGV[8])
-local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-local last = newest[1]
-if last and tonumber(string.match(last[1], '%d+')) >= 3814697265625 then
-  redis.call('DEL', KEYS[1])
-  last = nil
-end
-if last then
-  before = last[1]
-  if not ours(last) then
-    newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 256)
-  end
-  for _, entry in ipairs(newest) do
-    if ours(entry) then
-      epoch = entry[2][2]
-      total = entry[2][6] + entry[2][8]
-      if total > 999999999999999 then total = 0 end
-      if ARGV[9] == '1' then return epoch .. ' ' .. before end
-      break
-    end
-  end
-  -- A key that outlived its log names an event that is lost.
-  local known = holds > 0 and redis.call('GET', KEYS[3])
-  if known and string.sub(known, 1, #epoch) == epoch then return known end
-  local last_ms, last_number = string.match(before, '(%d+)-(%d+)')
-  if tonumber(last_ms) >= ms then
-    ms = tonumber(last_ms)
-    number = last_number + 1 + number % 64
-    if number >= 262144 then
-      ms = ms + 1
-      number = 1 + number % 64
-    end
-  end
-end
-
-if not last and ARGV[5] ~= '' then
-  redis.call('HSET', KEYS[2], 'events', ARGV[5], 'ms', ARGV[6], 'bytes', ARGV[7])
-end
-
-local id = string.format('%.0f-%.0f', ms, number)
-redis.call('XADD', KEYS[1], id, 'e', epoch, 'p', before,
-           't', string.format('%.0f', total), 's', ARGV[2], 'b', ARGV[1])
-
-local keep = {ARGV[5], ARGV[6], ARGV[7]}
-if keep[1] == '' then
-  keep = redis.call('HMGET', KEYS[2], 'events', 'ms', 'bytes')
-end
-if keep[1] then
-  redis.call('XTRIM', KEYS[1], 'MAXLEN', keep[1])
-  local oldest = math.max(0, now - keep[2])
-  redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', oldest))
-  local beyond = total + ARGV[2] - keep[3]
-  while beyond > 0 do
-    local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-    if first[1] == id or ours(first) and first[2][6] + 0 >= beyond then break end
-    redis.call('XDEL', KEYS[1], first[1])
-  end
-end
-
-local cursor = epoch .. ' ' .. id
-if holds > 0 then redis.call('SET', KEYS[3], cursor, 'PX', ARGV[8]) end
-return cursor
-"""
-
-
-class _Entry(NamedTuple):
-    """An entry of the stream."""
-
-    cursor: Cursor
-    before: Cursor
-    start: int
-    size: int
-    body: bytes
-
-    @property
-    def time(self) -> float:
-        return (self.cursor.offset >> _NUMBER_BITS) / 1000
-
-    @classmethod
-    def of(cls, entry_id: bytes, fields: dict[bytes, bytes]) -> Self | None:
-        """Read an entry; None for one that is not of this package."""
-        if tuple(fields) != (b"e", b"p", b"t", b"s", b"b"):
-            return None
-        name, before_id, start, size, body = fields.values()
-        if not (
-            _EPOCH.fullmatch(name)
-            and _ENTRY_ID.fullmatch(before_id)
-            and _NUMBER.fullmatch(start)
-            and _NUMBER.fullmatch(size)
-        ):
-            return None
-        epoch = name.decode()
-        return cls(
-            Cursor(epoch, _offset(entry_id)),
-            Cursor(epoch, _offset(before_id)),
-            int(start),
-            int(size),
-            body,
-        )
-
-
-# As redis-py returns an entry: its id and its fields.
-_Raw = tuple[bytes, dict[bytes, bytes]]
-
-
-class _Chain(NamedTuple):
-    """Entries that follow a cursor with nothing missing between, and where they lead.
-
-    What is not of this package is a link too: the entry after it names it.
-    """
-
-    entries: list[_Entry]
-    cursor: Cursor
-    foreign: int
-
-    @classmethod
-    def of(cls, raw: Iterable[_Raw], after: Cursor) -> Self:
-        """Follow the chain from a cursor on, as far as it holds."""
-        entries, foreign = [], 0
-        for entry_id, fields in raw:
-            entry = _Entry.of(entry_id, fields)
-            if entry is None:
-                foreign += 1
-                after = Cursor(after.epoch, _offset(entry_id))
-            elif entry.before == after:
-                entries.append(entry)
-                after = entry.cursor
-            else:
-                break
-        return cls(entries, after, foreign)
 
 
 class StreamLog:
@@ -217,7 +62,7 @@ class StreamLog:
         self._retention = retention
         self._clock = clock
         self._client = connect(timeout)
-        self._script = self._client.register_script(_APPEND)
+        self._script = self._client.register_script(APPEND)
 
     def close(self) -> None:
         """Close the connection; the next call opens another one."""
@@ -232,7 +77,7 @@ class StreamLog:
                     # Restarted since. It has done nothing, so it may be sent again.
                     answers[at] = self._append([records[at]], load=True)[0]
         return [
-            _unavailable(answer) if isinstance(answer, Exception) else _cursor(answer)
+            _unavailable(answer) if isinstance(answer, Exception) else cursor_of(answer)
             for answer in answers
         ]
 
@@ -240,7 +85,7 @@ class StreamLog:
         pipeline = self._client.pipeline(transaction=False)
         for record in records:
             if load:
-                pipeline.eval(_APPEND, 3, *self._arguments(record))
+                pipeline.eval(APPEND, 3, *self._arguments(record))
             else:
                 pipeline.evalsha(self._script.sha, 3, *self._arguments(record))
         return list(pipeline.execute(raise_on_error=False))
@@ -260,7 +105,7 @@ class StreamLog:
             codec.encode(record),
             record.size,
             secrets.token_hex(6),
-            random.randrange(_MAX_FIRST_NUMBER),
+            random.randrange(MAX_FIRST_NUMBER),
             *self._kept(),
             _IDEMPOTENCY_MS if key is not None else 0,
             int(only_begin),
@@ -277,11 +122,11 @@ class StreamLog:
         """Return what comes after a cursor, waiting for it; None if nothing came."""
         with _translated():
             answer = self._client.xread(
-                {self._log: _entry_id(after)},
+                {self._log: id_of(after.offset)},
                 count=_PAGE_ENTRIES,
                 block=round(wait * 1000),
             )
-            chain = _Chain.of(answer[0][1] if answer else (), after)
+            chain = Chain.of(answer[0][1] if answer else (), after)
             if chain.cursor == after:
                 gap, head = self._judge(after)
                 if answer:
@@ -307,8 +152,8 @@ class StreamLog:
             if gap is not None:
                 return Replay((), head, gap)
             while cursor != head:
-                first = f"({_entry_id(cursor)}"
-                chain = _Chain.of(self._range(first, _PAGE_ENTRIES), cursor)
+                first = f"({id_of(cursor.offset)}"
+                chain = Chain.of(self._range(first, _PAGE_ENTRIES), cursor)
                 if chain.cursor == cursor:
                     if found:
                         # Who reads on is told.
@@ -357,7 +202,7 @@ class StreamLog:
         if newest is not None:
             return newest[1]
         arguments = self._arguments(_NOBODY, only_begin=True)
-        return _cursor(self._client.eval(_APPEND, 3, *arguments))
+        return cursor_of(self._client.eval(APPEND, 3, *arguments))
 
     def _judge(self, after: Cursor) -> tuple[GapReason | None, Cursor]:
         """Tell whether everything after a cursor is here, or why not, and the head."""
@@ -371,7 +216,7 @@ class StreamLog:
         floor = young.before if young else head
         if after.offset < floor.offset:
             return GapReason.EXPIRED, head
-        entry_id = _entry_id(after)
+        entry_id = id_of(after.offset)
         if after in (floor, head) or self._range(entry_id, 1, last=entry_id):
             return None, head
         # It lies among what is here, but the log has lost it.
@@ -381,40 +226,36 @@ class StreamLog:
         if self._retention is None:
             return 0
         oldest_ms = (self._clock() - self._retention.seconds) * 1000
-        return max(0, int(oldest_ms)) << _NUMBER_BITS
+        return max(0, int(oldest_ms)) << NUMBER_BITS
 
-    def _first(self) -> _Entry | None:
+    def _first(self) -> Entry | None:
         return self._at_or_after(0)
 
-    def _at_or_after(self, offset: int) -> _Entry | None:
-        first, count = _id_of(offset), 1
+    def _at_or_after(self, offset: int) -> Entry | None:
+        first, count = id_of(offset), 1
         while raw := self._range(first, count):
-            found = _first_of_ours(raw)
+            found = first_of_ours(raw)
             if found is not None:
                 return found
             first, count = f"({raw[-1][0].decode()}", _PAGE_ENTRIES
         return None
 
-    def _last(self) -> tuple[_Entry, Cursor] | None:
+    def _last(self) -> tuple[Entry, Cursor] | None:
         """Return the newest entry of ours, and the head; None for an empty stream."""
         for count in (1, _PAGE_ENTRIES):
-            raw: list[_Raw] = self._client.xrevrange(self._log, count=count)
+            raw: list[Raw] = self._client.xrevrange(self._log, count=count)
             if not raw:
                 return None
-            found = _first_of_ours(raw)
+            found = first_of_ours(raw)
             if found is not None:
-                return found, Cursor(found.cursor.epoch, _offset(raw[0][0]))
+                return found, Cursor(found.cursor.epoch, offset_of(raw[0][0]))
         raise redis.DataError("its newest entries were written by something else")
 
-    def _range(self, first: str, count: int, *, last: str = "+") -> list[_Raw]:
+    def _range(self, first: str, count: int, *, last: str = "+") -> list[Raw]:
         return list(self._client.xrange(self._log, first, last, count=count))
 
 
-def _first_of_ours(raw: Iterable[_Raw]) -> _Entry | None:
-    return next(filter(None, starmap(_Entry.of, raw)), None)
-
-
-def _records(entries: Iterable[_Entry]) -> Iterator[Record]:
+def _records(entries: Iterable[Entry]) -> Iterator[Record]:
     for entry in entries:
         with suppress(codec.Malformed):
             yield codec.decode(entry.body, cursor=entry.cursor, time=entry.time)
@@ -443,22 +284,3 @@ def _unavailable(error: Exception) -> BrokerUnavailable:
     elif isinstance(error, redis.ReadOnlyError):
         remedy = "; this is a replica: name its master, or its Sentinels"
     return BrokerUnavailable(f"Redis: {text}{remedy}")
-
-
-def _cursor(answer: bytes) -> Cursor:
-    epoch, _, entry_id = answer.partition(b" ")
-    return Cursor(epoch.decode(), _offset(entry_id))
-
-
-def _offset(entry_id: bytes) -> int:
-    ms, _, number = entry_id.partition(b"-")
-    # A number that is not ours has no room; what comes after it does.
-    return (int(ms) << _NUMBER_BITS) + min(int(number), 1 << _NUMBER_BITS)
-
-
-def _entry_id(cursor: Cursor) -> str:
-    return _id_of(cursor.offset)
-
-
-def _id_of(offset: int) -> str:
-    return f"{offset >> _NUMBER_BITS}-{offset & (1 << _NUMBER_BITS) - 1}"
