@@ -30,6 +30,11 @@ graceful_timeout = 10
 # parts; a proxy in front wants more than its own idle time, 75 for nginx's default 60.
 keepalive = 5
 
+# For so many seconds a request's body may pause. gunicorn would wait for ever, and each
+# that stops half way would keep one of worker_connections. One that trickles is for the
+# proxy in front, which takes the whole body before it passes it on.
+body_timeout = 30.0
+
 # The worker tells the master that it lives, whatever its streams do: this is not a
 # limit on the length of a stream.
 timeout = 30
@@ -57,6 +62,12 @@ logging.basicConfig(
 _KEY_IS_RANDOM = "FLASK_SECRET_KEY" not in os.environ
 if _KEY_IS_RANDOM:
     os.environ["FLASK_SECRET_KEY"] = secrets.token_urlsafe(32)
+
+
+def pre_request(_: Any, req: Any) -> None:
+    """Give up on a body that stops; who reads it gets an error."""
+    if {"CONTENT-LENGTH", "TRANSFER-ENCODING"} & {name for name, _ in req.headers}:
+        req.unreader.sock.settimeout(body_timeout)
 
 
 def when_ready(server: Any) -> None:

@@ -62,6 +62,18 @@ def client(client_id: Name) -> Address:
     return Address("i:" + checked_id(client_id, what="a client's id"))
 
 
+def checked(text: object) -> Address:
+    """Return the address that a text is; raises InvalidName where it is none."""
+    if not isinstance(text, str):
+        raise InvalidName(f"an address must be a str, not {type(text).__name__}")
+    prefix, colon, name = text.partition(":")
+    if text != BROADCAST:
+        if not colon or prefix not in _KIND_OF:
+            raise InvalidName(f"{text!r:.50} is no address")
+        checked_name(name, what=f"a {_KIND_OF[prefix]}'s name")
+    return Address(text)
+
+
 def name_of(each: Address) -> str:
     """Return the name of an address that is not everybody's."""
     return each.partition(":")[2]

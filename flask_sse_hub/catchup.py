@@ -14,10 +14,10 @@ from typing import Any
 from .backlog import Backlog
 from .brokers import Broker
 from .client import Client
-from .dispatcher import Dispatcher, is_beyond
+from .dispatcher import Dispatcher
 from .errors import BrokerUnavailable
 from .event import encode_block
-from .history import UNPLACED, Cursor, GapReason, Reading
+from .history import UNPLACED, Cursor, GapReason, Reading, is_beyond
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +186,8 @@ class Catchup:
                 client.judged = True
                 return (found, None) if isinstance(found, GapReason) else (None, found)
         except BrokerUnavailable as error:
-            log.warning("cannot judge the id of %r yet: %s", client, error)
+            # The follower warns of the broker, once; here it would be for each client.
+            log.debug("cannot judge the id of %r yet: %s", client, error)
         return None, None
 
     def _read_backlog(self, after: Cursor, client: Client) -> Reading | GapReason:

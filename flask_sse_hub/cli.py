@@ -151,6 +151,8 @@ def _listen(
     for batch in app_hub.hub.broker.follow(start):
         if batch.gap is not None:
             _print_gap(batch, as_json=as_json)
+        if batch.malformed:
+            click.echo(f"{batch.malformed} entries could not be read", err=True)
         for record in batch.records:
             if wanted is None or not wanted.isdisjoint(record.addresses):
                 _print_record(record, as_json=as_json)
@@ -181,7 +183,7 @@ def _print_record(record: Record, *, as_json: bool) -> None:
         return
     at = datetime.fromtimestamp(record.time).astimezone().strftime("%H:%M:%S")
     whom = " ".join(_described(target)) or "nobody"
-    click.echo(f"{at} {record.cursor} {event.type} to {whom}: {_printable(event.data)}")
+    click.echo(_printable(f"{at} {record.cursor} {event.type} to {whom}: {event.data}"))
 
 
 def _described(target: dict[str, list[str]] | str) -> Iterable[str]:

@@ -24,6 +24,7 @@ from .history import (
     Frame,
     GapReason,
     History,
+    is_beyond,
 )
 from .registry import ClientRegistry
 
@@ -82,6 +83,8 @@ class Dispatcher:
         self.work = threading.Event()
         self.events_in = 0
         self.bytes_in = 0
+        #: Entries of the log that could not be read, and were passed over.
+        self.malformed = 0
 
         self._arrived: deque[Frame] = deque()
         self._leads_to = UNPLACED
@@ -100,6 +103,7 @@ class Dispatcher:
         that came first, while the broker was away, are judged by it.
         """
         frames = [Frame.of(record) for batch in tail for record in batch.records]
+        self._note_malformed(sum(batch.malformed for batch in tail))
         with self.lock:
             self.history.restart(start)
             self.history.append(frames, tail[-1].cursor if tail else start)
@@ -138,6 +142,7 @@ class Dispatcher:
         if batch.gap is not None:
             self._reset_all(batch.gap, batch.cursor)
         frames = [Frame.of(record) for record in batch.records]
+        self._note_malformed(batch.malformed)
         with self.lock:
             self.history.append(frames, batch.cursor)
             self._arrived.extend(frames)
@@ -148,6 +153,12 @@ class Dispatcher:
         self.work.set()
         if self.history.overfull:
             self.settle()
+
+    def _note_malformed(self, count: int) -> None:
+        before, self.malformed = self.malformed, self.malformed + count
+        # A line for each doubling: whoever writes one such entry may write very many.
+        if self.malformed.bit_length() > before.bit_length():
+            log.warning("%d entries of the log could not be read", self.malformed)
 
     def settle(self) -> None:
         """Wait until everything accepted is fanned out."""
@@ -390,12 +401,3 @@ class Dispatcher:
     def is_ahead(self, cursor: Cursor | None) -> bool:
         """Tell whether a cursor lies beyond the position of this worker."""
         return is_beyond(cursor, self.position)
-
-
-def is_beyond(cursor: Cursor | None, other: Cursor) -> bool:
-    """Tell whether a cursor is later than another one of the same epoch."""
-    return (
-        cursor is not None
-        and cursor.epoch == other.epoch
-        and cursor.offset > other.offset
-    )

@@ -25,6 +25,9 @@ from .event import Event
 _FRAME_OVERHEAD_BYTES = 200
 _NAME_BYTES = 150
 
+#: The highest offset that a cursor has room for in its text.
+MAX_OFFSET = 10**18 - 1
+
 _CURSOR = re.compile(r"([0-9a-z]{1,32})-(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
@@ -46,6 +49,15 @@ class Cursor(NamedTuple):
         """Return the cursor that an event id stands for, None if it is malformed."""
         match = _CURSOR.fullmatch(text)
         return match and cls(match[1], int(match[2]))
+
+
+def is_beyond(cursor: Cursor | None, other: Cursor) -> bool:
+    """Tell whether a cursor is later than another one of the same epoch."""
+    return (
+        cursor is not None
+        and cursor.epoch == other.epoch
+        and cursor.offset > other.offset
+    )
 
 
 #: The cursor of a record that no broker has appended yet.

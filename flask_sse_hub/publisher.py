@@ -40,7 +40,7 @@ class Publisher:
         dumps: Callable[[Any], str] = json.dumps,
     ) -> None:
         if not isinstance(url, str):
-            raise ConfigurationError(f"the url must be a str, not {url!r:.50}")
+            raise ConfigurationError(f"the url must be a str, not {type(url).__name__}")
         if not isinstance(max_event_bytes, int) or max_event_bytes < 1:
             raise ConfigurationError("max_event_bytes must be a number above 0")
         if not callable(dumps):

@@ -1,8 +1,10 @@
 """``flask sse``: publishing and listening from a shell, and tokens for HTTP."""
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,20 @@ class TestPublish:
 
 
 class TestListen:
+    def test_what_it_cannot_read_is_said_and_nothing_reaches_the_terminal_raw(
+        self, path: Path, log: SQLiteBroker
+    ) -> None:
+        """Names may have control characters, but for those that end a line."""
+        start = log.head()
+        log.publish(Record((address.channel("\x1b[2J"),), Event("x", type="\x1b[3J")))
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("INSERT INTO record VALUES (NULL, 0, 0, 'nobody wrote this')")
+        result = listen(path, log, "--last-event-id", str(start))
+        assert result.exit_code == 0, result.output
+        assert "\x1b" not in result.output
+        assert "to channel=\\x1b[2J: x" in result.stdout
+        assert result.stderr == "1 entries could not be read\n"
+
     def test_it_prints_what_comes(self, path: Path, log: SQLiteBroker) -> None:
         """When, the id, the type, whom it is for, and the data on one line."""
         start = log.head()

@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from flask_sse_hub import Event
 from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import Batch, MemoryBroker
@@ -46,6 +48,19 @@ def test_a_batch_without_records_moves_the_position() -> None:
     dispatcher.accept(Batch((), Cursor("e", 9)))
     assert dispatcher.fan_out()
     assert dispatcher.position == Cursor("e", 9)
+
+
+def test_entries_that_nobody_can_read_are_counted_and_said_sparingly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever writes one may write very many: there is a line for each doubling."""
+    dispatcher = dispatcher_of(KEEP_ALL)
+    for offset in range(1, 21):
+        dispatcher.accept(Batch((), Cursor("e", offset), malformed=1))
+    assert dispatcher.malformed == 20
+    assert len(caplog.messages) == 5
+    dispatcher.begin(Cursor("e", 0), [Batch((), Cursor("e", 9), malformed=9)])
+    assert dispatcher.malformed == 29
 
 
 def test_a_long_backlog_is_fanned_out_in_pieces() -> None:

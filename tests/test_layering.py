@@ -39,6 +39,7 @@ FLOORS = [
         "brokers.sqlite_file",
         "brokers.sqlite",
         "brokers.redis_url",
+        "brokers.redis_entry",
         "brokers.redis_stream",
         "brokers.redis",
         "brokers.factory",

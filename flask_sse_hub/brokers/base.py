@@ -26,12 +26,14 @@ class Batch:
     """What a follower gets: the next records, and the cursor that they lead to.
 
     With a ``gap`` something after the last batch is lost for good. There are no records
-    then, and the cursor is where the log goes on: its head.
+    then, and the cursor is where the log goes on: its head. ``malformed`` is how many
+    entries on the way there are no records, and were passed over.
     """
 
     records: tuple[Record, ...]
     cursor: Cursor
     gap: GapReason | None = None
+    malformed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class Broker(ABC):
         Blocks between batches and reconnects by itself. What is lost on the way (the
         log was trimmed below the follower, flushed, replaced) is said in the next
         batch's ``gap``, never passed over. Batches are bounded, so that a follower
-        that is behind does not read the whole log at once.
+        that is behind does not read the whole log at once. Whatever somebody else has
+        written into the log is passed over and counted; it never ends a follower.
         """
 
     @abstractmethod

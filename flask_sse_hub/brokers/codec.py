@@ -9,9 +9,10 @@ import json
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ..address import Address
+from .. import address
+from ..address import MAX_TARGETS, Address
 from ..errors import SSEHubError
-from ..event import Event
+from ..event import Event, checked_name
 from ..history import Cursor, Disconnect, Record
 
 # Made once: json.dumps would make one for each head, which costs as much as its work.
@@ -22,6 +23,9 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _HEADS = 1024
 _MAX_NAMES = 4
 _MAX_HEAD_CHARS = 500
+
+# The end of the year 9999, after which there are no dates.
+_MAX_TIME = 253_402_300_799.0
 
 
 class Malformed(SSEHubError):
@@ -61,6 +65,8 @@ def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
             raise ValueError("there is no head")
         few = len(line) <= _MAX_HEAD_CHARS
         head = _decode_head(line) if few else _decode_head.__wrapped__(line)
+        if not 0 <= time <= _MAX_TIME:
+            raise ValueError(f"the time is {time}")
         return Record(
             addresses=head.addresses,
             content=head.disconnect or Event(data, type=head.type, retry=head.retry),
@@ -92,23 +98,30 @@ def _decode_head(line: str) -> _Head:
         type, retry = fields["event"]
     else:
         reason, final = fields["disconnect"]
-        disconnect = Disconnect(_text(reason), final=bool(final))
+        disconnect = Disconnect(
+            checked_name(reason, what="a reason"), final=bool(final)
+        )
     return _Head(
-        addresses=tuple(map(Address, _texts(fields["to"]))),
-        exclude=_texts(fields.get("not", [])),
+        addresses=_addresses(fields["to"]),
+        exclude=_names(fields.get("not", [])),
         type=type,
         retry=retry,
         disconnect=disconnect,
     )
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _addresses(value: object) -> tuple[Address, ...]:
+    found = tuple(map(address.checked, _list(value)))
+    if len(found) > MAX_TARGETS:
+        raise ValueError(f"{len(found)} addresses")
+    return found
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(checked_name(name, what="a client's id") for name in _list(value))
+
+
+def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError(type(value).__name__)
-    return tuple(map(_text, value))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
         raise TypeError(type(value).__name__)
     return value

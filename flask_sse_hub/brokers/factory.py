@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ..history import Retention
 from .base import Broker
@@ -35,7 +34,7 @@ def check_name(name: str) -> None:
 
 def is_redis(url: str) -> bool:
     """Tell whether the log is in a Redis, where others may have logs too."""
-    return urlsplit(url).scheme in _REDIS
+    return url.partition(":")[0].lower() in _REDIS
 
 
 def _check_redis(url: str) -> None:

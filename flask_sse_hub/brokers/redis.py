@@ -80,7 +80,6 @@ class RedisBroker(Broker):
     def follow(self, after: Cursor) -> Iterator[Batch]:
         """Yield what comes after a cursor, over a connection of its own."""
         stream = self._stream()
-        malformed = 0
         trouble = ""
         retry = _FIRST_RETRY_SECONDS
         try:
@@ -99,9 +98,6 @@ class RedisBroker(Broker):
                     trouble = ""
                     retry = _FIRST_RETRY_SECONDS
                     log.info("the log is followed again")
-                if stream.malformed != malformed:
-                    malformed = stream.malformed
-                    log.warning("%d records could not be read so far", malformed)
                 if batch is not None:
                     after = batch.cursor
                     yield batch

@@ -8,9 +8,9 @@ here waits for the network. One object is used by one thread.
 import random
 import secrets
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import redis
 
@@ -20,128 +20,25 @@ from ..event import Event
 from ..history import Cursor, GapReason, Record, Retention
 from . import codec
 from .base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, Batch, Replay, addressed
+from .redis_entry import (
+    APPEND,
+    MAX_FIRST_NUMBER,
+    NUMBER_BITS,
+    Chain,
+    Entry,
+    Raw,
+    cursor_of,
+    first_of_ours,
+    id_of,
+    offset_of,
+)
 from .redis_url import Connect
-
-# An entry's id is the time in milliseconds and a number, drawn so that two servers that
-# each believe to be the only one do not give the same id; both fit into one offset.
-_NUMBER_BITS = 18
-_MAX_FIRST_NUMBER = 2**17
 
 # Entries read in one piece: enough to keep up with any publisher.
 _PAGE_ENTRIES = 256
 
 # A record for nobody. A log always has an entry, so that its epoch is never lost.
 _NOBODY = Record((), Event(""))
-
-# KEYS: the log, its retention, the newer and the older idempotency keys. ARGV: the
-# body, its size, an epoch for a new log, a number for the id, then events, milliseconds
-# and bytes to be kept (empty: as the log says), an idempotency key (empty: none), for
-# how many milliseconds and among how many keys it holds, and 1 if this is only to begin
-# a log that is not there.
-#
-# A Redis key for each idempotency key would bound them by time alone. Of two hashes the
-# newer one becomes the older when it is a day old or full: so each holds for long
-# enough, and both together are bounded.
-_APPEND = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local ms, number = now, tonumber(ARGV[4])
-local epoch, before, total = ARGV[3], '0-0', 0
-local key = ARGV[8]
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if last then
-  local fields = last[2]
-  before = last[1]
-  if fields[1] == 'e' then
-    epoch = fields[2]
-    total = fields[6] + fields[8]
-  end
-  if ARGV[11] == '1' then return epoch .. ' ' .. before end
-  -- A key that outlived its log names an event that is lost.
-  local known = key ~= ''
-    and (redis.call('HGET', KEYS[3], key) or redis.call('HGET', KEYS[4], key))
-  if known and string.sub(known, 1, #epoch) == epoch then return known end
-  local last_ms, last_number = string.match(before, '(%d+)-(%d+)')
-  if tonumber(last_ms) >= ms then
-    ms = tonumber(last_ms)
-    number = last_number + 1 + number % 64
-    if number >= 262144 then
-      ms = ms + 1
-      number = number % 64
-    end
-  end
-end
-
-if not last and ARGV[5] ~= '' then
-  redis.call('HSET', KEYS[2], 'events', ARGV[5], 'ms', ARGV[6], 'bytes', ARGV[7])
-end
-
-local id = string.format('%.0f-%.0f', ms, number)
-redis.call('XADD', KEYS[1], id, 'e', epoch, 'p', before,
-           't', string.format('%.0f', total), 's', ARGV[2], 'b', ARGV[1])
-
-local keep = {ARGV[5], ARGV[6], ARGV[7]}
-if keep[1] == '' then
-  keep = redis.call('HMGET', KEYS[2], 'events', 'ms', 'bytes')
-end
-if keep[1] then
-  redis.call('XTRIM', KEYS[1], 'MAXLEN', keep[1])
-  local oldest = math.max(0, now - keep[2])
-  redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', oldest))
-  local beyond = total + ARGV[2] - keep[3]
-  while beyond > 0 do
-    local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-    if first[1] == id or first[2][1] == 'e' and first[2][6] + 0 >= beyond then break end
-    redis.call('XDEL', KEYS[1], first[1])
-  end
-end
-
-local cursor = epoch .. ' ' .. id
-if key ~= '' then
-  local held = redis.call('HLEN', KEYS[3])
-  if held > 0 and (held >= tonumber(ARGV[10])
-                   or redis.call('PTTL', KEYS[3]) <= tonumber(ARGV[9])) then
-    redis.call('UNLINK', KEYS[4])
-    redis.call('RENAME', KEYS[3], KEYS[4])
-    held = 0
-  end
-  redis.call('HSET', KEYS[3], key, cursor)
-  if held == 0 then redis.call('PEXPIRE', KEYS[3], 2 * ARGV[9]) end
-end
-return cursor
-"""
-
-
-class _Entry(NamedTuple):
-    """An entry of the stream."""
-
-    cursor: Cursor
-    before: Cursor
-    start: int
-    size: int
-    body: bytes
-
-    @property
-    def time(self) -> float:
-        return (self.cursor.offset >> _NUMBER_BITS) / 1000
-
-    @classmethod
-    def of(cls, entry: tuple[bytes, dict[bytes, bytes]]) -> Self:
-        """Read an entry. Raises redis.DataError for one that is not of this package."""
-        entry_id, fields = entry
-        try:
-            epoch = fields[b"e"].decode()
-            return cls(
-                Cursor(epoch, _offset(entry_id)),
-                Cursor(epoch, _offset(fields[b"p"])),
-                int(fields[b"t"]),
-                int(fields[b"s"]),
-                fields[b"b"],
-            )
-        except (KeyError, ValueError) as error:
-            raise redis.DataError(
-                f"the entry {entry_id!r} was written by something else"
-            ) from error
 
 
 class StreamLog:
@@ -159,12 +56,10 @@ class StreamLog:
         # In braces: a cluster keeps all keys of one log together.
         self._key = f"sse-hub:{{{name}}}:"
         self._log = self._key + "log"
-        #: Records that could not be read, and were passed over.
-        self.malformed = 0
         self._retention = retention
         self._clock = clock
         self._client = connect(timeout)
-        self._script = self._client.register_script(_APPEND)
+        self._script = self._client.register_script(APPEND)
 
     def close(self) -> None:
         """Close the connection; the next call opens another one."""
@@ -179,7 +74,7 @@ class StreamLog:
                     # Restarted since. It has done nothing, so it may be sent again.
                     answers[at] = self._append([records[at]], load=True)[0]
         return [
-            _unavailable(answer) if isinstance(answer, Exception) else _cursor(answer)
+            _unavailable(answer) if isinstance(answer, Exception) else cursor_of(answer)
             for answer in answers
         ]
 
@@ -187,7 +82,7 @@ class StreamLog:
         pipeline = self._client.pipeline(transaction=False)
         for record in records:
             if load:
-                pipeline.eval(_APPEND, 4, *self._arguments(record))
+                pipeline.eval(APPEND, 4, *self._arguments(record))
             else:
                 pipeline.evalsha(self._script.sha, 4, *self._arguments(record))
         return list(pipeline.execute(raise_on_error=False))
@@ -207,7 +102,7 @@ class StreamLog:
             codec.encode(record),
             record.size,
             secrets.token_hex(6),
-            random.randrange(_MAX_FIRST_NUMBER),
+            random.randrange(MAX_FIRST_NUMBER),
             *self._kept(),
             record.idempotency_key or "",
             int(IDEMPOTENCY_SECONDS * 1000),
@@ -226,14 +121,14 @@ class StreamLog:
         """Return what comes after a cursor, waiting for it; None if nothing came."""
         with _translated():
             answer = self._client.xread(
-                {self._log: _entry_id(after)},
+                {self._log: id_of(after.offset)},
                 count=_PAGE_ENTRIES,
                 block=round(wait * 1000),
             )
-            entries = [_Entry.of(entry) for entry in answer[0][1]] if answer else []
-            if not entries or entries[0].before != after:
+            chain = Chain.of(answer[0][1] if answer else (), after)
+            if chain.cursor == after:
                 gap, head = self._judge(after)
-                if entries:
+                if answer:
                     # Whatever came in between is gone, though the cursor may be there.
                     gap = gap or GapReason.EPOCH
                 if gap is None:
@@ -241,7 +136,9 @@ class StreamLog:
                 # Perhaps of a new log, which somebody else began.
                 self._tell_retention()
                 return Batch((), head, gap)
-        return Batch(tuple(self._records(entries)), entries[-1].cursor)
+        records = tuple(_records(chain.entries))
+        malformed = chain.foreign + len(chain.entries) - len(records)
+        return Batch(records, chain.cursor, malformed=malformed)
 
     def replay(
         self, after: Cursor, *, addresses: Sequence[Address] | None, page: int
@@ -254,18 +151,19 @@ class StreamLog:
             if gap is not None:
                 return Replay((), head, gap)
             while cursor != head:
-                entries = self._range(f"({_entry_id(cursor)}", "+", _PAGE_ENTRIES)
-                if not entries or entries[0].before != cursor:
+                first = f"({id_of(cursor.offset)}"
+                chain = Chain.of(self._range(first, _PAGE_ENTRIES), cursor)
+                if chain.cursor == cursor:
                     if found:
                         # Who reads on is told.
                         break
                     gap, head = self._judge(cursor)
                     return Replay((), head, gap or GapReason.EPOCH)
-                for record in addressed(self._records(entries), addresses):
+                for record in addressed(_records(chain.entries), addresses):
                     found.append(record)
                     if len(found) == page:
                         return Replay(tuple(found), record.cursor)
-                cursor = entries[-1].cursor
+                cursor = chain.cursor
                 if cursor.offset > head.offset:
                     break
         return Replay(tuple(found), cursor)
@@ -279,9 +177,10 @@ class StreamLog:
         """Return the cursor after which about so many bytes remain."""
         with _translated():
             self._tell_retention()
-            last = self._last()
-            if last is None:
+            newest = self._last()
+            if newest is None:
                 return self._head()
+            last, head = newest
             end = last.start + last.size
 
             def fits(offset: int) -> bool:
@@ -295,14 +194,14 @@ class StreamLog:
                 places = range(oldest, last.cursor.offset + 1)
                 oldest = places[0] + bisect_left(places, x=True, key=fits)
             found = self._at_or_after(oldest)
-            return found.before if found else last.cursor
+            return Cursor(head.epoch, found.before.offset) if found else head
 
     def _head(self) -> Cursor:
-        last = self._last()
-        if last is not None:
-            return last.cursor
+        newest = self._last()
+        if newest is not None:
+            return newest[1]
         arguments = self._arguments(_NOBODY, only_begin=True)
-        return _cursor(self._client.eval(_APPEND, 4, *arguments))
+        return cursor_of(self._client.eval(APPEND, 4, *arguments))
 
     def _judge(self, after: Cursor) -> tuple[GapReason | None, Cursor]:
         """Tell whether everything after a cursor is here, or why not, and the head."""
@@ -316,8 +215,8 @@ class StreamLog:
         floor = young.before if young else head
         if after.offset < floor.offset:
             return GapReason.EXPIRED, head
-        entry_id = _entry_id(after)
-        if after in (floor, head) or self._range(entry_id, entry_id, 1):
+        entry_id = id_of(after.offset)
+        if after in (floor, head) or self._range(entry_id, 1, last=entry_id):
             return None, head
         # It lies among what is here, but the log has lost it.
         return GapReason.EPOCH, head
@@ -326,29 +225,39 @@ class StreamLog:
         if self._retention is None:
             return 0
         oldest_ms = (self._clock() - self._retention.seconds) * 1000
-        return max(0, int(oldest_ms)) << _NUMBER_BITS
+        return max(0, int(oldest_ms)) << NUMBER_BITS
 
-    def _first(self) -> _Entry | None:
+    def _first(self) -> Entry | None:
         return self._at_or_after(0)
 
-    def _at_or_after(self, offset: int) -> _Entry | None:
-        return next(iter(self._range(_id_of(offset), "+", 1)), None)
+    def _at_or_after(self, offset: int) -> Entry | None:
+        first, count = id_of(offset), 1
+        while raw := self._range(first, count):
+            found = first_of_ours(raw)
+            if found is not None:
+                return found
+            first, count = f"({raw[-1][0].decode()}", _PAGE_ENTRIES
+        return None
 
-    def _last(self) -> _Entry | None:
-        return next(map(_Entry.of, self._client.xrevrange(self._log, count=1)), None)
+    def _last(self) -> tuple[Entry, Cursor] | None:
+        """Return the newest entry of ours, and the head; None for an empty stream."""
+        for count in (1, _PAGE_ENTRIES):
+            raw: list[Raw] = self._client.xrevrange(self._log, count=count)
+            if not raw:
+                return None
+            found = first_of_ours(raw)
+            if found is not None:
+                return found, Cursor(found.cursor.epoch, offset_of(raw[0][0]))
+        raise redis.DataError("its newest entries were written by something else")
 
-    def _range(self, first: str, last: str, count: int) -> list[_Entry]:
-        return [
-            _Entry.of(entry)
-            for entry in self._client.xrange(self._log, first, last, count=count)
-        ]
+    def _range(self, first: str, count: int, *, last: str = "+") -> list[Raw]:
+        return list(self._client.xrange(self._log, first, last, count=count))
 
-    def _records(self, entries: Sequence[_Entry]) -> Iterator[Record]:
-        for entry in entries:
-            try:
-                yield codec.decode(entry.body, cursor=entry.cursor, time=entry.time)
-            except codec.Malformed:
-                self.malformed += 1
+
+def _records(entries: Iterable[Entry]) -> Iterator[Record]:
+    for entry in entries:
+        with suppress(codec.Malformed):
+            yield codec.decode(entry.body, cursor=entry.cursor, time=entry.time)
 
 
 @contextmanager
@@ -374,21 +283,3 @@ def _unavailable(error: Exception) -> BrokerUnavailable:
     elif isinstance(error, redis.ReadOnlyError):
         remedy = "; this is a replica: name its master, or its Sentinels"
     return BrokerUnavailable(f"Redis: {text}{remedy}")
-
-
-def _cursor(answer: bytes) -> Cursor:
-    epoch, _, entry_id = answer.partition(b" ")
-    return Cursor(epoch.decode(), _offset(entry_id))
-
-
-def _offset(entry_id: bytes) -> int:
-    ms, _, number = entry_id.partition(b"-")
-    return int(ms) << _NUMBER_BITS | int(number)
-
-
-def _entry_id(cursor: Cursor) -> str:
-    return _id_of(cursor.offset)
-
-
-def _id_of(offset: int) -> str:
-    return f"{offset >> _NUMBER_BITS}-{offset & (1 << _NUMBER_BITS) - 1}"

@@ -21,6 +21,12 @@ _CONNECT_SECONDS = 1.0
 
 _SENTINEL_PORT = 26379
 
+# What is taken for a number may be a part of the password: no error may repeat it.
+_NO_NUMBER = (
+    "its port or database is no number; in a password / ? # @ are written as"
+    " %2F %3F %23 %40"
+)
+
 
 def connector(url: str) -> Connect:
     """Return what connects to the Redis of a URL. Raises ValueError.
@@ -31,6 +37,10 @@ def connector(url: str) -> Connect:
     """
     if urlsplit(url).scheme in ("redis+sentinel", "rediss+sentinel"):
         return _sentinel_connector(url)
+    try:
+        urlsplit(url).port  # noqa: B018 - it is read again where it is used
+    except ValueError:
+        raise ValueError(_NO_NUMBER) from None
     options: dict[str, Any] = dict(parse_url(url))
     connection_class = options.pop("connection_class", redis.Connection)
 
@@ -72,7 +82,7 @@ def _sentinel_connector(url: str) -> Connect:
         raise ValueError("with Sentinels no options can be given after ?")
     user, has_password, password = parts.netloc.rpartition("@")[0].partition(":")
     options: dict[str, Any] = {
-        "db": int(database or 0),
+        "db": _number(database or "0"),
         "username": unquote(user) or None,
         "password": unquote(password) if has_password else None,
     }
@@ -95,7 +105,13 @@ def _sentinel_connector(url: str) -> Connect:
 
 def _host_and_port(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":") if ":" in text else (text, "", "")
-    return host, int(port or _SENTINEL_PORT)
+    return host, _number(port or str(_SENTINEL_PORT))
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(_NO_NUMBER)
+    return int(text)
 
 
 def _settings(timeout: float) -> dict[str, Any]:

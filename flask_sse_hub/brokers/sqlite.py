@@ -228,7 +228,6 @@ class _Follower:
         """Yield what the thread has read, until stop()."""
         self._bell = _native.bell()
         _native.start_thread(self._run)
-        malformed = 0
         try:
             while not self._stopped:
                 while self._read and not self._stopped:
@@ -243,9 +242,6 @@ class _Follower:
                         log.warning("the log cannot be followed for now: %s", found)
                     else:
                         raise found
-                if self._file.malformed != malformed:
-                    malformed = self._file.malformed
-                    log.warning("%d records could not be read so far", malformed)
                 if not self._stopped:
                     self._bell.wait()
         finally:

@@ -6,11 +6,12 @@ waits with them. One object is used by one thread.
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 
 from ..address import Address
-from ..history import Cursor, GapReason, Record, Retention
+from ..history import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from . import codec
 from .base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, Batch, Replay, addressed
 from .membership import Membership
@@ -32,8 +33,6 @@ class LogFile:
         self, path: Path, retention: Retention | None, *, clock: Callable[[], float]
     ) -> None:
         self._file = LogConnection(path)
-        #: Records that could not be read, and were passed over.
-        self.malformed = 0
         #: The last offset of each earlier epoch whose ids are still good.
         self.past: dict[str, int] = {}
         #: The newest cursor that this connection has seen.
@@ -118,9 +117,9 @@ class LogFile:
         if rolled_back:
             self._start_over()
             return self.read(after)
-        records = tuple(self._decoded(rows, head.epoch))
+        records = tuple(_decoded(rows, head.epoch))
         self.seen = Cursor(head.epoch, rows[-1][0]) if rows else head
-        return Batch(records, self.seen)
+        return Batch(records, self.seen, malformed=len(rows) - len(records))
 
     def replay(
         self, after: Cursor, *, addresses: Sequence[Address] | None, page: int
@@ -134,7 +133,7 @@ class LogFile:
                 return Replay((), head, gap)
             offset = after.offset
             while rows := self._rows(connection, offset):
-                for record in addressed(self._decoded(rows, head.epoch), addresses):
+                for record in addressed(_decoded(rows, head.epoch), addresses):
                     found.append(record)
                     if len(found) == page:
                         return Replay(tuple(found), record.cursor)
@@ -159,7 +158,9 @@ class LogFile:
             floor = self._floor(connection, head)
             size = 0
             for row in connection.execute(
-                "SELECT offset, size FROM record WHERE offset > ? ORDER BY offset DESC",
+                # Somebody else may have written a row, with what is no size.
+                "SELECT offset, MAX(0, CAST(size AS INTEGER)) FROM record"
+                " WHERE offset > ? ORDER BY offset DESC",
                 (floor,),
             ):
                 size += row[1]
@@ -176,9 +177,12 @@ class LogFile:
 
     def _is_rolled_back(self, head: Cursor) -> bool:
         """Tell whether this is not the log any more that it was, or a part of it."""
-        # A file that was put here is a copy, and so may be an old one.
-        return self._is_copy or (
-            head.epoch == self.seen.epoch and head.offset < self.seen.offset
+        # A file that was put here is a copy, and so may be an old one. After an offset
+        # that a cursor has no room for, which somebody else wrote, nothing could come.
+        return (
+            self._is_copy
+            or head.offset > MAX_OFFSET
+            or (head.epoch == self.seen.epoch and head.offset < self.seen.offset)
         )
 
     def _head(self, connection: sqlite3.Connection) -> Cursor:
@@ -194,6 +198,12 @@ class LogFile:
 
     def _renew(self, connection: sqlite3.Connection) -> Cursor:
         """Replace the epoch; the old one is good up to the offset of now."""
+        connection.execute("DELETE FROM record WHERE offset > ?", (MAX_OFFSET,))
+        connection.execute(
+            "UPDATE sqlite_sequence SET seq = (SELECT COALESCE(MAX(offset), 0)"
+            " FROM record) WHERE name = 'record' AND seq > ?",
+            (MAX_OFFSET,),
+        )
         last = _last_offset(connection)
         connection.execute(
             "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)
@@ -228,7 +238,8 @@ class LogFile:
         """Return the offset after which everything is retained, and young enough."""
         keep = self._retention or _retention(connection)
         first = connection.execute(
-            "SELECT offset FROM record WHERE time >= ? ORDER BY offset LIMIT 1",
+            "SELECT offset FROM record WHERE offset > 0 AND time >= ?"
+            " ORDER BY offset LIMIT 1",
             (self._clock() - keep.seconds if keep else 0.0,),
         ).fetchone()
         return first[0] - 1 if first else head.offset
@@ -242,15 +253,6 @@ class LogFile:
             " ORDER BY offset LIMIT ?",
             (offset, _PAGE_ROWS),
         ).fetchall()
-
-    def _decoded(
-        self, rows: Sequence[tuple[int, float, bytes]], epoch: str
-    ) -> Iterator[Record]:
-        for offset, time, body in rows:
-            try:
-                yield codec.decode(body, cursor=Cursor(epoch, offset), time=time)
-            except codec.Malformed:
-                self.malformed += 1
 
     def _known(
         self, connection: sqlite3.Connection, key: str | None, now: float
@@ -309,7 +311,8 @@ class LogFile:
         size += held[1]
         last = None
         oldest = connection.execute(
-            "SELECT offset, time, size FROM record ORDER BY offset LIMIT ?",
+            "SELECT offset, CAST(time AS REAL), MAX(0, CAST(size AS INTEGER))"
+            " FROM record ORDER BY offset LIMIT ?",
             (_TRIM_ROWS,),
         )
         for offset, time, length in oldest:
@@ -326,7 +329,16 @@ class LogFile:
             size -= length
         if last is not None:
             connection.execute("DELETE FROM record WHERE offset <= ?", (last,))
-        connection.execute("UPDATE state SET events = ?, bytes = ?", (events, size))
+        # Rows that were not appended here were not counted before either.
+        connection.execute(
+            "UPDATE state SET events = ?, bytes = ?", (max(0, events), max(0, size))
+        )
+
+
+def _decoded(rows: Sequence[tuple[int, float, bytes]], epoch: str) -> Iterator[Record]:
+    for offset, time, body in rows:
+        with suppress(codec.Malformed):
+            yield codec.decode(body, cursor=Cursor(epoch, offset), time=time)
 
 
 def _retention(connection: sqlite3.Connection) -> Retention | None:

@@ -158,25 +158,6 @@ class TestLog:
         publish(broker)
         assert len(broker.replay(before, page=9).records) == 1
 
-    def test_a_record_that_nobody_wrote_is_passed_over(
-        self, open_broker: Open, server: RedisServer, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """It is counted and said, and never stops a follower."""
-        broker = open_broker()
-        start = publish(broker)
-        follower = broker.follow(start)
-        arguments = broker._appending._arguments(EVENT)
-        arguments[4] = "no JSON"
-        server.run("EVAL", broker._appending._script.script, 4, *arguments)
-        publish(broker)
-        records: list[Record] = []
-        while not records:
-            records += next(follower).records
-        assert [record.content for record in records] == [Event("x")]
-        publish(broker)
-        next(follower)
-        assert "1 records could not be read" in caplog.text
-
 
 class TestRetention:
     @pytest.mark.parametrize(

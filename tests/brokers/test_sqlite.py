@@ -299,50 +299,6 @@ class TestFaults:
         assert publish(broker).epoch != old.epoch
         assert _first_gap(follower) is GapReason.EPOCH
 
-    def test_a_record_that_nobody_wrote_is_passed_over(
-        self, path: Path, open_broker: Open, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """It is counted and said, and never stops a follower."""
-        broker = open_broker()
-        start = publish(broker)
-        with closing(sqlite3.connect(path)) as other, other:
-            other.executemany(
-                "INSERT INTO record (time, size, body) VALUES (?, 1, ?)",
-                [
-                    (time.time(), body)
-                    for body in ("", "[]\n", "{}\n", '{"to":[1],"event":["a",null]}\n')
-                ],
-            )
-        publish(broker)
-        follower = broker.follow(start)
-        records: list[Record] = []
-        while not records:
-            records += next(follower).records
-        assert [record.content for record in records] == [Event("x")]
-
-        def said() -> bool:
-            # It is said when the follower is asked for more.
-            publish(broker)
-            next(follower)
-            return "4 records could not be read" in caplog.text
-
-        wait_until(said)
-
-    def test_text_that_is_none_is_passed_over(
-        self, path: Path, open_broker: Open
-    ) -> None:
-        """Bytes in the wrong encoding never stop a follower."""
-        broker = open_broker()
-        start = publish(broker)
-        with closing(sqlite3.connect(path)) as other, other:
-            other.execute(
-                "INSERT INTO record (time, size, body)"
-                " VALUES (?, 1, CAST(X'ff0a' AS TEXT))",
-                [time.time()],
-            )
-        publish(broker)
-        assert next(broker.follow(start)).records[0].content == Event("x")
-
     def test_a_followers_thread_that_fails_is_said(
         self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
