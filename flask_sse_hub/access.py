@@ -80,7 +80,7 @@ class Access:
         Only a ticket of one's own belongs to the session, and ends with it. Raises
         Unauthorized, InvalidTarget and InvalidName.
         """
-        here = auth.current_identity() if has_request_context() else Identity()
+        here = auth.lasting_identity() if has_request_context() else Identity()
         if isinstance(user, Unset):
             if here.user is None and self._config.login_required:
                 if has_request_context():
