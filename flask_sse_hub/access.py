@@ -4,12 +4,12 @@ Knows Flask-Login's loaders, tickets and the app's own rules; not streams.
 """
 
 import secrets
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from flask import Flask, has_request_context
-from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
+from werkzeug.exceptions import BadRequest, Forbidden, Gone, NotFound, Unauthorized
 
 from . import address, auth, signing
 from .address import Address, Name, Unset
@@ -21,6 +21,10 @@ from .signing import Ticket
 
 #: ``f(user, channel) -> bool``; the user is None in an app without Flask-Login.
 Authorizer = Callable[[Any, str], bool]
+
+# What a loader or a rule may say no with, as abort(403) and get_or_404() do: in a
+# request it would be the answer. Anything else says that there is none.
+_REFUSALS = (Unauthorized, Forbidden, NotFound, Gone)
 
 #: ``f() -> dict``, called in the request that opens a stream.
 Describer = Callable[[], Metadata]
@@ -76,7 +80,7 @@ class Access:
         Only a ticket of one's own belongs to the session, and ends with it. Raises
         Unauthorized, InvalidTarget and InvalidName.
         """
-        here = auth.current_identity() if has_request_context() else Identity()
+        here = auth.lasting_identity() if has_request_context() else Identity()
         if isinstance(user, Unset):
             if here.user is None and self._config.login_required:
                 if has_request_context():
@@ -160,28 +164,38 @@ class Access:
             return None
         return self._grants.get((visitor.login, rule)) or Grant(visitor.login, rule)
 
-    def lost(self, clients: Sequence[Client]) -> list[Client]:
-        """Return which of a user's streams the user may no longer listen to.
+    def lost(self, clients: Sequence[Client]) -> Iterator[Client]:
+        """Yield which of a user's streams the user may no longer listen to.
 
-        The user is loaded once, in an app context that ends with this call.
+        The user is loaded once, in an app context that ends with the last of them. What
+        a rule raises is raised when all were asked about: whoever opens one stream
+        whose rule fails shall not keep the others for it.
         """
         people: dict[Login, Any] = {}
+        trouble: Exception | None = None
         with self._app.app_context():
-            return [client for client in clients if not self._still_may(client, people)]
+            for client in clients:
+                login, rule = cast("Grant", client.grant)
+                if login not in people:
+                    people[login] = self._load_again(login, client.identity.user)
+                try:
+                    may_listen = _still_may(client, people[login], rule)
+                except Exception as error:  # noqa: BLE001 - raised below
+                    trouble = error
+                else:
+                    if not may_listen:
+                        yield client
+        if trouble is not None:
+            raise trouble
 
-    def _still_may(self, client: Client, people: dict[Login, Any]) -> bool:
-        login, rule = cast("Grant", client.grant)
-        user_id = client.identity.user
-        if login not in people:
-            load = self._loader(login)
-            if user_id is None or load is None:
-                people[login] = auth.nobody(self._app)
-            else:
-                people[login] = load(user_id)
-        person = people[login]
-        if user_id is not None and not auth.is_logged_in(person):
-            return False
-        return rule is None or all(rule(person, name) for name in client.channels)
+    def _load_again(self, login: Login, user_id: str | None) -> Any:
+        load = self._loader(login)
+        if user_id is None or load is None:
+            return auth.nobody(self._app)
+        try:
+            return load(user_id)
+        except _REFUSALS:
+            return None
 
     def _loader(self, login: Login) -> Reloader | None:
         """Return what loads a user by its id alone."""
@@ -190,3 +204,12 @@ class Access:
             # ever: only the app can tell.
             return self._rules.reload
         return auth.user_loader(self._app) or self._rules.reload
+
+
+def _still_may(client: Client, person: Any, rule: Authorizer | None) -> bool:
+    if client.identity.user is not None and not auth.is_logged_in(person):
+        return False
+    try:
+        return rule is None or all(rule(person, name) for name in client.channels)
+    except _REFUSALS:
+        return False

@@ -88,10 +88,12 @@ class Admission:
         why = self.full()
         if why is not None:
             raise self.refusal(ClientRefused(why))
-        coming = 1 + sum(each.identity == identity for each in self._entering)
-        if not self._options.evict_oldest and self.excess(identity, coming=coming):
-            most = self._options.max_clients_per_user
-            raise self.refusal(TooManyStreams(f"the user has {most} streams open"))
+        most = self._options.max_clients_per_user
+        if not self._options.evict_oldest and most is not None:
+            coming = [each for each in self._entering if _same_user(each, identity)]
+            # Who has just been registered may still be on the way.
+            if len({*coming, *self._streams_of(identity)}) >= most:
+                raise self.refusal(TooManyStreams(f"the user has {most} streams open"))
         most = self._options.max_clients_per_ip
         if most is not None and ip is not None and self._by_ip[ip] >= most:
             raise self.refusal(
@@ -132,11 +134,21 @@ class Admission:
                 if not self._by_ip[ip]:
                     del self._by_ip[ip]
 
-    def excess(self, identity: Identity, *, coming: int = 0) -> list[Client]:
+    def excess(self, identity: Identity) -> list[Client]:
         """Return the user's streams over the limit, oldest first."""
         limit = self._options.max_clients_per_user
-        if limit is None or identity.user is None:
+        if limit is None:
             return []
-        streams = self._registry.belonging((address.user(identity.user),))
+        streams = self._streams_of(identity)
         streams.sort(key=lambda client: client.opened_at)
-        return streams[: max(0, len(streams) + coming - limit)]
+        return streams[: max(0, len(streams) - limit)]
+
+    def _streams_of(self, identity: Identity) -> list[Client]:
+        """Return the open streams of a user; nobody in particular has none."""
+        if identity.user is None:
+            return []
+        return self._registry.belonging((address.user(identity.user),))
+
+
+def _same_user(client: Client, identity: Identity) -> bool:
+    return identity.user is not None and client.identity.user == identity.user

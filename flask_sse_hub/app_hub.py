@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from werkzeug.exceptions import BadRequest
 
 from . import address, auth
 from .access import Access, Authorizer, Rules
+from .address import Address
 from .attendance import Listeners
 from .auth import Visitor
 from .brokers import create_broker
@@ -299,31 +301,35 @@ class AppHub:
         # Whoever asks flask.session has looked at it, and every page of the app would
         # vary by its cookie: Flask 3.1.3 offers no other way to ask.
         if getattr(request_ctx, "_session", session).modified:
-            self._end_session(*auth.ended_by_clearing())
+            ended = auth.ended_by_clearing()
+            # A login or a logout of this request may have said so before.
+            if ended.minted is None or not self._has_ended(ended.minted):
+                self._end(ended)
         return response
+
+    def _has_ended(self, session_id: str) -> bool:
+        return address.session(session_id) in self.hub.dispatcher.ended
 
     def _logged_in(self, _: Flask, user: Any, **__: Any) -> None:
         # Streams opened before are somebody else's, even if only an anonymous person's.
-        self._end_session(*auth.ended_by_login(str(user.get_id())))
+        self._end(auth.ended_by_login(str(user.get_id())))
 
     def _logged_out(self, _: Flask, user: Any, **__: Any) -> None:
         user_id = user.get_id() if user is not None else None
-        minted, unnamed = auth.ended_by_logout(user_id)
-        self._end_session(minted, unnamed)
-        if minted is None and user_id is not None:
-            # Which streams are this session's cannot be told.
-            self.hub.disconnect(
-                (address.user(user_id),), reason=CloseReason.SESSION_ENDED
-            )
+        self._end(auth.ended_by_logout(None if user_id is None else str(user_id)))
 
-    def _end_session(self, minted: str | None, unnamed: str | None) -> None:
-        for session_id, final in ((minted, True), (unnamed, False)):
-            if session_id is not None:
-                self.hub.disconnect(
-                    (address.session(session_id),),
-                    reason=CloseReason.SESSION_ENDED,
-                    final=final,
-                )
+    def _end(self, ended: auth.Ended) -> None:
+        if ended.minted is not None:
+            self._end_streams(address.session(ended.minted), final=True)
+        if ended.unnamed is not None:
+            self._end_streams(address.session(ended.unnamed))
+        if ended.user is not None:
+            # A user whose id is no name for an address has no streams.
+            with suppress(InvalidName):
+                self._end_streams(address.user(ended.user))
+
+    def _end_streams(self, owner: Address, *, final: bool = False) -> None:
+        self.hub.disconnect((owner,), reason=CloseReason.SESSION_ENDED, final=final)
 
 
 def _refused(refusal: ClientRefused, hub: Hub) -> Response:

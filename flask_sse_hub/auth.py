@@ -5,10 +5,11 @@ required, so it is looked for, not imported.
 """
 
 import enum
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from flask import Flask, abort, current_app, g, make_response, request, session
 from werkzeug.exceptions import HTTPException, Unauthorized
@@ -18,6 +19,9 @@ from .errors import ConfigurationError
 
 # Where the session's id is kept in Flask's session.
 _SESSION_KEY = "_sse_hub_session"
+
+# What an id begins with that was minted for a session in which somebody was logged in.
+_LATE = "late:"
 
 
 class Login(enum.Enum):
@@ -84,15 +88,14 @@ def visitor(*, login_required: bool) -> Visitor:
     # A stream sets no cookie: the browser never learns the id of a session that begins
     # in this very request, and its logout would name another one.
     session_id = known_session_id()
-    brought = _brought_session().get(_SESSION_KEY)
+    brought, _ = _brought()
     identity = _identity_of(user, session_id if session_id == brought else None)
     return Visitor(user, identity, _login_of(identity))
 
 
 def _login_of(identity: Identity) -> Login:
     """Tell how the user of this request was found; nobody's is the session's."""
-    in_session = session.get("_user_id")
-    if identity.user is None or str(in_session) == identity.user:
+    if identity.user is None or _user_in(session) == identity.user:
         return Login.SESSION
     return Login.REQUEST
 
@@ -118,6 +121,17 @@ def current_identity() -> Identity:
     """Return the ids of who makes this request: a page, or a view that publishes."""
     user = None if login_manager(current_app) is None else _current_user()
     return _identity_of(user, known_session_id())
+
+
+def lasting_identity() -> Identity:
+    """Return the ids of who makes this request, for what is to end with the session.
+
+    The session of a login that was remembered has no id yet, and gets one.
+    """
+    identity = current_identity()
+    if identity.user is None or "_user_id" not in session:
+        return identity
+    return Identity(identity.user, session_id())
 
 
 def _identity_of(user: Any, session_id: str | None) -> Identity:
@@ -157,51 +171,90 @@ def unnamed(user_id: str) -> str:
     """Return what stands for the session of a user whose session has no id.
 
     Its streams end with any logout of that user, since it cannot be told which session
-    they belong to. The prefix keeps it apart from ids that are minted.
+    they belong to. The prefix keeps it apart from ids that are minted. A user's id can
+    be too long for the name of an address, and a logout must not fail for it.
     """
-    return f"unnamed:{user_id}"
+    digest = hashlib.sha256(user_id.encode(errors="surrogatepass")).hexdigest()
+    return f"unnamed:{digest}"
 
 
-def ended_by_login(user_id: str) -> tuple[str | None, str | None]:
-    """Renew the session of a login; return the ids of the session that it replaces.
+class Ended(NamedTuple):
+    """What a request has ended; None each where there is nothing to end."""
 
-    The first is an id that was minted, the second what stands for one that was not.
-    None each where there is nothing to end, as when somebody logs in once more.
+    #: The id of a session that was minted, and is never used again.
+    minted: str | None = None
+    #: What stands for a session that has no id.
+    unnamed: str | None = None
+    #: The user all of whose streams end: which of them are this session's cannot be
+    #: told.
+    user: str | None = None
+
+
+def ended_by_login(user_id: str) -> Ended:
+    """Renew the session of a login; return what it replaces.
+
+    That is nothing where somebody logs in once more.
     """
-    brought = _brought_session()
-    before = brought.get("_user_id")
-    if before == user_id and known_session_id() is not None:
-        return None, None
-    minted = forget_session_id()
+    brought, before = _brought()
+    if (
+        before == user_id
+        and known_session_id() is not None
+        and brought in (None, known_session_id())
+    ):
+        return Ended()
+    # An app may have emptied the session before, so that it cannot be fixated.
+    minted = forget_session_id() or brought
     renew_session_id()
-    return minted, None if before is None or minted else unnamed(before)
+    if before is None:
+        return Ended(minted)
+    return Ended(
+        minted,
+        None if minted else unnamed(before),
+        before if _is_late(minted) else None,
+    )
 
 
-def ended_by_logout(user_id: str | None) -> tuple[str | None, str | None]:
-    """Renew the session of a logout; return the ids of the session that ends."""
-    minted = forget_session_id()
+def ended_by_logout(user_id: str | None) -> Ended:
+    """Renew the session of a logout; return what ends."""
+    brought, before = _brought()
+    user_id = before if user_id is None else user_id
+    minted = forget_session_id() or brought
     renew_session_id()
-    return minted, None if user_id is None else unnamed(user_id)
+    if user_id is None:
+        return Ended(minted)
+    return Ended(
+        minted,
+        unnamed(user_id),
+        user_id if minted is None or _is_late(minted) else None,
+    )
 
 
-def ended_by_clearing() -> tuple[str | None, str | None]:
-    """Return the ids of a session whose login has gone without a logout.
+def ended_by_clearing() -> Ended:
+    """Return what has ended of a session whose login has gone without a logout.
 
-    As after ``session.clear()``. None each where nothing has gone.
+    As after ``session.clear()``.
     """
-    brought = _brought_session()
-    minted, user_id = brought.get(_SESSION_KEY), brought.get("_user_id")
-    if minted is not None and known_session_id() not in (None, minted):
-        # A login or a logout has renewed it, and ended the streams.
-        return None, None
-    if minted is not None and known_session_id() is None:
-        return minted, None
-    if user_id is None or session.get("_user_id") == user_id:
-        return None, None
-    if minted is not None:
+    minted, user_id = _brought()
+    user_changed = user_id is not None and _user_in(session) != user_id
+    if minted is not None and known_session_id() == minted and user_changed:
         renew_session_id()
-        return minted, None
-    return None, unnamed(user_id)
+    if minted is not None and known_session_id() != minted:
+        # Also where the same request has given the emptied session a new id.
+        return Ended(minted, user=user_id if _is_late(minted) else None)
+    if minted is None and user_id is not None and user_changed:
+        return Ended(unnamed=unnamed(user_id))
+    return Ended()
+
+
+def _brought() -> tuple[str | None, str | None]:
+    """Return the session's id and user's id as the request's cookie brought them."""
+    brought = _brought_session()
+    return brought.get(_SESSION_KEY), _user_in(brought)
+
+
+def _user_in(session: Mapping[str, Any]) -> str | None:
+    user_id = session.get("_user_id")
+    return None if user_id is None else str(user_id)
 
 
 def known_session_id() -> str | None:
@@ -211,14 +264,25 @@ def known_session_id() -> str | None:
 
 
 def session_id() -> str:
-    """Return the id of the current session, minting it where there is none yet."""
-    return known_session_id() or renew_session_id()
+    """Return the id of the current session, minting it where there is none yet.
+
+    Where somebody is logged in already, as after a restart of a browser that remembers
+    the login, each of several pages at once gets one, and one is kept: a logout that
+    brings it has to end the streams of the others too.
+    """
+    known = known_session_id()
+    return known or renew_session_id(late=current_identity().user is not None)
 
 
-def renew_session_id() -> str:
-    """Give the current session a new id."""
-    session[_SESSION_KEY] = fresh = secrets.token_urlsafe(16)
+def renew_session_id(*, late: bool = False) -> str:
+    """Give the current session a new id, marked if it comes later than the login."""
+    fresh = f"{_LATE if late else ''}{secrets.token_urlsafe(16)}"
+    session[_SESSION_KEY] = fresh
     return fresh
+
+
+def _is_late(session_id: str | None) -> bool:
+    return session_id is not None and session_id.startswith(_LATE)
 
 
 def forget_session_id() -> str | None:

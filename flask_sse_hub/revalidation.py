@@ -6,7 +6,9 @@ app's business; it comes as one function.
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from . import _native
 from .client import Client, CloseReason
@@ -38,8 +40,11 @@ class Revalidation:
     def __init__(self, hub: Hub, judge: Judge, *, interval: float) -> None:
         self._hub = hub
         self._judge = judge
+        self._interval = interval
         self._period = interval * _PERIOD
         self._every = min(interval / _LOOKS, _MAX_LOOK_SECONDS)
+        # Whom the app is being asked about.
+        self._asked: str | None = None
         # Who could not be asked about, to be tried again at the next look.
         self._again: set[str] = set()
 
@@ -57,11 +62,47 @@ class Revalidation:
         groups = list(self._due(since, now, again).items())
         # Or the same few whose loading fails could be first each time.
         random.shuffle(groups)
+        if groups:
+            with self._watched():
+                self._ask_all(groups, again)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Have the log hear of it if the app's answers take longer than promised.
+
+        A loader may never return, so this cannot be said by who waits for it.
+        """
+        watch = threading.Timer(
+            min(self._interval, threading.TIMEOUT_MAX), self._say_slow
+        )
+        watch.daemon = True
+        # Without room for a thread it is only not said.
+        with suppress(RuntimeError):
+            watch.start()
+        try:
+            yield
+        finally:
+            watch.cancel()
+
+    def _say_slow(self) -> None:
+        log.warning(
+            "asking who may still listen takes longer than the"
+            " SSE_HUB_REVALIDATE_INTERVAL of %g s, now about %r: who is deleted or"
+            " locked meanwhile listens on. A user_loader or a rule for channels is"
+            " slow, or waits for something without a timeout",
+            self._interval,
+            self._asked,
+        )
+
+    def _ask_all(
+        self, groups: Iterable[tuple[str, list[Client]]], again: set[str]
+    ) -> None:
         failures = 0
         for key, clients in groups:
             if failures == _MAX_FAILURES:
                 self._again.add(key)
                 continue
+            self._asked = key
             try:
                 self._ask(clients)
                 failures = 0

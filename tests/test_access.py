@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask import (
     Response,
+    abort,
     has_app_context,
     has_request_context,
     jsonify,
@@ -276,6 +277,64 @@ class TestChannels:
                 assert all(user.is_anonymous for user in asked)
             else:
                 assert set(asked) == {None}
+
+
+class TestRefusalsThatAreRaised:
+    """By abort(403) or get_or_404(), as in a view."""
+
+    @pytest.mark.parametrize("code", [401, 403, 404, 410])
+    def test_a_rule_may_say_no_so(self, site: Site, code: int) -> None:
+        """It is no failure."""
+        allowed = True
+
+        @site.hub.authorize_channel
+        def rule(user: Any, channel: str) -> bool:
+            return allowed or abort(code)
+
+        stream = site.browser("alice").stream("/events?channel=team")
+        stream.next("connected")
+        allowed = False
+        stream.wait_for_end()
+        wait_until(lambda: reasons(site) == {"revoked": 1})
+
+    def test_a_loader_too(self, site: Site, people: People) -> None:
+        """There is no such user any more."""
+        stream = site.browser("alice").stream()
+        stream.next("connected")
+        people.at_load = lambda: abort(404)
+        stream.wait_for_end()
+
+    def test_that_nothing_is_known_is_no_answer(
+        self, site: Site, people: People
+    ) -> None:
+        """Neither is an error of the server."""
+        stream = site.browser("alice").stream()
+        stream.next("connected")
+        people.at_load = lambda: abort(503)
+        people.wait_until_loaded()
+        people.at_load = int
+        site.hub.publish("still here")
+        assert stream.data(1) == ["still here"]
+
+
+def test_a_rule_that_fails_keeps_no_other_stream_open(site: Site) -> None:
+    """One that needs a request, for one: the user's other streams are judged."""
+    allowed = True
+    site.hub.authorize_channel(lambda user, channel: allowed)
+
+    @site.app.get("/own/sse")
+    def own() -> Response:
+        return site.hub.stream("own", still_allowed=lambda *_: "x" not in request.args)
+
+    browser = site.browser("alice")
+    failing = browser.stream("/own/sse")
+    failing.next("connected")
+    stream = browser.stream("/events?channel=team")
+    stream.next("connected")
+    allowed = False
+    stream.wait_for_end()
+    site.hub.publish("still here")
+    assert failing.data(1) == ["still here"]
 
 
 class TestTickets:

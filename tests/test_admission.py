@@ -141,6 +141,15 @@ class TestWhatReviewsFound:
                 hub.open()
         hub.open()
 
+    def test_so_does_the_limit_of_a_user(self) -> None:
+        """Whichever session they come with: two browsers, or a ticket beside one."""
+        hub = HandHub(max_clients_per_user=1, evict_oldest=False)
+        coming = Client("c", identity=Identity("alice", "one"), sink=HandSink())
+        with hub.hub.admission.entering(coming):
+            with pytest.raises(TooManyStreams):
+                hub.open(user="alice", session="another")
+            hub.open(user="bob")
+
     def test_an_evicted_client_comes_back_late(self) -> None:
         """At once it would evict the next one, which would do the same."""
         hub = HandHub(max_clients_per_user=1)

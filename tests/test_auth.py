@@ -1,13 +1,20 @@
 """Who may listen: logins, sessions, client ids and channels."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import request, session
-from flask_login import current_user, login_user
+from flask_login import (
+    UserMixin,
+    current_user,
+    login_required,
+    login_user,
+    logout_user,
+)
 
 from flask_sse_hub import ConfigurationError
-from tests.conftest import MakeSite, Site, User
+from tests.conftest import Browser, MakeSite, Site, User
 from tests.hand import fields
 from tests.reader import wait_until
 
@@ -290,6 +297,162 @@ class TestClearedSessions:
         browser.client.post("/cart")
         site.hub.publish("still here")
         assert stream.data(1) == ["still here"]
+
+
+class TestEmptiedSessions:
+    """As apps do before a login or after a logout, so that no session is fixated."""
+
+    @pytest.mark.parametrize(
+        "then",
+        [
+            lambda site: login_user(User("bob")),
+            lambda site: login_user(User("alice")),
+            lambda site: logout_user(),
+            lambda site: site.hub.client_id(),
+            lambda site: (site.hub.session_id(), login_user(User("alice"))),
+        ],
+        ids=["login", "once more", "logout", "page", "page and login"],
+    )
+    def test_its_streams_end_whatever_comes_then(
+        self, site: Site, then: Callable[[Site], object]
+    ) -> None:
+        """Of the session that the request came with, and of no other of that user."""
+
+        @site.app.post("/empty")
+        def empty() -> str:
+            session.clear()
+            then(site)
+            return "emptied"
+
+        browser = site.browser("alice")
+        stream, other = browser.stream(), site.browser("alice").stream()
+        stream.next("connected")
+        other.next("connected")
+        browser.client.post("/empty")
+        stream.wait_for_end()
+        site.hub.publish("still here")
+        assert other.data(1) == ["still here"]
+
+    def test_its_tickets_and_copies_open_nothing(self, site: Site) -> None:
+        """Also where the user was loaded before, as login_required does."""
+
+        @site.app.get("/ticket")
+        def ticket() -> str:
+            return site.hub.ticket()
+
+        @site.app.post("/leave")
+        @login_required  # type: ignore[untyped-decorator]
+        def leave() -> str:
+            session.clear()
+            logout_user()
+            return "left"
+
+        browser = site.browser("alice")
+        url = f"/events?ticket={browser.get('/ticket').text}"
+        assert browser.client.post("/leave").text == "left"
+        assert site.browser().get(url).status_code == 401
+
+    def test_another_user_who_was_written_into_it_is_a_login(self, site: Site) -> None:
+        """Without a word to Flask-Login."""
+
+        @site.app.post("/become/<name>")
+        def become(name: str) -> str:
+            session["_user_id"] = name
+            return "become"
+
+        browser = site.browser("alice")
+        stream = browser.stream()
+        stream.next("connected")
+        browser.client.post("/become/bob")
+        stream.wait_for_end()
+
+
+class TestRememberedLogins:
+    """Their sessions begin without a login."""
+
+    @pytest.fixture
+    def remembered(self, site: Site) -> Browser:
+        """Return a browser that was closed and opened again."""
+
+        @site.app.post("/remember/<name>")
+        def remember(name: str) -> str:
+            login_user(User(name), remember=True)
+            return "in"
+
+        @site.app.get("/ticket")
+        def ticket() -> str:
+            return site.hub.ticket()
+
+        browser = site.browser()
+        browser.client.post("/remember/alice")
+        browser.client.delete_cookie("session")
+        return browser
+
+    def test_a_logout_ends_what_several_pages_began(
+        self, site: Site, remembered: Browser
+    ) -> None:
+        """Asked for at once, each of them begins a session, and one cookie is kept."""
+        tab = site.browser()
+        cookie = remembered.client.get_cookie("remember_token")
+        assert cookie is not None
+        tab.client.set_cookie("remember_token", cookie.value)
+        assert tab.page()["session"] != remembered.page()["session"]
+        stream = tab.stream()
+        stream.next("connected")
+        remembered.logout()
+        stream.wait_for_end()
+
+    def test_a_ticket_ends_with_the_session(
+        self, site: Site, remembered: Browser
+    ) -> None:
+        """Though it may be the first that needs the session to have an id."""
+        url = f"/events?ticket={remembered.get('/ticket').text}"
+        stream = site.browser().stream(url)
+        stream.next("connected")
+        remembered.logout()
+        stream.wait_for_end()
+        assert site.browser().get(url).status_code == 401
+
+
+class TestIdsOfUsers:
+    """What an app's get_id() returns is its own business."""
+
+    class Numbered(UserMixin):  # type: ignore[misc]
+        """Somebody whose id is a number."""
+
+        def __init__(self, number: int) -> None:
+            self.id = number
+
+        def get_id(self) -> int:
+            return self.id
+
+    def test_numbers_are_compared_as_text(self, site: Site) -> None:
+        """The session keeps a number as it is: logging in once more ends nothing."""
+        site.app.login_manager.user_loader(self.Numbered)  # type: ignore[attr-defined]
+
+        @site.app.post("/seven")
+        def seven() -> str:
+            login_user(self.Numbered(7))
+            return "in"
+
+        browser = site.browser()
+        browser.client.post("/seven")
+        stream = browser.stream()
+        stream.next("connected")
+        browser.client.post("/seven")
+        site.hub.publish("still here", user=7)
+        assert stream.data(1) == ["still here"]
+        browser.logout()
+        stream.wait_for_end()
+
+    @pytest.mark.parametrize("name", ["x" * 300, "x" * 250, "a%0Ab"])
+    def test_none_makes_a_logout_fail(self, site: Site, name: str) -> None:
+        """Though it is no name that anything could be addressed to."""
+        site.browser(name).logout()
+        browser = site.browser()
+        with browser.client.session_transaction() as cookie:
+            cookie["_user_id"] = name
+        browser.logout()
 
 
 class TestClientIds:

@@ -9,6 +9,7 @@ import pytest
 from flask_sse_hub.client import Client, CloseReason
 from flask_sse_hub.revalidation import Revalidation
 from tests.hand import HandHub
+from tests.reader import wait_until
 
 INTERVAL = 100.0
 
@@ -162,6 +163,20 @@ class TestFailures:
             asked.run(2 * INTERVAL)
         assert len(caplog.records) == 1
         assert "'alice'" in caplog.text
+
+
+def test_a_loader_that_does_not_return_is_told_of(
+    hub: HandHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While it does not: nobody else is asked about until then."""
+
+    def judge(clients: Sequence[Client]) -> list[Client]:
+        wait_until(lambda: "now about 'alice'" in caplog.text)
+        return []
+
+    hub.stream(user="alice", grant=GRANT)
+    Revalidation(hub.hub, judge, interval=0.05).look(since=0.0, now=INTERVAL)
+    assert caplog.text.count("SSE_HUB_REVALIDATE_INTERVAL of 0.05 s") == 1
 
 
 def test_it_ends_with_its_worker(hub: HandHub, asked: Asked) -> None:

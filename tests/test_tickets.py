@@ -133,6 +133,12 @@ class TestWhenItIsRefused:
         other.app.secret_key = "another key"
         assert get(site, mint(other)).status_code == 401
 
+    def test_where_there_is_no_secret_key(self, make_site: MakeSite) -> None:
+        """The app can have made none; a stranger who sends one makes no error."""
+        site = make_site(login=False, login_required=False)
+        site.app.secret_key = None
+        assert get(site, "forged").status_code == 401
+
 
 def test_it_survives_the_rotation_of_the_secret_key(site: Site) -> None:
     """As sessions do, as long as the key of before is a fallback."""
