@@ -162,7 +162,9 @@ class Access:
             asks = self._loader(visitor.login) is not None
         if not asks:
             return None
-        return self._grants.get((visitor.login, rule)) or Grant(visitor.login, rule)
+        if rule is None or rule == self.is_open:
+            return self._grants[visitor.login, rule]
+        return Grant(visitor.login, rule)
 
     def lost(self, clients: Sequence[Client]) -> Iterator[Client]:
         """Yield which of a user's streams the user may no longer listen to.

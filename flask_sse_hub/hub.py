@@ -274,7 +274,7 @@ class Hub:
             self.dispatcher.close(oldest, CloseReason.EVICTED)
         if self.draining:
             self.dispatcher.close(client, CloseReason.SHUTDOWN)
-        log.debug("%r came, asking for %r", client, last_event_id)
+        log.debug("%r came, asking for %.50r", client, last_event_id)
         self.attendance.came(client)
         return greeting
 
@@ -388,6 +388,7 @@ class Hub:
             resets=dict(self._catchup.resets),
             events_in=dispatcher.events_in,
             bytes_in=dispatcher.bytes_in,
+            malformed=dispatcher.malformed,
             events_out=self._catchup.events_out,
             bytes_out=self._catchup.bytes_out,
             history_events=len(self._history),

@@ -6,19 +6,24 @@ HTTP; no body is a failure of ours.
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flask import request
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
+from .delivery.stream import connection_of
+
+_PATIENCE_SECONDS = 30.0
+
 
 def read_body(max_bytes: int) -> bytes:
     """Return the body as it came, of at most so many bytes.
 
     The app's MAX_CONTENT_LENGTH holds too. Raises RequestEntityTooLarge, and BadRequest
-    where it breaks off.
+    where it breaks off, or does not go on.
     """
     if request.max_content_length is not None:
         max_bytes = min(max_bytes, request.max_content_length)
@@ -29,7 +34,8 @@ def read_body(max_bytes: int) -> bytes:
     # so that a view too can ask the request for its data.
     request.stream = get_input_stream(request.environ, max_content_length=max_bytes + 1)
     try:
-        body = request.get_data()
+        with _patience():
+            body = request.get_data()
     except HTTPException:
         raise
     except Exception as error:
@@ -41,6 +47,24 @@ def read_body(max_bytes: int) -> bytes:
         # gunicorn ends such a body as if it were whole.
         raise BadRequest("the body broke off")
     return body
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Wait for the next part of a body for a while, and not for ever.
+
+    gunicorn would: each body that stops half way would keep one of its connections.
+    """
+    connection = connection_of(request.environ)
+    if connection is None:
+        yield
+        return
+    before = connection.gettimeout()
+    connection.settimeout(_PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        connection.settimeout(before)
 
 
 def parse_json(

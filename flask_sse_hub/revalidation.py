@@ -7,8 +7,7 @@ app's business; it comes as one function.
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
 
 from . import _native
 from .client import Client, CloseReason
@@ -27,6 +26,10 @@ _LOOKS = 20
 # A look goes through all clients: even if the interval is a day, it need not be rarer.
 _MAX_LOOK_SECONDS = 5.0
 
+# So many users are asked about at one time: a loader that is slow, or never returns,
+# does not keep the others, and they take few of the app's database connections.
+_AT_ONCE = 4
+
 # A database that is away answers nobody; one user whose loading fails is no reason not
 # to ask about the others.
 _MAX_FAILURES = 3
@@ -43,10 +46,14 @@ class Revalidation:
         self._interval = interval
         self._period = interval * _PERIOD
         self._every = min(interval / _LOOKS, _MAX_LOOK_SECONDS)
-        # Whom the app is being asked about.
-        self._asked: str | None = None
+        self._free = threading.Semaphore(_AT_ONCE)
+        # Who is being asked about, since when, and of whom that was said to take long.
+        self._asked: dict[str, float] = {}
+        self._slow: set[str] = set()
         # Who could not be asked about, to be tried again at the next look.
         self._again: set[str] = set()
+        # Failures in a row.
+        self._failures = 0
 
     def run(self) -> None:
         """Ask until the hub is closed or its worker goes away."""
@@ -57,63 +64,43 @@ class Revalidation:
             last = now
 
     def look(self, *, since: float, now: float) -> None:
-        """Ask about those who became due since the last look."""
+        """Ask about those who became due since the last look.
+
+        Waits for the answers, but not for those that take their time.
+        """
+        self._say_slow(now)
         again, self._again = self._again, set()
         groups = list(self._due(since, now, again).items())
         # Or the same few whose loading fails could be first each time.
         random.shuffle(groups)
-        if groups:
-            with self._watched():
-                self._ask_all(groups, again)
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Have the log hear of it if the app's answers take longer than promised.
-
-        A loader may never return, so this cannot be said by who waits for it.
-        """
-        watch = threading.Timer(
-            min(self._interval, threading.TIMEOUT_MAX), self._say_slow
-        )
-        watch.daemon = True
-        # Without room for a thread it is only not said.
-        with suppress(RuntimeError):
-            watch.start()
-        try:
-            yield
-        finally:
-            watch.cancel()
-
-    def _say_slow(self) -> None:
-        log.warning(
-            "asking who may still listen takes longer than the"
-            " SSE_HUB_REVALIDATE_INTERVAL of %g s, now about %r: who is deleted or"
-            " locked meanwhile listens on. A user_loader or a rule for channels is"
-            " slow, or waits for something without a timeout",
-            self._interval,
-            self._asked,
-        )
-
-    def _ask_all(
-        self, groups: Iterable[tuple[str, list[Client]]], again: set[str]
-    ) -> None:
-        failures = 0
+        self._failures = 0
+        asking = []
+        patience = self._every
         for key, clients in groups:
-            if failures == _MAX_FAILURES:
-                self._again.add(key)
+            if key in self._asked:
                 continue
-            self._asked = key
-            try:
-                self._ask(clients)
-                failures = 0
-            except Exception:
-                # That they may not listen is not known, and a database that is away
-                # shall not sign everybody out. At the latest they end by age.
+            if self._failures >= _MAX_FAILURES:
                 self._again.add(key)
-                failures += 1
-                if key not in again:
-                    log.exception("cannot tell yet whether %r may still listen", key)
-            _native.breathe()
+            elif self._free.acquire(timeout=patience):
+                self._asked[key] = now
+                asking.append(self._ask_beside(key, clients, first=key not in again))
+            else:
+                self._again.add(key)
+                patience = 0.0
+        for each in asking:
+            each.join(self._every)
+
+    def _say_slow(self, now: float) -> None:
+        for key, since in list(self._asked.items()):
+            if now - since > self._interval and key not in self._slow:
+                self._slow.add(key)
+                log.warning(
+                    "it takes longer than the SSE_HUB_REVALIDATE_INTERVAL of %g s to"
+                    " tell whether %r may still listen: a user_loader or a rule for"
+                    " channels is slow, or waits for something without a timeout",
+                    self._interval,
+                    key,
+                )
 
     def _due(
         self, since: float, now: float, again: set[str]
@@ -138,6 +125,28 @@ class Revalidation:
         moment = hash(key) % 2**20 / 2**20 * self._period
         return (now - moment) // self._period > (since - moment) // self._period
 
-    def _ask(self, clients: Sequence[Client]) -> None:
-        for client in self._judge(clients):
-            self._hub.dispatcher.close(client, CloseReason.REVOKED)
+    def _ask_beside(
+        self, key: str, clients: Sequence[Client], *, first: bool
+    ) -> threading.Thread:
+        thread = threading.Thread(
+            target=self._ask, args=(key, clients, first), daemon=True
+        )
+        thread.start()
+        return thread
+
+    def _ask(self, key: str, clients: Sequence[Client], first: bool) -> None:
+        try:
+            for client in self._judge(clients):
+                self._hub.dispatcher.close(client, CloseReason.REVOKED)
+            self._failures = 0
+        except Exception:
+            # That they may not listen is not known, and a database that is away shall
+            # not sign everybody out. At the latest they end by age.
+            self._again.add(key)
+            self._failures += 1
+            if first:
+                log.exception("cannot tell yet whether %r may still listen", key)
+        finally:
+            del self._asked[key]
+            self._slow.discard(key)
+            self._free.release()

@@ -59,6 +59,8 @@ class HubStats:
     #: Events that came from the broker, and their bytes as encoded.
     events_in: int
     bytes_in: int
+    #: Entries of the log that could not be read, and were passed over.
+    malformed: int
     #: Events written to clients, and all bytes written, pings and greetings included.
     events_out: int
     bytes_out: int

@@ -63,6 +63,13 @@ def test_entries_that_nobody_can_read_are_counted_and_said_sparingly(
     assert dispatcher.malformed == 29
 
 
+def test_they_are_in_the_statistics() -> None:
+    """Nothing is passed over in silence."""
+    hub = HandHub()
+    hub.hub.dispatcher.accept(Batch((), Cursor("e", 9), malformed=2))
+    assert hub.hub.stats().malformed == 2
+
+
 def test_a_long_backlog_is_fanned_out_in_pieces() -> None:
     """Between them everything else in the process gets its turn."""
     hub = HandHub()

