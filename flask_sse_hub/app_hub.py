@@ -319,6 +319,9 @@ class AppHub:
         self._end(auth.ended_by_logout(None if user_id is None else str(user_id)))
 
     def _end(self, ended: auth.Ended) -> None:
+        if ended.anonymous and self.config.login_required:
+            # There are no streams of it, and strangers could fill the log by this.
+            return
         if ended.minted is not None:
             self._end_streams(address.session(ended.minted), final=True)
         if ended.unnamed is not None:

@@ -188,6 +188,8 @@ class Ended(NamedTuple):
     #: The user all of whose streams end: which of them are this session's cannot be
     #: told.
     user: str | None = None
+    #: Whether nobody was logged in.
+    anonymous: bool = False
 
 
 def ended_by_login(user_id: str) -> Ended:
@@ -206,7 +208,7 @@ def ended_by_login(user_id: str) -> Ended:
     minted = forget_session_id() or brought
     renew_session_id()
     if before is None:
-        return Ended(minted)
+        return Ended(minted, anonymous=True)
     return Ended(
         minted,
         None if minted else unnamed(before),
@@ -221,7 +223,7 @@ def ended_by_logout(user_id: str | None) -> Ended:
     minted = forget_session_id() or brought
     renew_session_id()
     if user_id is None:
-        return Ended(minted)
+        return Ended(minted, anonymous=True)
     return Ended(
         minted,
         unnamed(user_id),
@@ -240,7 +242,11 @@ def ended_by_clearing() -> Ended:
         renew_session_id()
     if minted is not None and known_session_id() != minted:
         # Also where the same request has given the emptied session a new id.
-        return Ended(minted, user=user_id if _is_late(minted) else None)
+        return Ended(
+            minted,
+            user=user_id if _is_late(minted) else None,
+            anonymous=user_id is None,
+        )
     if minted is None and user_id is not None and user_changed:
         return Ended(unnamed=unnamed(user_id))
     return Ended()

@@ -6,6 +6,7 @@ Flask's request has: behind a proxy Werkzeug's ProxyFix has to put it there.
 
 import ipaddress
 import logging
+import re
 from typing import Any
 
 from flask import request
@@ -53,7 +54,7 @@ class Callers:
                 " anybody can send it"
             )
         try:
-            found = ipaddress.ip_address(request.remote_addr or "")
+            found = ipaddress.ip_address(_without_port(request.remote_addr or ""))
         except ValueError:
             # A Unix socket has none.
             return None
@@ -74,6 +75,14 @@ class Callers:
 
             self._limiter = FixedWindowRateLimiter(MemoryStorage())
         return all(self._limiter.hit(limit, address) for limit in self._limits)
+
+
+def _without_port(address: str) -> str:
+    """Some proxies forward 192.0.2.7:4711 or [2001:db8::7]:4711."""
+    bracketed = re.fullmatch(r"\[(.*)\](:\d+)?", address)
+    if bracketed:
+        return bracketed[1]
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def _is_hidden_by_proxy() -> bool:

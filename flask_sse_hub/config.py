@@ -13,6 +13,7 @@ from typing import Any
 from .brokers import check_name, check_url, is_redis
 from .callers import parse_rate
 from .errors import ConfigurationError
+from .event import LARGEST_BYTES
 from .history import Retention
 from .options import HubOptions
 from .publisher import MAX_EVENT_BYTES
@@ -58,6 +59,14 @@ def _count(value: Any) -> int:
 
 def _count_or_none(value: Any) -> int | None:
     return None if value is None else _count(value)
+
+
+def _event_bytes(value: Any) -> int:
+    if _count(value) > LARGEST_BYTES:
+        raise ValueError(
+            f"it must be at most {LARGEST_BYTES}: publish an address to load more from"
+        )
+    return int(value)
 
 
 def _flag(value: Any) -> bool:
@@ -209,7 +218,7 @@ class Config:
         16_777_216, _count, "So many bytes of that each worker keeps in memory."
     )
     max_event_bytes: int = _key(
-        MAX_EVENT_BYTES, _count, "The most bytes that one event's data may have."
+        MAX_EVENT_BYTES, _event_bytes, "The most bytes that one event's data may have."
     )
     max_clients: int = _key(10_000, _count, "The most streams that one worker holds.")
     max_clients_per_user: int | None = _key(
@@ -335,7 +344,7 @@ def _checked(key: str, part: "Field[Any]", value: Any) -> Any:
         return part.metadata["check"](value)
     except ValueError as error:
         # Tokens, and URLs with a password, do not belong in a log.
-        secret = "TOKEN" in key or "ACCESS" in key or "@" in str(value)
+        secret = re.search("TOKEN|ACCESS|URL$", key) is not None
         shown = "" if secret else f" ({value!r})"
         raise ConfigurationError(f"{key}{shown} cannot be used: {error}") from error
 

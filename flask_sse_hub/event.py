@@ -18,6 +18,10 @@ MESSAGE = "message"
 #: EventSource itself dispatches.
 RESERVED_TYPES = frozenset({"connected", "ping", "reset", "open", "error"})
 
+#: No event has more bytes, whatever is configured: each is encoded in one piece, in a
+#: process that does nothing else meanwhile.
+LARGEST_BYTES = 16_777_216
+
 # Long enough for any name that people give, short enough that a log line, a Redis field
 # and a registry key stay small.
 MAX_NAME_CHARS = 255

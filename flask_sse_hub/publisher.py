@@ -10,7 +10,7 @@ from . import address
 from .address import UNSET, Names, Unset
 from .brokers import Broker, create_broker, is_redis
 from .errors import ConfigurationError, EventTooLarge
-from .event import MESSAGE, Event, checked_name, text_of
+from .event import LARGEST_BYTES, MESSAGE, Event, checked_name, text_of
 from .history import Record
 
 #: The most bytes that an event's data may have, unless told otherwise.
@@ -41,8 +41,13 @@ class Publisher:
     ) -> None:
         if not isinstance(url, str):
             raise ConfigurationError(f"the url must be a str, not {type(url).__name__}")
-        if not isinstance(max_event_bytes, int) or max_event_bytes < 1:
-            raise ConfigurationError("max_event_bytes must be a number above 0")
+        if (
+            not isinstance(max_event_bytes, int)
+            or not 1 <= max_event_bytes <= LARGEST_BYTES
+        ):
+            raise ConfigurationError(
+                f"max_event_bytes must be a number above 0, at most {LARGEST_BYTES}"
+            )
         if not callable(dumps):
             raise ConfigurationError("dumps must be callable, as json.dumps is")
         if is_redis(url) and name is None:

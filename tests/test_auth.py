@@ -14,6 +14,8 @@ from flask_login import (
 )
 
 from flask_sse_hub import ConfigurationError
+from flask_sse_hub.control import ControlSender
+from flask_sse_hub.history import Record
 from tests.conftest import Browser, MakeSite, Site, User
 from tests.hand import fields
 from tests.reader import wait_until
@@ -146,6 +148,23 @@ class TestSessions:
         ids.append(browser.page()["session"])
         assert len(set(ids)) == 3
         assert browser.page()["session"] == ids[-1]
+
+    @pytest.mark.parametrize("login_required", [True, False])
+    def test_a_strangers_logout_is_an_entry_of_the_log_only_if_it_has_to_be(
+        self,
+        make_site: MakeSite,
+        monkeypatch: pytest.MonkeyPatch,
+        login_required: bool,
+    ) -> None:
+        """Where nobody listens without a login it would only push out events."""
+        sent: list[Record] = []
+        monkeypatch.setattr(
+            ControlSender, "send", lambda _, record: sent.append(record)
+        )
+        stranger = make_site(login_required=login_required).browser()
+        stranger.page()
+        stranger.logout()
+        assert len(sent) == (0 if login_required else 1)
 
     def test_logging_out_as_nobody_ends_nothing(self, site: Site) -> None:
         """A second click on the button is no error."""

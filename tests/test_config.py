@@ -53,6 +53,7 @@ def test_the_settings_reach_the_hub() -> None:
         ("HISTORY_EVENTS", 1.5, "whole number"),
         ("HISTORY_EVENTS", True, "whole number"),
         ("MAX_CLIENTS", 0, "at least 1"),
+        ("MAX_EVENT_BYTES", 16_777_217, "an address to load more from"),
         ("MAX_CLIENTS_PER_USER", 0, "at least 1"),
         ("LOGIN_REQUIRED", "yes", "True or False"),
         ("PUBLIC_CHANNELS", 7, "glob patterns"),

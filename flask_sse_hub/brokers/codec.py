@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from .. import address
 from ..address import MAX_TARGETS, Address
 from ..errors import SSEHubError
-from ..event import Event, checked_name
+from ..event import LARGEST_BYTES, Event, checked_name
 from ..history import Cursor, Disconnect, Record
 
 # Made once: json.dumps would make one for each head, which costs as much as its work.
@@ -59,6 +59,8 @@ def encode(record: Record) -> str:
 def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
     """Return the record that a stored form stands for. Raises Malformed."""
     try:
+        if len(body) > 2 * LARGEST_BYTES:
+            raise ValueError("it is larger than any event, with its addresses")
         text = body if isinstance(body, str) else body.decode()
         line, newline, data = text.partition("\n")
         if not newline:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from flask_sse_hub import Event, address
 from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import codec
+from flask_sse_hub.event import LARGEST_BYTES
 from flask_sse_hub.history import Cursor, Disconnect, Frame, Record
 
 AT = Cursor("e", 7)
@@ -94,6 +95,13 @@ def test_what_nobody_wrote_is_malformed(body: bytes) -> None:
     """Never another error, which would stop a follower."""
     with pytest.raises(codec.Malformed):
         codec.decode(body, cursor=AT, time=5.0)
+
+
+def test_what_is_larger_than_any_event_is_malformed() -> None:
+    """To encode it would stop a worker for seconds, and take gigabytes."""
+    record = Record((BROADCAST,), Event("\n" * 2 * LARGEST_BYTES))
+    with pytest.raises(codec.Malformed):
+        codec.decode(codec.encode(record), cursor=AT, time=5.0)
 
 
 @pytest.mark.parametrize("time", ["now", b"", None, -1.0, float("inf"), float("nan")])
