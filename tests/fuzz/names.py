@@ -59,14 +59,14 @@ def check(people: Population, calls: list[dict[str, Any]]) -> str:
     for number, call in enumerate(calls):
         options = {name: _filled(people, value) for name, value in call.items()}
         key = options.get("idempotency_key")
+        data = options.pop("data")
         try:
-            event_id = people.site.hub.publish(options.pop("data"), **options)
+            event_id = people.site.hub.publish(data, **options)
         except SSEHubError:
             refused = True
             continue
         if key is not None:
             assert keys.setdefault(str.__str__(key), event_id) == event_id, number
-        data = call["data"]
         target = {kind: options[kind] for kind in KINDS if kind in options}
         assert None not in target.values()
         published.setdefault(
