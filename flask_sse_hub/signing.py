@@ -70,8 +70,9 @@ def _is_as_minted(client_id: str) -> bool:
     What is not base64 in a signature is read as if it were not there: the same client
     would have any number of ids, with any characters in them.
     """
-    signature = client_id.rpartition(".")[2]
-    return base64_encode(base64_decode(signature)).decode() == signature
+    # In bytes, as it was verified: text that is not ASCII is padded otherwise.
+    signature = client_id.encode().rpartition(b".")[2]
+    return base64_encode(base64_decode(signature)) == signature
 
 
 def _binding(identity: Identity) -> str:

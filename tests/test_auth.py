@@ -317,7 +317,7 @@ class TestClientIds:
         )
         assert response.status_code == 400
 
-    @pytest.mark.parametrize("put", ["<>", "==", "\x01\x01", "é"])
+    @pytest.mark.parametrize("put", ["<>", "==", "\x01\x01", "é", ":\x80"])
     def test_an_id_is_written_in_one_way_only(self, site: Site, put: str) -> None:
         """What does not count in its signature would still be a part of the id."""
         browser = site.browser("alice")
