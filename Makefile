@@ -13,7 +13,7 @@ INCLUDE := flask_sse_hub/$(subst $(comma),.py$(comma)flask_sse_hub/,$(COMPLETE))
 
 UNIT := -m "not live and not browser"
 
-.PHONY: help run test style format types unit unit-gevent live browser chaos bench bench-peers bench-parts system clean
+.PHONY: help run test style format types unit unit-gevent live browser chaos fuzz bench bench-peers bench-parts system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ browser: $(VENV)/dev ## Tests in a real Chromium
 chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event by event
 	$(BIN)/python -m tests.chaos --broker sqlite --seconds 120
 	$(BIN)/python -m tests.chaos --broker redis --seconds 120
+
+fuzz: $(VENV)/dev ## Minutes of 100,000 cases and more, drawn anew each time
+	$(BIN)/python -m tests.fuzz
 
 bench: $(VENV)/bench ## Compare with other servers, and write docs/benchmarks.md
 	$(BIN)/python -m benchmarks.compare --write

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import current_app
-from itsdangerous import BadData, BadSignature, TimestampSigner, URLSafeSerializer
+from itsdangerous import (
+    BadData,
+    BadSignature,
+    TimestampSigner,
+    URLSafeSerializer,
+    base64_decode,
+    base64_encode,
+)
 
 from . import address
 from .address import Names
@@ -39,7 +46,7 @@ def mint_client_id(identity: Identity) -> str:
 
 def is_client_id(client_id: str) -> bool:
     """Tell whether a client id was minted by this app, for whomever and whenever."""
-    return _client_ids().validate(client_id)
+    return _client_ids().validate(client_id) and _is_as_minted(client_id)
 
 
 def owns_client_id(client_id: str, identity: Identity) -> bool:
@@ -53,7 +60,19 @@ def owns_client_id(client_id: str, identity: Identity) -> bool:
         value = _client_ids().unsign(client_id, max_age=_CLIENT_ID_SECONDS).decode()
     except BadSignature:
         return False
-    return value.partition("~")[2] == _binding(identity)
+    is_theirs = value.partition("~")[2] == _binding(identity)
+    return is_theirs and _is_as_minted(client_id)
+
+
+def _is_as_minted(client_id: str) -> bool:
+    """Tell whether an id whose signature is good is also written as it was minted.
+
+    What is not base64 in a signature is read as if it were not there: the same client
+    would have any number of ids, with any characters in them.
+    """
+    # In bytes, as it was verified: text that is not ASCII is padded otherwise.
+    signature = client_id.encode().rpartition(b".")[2]
+    return base64_encode(base64_decode(signature)) == signature
 
 
 def _binding(identity: Identity) -> str:

@@ -273,6 +273,7 @@ class TestSessionsThatReviewsFound:
         assert ann.get(f"/owns/{client_id}").json == {"owns": True}
         assert ben.get(f"/owns/{client_id}").json == {"owns": False}
         assert ann.get("/owns/forged").json == {"owns": False}
+        assert ann.get(f"/owns/{client_id}<>").json == {"owns": False}
 
 
 class TestClearedSessions:
@@ -496,6 +497,14 @@ class TestClientIds:
         response = site.browser("alice").get(
             "/events", query_string={"client_id": forged}
         )
+        assert response.status_code == 400
+
+    @pytest.mark.parametrize("put", ["<>", "==", "\x01\x01", "é", ":\x80"])
+    def test_an_id_is_written_in_one_way_only(self, site: Site, put: str) -> None:
+        """What does not count in its signature would still be a part of the id."""
+        browser = site.browser("alice")
+        forged = browser.page()["client"] + put
+        response = browser.get("/events", query_string={"client_id": forged})
         assert response.status_code == 400
 
     def test_an_id_of_another_session_is_replaced(self, site: Site) -> None:

@@ -1,0 +1,147 @@
+"""A few people with open streams, and literally who of them is to get what."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from tests.conftest import Browser, Site
+from tests.sse_parser import ParsedEvent, Parser
+
+KINDS = ("channel", "user", "session", "client")
+
+#: Who listens, and to which channels. Names of one kind are names of others too, and
+#: look like what other kinds of addresses are inside.
+PEOPLE = [
+    ("alice", ["orders.1", "bob"]),
+    ("alice", ["news", "u:alice"]),
+    ("bob", ["alice", "c:news"]),
+    ("7", ["7", "*"]),
+    ("news", []),
+    ("u:alice", ["orders.2", "everyone"]),
+    ("*", ["i:", "s:"]),
+]
+
+#: The names that the people have in common.
+NAMES = sorted({name for user, channels in PEOPLE for name in (user, *channels)})
+
+#: Ids that are drawn anew by each hub, as cases write them: ``@session3``.
+OWN = [f"@{kind}{at}" for kind in ("session", "client") for at in range(len(PEOPLE))]
+
+
+class Published(NamedTuple):
+    """An event as its publisher meant it; no target at all is everybody."""
+
+    id: str
+    type: str
+    data: str
+    target: Mapping[str, Any]
+    exclude: Any = ()
+
+
+class Listener:
+    """One open stream."""
+
+    def __init__(self, browser: Browser, user: str, channels: Sequence[str]) -> None:
+        page = browser.page()
+        self._response = browser.get(
+            "/events",
+            query_string={"channel": channels, "client_id": page["client"]},
+        )
+        assert self._response.status_code == 200, self._response.text
+        self._chunks = iter(self._response.response)
+        self._parser = Parser()
+        self._arrived: list[ParsedEvent] = []
+        self.names = {
+            "channel": set(channels),
+            "user": {user},
+            "session": {page["session"]},
+            "client": {page["client"]},
+        }
+
+    def close(self) -> None:
+        self._response.close()
+
+    def until(self, event_id: str) -> list[ParsedEvent]:
+        """Return what arrives before an event that everybody gets."""
+        while event_id not in (event.id for event in self._arrived):
+            self._arrived += self._parser.feed(next(self._chunks))
+        at = [event.id for event in self._arrived].index(event_id)
+        before, self._arrived = self._arrived[:at], self._arrived[at + 1 :]
+        return [event for event in before if event.type not in {"connected", "ping"}]
+
+    def is_meant(self, event: Published) -> bool:
+        """Tell whether this stream is to get an event."""
+        if self.names["client"] & _texts(event.exclude):
+            return False
+        return not event.target or any(
+            self.names[kind] & _texts(names) for kind, names in event.target.items()
+        )
+
+
+class Population:
+    """Everybody, on one hub."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        site.hub.authorize_channel(lambda user, channel: True)
+        self._listeners = [
+            Listener(site.browser(user), user, channels) for user, channels in PEOPLE
+        ]
+        self._own = {
+            f"@{kind}{at}": next(iter(listener.names[kind]))
+            for at, listener in enumerate(self._listeners)
+            for kind in ("session", "client")
+        }
+
+    def close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+    def begin(self) -> None:
+        """Forget what keys were used, so that each case can be tried again."""
+        self.site.app.extensions["sse_hub"].hub.broker._keys.clear()
+
+    def filled(self, text: str) -> str:
+        """Return a text with the ids that it names."""
+        return re.sub(r"@(session|client)\d", self._id, text)
+
+    def _id(self, match: re.Match[str]) -> str:
+        return self._own.get(match[0], match[0])
+
+    def expect(self, events: Iterable[Published]) -> None:
+        """Check that everybody gets what is meant for them, in order, and no more."""
+        events = list(events)
+        fence = self.site.hub.publish("")
+        for listener in self._listeners:
+            meant = [
+                ParsedEvent(event.type, event.data, event.id)
+                for event in events
+                if listener.is_meant(event)
+            ]
+            assert listener.until(fence) == meant, listener.names
+
+
+@contextmanager
+def populated(**settings: Any) -> Iterator[Population]:
+    """Make a hub and its people, who leave at the end."""
+    site = Site(**settings)
+    try:
+        people = Population(site)
+        try:
+            yield people
+        finally:
+            people.close()
+    finally:
+        site.close()
+
+
+def seen(text: str) -> str:
+    """Return data as a browser shows it: its line ends are all the same."""
+    return re.sub("\r\n|\r", "\n", text)
+
+
+def _texts(names: Any) -> set[str]:
+    """Return one name or several as the text by which they are compared."""
+    listed = names if isinstance(names, list | tuple) else [names]
+    return {str.__str__(n) if isinstance(n, str) else str(n) for n in listed}

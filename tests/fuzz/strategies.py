@@ -1,0 +1,19 @@
+"""Values that several targets are tried with."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+#: Whatever JSON can say, and what Python takes for JSON.
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
+    max_leaves=6,
+)
+
+
+def mostly(
+    usual: st.SearchStrategy[Any], odd: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Any]:
+    """Draw something odd once in a while: what is odd throughout is refused early."""
+    return st.integers(0, 9).flatmap(lambda drawn: odd if drawn == 9 else usual)

@@ -1,0 +1,14 @@
+"""A few requests of each endpoint; ``make fuzz`` makes thousands."""
+
+import pytest
+
+from tests.fuzz import endpoints
+
+pytestmark = pytest.mark.live
+
+
+def test_the_endpoints_answer_as_they_are_described() -> None:
+    """Also what is not valid: in a documented way, soon, and never with a 500."""
+    outcome = endpoints.run(cases=500, seed=1)
+    assert outcome.finding is None
+    assert outcome.cases >= 400

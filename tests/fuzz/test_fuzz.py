@@ -1,0 +1,68 @@
+"""A few cases of every target; ``make fuzz`` tries very many."""
+
+import hmac
+import re
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from itsdangerous import BadData, URLSafeSerializer
+
+from flask_sse_hub import address, event, publish_api, signing
+from flask_sse_hub.brokers import codec
+from flask_sse_hub.history import History
+from tests.fuzz.engine import Target, checking, run
+from tests.fuzz.targets import TARGETS
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_no_case_breaks_a_promise(target: Target) -> None:
+    """And there are cases of more than one kind."""
+    outcome = run(target, cases=100, seed=1)
+    assert outcome.finding is None
+    assert outcome.cases >= 100
+    assert len(outcome.outcomes) > 1
+
+
+def believe(serializer: URLSafeSerializer, text: str) -> Any:
+    """Read what is signed, whoever has signed it."""
+    _, content = serializer.loads_unsafe(text)
+    if content is None:
+        raise BadData("unreadable")
+    return content
+
+
+#: A fault for each target: where it is planted, and what is put there.
+FAULTS: dict[str, tuple[Any, str, Any]] = {
+    "wire encoder": (event, "_LINE_END", re.compile("\n")),
+    "broker records": (codec, "_texts", tuple),
+    "webhook signatures": (hmac, "compare_digest", lambda a, b: a[:9] == b[:9]),
+    "Last-Event-ID": (History, "covers", lambda history, cursor: True),
+    "names": (address, "_ADDRESS_OF", {**address._ADDRESS_OF, "user": address.channel}),
+    "publish bodies": (publish_api, "_check_scope", lambda *args: None),
+    "tickets": (URLSafeSerializer, "loads", believe),
+    "client ids": (signing, "_is_as_minted", lambda client_id: True),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_a_planted_fault_is_found(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a run without findings would say nothing."""
+    monkeypatch.setattr(*FAULTS[target.name])
+    assert run(target, cases=1000, seed=1).finding is not None
+
+
+def test_a_finding_is_the_smallest_case() -> None:
+    """With what has failed, and where."""
+
+    def check(number: int) -> str:
+        if number >= 10:
+            raise ValueError("too large")
+        return "small"
+
+    target = Target("numbers", st.integers(0), checking(check))
+    finding = run(target, cases=1000, seed=1).finding
+    assert finding is not None
+    assert finding.endswith("ValueError: too large\ncase: 10")
