@@ -34,8 +34,8 @@ def believe(serializer: URLSafeSerializer, text: str) -> Any:
 
 #: A fault for each target: where it is planted, and what is put there.
 FAULTS: dict[str, tuple[Any, str, Any]] = {
-    "wire encoder": (event, "_LINE_END", re.compile("\n")),
-    "broker records": (codec, "_texts", tuple),
+    "wire encoder": (event, "_NOT_IN_NAMES", re.compile("\0")),
+    "broker records": (codec, "SSEHubError", LookupError),
     "webhook signatures": (hmac, "compare_digest", lambda a, b: a[:9] == b[:9]),
     "Last-Event-ID": (History, "covers", lambda history, cursor: True),
     "names": (address, "_ADDRESS_OF", {**address._ADDRESS_OF, "user": address.channel}),
