@@ -58,7 +58,8 @@ def owns_client_id(client_id: str, identity: Identity) -> bool:
         return False
     try:
         value = _client_ids().unsign(client_id, max_age=_CLIENT_ID_SECONDS).decode()
-    except BadSignature:
+    except (BadSignature, UnicodeEncodeError):
+        # JSON can say what no encoding can.
         return False
     is_theirs = value.partition("~")[2] == _binding(identity)
     return is_theirs and _is_as_minted(client_id)

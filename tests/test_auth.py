@@ -262,18 +262,18 @@ class TestSessionsThatReviewsFound:
         assert fields(again)["client_id"] != first
 
     def test_a_view_can_ask_whose_client_it_is(self, site: Site) -> None:
-        """Before it acts on an id that a page has sent."""
+        """Before it acts on an id that a page has sent; JSON can say anything."""
 
-        @site.app.get("/owns/<client_id>")
-        def owns(client_id: str) -> dict[str, bool]:
-            return {"owns": site.hub.owns_client(client_id)}
+        @site.app.post("/owns")
+        def owns() -> str:
+            return str(site.hub.owns_client(request.get_json()))
 
         ann, ben = site.browser("alice"), site.browser("bob")
         client_id = ann.page()["client"]
-        assert ann.get(f"/owns/{client_id}").json == {"owns": True}
-        assert ben.get(f"/owns/{client_id}").json == {"owns": False}
-        assert ann.get("/owns/forged").json == {"owns": False}
-        assert ann.get(f"/owns/{client_id}<>").json == {"owns": False}
+        assert ann.client.post("/owns", json=client_id).text == "True"
+        assert ben.client.post("/owns", json=client_id).text == "False"
+        for forged in ("forged", client_id + "<>", "\ud800", client_id + "\ud800"):
+            assert ann.client.post("/owns", json=forged).text == "False"
 
 
 class TestClearedSessions:

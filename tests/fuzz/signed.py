@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from flask import request
 from hypothesis import strategies as st
 from itsdangerous import TimestampSigner, URLSafeSerializer
 
@@ -100,6 +101,11 @@ def _forged_tickets(key: str) -> Iterator[str]:
 def _prepare_client_ids() -> Iterator[Check]:
     """Give client ids to several people; alice comes with hers, and with others'."""
     with _site() as site:
+
+        @site.app.post("/owns")
+        def owns() -> dict[str, bool]:
+            return {"owns": site.hub.owns_client(request.get_json())}
+
         alice, hers, bob = (site.browser(user) for user in ("alice", "alice", "bob"))
         own = [alice.page()["client"] for _ in range(2)]
         others = [each.page()["client"] for each in (hers, bob, site.browser())]
@@ -113,16 +119,19 @@ def _prepare_client_ids() -> Iterator[Check]:
         ]
 
         def check(sent: Sent | bytes) -> str:
-            """Open a stream of alice's with a client id."""
+            """Ask a view whether a client id is alice's, and open a stream with it."""
             raw = sent if isinstance(sent, bytes) else sent.of([*own, *others, *forged])
+            text = raw.decode(errors="surrogateescape")
+            answer = alice.client.post("/owns", json=text)
+            assert answer.json == {"owns": text in own}
             opened = _opened(alice, f"client_id={quote(raw)}")
             if opened is None:
                 return "refused"
             assert opened["user_id"] == "alice"
-            if opened["client_id"] == raw.decode(errors="replace"):
-                assert opened["client_id"] in own
+            if text in own:
+                assert opened["client_id"] == text
                 return "taken over"
-            assert opened["client_id"] not in {*own, *others}
+            assert opened["client_id"] not in {text, *own, *others}
             return "replaced"
 
         yield check

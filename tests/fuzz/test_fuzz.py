@@ -11,7 +11,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from flask_sse_hub import address, event, publish_api, signing
 from flask_sse_hub.brokers import codec
 from flask_sse_hub.history import History
-from tests.fuzz.engine import Target, checking, run
+from tests.fuzz.engine import Hang, Target, checking, run
 from tests.fuzz.targets import TARGETS
 
 
@@ -66,3 +66,16 @@ def test_a_finding_is_the_smallest_case() -> None:
     finding = run(target, cases=1000, seed=1).finding
     assert finding is not None
     assert finding.endswith("ValueError: too large\ncase: 10")
+
+
+def test_a_case_that_hangs_is_a_finding_at_once() -> None:
+    """It is not tried again to make it smaller: each try would take as long."""
+    tried = []
+
+    def hang(number: int) -> str:
+        tried.append(number)
+        raise Hang("not done")
+
+    finding = run(Target("numbers", st.integers(), checking(hang)), cases=9, seed=1)
+    assert finding.finding is not None
+    assert len(tried) == 1
