@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 GENERATOR = "generator"
 
 # The part of a server's places that streams leave to ordinary requests.
-_KEPT = 10
+_KEPT = 20
 
 
 class Places(NamedTuple):

@@ -55,12 +55,13 @@ class TestPlaces:
     """What a server serves at once, where each stream takes one place of it."""
 
     @pytest.mark.parametrize(
-        ("at_once", "for_streams"), [(1000, 900), (20, 18), (9, 8), (2, 1), (1, 1)]
+        ("at_once", "for_streams"),
+        [(1000, 950), (210, 200), (20, 19), (9, 8), (2, 1), (1, 1)],
     )
     def test_some_are_kept_for_ordinary_requests(
         self, at_once: int, for_streams: int
     ) -> None:
-        """A tenth, and at least one; but a stream has one too."""
+        """A twentieth, and at least one; but a stream has one too."""
         assert Places(at_once, "threads").for_streams == for_streams
 
     def test_beyond_that_a_stream_is_refused(self) -> None:
