@@ -157,6 +157,19 @@ class TestRevalidation:
         assert server.get(f"/events?ticket={ticket}")[0] == 401
         assert total(server, "revoked") == len(streams)
 
+    def test_who_may_no_longer_hear_a_channel_loses_its_streams(
+        self, server: Server, everywhere: Everywhere
+    ) -> None:
+        """On every worker; their other streams go on."""
+        cookie = server.cookie("alice")
+        streams = everywhere.open("/events?channel=alice%2Bbob", Cookie=cookie)
+        others = everywhere.open("/events?channel=news", Cookie=cookie)
+        server.request("POST", "/close/alice+bob")
+        end_of_all(streams)
+        hear(server, others)
+        closed = server.get("/events?channel=alice%2Bbob", Cookie=cookie)
+        assert closed[0] == 403
+
     def test_who_came_with_a_bearer_token_comes_again_with_it(
         self, server: Server, everywhere: Everywhere
     ) -> None:

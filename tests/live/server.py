@@ -91,6 +91,7 @@ class Server:
         database = Path(self._folder.name, "users.db")
         with closing(sqlite3.connect(database)) as connection, connection:
             connection.execute("CREATE TABLE user (id VARCHAR PRIMARY KEY)")
+            connection.execute("CREATE TABLE closed_channel (name VARCHAR PRIMARY KEY)")
             connection.executemany(
                 "INSERT INTO user VALUES (?)", [[name] for name in USERS]
             )

@@ -28,6 +28,12 @@ class User(UserMixin, database.Model):  # type: ignore[misc,name-defined]
     id = database.Column(database.String, primary_key=True)
 
 
+class ClosedChannel(database.Model):  # type: ignore[misc,name-defined]
+    """A channel that nobody may listen to any more."""
+
+    name = database.Column(database.String, primary_key=True)
+
+
 @login_manager.user_loader  # type: ignore[untyped-decorator]
 def load_user(name: str) -> User | None:
     return database.session.get(User, name)
@@ -51,7 +57,8 @@ def ask_for_login() -> ResponseReturnValue:
 @sse_hub.authorize_channel
 def may_listen(user: User, channel: str) -> bool:
     """Let those who are named in a channel listen to it, and the admin to all."""
-    return user.id in {"admin", *channel.split("+")}
+    is_named = user.id in {"admin", *channel.split("+")}
+    return is_named and database.session.get(ClosedChannel, channel) is None
 
 
 def create_app() -> Flask:
@@ -91,6 +98,12 @@ def _add_views(app: Flask) -> None:
         database.session.delete(load_user(name))
         database.session.commit()
         return "deleted"
+
+    @app.post("/close/<channel>")
+    def close(channel: str) -> str:
+        database.session.add(ClosedChannel(name=channel))
+        database.session.commit()
+        return "closed"
 
     @app.post("/ticket")
     def ticket() -> str:

@@ -1,0 +1,68 @@
+"""What somebody else has written into the log reaches nobody, and stops nobody."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.brokers.test_codec import HOSTILE_BODIES
+from tests.brokers.test_hostile import RedisLog, SQLiteLog
+from tests.live.server import DELIVERIES, Server
+from tests.reader import wait_until
+from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.live
+
+Running = AbstractContextManager[tuple[Server, SQLiteLog | RedisLog]]
+
+
+@contextmanager
+def on_sqlite(kind: str) -> Iterator[tuple[Server, SQLiteLog]]:
+    """A server with two workers, and who else can write to its log."""
+    with Server(kind, args="--workers 2") as server:
+        log = SQLiteLog(server.folder / "hub.db")
+        yield server, log
+        log.broker.close()
+
+
+@contextmanager
+def on_redis(redis: RedisServer, kind: str) -> Iterator[tuple[Server, RedisLog]]:
+    """The same with a Redis."""
+    name = f"records-{kind}"
+    settings: dict[str, Any] = {"broker_url": redis.url, "name": name}
+    with Server(kind, args="--workers 2", **settings) as server:
+        log = RedisLog(redis, name)
+        yield server, log
+        log.broker.close()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def run(request: pytest.FixtureRequest) -> Callable[[str], Running]:
+    if request.param == "sqlite":
+        return on_sqlite
+    return partial(on_redis, request.getfixturevalue("redis_server"))
+
+
+@pytest.mark.parametrize("kind", DELIVERIES)
+def test_hostile_records_are_passed_over_and_counted(
+    kind: str, run: Callable[[str], Running]
+) -> None:
+    """On every worker; streams that are open, and that resume, get what is around."""
+    with run(kind) as (server, log):
+        with server.stream() as stream:
+            first = stream.next("connected").id or ""
+            server.publish("before")
+            for body in HOSTILE_BODIES:
+                log.write(body=body)
+            server.publish("after")
+            assert stream.data(2) == ["before", "after"]
+            with server.stream(Last_Event_ID=first) as again:
+                assert again.data(2) == ["before", "after"]
+        for worker in server.workers():
+            with server.only(worker):
+                with server.stream() as stream:
+                    stream.next("connected")
+                wait_until(lambda: server.stats()["malformed"] >= len(HOSTILE_BODIES))
+        assert "entries of the log could not be read" in server.log
