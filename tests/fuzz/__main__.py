@@ -27,7 +27,10 @@ def main() -> int:
     start = time.monotonic()
     total = findings = 0
     with ProcessPoolExecutor(
-        mp_context=multiprocessing.get_context("spawn"), initializer=stop_late
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=stop_late,
+        # What is drawn also depends on what the process has imported.
+        max_tasks_per_child=1,
     ) as pool:
         one = partial(attempt, cases=options.cases, seed=options.seed)
         for job in as_completed([pool.submit(one, name) for name in NAMES]):
