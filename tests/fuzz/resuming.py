@@ -147,7 +147,7 @@ def _reasons(event_id: str, head: Cursor) -> set[str | None]:
     return {None} if int(offset) >= head.offset - _KEPT else {None, "expired"}
 
 
-_genuine = st.integers(-3, 4 * _KEPT).map("@epoch-@back{}".format)
+_genuine = st.integers(-3, 2 * _KEPT).map("@epoch-@back{}".format)
 _alike = st.one_of(
     st.from_regex("[0-9a-z]{1,33}-[0-9]{1,19}", fullmatch=True),
     st.text(st.sampled_from("0123456789-+_ \u0661\u00b2"), max_size=20).map(

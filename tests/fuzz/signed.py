@@ -1,6 +1,7 @@
 """Tickets and client ids: nobody becomes somebody else by what they send."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -72,7 +73,6 @@ def _prepare_tickets() -> Iterator[Check]:
             }
             late = Ticket(Identity("alice"), ("orders",), _LONG_AGO).sign()
         genuine = [*good, late, *_forged_tickets(str(site.app.secret_key))]
-        by_content = {text.rpartition(".")[0]: who for text, who in good.items()}
         stranger = site.browser()
 
         def check(sent: Sent | bytes) -> str:
@@ -81,11 +81,22 @@ def _prepare_tickets() -> Iterator[Check]:
             opened = _opened(stranger, f"ticket={quote(raw)}")
             if opened is None:
                 return "refused"
-            content = raw.decode().rpartition(".")[0]
-            assert (opened["user_id"], opened["channels"]) == by_content[content]
+            text = raw.decode(errors="replace")
+            (who,) = (good[each] for each in good if _is_the_same(text, each))
+            assert (opened["user_id"], opened["channels"]) == who
             return "admitted"
 
         yield check
+
+
+def _is_the_same(ticket: str, genuine: str) -> bool:
+    """Tell whether a ticket is a genuine one, but for what is no part of base64.
+
+    The last letter of a signature has two bits to spare.
+    """
+    content, _, signature = ticket.rpartition(".")
+    letters = re.sub("[^A-Za-z0-9_-]", "", signature)
+    return genuine.startswith(f"{content}.{letters[:26]}") and len(letters) >= 26
 
 
 def _forged_tickets(key: str) -> Iterator[str]:

@@ -38,7 +38,7 @@ NAMES = [endpoints.NAME, *(target.name for target in TARGETS)]
 _CASE_SECONDS = 20.0
 
 # A request of a schema to a real server takes ten times as long as any other case.
-_REQUESTS = 0.03
+_REQUESTS = 0.02
 
 
 class Done(NamedTuple):
