@@ -138,6 +138,16 @@ class TestStats:
         response = site.browser().get("/events/stats", headers=headers)
         assert response.status_code == status
 
+    @pytest.mark.parametrize("token", ["name=a token, of=some", "a=b" * 6, "=" * 16])
+    def test_a_token_may_have_any_character(
+        self, make_site: MakeSite, token: str
+    ) -> None:
+        """It is text, and not the parameters that other schemes have there."""
+        site = make_site(stats_access=token)
+        headers = {"Authorization": f"bearer {token}"}
+        response = site.browser().get("/events/stats", headers=headers)
+        assert response.status_code == 200
+
     @pytest.mark.parametrize(("admits", "status"), [(True, 200), (False, 403)])
     def test_a_callable_decides_in_the_request(
         self, make_site: MakeSite, admits: bool, status: int
