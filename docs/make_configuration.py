@@ -10,7 +10,8 @@ _HEAD = """# Configuration
 Set in the app's config before `init_app`, which reads and checks each key once. Times
 are in seconds, sizes in bytes. A value that cannot work raises `ConfigurationError` at
 start; a key that is not known is warned of. With `app.config.from_prefixed_env()` the
-environment sets them: `FLASK_SSE_HUB_MAX_AGE=600`.
+environment sets them: `FLASK_SSE_HUB_MAX_AGE=600`, and lists in JSON:
+`FLASK_SSE_HUB_PUBLIC_CHANNELS='["news", "orders.*"]'`.
 
 | key | default | |
 |---|---|---|

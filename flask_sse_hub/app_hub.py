@@ -42,7 +42,7 @@ from .heartbeat import Heartbeat, places_of, serving_worker, worker_threads
 from .history import UNPLACED, Cursor, Record
 from .hub import Hub
 from .origins import Origins
-from .response import StreamResponse
+from .response import StreamResponse, keep_out_of_caches
 from .revalidation import Revalidation
 from .signals import client_connected, client_disconnected, event_published
 
@@ -198,7 +198,7 @@ class AppHub:
             personal=personal,
             metadata=metadata,
         )
-        return self.origins.answer(response)
+        return self.origins.answer(keep_out_of_caches(response))
 
     def _holder(self, ticket: str) -> Visitor:
         return self.access.holder(ticket, self.hub.dispatcher.ended)

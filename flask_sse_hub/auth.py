@@ -299,7 +299,6 @@ def forget_session_id() -> str | None:
 
 def bearer_token() -> str | None:
     """Return the bearer token of the request, if it has one."""
-    authorization = request.authorization
-    if authorization is None or authorization.type != "bearer":
-        return None
-    return authorization.token
+    # Not as Werkzeug reads it, for which a "=" in the middle makes parameters of it.
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

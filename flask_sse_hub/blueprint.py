@@ -14,6 +14,7 @@ from werkzeug.exceptions import Forbidden
 from .app_hub import AppHub
 from .auth import bearer_token
 from .publish_api import PublishAPI, exempt_from_csrf
+from .response import keep_out_of_caches
 
 
 def create_blueprint(app_hub: AppHub) -> Blueprint:
@@ -21,6 +22,7 @@ def create_blueprint(app_hub: AppHub) -> Blueprint:
     config = app_hub.config
     blueprint = Blueprint("sse_hub", __name__, url_prefix=config.url_prefix)
     blueprint.after_request(app_hub.origins.answer)
+    blueprint.after_request(keep_out_of_caches)
 
     @blueprint.get("")
     def stream() -> ResponseReturnValue:

@@ -11,6 +11,8 @@ from typing import Any
 
 from flask import request
 
+from .sparse_log import SparseLog
+
 log = logging.getLogger(__name__)
 
 # A household has as many addresses of IPv6 as it likes, in one network of this size.
@@ -36,6 +38,7 @@ class Callers:
 
     def __init__(self, rate: str | None) -> None:
         self._warned = False
+        self._sparse_log = SparseLog(log)
         self._limits = [] if rate is None else parse_rate(rate)
         self._limiter: Any = None
 
@@ -68,6 +71,15 @@ class Callers:
         """Tell whether a stream may be opened from an address now, and count it."""
         if address is None or not self._limits:
             return True
+        try:
+            return self._hit(address)
+        except RuntimeError as error:
+            # It starts thread after thread, and there may be no room for one. A 500
+            # would end an EventSource for good.
+            self._sparse_log.say("failed", f"cannot count who opens streams: {error}")
+            return False
+
+    def _hit(self, address: str) -> bool:
         if self._limiter is None:
             # Here and not before: it starts a thread, in whatever process makes it.
             from limits.storage import MemoryStorage

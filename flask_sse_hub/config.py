@@ -234,7 +234,8 @@ class Config:
         None,
         _rate,
         "How often one network address may open a stream on a worker, as the package"
-        " ``limits`` writes it: ``10/second; 200/minute``. None: as often as it likes.",
+        " ``limits`` (``pip install 'flask-sse-hub[limits]'``) writes it:"
+        " ``10/second; 200/minute``. None: as often as it likes.",
     )
     user_limit: str = _key(
         "evict_oldest",

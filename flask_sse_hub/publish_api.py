@@ -80,7 +80,8 @@ class PublishAPI:
             self._sparse_log.say(
                 (refusal.status, label),
                 f"refused to publish over HTTP ({refusal.status}), the token: {label},"
-                f" from {request.remote_addr}",
+                # Behind a proxy it may be whatever a stranger has sent.
+                f" from {request.remote_addr!r:.60}",
             )
             return _json(refusal.body, refusal.status)
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask import request
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
 from .delivery.stream import connection_of
@@ -36,7 +36,7 @@ def read_body(max_bytes: int) -> bytes:
     try:
         with _patience():
             body = request.get_data()
-    except HTTPException:
+    except RequestEntityTooLarge:
         raise
     except Exception as error:
         # Each server has errors of its own for a body that is cut or badly framed.

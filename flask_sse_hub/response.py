@@ -22,6 +22,16 @@ _HEADERS = {
 }
 
 
+def keep_out_of_caches(response: Response) -> Response:
+    """Have no cache keep an answer, unless it says for itself what one may do.
+
+    Some keep also refusals for a while: one visitor's 401, or a 503 that has passed,
+    would be everybody's answer.
+    """
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
 class StreamResponse(Response):
     """A ``text/event-stream`` response."""
 

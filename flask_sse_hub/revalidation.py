@@ -83,7 +83,9 @@ class Revalidation:
                 self._again.add(key)
             elif self._free.acquire(timeout=patience):
                 self._asked[key] = now
-                asking.append(self._ask_beside(key, clients, first=key not in again))
+                first = key not in again
+                if (thread := self._ask_beside(key, clients, first=first)) is not None:
+                    asking.append(thread)
             else:
                 self._again.add(key)
                 patience = 0.0
@@ -127,11 +129,17 @@ class Revalidation:
 
     def _ask_beside(
         self, key: str, clients: Sequence[Client], *, first: bool
-    ) -> threading.Thread:
+    ) -> threading.Thread | None:
         thread = threading.Thread(
             target=self._ask, args=(key, clients, first), daemon=True
         )
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            # The process has no room for another thread, for now.
+            self._not_told(key, first=first)
+            self._asked_about(key)
+            return None
         return thread
 
     def _ask(self, key: str, clients: Sequence[Client], first: bool) -> None:
@@ -139,14 +147,20 @@ class Revalidation:
             for client in self._judge(clients):
                 self._hub.dispatcher.close(client, CloseReason.REVOKED)
             self._failures = 0
-        except Exception:
-            # That they may not listen is not known, and a database that is away shall
-            # not sign everybody out. At the latest they end by age.
-            self._again.add(key)
-            self._failures += 1
-            if first:
-                log.exception("cannot tell yet whether %r may still listen", key)
+        except Exception:  # noqa: BLE001 - it is logged
+            self._not_told(key, first=first)
         finally:
-            del self._asked[key]
-            self._slow.discard(key)
-            self._free.release()
+            self._asked_about(key)
+
+    def _not_told(self, key: str, *, first: bool) -> None:
+        # That they may not listen is not known, and a database that is away shall not
+        # sign everybody out. At the latest they end by age.
+        self._again.add(key)
+        self._failures += 1
+        if first:
+            log.exception("cannot tell yet whether %r may still listen", key)
+
+    def _asked_about(self, key: str) -> None:
+        del self._asked[key]
+        self._slow.discard(key)
+        self._free.release()

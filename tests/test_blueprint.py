@@ -20,6 +20,24 @@ class TestHeaders:
         assert "Content-Length" not in response.headers
         site.read(response)
 
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [
+            ("/events", 401),
+            ("/events?ticket=forged", 401),
+            ("/events/health", 200),
+            ("/events/health/live", 200),
+            ("/events/stats", 403),
+        ],
+    )
+    def test_no_cache_keeps_what_is_no_stream(
+        self, site: Site, path: str, status: int
+    ) -> None:
+        """Nobody gets the refusal of somebody else, or what health was."""
+        response = site.browser().get(path)
+        assert response.status_code == status
+        assert response.headers["Cache-Control"] == "no-store"
+
     def test_a_head_request_opens_nothing(self, site: Site) -> None:
         """It has the same headers and no body."""
         browser = site.browser("alice")
@@ -91,6 +109,16 @@ class TestRefusals:
         response = site.browser("alice").get(headers={"Prefer": "sse-status"})
         assert response.status_code == status
         assert int(response.headers["Retry-After"]) > 0
+        assert response.headers["Cache-Control"] == "no-store"
+
+    def test_a_view_of_the_apps_own_refuses_alike(self, make_site: MakeSite) -> None:
+        """No cache keeps that either."""
+        site = make_site(max_clients=1)
+        site.app.get("/mine")(lambda: site.hub.stream())
+        site.browser("alice").stream().next("connected")
+        response = site.browser("alice").get("/mine", headers={"Prefer": "sse-status"})
+        assert response.status_code == 503
+        assert response.headers["Cache-Control"] == "no-store"
 
 
 class TestHealth:
@@ -137,6 +165,16 @@ class TestStats:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         response = site.browser().get("/events/stats", headers=headers)
         assert response.status_code == status
+
+    @pytest.mark.parametrize("token", ["name=a token, of=some", "a=b" * 6, "=" * 16])
+    def test_a_token_may_have_any_character(
+        self, make_site: MakeSite, token: str
+    ) -> None:
+        """It is text, and not the parameters that other schemes have there."""
+        site = make_site(stats_access=token)
+        headers = {"Authorization": f"bearer {token}"}
+        response = site.browser().get("/events/stats", headers=headers)
+        assert response.status_code == 200
 
     @pytest.mark.parametrize(("admits", "status"), [(True, 200), (False, 403)])
     def test_a_callable_decides_in_the_request(

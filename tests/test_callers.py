@@ -1,6 +1,7 @@
 """Callers: the addresses that streams are asked for from, and how often."""
 
 import logging
+import threading
 
 import pytest
 from flask import Flask
@@ -48,6 +49,16 @@ class TestRate:
         assert refused.text.startswith("retry: ")
         assert browser.get(headers=PREFERS_STATUSES).status_code == 429
         assert site.hub.stats().refused == 2
+
+    def test_without_room_for_a_thread_it_is_told_to_come_later(
+        self, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The package starts one to count with, and a 500 would end an EventSource."""
+        browser = make_site(connect_rate="9/minute").browser("alice")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", _no_room)
+            assert browser.get(headers=PREFERS_STATUSES).status_code == 429
+        browser.stream().next("connected")
 
     def test_each_address_for_itself(self, make_site: MakeSite) -> None:
         """One that comes too often keeps nobody else out."""
@@ -109,3 +120,7 @@ class TestForgottenProxyFix:
         with caplog.at_level(logging.WARNING):
             site.browser("alice").get(headers={"X-Forwarded-For": "192.0.2.1"})
         assert caplog.text == ""
+
+
+def _no_room(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -497,6 +497,16 @@ class TestRefusalsInTheLog:
             log.post({})
         assert len(caplog.records) == 2
 
+    def test_an_address_that_somebody_made_up_forges_no_line(
+        self, log: Log, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """With ProxyFix it is what stands in a header, if no proxy has written it."""
+        made_up = "\x1b[2J\x9b\x85" + "A" * 1000
+        log.post(EVENT, token=None, environ_base={"REMOTE_ADDR": made_up})
+        (line,) = caplog.messages
+        assert line.isprintable()
+        assert len(line) < 200
+
 
 class TestBesideTheApp:
     @pytest.mark.parametrize("first", ["csrf", "hub"])

@@ -28,7 +28,7 @@ def test_a_body_that_stops_is_not_waited_for_without_an_end(
         }
         with (
             Flask("any").test_request_context(environ_overrides=environ),
-            pytest.raises(BadRequest),
+            pytest.raises(BadRequest, match="cannot be read to its end"),
         ):
             read_body(100)
         assert ours.gettimeout() is None

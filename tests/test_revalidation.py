@@ -168,6 +168,24 @@ class TestFailures:
         assert len(caplog.records) == 1
         assert "'alice'" in caplog.text
 
+    def test_without_room_for_a_thread_they_are_asked_about_soon(
+        self, hub: HandHub, asked: Asked, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The hub lives on, and no user waits for an answer that never comes."""
+        streams = [hub.stream(user=f"user-{n}", grant=GRANT) for n in range(10)]
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", _no_room)
+            asked.run(INTERVAL)
+        assert asked.times == {}
+        asked.lost = {f"user-{n}" for n in range(10)}
+        asked.run(5.0)
+        reasons = {stream.client.close_reason for stream in streams}
+        assert reasons == {CloseReason.REVOKED}
+
+
+def _no_room(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
 
 class TestLoadersThatDoNotReturn:
     # Whoever looks waits for a twentieth of it, by the real clock.

@@ -226,9 +226,9 @@ class _Follower:
 
     def batches(self) -> Iterator[Batch]:
         """Yield what the thread has read, until stop()."""
-        self._bell = _native.bell()
-        _native.start_thread(self._run)
+        self._bell = bell = _native.bell()
         try:
+            self._start(bell)
             while not self._stopped:
                 while self._read and not self._stopped:
                     found = self._read.popleft()
@@ -243,9 +243,24 @@ class _Follower:
                     else:
                         raise found
                 if not self._stopped:
-                    self._bell.wait()
+                    bell.wait()
         finally:
-            self._bell.close()
+            bell.close()
+
+    def _start(self, bell: _native.Bell) -> None:
+        """Start the thread, as soon as this process has room for it."""
+        said = False
+        while not self._stopped:
+            try:
+                _native.start_thread(self._run)
+            except RuntimeError:
+                if not said:
+                    said = True
+                    log.warning("no room for a thread to follow the log with, for now")
+                bell.wait(_TROUBLE_SECONDS)
+            else:
+                return
+        self._file.close()
 
     def _run(self) -> None:
         self._door = self._directory.doorbell()

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from flask_sse_hub import BrokerUnavailable, Event
+from flask_sse_hub import BrokerUnavailable, Event, _native
 from flask_sse_hub.address import BROADCAST
-from flask_sse_hub.brokers import Batch
+from flask_sse_hub.brokers import Batch, sqlite
 from flask_sse_hub.brokers.doorbell import Directory
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.brokers.sqlite_file import LogFile
@@ -344,6 +345,40 @@ class TestFaults:
         broker._writer._answer = fail
         with pytest.raises(ZeroDivisionError):
             publish(broker)
+
+    def test_a_thread_that_cannot_be_started_is_tried_again(
+        self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The worker's hub would fail for what was short a moment ago."""
+        broker = open_broker()
+        start = broker.head()
+        publish(broker)
+        start_thread, refused = _native.start_thread, threading.Event()
+
+        def full_at_first(target: Callable[[], None]) -> None:
+            if not refused.is_set():
+                refused.set()
+                raise RuntimeError("can't start new thread")
+            start_thread(target)
+
+        monkeypatch.setattr(sqlite, "_TROUBLE_SECONDS", 0.01)
+        monkeypatch.setattr(_native, "start_thread", full_at_first)
+        assert len(next(broker.follow(start)).records) == 1
+        assert refused.is_set()
+
+    def test_it_can_be_closed_while_no_thread_can_be_started(
+        self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its follower ends."""
+        broker = open_broker()
+        start = broker.head()
+
+        def full(target: Callable[[], None]) -> None:
+            broker.close()
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(_native, "start_thread", full)
+        assert list(broker.follow(start)) == []
 
 
 def test_closing_answers_what_was_asked_before(path: Path) -> None:
