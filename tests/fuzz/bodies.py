@@ -81,8 +81,8 @@ def _published(body: bytes, answer: Any, authorization: str) -> list[Published]:
             event_id,
             event.get("type", "message"),
             _text(event["data"]),
-            {} if event["target"] == "everyone" else _whole(event["target"]),
-            _whole(event.get("exclude_client", [])),
+            {} if event["target"] == "everyone" else event["target"],
+            event.get("exclude_client", []),
         )
         published.setdefault(event_id, meant)
     return list(published.values())
@@ -117,17 +117,7 @@ def _text(data: Any) -> str:
     if isinstance(data, str):
         return seen(data)
     # As Flask writes it unless it is told otherwise.
-    return json.dumps(_whole(data), sort_keys=True)
-
-
-def _whole(value: Any) -> Any:
-    """Return what JSON means, to which 7.0 is 7."""
-    if isinstance(value, dict):
-        return {key: _whole(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_whole(each) for each in value]
-    exact = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
-    return int(value) if exact else value
+    return json.dumps(data, sort_keys=True)
 
 
 _name = mostly(

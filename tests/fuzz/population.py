@@ -113,13 +113,15 @@ class Population:
         """Check that everybody gets what is meant for them, in order, and no more."""
         events = list(events)
         fence = self.site.hub.publish("")
-        for listener in self._listeners:
+        # Everybody reads before anything fails, so that the next case begins anew.
+        arrived = [listener.until(fence) for listener in self._listeners]
+        for listener, got in zip(self._listeners, arrived, strict=True):
             meant = [
                 ParsedEvent(event.type, event.data, event.id)
                 for event in events
                 if listener.is_meant(event)
             ]
-            assert listener.until(fence) == meant, listener.names
+            assert got == meant, listener.names
 
 
 @contextmanager
