@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from flask_sse_hub import Event
-from flask_sse_hub.address import Address
+from flask_sse_hub.address import BROADCAST, channel, session, user
 from flask_sse_hub.brokers import codec
 from flask_sse_hub.history import Cursor, Disconnect, Frame, Record
 from tests.fuzz.edits import Edit, edited, edits
@@ -41,10 +41,17 @@ def check(stored: Stored) -> str:
     return type(record.content).__name__.lower()
 
 
-_names = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+_names = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"),
+    min_size=1,
+    max_size=9,
+)
+_addresses = st.just(BROADCAST) | st.builds(
+    lambda kind, name: kind(name), st.sampled_from([channel, user, session]), _names
+)
 _genuine = st.builds(
     Record,
-    st.lists(_names.map(Address), max_size=6).map(tuple),
+    st.lists(_addresses, max_size=6).map(tuple),
     st.one_of(
         st.builds(
             Event,
