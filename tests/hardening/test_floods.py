@@ -8,6 +8,7 @@ from tests.hardening.attack import connections, is_ended, room_for, unharmed, va
 from tests.live.crowd import crowd
 from tests.live.server import DELIVERIES, ROOT, Server, raw_request
 from tests.reader import wait_until
+from tests.wire.real_parts import absent
 
 pytestmark = pytest.mark.live
 
@@ -83,7 +84,7 @@ def test_clients_that_vanish(delivery: str) -> None:
             for member in them.members:
                 vanish(member.socket)
         except PermissionError:
-            pytest.skip("only who may configure the network can vanish")
+            absent("CAP_NET_ADMIN", remedy="run it as root, who can vanish")
         wait_until(lambda: server.stats()["connections"] == 1)
 
 
