@@ -71,7 +71,7 @@ class Access:
         return authorizer is not None and bool(authorizer(person, channel))
 
     def visitor(self) -> Visitor:
-        """Return who makes this request. Raises Unauthorized, and what it is asked."""
+        """Return who makes this request. Raises Unauthorized and ConfigurationError."""
         return auth.visitor(login_required=self._config.login_required)
 
     def identity_for(self, user: Name | Unset) -> Identity:
