@@ -88,6 +88,16 @@ def test_a_preflight_is_answered_without_a_login(site: Site) -> None:
         assert name in allowed
 
 
+def test_so_is_one_of_who_publishes(make_site: MakeSite) -> None:
+    """A body in JSON and a bearer token are asked for too."""
+    site = make_site(cors_origins=[FRIEND], publish_tokens=["a-token-of-a-test"])
+    headers = {"Access-Control-Request-Method": "POST", "Origin": FRIEND}
+    response = site.browser().client.options("/events/publish", headers=headers)
+    assert response.status_code == 200
+    assert "POST" in response.headers["Access-Control-Allow-Methods"]
+    assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
+
+
 def test_a_strangers_preflight_allows_nothing(site: Site) -> None:
     """Its request is never sent."""
     headers = STREAM | {"Origin": STRANGER}
