@@ -49,8 +49,9 @@ browser: $(VENV)/dev ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
 
 chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event by event
-	$(BIN)/python -m tests.chaos --broker sqlite --seconds 120
-	$(BIN)/python -m tests.chaos --broker redis --seconds 120
+	for broker in sqlite redis; do for way in "" --generator; do \
+	  $(BIN)/python -m tests.chaos --broker $$broker --seconds 120 $$way || exit 1; \
+	done; done
 
 fuzz: $(VENV)/dev ## Minutes of 100,000 cases and more, drawn anew each time
 	$(BIN)/python -m tests.fuzz
