@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from .. import _native, _sockets
+from ..admission import GENERATOR
 from ..client import IMMEDIATE, Client, CloseReason
 from ..errors import BrokerUnavailable, ClientRefused, UnsupportedServer
 from ..hub import Hub
@@ -26,7 +27,7 @@ class EventStream(Iterator[bytes]):
     whichever comes first.
     """
 
-    path = "generator"
+    path = GENERATOR
 
     def __init__(
         self,
