@@ -18,7 +18,7 @@ from flask_sse_hub.control import ControlSender
 from flask_sse_hub.history import Record
 from tests.conftest import Browser, MakeSite, Site, User
 from tests.hand import fields
-from tests.reader import wait_until
+from tests.reader import StreamReader, wait_until
 
 
 class TestLogin:
@@ -276,6 +276,13 @@ class TestSessionsThatReviewsFound:
             assert ann.client.post("/owns", json=forged).text == "False"
 
 
+def ends_alone(site: Site, stream: StreamReader, other: StreamReader) -> None:
+    """Wait for the end of a stream, and see that another one goes on."""
+    stream.wait_for_end()
+    site.hub.publish("still here")
+    assert other.data(1) == ["still here"]
+
+
 class TestClearedSessions:
     """Logging out without saying so."""
 
@@ -299,9 +306,7 @@ class TestClearedSessions:
         stream.next("connected")
         other.next("connected")
         browser.client.post("/empty")
-        stream.wait_for_end()
-        site.hub.publish("still here")
-        assert other.data(1) == ["still here"]
+        ends_alone(site, stream, other)
 
     def test_other_changes_of_a_session_end_nothing(self, site: Site) -> None:
         """A shopping cart is no logout."""
@@ -349,9 +354,7 @@ class TestEmptiedSessions:
         stream.next("connected")
         other.next("connected")
         browser.client.post("/empty")
-        stream.wait_for_end()
-        site.hub.publish("still here")
-        assert other.data(1) == ["still here"]
+        ends_alone(site, stream, other)
 
     def test_its_tickets_and_copies_open_nothing(self, site: Site) -> None:
         """Also where the user was loaded before, as login_required does."""
@@ -473,75 +476,6 @@ class TestIdsOfUsers:
         with browser.client.session_transaction() as cookie:
             cookie["_user_id"] = name
         browser.logout()
-
-
-class TestClientIds:
-    def test_a_page_knows_its_client_before_it_connects(self, site: Site) -> None:
-        """The id in the page's URL is the id of its stream."""
-        browser = site.browser("alice")
-        client_id = browser.page()["client"]
-        connected = browser.stream(f"/events?client_id={client_id}").next()
-        assert fields(connected)["client_id"] == client_id
-
-    def test_an_id_that_was_given_at_connect_can_be_kept(self, site: Site) -> None:
-        """The next stream of the same session takes it over."""
-        browser = site.browser("alice")
-        browser.page()
-        first = fields(browser.stream().next())["client_id"]
-        again = browser.stream(f"/events?client_id={first}").next()
-        assert fields(again)["client_id"] == first
-
-    @pytest.mark.parametrize("forged", ["x", "a~b.c.d", "\x00", "é", "." * 5000])
-    def test_a_forged_id_is_refused(self, site: Site, forged: str) -> None:
-        """Nobody listens to another's client by naming it."""
-        response = site.browser("alice").get(
-            "/events", query_string={"client_id": forged}
-        )
-        assert response.status_code == 400
-
-    @pytest.mark.parametrize("put", ["<>", "==", "\x01\x01", "é", ":\x80"])
-    def test_an_id_is_written_in_one_way_only(self, site: Site, put: str) -> None:
-        """What does not count in its signature would still be a part of the id."""
-        browser = site.browser("alice")
-        forged = browser.page()["client"] + put
-        response = browser.get("/events", query_string={"client_id": forged})
-        assert response.status_code == 400
-
-    def test_an_id_of_another_session_is_replaced(self, site: Site) -> None:
-        """It is genuine, but not theirs: one of before a login, or another person's."""
-        theirs = site.browser("bob").page()["client"]
-        connected = site.browser("alice").stream(f"/events?client_id={theirs}").next()
-        assert fields(connected)["client_id"] != theirs
-
-    def test_an_expired_id_is_replaced(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A page that was open for days gets a new one."""
-        browser = site.browser("alice")
-        old = browser.page()["client"]
-        monkeypatch.setattr("flask_sse_hub.signing._CLIENT_ID_SECONDS", -1)
-        connected = browser.stream(f"/events?client_id={old}").next()
-        assert fields(connected)["client_id"] != old
-
-    def test_it_survives_the_rotation_of_the_secret_key(self, site: Site) -> None:
-        """Pages that are open keep their id."""
-        browser = site.browser("alice")
-        old = browser.page()["client"]
-        site.app.config["SECRET_KEY_FALLBACKS"] = [site.app.secret_key]
-        site.app.secret_key = "a newer key"
-        connected = browser.stream(f"/events?client_id={old}").next()
-        assert fields(connected)["client_id"] == old
-
-    def test_without_a_secret_key_streams_have_ids_but_pages_cannot(
-        self, make_site: MakeSite
-    ) -> None:
-        """There is nothing to sign with, and the error says so."""
-        site = make_site(login=False, login_required=False)
-        site.app.secret_key = None
-        connected = site.browser().stream("/events?client_id=anything").next()
-        assert len(fields(connected)["client_id"]) >= 12
-        with pytest.raises((ConfigurationError, RuntimeError)):
-            site.browser().get("/page")
 
 
 class TestChannels:
