@@ -13,7 +13,7 @@ INCLUDE := flask_sse_hub/$(subst $(comma),.py$(comma)flask_sse_hub/,$(COMPLETE))
 
 UNIT := -m "not live and not browser"
 
-.PHONY: help run test style format types unit unit-gevent live browser chaos fuzz bench bench-peers bench-parts system clean
+.PHONY: help run test style format types unit unit-gevent units live browser chaos fuzz bench bench-peers bench-parts system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -21,7 +21,7 @@ help: ## List the targets
 run: $(VENV)/demo ## Start the example app on http://127.0.0.1:8000 (PORT, HOST)
 	FLASK_DEMO=true $(BIN)/gunicorn
 
-test: system style types unit unit-gevent live browser ## Everything that CI runs
+test: system style types units live browser ## Everything that CI runs
 
 style: $(VENV)/dev ## Check formatting and lint
 	$(BIN)/ruff format --check .
@@ -41,6 +41,9 @@ unit: $(VENV)/dev tests/wire/node_modules ## Unit and contract tests, with cover
 
 unit-gevent: $(VENV)/dev tests/wire/node_modules ## The same under gevent's patching
 	$(BIN)/python -m tests.under_gevent $(UNIT)
+
+units: $(VENV)/dev tests/wire/node_modules ## Both of them, side by side
+	$(MAKE) --jobs=2 --output-sync unit unit-gevent
 
 live: $(VENV)/dev ## Tests through real servers
 	$(BIN)/pytest -m live
