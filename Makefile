@@ -48,7 +48,7 @@ units: $(VENV)/dev tests/wire/node_modules ## Both of them, side by side
 live: $(VENV)/dev ## Tests through real servers
 	$(BIN)/pytest -m live
 
-browser: $(VENV)/dev ## Tests in a real Chromium
+browser: $(VENV)/dev tests/wire/node_modules ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
 
 chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event by event
