@@ -1,4 +1,4 @@
-"""The blueprint: the stream, publishing, health and statistics over HTTP.
+"""The blueprint: the stream, the client, publishing, health and statistics.
 
 A thin layer; whatever a view of the app may want too is in the extension.
 """
@@ -11,6 +11,7 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import Forbidden
 
+from . import browser
 from .app_hub import AppHub
 from .auth import bearer_token
 from .publish_api import PublishAPI, exempt_from_csrf
@@ -27,6 +28,10 @@ def create_blueprint(app_hub: AppHub) -> Blueprint:
     @blueprint.get("")
     def stream() -> ResponseReturnValue:
         return app_hub.subscribe(request.args.getlist("channel"))
+
+    @blueprint.get(f"/{browser.CLIENT_FILE}")
+    def client() -> ResponseReturnValue:
+        return browser.answer()
 
     if config.publish_tokens:
         api = PublishAPI(app_hub)

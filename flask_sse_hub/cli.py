@@ -1,4 +1,4 @@
-"""``flask sse``: publishing and listening from a shell, and tokens for HTTP.
+"""``flask sse``: publishing, listening, tokens for HTTP, and the browser client.
 
 A thin layer over the extension; what is printed for whom is decided here.
 """
@@ -7,12 +7,14 @@ import json
 import sys
 from collections.abc import Iterable
 from datetime import datetime
+from importlib import metadata
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
 from flask.cli import AppGroup
 
-from . import address, tokens
+from . import address, browser, tokens
 from .address import UNSET, Address
 from .app_hub import AppHub
 from .brokers import Batch
@@ -112,6 +114,24 @@ def create_group(sse_hub: Any, app_hub: AppHub) -> AppGroup:
         click.echo("SSE_HUB_PUBLISH_TOKENS, to which more can be added:", err=True)
         click.echo(json.dumps([entry]))
 
+    @group.command()
+    @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+    def client(folder: Path) -> None:
+        """Copy the browser client into FOLDER, for a bundler; print what was written.
+
+        FOLDER is made where there is none. Files of other names that are in it stay as
+        they are.
+        """
+        try:
+            written = _copy_client(folder)
+        except OSError as error:
+            raise click.ClickException(
+                f"the client cannot be written to {folder}: {error.strerror}"
+            ) from error
+        for path in written:
+            click.echo(path)
+        click.echo(f"the browser client of {_version()}", err=True)
+
     return group
 
 
@@ -198,3 +218,22 @@ def _printable(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode()
         for char in text
     )
+
+
+def _copy_client(folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for file in browser.files():
+        path = folder / file.name
+        path.write_bytes(file.read_bytes())
+        written.append(path)
+    return written
+
+
+def _version() -> str:
+    name = "flask-sse-hub"
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:
+        # It runs from its sources, and was never installed.
+        return f"{name}, from a checkout"

@@ -3,8 +3,9 @@
 from weakref import WeakSet
 
 from flask import Flask, Response, current_app, has_app_context
+from markupsafe import Markup
 
-from . import address, auth, signing
+from . import address, auth, browser, signing
 from .access import Authorizer, Describer, Reloader, Rules
 from .address import UNSET, Name, Names, Unset
 from .app_hub import AppHub
@@ -207,6 +208,28 @@ class SSEHub:
         self._app_hub()
         auth.session_id()
         return signing.mint_client_id(auth.current_identity())
+
+    def script(
+        self,
+        *channels: str,
+        url: str | None = None,
+        nonce: str | None = None,
+        cursor: str | None = None,
+    ) -> Markup:
+        """Return what a page's head needs for ``connect()`` of the browser client.
+
+        A new client id of the page, the address of its stream, and an import map, so
+        that its modules can ``import { connect } from "sse-hub"``. The stream is the
+        blueprint's with these channels, or that of a view, by its ``url``. ``cursor``
+        is what ``cursor()`` said before the page's state was queried; ``nonce`` that of
+        the page's Content-Security-Policy, where it has one.
+
+        Needs a request. Raises InvalidName for a channel, and ConfigurationError for
+        channels beside a URL or without a SECRET_KEY.
+        """
+        return browser.head_of_page(
+            channels, url=url, nonce=nonce, cursor=cursor, client_id=self.client_id()
+        )
 
     def session_id(self) -> str:
         """Return the id of this request's session, for ``publish(session=...)``."""

@@ -1,4 +1,4 @@
-"""``flask sse``: publishing and listening from a shell, and tokens for HTTP."""
+"""``flask sse``: publishing, listening, tokens for HTTP, and the browser client."""
 
 import json
 import sqlite3
@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
-from flask_sse_hub import Event, SSEHub, address, tokens
+from flask_sse_hub import Event, SSEHub, address, browser, tokens
 from flask_sse_hub.brokers import Broker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.config import Config
@@ -220,3 +220,40 @@ class TestToken:
     def test_a_scope_that_is_none_is_refused(self, words: tuple[str, str]) -> None:
         """It would be refused when the app starts."""
         assert run("memory://", "token", *words).exit_code == 2
+
+
+class TestClient:
+    def test_it_copies_what_a_bundler_needs(self, tmp_path: Path) -> None:
+        """Into a folder that it makes, and says what it wrote, and of which version."""
+        folder = tmp_path / "src" / "vendor"
+        result = run("memory://", "client", str(folder))
+        assert result.exit_code == 0, result.output
+        files = {file.name: file.read_bytes() for file in browser.files()}
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+        assert result.stdout.splitlines() == [str(folder / name) for name in files]
+        assert result.stderr.startswith("the browser client of flask-sse-hub")
+
+    def test_it_overwrites_its_own_files_and_no_others(self, tmp_path: Path) -> None:
+        """A newer client replaces the older one; the folder may hold anything else."""
+        (tmp_path / browser.CLIENT_FILE).write_text("an older one")
+        (tmp_path / "mine.js").write_text("mine")
+        assert run("memory://", "client", str(tmp_path)).exit_code == 0
+        assert "older" not in (tmp_path / browser.CLIENT_FILE).read_text()
+        assert (tmp_path / "mine.js").read_text() == "mine"
+
+    def test_a_file_is_no_folder(self, tmp_path: Path) -> None:
+        """It is said, and the file stays."""
+        path = tmp_path / "file"
+        path.write_text("mine")
+        result = run("memory://", "client", str(path))
+        assert result.exit_code == 2
+        assert "is a file" in result.output
+        assert path.read_text() == "mine"
+
+    def test_a_folder_that_cannot_be_written_is_one_line(self, tmp_path: Path) -> None:
+        """With the system's reason: here a file where a folder would have to be."""
+        (tmp_path / "file").write_text("")
+        result = run("memory://", "client", str(tmp_path / "file" / "folder"))
+        assert result.exit_code == 1
+        assert "Not a directory" in result.output
+        assert len(result.output.splitlines()) == 1

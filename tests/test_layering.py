@@ -60,6 +60,7 @@ FLOORS = [
         "access",
         "origins",
         "response",
+        "browser",
         "webhooks",
         "app_hub",
         "publish_api",
