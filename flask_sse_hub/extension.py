@@ -219,10 +219,10 @@ class SSEHub:
         """Return what a page's head needs for ``connect()`` of the browser client.
 
         A new client id of the page, its user, the address of its stream, and an import
-        map, so that its modules can ``import { connect } from "sse-hub"``. The stream is the
-        blueprint's with these channels, or that of a view, by its ``url``. ``cursor``
-        is what ``cursor()`` said before the page's state was queried; ``nonce`` that of
-        the page's Content-Security-Policy, where it has one.
+        map, so that its modules can ``import { connect } from "sse-hub"``. The stream
+        is the blueprint's with these channels, or that of a view, by its ``url``.
+        ``cursor`` is what ``cursor()`` said before the page's state was queried;
+        ``nonce`` that of the page's Content-Security-Policy, where it has one.
 
         Needs a request. Raises InvalidName for a channel, and ConfigurationError for
         channels beside a URL or without a SECRET_KEY.
