@@ -13,7 +13,7 @@ INCLUDE := flask_sse_hub/$(subst $(comma),.py$(comma)flask_sse_hub/,$(COMPLETE))
 
 UNIT := -m "not live and not browser"
 
-.PHONY: help run test style format types unit unit-gevent units live browser chaos fuzz bench bench-peers bench-parts system clean
+.PHONY: help run test style format types unit unit-gevent units live browser chaos fuzz bench bench-peers bench-parts client system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -21,7 +21,7 @@ help: ## List the targets
 run: $(VENV)/demo ## Start the example app on http://127.0.0.1:8000 (PORT, HOST)
 	FLASK_DEMO=true $(BIN)/gunicorn
 
-test: system style types units live browser ## Everything that CI runs
+test: system style types client units live browser ## Everything that CI runs
 
 style: $(VENV)/dev ## Check formatting and lint
 	$(BIN)/ruff format --check .
@@ -33,6 +33,9 @@ format: $(VENV)/dev ## Format, and mend what lint can mend
 
 types: $(VENV)/dev ## Check the types, strictly
 	$(BIN)/mypy
+
+client: client/node_modules ## Check, test and size the browser client
+	if command -v npm >/dev/null; then cd client && npm run --silent check && npm test --silent; fi
 
 unit: $(VENV)/dev tests/wire/node_modules ## Unit and contract tests, with coverage
 	$(BIN)/coverage run -m pytest $(UNIT)
@@ -76,7 +79,7 @@ system: ## Install the system packages that the tests need
 	./tests/install-system-packages
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) tests/wire/node_modules benchmarks/load/build .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) client/node_modules tests/wire/node_modules benchmarks/load/build .coverage .mypy_cache .pytest_cache .ruff_cache
 	rm -rf benchmarks/peers/.venv benchmarks/peers/node_modules
 
 $(BIN)/python:
@@ -94,6 +97,10 @@ $(VENV)/dev: setup.cfg pyproject.toml | $(BIN)/python
 $(VENV)/bench: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	touch $@
+
+client/node_modules: client/package.json client/package-lock.json | system
+	if command -v npm >/dev/null; then \
+	  cd client && npm ci --silent --no-audit --no-fund && touch node_modules; fi
 
 tests/wire/node_modules: tests/wire/package.json tests/wire/package-lock.json | system
 	if command -v npm >/dev/null; then \

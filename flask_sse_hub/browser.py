@@ -81,6 +81,7 @@ def head_of_page(
     url: str | None,
     nonce: str | None,
     client_id: str,
+    user_id: str | None,
     cursor: str | None,
 ) -> Markup:
     """Return the elements by which ``connect()`` knows what to open, and is found.
@@ -96,6 +97,9 @@ def head_of_page(
         "data-url": _stream_url(channels) if url is None else url,
         "data-client-id": client_id,
     }
+    if user_id is not None:
+        # Whoever is logged in when the page connects may be somebody else.
+        attributes["data-user-id"] = user_id
     if cursor is not None:
         attributes["data-last-event-id"] = cursor
     address = url_for("sse_hub.client", v=_client()[1])

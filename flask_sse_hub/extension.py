@@ -218,17 +218,22 @@ class SSEHub:
     ) -> Markup:
         """Return what a page's head needs for ``connect()`` of the browser client.
 
-        A new client id of the page, the address of its stream, and an import map, so
-        that its modules can ``import { connect } from "sse-hub"``. The stream is the
-        blueprint's with these channels, or that of a view, by its ``url``. ``cursor``
-        is what ``cursor()`` said before the page's state was queried; ``nonce`` that of
-        the page's Content-Security-Policy, where it has one.
+        A new client id of the page, its user, the address of its stream, and an import
+        map, so that its modules can ``import { connect } from "sse-hub"``. The stream
+        is the blueprint's with these channels, or that of a view, by its ``url``.
+        ``cursor`` is what ``cursor()`` said before the page's state was queried;
+        ``nonce`` that of the page's Content-Security-Policy, where it has one.
 
         Needs a request. Raises InvalidName for a channel, and ConfigurationError for
         channels beside a URL or without a SECRET_KEY.
         """
         return browser.head_of_page(
-            channels, url=url, nonce=nonce, cursor=cursor, client_id=self.client_id()
+            channels,
+            url=url,
+            nonce=nonce,
+            cursor=cursor,
+            client_id=self.client_id(),
+            user_id=auth.current_identity().user,
         )
 
     def session_id(self) -> str:

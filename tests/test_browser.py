@@ -160,6 +160,7 @@ class TestScript:
         visitor = page.browser("alice")
         found = Head(visitor.get("/rendered").text)
         assert found.meta["data-url"] == "/events?channel=news"
+        assert found.meta["data-user-id"] == "alice"
         assert found.script == {"nonce": "n"}
         client_id = found.meta["data-client-id"]
         stream = visitor.stream(f"/events?channel=news&client_id={client_id}")
@@ -179,7 +180,9 @@ class TestScript:
         site = make_site(login_required=False)
         site.app.get("/script")(lambda: site.hub.script())
         visitor = site.browser()
-        client_id = Head(visitor.get("/script").text).meta["data-client-id"]
+        meta = Head(visitor.get("/script").text).meta
+        assert "data-user-id" not in meta
+        client_id = meta["data-client-id"]
         url = f"/events?client_id={client_id}"
         assert fields(visitor.stream(url).next())["client_id"] == client_id
         assert fields(site.browser().stream(url).next())["client_id"] != client_id

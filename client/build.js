@@ -1,0 +1,118 @@
+// Builds what the package ships, and prints its size: `npm run build`.
+//
+// With --check it writes nothing, and fails where what is shipped is not what the sources
+// make, or the core is larger than it may be.
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { rollup } from "rollup";
+import dts from "rollup-plugin-dts";
+import { minify } from "terser";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const SHIPPED = join(HERE, "../flask_sse_hub/static");
+const PARSER = join(HERE, "node_modules/eventsource-parser");
+
+// What a page loads before it hears anything, gzipped.
+const MOST_BYTES = 6 * 1024;
+
+// The entry points, by what they are called when they are shipped.
+const ENTRIES = { "sse-hub": "index", "sse-hub-react": "react" };
+
+const { version } = JSON.parse(read(HERE, "package.json"));
+
+function read(...path) {
+  return readFileSync(join(...path), "utf8");
+}
+
+/** Return one file that holds a module and all it imports, but for React and the core. */
+async function bundle(input, plugin) {
+  const built = await rollup({
+    input,
+    plugins: [plugin],
+    external: ["react"],
+    onwarn: (warning) => {
+      throw new Error(warning.message);
+    },
+  });
+  const { output } = await built.generate({ format: "es" });
+  return output[0].code;
+}
+
+/** Leave the core out of what is built on it, and put the parser in. */
+function resolve(entry) {
+  return {
+    resolveId(id, importer) {
+      if (id === "eventsource-parser") return join(PARSER, "dist/index.js");
+      const isCore =
+        importer !== undefined && entry !== "index" && /\/index(\.js|\.d\.ts)?$/.test(id);
+      return isCore ? { id: "./sse-hub.js", external: true } : null;
+    },
+  };
+}
+
+async function script(entry) {
+  const code = await bundle(join(HERE, `src/${entry}.js`), resolve(entry));
+  const options = { module: true, ecma: 2022, compress: { passes: 3, sequences: false } };
+  const minified = await minify(code, options);
+  return `/*! flask_sse_hub ${version}, MIT: LICENSES.txt */\n${minified.code}\n`;
+}
+
+async function declarations(entry, folder) {
+  const types = dts();
+  return bundle(join(folder, `${entry}.d.ts`), { ...types, ...resolveFirst(entry, types) });
+}
+
+function resolveFirst(entry, types) {
+  const ours = resolve(entry);
+  return {
+    resolveId(id, importer, options) {
+      return (
+        ours.resolveId(id, importer) ?? types.resolveId.call(this, id, importer, options)
+      );
+    },
+  };
+}
+
+async function made() {
+  // The types are in the comments of the sources.
+  const folder = mkdtempSync(join(tmpdir(), "sse-hub-"));
+  const tsc = join(HERE, "node_modules/typescript/bin/tsc");
+  const emit = [
+    "--noEmit",
+    "false",
+    "--declaration",
+    "--emitDeclarationOnly",
+    "--outDir",
+    folder,
+  ];
+  execFileSync(process.execPath, [tsc, "--project", HERE, ...emit], { stdio: "inherit" });
+  const files = { "LICENSES.txt": licences() };
+  for (const [name, entry] of Object.entries(ENTRIES)) {
+    files[`${name}.js`] = await script(entry);
+    files[`${name}.d.ts`] = await declarations(entry, folder);
+  }
+  rmSync(folder, { recursive: true });
+  return files;
+}
+
+function licences() {
+  const own = `sse-hub.js and sse-hub-react.js\n\n${read(HERE, "../LICENSE")}`;
+  return `${own}\n\neventsource-parser, which is in sse-hub.js\n\n${read(PARSER, "LICENSE")}`;
+}
+
+const files = await made();
+const size = gzipSync(files["sse-hub.js"], { level: 9 }).length;
+console.log(`sse-hub.js: ${files["sse-hub.js"].length} bytes minified, ${size} gzipped`);
+if (size > MOST_BYTES) throw new Error(`${MOST_BYTES} bytes are allowed`);
+mkdirSync(SHIPPED, { recursive: true });
+for (const [name, text] of Object.entries(files)) {
+  if (!process.argv.includes("--check")) writeFileSync(join(SHIPPED, name), text);
+  else if (read(SHIPPED, name) !== text) {
+    throw new Error(`${name} is not what the sources make: npm run build`);
+  }
+}

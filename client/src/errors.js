@@ -1,0 +1,70 @@
+// Why a stream is not open. Knows statuses and headers; nothing of time or tabs.
+
+/**
+ * Why a stream is not open, by one word of `reason`.
+ *
+ * These end it: `unauthorized`, `forbidden`, `bad-request`, `no-content`, `not-a-stream`,
+ * `user-changed`. These pass: `network`, `busy`, `unavailable`, `silent`, `ticket`, `hidden`.
+ */
+export class StreamError extends Error {
+  /** The HTTP status, where it was one. @type {number | undefined} */
+  status;
+  /** Whether it ends the stream. @type {boolean | undefined} */
+  final;
+  /** The seconds that the server asks to wait. @type {number | undefined} */
+  retryAfter;
+
+  /**
+   * @param {string} reason one of the words above
+   * @param {string} message
+   * @param {{status?: number, final?: boolean, retryAfter?: number}} [more]
+   */
+  constructor(reason, message, more) {
+    super(message);
+    this.reason = reason;
+    Object.assign(this, more);
+  }
+}
+
+// They ask for the same request again, later.
+const PASSING = [408, 425, 429];
+
+/**
+ * Return what a response says instead of being a stream, null if it is one.
+ *
+ * @param {Response} response
+ * @param {number} now milliseconds since 1970
+ * @returns {StreamError | null}
+ */
+export function errorOf({ status, headers }, now) {
+  const error = (/** @type {string} */ reason, final = true) => {
+    const retryAfter = secondsOf(headers.get("Retry-After"), now);
+    return new StreamError(reason, `the server answered ${status}`, {
+      status,
+      final,
+      retryAfter,
+    });
+  };
+  if (status === 204) return error("no-content");
+  if (status === 401) return error("unauthorized");
+  if (status === 403) return error("forbidden");
+  if (status >= 500) return error("unavailable", false);
+  if (PASSING.includes(status)) return error("busy", false);
+  if (status >= 400) return error("bad-request");
+  // It may be a login page, to which the request was redirected.
+  const isStream = headers.get("Content-Type")?.startsWith("text/event-stream");
+  return isStream ? null : error("not-a-stream");
+}
+
+/**
+ * Return the seconds of a Retry-After header, which has a number of them or a date.
+ *
+ * @param {string | null} text
+ * @param {number} now milliseconds since 1970
+ * @returns {number | undefined}
+ */
+export function secondsOf(text, now) {
+  if (!text) return undefined;
+  const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - now) / 1000;
+  return seconds >= 0 ? seconds : undefined;
+}
