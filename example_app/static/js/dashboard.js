@@ -3,7 +3,7 @@
 import { connect } from "sse-hub";
 
 import { Chart } from "./chart.js";
-import "./page.js";
+import { stream as pageStream } from "./page.js";
 import { Recent } from "./recent.js";
 import { showStateOf } from "./state.js";
 import { showTable } from "./table.js";
@@ -18,6 +18,7 @@ const recent = new Recent(JSON.parse(document.querySelector("#dashboard-state").
 const stream = connect(page.dataset.stream, {
   shared: true,
   lastEventId: page.dataset.cursor,
+  userId: pageStream.userId,
   on: { dashboardUpdate: add },
   // The next event, two seconds later, has all figures again; but not those before it.
   onReset: reload,

@@ -18,6 +18,9 @@ export function showSharingOf(stream, line) {
 
 function sentence({ role, problem }, tabs) {
   const others = tabs === null || tabs < 2 ? "" : `: ${tabs} tabs share it`;
+  if (role === "leader" && tabs === 1) {
+    return "This tab holds the connection for all tabs. Open another one to see it shared.";
+  }
   if (role === "leader") return `This tab holds the connection for all tabs${others}.`;
   if (role === "follower") return `Another tab holds the connection${others}.`;
   return problem ? `Not shared: ${problem}.` : "This tab has a connection of its own.";

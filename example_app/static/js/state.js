@@ -13,6 +13,7 @@ const REASONS = {
   unavailable: "the server is not ready",
   silent: "the line went silent",
   ticket: "no ticket",
+  hidden: "paused while nobody looks",
 };
 
 export function showStateOf(stream) {
