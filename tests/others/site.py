@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Blueprint, Flask, Response, abort, render_template_string, request
 from flask_login import current_user, login_required
@@ -37,10 +37,17 @@ PAGES = {
 }
 
 
+class Note(NamedTuple):
+    """What the pages show, and are told of."""
+
+    id: int
+    text: str
+
+
 def create_app() -> Flask:
     app = site.create_app()
     app.view_functions["static"] = _static
-    notes: list[str] = []
+    notes: list[Note] = []
     for name, (page, in_html, in_views) in PAGES.items():
         html = sample(page, "html", with_=in_html)
         views = "\n".join(sample(page, "python", with_=each) for each in in_views)
@@ -60,7 +67,7 @@ def _static(filename: str) -> Response:
     return Response(content, mimetype="text/javascript")
 
 
-def _pages(name: str, notes: list[str], *, html: str, views: str) -> Blueprint:
+def _pages(name: str, notes: list[Note], *, html: str, views: str) -> Blueprint:
     """Return the views of a how-to page, under the page's own path."""
     pages = Blueprint(name, __name__, url_prefix=f"/{name}")
     names: dict[str, Any] = {
@@ -78,15 +85,15 @@ def _pages(name: str, notes: list[str], *, html: str, views: str) -> Blueprint:
     return pages
 
 
-def _saver(notes: list[str]) -> Callable[[str], str]:
-    def save(text: str) -> str:
-        notes.append(text)
-        return text
+def _saver(notes: list[Note]) -> Callable[[str], Note]:
+    def save(text: str) -> Note:
+        notes.append(Note(len(notes), text))
+        return notes[-1]
 
     return save
 
 
-def _note_requests(app: Flask, notes: list[str]) -> None:
+def _note_requests(app: Flask, notes: list[Note]) -> None:
     """Note with which ids the stream is asked for, and refuse it as a proxy may."""
     asked: list[dict[str, str | None]] = []
     refusals: list[int] = []
