@@ -11,7 +11,7 @@ from tests.wire.real_parts import absent
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-AXE = ROOT / "tests/wire/node_modules/axe-core/axe.min.js"
+AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
 
 # It does not matter to these how the streams are delivered.
 pytestmark = [
