@@ -26,7 +26,7 @@ def test_all_tabs_share_one_connection(sign_in: SignIn) -> None:
     tabs = [connected(another_tab(first)) for _ in range(2)]
     for tab in tabs:
         expect(tab, "#sharing", "Another tab holds the connection: 3 tabs share it.")
-    expect(first, "#sharing", "This tab holds the connection for all tabs: 3 tabs")
+    expect(first, "#sharing", "This tab holds the connection: 3 tabs share it.")
     publish(tabs[0], "#to-me", "before the change")
     for page in (first, *tabs):
         wait_for_event(page, "notification", "before the change")
@@ -54,6 +54,7 @@ def test_signing_out_in_one_tab_is_said_in_the_other(
     (other,) = tabs
     expect(other, "#state", "closed: signed out")
     expect(other, "#session", "You signed out in another tab.")
+    expect(other, "#sharing", "There is no connection.")
     other.click("#session a")
     fill_in(other, "alice")
     connected(other)
@@ -78,7 +79,9 @@ def test_a_page_of_somebody_else_asks_to_be_loaded_anew(sign_in: SignIn) -> None
     expect(other, "#session", "You signed out")
     fill_in(page, "bob")
     expect(other, "#session", "Somebody else is signed in here now.")
-    expect(other, "#state", "closed")
+    expect(other, "#state", "closed: somebody else signed in")
+    # To connect again would bring bob's events into alice's page.
+    other.locator("#reconnect").wait_for(state="hidden")
     other.click("#session button")
     connected(other)
     expect(other, "#signed-in-as", "bob")

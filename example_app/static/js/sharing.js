@@ -6,7 +6,7 @@ const EVERY = 1000;
 
 export function showSharingOf(stream, line) {
   const show = async () => {
-    const text = sentence(stream.sharing, await countTabs());
+    const text = sentence(stream, await countTabs());
     // Only a change: it is a live region, and would be read out each second.
     if (line.textContent !== text) line.textContent = text;
   };
@@ -16,12 +16,12 @@ export function showSharingOf(stream, line) {
   show();
 }
 
-function sentence({ role, problem }, tabs) {
-  const others = tabs === null || tabs < 2 ? "" : `: ${tabs} tabs share it`;
-  if (role === "leader" && tabs === 1) {
-    return "This tab holds the connection for all tabs. Open another one to see it shared.";
+function sentence({ state, sharing: { role, problem } }, tabs) {
+  if (state === "closed") return "There is no connection.";
+  if (role === "alone") {
+    return problem ? `Not shared: ${problem}.` : "This tab has a connection of its own.";
   }
-  if (role === "leader") return `This tab holds the connection for all tabs${others}.`;
-  if (role === "follower") return `Another tab holds the connection${others}.`;
-  return problem ? `Not shared: ${problem}.` : "This tab has a connection of its own.";
+  const holder = role === "leader" ? "This tab" : "Another tab";
+  if (tabs > 1) return `${holder} holds the connection: ${tabs} tabs share it.`;
+  return `${holder} holds the connection. Open another one to see it shared.`;
 }

@@ -25,8 +25,9 @@ export function showStateOf(stream) {
     badge.dataset.state = stream.state;
     text.textContent = why ? `${stream.state}: ${REASONS[why.reason] ?? why.reason}` : stream.state;
     badge.title = why?.message ?? "";
-    // Closed is for good, unless somebody asks for more.
-    reconnect.hidden = stream.state !== "closed";
+    // Closed is for good, unless somebody asks for more. Not where it would show one
+    // person's events in the page of another: that has to be loaded anew.
+    reconnect.hidden = stream.state !== "closed" || why?.reason === "user-changed";
   };
   reconnect.addEventListener("click", () => stream.reconnect());
   stream.onState(show);
