@@ -8,8 +8,8 @@ Read it like a tutorial, in this order:
 * ``figures`` and ``pages``: a dashboard that is right from its first moment on;
 * ``api`` and ``webhooks``: publishing on behalf of programs;
 * ``security`` and ``errors``: what every app needs, whatever it streams;
-* ``templates/base.html`` and ``static/js/page.js``: the one stream of all pages and tabs,
-  and from there what each page does with it.
+* ``templates/base.html`` and ``static/js/page.js``: the one stream of all pages, and
+  from there what each page does with it.
 """
 
 import logging
