@@ -3,11 +3,13 @@
 import json
 import re
 from dataclasses import fields
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import flask_sse_hub
 from docs.make_configuration import page
 from flask_sse_hub import ClientStats, CloseReason, HubStats, SSEHub
 from tests.conftest import MakeSite, User
@@ -38,6 +40,9 @@ def test_the_api_page_names_everything_public() -> None:
     text = (ROOT / "docs/api.md").read_text()
     methods = {name for name in vars(SSEHub) if not name.startswith("_")} - {"init_app"}
     assert {name for name in methods if f"sse_hub.{name}" not in text} == set()
+    functions = {name for name, it in vars(flask_sse_hub).items() if isfunction(it)}
+    public = functions & set(flask_sse_hub.__all__)
+    assert {name for name in public if f"`{name}(" not in text} == set()
 
 
 def test_every_route_is_described_for_programs(make_site: MakeSite) -> None:
