@@ -6,8 +6,8 @@ import { Server, block, connected } from "./parts/server.js";
 
 /** Start a connection; what it tells is kept. */
 async function started(t, options = {}, { lastEventId = "", clientId } = {}) {
-  const clock = new Clock(t);
-  const server = new Server(t);
+  const clock = new Clock();
+  const server = new Server();
   const events = [];
   const states = [];
   const listener = {

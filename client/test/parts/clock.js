@@ -1,7 +1,5 @@
 // A clock that is moved by hand: the timers and Date.now of whatever is tested.
 
-const KEPT = ["setTimeout", "clearTimeout", "setInterval", "clearInterval"];
-
 // What settles the promises that are on their way; it is not one of the replaced timers.
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -16,16 +14,9 @@ export class Clock {
   now = 1_700_000_000_000;
   #timers = new Map();
   #last = 0;
-  #real = {};
 
-  /** Put it in the place of the real one, until the test is over. */
-  constructor(test) {
-    for (const name of KEPT) this.#real[name] = globalThis[name];
-    const { now } = Date;
-    test.after(() => {
-      Object.assign(globalThis, this.#real);
-      Date.now = now;
-    });
+  /** Put it in the place of the real one; each file of tests is a process of its own. */
+  constructor() {
     const add = (callback, milliseconds = 0, every) => {
       const at = this.now + milliseconds;
       this.#timers.set(++this.#last, { at, callback: this.owned(callback), every });

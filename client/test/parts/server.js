@@ -58,10 +58,8 @@ class Request {
 export class Server {
   requests = [];
 
-  /** Answer in the place of fetch, until the test is over. */
-  constructor(test) {
-    const { fetch } = globalThis;
-    test.after(() => (globalThis.fetch = fetch));
+  /** Answer in the place of fetch. */
+  constructor() {
     globalThis.fetch = (url, init) => {
       this.requests.push(new Request(url, init));
       return this.requests.at(-1).answered;
