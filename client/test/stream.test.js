@@ -314,3 +314,11 @@ test("a look at another tab costs no reconnect", async (t) => {
   await clock.advance(20);
   assert.equal(server.requests.length, 1);
 });
+
+test("a stream that was refused while nobody sees the page stays closed", async (t) => {
+  const { server, stream, page, clock } = await asked(t, { pauseWhenHidden: 5 });
+  page.hide();
+  await server.request.respond(403);
+  await clock.advance(10);
+  assert.deepEqual([stream.state, stream.error.reason], ["closed", "forbidden"]);
+});
