@@ -346,7 +346,9 @@ export class SharedConnection {
     const seen = this.lastEventId;
     this.#order.learn(before, id);
     if (type !== "reset" && seen !== "") {
-      if (id !== before && this.#order.reaches(id, seen)) return;
+      // One that has no id of its own, as a ping may, is as new as what it comes after.
+      const isNew = id === before && id === seen;
+      if (!isNew && this.#order.reaches(id, seen)) return;
       if (!this.#order.reaches(before, seen)) return this.#askForMissing();
     }
     this.#asked = false;
