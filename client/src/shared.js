@@ -299,12 +299,9 @@ export class SharedConnection {
     this.#post({ kind: "event", event: { ...this.#greeting, id: now }, before: "", to });
     if (reachesBack === undefined) {
       const text = JSON.stringify({ reason: "epoch" });
-      this.#post({
-        kind: "event",
-        event: { type: "reset", text, id: now },
-        before: after,
-        to,
-      });
+      // Which of the two epochs is the later one is not known: this may be who has slept.
+      const event = { type: "reset", text, id: now };
+      this.#post({ kind: "event", event, before: "", to });
     } else if (after !== "") {
       for (const passed of this.#kept) {
         if (!this.#order.reaches(passed.event.id, after)) this.#post({ ...passed, to });
