@@ -51,7 +51,7 @@ units: $(VENV)/dev tests/node_modules ## Both of them, side by side
 live: $(VENV)/dev tests/node_modules ## Tests through real servers
 	$(BIN)/pytest -m live
 
-browser: $(VENV)/dev tests/node_modules ## Tests in a real Chromium
+browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
 
 chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event by event
@@ -79,7 +79,8 @@ system: ## Install the system packages that the tests need
 	./tests/install-system-packages
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) client/node_modules tests/node_modules benchmarks/load/build .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) client/node_modules tests/node_modules tests/wheels benchmarks/load/build
+	rm -rf .coverage .mypy_cache .pytest_cache .ruff_cache
 	rm -rf benchmarks/peers/.venv benchmarks/peers/node_modules
 
 $(BIN)/python:
@@ -105,3 +106,8 @@ client/node_modules: client/package.json client/package-lock.json | system
 tests/node_modules: tests/package.json tests/package-lock.json | system
 	if command -v npm >/dev/null; then \
 	  cd tests && npm ci --silent --no-audit --no-fund && touch node_modules; fi
+
+tests/wheels: tests/others/datastar.txt | $(BIN)/python
+	rm -rf $@
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
+	  --ignore-requires-python --only-binary :all: --require-hashes --dest $@ -r $< && touch $@
