@@ -110,15 +110,15 @@ export class Connection {
       this.#listener.onState(state, error);
       state = "reconnecting";
       const attempt = (this.#attempt = new AbortController());
-      const end = () => attempt.abort();
-      run.addEventListener("abort", end);
+      run.onabort = () => attempt.abort();
       try {
         await this.#connect(attempt.signal);
         error = null;
       } catch (cause) {
         error = errorFrom(attempt.signal.aborted ? attempt.signal.reason : cause);
       }
-      run.removeEventListener("abort", end);
+      // What is not read to its end keeps one of the browser's few connections.
+      attempt.abort();
       this.#watchdog.stop();
       if (run.aborted) return;
       if (error?.final) return this.#listener.onState("closed", error);
@@ -130,6 +130,8 @@ export class Connection {
         retryAfter: error?.retryAfter,
         chance: Math.random(),
       });
+      // Whoever was told may have stopped it.
+      if (run.aborted) return;
       await this.#wait(delay, run, WORTH_A_TRY.includes(error?.reason ?? ""));
     }
   }
@@ -143,7 +145,7 @@ export class Connection {
     let timer;
     await new Promise((resolve) => {
       timer = setTimeout(resolve, seconds * 1000);
-      run.addEventListener("abort", resolve);
+      run.onabort = resolve;
       if (mayHurry) this.#hurry = resolve;
     });
     clearTimeout(timer);
@@ -175,11 +177,7 @@ export class Connection {
       },
     });
     const error = errorOf(response, Date.now());
-    if (error) {
-      // A body that is not read keeps one of the browser's few connections.
-      response.body?.cancel();
-      throw error;
-    }
+    if (error) throw error;
     const parser = createParser({
       onEvent: ({ event: type = "message", data: text, id }) => {
         if (signal.aborted) return;

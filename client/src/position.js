@@ -17,8 +17,8 @@ function parts(id) {
 
 /** The order of the ids of one stream, as far as it was seen. */
 export class Order {
-  /** @type {string[]} */
-  #epochs = [];
+  /** @type {Map<string, string>} */
+  #next = new Map();
 
   /**
    * Take note that one id came right after another.
@@ -28,11 +28,9 @@ export class Order {
    */
   learn(before, id) {
     const [earlier, later] = [parts(before)[0], parts(id)[0]];
-    if (!earlier || !later) return;
-    if (!this.#epochs.includes(later)) this.#epochs.push(later);
-    if (!this.#epochs.includes(earlier)) {
-      this.#epochs.splice(this.#epochs.indexOf(later), 0, earlier);
-    }
+    // What is known is not turned round: whoever slept tells of epochs that are long over.
+    if (earlier && later && this.reaches(before, id) === undefined)
+      this.#next.set(earlier, later);
   }
 
   /**
@@ -53,8 +51,16 @@ export class Order {
         ? offset < otherOffset
         : offset.length < otherOffset.length;
     }
-    const at = this.#epochs.indexOf(epoch);
-    const otherAt = this.#epochs.indexOf(otherEpoch);
-    return at < 0 || otherAt < 0 ? undefined : at < otherAt;
+    if (this.#leads(epoch, otherEpoch)) return true;
+    return this.#leads(otherEpoch, epoch) ? false : undefined;
+  }
+
+  /**
+   * @param {string | undefined} epoch
+   * @param {string} other
+   */
+  #leads(epoch, other) {
+    while (epoch && epoch !== other) epoch = this.#next.get(epoch);
+    return epoch;
   }
 }

@@ -281,30 +281,36 @@ export class SharedConnection {
   }
 
   /**
-   * Let a tab take part: it gets what it has not seen.
+   * Let a tab take part.
    *
    * @param {Join} join
    */
-  #welcome({ from: to, after }) {
-    const connection = /** @type {Connection} */ (this.#connection);
+  #welcome(join) {
     // There may have been a login since: the page of this tab was loaded just now.
-    if (this.#told.state === "closed") return connection.start();
-    this.#post({ ...this.#asMessage(), to });
-    // What comes first will tell it where it is.
-    if (!this.#greeting) return;
-    const now = connection.lastEventId;
+    if (this.#told.state === "closed") return this.#connection?.start();
+    // Without a greeting yet, what comes first will tell it where it is.
+    if (this.#greeting) this.#catchUp(join, this.#greeting);
+    // Last, since to the tab each event is a sign of being open.
+    this.#post({ ...this.#asMessage(), to: join.from });
+  }
+
+  /**
+   * Pass on to a tab what it has not seen.
+   *
+   * @param {Join} join
+   * @param {RawEvent} greeting
+   */
+  #catchUp({ from: to, after }, greeting) {
+    const now = this.lastEventId;
     const reachesBack =
       after === "" || this.#order.reaches(this.#kept[0]?.before ?? now, after);
     if (reachesBack === false) return this.#post({ kind: "lead", to });
-    this.#post({ kind: "event", event: { ...this.#greeting, id: now }, before: "", to });
+    this.#post({ kind: "event", event: { ...greeting, id: now }, before: "", to });
     if (reachesBack === undefined) {
       const text = JSON.stringify({ reason: "epoch" });
-      this.#post({
-        kind: "event",
-        event: { type: "reset", text, id: now },
-        before: after,
-        to,
-      });
+      // Which of the two epochs is the later one is not known: this may be who has slept.
+      const event = { type: "reset", text, id: now };
+      this.#post({ kind: "event", event, before: "", to });
     } else if (after !== "") {
       for (const passed of this.#kept) {
         if (!this.#order.reaches(passed.event.id, after)) this.#post({ ...passed, to });
@@ -327,8 +333,10 @@ export class SharedConnection {
       return;
     this.#leaderWatch.heard();
     clearTimeout(this.#suspicion);
-    if (message.kind === "event") this.#take(message);
-    else if (message.kind === "lead") this.#queueForLead({ steal: true });
+    if (message.kind === "event") {
+      this.#become("open", null);
+      this.#take(message);
+    } else if (message.kind === "lead") this.#queueForLead({ steal: true });
     else {
       const { state, error } = message;
       this.#become(state, error && new StreamError(error.reason, error.message, error));
@@ -346,7 +354,9 @@ export class SharedConnection {
     const seen = this.lastEventId;
     this.#order.learn(before, id);
     if (type !== "reset" && seen !== "") {
-      if (id !== before && this.#order.reaches(id, seen)) return;
+      // One that has no id of its own, as a ping may, is as new as what it comes after.
+      const isNew = id === before && id === seen;
+      if (!isNew && this.#order.reaches(id, seen)) return;
       if (!this.#order.reaches(before, seen)) return this.#askForMissing();
     }
     this.#asked = false;

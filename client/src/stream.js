@@ -223,7 +223,6 @@ export class EventStream {
 
   /** @param {StreamError | null} error */
   #end(error) {
-    clearTimeout(this.#pause);
     this.#connection.stop();
     if (this.#closed) this.#forgetPage();
     this.#become("closed", error);
@@ -237,6 +236,8 @@ export class EventStream {
     if (state === this.state && error?.message === this.error?.message) return;
     this.state = state;
     this.error = error;
+    // What is closed has nothing to pause, and would be open again afterwards.
+    if (state === "closed") clearTimeout(this.#pause);
     for (const handler of this.#stateHandlers) guarded(() => handler(this));
   }
 

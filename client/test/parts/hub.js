@@ -1,0 +1,148 @@
+// A hub with one log, from which the tabs of a browser stream.
+
+import { here } from "./browser.js";
+import { block, connected } from "./server.js";
+
+const HEARTBEAT = 15;
+
+/** The log is of places: a place has an id, and a text where an event is for these tabs. */
+export class Hub {
+  log = [];
+  streams = new Set();
+  /** Statuses with which the next requests are refused. */
+  refusals = [];
+  requests = 0;
+  #epochs = 0;
+  #kept = 0;
+  #offset = 0;
+  #browser;
+
+  /** Answer in the place of fetch, with what arrives when the browser lets it. */
+  constructor(browser) {
+    this.#browser = browser;
+    this.#begin();
+    globalThis.fetch = (url, init) => this.#answer(here(), init);
+  }
+
+  get newest() {
+    return this.log.at(-1).id;
+  }
+
+  /** How many connections the tabs have that there are. */
+  get connections() {
+    return [...this.streams].filter(({ tab }) => !tab.isGone).length;
+  }
+
+  place(id) {
+    return this.log.findIndex((each) => each.id === id);
+  }
+
+  publish(text = `${this.log.length}`) {
+    this.#append(text);
+    for (const stream of this.streams) this.#goOn(stream);
+  }
+
+  /** Publish something that is not for these tabs. */
+  publishToOthers() {
+    this.#append();
+  }
+
+  ping() {
+    for (const stream of this.streams) {
+      stream.write(block({ ts: 1 }, { type: "ping", id: this.newest }));
+      stream.at = this.log.length - 1;
+    }
+  }
+
+  /** End connections, as a worker does that is stopped or killed. */
+  cut({ hard = false } = {}) {
+    for (const stream of this.streams) stream.end(hard);
+  }
+
+  /** Forget what is before a place. */
+  forget(place) {
+    this.#kept = Math.max(this.#kept, place);
+  }
+
+  /** Lose the whole log. Who is connected is told so, or dropped. */
+  restart({ tells = false } = {}) {
+    this.#begin();
+    this.forget(this.log.length - 1);
+    if (!tells) return this.cut();
+    for (const stream of this.streams) {
+      stream.write(this.#reset("epoch"));
+      stream.at = this.log.length - 1;
+    }
+  }
+
+  #begin() {
+    this.#offset = -1;
+    this.#epochs++;
+    this.#append();
+  }
+
+  #append(text) {
+    this.#offset++;
+    this.log.push({ id: `e${this.#epochs}-${this.#offset}`, text });
+  }
+
+  #reset(reason) {
+    return block({ reason }, { type: "reset", id: this.newest });
+  }
+
+  #goOn(stream) {
+    for (; stream.at < this.log.length - 1; stream.at++) {
+      const { id, text } = this.log[stream.at + 1];
+      if (text !== undefined) stream.write(block(text, { id }));
+    }
+  }
+
+  #answer(tab, { headers, signal }) {
+    this.requests++;
+    const arrive = (callback) => this.#browser.send("network", tab, callback);
+    return new Promise((resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason));
+      if (this.refusals.length) {
+        const response = new Response("", { status: this.refusals.shift() });
+        return arrive(() => resolve(response));
+      }
+      const stream = this.#stream(tab, arrive, signal);
+      const asked = new Headers(headers).get("Last-Event-ID");
+      const place = asked === null ? -1 : this.place(asked);
+      const resumed = place >= this.#kept;
+      arrive(() => resolve(stream.response));
+      stream.at = resumed ? place : this.log.length - 1;
+      const more = { resumed, heartbeat: HEARTBEAT };
+      stream.write(connected(this.log[stream.at].id, more));
+      if (asked !== null && !resumed) stream.write(this.#reset("expired"));
+      this.#goOn(stream);
+    });
+  }
+
+  #stream(tab, arrive, signal) {
+    const stream = { tab, at: 0 };
+    let body;
+    let isOver = false;
+    const source = new ReadableStream({ start: (controller) => (body = controller) });
+    const headers = { "Content-Type": "text/event-stream" };
+    stream.response = new Response(source, { headers });
+    stream.write = (text) =>
+      arrive(() => isOver || body.enqueue(new TextEncoder().encode(text)));
+    stream.end = (hard) => {
+      this.streams.delete(stream);
+      arrive(() => {
+        if (isOver) return;
+        isOver = true;
+        if (hard) body.error(new TypeError("the connection is gone"));
+        else body.close();
+      });
+    };
+    signal.addEventListener("abort", () => {
+      this.streams.delete(stream);
+      if (!isOver) body.error(signal.reason);
+      isOver = true;
+    });
+    this.streams.add(stream);
+    return stream;
+  }
+}

@@ -1,0 +1,324 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { connect } from "../src/index.js";
+import { Clock, settle } from "./parts/clock.js";
+import { Page } from "./parts/page.js";
+import { Server, block, connected } from "./parts/server.js";
+
+/** Open a stream whose greeting has come. */
+async function opened(t, options = {}) {
+  const parts = await asked(t, options);
+  await parts.server.request.open(connected("e-1", { user_id: "alice" }));
+  return parts;
+}
+
+/** Open a stream that is asked for, and not answered. */
+async function asked(t, options = {}) {
+  const clock = new Clock();
+  const page = new Page();
+  const server = new Server();
+  const stream = connect("/events", options);
+  t.after(() => stream.close());
+  await settle();
+  return { clock, page, server, stream };
+}
+
+// Handlers
+
+test("handlers get the events of their type, and those of * all of them", async (t) => {
+  const heard = [];
+  const { server, stream } = await opened(t, {
+    on: { story: (data) => heard.push(["story", data]) },
+  });
+  stream.on("*", (data, { type }) => heard.push(["*", type]));
+  await server.request.send(block("a", { type: "story" }) + block("b", { type: "other" }));
+  assert.deepEqual(heard, [
+    ["story", "a"],
+    ["*", "story"],
+    ["*", "other"],
+  ]);
+});
+
+test("what the hub says of itself reaches handlers too", async (t) => {
+  const heard = [];
+  const { server } = await opened(t, {
+    on: {
+      connected: ({ client_id }) => heard.push(client_id),
+      ping: () => heard.push("ping"),
+    },
+    onReset: ({ reason }) => heard.push(reason),
+  });
+  await server.request.send(
+    block({ ts: 1 }, { type: "ping" }) + block({ reason: "expired" }, { type: "reset" }),
+  );
+  assert.deepEqual(heard, ["c1", "ping", "expired"]);
+});
+
+test("a handler that is removed hears no more", async (t) => {
+  const heard = [];
+  const { server, stream } = await opened(t);
+  const remove = stream.on("message", (data) => heard.push(data));
+  await server.request.send(block("a"));
+  remove();
+  await server.request.send(block("b"));
+  assert.deepEqual(heard, ["a"]);
+});
+
+test("a handler that throws stops neither others nor the stream", async (t) => {
+  const heard = [];
+  const { server, stream, page } = await opened(t);
+  stream.on("message", () => {
+    throw new Error("mine");
+  });
+  stream.on("message", (data) => heard.push(data));
+  stream.onState(() => {
+    throw new Error("mine too");
+  });
+  await server.request.send(block("a") + block("b"));
+  await server.request.end();
+  assert.deepEqual(heard, ["a", "b"]);
+  assert.deepEqual(
+    page.errors.map(({ message }) => message),
+    ["mine", "mine", "mine too"],
+  );
+  assert.equal(stream.state, "reconnecting");
+});
+
+test("a stream that a handler closes delivers nothing more", async (t) => {
+  const heard = [];
+  const { server, stream, page, clock } = await opened(t);
+  stream.on("message", (data) => {
+    heard.push(data);
+    stream.close();
+  });
+  await server.request.send(block("a") + block("b"));
+  assert.deepEqual(heard, ["a"]);
+  assert.deepEqual([stream.state, stream.error], ["closed", null]);
+  assert.deepEqual([page.listeners, clock.pending], [0, 0]);
+});
+
+// Data
+
+for (const [text, data] of [
+  ["text", "text"],
+  ["null", null],
+  ["42", 42],
+  ["false", false],
+  ['"a"', "a"],
+  ['{"a": [1]}', { a: [1] }],
+  ["", ""],
+  ["{", "{"],
+]) {
+  test(`the data of ${JSON.stringify(text)} is ${JSON.stringify(data)}`, async (t) => {
+    const heard = [];
+    const { server } = await opened(t, { on: { message: (...args) => heard.push(args) } });
+    await server.request.send(block(text, { id: "e-2" }));
+    const event = { type: "message", data, text, id: "e-2" };
+    assert.deepEqual(heard, [[data, event]]);
+  });
+}
+
+test("the last event is the app's, and the cursor also the hub's", async (t) => {
+  const { server, stream } = await opened(t);
+  assert.deepEqual([stream.lastEvent, stream.lastEventId], [null, "e-1"]);
+  await server.request.send(block("a", { id: "e-2" }));
+  await server.request.send(block({ ts: 1 }, { type: "ping", id: "e-5" }));
+  assert.deepEqual([stream.lastEvent.data, stream.lastEventId], ["a", "e-5"]);
+});
+
+// States
+
+test("states are told in order, each with its error", async (t) => {
+  const states = [];
+  const onState = ({ state, error }) => states.push([state, error?.reason]);
+  const { server, clock, stream } = await opened(t, { onState });
+  await server.request.fail();
+  await clock.advance(clock.next);
+  await server.request.open(connected("e-1", { user_id: "alice" }));
+  await server.request.end();
+  await clock.advance(clock.next);
+  await server.request.respond(403);
+  stream.close();
+  assert.deepEqual(states, [
+    ["open", undefined],
+    ["reconnecting", "network"],
+    ["open", undefined],
+    ["reconnecting", undefined],
+    ["closed", "forbidden"],
+    ["closed", undefined],
+  ]);
+});
+
+test("a state handler that is removed hears no more", async (t) => {
+  const states = [];
+  const { server, stream } = await asked(t);
+  const remove = stream.onState(({ state }) => states.push(state));
+  remove();
+  await server.request.open(connected("e-1"));
+  assert.deepEqual(states, []);
+});
+
+test("reconnect() revives what an error has closed, and not what was closed", async (t) => {
+  const { server, stream } = await asked(t);
+  await server.request.respond(401);
+  assert.equal(stream.state, "closed");
+  stream.reconnect();
+  await settle();
+  await server.request.open(connected("e-1"));
+  assert.deepEqual([stream.state, stream.error], ["open", null]);
+  stream.close();
+  stream.reconnect();
+  await settle();
+  assert.deepEqual([stream.state, server.requests.length], ["closed", 2]);
+});
+
+test("a stream that is not shared is alone", async (t) => {
+  const { stream } = await asked(t);
+  assert.deepEqual(stream.sharing, { role: "alone", problem: null, apart: [] });
+});
+
+test("a stream that cannot be shared says why, and works all the same", async (t) => {
+  t.mock.method(console, "info", () => {});
+  const { stream, server } = await opened(t, { shared: true, method: "POST" });
+  assert.equal(stream.sharing.role, "alone");
+  assert.match(stream.sharing.problem, /GET/);
+  assert.deepEqual([stream.state, server.requests.length], ["open", 1]);
+});
+
+// Who is logged in
+
+test("the stream says who the server takes it for", async (t) => {
+  const { stream } = await opened(t);
+  assert.deepEqual([stream.clientId, stream.userId], ["c1", "alice"]);
+});
+
+for (const [name, options] of [
+  ["since the page was rendered", { userId: "bob" }],
+  ["since it was connected", {}],
+]) {
+  test(`somebody else who has logged in ${name} gets no events here`, async (t) => {
+    const heard = [];
+    const on = { "*": (data, { type }) => heard.push(type) };
+    const { server, stream, clock } = await asked(t, { ...options, on });
+    if (!options.userId) {
+      await server.request.open(connected("e-1", { user_id: "bob" }));
+      await server.request.end();
+      await clock.advance(clock.next);
+      heard.length = 0;
+    }
+    await server.request.open(connected("e-1", { user_id: "alice" }) + block("secret"));
+    assert.deepEqual(heard, []);
+    assert.deepEqual([stream.state, stream.error.reason], ["closed", "user-changed"]);
+    const before = server.requests.length;
+    await clock.advance(1000);
+    assert.equal(server.requests.length, before);
+  });
+}
+
+test("whoever reconnects after that is content with who is logged in", async (t) => {
+  const { server, stream } = await asked(t, { userId: "bob" });
+  await server.request.open(connected("e-1", { user_id: "alice" }));
+  stream.reconnect();
+  await settle();
+  await server.request.open(connected("e-1", { user_id: "alice" }));
+  assert.deepEqual([stream.state, stream.userId], ["open", "alice"]);
+});
+
+// Iterating
+
+/** Iterate until the end; return what came, and the error that ended it. */
+async function collected(stream) {
+  const texts = [];
+  try {
+    for await (const { text } of stream) texts.push(text);
+  } catch (error) {
+    return { texts, error };
+  }
+  return { texts };
+}
+
+test("a loop gets the events from now on, and ends when the stream is closed", async (t) => {
+  const { server, stream } = await opened(t);
+  const loop = collected(stream);
+  await server.request.send(block("a") + block("b"));
+  await server.request.send(block("c"));
+  stream.close();
+  assert.deepEqual(await loop, { texts: ["a", "b", "c"] });
+});
+
+test("a loop throws the error that closes the stream", async (t) => {
+  const { server, stream } = await asked(t);
+  const loop = collected(stream);
+  await server.request.respond(403);
+  assert.equal((await loop).error.reason, "forbidden");
+});
+
+test("a loop that is left listens no more", async (t) => {
+  const { server, stream } = await opened(t);
+  const loop = (async () => {
+    for await (const { text } of stream) return text;
+  })();
+  await server.request.send(block("a"));
+  assert.equal(await loop, "a");
+  await server.request.send(block("b"));
+  assert.equal(stream.state, "open");
+});
+
+test("a loop that is too slow by far is told so, and keeps no more", async (t) => {
+  const { server, stream } = await opened(t);
+  const iterator = stream[Symbol.asyncIterator]();
+  const first = iterator.next();
+  await server.request.send(block("a"));
+  assert.equal((await first).value.text, "a");
+  await server.request.send(block("x").repeat(10_001));
+  await assert.rejects(iterator.next(), /too slow/);
+});
+
+// The page
+
+test("a page that is left holds no connection, and has one when it is back", async (t) => {
+  const { server, stream, page } = await opened(t);
+  page.tell("pagehide");
+  assert.ok(server.request.signal.aborted);
+  page.tell("pageshow", { persisted: true });
+  await settle();
+  assert.equal(server.requests.length, 2);
+  assert.equal(stream.state, "reconnecting");
+});
+
+test("a network that is back renews the connection", async (t) => {
+  const { server, page } = await opened(t);
+  page.tell("online");
+  await settle();
+  assert.equal(server.requests.length, 2);
+});
+
+test("nobody sees the page, nothing is asked for", async (t) => {
+  const { server, stream, page, clock } = await opened(t, { pauseWhenHidden: 5 });
+  page.hide();
+  await clock.advance(4);
+  assert.equal(stream.state, "open");
+  await clock.advance(1);
+  assert.deepEqual([stream.state, stream.error.reason], ["reconnecting", "hidden"]);
+  assert.ok(server.request.signal.aborted);
+  page.show();
+  await settle();
+  assert.equal(server.requests.length, 2);
+});
+
+test("a look at another tab costs no reconnect", async (t) => {
+  const { server, page, clock } = await opened(t, { pauseWhenHidden: true });
+  page.hide();
+  await clock.advance(9);
+  page.show();
+  await clock.advance(20);
+  assert.equal(server.requests.length, 1);
+});
+
+test("a stream that was refused while nobody sees the page stays closed", async (t) => {
+  const { server, stream, page, clock } = await asked(t, { pauseWhenHidden: 5 });
+  page.hide();
+  await server.request.respond(403);
+  await clock.advance(10);
+  assert.deepEqual([stream.state, stream.error.reason], ["closed", "forbidden"]);
+});
