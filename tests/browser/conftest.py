@@ -1,4 +1,7 @@
-"""The example app under gunicorn, as `make run` starts it, and browsers for it."""
+"""The example app under gunicorn, as `make run` starts it, and browsers for it.
+
+And the live site, with visitors who have many tabs.
+"""
 
 import http.client
 import os
@@ -12,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from tests.browser.tabs import QUICK as QUICK_SITE
+from tests.browser.tabs import Visitor
+from tests.live.server import Server
 from tests.ports import HOST, free_port
 from tests.reader import wait_until
 
@@ -83,6 +89,7 @@ class Demo:
 
 
 SignIn = Callable[..., "Page"]
+Visit = Callable[..., Visitor]
 
 # Quick, so that the tests need not wait for what a browser does after seconds.
 QUICK: dict[str, Any] = {
@@ -137,3 +144,27 @@ def sign_in(chromium: "Browser", demo: Demo) -> Iterator[SignIn]:
     for page in pages:
         page.context.close()
     assert not problems
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """The live site with two workers, between which streams are spread."""
+    with Server("gunicorn-gevent", args="--workers 2", **QUICK_SITE) as server:
+        yield server
+
+
+@pytest.fixture
+def visit(chromium: "Browser", server: Server) -> Iterator[Visit]:
+    """Return what opens a browser of a visitor; a port may be that of a proxy."""
+    visitors: list[Visitor] = []
+
+    def visit(user: str | None = "alice", *, port: int = server.port) -> Visitor:
+        visitor = Visitor(chromium.new_context(), port)
+        visitors.append(visitor)
+        if user is not None:
+            visitor.login(user)
+        return visitor
+
+    yield visit
+    for visitor in visitors:
+        visitor.context.close()

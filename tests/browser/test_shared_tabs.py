@@ -1,0 +1,126 @@
+"""One connection for all tabs, in a real browser: whoever leads, nothing is lost."""
+
+import pytest
+
+from tests.browser.conftest import Visit
+from tests.browser.tabs import Numbers
+from tests.live.server import Server
+from tests.reader import wait_until
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def numbers(server: Server) -> Numbers:
+    return Numbers(server.publish)
+
+
+def test_twelve_tabs_have_one_connection(server: Server, visit: Visit) -> None:
+    """All are live, though HTTP/1.1 lets a browser have six, and as one client."""
+    tabs = visit().shared(12)
+    wait_until(lambda: server.connections() == 1)
+    assert sorted({tab.role for tab in tabs}) == ["follower", "leader"]
+    assert len({tab.get("stream.clientId") for tab in tabs}) == 1
+
+
+def test_leaders_that_leave_lose_nothing(
+    server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """The next has the connection, as the same client, and each tab each event once."""
+    visitor = visit()
+    tabs = visitor.shared(4)
+    client_id = tabs[0].get("stream.clientId")
+    with numbers.published_meanwhile():
+        for _ in range(10):
+            visitor.close(visitor.leader())
+            visitor.shared()
+    numbers.all_arrived(*visitor.tabs)
+    assert {tab.get("stream.clientId") for tab in visitor.tabs} == {client_id}
+    wait_until(lambda: server.connections() == 1)
+
+
+def test_a_tab_begins_at_its_cursor(visit: Visit, numbers: Numbers) -> None:
+    """It has what came since its page was rendered, and the others nothing twice."""
+    visitor = visit()
+    visitor.shared(2)
+    numbers.publish(5)
+    with numbers.published_meanwhile():
+        late = [
+            visitor.tab("news", cursor=numbers.ids[at], shared=True) for at in (0, 2, 4)
+        ]
+    numbers.all_arrived(*visitor.tabs)
+    assert [tab.numbers[0] for tab in late] == [1, 3, 5]
+
+
+def test_other_channels_have_a_connection_of_their_own(
+    server: Server, visit: Visit
+) -> None:
+    """And it says which."""
+    visitor = visit()
+    visitor.shared(2, "news")
+    (tab, _) = visitor.shared(2, "news", "sport")
+    tab.wait_for("stream.sharing.apart.length")
+    (apart,) = tab.get("stream.sharing.apart")
+    assert apart == f"{visitor.origin}/events?channel=news"
+    wait_until(lambda: server.connections() == 2)
+
+
+def test_without_locks_each_tab_connects(server: Server, visit: Visit) -> None:
+    """And says why."""
+    visitor = visit()
+    visitor.context.add_init_script("delete Navigator.prototype.locks")
+    for tab in visitor.shared(2):
+        assert tab.role == "alone"
+        assert "Web Locks" in tab.get("stream.sharing.problem")
+    wait_until(lambda: server.connections() == 2)
+
+
+def test_a_logout_in_one_tab_is_one_in_all(visit: Visit, numbers: Numbers) -> None:
+    """And the next login, in a new tab, brings them back with what they missed."""
+    visitor = visit()
+    numbers = Numbers(numbers._publish, user="alice")
+    tabs = visitor.shared(3)
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    visitor.logout()
+    for tab in tabs:
+        tab.wait_for_closed("unauthorized")
+    numbers.publish(3)
+    visitor.login("alice")
+    late = visitor.shared()
+    for tab in tabs:
+        tab.live()
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    numbers.all_arrived(*late)
+
+
+def test_another_persons_login_ends_the_streams_of_old_pages(
+    server: Server, visit: Visit
+) -> None:
+    """Nothing of theirs is shown in a page of somebody else's."""
+    visitor = visit("alice")
+    tabs = visitor.shared(3)
+    visitor.login("bob")
+    (new,) = visitor.shared()
+    for tab in tabs:
+        tab.wait_for_closed("user-changed")
+    server.publish("for bob", user="bob")
+    new.wait_for("seen.some(({data}) => data === 'for bob')")
+    assert new.get("stream.userId") == "bob"
+    for tab in tabs:
+        assert not tab.get("seen.some(e => e.data.user_id === 'bob')")
+        assert not tab.get("seen.some(({data}) => data === 'for bob')")
+
+
+def test_two_people_in_two_browsers_share_nothing(server: Server, visit: Visit) -> None:
+    """Each has what is theirs."""
+    alice, bob = visit("alice").shared(2), visit("bob").shared(2)
+    for user in ("alice", "bob"):
+        server.publish(f"for {user}", user=user)
+    server.publish("the end", channel="news")
+    for tabs, user in ((alice, "alice"), (bob, "bob")):
+        for tab in tabs:
+            tab.wait_for("stream.lastEvent?.data === 'the end'")
+            texts = tab.get("seen.map(e => e.text).filter(each => /^for/.test(each))")
+            assert texts == [f"for {user}"]
