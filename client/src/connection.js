@@ -119,8 +119,9 @@ export class Connection {
         error = errorFrom(attempt.signal.aborted ? attempt.signal.reason : cause);
       }
       run.removeEventListener("abort", end);
-      this.#watchdog.stop();
+      // By now it may watch over the next run.
       if (run.aborted) return;
+      this.#watchdog.stop();
       if (error?.final) return this.#listener.onState("closed", error);
       failures = this.#answered ? 0 : failures + 1;
       this.#listener.onState(state, error);

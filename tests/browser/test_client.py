@@ -121,6 +121,26 @@ def test_a_connection_that_has_died_in_silence_is_noticed(
     numbers.all_arrived(*tabs, since=-1)
 
 
+def test_an_attempt_that_nobody_answers_is_given_up(
+    proxy: Proxy, visit: Visit, numbers: Numbers
+) -> None:
+    """Also if it took the place of a connection that was open."""
+    tab = visit(port=proxy.port).blank("news")
+    tab.page.clock.install()
+    tab.get("listen({})")
+    tab.live()
+    proxy.is_silent = True
+    tab.get("stream.reconnect()")
+    tab.wait_for("stream.state === 'reconnecting'")
+    tab.page.clock.fast_forward(60_000)
+    wait_for_error([tab], "silent")
+    numbers.publish(3)
+    proxy.is_silent = False
+    proxy.cut()
+    tab.page.clock.fast_forward(60_000)
+    numbers.all_arrived(tab, since=-1)
+
+
 def test_a_machine_that_slept_catches_up(
     chromium: "Browser", server: Server, visit: Visit, numbers: Numbers
 ) -> None:
