@@ -223,7 +223,6 @@ export class EventStream {
 
   /** @param {StreamError | null} error */
   #end(error) {
-    clearTimeout(this.#pause);
     this.#connection.stop();
     if (this.#closed) this.#forgetPage();
     this.#become("closed", error);
@@ -237,6 +236,8 @@ export class EventStream {
     if (state === this.state && error?.message === this.error?.message) return;
     this.state = state;
     this.error = error;
+    // What has ended is not put aside.
+    if (state === "closed") clearTimeout(this.#pause);
     for (const handler of this.#stateHandlers) guarded(() => handler(this));
   }
 

@@ -175,6 +175,20 @@ def test_a_hidden_page_asks_for_nothing(
     numbers.all_arrived(*tabs, since=-1)
 
 
+def test_what_has_ended_is_not_put_aside(visit: Visit) -> None:
+    """A page that is hidden later does not begin again."""
+    visitor = visit()
+    visitor.context.add_init_script(_MAY_HIDE)
+    tab = visitor.blank("news")
+    tab.page.clock.install()
+    tab.get("listen({ pauseWhenHidden: 60 })")
+    tab.live().get("show(false)")
+    visitor.logout()
+    tab.wait_for_closed("unauthorized")
+    tab.page.clock.fast_forward(61_000)
+    tab.wait_for_closed("unauthorized")
+
+
 def test_a_page_that_one_goes_back_to_goes_on(visit: Visit, numbers: Numbers) -> None:
     """It stood in the browser's cache, without a connection."""
     tabs = both_ways(visit())
