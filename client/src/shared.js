@@ -172,7 +172,7 @@ export class SharedConnection {
     const hold = () =>
       new Promise((release) => {
         if (run.aborted || queueing.aborted) return release(null);
-        run.addEventListener("abort", () => release(null));
+        run.addEventListener("abort", release);
         this.#lead();
       });
     navigator.locks
@@ -238,13 +238,14 @@ export class SharedConnection {
   /** @param {Passed} passed */
   #passOn(passed) {
     this.#post(passed);
-    const { type, text } = passed.event;
+    const { type, text, id } = passed.event;
     if (type === "connected") {
       this.#greeting = passed.event;
       this.#tellUser(jsonOf(text)?.user_id ?? null);
-    } else if (type === "reset") {
-      // What was before is not what comes before the next event.
-      this.#forgetKept();
+    }
+    if (type === "connected" || type === "reset") {
+      // What is kept ends right before what comes next.
+      if (id !== passed.before) this.#forgetKept();
     } else {
       this.#kept.push(passed);
       this.#keptCharacters += text.length;
@@ -293,22 +294,13 @@ export class SharedConnection {
     // What comes first will tell it where it is.
     if (!this.#greeting) return;
     const now = connection.lastEventId;
-    const reachesBack =
-      after === "" || this.#order.reaches(this.#kept[0]?.before ?? now, after);
-    if (reachesBack === false) return this.#post({ kind: "lead", to });
+    const reachesBack = !after || this.#order.reaches(this.#kept[0]?.before ?? now, after);
+    // Or it is of an epoch that is not known here: the server knows what it has missed.
+    if (!reachesBack) return this.#post({ kind: "lead", to });
     this.#post({ kind: "event", event: { ...this.#greeting, id: now }, before: "", to });
-    if (reachesBack === undefined) {
-      const text = JSON.stringify({ reason: "epoch" });
-      this.#post({
-        kind: "event",
-        event: { type: "reset", text, id: now },
-        before: after,
-        to,
-      });
-    } else if (after !== "") {
-      for (const passed of this.#kept) {
-        if (!this.#order.reaches(passed.event.id, after)) this.#post({ ...passed, to });
-      }
+    if (!after) return;
+    for (const passed of this.#kept) {
+      if (!this.#order.reaches(passed.event.id, after)) this.#post({ ...passed, to });
     }
   }
 
@@ -345,8 +337,9 @@ export class SharedConnection {
     if (type === "connected") return this.#greet(event, before);
     const seen = this.lastEventId;
     this.#order.learn(before, id);
-    if (type !== "reset" && seen !== "") {
-      if (id !== before && this.#order.reaches(id, seen)) return;
+    if (seen && seen !== before) {
+      // What was lost from where the leader was need not be lost from here.
+      if (type === "reset" || this.#order.reaches(id, seen)) return;
       if (!this.#order.reaches(before, seen)) return this.#askForMissing();
     }
     this.#asked = false;
@@ -359,11 +352,14 @@ export class SharedConnection {
    * @param {string} before
    */
   #greet(event, before) {
-    const greeting = jsonOf(event.text);
-    this.clientId = greeting?.client_id;
-    this.#heartbeat = greeting?.heartbeat ?? HEARTBEAT;
+    const { client_id, heartbeat = this.#heartbeat, resumed } = jsonOf(event.text) ?? {};
+    this.clientId = client_id;
+    this.#heartbeat = heartbeat;
     if (!this.#connection) this.#leaderWatch.expect(this.#heartbeat * MISSED_HEARTBEATS);
-    if (this.lastEventId === "") this.lastEventId = event.id;
+    // Of a new epoch that has lost nothing: the same place by another name.
+    if (resumed) this.#order.learn(before, event.id);
+    if (!this.lastEventId || (resumed && this.lastEventId === before))
+      this.lastEventId = event.id;
     this.#asked = false;
     this.#listener.onEvent(event, before);
     // What this tab misses may be long ago, and nothing else come that would show it.

@@ -1,11 +1,16 @@
 """One connection for all tabs, in a real browser: whoever leads, nothing is lost."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.browser.conftest import Visit
-from tests.browser.tabs import Numbers
+from tests.browser.tabs import QUICK, Numbers, Visitor
 from tests.live.server import Server
 from tests.reader import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 
@@ -124,3 +129,39 @@ def test_two_people_in_two_browsers_share_nothing(server: Server, visit: Visit) 
             tab.wait_for("stream.lastEvent?.data === 'the end'")
             texts = tab.get("seen.map(e => e.text).filter(each => /^for/.test(each))")
             assert texts == [f"for {user}"]
+
+
+def test_a_restart_of_the_server_is_not_noticed(
+    server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """Ids of before are good still, though it begins a new epoch."""
+    visitor = visit()
+    tabs = visitor.shared(3)
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    server.kill()
+    server.restart()
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    late = visitor.tab("news", cursor=numbers.ids[0], shared=True)
+    numbers.all_arrived(late, since=0)
+    numbers.publish(3)
+    numbers.all_arrived(late, since=0)
+    numbers.all_arrived(*tabs, since=-1)
+
+
+def test_a_cursor_of_long_ago_resets_nobody_else(chromium: "Browser") -> None:
+    """Only the tab that has it has lost anything."""
+    with Server(args="--workers 2", history_events=10, **QUICK) as server:
+        visitor = Visitor(chromium.new_context(), server.port)
+        visitor.login("alice")
+        numbers = Numbers(server.publish)
+        numbers.publish(20)
+        tabs = visitor.shared(2)
+        late = visitor.tab("news", cursor=numbers.ids[0], shared=True)
+        late.wait_for("resets.length")
+        numbers.publish()
+        numbers.all_arrived(*tabs, since=19)
+        late.wait_for("seen.some(({data}) => data === 20)")
+        assert late.get("resets") == ["expired"]
+        visitor.context.close()
