@@ -87,8 +87,8 @@ export class SharedConnection {
   /** Who is logged in, as was last told to the site. @type {string | null | undefined} */
   #userId;
   #leaderWatch = new Watchdog(() => this.#suspectLeader());
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #suspicion;
+  // Whether the leader has been asked something and has not said anything since.
+  #isWaiting = false;
   #asked = false;
   #heartbeat = HEARTBEAT;
   #url;
@@ -136,7 +136,6 @@ export class SharedConnection {
     this.#run = undefined;
     this.#stepDown();
     this.#leaderWatch.stop();
-    clearTimeout(this.#suspicion);
     this.#tabs?.close();
     this.#site?.close();
   }
@@ -154,9 +153,9 @@ export class SharedConnection {
   // Who leads
 
   #join() {
-    this.#leaderWatch.expect(this.#heartbeat * MISSED_HEARTBEATS);
     this.#queueForLead({});
-    this.#post({ kind: "join", from: this.#tab, after: this.lastEventId });
+    this.#asked = false;
+    this.#askForMissing();
   }
 
   /**
@@ -202,7 +201,6 @@ export class SharedConnection {
 
   #lead() {
     this.#leaderWatch.stop();
-    clearTimeout(this.#suspicion);
     const from = { clientId: this.clientId, lastEventId: this.lastEventId };
     const listener = {
       onEvent: (/** @type {RawEvent} */ event, /** @type {string} */ before) =>
@@ -224,13 +222,25 @@ export class SharedConnection {
   }
 
   #suspectLeader() {
-    this.#leaderWatch.heard();
-    this.#post({ kind: "ask" });
-    clearTimeout(this.#suspicion);
-    this.#suspicion = setTimeout(
-      () => this.#queueForLead({ steal: true }),
-      ANSWER_SECONDS * 1000,
-    );
+    if (!this.#isWaiting) return this.#ask({ kind: "ask" });
+    this.#leaderWatch.stop();
+    this.#queueForLead({ steal: true });
+  }
+
+  /**
+   * Ask something of the leader, and lead if there is no answer.
+   *
+   * @param {Join | Ask} question
+   */
+  #ask(question) {
+    this.#isWaiting = true;
+    this.#leaderWatch.expect(ANSWER_SECONDS);
+    this.#post(question);
+  }
+
+  #trustLeader() {
+    this.#isWaiting = false;
+    this.#leaderWatch.expect(this.#heartbeat * MISSED_HEARTBEATS);
   }
 
   // What a leader does
@@ -290,7 +300,8 @@ export class SharedConnection {
     const connection = /** @type {Connection} */ (this.#connection);
     // There may have been a login since: the page of this tab was loaded just now.
     if (this.#told.state === "closed") return connection.start();
-    this.#post({ ...this.#asMessage(), to });
+    // To all, as this may be a former leader, which has woken up and told all what it saw.
+    this.#post(this.#asMessage());
     // What comes first will tell it where it is.
     if (!this.#greeting) return;
     const now = connection.lastEventId;
@@ -317,8 +328,7 @@ export class SharedConnection {
     }
     if (message.kind !== "event" && message.kind !== "state" && message.kind !== "lead")
       return;
-    this.#leaderWatch.heard();
-    clearTimeout(this.#suspicion);
+    this.#trustLeader();
     if (message.kind === "event") this.#take(message);
     else if (message.kind === "lead") this.#queueForLead({ steal: true });
     else {
@@ -355,7 +365,7 @@ export class SharedConnection {
     const { client_id, heartbeat = this.#heartbeat, resumed } = jsonOf(event.text) ?? {};
     this.clientId = client_id;
     this.#heartbeat = heartbeat;
-    if (!this.#connection) this.#leaderWatch.expect(this.#heartbeat * MISSED_HEARTBEATS);
+    if (!this.#connection) this.#trustLeader();
     // Of a new epoch that has lost nothing: the same place by another name.
     if (resumed) this.#order.learn(before, event.id);
     if (!this.lastEventId || (resumed && this.lastEventId === before))
@@ -371,7 +381,7 @@ export class SharedConnection {
     // The answer to the first question brings all of it.
     if (this.#asked) return;
     this.#asked = true;
-    this.#post({ kind: "join", from: this.#tab, after: this.lastEventId });
+    this.#ask({ kind: "join", from: this.#tab, after: this.lastEventId });
   }
 
   /**

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.conftest import Visit
-from tests.browser.tabs import QUICK, Numbers, Visitor
+from tests.browser.tabs import QUICK, Numbers, Visitor, asleep, renderer_of
 from tests.live.server import Server
 from tests.reader import wait_until
 
@@ -129,6 +129,28 @@ def test_two_people_in_two_browsers_share_nothing(server: Server, visit: Visit) 
             tab.wait_for("stream.lastEvent?.data === 'the end'")
             texts = tab.get("seen.map(e => e.text).filter(each => /^for/.test(each))")
             assert texts == [f"for {user}"]
+
+
+def test_a_frozen_leader_is_replaced(
+    chromium: "Browser", server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """By a tab that is awake, an old or a new one; woken, it follows."""
+    visitor = visit()
+    tabs = visitor.shared(3)
+    frozen = visitor.leader()
+    followers = [tab for tab in tabs if tab is not frozen]
+    with asleep(renderer_of(chromium, frozen)):
+        numbers.publish(3)
+        late = visitor.tab("news", cursor=numbers.ids[0], shared=True)
+        numbers.all_arrived(*followers, since=-1)
+        numbers.publish(3)
+        numbers.all_arrived(late, since=0)
+    frozen.wait_for("stream.sharing.role === 'follower'")
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    for tab in visitor.tabs:
+        tab.live()
+    wait_until(lambda: server.connections() == 1)
 
 
 def test_a_restart_of_the_server_is_not_noticed(
