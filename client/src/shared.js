@@ -84,6 +84,8 @@ export class SharedConnection {
   #site;
   /** @type {string[]} */
   #apart = [];
+  /** @type {string | null} */
+  #problem = null;
   /** Who is logged in, as was last told to the site. @type {string | null | undefined} */
   #userId;
   #leaderWatch = new Watchdog(() => this.#suspectLeader());
@@ -114,8 +116,8 @@ export class SharedConnection {
 
   /** @returns {import("./stream.js").Sharing} */
   get sharing() {
-    const role = this.#connection ? "leader" : "follower";
-    return { role, problem: null, apart: this.#apart };
+    const role = this.#problem ? "alone" : this.#connection ? "leader" : "follower";
+    return { role, problem: this.#problem, apart: this.#apart };
   }
 
   /** Connect, now; of an open connection of all tabs it is made a new one. */
@@ -128,7 +130,8 @@ export class SharedConnection {
     this.#site = new BroadcastChannel(PREFIX);
     this.#site.onmessage = ({ data }) => this.#notice(data);
     this.#join();
-    this.#lookAround();
+    // Where that is denied there is nothing to be seen.
+    this.#lookAround().catch(() => {});
   }
 
   stop() {
@@ -178,7 +181,12 @@ export class SharedConnection {
       // A lock can be stolen, or be waited for until one is told otherwise; not both.
       .request(this.#name, steal ? { steal } : { signal: queueing }, hold)
       .catch((error) => {
-        if (run.aborted || queueing.aborted || error.name !== "AbortError") return;
+        if (run.aborted || queueing.aborted) return;
+        if (error.name !== "AbortError") {
+          // Where a browser may keep nothing for a site, it has no locks for it either.
+          this.#problem = String(error);
+          return this.#lead();
+        }
         // Another tab took it, as this one was asleep, or is not as far behind.
         this.#stepDown();
         this.#join();

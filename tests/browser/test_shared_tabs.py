@@ -1,5 +1,8 @@
 """One connection for all tabs, in a real browser: whoever leads, nothing is lost."""
 
+import json
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,6 +81,38 @@ def test_without_locks_each_tab_connects(server: Server, visit: Visit) -> None:
         assert tab.role == "alone"
         assert "Web Locks" in tab.get("stream.sharing.problem")
     wait_until(lambda: server.connections() == 2)
+
+
+def test_where_a_site_may_keep_nothing_each_tab_connects(
+    chromium: "Browser", server: Server, tmp_path: Path
+) -> None:
+    """A visitor has forbidden it, and Chromium then refuses the locks that it has."""
+    preferences = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    folder = tmp_path / "Default"
+    folder.mkdir()
+    (folder / "Preferences").write_text(json.dumps(preferences))
+    context = chromium.browser_type.launch_persistent_context(
+        tmp_path, executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+    )
+    tab = Visitor(context, server.port).blank()
+    tab.get(
+        """listen({
+          shared: true,
+          ticket: async () => {
+            const response = await fetch("/ticket", {
+              method: "POST",
+              headers: { "Content-Type": "application/json" },
+              body: JSON.stringify({ user: "alice" }),
+            });
+            return response.text();
+          },
+        })"""
+    )
+    tab.live()
+    assert tab.role == "alone"
+    assert "denied" in tab.get("stream.sharing.problem")
+    assert tab.errors == []
+    context.close()
 
 
 def test_a_logout_in_one_tab_is_one_in_all(visit: Visit, numbers: Numbers) -> None:
