@@ -287,9 +287,10 @@ export class SharedConnection {
     // To the tabs a new leader is no new stream.
     if (state === "connecting" && this.#told.state !== state) state = "reconnecting";
     if (state === this.#told.state && error === this.#told.error) return;
+    // A handler may close the stream, after which nobody can be told.
+    if (error?.reason === "unauthorized") this.#tellUser(null);
     this.#become(state, error);
     this.#post(this.#asMessage());
-    if (error?.reason === "unauthorized") this.#tellUser(null);
   }
 
   /** @returns {Told} */
@@ -379,10 +380,10 @@ export class SharedConnection {
     if (!this.lastEventId || (resumed && this.lastEventId === before))
       this.lastEventId = event.id;
     this.#asked = false;
-    this.#listener.onEvent(event, before);
     // What this tab misses may be long ago, and nothing else come that would show it.
     if (before && this.#order.reaches(before, this.lastEventId) === false)
       this.#askForMissing();
+    this.#listener.onEvent(event, before);
   }
 
   #askForMissing() {

@@ -135,6 +135,21 @@ def test_a_logout_in_one_tab_is_one_in_all(visit: Visit, numbers: Numbers) -> No
     numbers.all_arrived(*late)
 
 
+def test_a_handler_may_close_a_stream_that_was_refused(visit: Visit) -> None:
+    """The other tabs learn of the logout all the same, whatever they listen to."""
+    visitor = visit()
+    tabs = visitor.shared(2, "news")
+    others = visitor.shared(2, "sport")
+    for tab in tabs:
+        tab.get("void stream.onState((s) => s.state === 'closed' && s.close())")
+    visitor.logout()
+    for tab in others:
+        tab.wait_for_closed("unauthorized")
+    for tab in tabs:
+        tab.wait_for("stream.state === 'closed'")
+        assert tab.errors == []
+
+
 def test_another_persons_login_ends_the_streams_of_old_pages(
     server: Server, visit: Visit
 ) -> None:
