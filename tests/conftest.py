@@ -155,6 +155,11 @@ def chromium() -> Iterator["Chromium"]:
     if path is None:
         absent("chromium", remedy="install Chromium and have it on PATH")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=_CHROMIUM_ARGS)
+        started = playwright.chromium.launch(
+            executable_path=path,
+            args=_CHROMIUM_ARGS,
+            # Which visitors have, and Playwright leaves out.
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
         yield started
         started.close()

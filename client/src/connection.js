@@ -119,8 +119,9 @@ export class Connection {
       }
       // What is not read to its end keeps one of the browser's few connections.
       attempt.abort();
-      this.#watchdog.stop();
+      // By now the watchdog may watch over the next run.
       if (run.aborted) return;
+      this.#watchdog.stop();
       if (error?.final) return this.#listener.onState("closed", error);
       failures = this.#answered ? 0 : failures + 1;
       this.#listener.onState(state, error);

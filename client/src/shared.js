@@ -84,11 +84,13 @@ export class SharedConnection {
   #site;
   /** @type {string[]} */
   #apart = [];
+  /** @type {string | null} */
+  #problem = null;
   /** Who is logged in, as was last told to the site. @type {string | null | undefined} */
   #userId;
   #leaderWatch = new Watchdog(() => this.#suspectLeader());
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #suspicion;
+  // Whether the leader has been asked something and has not said anything since.
+  #isWaiting = false;
   #asked = false;
   #heartbeat = HEARTBEAT;
   #url;
@@ -114,8 +116,8 @@ export class SharedConnection {
 
   /** @returns {import("./stream.js").Sharing} */
   get sharing() {
-    const role = this.#connection ? "leader" : "follower";
-    return { role, problem: null, apart: this.#apart };
+    const role = this.#problem ? "alone" : this.#connection ? "leader" : "follower";
+    return { role, problem: this.#problem, apart: this.#apart };
   }
 
   /** Connect, now; of an open connection of all tabs it is made a new one. */
@@ -128,7 +130,8 @@ export class SharedConnection {
     this.#site = new BroadcastChannel(PREFIX);
     this.#site.onmessage = ({ data }) => this.#notice(data);
     this.#join();
-    this.#lookAround();
+    // Where that is denied there is nothing to be seen.
+    this.#lookAround().catch(() => {});
   }
 
   stop() {
@@ -136,7 +139,6 @@ export class SharedConnection {
     this.#run = undefined;
     this.#stepDown();
     this.#leaderWatch.stop();
-    clearTimeout(this.#suspicion);
     this.#tabs?.close();
     this.#site?.close();
   }
@@ -154,9 +156,9 @@ export class SharedConnection {
   // Who leads
 
   #join() {
-    this.#leaderWatch.expect(this.#heartbeat * MISSED_HEARTBEATS);
     this.#queueForLead({});
-    this.#post({ kind: "join", from: this.#tab, after: this.lastEventId });
+    this.#asked = false;
+    this.#askForMissing();
   }
 
   /**
@@ -172,14 +174,19 @@ export class SharedConnection {
     const hold = () =>
       new Promise((release) => {
         if (run.aborted || queueing.aborted) return release(null);
-        run.addEventListener("abort", () => release(null));
+        run.addEventListener("abort", release);
         this.#lead();
       });
     navigator.locks
       // A lock can be stolen, or be waited for until one is told otherwise; not both.
       .request(this.#name, steal ? { steal } : { signal: queueing }, hold)
       .catch((error) => {
-        if (run.aborted || queueing.aborted || error.name !== "AbortError") return;
+        if (run.aborted || queueing.aborted) return;
+        if (error.name !== "AbortError") {
+          // Where a browser may keep nothing for a site, it has no locks for it either.
+          this.#problem = String(error);
+          return this.#lead();
+        }
         // Another tab took it, as this one was asleep, or is not as far behind.
         this.#stepDown();
         this.#join();
@@ -202,7 +209,6 @@ export class SharedConnection {
 
   #lead() {
     this.#leaderWatch.stop();
-    clearTimeout(this.#suspicion);
     const from = { clientId: this.clientId, lastEventId: this.lastEventId };
     const listener = {
       onEvent: (/** @type {RawEvent} */ event, /** @type {string} */ before) =>
@@ -224,13 +230,25 @@ export class SharedConnection {
   }
 
   #suspectLeader() {
-    this.#leaderWatch.heard();
-    this.#post({ kind: "ask" });
-    clearTimeout(this.#suspicion);
-    this.#suspicion = setTimeout(
-      () => this.#queueForLead({ steal: true }),
-      ANSWER_SECONDS * 1000,
-    );
+    if (!this.#isWaiting) return this.#ask({ kind: "ask" });
+    this.#leaderWatch.stop();
+    this.#queueForLead({ steal: true });
+  }
+
+  /**
+   * Ask something of the leader, and lead if there is no answer.
+   *
+   * @param {Join | Ask} question
+   */
+  #ask(question) {
+    this.#isWaiting = true;
+    this.#leaderWatch.expect(ANSWER_SECONDS);
+    this.#post(question);
+  }
+
+  #trustLeader() {
+    this.#isWaiting = false;
+    this.#leaderWatch.expect(this.#heartbeat * MISSED_HEARTBEATS);
   }
 
   // What a leader does
@@ -238,13 +256,14 @@ export class SharedConnection {
   /** @param {Passed} passed */
   #passOn(passed) {
     this.#post(passed);
-    const { type, text } = passed.event;
+    const { type, text, id } = passed.event;
     if (type === "connected") {
       this.#greeting = passed.event;
       this.#tellUser(jsonOf(text)?.user_id ?? null);
-    } else if (type === "reset") {
-      // What was before is not what comes before the next event.
-      this.#forgetKept();
+    }
+    if (type === "connected" || type === "reset") {
+      // What is kept ends right before what comes next.
+      if (id !== passed.before) this.#forgetKept();
     } else {
       this.#kept.push(passed);
       this.#keptCharacters += text.length;
@@ -268,9 +287,10 @@ export class SharedConnection {
     // To the tabs a new leader is no new stream.
     if (state === "connecting" && this.#told.state !== state) state = "reconnecting";
     if (state === this.#told.state && error === this.#told.error) return;
+    // A handler may close the stream, after which nobody can be told.
+    if (error?.reason === "unauthorized") this.#tellUser(null);
     this.#become(state, error);
     this.#post(this.#asMessage());
-    if (error?.reason === "unauthorized") this.#tellUser(null);
   }
 
   /** @returns {Told} */
@@ -290,8 +310,9 @@ export class SharedConnection {
     if (this.#told.state === "closed") return this.#connection?.start();
     // Without a greeting yet, what comes first will tell it where it is.
     if (this.#greeting) this.#catchUp(join, this.#greeting);
-    // Last, since to the tab each event is a sign of being open.
-    this.#post({ ...this.#asMessage(), to: join.from });
+    // Last, since each event is a sign of being open. To all, as this may be a former
+    // leader, which has woken up and told all what it saw.
+    this.#post(this.#asMessage());
   }
 
   /**
@@ -302,19 +323,13 @@ export class SharedConnection {
    */
   #catchUp({ from: to, after }, greeting) {
     const now = this.lastEventId;
-    const reachesBack =
-      after === "" || this.#order.reaches(this.#kept[0]?.before ?? now, after);
-    if (reachesBack === false) return this.#post({ kind: "lead", to });
+    const reachesBack = !after || this.#order.reaches(this.#kept[0]?.before ?? now, after);
+    // Or it is of an epoch that is not known here: the server knows what it has missed.
+    if (!reachesBack) return this.#post({ kind: "lead", to });
     this.#post({ kind: "event", event: { ...greeting, id: now }, before: "", to });
-    if (reachesBack === undefined) {
-      const text = JSON.stringify({ reason: "epoch" });
-      // Which of the two epochs is the later one is not known: this may be who has slept.
-      const event = { type: "reset", text, id: now };
-      this.#post({ kind: "event", event, before: "", to });
-    } else if (after !== "") {
-      for (const passed of this.#kept) {
-        if (!this.#order.reaches(passed.event.id, after)) this.#post({ ...passed, to });
-      }
+    if (!after) return;
+    for (const passed of this.#kept) {
+      if (!this.#order.reaches(passed.event.id, after)) this.#post({ ...passed, to });
     }
   }
 
@@ -331,8 +346,7 @@ export class SharedConnection {
     }
     if (message.kind !== "event" && message.kind !== "state" && message.kind !== "lead")
       return;
-    this.#leaderWatch.heard();
-    clearTimeout(this.#suspicion);
+    this.#trustLeader();
     if (message.kind === "event") {
       this.#become("open", null);
       this.#take(message);
@@ -353,10 +367,9 @@ export class SharedConnection {
     if (type === "connected") return this.#greet(event, before);
     const seen = this.lastEventId;
     this.#order.learn(before, id);
-    if (type !== "reset" && seen !== "") {
-      // One that has no id of its own, as a ping may, is as new as what it comes after.
-      const isNew = id === before && id === seen;
-      if (!isNew && this.#order.reaches(id, seen)) return;
+    if (seen && seen !== before) {
+      // What was lost from where the leader was need not be lost from here.
+      if (type === "reset" || this.#order.reaches(id, seen)) return;
       if (!this.#order.reaches(before, seen)) return this.#askForMissing();
     }
     this.#asked = false;
@@ -369,23 +382,26 @@ export class SharedConnection {
    * @param {string} before
    */
   #greet(event, before) {
-    const greeting = jsonOf(event.text);
-    this.clientId = greeting?.client_id;
-    this.#heartbeat = greeting?.heartbeat ?? HEARTBEAT;
-    if (!this.#connection) this.#leaderWatch.expect(this.#heartbeat * MISSED_HEARTBEATS);
-    if (this.lastEventId === "") this.lastEventId = event.id;
+    const { client_id, heartbeat = this.#heartbeat, resumed } = jsonOf(event.text) ?? {};
+    this.clientId = client_id;
+    this.#heartbeat = heartbeat;
+    if (!this.#connection) this.#trustLeader();
+    // Of a new epoch that has lost nothing: the same place by another name.
+    if (resumed) this.#order.learn(before, event.id);
+    if (!this.lastEventId || (resumed && this.lastEventId === before))
+      this.lastEventId = event.id;
     this.#asked = false;
-    this.#listener.onEvent(event, before);
     // What this tab misses may be long ago, and nothing else come that would show it.
     if (before && this.#order.reaches(before, this.lastEventId) === false)
       this.#askForMissing();
+    this.#listener.onEvent(event, before);
   }
 
   #askForMissing() {
     // The answer to the first question brings all of it.
     if (this.#asked) return;
     this.#asked = true;
-    this.#post({ kind: "join", from: this.#tab, after: this.lastEventId });
+    this.#ask({ kind: "join", from: this.#tab, after: this.lastEventId });
   }
 
   /**

@@ -1,4 +1,7 @@
-"""The example app under gunicorn, as `make run` starts it, and browsers for it."""
+"""The example app under gunicorn, as `make run` starts it, and browsers for it.
+
+And the live site, with visitors who have many tabs.
+"""
 
 import http.client
 import os
@@ -12,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from tests.browser.tabs import QUICK as QUICK_SITE
+from tests.browser.tabs import Visitor
+from tests.live.server import Server
 from tests.ports import HOST, free_port
 from tests.reader import wait_until
 
@@ -82,8 +88,9 @@ class Demo:
                 self.process.wait(5.0)
 
 
-Visit = Callable[..., "Page"]
+OpenPage = Callable[..., "Page"]
 SignIn = Callable[..., "Page"]
+Visit = Callable[..., Visitor]
 
 # Quick, so that the tests need not wait for what a browser does after seconds.
 QUICK: dict[str, Any] = {
@@ -107,7 +114,7 @@ def demo(
 
 
 @pytest.fixture
-def visit(chromium: "Browser", demo: Demo) -> Iterator[Visit]:
+def open_page(chromium: "Browser", demo: Demo) -> Iterator[OpenPage]:
     """Return what opens a page of the demo in a browser of its own."""
     # At the end none of its tabs may have had an error, or broken its policy.
     contexts: list[BrowserContext] = []
@@ -117,7 +124,7 @@ def visit(chromium: "Browser", demo: Demo) -> Iterator[Visit]:
         if "Content Security Policy" in message.text:
             problems.append(message.text)
 
-    def visit(path: str, *, width: int = 1280, scheme: Any = "light") -> "Page":
+    def open_page(path: str, *, width: int = 1280, scheme: Any = "light") -> "Page":
         context = chromium.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme
         )
@@ -129,18 +136,18 @@ def visit(chromium: "Browser", demo: Demo) -> Iterator[Visit]:
         page.goto(demo.url + path)
         return page
 
-    yield visit
+    yield open_page
     for context in contexts:
         context.close()
     assert not problems
 
 
 @pytest.fixture
-def sign_in(visit: Visit, demo: Demo) -> SignIn:
+def sign_in(open_page: OpenPage, demo: Demo) -> SignIn:
     """Return what opens a page of the demo as a user, in a browser of its own."""
 
     def sign_in(user: str, path: str = "/sse-demo", **looks: Any) -> "Page":
-        page = visit(f"/login?next={path}", **looks)
+        page = open_page(f"/login?next={path}", **looks)
         fill_in(page, user)
         page.wait_for_url(demo.url + path)
         return page
@@ -153,3 +160,27 @@ def fill_in(page: "Page", user: str) -> None:
     page.fill("#name", user)
     page.fill("#password", "demo")
     page.click("#sign-in")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """The live site with two workers, between which streams are spread."""
+    with Server("gunicorn-gevent", args="--workers 2", **QUICK_SITE) as server:
+        yield server
+
+
+@pytest.fixture
+def visit(chromium: "Browser", server: Server) -> Iterator[Visit]:
+    """Return what opens a browser of a visitor; a port may be that of a proxy."""
+    visitors: list[Visitor] = []
+
+    def visit(user: str | None = "alice", *, port: int = server.port) -> Visitor:
+        visitor = Visitor(chromium.new_context(), port)
+        visitors.append(visitor)
+        if user is not None:
+            visitor.login(user)
+        return visitor
+
+    yield visit
+    for visitor in visitors:
+        visitor.context.close()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.conftest import ROOT, SignIn, Visit
+from tests.browser.conftest import ROOT, SignIn, OpenPage
 from tests.wire.real_parts import absent
 
 if TYPE_CHECKING:
@@ -47,13 +47,15 @@ class TestFaults:
     """In light and dark, on a desk and on a phone."""
 
     @pytest.mark.parametrize("path", ["/", "/login"])
-    def test_strangers_find_none(self, visit: Visit, axe: str, path: str) -> None:
+    def test_strangers_find_none(
+        self, open_page: OpenPage, axe: str, path: str
+    ) -> None:
         """On the pages that nobody needs a login for."""
-        assert faults(visit(path), axe) == []
+        assert faults(open_page(path), axe) == []
 
-    def test_a_refused_login_has_none(self, visit: Visit, axe: str) -> None:
+    def test_a_refused_login_has_none(self, open_page: OpenPage, axe: str) -> None:
         """With the error in it."""
-        page = visit("/login")
+        page = open_page("/login")
         page.fill("#name", "alice")
         page.fill("#password", "wrong")
         page.click("#sign-in")
@@ -173,9 +175,9 @@ def test_each_chart_says_in_text_what_it_shows(sign_in: SignIn) -> None:
         assert any(char.isdigit() for char in chart.locator(".range").inner_text())
 
 
-def test_who_wants_no_motion_gets_none(visit: Visit) -> None:
+def test_who_wants_no_motion_gets_none(open_page: OpenPage) -> None:
     """By the setting of their system."""
-    page = visit("/login")
+    page = open_page("/login")
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(
         "getComputedStyle(document.querySelector('button')).transitionDuration"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import SignIn, Visit
+from tests.browser.conftest import SignIn, OpenPage
 from tests.browser.demo_page import (
     another_tab,
     connected,
@@ -105,7 +105,9 @@ def test_the_scheme_is_kept_and_is_there_before_the_page(sign_in: SignIn) -> Non
     page.wait_for_function(f"light => {ground} === light", arg=light)
 
 
-def test_only_a_page_s_own_inline_script_is_run(visit: Visit, sign_in: SignIn) -> None:
+def test_only_a_page_s_own_inline_script_is_run(
+    open_page: OpenPage, sign_in: SignIn
+) -> None:
     """By a nonce that is another one each time, and is in no other answer."""
     page = sign_in("alice")
     nonces = set()
@@ -117,7 +119,7 @@ def test_only_a_page_s_own_inline_script_is_run(visit: Visit, sign_in: SignIn) -
         nonces.add(nonce)
     assert len(nonces) == 2
     for path in ("/login", "/health", "/static/style.css"):
-        response = visit("/").goto(page.url.replace("/sse-demo", path))
+        response = open_page("/").goto(page.url.replace("/sse-demo", path))
         assert response is not None
         assert "script-src 'self';" in _policy_of(response)
 

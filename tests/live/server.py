@@ -140,6 +140,11 @@ class Server:
         finally:
             _end_group(self.process.pid)
 
+    def kill(self) -> None:
+        """End all its processes without a warning; restart() brings it back."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(DEADLINE)
+
     def restart(self) -> None:
         """Stop it and start it anew, on the same port and files."""
         self._stop()
@@ -212,6 +217,14 @@ class Server:
 
     def stats(self) -> dict[str, Any]:
         return self.json("/events/stats")
+
+    def connections(self) -> int:
+        """Return how many streams all its workers hold."""
+        count = 0
+        for worker in self.workers():
+            with self.only(worker):
+                count += self.stats()["connections"]
+        return count
 
     def publish(self, data: Any, **target: Any) -> str:
         status, body, _ = self.request(

@@ -3,8 +3,16 @@
 import json
 import os
 import time
+from pathlib import Path
 
-from flask import Flask, Response, jsonify, request, session
+from flask import (
+    Flask,
+    Response,
+    jsonify,
+    render_template_string,
+    request,
+    session,
+)
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from flask_sqlalchemy import SQLAlchemy
@@ -14,6 +22,9 @@ from flask_sse_hub.webhooks import HMAC, Delivery, webhook
 from tests.live.middlewares import apply
 
 SECRET_KEY = "the same in every worker"
+
+# A page as an app would write it, whose stream the tests look at.
+TAB = Path(__file__).with_name("tab.html").read_text()
 
 sse_hub = SSEHub()
 login_manager = LoginManager()
@@ -159,6 +170,10 @@ def _add_views(app: Flask) -> None:
     @app.get("/page")
     def page() -> dict[str, str]:
         return {"client": sse_hub.client_id(), "session": sse_hub.session_id()}
+
+    @app.get("/tab")
+    def tab() -> str:
+        return render_template_string(TAB, sse_hub=sse_hub)
 
     @app.get("/dashboard/sse")
     def dashboard() -> Response:

@@ -1,0 +1,80 @@
+"""What stands between a browser and its server, and fails as it is told."""
+
+import socket
+import threading
+from contextlib import suppress
+from typing import Self
+
+from tests.ports import HOST
+
+
+class Proxy:
+    """Passes on all that comes, but for what was told otherwise."""
+
+    def __init__(self, port: int) -> None:
+        #: What whoever connects is answered, instead of being passed on.
+        self.answer: bytes | None = None
+        #: Whether whoever connects is not answered at all.
+        self.is_silent = False
+        self._server_port = port
+        self._listener = socket.create_server((HOST, 0))
+        self.port: int = self._listener.getsockname()[1]
+        # Both ends of each connection; those that were swallowed have no way on.
+        self._ends: dict[socket.socket, socket.socket] = {}
+        self._swallowed: set[socket.socket] = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def refuse(self, status: str, *headers: str) -> None:
+        """Answer with an error from now on, and cut what is open."""
+        lines = [f"HTTP/1.1 {status}", *headers, "Content-Length: 0"]
+        self.answer = "\r\n".join([*lines, "Connection: close\r\n\r\n"]).encode()
+        self.cut()
+
+    def cut(self) -> None:
+        """End all connections."""
+        for end in [*self._ends]:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def swallow(self) -> None:
+        """Pass nothing more on of what is open, and leave it open."""
+        self._swallowed.update(self._ends)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=[client], daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError):
+            if self.is_silent:
+                while client.recv(65536):
+                    pass
+                return
+            if self.answer is not None:
+                client.recv(65536)
+                client.sendall(self.answer)
+                return
+            with socket.create_connection((HOST, self._server_port)) as server:
+                self._ends |= {client: server, server: client}
+                back = threading.Thread(target=self._pass_on, args=[server])
+                back.start()
+                self._pass_on(client)
+                back.join()
+                del self._ends[client], self._ends[server]
+
+    def _pass_on(self, source: socket.socket) -> None:
+        with suppress(OSError):
+            while chunk := source.recv(65536):
+                if source not in self._swallowed:
+                    self._ends[source].sendall(chunk)
+        with suppress(OSError):
+            self._ends[source].shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._listener.close()
+        self.cut()

@@ -1,0 +1,205 @@
+"""Tabs of a real browser with a stream in each, and events to be missed by none.
+
+Pages are those of the live site, so that the client is found as any page finds it.
+"""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote, urlencode
+
+from tests.ports import HOST
+from tests.reader import DEADLINE, wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+#: Quick, so that nobody waits for what takes half a minute by default.
+QUICK: dict[str, Any] = {
+    "heartbeat_interval": 1,
+    "retry": [0.1, 0.2],
+    "public_channels": ["news", "sport"],
+    "max_clients_per_user": None,
+    "cors_origins": ["http://localhost:{port}"],
+}
+
+
+class Tab:
+    """One page and its stream."""
+
+    def __init__(self, page: "Page") -> None:
+        self.page = page
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.set_default_timeout(DEADLINE * 2 * 1000)
+
+    def wait_for(self, expression: str) -> None:
+        """Wait until an expression of the page's JavaScript is true."""
+        # Not at each frame, as pages that nobody sees have none.
+        self.page.wait_for_function(expression, polling=20)
+
+    def get(self, expression: str) -> Any:
+        return self.page.evaluate(expression)
+
+    def live(self) -> Self:
+        self.wait_for("window.stream?.state === 'open'")
+        return self
+
+    @property
+    def role(self) -> str:
+        return str(self.get("stream.sharing.role"))
+
+    @property
+    def states(self) -> list[list[str | None]]:
+        found: list[list[str | None]] = self.get("states")
+        return found
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers that have come, in the order of their coming."""
+        found: list[int] = self.get(
+            "seen.filter(({type}) => type === 'number').map(({data}) => data)"
+        )
+        return found
+
+    def wait_for_closed(self, reason: str) -> None:
+        self.wait_for("stream.state === 'closed'")
+        assert self.get("stream.error.reason") == reason
+
+
+class Visitor:
+    """One browser profile: its tabs have their cookies and locks in common."""
+
+    def __init__(self, context: "BrowserContext", port: int) -> None:
+        self.context = context
+        self.tabs: list[Tab] = []
+        self.origin = f"http://{HOST}:{port}"
+
+    def login(self, user: str) -> None:
+        self._post(f"/login/{user}")
+
+    def logout(self) -> None:
+        self._post("/logout")
+
+    def _post(self, path: str) -> None:
+        # From a page: a login is bound to the browser that asked for it.
+        page = self.context.new_page()
+        page.goto(f"{self.origin}/events/health/live")
+        page.evaluate("(path) => fetch(path, {method: 'POST'})", path)
+        page.close()
+
+    def blank(self, *channels: str, cursor: str | None = None) -> Tab:
+        """Open a tab that listens to nothing yet."""
+        return self._open("", channels, cursor)
+
+    def tab(self, *channels: str, cursor: str | None = None, **options: Any) -> Tab:
+        """Open a tab whose stream has such options."""
+        return self._open("#" + quote(json.dumps(options)), channels, cursor)
+
+    def shared(self, count: int = 1, *channels: str, **options: Any) -> list[Tab]:
+        """Open tabs with one connection, and wait until all are live."""
+        for_all = channels or ("news",)
+        tabs = [self.tab(*for_all, shared=True, **options) for _ in range(count)]
+        return [tab.live() for tab in tabs]
+
+    def _open(self, part: str, channels: tuple[str, ...], cursor: str | None) -> Tab:
+        tab = Tab(self.context.new_page())
+        self.tabs.append(tab)
+        query = [("channel", name) for name in channels]
+        query += [("cursor", cursor)] if cursor is not None else []
+        tab.page.goto(f"{self.origin}/tab?{urlencode(query)}{part}")
+        return tab
+
+    def leader(self) -> Tab:
+        """Return the tab that has the connection of all."""
+        leaders: list[Tab] = []
+
+        def look() -> bool:
+            leaders[:] = [tab for tab in self.tabs if tab.role == "leader"]
+            return len(leaders) == 1
+
+        wait_until(look)
+        return leaders[0]
+
+    def close(self, tab: Tab) -> None:
+        self.tabs.remove(tab)
+        tab.page.close()
+
+
+class Numbers:
+    """Numbered events on a channel."""
+
+    def __init__(self, publish: Callable[..., Any], **target: Any) -> None:
+        self._publish = publish
+        self._target = target or {"channel": "news"}
+        self.ids: list[str] = []
+
+    def publish(self, count: int = 1) -> str:
+        """Publish the next ones, and return the id of the last."""
+        for _ in range(count):
+            number = len(self.ids)
+            self.ids.append(str(self._publish(number, type="number", **self._target)))
+        return self.ids[-1]
+
+    @contextmanager
+    def published_meanwhile(self) -> Iterator[None]:
+        """Publish one after the other, as long as the block lasts."""
+        ended = threading.Event()
+
+        def go_on() -> None:
+            while not ended.wait(0.005):
+                self.publish()
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(DEADLINE)
+
+    def all_arrived(self, *tabs: Tab, since: int | None = None) -> None:
+        """Wait for the last one in each tab, and see that each came once, in order.
+
+        From one's first on, which has to be the one after ``since``.
+        """
+        last = len(self.ids) - 1
+        for tab in tabs:
+            tab.wait_for(f"seen.some(e => e.type === 'number' && e.data === {last})")
+            numbers = tab.numbers
+            first = numbers[0] if since is None else since + 1
+            assert numbers == list(range(first, last + 1))
+            assert tab.get("resets") == []
+            assert tab.errors == []
+
+
+def renderers(browser: "Browser") -> dict[int, float]:
+    """Return the processes in which pages run, and how long each has computed."""
+    session = browser.new_browser_cdp_session()
+    found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return {each["id"]: each["cpuTime"] for each in found if each["type"] == "renderer"}
+
+
+def renderer_of(browser: "Browser", tab: Tab) -> int:
+    """Return the process of a page: nobody tells, so the one that is busy with it."""
+    before = renderers(browser)
+    tab.page.evaluate("for (const end = Date.now() + 500; Date.now() < end; );")
+    after = renderers(browser)
+    return max(after, key=lambda pid: after[pid] - before.get(pid, 0.0))
+
+
+@contextmanager
+def asleep(*pids: int) -> Iterator[None]:
+    """Have processes stand still within this block, as when a machine sleeps."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)

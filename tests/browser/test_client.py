@@ -1,0 +1,298 @@
+"""The browser client against all that breaks: it comes back, and misses nothing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask import Flask
+
+from flask_sse_hub import SSEHub
+from tests.browser.conftest import Visit
+from tests.browser.proxy import Proxy
+from tests.browser.tabs import Numbers, Tab, Visitor, asleep, renderers
+from tests.live.server import Server
+from tests.reader import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def numbers(server: Server) -> Numbers:
+    return Numbers(server.publish)
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        yield proxy
+
+
+# Pages of a browser without a window are always shown.
+_MAY_HIDE = """
+  Object.defineProperty(document, "hidden", { get: () => window.isHidden });
+  window.show = (isShown) => {
+    window.isHidden = !isShown;
+    document.dispatchEvent(new Event("visibilitychange"));
+  };
+"""
+
+
+def both_ways(visitor: Visitor, **options: Any) -> list[Tab]:
+    """Open a tab with a stream of its own, and two that share one."""
+    alone = visitor.tab("news", **options).live()
+    return [alone, *visitor.shared(2, **options)]
+
+
+def wait_for_error(tabs: list[Tab], reason: str) -> None:
+    for tab in tabs:
+        tab.wait_for(f"states.some(([, reason]) => reason === '{reason}')")
+
+
+@contextmanager
+def publisher(server: Server) -> Iterator[Numbers]:
+    """Publish without the server, as the app's other processes do."""
+    app = Flask("office")
+    app.config["SECRET_KEY"] = "for nothing"
+    app.config["SSE_HUB_BROKER_URL"] = f"sqlite:///{server.folder}/hub.db"
+    hub = SSEHub(app)
+    yield Numbers(hub.publish)
+    app.extensions["sse_hub"].hub.close()
+
+
+def test_a_killed_server_is_waited_for(server: Server, visit: Visit) -> None:
+    """What was published while there was none is had when there is one again."""
+    with publisher(server) as numbers:
+        tabs = both_ways(visit())
+        numbers.publish(3)
+        numbers.all_arrived(*tabs, since=-1)
+        server.kill()
+        wait_for_error(tabs, "network")
+        numbers.publish(3)
+        server.restart()
+        numbers.publish(3)
+        numbers.all_arrived(*tabs, since=-1)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "reason"),
+    [
+        ("503 Service Unavailable", "X-Nothing: said", "unavailable"),
+        ("503 Service Unavailable", "Retry-After: 1", "unavailable"),
+        ("429 Too Many Requests", "Retry-After: 1", "busy"),
+    ],
+)
+def test_a_refusal_for_now_passes(
+    proxy: Proxy, visit: Visit, numbers: Numbers, status: str, header: str, reason: str
+) -> None:
+    """It is asked again, until the answer is a stream."""
+    tabs = both_ways(visit(port=proxy.port))
+    proxy.refuse(status, header)
+    wait_for_error(tabs, reason)
+    numbers.publish(3)
+    proxy.answer = None
+    numbers.all_arrived(*tabs, since=-1)
+
+
+def test_no_network_passes(server: Server, visit: Visit, numbers: Numbers) -> None:
+    """It comes back with the network."""
+    visitor = visit()
+    tabs = both_ways(visitor)
+    visitor.context.set_offline(True)
+    # What is open stays open in this emulation.
+    server.request("POST", "/disconnect/alice")
+    wait_for_error(tabs, "network")
+    numbers.publish(3)
+    visitor.context.set_offline(False)
+    numbers.all_arrived(*tabs, since=-1)
+
+
+def test_a_connection_that_has_died_in_silence_is_noticed(
+    proxy: Proxy, visit: Visit, numbers: Numbers
+) -> None:
+    """Nobody has closed it, but no heartbeat comes."""
+    tabs = both_ways(visit(port=proxy.port))
+    proxy.swallow()
+    numbers.publish(3)
+    wait_for_error(tabs, "silent")
+    numbers.all_arrived(*tabs, since=-1)
+
+
+def test_an_attempt_that_nobody_answers_is_given_up(
+    proxy: Proxy, visit: Visit, numbers: Numbers
+) -> None:
+    """Also if it took the place of a connection that was open."""
+    tab = visit(port=proxy.port).blank("news")
+    tab.page.clock.install()
+    tab.get("listen({})")
+    tab.live()
+    proxy.is_silent = True
+    tab.get("stream.reconnect()")
+    tab.wait_for("stream.state === 'reconnecting'")
+    tab.page.clock.fast_forward(60_000)
+    wait_for_error([tab], "silent")
+    numbers.publish(3)
+    proxy.is_silent = False
+    proxy.cut()
+    tab.page.clock.fast_forward(60_000)
+    numbers.all_arrived(tab, since=-1)
+
+
+def test_a_machine_that_slept_catches_up(
+    chromium: "Browser", server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """All pages stood still for some heartbeats."""
+    tabs = both_ways(visit())
+    clock = server.stream("/events?channel=news")
+    with asleep(*renderers(chromium)):
+        numbers.publish(3)
+        for _ in range(4):
+            clock.next("ping")
+    clock.close()
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    for tab in tabs:
+        tab.live()
+
+
+def test_a_hidden_page_asks_for_nothing(
+    server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """Once it is seen again it has all of what came in between."""
+    visitor = visit()
+    visitor.context.add_init_script(_MAY_HIDE)
+    tabs = both_ways(visitor, pauseWhenHidden=0.1)
+    for tab in tabs:
+        tab.get("show(false)")
+    wait_for_error(tabs, "hidden")
+    wait_until(lambda: server.connections() == 0)
+    numbers.publish(3)
+    for tab in tabs:
+        tab.get("show(true)")
+    numbers.all_arrived(*tabs, since=-1)
+
+
+def test_what_has_ended_is_not_put_aside(visit: Visit) -> None:
+    """A page that is hidden later does not begin again."""
+    visitor = visit()
+    visitor.context.add_init_script(_MAY_HIDE)
+    tab = visitor.blank("news")
+    tab.page.clock.install()
+    tab.get("listen({ pauseWhenHidden: 60 })")
+    tab.live().get("show(false)")
+    visitor.logout()
+    tab.wait_for_closed("unauthorized")
+    tab.page.clock.fast_forward(61_000)
+    tab.wait_for_closed("unauthorized")
+
+
+def test_a_page_that_one_goes_back_to_goes_on(visit: Visit, numbers: Numbers) -> None:
+    """It stood in the browser's cache, without a connection."""
+    tabs = both_ways(visit())
+    for tab in tabs:
+        tab.get("window.isTheSame = true")
+        tab.page.goto("about:blank")
+    numbers.publish(3)
+    for tab in tabs:
+        # A page that was kept is not loaded.
+        tab.page.go_back(wait_until="commit")
+        assert tab.get("window.isTheSame")
+    numbers.all_arrived(*tabs, since=-1)
+
+
+def test_lost_history_is_told_once(
+    server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """In each tab, and the streams go on."""
+    visitor = visit()
+    tabs = [visitor.tab("news").live(), *visitor.shared(6)]
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    for each in server.folder.glob("hub.db*"):
+        if each.is_file():
+            each.unlink()
+    for tab in tabs:
+        tab.wait_for("resets.length")
+        tab.live()
+    numbers.publish(3)
+    for tab in tabs:
+        tab.wait_for("seen.some(({data}) => data === 5)")
+        assert tab.numbers == [0, 1, 2, 3, 4, 5]
+        assert tab.get("resets") == ["epoch"]
+
+
+def test_a_ticket_is_asked_for_at_each_attempt(
+    server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """For a stream of another origin, to which no cookie is sent."""
+    visitor = visit(user=None)
+    tab = visitor.blank()
+    tab.page.goto(f"http://localhost:{server.port}/tab")
+    tab.page.evaluate(
+        """(url) => {
+          window.tickets = [];
+          const ticket = async () => {
+            const response = await fetch("/ticket", {
+              method: "POST",
+              headers: { "Content-Type": "application/json" },
+              body: JSON.stringify({ user: "alice", channels: ["news"] }),
+            });
+            tickets.push(await response.text());
+            return tickets.at(-1);
+          };
+          listen({ ticket }, url);
+        }""",
+        f"{visitor.origin}/events",
+    )
+    tab.live()
+    assert tab.get("stream.userId") == "alice"
+    numbers.publish(3)
+    numbers.all_arrived(tab, since=-1)
+    server.request("POST", "/disconnect/alice")
+    tab.wait_for("new Set(tickets).size === 2")
+    numbers.publish(3)
+    numbers.all_arrived(tab, since=-1)
+
+
+def test_a_stream_may_be_asked_for_by_post(
+    server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """With a body and headers, which are sent again."""
+    tab = visit().blank()
+    tab.get(
+        """listen(
+          { method: "POST", body: "{}", headers: { "X-Asked-By": "a test" } },
+          "/events-by-post",
+        )"""
+    )
+    tab.live()
+    server.request("POST", "/disconnect/alice")
+    tab.wait_for("states.some(([state]) => state === 'reconnecting')")
+    numbers.publish(3)
+    numbers.all_arrived(tab, since=-1)
+
+
+def test_a_loop_over_a_stream_ends_with_it(
+    server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """And so does the connection, at the server too."""
+    tab = visit().tab("news").live()
+    tab.get(
+        """void (async () => {
+          window.looped = [];
+          for await (const { type, data } of stream) {
+            if (type === "number") looped.push(data);
+          }
+          looped.push("the end");
+        })()"""
+    )
+    numbers.publish(3)
+    tab.wait_for("looped.length === 3")
+    tab.get("stream.close()")
+    tab.wait_for("looped.length === 4")
+    assert tab.get("looped") == [0, 1, 2, "the end"]
+    assert tab.get("stream.state") == "closed"
+    wait_until(lambda: server.connections() == 0)

@@ -1,0 +1,239 @@
+"""One connection for all tabs, in a real browser: whoever leads, nothing is lost."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import Visit
+from tests.browser.tabs import QUICK, Numbers, Visitor, asleep, renderer_of
+from tests.live.server import Server
+from tests.reader import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def numbers(server: Server) -> Numbers:
+    return Numbers(server.publish)
+
+
+def test_twelve_tabs_have_one_connection(server: Server, visit: Visit) -> None:
+    """All are live, though HTTP/1.1 lets a browser have six, and as one client."""
+    tabs = visit().shared(12)
+    wait_until(lambda: server.connections() == 1)
+    assert sorted({tab.role for tab in tabs}) == ["follower", "leader"]
+    assert len({tab.get("stream.clientId") for tab in tabs}) == 1
+
+
+def test_leaders_that_leave_lose_nothing(
+    server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """The next has the connection, as the same client, and each tab each event once."""
+    visitor = visit()
+    tabs = visitor.shared(4)
+    client_id = tabs[0].get("stream.clientId")
+    with numbers.published_meanwhile():
+        for _ in range(10):
+            visitor.close(visitor.leader())
+            visitor.shared()
+    numbers.all_arrived(*visitor.tabs)
+    assert {tab.get("stream.clientId") for tab in visitor.tabs} == {client_id}
+    wait_until(lambda: server.connections() == 1)
+
+
+def test_a_tab_begins_at_its_cursor(visit: Visit, numbers: Numbers) -> None:
+    """It has what came since its page was rendered, and the others nothing twice."""
+    visitor = visit()
+    visitor.shared(2)
+    numbers.publish(5)
+    with numbers.published_meanwhile():
+        late = [
+            visitor.tab("news", cursor=numbers.ids[at], shared=True) for at in (0, 2, 4)
+        ]
+    numbers.all_arrived(*visitor.tabs)
+    assert [tab.numbers[0] for tab in late] == [1, 3, 5]
+
+
+def test_other_channels_have_a_connection_of_their_own(
+    server: Server, visit: Visit
+) -> None:
+    """And it says which."""
+    visitor = visit()
+    visitor.shared(2, "news")
+    (tab, _) = visitor.shared(2, "news", "sport")
+    tab.wait_for("stream.sharing.apart.length")
+    (apart,) = tab.get("stream.sharing.apart")
+    assert apart == f"{visitor.origin}/events?channel=news"
+    wait_until(lambda: server.connections() == 2)
+
+
+def test_without_locks_each_tab_connects(server: Server, visit: Visit) -> None:
+    """And says why."""
+    visitor = visit()
+    visitor.context.add_init_script("delete Navigator.prototype.locks")
+    for tab in visitor.shared(2):
+        assert tab.role == "alone"
+        assert "Web Locks" in tab.get("stream.sharing.problem")
+    wait_until(lambda: server.connections() == 2)
+
+
+def test_where_a_site_may_keep_nothing_each_tab_connects(
+    chromium: "Browser", server: Server, tmp_path: Path
+) -> None:
+    """A visitor has forbidden it, and Chromium then refuses the locks that it has."""
+    preferences = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    folder = tmp_path / "Default"
+    folder.mkdir()
+    (folder / "Preferences").write_text(json.dumps(preferences))
+    context = chromium.browser_type.launch_persistent_context(
+        tmp_path, executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+    )
+    tab = Visitor(context, server.port).blank()
+    tab.get(
+        """listen({
+          shared: true,
+          ticket: async () => {
+            const response = await fetch("/ticket", {
+              method: "POST",
+              headers: { "Content-Type": "application/json" },
+              body: JSON.stringify({ user: "alice" }),
+            });
+            return response.text();
+          },
+        })"""
+    )
+    tab.live()
+    assert tab.role == "alone"
+    assert "denied" in tab.get("stream.sharing.problem")
+    assert tab.errors == []
+    context.close()
+
+
+def test_a_logout_in_one_tab_is_one_in_all(visit: Visit, numbers: Numbers) -> None:
+    """And the next login, in a new tab, brings them back with what they missed."""
+    visitor = visit()
+    numbers = Numbers(numbers._publish, user="alice")
+    tabs = visitor.shared(3)
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    visitor.logout()
+    for tab in tabs:
+        tab.wait_for_closed("unauthorized")
+    numbers.publish(3)
+    visitor.login("alice")
+    late = visitor.shared()
+    for tab in tabs:
+        tab.live()
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    numbers.all_arrived(*late)
+
+
+def test_a_handler_may_close_a_stream_that_was_refused(visit: Visit) -> None:
+    """The other tabs learn of the logout all the same, whatever they listen to."""
+    visitor = visit()
+    tabs = visitor.shared(2, "news")
+    others = visitor.shared(2, "sport")
+    for tab in tabs:
+        tab.get("void stream.onState((s) => s.state === 'closed' && s.close())")
+    visitor.logout()
+    for tab in others:
+        tab.wait_for_closed("unauthorized")
+    for tab in tabs:
+        tab.wait_for("stream.state === 'closed'")
+        assert tab.errors == []
+
+
+def test_another_persons_login_ends_the_streams_of_old_pages(
+    server: Server, visit: Visit
+) -> None:
+    """Nothing of theirs is shown in a page of somebody else's."""
+    visitor = visit("alice")
+    tabs = visitor.shared(3)
+    visitor.login("bob")
+    (new,) = visitor.shared()
+    for tab in tabs:
+        tab.wait_for_closed("user-changed")
+    server.publish("for bob", user="bob")
+    new.wait_for("seen.some(({data}) => data === 'for bob')")
+    assert new.get("stream.userId") == "bob"
+    for tab in tabs:
+        assert not tab.get("seen.some(e => e.data.user_id === 'bob')")
+        assert not tab.get("seen.some(({data}) => data === 'for bob')")
+
+
+def test_two_people_in_two_browsers_share_nothing(server: Server, visit: Visit) -> None:
+    """Each has what is theirs."""
+    alice, bob = visit("alice").shared(2), visit("bob").shared(2)
+    for user in ("alice", "bob"):
+        server.publish(f"for {user}", user=user)
+    server.publish("the end", channel="news")
+    for tabs, user in ((alice, "alice"), (bob, "bob")):
+        for tab in tabs:
+            tab.wait_for("stream.lastEvent?.data === 'the end'")
+            texts = tab.get("seen.map(e => e.text).filter(each => /^for/.test(each))")
+            assert texts == [f"for {user}"]
+
+
+def test_a_frozen_leader_is_replaced(
+    chromium: "Browser", server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """By a tab that is awake, an old or a new one; woken, it follows."""
+    visitor = visit()
+    tabs = visitor.shared(3)
+    frozen = visitor.leader()
+    followers = [tab for tab in tabs if tab is not frozen]
+    with asleep(renderer_of(chromium, frozen)):
+        numbers.publish(3)
+        late = visitor.tab("news", cursor=numbers.ids[0], shared=True)
+        numbers.all_arrived(*followers, since=-1)
+        numbers.publish(3)
+        numbers.all_arrived(late, since=0)
+    frozen.wait_for("stream.sharing.role === 'follower'")
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    for tab in visitor.tabs:
+        tab.live()
+    wait_until(lambda: server.connections() == 1)
+
+
+def test_a_restart_of_the_server_is_not_noticed(
+    server: Server, visit: Visit, numbers: Numbers
+) -> None:
+    """Ids of before are good still, though it begins a new epoch."""
+    visitor = visit()
+    tabs = visitor.shared(3)
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    server.kill()
+    server.restart()
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    late = visitor.tab("news", cursor=numbers.ids[0], shared=True)
+    numbers.all_arrived(late, since=0)
+    numbers.publish(3)
+    numbers.all_arrived(late, since=0)
+    numbers.all_arrived(*tabs, since=-1)
+
+
+def test_a_cursor_of_long_ago_resets_nobody_else(chromium: "Browser") -> None:
+    """Only the tab that has it has lost anything."""
+    with Server(args="--workers 2", history_events=10, **QUICK) as server:
+        visitor = Visitor(chromium.new_context(), server.port)
+        visitor.login("alice")
+        numbers = Numbers(server.publish)
+        numbers.publish(20)
+        tabs = visitor.shared(2)
+        late = visitor.tab("news", cursor=numbers.ids[0], shared=True)
+        late.wait_for("resets.length")
+        numbers.publish()
+        numbers.all_arrived(*tabs, since=19)
+        late.wait_for("seen.some(({data}) => data === 20)")
+        assert late.get("resets") == ["expired"]
+        visitor.context.close()
