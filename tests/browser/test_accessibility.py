@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.conftest import ROOT, SignIn, OpenPage
+from tests.browser.conftest import ROOT, OpenPage, SignIn
 from tests.wire.real_parts import absent
 
 if TYPE_CHECKING:

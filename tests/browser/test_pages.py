@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import SignIn, OpenPage
+from tests.browser.conftest import OpenPage, SignIn
 from tests.browser.demo_page import (
     another_tab,
     connected,
