@@ -1,6 +1,6 @@
 // React hooks on top of `connect`.
 
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useInsertionEffect, useRef, useState } from "react";
 import { connect } from "./index.js";
 
 /**
@@ -27,35 +27,51 @@ import { connect } from "./index.js";
 /** @type {Pick<SSE, "state" | "error" | "lastEvent">} */
 const NOTHING_YET = { state: "connecting", error: null, lastEvent: null };
 
+/** @type {typeof NOTHING_YET} */
+const NO_STREAM = { ...NOTHING_YET, state: "closed" };
+
 /**
  * Have a stream as long as the component is mounted.
  *
  * It connects anew only where `url`, `shared`, or what is sent (`method`, `headers`, `body`,
- * `credentials`) has changed.
+ * `credentials`) has changed. Objects may be written inline: what they hold is compared.
+ * After `closeConnection` it stays closed until `reconnect`, which resumes.
  *
  * @param {UseSSEOptions} [options]
  * @returns {SSE}
  */
 export function useSSE(options = {}) {
+  const key = keyOf(options);
   const latest = useRef(options);
-  latest.current = options;
   const stream = useRef(/** @type {import("./index.js").EventStream | null} */ (null));
-  const [seen, setSeen] = useState(NOTHING_YET);
-  const { eventHandlers, onReset, ticket, url, ...rest } = options;
-  const key = url === null ? null : JSON.stringify([url && String(url), rest]);
+  // A stream that was closed and is to be opened again, and where it was then.
+  const [reopening, setReopening] = useState(
+    /** @type {{key: string | null, lastEventId: string} | null} */ (null),
+  );
+  const [seen, setSeen] = useState({ key, ...NOTHING_YET });
+  // Not while rendering, which React may throw away; and before the effects that use it.
+  useInsertionEffect(() => {
+    latest.current = options;
+  });
   useEffect(() => {
     if (key === null) return undefined;
+    const show = (/** @type {Partial<typeof NOTHING_YET>} */ change) =>
+      setSeen((before) => ({
+        ...(before.key === key ? before : NOTHING_YET),
+        key,
+        ...change,
+      }));
     const { ticket, url } = latest.current;
     const opened = connect(url ?? undefined, {
       ...latest.current,
+      ...(reopening?.key === key && { lastEventId: reopening.lastEventId }),
       // Asked of the latest rendering, like the handlers.
       ticket: ticket && (() => latest.current.ticket?.() ?? ""),
       onReset: (reset) => latest.current.onReset?.(reset),
-      onState: ({ state, error }) => setSeen((before) => ({ ...before, state, error })),
+      onState: ({ state, error }) => show({ state, error }),
       on: {
         "*": (data, event) => {
-          if (opened.lastEvent === event)
-            setSeen((before) => ({ ...before, lastEvent: event }));
+          if (opened.lastEvent === event) show({ lastEvent: event });
           for (const type of [event.type, "*"])
             latest.current.eventHandlers?.[type]?.(data, event);
         },
@@ -63,14 +79,50 @@ export function useSSE(options = {}) {
     });
     stream.current = opened;
     return () => {
-      opened.close();
       stream.current = null;
-      setSeen(NOTHING_YET);
+      opened.close();
+      // React may keep a hidden component, and show it again later.
+      setSeen({ key, ...NOTHING_YET });
     };
+  }, [key, reopening]);
+  const reconnect = useCallback(() => {
+    const { current } = stream;
+    const wasClosed = current?.state === "closed" && !current.error;
+    if (wasClosed) setReopening({ key, lastEventId: current.lastEventId });
+    else current?.reconnect();
   }, [key]);
-  const reconnect = useCallback(() => stream.current?.reconnect(), []);
   const closeConnection = useCallback(() => stream.current?.close(), []);
-  return { isConnected: seen.state === "open", ...seen, reconnect, closeConnection };
+  // What was seen of another stream is not shown, not even until this one is opened.
+  const nothing = key === null ? NO_STREAM : NOTHING_YET;
+  const { state, error, lastEvent } = seen.key === key && key !== null ? seen : nothing;
+  return {
+    isConnected: state === "open",
+    state,
+    error,
+    lastEvent,
+    reconnect,
+    closeConnection,
+  };
+}
+
+/**
+ * Return what tells apart streams of which one replaces the other; null for none.
+ *
+ * @param {UseSSEOptions} options
+ */
+function keyOf({
+  url,
+  body,
+  ticket,
+  eventHandlers,
+  onReset,
+  lastEventId,
+  clientId,
+  ...rest
+}) {
+  // Where a stream began and who handles its events may change without another stream.
+  const sent = [url && String(url), body && String(body), Boolean(ticket), rest];
+  return url === null ? null : JSON.stringify(sent);
 }
 
 /**
@@ -98,7 +150,11 @@ export function useDashboardSSE({
       updatedAt: null,
     }),
   );
-  const show = (/** @type {T} */ data) => setShown({ data, updatedAt: new Date() });
+  const news = useRef(0);
+  const show = (/** @type {T} */ data) => {
+    news.current += 1;
+    setShown({ data, updatedAt: new Date() });
+  };
   const sse = useSSE({
     ...options,
     url,
@@ -110,7 +166,9 @@ export function useDashboardSSE({
       },
     },
     onReset: (reset) => {
-      load?.().then(show);
+      // What has come meanwhile is newer.
+      const asked = ++news.current;
+      load?.().then((data) => news.current === asked && show(data));
       onReset?.(reset);
     },
   });

@@ -4,7 +4,8 @@ import * as __index_js from './sse-hub.js';
  * Have a stream as long as the component is mounted.
  *
  * It connects anew only where `url`, `shared`, or what is sent (`method`, `headers`, `body`,
- * `credentials`) has changed.
+ * `credentials`) has changed. Objects may be written inline: what they hold is compared.
+ * After `closeConnection` it stays closed until `reconnect`, which resumes.
  *
  * @param {UseSSEOptions} [options]
  * @returns {SSE}

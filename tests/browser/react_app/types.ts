@@ -1,0 +1,40 @@
+// What a TypeScript user may write, and what the compiler is to refuse.
+
+import { StreamError, connect } from "./sse-hub/sse-hub.js";
+import { useDashboardSSE, useSSE } from "./sse-hub/sse-hub-react.js";
+
+export function Allowed() {
+  useSSE();
+  useSSE({ url: null });
+  useSSE({
+    url: new URL("https://example.org"),
+    pauseWhenHidden: 10,
+    ticket: async () => "t",
+  });
+  const { error, lastEvent } = useSSE({ onReset: ({ reason }) => reason.length });
+  const { data } = useDashboardSSE({ initial: { total: 1 } });
+  const stream = connect("/events", { on: { "*": (_, event) => event.id.length } });
+  return [
+    error?.status?.toFixed(),
+    lastEvent?.id.length,
+    data?.total.toFixed(),
+    stream.lastEventId,
+  ];
+}
+
+export async function iterated() {
+  try {
+    for await (const { type, text } of connect()) console.log(type.length + text.length);
+  } catch (error) {
+    if (error instanceof StreamError) console.log(error.reason.length);
+  }
+}
+
+export function Refused() {
+  // @ts-expect-error the handlers of a hook are eventHandlers
+  useSSE({ on: {} });
+  // @ts-expect-error it is an address
+  useSSE({ url: 7 });
+  // @ts-expect-error there is no such state
+  return useSSE().state === "disconnected";
+}

@@ -1,0 +1,344 @@
+"""The React hooks in an app that Vite builds, as their users have them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.live.server import ROOT, Server
+from tests.reader import wait_until
+from tests.wire.real_parts import absent
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Route
+
+pytestmark = pytest.mark.browser
+
+APP = Path(__file__).parent / "react_app"
+PACKAGES = ROOT / "tests" / "node_modules"
+
+NEWS = "/events?channel=news"
+
+# Compiled code and caches alone were a third of this; after some hundred mounts they
+# grow no more.
+MOST_BYTES_PER_MOUNT = 5_000
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The app's folder, with the client that ``flask sse client`` puts there."""
+    if not (PACKAGES / "vite").is_dir():
+        absent("vite", remedy="install Node.js 18 or later and run `npm ci` in tests")
+    folder = tmp_path_factory.mktemp("react") / "app"
+    shutil.copytree(APP, folder)
+    (folder / "node_modules").symlink_to(PACKAGES)
+    flask = [sys.executable, "-m", "flask", "--app", "tests.live.site:create_app()"]
+    _run(*flask, "sse", "client", str(folder / "sse-hub"), cwd=ROOT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(sources: Path) -> Path:
+    """The folder of the built app."""
+    _run("node_modules/.bin/vite", "build", cwd=sources)
+    return sources / "dist"
+
+
+def _run(*command: str, cwd: Path) -> None:
+    environ = os.environ | {"LIVE_DATABASE": ":memory:"}
+    process = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert process.returncode == 0, process.stdout
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(retry=[0.1, 0.2]) as server:
+        yield server
+
+
+class App:
+    """The app in a tab of its own."""
+
+    def __init__(self, page: "Page", server: Server) -> None:
+        self.page = page
+        self.server = server
+        #: The addresses of the streams that were asked for.
+        self.requests: list[str] = []
+        page.on(
+            "request",
+            lambda request: (
+                self.requests.append(request.url.split("?")[1].split("&")[0])
+                if "/events?" in request.url
+                else None
+            ),
+        )
+
+    def show(self, what: str, *props: Any) -> None:
+        """Have the page render something."""
+        self.page.evaluate("([what, props]) => page[what](...props)", [what, props])
+
+    def inbox(self, url: str | None = NEWS, **props: Any) -> None:
+        self.show("inbox", {"url": url, **props})
+
+    def connected(self) -> dict[str, Any]:
+        return self.until(lambda seen: seen["isConnected"])
+
+    def seen(self) -> dict[str, Any]:
+        """Return what the component shows."""
+        found: dict[str, Any] = json.loads(self.page.text_content("output") or "")
+        return found
+
+    def frames(self) -> list[dict[str, Any]]:
+        """Return all that was shown so far, however briefly."""
+        found: list[dict[str, Any]] = self.page.evaluate("page.frames")
+        return found
+
+    def until(self, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait until the component shows something; return it."""
+        wait_until(lambda: is_so(self.seen()))
+        return self.seen()
+
+    def click(self, button: str) -> None:
+        self.page.click(f"text={button}")
+
+    def post(self, path: str) -> None:
+        """Make a request with the page's cookies."""
+        self.page.evaluate("(path) => fetch(path, {method: 'POST'})", path)
+
+    def wait_for_connections(self, count: int) -> None:
+        wait_until(lambda: self.server.stats()["connections"] == count)
+
+
+OpenApp = Callable[[], App]
+
+
+@pytest.fixture
+def open_app(chromium: "Browser", server: Server, built: Path) -> Iterator[OpenApp]:
+    """Return what opens the app in one more tab; none may have had an error."""
+    wait_until(lambda: server.stats()["connections"] == 0)
+    context = chromium.new_context()
+    problems: list[str] = []
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+
+    def answer(route: "Route") -> None:
+        # On the server's origin, as behind one proxy.
+        name = route.request.url.partition("/react/")[2] or "index.html"
+        route.fulfill(path=built / name)
+
+    context.route("**/react/**", answer)
+    context.request.post(f"{_url(server)}/login/alice")
+
+    def open_app() -> App:
+        app = App(context.new_page(), server)
+        app.page.set_default_timeout(10_000)
+        app.page.goto(f"{_url(server)}/react/")
+        app.page.wait_for_function("window.page")
+        return app
+
+    yield open_app
+    context.close()
+    assert not problems
+
+
+@pytest.fixture
+def app(open_app: OpenApp) -> App:
+    return open_app()
+
+
+def test_the_types_are_those_of_a_strict_app(sources: Path) -> None:
+    """What the compiler knows is what the hooks take and return."""
+    _run("node_modules/.bin/tsc", cwd=sources)
+
+
+def test_a_component_has_what_its_stream_sees(app: App, server: Server) -> None:
+    """The state, the last event, and its handler called with the data."""
+    app.inbox()
+    seen = app.connected()
+    assert (seen["state"], seen.get("last"), seen["heard"]) == ("open", None, [])
+    server.publish("hello", channel="news")
+    seen = app.until(lambda seen: seen["heard"])
+    assert (seen["last"], seen["heard"]) == ("hello", ["hello"])
+
+
+def test_a_strict_mount_asks_once(app: App, server: Server) -> None:
+    """Though StrictMode mounts, unmounts and mounts again."""
+    before = server.stats()["opened"]
+    app.inbox()
+    app.connected()
+    assert len(app.requests) == 1
+    assert server.stats()["opened"] - before == 1
+
+
+def test_handlers_that_change_cost_no_reconnect(app: App, server: Server) -> None:
+    """The newest one is called, over the connection that there is."""
+    for mark in "abc":
+        app.inbox(mark=mark)
+        app.connected()
+    server.publish("1", channel="news")
+    assert app.until(lambda seen: seen["heard"])["heard"] == ["c1"]
+    assert len(app.requests) == 1
+
+
+def test_another_url_is_another_stream(app: App, server: Server) -> None:
+    """Of the one before nothing is shown any more."""
+    app.inbox()
+    app.connected()
+    server.publish("old", channel="news")
+    app.until(lambda seen: seen.get("last") == "old")
+    app.inbox("/events?channel=alice")
+    app.until(lambda _: len(app.requests) == 2)
+    app.connected()
+    server.publish("new", channel="alice")
+    app.until(lambda seen: seen.get("last") == "new")
+    shown = [frame for frame in app.frames() if frame["url"].endswith("alice")]
+    assert not shown[0]["isConnected"]
+    assert {frame.get("last") for frame in shown} == {None, "new"}
+    assert app.requests == ["channel=news", "channel=alice"]
+    app.wait_for_connections(1)
+
+
+def test_an_unmount_closes_the_connection(app: App) -> None:
+    """At the server too."""
+    app.inbox()
+    app.connected()
+    app.wait_for_connections(1)
+    app.show("nothing")
+    app.wait_for_connections(0)
+
+
+def test_no_url_opens_nothing(app: App) -> None:
+    """Until there is one."""
+    app.inbox(None)
+    seen = app.until(lambda _: True)
+    assert (seen["isConnected"], seen["state"]) == (False, "closed")
+    assert app.requests == []
+    app.inbox()
+    app.connected()
+    app.inbox(None)
+    app.until(lambda seen: seen["state"] == "closed")
+    app.wait_for_connections(0)
+
+
+def test_what_was_closed_is_resumed(app: App, server: Server) -> None:
+    """By reconnect(), with what came meanwhile."""
+    app.inbox()
+    app.connected()
+    app.click("close")
+    seen = app.until(lambda seen: seen["state"] == "closed")
+    assert seen.get("reason") is None
+    app.wait_for_connections(0)
+    server.publish("meanwhile", channel="news")
+    app.click("reconnect")
+    assert app.until(lambda seen: seen["heard"])["heard"] == ["meanwhile"]
+
+
+def test_reconnect_makes_a_new_connection(app: App) -> None:
+    """Of one that is open."""
+    app.inbox()
+    app.connected()
+    app.click("reconnect")
+    app.until(lambda _: len(app.requests) == 2)
+    app.connected()
+    app.wait_for_connections(1)
+
+
+def test_a_logout_is_told_as_such(app: App) -> None:
+    """And a login afterwards needs no more than reconnect()."""
+    app.inbox("/events?channel=alice")
+    app.connected()
+    app.post("/logout")
+    seen = app.until(lambda seen: seen["state"] == "closed")
+    assert (seen["reason"], seen["isConnected"]) == ("unauthorized", False)
+    app.post("/login/alice")
+    app.click("reconnect")
+    app.connected()
+
+
+def test_a_dashboard_shows_the_newest_state(app: App, server: Server) -> None:
+    """First what the page was rendered with."""
+    app.show("dashboard", NEWS)
+    seen = app.connected()
+    assert (seen["total"], seen["isUpdated"]) == (1, False)
+    for total in (2, 3):
+        server.publish({"total": total}, channel="news", type="dashboardUpdate")
+    assert app.until(lambda seen: seen["total"] == 3)["isUpdated"]
+
+
+def test_a_dashboard_loads_its_state_after_a_reset(app: App) -> None:
+    """What was missed is not known, so it asks for all."""
+    app.show("dashboard", f"{NEWS}&last_event_id=lost-1")
+    app.page.wait_for_function("!!page.answer")
+    app.page.evaluate("page.answer({total: 7})")
+    assert app.until(lambda seen: seen["total"] == 7)["isUpdated"]
+
+
+def test_a_state_that_is_loaded_does_not_replace_a_newer_one(
+    app: App, server: Server
+) -> None:
+    """An event may be quicker than what a reset has asked for."""
+    app.show("dashboard", f"{NEWS}&last_event_id=lost-1")
+    app.page.wait_for_function("!!page.answer")
+    server.publish({"total": 2}, channel="news", type="dashboardUpdate")
+    app.until(lambda seen: seen["total"] == 2)
+    app.page.evaluate("page.answer({total: 7})")
+    server.publish({"total": 3}, channel="news", type="dashboardUpdate")
+    app.until(lambda seen: seen["total"] == 3)
+    assert 7 not in [frame["total"] for frame in app.frames()]
+
+
+def test_components_of_all_tabs_share_one_connection(
+    open_app: OpenApp, server: Server
+) -> None:
+    """Each has the events."""
+    apps = [open_app(), open_app()]
+    for app in apps:
+        app.inbox(shared=True)
+        app.connected()
+    server.publish("to all", channel="news")
+    for app in apps:
+        app.until(lambda seen: seen["heard"] == ["to all"])
+    assert server.stats()["connections"] == 1
+
+
+def test_mounts_leave_nothing_behind(app: App) -> None:
+    """No connection, no listener, no node, and no memory that grows."""
+    found = []
+    for times in (50, 100):
+        app.show("mount", times, {"url": NEWS})
+        app.wait_for_connections(0)
+        found.append(_metrics(app.page))
+    first, last = found
+    assert last["JSEventListeners"] <= first["JSEventListeners"]
+    assert last["Nodes"] <= first["Nodes"]
+    grown = last["JSHeapUsedSize"] - first["JSHeapUsedSize"]
+    assert grown < 100 * MOST_BYTES_PER_MOUNT
+
+
+def _metrics(page: "Page") -> dict[str, float]:
+    """Return what the browser counts of a page, its garbage collected."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    for _ in range(3):
+        session.send("HeapProfiler.collectGarbage")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    session.detach()
+    return {each["name"]: each["value"] for each in metrics}
+
+
+def _url(server: Server) -> str:
+    return f"http://127.0.0.1:{server.port}"
