@@ -37,21 +37,21 @@ types: $(VENV)/dev ## Check the types, strictly
 client: client/node_modules ## Check, test and size the browser client
 	if command -v npm >/dev/null; then cd client && npm run --silent check && npm test --silent; fi
 
-unit: $(VENV)/dev tests/wire/node_modules ## Unit and contract tests, with coverage
+unit: $(VENV)/dev tests/node_modules ## Unit and contract tests, with coverage
 	$(BIN)/coverage run -m pytest $(UNIT)
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include="$(INCLUDE)" --fail-under=100
 
-unit-gevent: $(VENV)/dev tests/wire/node_modules ## The same under gevent's patching
+unit-gevent: $(VENV)/dev tests/node_modules ## The same under gevent's patching
 	$(BIN)/python -m tests.under_gevent $(UNIT)
 
-units: $(VENV)/dev tests/wire/node_modules ## Both of them, side by side
+units: $(VENV)/dev tests/node_modules ## Both of them, side by side
 	$(MAKE) --jobs=2 --output-sync unit unit-gevent
 
-live: $(VENV)/dev ## Tests through real servers
+live: $(VENV)/dev tests/node_modules ## Tests through real servers
 	$(BIN)/pytest -m live
 
-browser: $(VENV)/dev ## Tests in a real Chromium
+browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
 
 chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event by event
@@ -79,7 +79,8 @@ system: ## Install the system packages that the tests need
 	./tests/install-system-packages
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) client/node_modules tests/wire/node_modules benchmarks/load/build .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) client/node_modules tests/node_modules tests/wheels benchmarks/load/build
+	rm -rf .coverage .mypy_cache .pytest_cache .ruff_cache
 	rm -rf benchmarks/peers/.venv benchmarks/peers/node_modules
 
 $(BIN)/python:
@@ -102,6 +103,11 @@ client/node_modules: client/package.json client/package-lock.json | system
 	if command -v npm >/dev/null; then \
 	  cd client && npm ci --silent --no-audit --no-fund && touch node_modules; fi
 
-tests/wire/node_modules: tests/wire/package.json tests/wire/package-lock.json | system
+tests/node_modules: tests/package.json tests/package-lock.json | system
 	if command -v npm >/dev/null; then \
-	  cd tests/wire && npm ci --silent --no-audit --no-fund && touch node_modules; fi
+	  cd tests && npm ci --silent --no-audit --no-fund && touch node_modules; fi
+
+tests/wheels: tests/others/datastar.txt | $(BIN)/python
+	rm -rf $@
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
+	  --ignore-requires-python --only-binary :all: --require-hashes --dest $@ -r $< && touch $@

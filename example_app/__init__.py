@@ -7,7 +7,9 @@ Read it like a tutorial, in this order:
 * ``demo`` and ``presence``: publishing to people, tabs and channels;
 * ``figures`` and ``pages``: a dashboard that is right from its first moment on;
 * ``api`` and ``webhooks``: publishing on behalf of programs;
-* ``security`` and ``errors``: what every app needs, whatever it streams.
+* ``security`` and ``errors``: what every app needs, whatever it streams;
+* ``templates/base.html`` and ``static/js/page.js``: the one stream of all pages, and
+  from there what each page does with it.
 """
 
 import logging

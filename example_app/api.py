@@ -36,10 +36,19 @@ def dashboard_stream() -> Response:
     """Stream the dashboard's figures.
 
     The rule of this view is that a login is enough; it could be any other. Whoever gets
-    as far as ``stream()`` may listen.
+    as far as ``stream()`` may listen. What is addressed to the person comes by the
+    stream that every page has, and would come twice: so this one is not ``personal``.
     """
     figures.ensure_running()
-    return sse_hub.stream(figures.channel(), metadata={"page": "dashboard"})
+    return sse_hub.stream(
+        figures.channel(), personal=False, metadata={"page": "dashboard"}
+    )
+
+
+@blueprint.get("/api/dashboard/state")
+def dashboard_state() -> ResponseReturnValue:
+    """Return what the dashboard shows, for a page that has missed some of it."""
+    return jsonify(figures.state())
 
 
 @blueprint.post("/api/sse/ticket")

@@ -38,15 +38,15 @@ def publish() -> ResponseReturnValue:
                 data, type="notification", user=_known_user(body)
             )
         case "client":
-            # A client is one stream: this tab and no other.
+            # A client is one stream: of this browser, all tabs of which share it.
             event_id = sse_hub.publish(
                 data, type="notification", client=_own_client(body)
             )
         case "lobby":
-            # Those who listen to the channel, but for the tab that this comes from: a
-            # chat shows what one writes at once, and must not show it again. The id is
-            # not checked: who knows one can keep this event from that client, no more,
-            # and ids cannot be guessed.
+            # Those who listen to the channel, but for who this comes from: a chat shows
+            # what one writes at once, and must not show it again. The id is not
+            # checked: who knows one can keep this event from that client, no more, and
+            # ids cannot be guessed.
             event_id = sse_hub.publish(
                 data,
                 type="lobby",
@@ -74,7 +74,7 @@ def burst() -> ResponseReturnValue:
 def cut() -> ResponseReturnValue:
     """End a stream of the current user from the server's side.
 
-    Its EventSource comes back by itself, and names the last id that it has: whatever is
+    Its client comes back by itself, and names the last id that it has: whatever is
     published until then is waiting for it.
     """
     body = json_object(fields=frozenset({"clientId"}))

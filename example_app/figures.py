@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from typing import Any
 
 import psutil
@@ -34,6 +35,9 @@ _GRACE = 10.0
 # CPU time is counted in hundredths of a second: over less than this it is mostly noise.
 _SHORTEST_MEASURE = 1.0
 
+# What a page begins its charts with: three minutes.
+_RECENT = 90
+
 
 class FiguresPublisher:
     """Measure this process, and publish what was measured while anybody listens."""
@@ -42,25 +46,44 @@ class FiguresPublisher:
         self._app = app
         # Guards all below: requests start the thread, and it decides to end.
         self._lock = threading.Lock()
-        self._meter = CPUMeter()
+        began = psutil.Process().create_time()
+        self._cpu, self._in, self._out = (Rate(since=began) for _ in range(3))
+        self._recent: deque[dict[str, Any]] = deque(maxlen=_RECENT)
         self._running = False
         self._wanted_until = 0.0
 
     def current(self) -> dict[str, Any]:
         """Return the figures as they are now."""
-        stats = sse_hub.stats()
+        process, stats = psutil.Process(), sse_hub.stats()
+        used = process.cpu_times()
         with self._lock:
-            cpu = self._meter.percent()
+            cpu = self._cpu.of(used.user + used.system)
+            rate_in = self._in.of(stats.events_in)
+            rate_out = self._out.of(stats.events_out)
         return {
-            "cpu": cpu,
-            "rss": psutil.Process().memory_info().rss,
+            "time": round(time.time(), 2),
+            # Whose figures they are: a stream may come back on another worker.
+            "worker": process.pid,
+            "cpu": round(100 * cpu, 1),
+            "rss": process.memory_info().rss,
             "load": round(os.getloadavg()[0], 2),
             "connections": stats.connections,
             "users": stats.users,
             "lagging": stats.lagging,
             "events_in": stats.events_in,
             "events_out": stats.events_out,
+            "rate_in": round(rate_in, 2),
+            "rate_out": round(rate_out, 2),
         }
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a page shows: the figures now, and those before them.
+
+        There are only those that were measured while somebody was looking.
+        """
+        with self._lock:
+            recent = list(self._recent)
+        return {"current": self.current(), "recent": recent}
 
     def ensure_running(self) -> None:
         """Have the figures published from now on, until nobody listens any more."""
@@ -80,9 +103,10 @@ class FiguresPublisher:
                 try:
                     if not self._anybody_listens():
                         return
-                    sse_hub.publish(
-                        self.current(), type="dashboardUpdate", channel=channel()
-                    )
+                    figures = self.current()
+                    with self._lock:
+                        self._recent.append(figures)
+                    sse_hub.publish(figures, type="dashboardUpdate", channel=channel())
                 except Exception:
                     # The dashboard stands still, and the next figures may do better.
                     log.exception("the figures could not be published")
@@ -99,26 +123,22 @@ class FiguresPublisher:
             return self._running
 
 
-class CPUMeter:
-    """The share of one CPU that this process takes, in percent."""
+class Rate:
+    """How fast a number grows that began with nothing at some time."""
 
-    def __init__(self) -> None:
-        self._process = psutil.Process()
-        # The first figure is the mean of the process's whole life.
-        self._measured_at = self._process.create_time()
-        self._used = 0.0
-        self._percent = 0.0
+    def __init__(self, *, since: float) -> None:
+        # The first rate is the mean of the process's whole life.
+        self._measured_at = since
+        self._total = 0.0
+        self._rate = 0.0
 
-    def percent(self) -> float:
-        """Return the share since the last measure, at least a second ago."""
+    def of(self, total: float) -> float:
+        """Return the growth a second since the last measure, at least a second ago."""
         now = time.time()
         if now - self._measured_at >= _SHORTEST_MEASURE:
-            times = self._process.cpu_times()
-            used = times.user + times.system
-            share = (used - self._used) / (now - self._measured_at)
-            self._percent = round(100 * share, 1)
-            self._measured_at, self._used = now, used
-        return self._percent
+            self._rate = (total - self._total) / (now - self._measured_at)
+            self._measured_at, self._total = now, total
+        return self._rate
 
 
 def init_app(app: Flask) -> None:
@@ -126,9 +146,9 @@ def init_app(app: Flask) -> None:
     app.extensions[_EXTENSION] = {}
 
 
-def current() -> dict[str, Any]:
-    """Return this process's figures as they are now."""
-    return _publisher().current()
+def state() -> dict[str, Any]:
+    """Return this process's figures, now and before."""
+    return _publisher().state()
 
 
 def ensure_running() -> None:

@@ -1,12 +1,11 @@
 """The pages."""
 
-from flask import Blueprint, Response, jsonify, render_template
+from flask import Blueprint, jsonify, render_template
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from . import figures
 from .extensions import sse_hub
-from .presence import LOBBY
 from .users import USERS, require_login
 
 blueprint = Blueprint("pages", __name__)
@@ -24,10 +23,6 @@ def sse_demo() -> ResponseReturnValue:
     require_login()
     return render_template(
         "sse_demo.html",
-        lobby=LOBBY,
-        # The id is in the stream's address before the stream is opened, so the page can
-        # name itself ("all but me", "only me") from its first moment on.
-        client_id=sse_hub.client_id(),
         others=[user.id for user in USERS.values() if user.id != current_user.id],
     )
 
@@ -40,18 +35,11 @@ def dashboard() -> ResponseReturnValue:
     # comes once more: harmless, for each event has all figures. The other way round it
     # would be in neither, and the page wrong until the next event.
     cursor = sse_hub.cursor()
-    shown = figures.current()
-    return render_template("dashboard.html", figures=shown, cursor=cursor)
+    state = figures.state()
+    return render_template("dashboard.html", state=state, cursor=cursor)
 
 
 @blueprint.get("/health")
 def health() -> ResponseReturnValue:
     """Say that this app answers; ``/events/health`` says whether streams work."""
     return jsonify(status="ok")
-
-
-@blueprint.after_request
-def keep_fresh(response: Response) -> Response:
-    """Have each page loaded anew: a page that is kept would share its client id."""
-    response.cache_control.no_store = True
-    return response

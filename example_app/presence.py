@@ -1,4 +1,4 @@
-"""Who is in the lobby: a list that every page there keeps up to date.
+"""Who is in the lobby: a list that the demo page keeps up to date.
 
 Each worker knows its own streams only, so all of them note theirs in one small file.
 Each event carries the whole list. Events that say "came" and "left" would be smaller,
@@ -23,7 +23,8 @@ from flask_sse_hub import (
 
 from .extensions import sse_hub
 
-#: The channel of the demo page.
+#: The channel that every page of who is signed in listens to. All of them ask for the
+#: same ones, and so all tabs of a browser can share one stream.
 LOBBY = "lobby"
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS stream (worker INTEGER, client TEXT, person TEXT)"
@@ -47,6 +48,7 @@ def init_app(app: Flask) -> None:
                     client,
                 )
 
+    app.jinja_env.globals["lobby"] = LOBBY
     # Signals hold their receivers weakly, and nothing else holds these.
     client_connected.connect(came, sender=app, weak=False)
     client_disconnected.connect(left, sender=app, weak=False)

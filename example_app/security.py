@@ -1,14 +1,11 @@
 """What keeps other sites out, in headers that browsers know."""
 
-from flask import Flask, Response, request
+import secrets
+
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import Forbidden
 
 _HEADERS = {
-    # Nothing inline: a text that gets into the page by mistake is never run as code.
-    "Content-Security-Policy": (
-        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self';"
-        " frame-ancestors 'none'"
-    ),
     "X-Content-Type-Options": "nosniff",
     # The address of a stream holds a client id, which is nobody else's business.
     "Referrer-Policy": "same-origin",
@@ -21,6 +18,19 @@ def init_app(app: Flask) -> None:
     """Check where each request comes from, and send the headers with each answer."""
     app.before_request(_refuse_other_sites)
     app.after_request(_add_headers)
+    app.template_global()(csp_nonce)
+
+
+def csp_nonce() -> str:
+    """Return what marks this answer's own inline scripts.
+
+    Nothing else inline is run: a text that gets into a page by mistake, with a script
+    in it, cannot know it. The one inline script here is the import map.
+    """
+    if "csp_nonce" not in g:
+        g.csp_nonce = secrets.token_urlsafe(16)
+    nonce: str = g.csp_nonce
+    return nonce
 
 
 def _refuse_other_sites() -> None:
@@ -35,4 +45,17 @@ def _refuse_other_sites() -> None:
 def _add_headers(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers.setdefault("Content-Security-Policy", _policy())
+    if response.mimetype == "text/html":
+        # A page that is kept would have an old nonce, and the client id of another tab.
+        response.cache_control.no_store = True
     return response
+
+
+def _policy() -> str:
+    nonce = g.get("csp_nonce")
+    scripts = f"'self' 'nonce-{nonce}'" if nonce else "'self'"
+    return (
+        f"default-src 'self'; script-src {scripts}; object-src 'none';"
+        " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )

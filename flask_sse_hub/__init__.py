@@ -19,6 +19,7 @@ from .errors import (
     UnsupportedServer,
 )
 from .event import Event
+from .hypermedia import datastar_patch, datastar_signals, turbo_stream
 from .publisher import Publisher
 from .signals import client_connected, client_disconnected, event_published
 from .stats import ClientStats, HubStats
@@ -48,7 +49,10 @@ __all__ = [
     "UnsupportedServer",
     "client_connected",
     "client_disconnected",
+    "datastar_patch",
+    "datastar_signals",
     "event_published",
+    "turbo_stream",
 ]
 
 

@@ -34,14 +34,32 @@ def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
         copy.close()
 
 
-#: A socket as the operating system has it, whatever is patched: it neither waits for
-#: greenlets to close it, nor for bytes, if its descriptor does not block.
-Socket = _socket.socket
+class Socket(_socket.socket):
+    """A socket as the operating system has it, whatever is patched.
+
+    It neither waits for greenlets to close it, nor for bytes, if its descriptor does
+    not block.
+    """
+
+    __slots__ = ()
+
+    #: Whether what is sent is framed in chunks, as a body of HTTP/1.1 may be. Of the
+    #: class: with thousands of sockets each attribute counts.
+    chunked = False
 
 
-def duplicate(connection: socket.socket) -> Socket:
+class ChunkedSocket(Socket):
+    """One on which what is sent is framed in chunks."""
+
+    __slots__ = ()
+
+    chunked = True
+
+
+def duplicate(connection: socket.socket, *, chunked: bool = False) -> Socket:
     """Return a second socket for a connection, which never waits. Raises OSError."""
-    copy = Socket(
+    kind = ChunkedSocket if chunked else Socket
+    copy = kind(
         connection.family, connection.type, 0, fileno=os.dup(connection.fileno())
     )
     # An app may have given all sockets a timeout: this one would wait as long, and with
@@ -93,7 +111,7 @@ def epoll() -> "select.epoll | None":
     return make()  # type: ignore[no-any-return]
 
 
-def limit_unacknowledged(connection: Socket, seconds: float) -> None:
+def limit_unacknowledged(connection: _socket.socket, seconds: float) -> None:
     """Have the kernel end a connection whose peer acknowledges nothing for so long.
 
     For peers that lost their power or network, and those that read nothing at all.

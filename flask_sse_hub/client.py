@@ -109,6 +109,10 @@ class Written(NamedTuple):
 class Connection(Protocol):
     """A socket that never blocks."""
 
+    @property
+    def chunked(self) -> bool:
+        """Whether what is sent is framed in chunks."""
+
     def send(self, data: bytes, /) -> int:
         """Return how many bytes were taken. Raises BlockingIOError and OSError."""
 

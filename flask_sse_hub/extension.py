@@ -14,7 +14,6 @@ from .cli import create_group
 from .client import CloseReason, Metadata
 from .config import Config
 from .errors import ConfigurationError, InvalidTarget
-from .event import MESSAGE
 from .publisher import record_of
 from .signing import Ticket
 from .stats import HubStats
@@ -92,7 +91,7 @@ class SSEHub:
         self,
         data: object,
         *,
-        type: str = MESSAGE,
+        type: str | Unset = UNSET,
         channel: Names | Unset = UNSET,
         user: Names | Unset = UNSET,
         session: Names | Unset = UNSET,
@@ -103,8 +102,9 @@ class SSEHub:
     ) -> str:
         """Publish an event and return its id.
 
-        ``data`` is a str as it is, bytes in UTF-8, or anything that the app's JSON
-        provider serialises. Each target is one value or a list; their union is
+        ``data`` is a str as it is, bytes in UTF-8, an Event, or anything that the app's
+        JSON provider serialises. ``type`` left out is "message"; an Event has its own,
+        and its own ``retry``. Each target is one value or a list; their union is
         addressed. With no target at all it is everybody who is connected; an empty
         list is nobody; None raises.
 

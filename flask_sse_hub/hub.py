@@ -278,14 +278,16 @@ class Hub:
         self.attendance.came(client)
         return greeting
 
-    def adopt(self, client: Client, sink: SocketSink, head: bytes) -> None:
+    def adopt(
+        self, client: Client, sink: SocketSink, *, head: bytes, greeting: bytes
+    ) -> None:
         """Have the writer take over the socket of a client that was connected."""
         if not self._drains_at_exit:
             # The server does not wait for streams that it knows nothing of.
             self._drains_at_exit = True
             self._pid = os.getpid()
             atexit.register(self._drain_at_exit)
-        self.writer.adopt(client, sink, head)
+        self.writer.adopt(client, sink, head=head, greeting=greeting)
 
     def take(self, client: Client) -> bytes | None:
         """Return the next bytes for a client, b"" if none are due, None at its end."""

@@ -9,7 +9,7 @@ from typing import Any
 from . import address
 from .address import UNSET, Names, Unset
 from .brokers import Broker, create_broker, is_redis
-from .errors import ConfigurationError, EventTooLarge
+from .errors import ConfigurationError, EventTooLarge, InvalidEvent
 from .event import LARGEST_BYTES, MESSAGE, Event, checked_name, text_of
 from .history import Record
 
@@ -68,7 +68,7 @@ class Publisher:
         self,
         data: object,
         *,
-        type: str = MESSAGE,
+        type: str | Unset = UNSET,
         channel: Names | Unset = UNSET,
         user: Names | Unset = UNSET,
         session: Names | Unset = UNSET,
@@ -122,7 +122,7 @@ def record_of(
     *,
     dumps: Callable[[Any], str],
     max_event_bytes: int,
-    type: str,
+    type: str | Unset,
     channel: Names | Unset,
     user: Names | Unset,
     session: Names | Unset,
@@ -135,9 +135,8 @@ def record_of(
 
     Raises InvalidEvent, EventTooLarge, InvalidName and InvalidTarget.
     """
-    text = text_of(data, dumps=dumps)
-    event = Event(text, type=type, retry=retry)
-    size = len(text.encode())
+    event = _event_of(data, dumps=dumps, type=type, retry=retry)
+    size = len(event.data.encode())
     if size > max_event_bytes:
         raise EventTooLarge(
             f"the data has {size} bytes; {max_event_bytes} are allowed"
@@ -153,6 +152,27 @@ def record_of(
         if idempotency_key is None
         else checked_name(idempotency_key, what="an idempotency key"),
     )
+
+
+def _event_of(
+    data: object,
+    *,
+    dumps: Callable[[Any], str],
+    type: str | Unset,
+    retry: float | None,
+) -> Event:
+    if not isinstance(data, Event):
+        return Event(
+            text_of(data, dumps=dumps),
+            type=MESSAGE if type is UNSET else type,
+            retry=retry,
+        )
+    if type is not UNSET or retry is not None:
+        raise InvalidEvent(
+            "an Event has its own type and retry: give none beside it, or publish its"
+            " data instead"
+        )
+    return data
 
 
 def _client_ids(names: Names | None) -> tuple[str, ...]:

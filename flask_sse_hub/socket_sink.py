@@ -20,6 +20,16 @@ _MAX_RECEIVED_BYTES = 16_384
 MAX_WRITE_BYTES = 16_384
 
 
+# What ends a body in chunks.
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+def as_chunk(block: bytes) -> bytes:
+    """Return bytes framed as a chunk. Source: RFC 9112, section 7.1."""
+    # One without bytes would be the last.
+    return b"%x\r\n%b\r\n" % (len(block), block) if block else b""
+
+
 class SocketSink:
     """One client's socket. Only the writer writes to it, once it has adopted it."""
 
@@ -96,8 +106,18 @@ class SocketSink:
         """How many bytes are still to be written."""
         return len(self._unfinished) - self._offset
 
-    def put(self, block: bytes, *, sent: int = 0) -> None:
-        """Have bytes written next, of which some may have been sent already."""
+    def begin(self, head: bytes, greeting: bytes) -> None:
+        """Have the head of the response written, and the first bytes of its stream."""
+        self.put(greeting)
+        self._unfinished = head + self._unfinished
+
+    def put(self, block: bytes, *, sent: int = 0, last: bool = False) -> None:
+        """Have bytes of the stream written next, the last ones if it says so.
+
+        Of what they are on this connection some may have been ``sent`` already.
+        """
+        if self.socket.chunked:
+            block = as_chunk(block) + (_LAST_CHUNK if last else b"")
         self._unfinished = block
         self._offset = sent
 

@@ -20,7 +20,7 @@ from .client import IMMEDIATE, Client, CloseReason, Connection
 from .dispatcher import Dispatcher, Run
 from .peers import Change, PeerWatch
 from .registry import ClientRegistry
-from .socket_sink import MAX_WRITE_BYTES, SocketSink
+from .socket_sink import MAX_WRITE_BYTES, SocketSink, as_chunk
 
 log = logging.getLogger(__name__)
 
@@ -121,13 +121,15 @@ class Writer:
 
     # From outside
 
-    def adopt(self, client: Client, sink: SocketSink, head: bytes) -> None:
+    def adopt(
+        self, client: Client, sink: SocketSink, *, head: bytes, greeting: bytes
+    ) -> None:
         """Write to a sink's socket from now on, beginning with the response's head."""
         if not self._forks_watched:
             self._forks_watched = True
             os.register_at_fork(after_in_child=_abandoning(self))
         sink.client = client
-        sink.put(head)
+        sink.begin(head, greeting)
         self.peers.add(sink.descriptor, client, reads=True)
         self._finish(sink)
         self.look_at(sink)
@@ -170,13 +172,13 @@ class Writer:
 
     def _write_run(self, run: Run) -> None:
         """Write the same bytes to everybody who keeps up."""
-        block, size = run.block, len(run.block)
-        # Of what is longer each client gets the rest by itself.
-        first = block[:MAX_WRITE_BYTES]
+        plain = _first_write(run.block)
+        chunked = _first_write(as_chunk(run.block))
         count = len(run.direct)
-        self._catchup.count(events=count * run.events, bytes=count * size)
+        self._catchup.count(events=count * run.events, bytes=count * len(run.block))
         for start in range(0, count, _WRITES_AT_ONCE):
             for connection in run.direct[start : start + _WRITES_AT_ONCE]:
+                first, size = chunked if connection.chunked else plain
                 # Of somebody who has left since it is closed, and writes to nobody.
                 try:
                     sent = connection.send(first)
@@ -252,7 +254,7 @@ class Writer:
             sink.ending = True
             chunk = self._ends.farewell(client)
         # At once: what is fanned out next is later than this.
-        sink.put(chunk)
+        sink.put(chunk, last=sink.ending)
         if not self._finish(sink):
             return
         if chunk or sink.ending:
@@ -343,6 +345,14 @@ class Writer:
         if chunk != b"" or sink.again or not self._catchup.waits_for_broker(client):
             sink.again = False
             self.look_at(sink)
+
+
+def _first_write(block: bytes) -> tuple[bytes, int]:
+    """Return what of a block is written at once, and the size of all of it.
+
+    Of what is longer each client gets the rest by itself.
+    """
+    return block[:MAX_WRITE_BYTES], len(block)
 
 
 def _abandoning(writer: Writer) -> Callable[[], None]:

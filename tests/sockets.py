@@ -28,15 +28,46 @@ def tcp_pair(*, buffers: int = 4096) -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-class Peer:
-    """A client's own end of its connection."""
+class Chunks:
+    """Takes a body out of its chunks as it comes. Source: RFC 9112, section 7.1."""
 
-    def __init__(self, hub: HandHub, client: Client, sock: socket.socket) -> None:
+    def __init__(self) -> None:
+        self._rest = b""
+        #: Whether the last chunk has come.
+        self.complete = False
+
+    def feed(self, received: bytes) -> bytes:
+        """Return what whole chunks hold, and keep the rest for later."""
+        self._rest += received
+        body = b""
+        while b"\r\n" in self._rest:
+            size, _, rest = self._rest.partition(b"\r\n")
+            length = int(size, 16)
+            if len(rest) < length + 2:
+                break
+            assert not self.complete
+            assert rest[length : length + 2] == b"\r\n"
+            self.complete = length == 0
+            body += rest[:length]
+            self._rest = rest[length + 2 :]
+        return body
+
+
+class Peer:
+    """A client's own end of its connection.
+
+    ``raw`` is what it got: head and body, out of its chunks where it came in some.
+    """
+
+    def __init__(
+        self, hub: HandHub, client: Client, sock: socket.socket, *, chunked: bool
+    ) -> None:
         self.hub = hub
         self.client = client
         self.socket = sock
         self.parser = Parser()
         self.raw = b""
+        self.chunks = Chunks() if chunked else None
         self.events: list[ParsedEvent] = []
         self.ended = False
         sock.setblocking(False)
@@ -56,9 +87,12 @@ class Peer:
         except ConnectionError:
             chunk = b""
         self.ended = not chunk
-        before = len(self.raw)
-        self.raw += chunk
-        self.events += self.parser.feed(self.raw[max(before, len(HEAD)) :])
+        head = chunk[: len(HEAD) - len(self.raw)] if len(self.raw) < len(HEAD) else b""
+        body = chunk[len(head) :]
+        if self.chunks is not None:
+            body = self.chunks.feed(body)
+        self.raw += head + body
+        self.events += self.parser.feed(body)
 
     @property
     def data(self) -> list[str]:
@@ -92,8 +126,14 @@ def turn(hub: HandHub) -> None:
 
 @contextmanager
 def peers(hub: HandHub, count: int = 1, **options: Any) -> Iterator[list[Peer]]:
-    """Return so many clients that have been greeted; they are gone at the end."""
-    found = [join(hub, f"peer-{number}", **options) for number in range(count)]
+    """Return so many clients that have been greeted; they are gone at the end.
+
+    Every second one gets its stream in chunks.
+    """
+    found = [
+        join(hub, f"peer-{number}", chunked=number % 2 == 1, **options)
+        for number in range(count)
+    ]
     try:
         yield found
     finally:
@@ -104,17 +144,23 @@ def peers(hub: HandHub, count: int = 1, **options: Any) -> Iterator[list[Peer]]:
 
 
 def join(
-    hub: HandHub, name: str, *, last_event_id: str | None = None, **options: Any
+    hub: HandHub,
+    name: str,
+    *,
+    last_event_id: str | None = None,
+    chunked: bool = False,
+    **options: Any,
 ) -> Peer:
     """Have a client come whose socket was taken over."""
     ours, theirs = tcp_pair()
     identity = Identity(options.pop("user", None), options.pop("session", None))
     client = Client(name, identity=identity, since=hub.broker.head(), **options)
-    client.sink = sink = SocketSink(duplicate(ours), hub.hub.writer.look_at)
+    copy = duplicate(ours, chunked=chunked)
+    client.sink = sink = SocketSink(copy, hub.hub.writer.look_at)
     ours.close()
     greeting = hub.hub.connect(client, last_event_id=last_event_id)
-    hub.hub.adopt(client, sink, HEAD + greeting)
-    peer = Peer(hub, client, theirs)
+    hub.hub.adopt(client, sink, head=HEAD, greeting=greeting)
+    peer = Peer(hub, client, theirs, chunked=chunked)
 
     def look() -> bool:
         turn(hub)

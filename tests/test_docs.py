@@ -3,11 +3,13 @@
 import json
 import re
 from dataclasses import fields
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import flask_sse_hub
 from docs.make_configuration import page
 from flask_sse_hub import ClientStats, CloseReason, HubStats, SSEHub
 from tests.conftest import MakeSite, User
@@ -38,6 +40,9 @@ def test_the_api_page_names_everything_public() -> None:
     text = (ROOT / "docs/api.md").read_text()
     methods = {name for name in vars(SSEHub) if not name.startswith("_")} - {"init_app"}
     assert {name for name in methods if f"sse_hub.{name}" not in text} == set()
+    functions = {name for name, it in vars(flask_sse_hub).items() if isfunction(it)}
+    public = functions & set(flask_sse_hub.__all__)
+    assert {name for name in public if f"`{name}(" not in text} == set()
 
 
 def test_every_route_is_described_for_programs(make_site: MakeSite) -> None:
@@ -74,3 +79,24 @@ def test_links_between_pages_lead_somewhere(path: Path) -> None:
     """A page that was moved takes its links along."""
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+def test_the_browser_page_names_every_option() -> None:
+    """What connect() takes, and what a stream has, by the client's own types."""
+    types = (ROOT / "flask_sse_hub/static/sse-hub.d.ts").read_text()
+    page = (ROOT / "docs/browser.md").read_text()
+    named: set[str] = set()
+    for kind in ("RequestOptions", "StreamOptions"):
+        body = types.partition(f"type {kind} = {{")[2].partition("\n};")[0]
+        named |= set(re.findall(r"^    (\w+)\??: ", body, re.M))
+    assert len(named) > 10
+    assert {name for name in named if f"`{name}`" not in page} == set()
+
+
+def test_the_browser_page_names_every_reason() -> None:
+    """Whoever sees one in `error.reason` finds what it says."""
+    sources = "".join(p.read_text() for p in (ROOT / "client/src").glob("*.js"))
+    reasons = set(re.findall(r'(?:StreamError|\berror)\(\s*"([a-z-]+)"', sources))
+    page = (ROOT / "docs/browser.md").read_text()
+    assert {"unauthorized", "silent", "user-changed"} < reasons
+    assert {reason for reason in reasons if f"`{reason}`" not in page} == set()

@@ -10,6 +10,7 @@ from flask_sse_hub import (
     ClientStats,
     CloseReason,
     ConfigurationError,
+    Event,
     EventTooLarge,
     InvalidEvent,
     InvalidMetadata,
@@ -142,6 +143,22 @@ class TestPublish:
         assert event.id == event_id
         assert stream.parser.retry_ms == 1500
 
+    def test_an_event_has_its_own_type_and_retry(self, site: Site) -> None:
+        """As what makes events returns it, it is published."""
+        stream = site.browser("alice").stream()
+        event_id = site.hub.publish(Event("x", type="note", retry=1.5), user="alice")
+        event = stream.next("note")
+        assert (event.id, event.data) == (event_id, "x")
+        assert stream.parser.retry_ms == 1500
+
+    @pytest.mark.parametrize("beside", [{"type": "message"}, {"retry": 1.5}], ids=str)
+    def test_an_event_has_no_second_type_or_retry(
+        self, site: Site, beside: dict[str, Any]
+    ) -> None:
+        """It is not to be guessed which one was meant."""
+        with pytest.raises(InvalidEvent, match="its own type and retry"):
+            site.hub.publish(Event("x"), **beside)
+
     def test_an_idempotency_key_publishes_once(self, site: Site) -> None:
         """The second one returns the first one's id."""
         first = site.hub.publish("x", idempotency_key="k")
@@ -161,6 +178,8 @@ class TestPublish:
             ({"data": b"\xff"}, InvalidEvent),
             ({"data": object()}, InvalidEvent),
             ({"data": "x" * 1_048_577}, EventTooLarge),
+            ({"data": Event("x" * 1_048_577)}, EventTooLarge),
+            ({"type": None}, InvalidName),
         ],
         ids=str,
     )

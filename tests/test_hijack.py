@@ -29,7 +29,11 @@ def test_a_takeover_that_fails_leaves_nothing_behind(
     client = Client("one", identity=Identity(), since=hub.broker.head())
     stream = HijackedStream(hub.hub, client, last_event_id=None, connection=ours)
     response: Any = SimpleNamespace(
-        sock=ours, headers=[], force_close=lambda: None, default_headers=list
+        sock=ours,
+        headers=[],
+        chunked=True,
+        force_close=lambda: None,
+        default_headers=list,
     )
     stream._response = response
     with ours, theirs:
@@ -49,6 +53,8 @@ def test_a_takeover_that_fails_leaves_nothing_behind(
 
 class Sizes:
     """A socket that takes all, and notes how much at once."""
+
+    chunked = False
 
     def __init__(self) -> None:
         self.sent: list[int] = []

@@ -15,7 +15,7 @@ PACKAGE = Path(flask_sse_hub.__file__).parent
 #: named before it there.
 FLOORS = [
     ["errors", "_native", "_sockets", "private", "sparse_log"],
-    ["event", "address", "signatures"],
+    ["event", "address", "signatures", "hypermedia"],
     ["history"],
     ["client", "options", "tokens"],
     [

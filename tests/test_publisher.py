@@ -66,6 +66,16 @@ def test_an_event_is_in_the_apps_log(publisher: Publisher, log: SQLiteBroker) ->
     assert record.exclude == ("c",)
 
 
+def test_an_event_is_published_as_it_is(
+    publisher: Publisher, log: SQLiteBroker
+) -> None:
+    """With the type and the retry that it was made with."""
+    start = log.head()
+    publisher.publish(Event("x", type="t", retry=2.0))
+    (record,) = log.replay(start, page=9).records
+    assert record.content == Event("x", type="t", retry=2.0)
+
+
 def test_it_takes_what_the_apps_publish_takes() -> None:
     """Whoever moves a call into a job changes nothing of it."""
     assert signature(Publisher.publish) == signature(SSEHub.publish)

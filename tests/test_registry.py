@@ -139,6 +139,8 @@ def test_those_without_personal_addresses_leave_one_by_one() -> None:
 class Line:
     """A connection that takes everything."""
 
+    chunked = False
+
     def send(self, data: bytes, /) -> int:
         return len(data)
 

@@ -409,6 +409,7 @@ class TestEnds:
                 peer.parser.retry_ms = None
                 peer.read_to_the_end()
                 assert peer.parser.retry_ms is not None
+                assert peer.chunks is None or peer.chunks.complete
             thread.join(10.0)
             assert hub.hub.stats().closed == {"shutdown": 3}
 

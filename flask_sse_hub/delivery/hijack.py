@@ -49,6 +49,7 @@ class HijackedStream(EventStream):
 
     # gunicorn's response, while its worker may still ask for the takeover.
     _response: Any = None
+    _in_browser = False
 
     def offer(self, environ: Mapping[str, Any], write: object) -> None:
         """Be ready for the takeover, if this server's connection can be taken over.
@@ -58,6 +59,7 @@ class HijackedStream(EventStream):
         obstacle = _obstacle(environ, write)
         if obstacle is None:
             self._response = getattr(write, "__self__", None)
+            self._in_browser = "HTTP_SEC_FETCH_MODE" in environ
         elif obstacle in (_HIDDEN, _MEASURED):
             self._warn(obstacle)
         else:
@@ -111,8 +113,12 @@ class HijackedStream(EventStream):
     def _take_over(self) -> None:
         response, self._response = self._response, None
         connection: socket.socket = response.sock
+        # Programs read a body by the buffer and wait until one is full, unless it comes
+        # in chunks. A browser takes what is there, but shows an error where a stream
+        # is cut off in the middle of chunks, as at a logout.
+        chunked = response.chunked and not self._in_browser
         try:
-            copy = _sockets.duplicate(connection)
+            copy = _sockets.duplicate(connection, chunked=chunked)
         except OSError as error:
             self._say_once(logging.WARNING, "cannot take a socket over", str(error))
             return
@@ -123,7 +129,8 @@ class HijackedStream(EventStream):
             _limit_buffers(connection)
             timeout = self._hub.options.connection_timeout
             _sockets.limit_unacknowledged(copy, timeout)
-            self._hub.adopt(client, sink, _head(response) + greeting)
+            head = _head(response, chunked=chunked)
+            self._hub.adopt(client, sink, head=head, greeting=greeting)
         except (ClientRefused, BrokerUnavailable) as refusal:
             copy.close()
             client.sink = self
@@ -177,13 +184,9 @@ def _already_handled() -> object:
     return getattr(module, "ALREADY_HANDLED", None)
 
 
-def _head(response: Any) -> bytes:
-    """Return the head of a response as gunicorn would send it now.
-
-    The body ends with the connection: framed in chunks it could not be shared by
-    clients of HTTP/1.0 and 1.1.
-    """
-    response.chunked = False
+def _head(response: Any, *, chunked: bool) -> bytes:
+    """Return the head of a response as gunicorn would send it now."""
+    response.chunked = chunked
     response.force_close()
     lines = response.default_headers()
     lines += [f"{name}: {value}\r\n" for name, value in response.headers]

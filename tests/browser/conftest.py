@@ -22,7 +22,7 @@ from tests.ports import HOST, free_port
 from tests.reader import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,8 +88,9 @@ class Demo:
                 self.process.wait(5.0)
 
 
+Visit = Callable[..., "Page"]
 SignIn = Callable[..., "Page"]
-Visit = Callable[..., Visitor]
+MakeVisitor = Callable[..., Visitor]
 
 # Quick, so that the tests need not wait for what a browser does after seconds.
 QUICK: dict[str, Any] = {
@@ -113,58 +114,73 @@ def demo(
 
 
 @pytest.fixture
-def sign_in(chromium: "Browser", demo: Demo) -> Iterator[SignIn]:
-    """Return what opens a page of the demo as a user, in a browser of its own."""
-    # At the end none may have had an error, or broken its policy.
-    pages: list[Page] = []
+def visit(chromium: "Browser", demo: Demo) -> Iterator[Visit]:
+    """Return what opens a page of the demo in a browser of its own."""
+    # At the end none of its tabs may have had an error, or broken its policy.
+    contexts: list[BrowserContext] = []
     problems: list[str] = []
 
-    def sign_in(user: str, path: str = "/sse-demo", *, width: int = 1280) -> "Page":
-        context = chromium.new_context(viewport={"width": width, "height": 800})
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on(
-            "console",
-            lambda message: (
-                problems.append(message.text)
-                if "Content Security Policy" in message.text
-                else None
-            ),
+    def note(message: "ConsoleMessage") -> None:
+        if "Content Security Policy" in message.text:
+            problems.append(message.text)
+
+    def visit(path: str, *, width: int = 1280, scheme: Any = "light") -> "Page":
+        context = chromium.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme
         )
-        page.goto(f"{demo.url}/login?next={path}")
-        page.fill("#name", user)
-        page.fill("#password", "demo")
-        page.click("#sign-in")
-        page.wait_for_url(f"**{path}")
-        pages.append(page)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        context.on("weberror", lambda error: problems.append(str(error.error)))
+        context.on("console", note)
+        page = context.new_page()
+        page.goto(demo.url + path)
         return page
 
-    yield sign_in
-    for page in pages:
-        page.context.close()
+    yield visit
+    for context in contexts:
+        context.close()
     assert not problems
+
+
+@pytest.fixture
+def sign_in(visit: Visit, demo: Demo) -> SignIn:
+    """Return what opens a page of the demo as a user, in a browser of its own."""
+
+    def sign_in(user: str, path: str = "/sse-demo", **looks: Any) -> "Page":
+        page = visit(f"/login?next={path}", **looks)
+        fill_in(page, user)
+        page.wait_for_url(demo.url + path)
+        return page
+
+    return sign_in
+
+
+def fill_in(page: "Page", user: str) -> None:
+    """Sign in on the page that asks for it."""
+    page.fill("#name", user)
+    page.fill("#password", "demo")
+    page.click("#sign-in")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """The live site with two workers, between which streams are spread."""
-    with Server("gunicorn-gevent", args="--workers 2", **QUICK_SITE) as server:
+    with Server(args="--workers 2", **QUICK_SITE) as server:
         yield server
 
 
 @pytest.fixture
-def visit(chromium: "Browser", server: Server) -> Iterator[Visit]:
+def make_visitor(chromium: "Browser", server: Server) -> Iterator[MakeVisitor]:
     """Return what opens a browser of a visitor; a port may be that of a proxy."""
-    visitors: list[Visitor] = []
+    made: list[Visitor] = []
 
-    def visit(user: str | None = "alice", *, port: int = server.port) -> Visitor:
+    def make(user: str | None = "alice", *, port: int = server.port) -> Visitor:
         visitor = Visitor(chromium.new_context(), port)
-        visitors.append(visitor)
+        made.append(visitor)
         if user is not None:
             visitor.login(user)
         return visitor
 
-    yield visit
-    for visitor in visitors:
+    yield make
+    for visitor in made:
         visitor.context.close()

@@ -21,25 +21,26 @@ import psutil
 from tests.ports import HOST, free_port
 from tests.reader import DEADLINE, StreamReader, wait_until
 
-APP = "tests.live.site:create_app()"
+SITE = "tests.live.site"
 ROOT = Path(__file__).parents[2]
 
 _PYWSGI = """
 from gevent import monkey; monkey.patch_all()
 import sys
 from gevent.pywsgi import WSGIServer
-from tests.live.site import create_app
-WSGIServer(("127.0.0.1", int(sys.argv[1])), create_app(), log=None).serve_forever()
+from importlib import import_module
+app = import_module(sys.argv[2]).create_app()
+WSGIServer(("127.0.0.1", int(sys.argv[1])), app, log=None).serve_forever()
 """
 
-#: How each server is started, given its port.
+#: How each server is started, given its port and its site.
 COMMANDS = {
-    "gunicorn-gevent": "gunicorn -k gevent -b {address} " + APP,
-    "gunicorn-gevent-generator": "gunicorn -k gevent -b {address} " + APP,
-    "gunicorn-gthread": "gunicorn -k gthread --threads 20 -b {address} " + APP,
-    "gunicorn-sync": "gunicorn -k sync -b {address} " + APP,
-    "pywsgi": "pywsgi {port}",
-    "flask-run": "flask --app tests.live.site:create_app() run --port {port}",
+    "gunicorn-gevent": "gunicorn -k gevent -b {address} {app}",
+    "gunicorn-gevent-generator": "gunicorn -k gevent -b {address} {app}",
+    "gunicorn-gthread": "gunicorn -k gthread --threads 20 -b {address} {app}",
+    "gunicorn-sync": "gunicorn -k sync -b {address} {app}",
+    "pywsgi": "pywsgi {port} {site}",
+    "flask-run": "flask --app {app} run --port {port}",
 }
 
 #: Those under which streams work.
@@ -63,12 +64,13 @@ SQLITE = "sqlite:///{folder}/hub.db"
 
 
 class Server:
-    """A server that serves the live site on a port of its own, until it is left."""
+    """A server that serves a site on a port of its own, until it is left."""
 
     def __init__(
         self,
         kind: str = "gunicorn-gevent",
         *,
+        site: str = SITE,
         args: str = "",
         answers_http1: bool = True,
         middleware: str | None = None,
@@ -77,7 +79,9 @@ class Server:
         self._answers_http1 = answers_http1
         self.port = free_port()
         address = f"{HOST}:{self.port}"
-        command = COMMANDS[kind].format(port=self.port, address=address)
+        command = COMMANDS[kind].format(
+            port=self.port, address=address, site=site, app=f"{site}:create_app()"
+        )
         words = [*command.split(), *args.split()]
         if kind == "gunicorn-gevent-generator":
             settings = {"hijack": False} | settings

@@ -55,9 +55,37 @@ def test_the_head_is_the_response_s_own(server: Server) -> None:
         assert headers["Content-Type"].startswith("text/event-stream")
         assert headers["Connection"] == "close"
         assert "Set-Cookie" not in headers
-        assert "Transfer-Encoding" not in headers
         wait_until(lambda: "the response was closed" in server.log)
     assert server.log.count("the response was closed") == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_chunked"),
+    [
+        ("HTTP/1.1\r\nHost: x", True),
+        ("HTTP/1.0", False),
+        ("HTTP/1.1\r\nHost: x\r\nSec-Fetch-Mode: cors", False),
+    ],
+    ids=["program", "old program", "browser"],
+)
+def test_programs_get_their_stream_in_chunks(
+    server: Server, asked: str, is_chunked: bool
+) -> None:
+    """Their libraries would wait for a full buffer; a browser takes what is there.
+
+    And shows an error for a stream in chunks that is cut off, as by a logout.
+    """
+    with socket.create_connection((HOST, server.port), timeout=10.0) as sock:
+        who = "Authorization: Bearer alice"
+        sock.sendall(f"GET /events {asked}\r\n{who}\r\n\r\n".encode())
+        received = b""
+        while b"event: connected" not in received:
+            received += sock.recv(65536)
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert (b"\r\nTransfer-Encoding: chunked" in head) == is_chunked
+        assert body.startswith(b"retry: ") != is_chunked
+        assert server.stats()["delivery"] == {"socket": 1}
+    wait_until(lambda: server.stats()["connections"] == 0)
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])

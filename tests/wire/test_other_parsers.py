@@ -29,8 +29,8 @@ def seen_by_npm() -> dict[str, Any]:
     node = shutil.which("node")
     if node is None:
         absent("node", remedy="install Node.js 18 or later")
-    if not (HERE / "node_modules" / "eventsource-parser").is_dir():
-        absent("eventsource-parser", remedy="run `npm ci` in tests/wire")
+    if not (HERE.parent / "node_modules" / "eventsource-parser").is_dir():
+        absent("eventsource-parser", remedy="run `npm ci` in tests")
     streams = b"\n".join(base64.b64encode(sample.encoded) for sample in SAMPLES)
     process = subprocess.run(
         [node, HERE / "decode.mjs"],

@@ -1,11 +1,13 @@
-// The demo page: one EventSource, and all that arrives on it.
+// The demo page: the stream that every page has, seen from the inside.
 
+import { stream } from "./page.js";
+import { watchResume } from "./resume.js";
+import { showSharingOf } from "./sharing.js";
 import { showStateOf } from "./state.js";
-import { toastEvent } from "./toast.js";
 
-// An EventSource has no way to listen to "everything": each type needs its listener.
-const OWN_TYPES = ["connected", "ping", "reset"];
-const APP_TYPES = ["message", "notification", "lobby"];
+// Shown, but not counted: what the hub sends on its own account, and what each stream that
+// comes or goes brings about.
+const UNCOUNTED = new Set(["connected", "ping", "reset", "presence"]);
 
 // Whatever grows with each event has an end, or a tab that stays open eats the memory.
 const MOST_LINES = 200;
@@ -14,50 +16,57 @@ const MOST_IDS = 5000;
 const $ = (selector) => document.querySelector(selector);
 const page = $("#demo");
 
-let source;
-let lastId = "";
-let clientId = $("#client-id").textContent;
 let received = 0;
 let doubled = 0;
+let presences = 0;
 const seen = new Set();
 
-function open() {
-  const url = new URL(page.dataset.stream, location.href);
-  // A browser that reconnects sends the last id by itself. A new EventSource knows none,
-  // and cannot set headers, so here the id goes into the address.
-  if (lastId) url.searchParams.set("last_event_id", lastId);
-  source = new EventSource(url);
-  showStateOf(source);
-  source.addEventListener("error", () => {
-    $("#reconnect").hidden = source.readyState !== EventSource.CLOSED;
-  });
-  for (const type of [...OWN_TYPES, ...APP_TYPES]) source.addEventListener(type, note);
-  for (const type of APP_TYPES) source.addEventListener(type, count);
-  source.addEventListener("connected", connected);
-  source.addEventListener("reset", reset);
-  source.addEventListener("notification", toastEvent);
-  source.addEventListener("presence", (event) => {
-    resumeFrom(event);
-    showPeople(JSON.parse(event.data).people);
-  });
-}
+showStateOf(stream);
+showSharingOf(stream, $("#sharing"));
+const resume = watchResume(stream, (seconds, events) => {
+  const what = events === 1 ? "1 event" : `${events} events`;
+  $("#resumed").textContent = `Resumed after ${seconds.toFixed(1)} s, ${what} caught up.`;
+});
+
+stream.on("*", (_, event) => {
+  note(event);
+  if (UNCOUNTED.has(event.type)) return;
+  count(event);
+  resume.arrived();
+});
+stream.on("presence", ({ people }) => {
+  presences += 1;
+  showPeople(people);
+});
+stream.on("reset", ({ reason }) => {
+  // What was missed is not known any more. Nothing that the page shows can be trusted,
+  // so it asks for all of it again, as it would after being loaded.
+  const banner = $("#reset-banner");
+  banner.textContent = `History was lost (${reason}) – state loaded anew.`;
+  banner.hidden = false;
+  resume.forget();
+  loadState();
+});
+stream.onState(showIds);
+showIds();
+loadState();
 
 // What arrives
 
 function note(event) {
-  resumeFrom(event);
   const line = document.createElement("li");
-  line.dataset.id = event.lastEventId;
+  line.dataset.id = event.id;
   line.dataset.type = event.type;
   line.append(
     part("time", new Date().toLocaleTimeString([], { hour12: false })),
     part("type", event.type),
-    part("id", event.lastEventId),
-    part("data", event.data),
+    part("id", event.id),
+    part("data", event.text),
   );
   const log = $("#log");
   log.prepend(line);
   while (log.children.length > MOST_LINES) log.lastElementChild.remove();
+  showIds();
 }
 
 function part(name, text) {
@@ -70,41 +79,24 @@ function part(name, text) {
 
 function count(event) {
   received += 1;
-  if (seen.has(event.lastEventId)) doubled += 1;
-  seen.add(event.lastEventId);
+  if (seen.has(event.id)) doubled += 1;
+  seen.add(event.id);
   if (seen.size > MOST_IDS) seen.delete(seen.values().next().value);
   $("#received").textContent = received;
   $("#doubled").textContent = doubled;
   $("#doubled").classList.toggle("bad-text", doubled > 0);
 }
 
-function resumeFrom(event) {
-  lastId = event.lastEventId;
-  $("#resume-id").textContent = lastId;
-}
-
-function connected(event) {
-  const greeting = JSON.parse(event.data);
-  // The id of the page, unless it was too old: then the server gave a new one.
-  clientId = greeting.client_id;
-  $("#client-id").textContent = clientId;
-  // A stream that resumes has missed nothing, so what is shown still holds.
-  if (!greeting.resumed) loadState();
-}
-
-function reset(event) {
-  // What was missed is not known any more. Nothing that the page shows can be trusted,
-  // so it asks for all of it again, as it would after being loaded.
-  const { reason } = JSON.parse(event.data);
-  const banner = $("#reset-banner");
-  banner.textContent = `History was lost (${reason}) – state loaded anew.`;
-  banner.hidden = false;
-  loadState();
+function showIds() {
+  $("#client-id").textContent = stream.clientId ?? "–";
+  $("#resume-id").textContent = stream.lastEventId || "–";
 }
 
 async function loadState() {
+  const before = presences;
   const answer = await fetch(`${page.dataset.api}/state`);
-  if (answer.ok) showPeople((await answer.json()).people);
+  // A list that came by the stream in the meantime is newer than this one.
+  if (answer.ok && presences === before) showPeople((await answer.json()).people);
 }
 
 function showPeople(people) {
@@ -131,9 +123,8 @@ async function post(what, body) {
 }
 
 /** Run what a button does, and say how it went. */
-function onClick(button, action) {
+function onClick(button, status, action) {
   button.addEventListener("click", async () => {
-    const status = $("#status");
     try {
       status.textContent = await action();
       status.classList.remove("bad-text");
@@ -145,16 +136,17 @@ function onClick(button, action) {
 }
 
 for (const button of document.querySelectorAll("[data-to]")) {
-  onClick(button, async () => {
-    const body = { to: button.dataset.to, text: $("#text").value, clientId };
+  onClick(button, $("#status"), async () => {
+    const body = { to: button.dataset.to, text: $("#text").value, clientId: stream.clientId };
     if (body.to === "user") body.user = $("#user").value;
     return `Published as ${(await post("publish", body)).id}.`;
   });
 }
 
 async function cut() {
-  await post("cut", { clientId });
-  return "Cut. The browser comes back by itself.";
+  $("#resumed").textContent = "";
+  await post("cut", { clientId: stream.clientId });
+  return "Cut.";
 }
 
 async function burst() {
@@ -162,14 +154,8 @@ async function burst() {
   return `Published ${ids.length} events.`;
 }
 
-onClick($("#cut"), cut);
-onClick($("#burst"), burst);
-onClick($("#cut-burst"), async () => `${await cut()} ${await burst()}`);
+onClick($("#cut"), $("#cut-status"), cut);
+onClick($("#burst"), $("#cut-status"), burst);
+onClick($("#cut-burst"), $("#cut-status"), async () => `${await cut()} ${await burst()}`);
 
 $("#clear").addEventListener("click", () => $("#log").replaceChildren());
-$("#reconnect").addEventListener("click", () => {
-  $("#reconnect").hidden = true;
-  open();
-});
-
-open();

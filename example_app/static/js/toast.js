@@ -1,21 +1,40 @@
 // Short notices in the corner. The element is a live region, so they are read out too.
 
-const SECONDS = 6;
+const SECONDS = 8;
 const MOST = 4;
 
 const toasts = document.querySelector("#toasts");
 
 export function toast(text) {
-  const note = document.createElement("p");
+  const note = document.createElement("div");
+  note.className = "toast";
+  const line = document.createElement("p");
   // textContent, never innerHTML: the text was written by somebody else.
-  note.textContent = text;
+  line.textContent = text;
+  note.append(line, dismissButton(note));
   toasts.append(note);
   while (toasts.children.length > MOST) toasts.firstChild.remove();
-  setTimeout(() => note.remove(), SECONDS * 1000);
+  removeLater(note);
 }
 
-/** Show an event of type "notification", whoever published it. */
-export function toastEvent(event) {
-  const { from, text } = JSON.parse(event.data);
-  toast(from ? `${from}: ${text}` : text);
+function dismissButton(note) {
+  const button = document.createElement("button");
+  button.className = "dismiss";
+  button.setAttribute("aria-label", "Dismiss");
+  button.textContent = "×";
+  button.addEventListener("click", () => note.remove());
+  return button;
+}
+
+/** Remove it after a while, but not while somebody reads or is about to dismiss it. */
+function removeLater(note) {
+  let timer;
+  const start = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => note.remove(), SECONDS * 1000);
+  };
+  const stop = () => clearTimeout(timer);
+  for (const type of ["pointerenter", "focusin"]) note.addEventListener(type, stop);
+  for (const type of ["pointerleave", "focusout"]) note.addEventListener(type, start);
+  start();
 }

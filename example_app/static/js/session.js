@@ -1,0 +1,41 @@
+// Says what has become of the session behind this page: it ended, or is another person's.
+
+const notice = document.querySelector("#session");
+
+const NOTICES = {
+  unauthorized: () => say("You signed out in another tab.", link("Sign in again", notice.dataset.login)),
+  "user-changed": () => say("Somebody else is signed in here now.", button("Load the page anew")),
+};
+
+export function showSession(stream) {
+  let shown = null;
+  stream.onState(() => {
+    // Who signs in again, in whichever tab, is connected again, and nothing is to be said.
+    const reason = stream.state === "closed" ? stream.error?.reason : null;
+    if (reason === shown) return;
+    shown = reason;
+    if (NOTICES[reason]) NOTICES[reason]();
+    else notice.replaceChildren();
+  });
+}
+
+function say(text, way) {
+  const line = document.createElement("p");
+  line.append(text, " ", way);
+  notice.replaceChildren(line);
+}
+
+function link(text, url) {
+  const made = document.createElement("a");
+  made.href = url;
+  made.textContent = text;
+  return made;
+}
+
+function button(text) {
+  const made = document.createElement("button");
+  made.className = "quiet";
+  made.textContent = text;
+  made.addEventListener("click", () => location.reload());
+  return made;
+}

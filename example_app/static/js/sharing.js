@@ -1,0 +1,27 @@
+// Says which tab holds the connection, and how many share it.
+
+import { countTabs } from "./tabs.js";
+
+const EVERY = 1000;
+
+export function showSharingOf(stream, line) {
+  const show = async () => {
+    const text = sentence(stream, await countTabs());
+    // Only a change: it is a live region, and would be read out each second.
+    if (line.textContent !== text) line.textContent = text;
+  };
+  stream.onState(show);
+  // Another tab that comes or goes changes no state here.
+  setInterval(show, EVERY);
+  show();
+}
+
+function sentence({ state, sharing: { role, problem } }, tabs) {
+  if (state === "closed") return "There is no connection.";
+  if (role === "alone") {
+    return problem ? `Not shared: ${problem}.` : "This tab has a connection of its own.";
+  }
+  const holder = role === "leader" ? "This tab" : "Another tab";
+  if (tabs > 1) return `${holder} holds the connection: ${tabs} tabs share it.`;
+  return `${holder} holds the connection. Open another one to see it shared.`;
+}

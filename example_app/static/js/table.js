@@ -1,0 +1,41 @@
+// The figures as a table: for who cannot see the charts, or wants the numbers.
+
+const MOST_ROWS = 15;
+
+const CELLS = [
+  (f) => new Date(f.time * 1000).toLocaleTimeString([], { hour12: false }),
+  (f) => f.cpu.toFixed(1),
+  (f) => (f.rss / 1e6).toFixed(1),
+  (f) => f.rate_in.toFixed(1),
+  (f) => f.rate_out.toFixed(1),
+  (f) => f.connections,
+  (f) => f.users,
+];
+
+const details = document.querySelector("#table");
+const body = details.querySelector("tbody");
+let latest = [];
+
+details.addEventListener("toggle", write);
+
+/** Show the newest of these figures first, if the table is open. */
+export function showTable(points) {
+  latest = points;
+  write();
+}
+
+function write() {
+  if (!details.open) return;
+  body.replaceChildren(...latest.slice(-MOST_ROWS).reverse().map(row));
+}
+
+function row(figures) {
+  const made = document.createElement("tr");
+  for (const [at, cell] of CELLS.entries()) {
+    const box = document.createElement(at ? "td" : "th");
+    if (!at) box.scope = "row";
+    box.textContent = cell(figures);
+    made.append(box);
+  }
+  return made;
+}

@@ -1,0 +1,182 @@
+"""The example app for who uses a keyboard, a screen reader, or little contrast."""
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.conftest import ROOT, SignIn, Visit
+from tests.wire.real_parts import absent
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
+
+# It does not matter to these how the streams are delivered.
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize("demo", ["auto"], ids=["socket"], indirect=True),
+]
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    if not AXE.exists():
+        absent("axe-core", remedy=f"run npm ci in {AXE.parents[2]}")
+    return AXE.read_text()
+
+
+def faults(page: "Page", axe: str) -> list[Any]:
+    """Return the serious faults that axe finds in a page, however it is looked at."""
+    page.evaluate(axe)
+    found: list[Any] = []
+    for scheme, width in product(("light", "dark"), (1280, 360)):
+        # In the middle of an animation everything has little contrast.
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        page.set_viewport_size({"width": width, "height": 800})
+        found += [
+            (scheme, width, fault["id"], [node["html"] for node in fault["nodes"]])
+            for fault in page.evaluate("axe.run()")["violations"]
+            if fault["impact"] in ("serious", "critical")
+        ]
+    return found
+
+
+class TestFaults:
+    """In light and dark, on a desk and on a phone."""
+
+    @pytest.mark.parametrize("path", ["/", "/login"])
+    def test_strangers_find_none(self, visit: Visit, axe: str, path: str) -> None:
+        """On the pages that nobody needs a login for."""
+        assert faults(visit(path), axe) == []
+
+    def test_a_refused_login_has_none(self, visit: Visit, axe: str) -> None:
+        """With the error in it."""
+        page = visit("/login")
+        page.fill("#name", "alice")
+        page.fill("#password", "wrong")
+        page.click("#sign-in")
+        page.locator("[role=alert]").wait_for()
+        assert faults(page, axe) == []
+
+    def test_the_start_has_none_for_who_is_signed_in(
+        self, sign_in: SignIn, axe: str
+    ) -> None:
+        """With all of its bar."""
+        assert faults(sign_in("alice", "/"), axe) == []
+
+    def test_the_demo_has_none(self, sign_in: SignIn, axe: str) -> None:
+        """Full of what can be on it: events, a toast, a resume, a loss."""
+        page = sign_in("alice")
+        page.locator("#state[data-state=open]").wait_for()
+        page.click("#cut-burst")
+        page.locator("#resumed", has_text="caught up").wait_for()
+        page.evaluate("document.querySelector('#reset-banner').hidden = false")
+        page.evaluate("document.querySelector('#reset-banner').textContent = 'Lost'")
+        page.click("#to-me")
+        page.hover(".toast")
+        assert faults(page, axe) == []
+
+    def test_the_demo_has_none_when_it_is_over(self, sign_in: SignIn, axe: str) -> None:
+        """With the notice, and the button to connect again."""
+        page = sign_in("alice")
+        page.locator("#state[data-state=open]").wait_for()
+        page.evaluate("fetch('/logout', {method: 'POST'})")
+        page.locator("#session", has_text="signed out").wait_for()
+        page.locator("#reconnect").wait_for()
+        assert faults(page, axe) == []
+
+    def test_the_dashboard_has_none(self, sign_in: SignIn, axe: str) -> None:
+        """With its charts, and the table opened."""
+        page = sign_in("alice", "/dashboard")
+        page.locator("#state[data-state=open]").wait_for()
+        page.click("#table summary")
+        page.locator("#table tbody tr").first.wait_for()
+        assert faults(page, axe) == []
+
+
+def test_the_first_stop_skips_to_the_content(sign_in: SignIn) -> None:
+    """Who uses a keyboard need not go through the bar on every page."""
+    page = sign_in("alice")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("Tab")
+    assert page.evaluate(
+        "document.querySelector('#main').contains(document.activeElement)"
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard"])
+def test_one_sees_where_the_focus_is(sign_in: SignIn, path: str) -> None:
+    """At every stop from the first to the last."""
+    page = sign_in("alice", path)
+    stops = 0
+    while True:
+        page.keyboard.press("Tab")
+        focus = page.evaluate(
+            """() => {
+              const focused = document.activeElement;
+              if (focused === document.body) return null;
+              const outlined = focused.closest("#theme label") ?? focused;
+              return [focused.outerHTML, getComputedStyle(outlined).outlineStyle];
+            }"""
+        )
+        if focus is None:
+            break
+        assert focus[1] != "none", focus[0]
+        stops += 1
+    assert stops >= 7
+
+
+def test_the_scheme_is_chosen_by_keyboard(sign_in: SignIn) -> None:
+    """With the arrows, as in any group of choices."""
+    page = sign_in("alice")
+    page.focus("#theme input:checked")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_what_is_read_out_is_short(sign_in: SignIn) -> None:
+    """Toasts, the state and how buttons went; not the log, nor the figures."""
+    page = sign_in("alice")
+    live = "[...document.querySelectorAll('[role=status],[role=alert],[aria-live]')]"
+    assert set(page.evaluate(f"{live}.map((element) => element.id)")) == {
+        "session",
+        "state",
+        "reset-banner",
+        "sharing",
+        "status",
+        "cut-status",
+        "resumed",
+        "toasts",
+    }
+    page.goto(page.url.replace("/sse-demo", "/dashboard"))
+    assert set(page.evaluate(f"{live}.map((element) => element.id)")) == {
+        "session",
+        "state",
+        "toasts",
+    }
+
+
+def test_each_chart_says_in_text_what_it_shows(sign_in: SignIn) -> None:
+    """The drawing is hidden from who cannot see it; title, value and range are not."""
+    page = sign_in("alice", "/dashboard")
+    for chart in page.locator("[data-chart]").all():
+        chart.locator("canvas").wait_for()
+        assert chart.locator(".plot").get_attribute("aria-hidden") == "true"
+        assert chart.locator("h2").text_content()
+        assert any(char.isdigit() for char in chart.locator(".values").inner_text())
+        assert any(char.isdigit() for char in chart.locator(".range").inner_text())
+
+
+def test_who_wants_no_motion_gets_none(visit: Visit) -> None:
+    """By the setting of their system."""
+    page = visit("/login")
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(
+        "getComputedStyle(document.querySelector('button')).transitionDuration"
+    ) in ("0s", "")

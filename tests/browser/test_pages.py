@@ -1,0 +1,142 @@
+"""What each page of the example app shows, whatever is streamed."""
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import SignIn, Visit
+from tests.browser.demo_page import (
+    another_tab,
+    connected,
+    expect,
+    publish,
+    wait_for_event,
+)
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Response
+
+# It does not matter to these how the streams are delivered.
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize("demo", ["auto"], ids=["socket"], indirect=True),
+]
+
+# The stream of a page that has no badge: modules are there once, so it is the same.
+_OPENED = """async () => {
+  const { stream } = await import("/static/js/page.js");
+  if (stream.state === "open") return;
+  await new Promise((resolve) => {
+    stream.onState(() => stream.state === "open" && resolve());
+  });
+}"""
+
+
+@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard"])
+def test_a_notification_is_a_toast_on_every_page(sign_in: SignIn, path: str) -> None:
+    """Once, and it goes when it is dismissed."""
+    page = sign_in("alice", path)
+    page.evaluate(_OPENED)
+    page.evaluate("fetch('/trigger', {method: 'POST'})")
+    expect(page, "#toasts .toast", "You asked for this notification.")
+    assert page.locator(".toast").count() == 1
+    page.click(".toast .dismiss")
+    assert page.locator(".toast").count() == 0
+
+
+def test_the_charts_are_drawn_in_the_colours_of_the_scheme(sign_in: SignIn) -> None:
+    """Also when it changes under them, and as wide as their card."""
+    page = sign_in("alice", "/dashboard")
+    connected(page)
+    for theme in ("light", "dark"):
+        page.check(f"#theme input[value={theme}]", force=True)
+        for name in ("cpu", "memory", "events", "connections"):
+            page.wait_for_function(_DRAWN, arg=name)
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.wait_for_function(
+        "() => document.querySelector('.plot canvas').clientWidth <= 360"
+        " && document.querySelector('.plot canvas').clientWidth > 300"
+    )
+
+
+# Whether a chart has a pixel of its line's colour.
+_DRAWN = """(name) => {
+  const canvas = document.querySelector(`[data-chart=${name}] canvas`);
+  const colour = getComputedStyle(document.documentElement)
+    .getPropertyValue("--series-1").match(/\\d+/g).map(Number);
+  const { data } = canvas.getContext("2d")
+    .getImageData(0, 0, canvas.width, canvas.height);
+  for (let at = 0; at < data.length; at += 4)
+    if (data[at + 3] === 255 && colour.every((part, i) => data[at + i] === part))
+      return true;
+  return false;
+}"""
+
+
+def test_the_dashboard_has_its_figures_as_a_table(sign_in: SignIn) -> None:
+    """Newest first, and growing while it is open."""
+    page = sign_in("alice", "/dashboard")
+    page.click("#table summary")
+    page.locator("#table tbody tr").nth(1).wait_for()
+    times = page.locator("#table tbody th").all_text_contents()
+    assert times == sorted(times, reverse=True)
+
+
+def test_the_scheme_is_kept_and_is_there_before_the_page(sign_in: SignIn) -> None:
+    """It is never shown in the other one first; other tabs follow at once."""
+    page = connected(sign_in("alice", scheme="light"))
+    tab = another_tab(page)
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.check("#theme input[value=dark]", force=True)
+    dark = page.evaluate(ground)
+    assert dark != light
+    tab.wait_for_function(f"dark => {ground} === dark", arg=dark)
+    tab.add_init_script(
+        """new MutationObserver(() => {
+          if (document.body) window.first ??= document.documentElement.dataset.theme;
+        }).observe(document, { childList: true, subtree: true });"""
+    )
+    tab.reload()
+    assert tab.evaluate("window.first") == "dark"
+    assert tab.evaluate(ground) == dark
+    tab.check("#theme input[value=auto]", force=True)
+    page.wait_for_function(f"light => {ground} === light", arg=light)
+
+
+def test_only_a_page_s_own_inline_script_is_run(visit: Visit, sign_in: SignIn) -> None:
+    """By a nonce that is another one each time, and is in no other answer."""
+    page = sign_in("alice")
+    nonces = set()
+    for _ in range(2):
+        response = page.reload()
+        assert response is not None
+        (nonce,) = re.findall("'nonce-(.+?)'", _policy_of(response))
+        assert page.locator("script[type=importmap]").evaluate("e => e.nonce") == nonce
+        nonces.add(nonce)
+    assert len(nonces) == 2
+    for path in ("/login", "/health", "/static/style.css"):
+        response = visit("/").goto(page.url.replace("/sse-demo", path))
+        assert response is not None
+        assert "script-src 'self';" in _policy_of(response)
+
+
+def _policy_of(response: "Response") -> str:
+    return response.headers["content-security-policy"]
+
+
+def test_data_is_shown_as_text(sign_in: SignIn) -> None:
+    """What somebody typed does not become a part of the page."""
+    page = connected(sign_in("alice"))
+    publish(page, "#to-everyone", "<img src=x onerror=alert(1)>")
+    wait_for_event(page, "message", "<img")
+    assert page.locator("#log img").count() == 0
+
+
+@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard"])
+def test_it_fits_on_a_phone(sign_in: SignIn, path: str) -> None:
+    """Nothing is wider than the screen."""
+    page = sign_in("alice", path, width=360)
+    page.wait_for_load_state("load")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -1,0 +1,102 @@
+"""Several tabs of one browser: one connection, and one session."""
+
+import pytest
+
+from tests.browser.conftest import SignIn, fill_in
+from tests.browser.demo_page import (
+    another_tab,
+    connected,
+    expect,
+    publish,
+    received,
+    wait_for_event,
+)
+
+# It does not matter to these how the streams are delivered.
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize("demo", ["auto"], ids=["socket"], indirect=True),
+]
+
+
+def test_all_tabs_share_one_connection(sign_in: SignIn) -> None:
+    """One leads; when it is closed another one does, and nothing is lost or doubled."""
+    first = connected(sign_in("alice"))
+    expect(first, "#sharing", "This tab holds the connection")
+    tabs = [connected(another_tab(first)) for _ in range(2)]
+    for tab in tabs:
+        expect(tab, "#sharing", "Another tab holds the connection: 3 tabs share it.")
+    expect(first, "#sharing", "This tab holds the connection: 3 tabs share it.")
+    publish(tabs[0], "#to-me", "before the change")
+    for page in (first, *tabs):
+        wait_for_event(page, "notification", "before the change")
+    first.close()
+    for tab in tabs:
+        expect(tab, "#sharing", "2 tabs share it")
+        connected(tab)
+    publish(tabs[0], "#to-me", "after the change")
+    for tab in tabs:
+        wait_for_event(tab, "notification", "after the change")
+        texts = received(tab, "notification")
+        assert texts == ["before the change", "after the change"]
+    roles = sorted(tab.locator("#sharing").text_content() or "" for tab in tabs)
+    assert [role.split()[0] for role in roles] == ["Another", "This"]
+
+
+@pytest.mark.parametrize("leaver", [0, 1], ids=["first", "second"])
+def test_signing_out_in_one_tab_is_said_in_the_other(
+    sign_in: SignIn, leaver: int
+) -> None:
+    """Whichever of them has the connection: it is refused when it comes back."""
+    first = connected(sign_in("alice"))
+    tabs = [first, connected(another_tab(first))]
+    tabs.pop(leaver).click("#sign-out")
+    (other,) = tabs
+    expect(other, "#state", "closed: signed out")
+    expect(other, "#session", "You signed out in another tab.")
+    expect(other, "#sharing", "There is no connection.")
+    other.click("#session a")
+    fill_in(other, "alice")
+    connected(other)
+
+
+def test_signing_in_again_brings_the_other_tab_back(sign_in: SignIn) -> None:
+    """By itself, and the notice goes."""
+    other = connected(sign_in("alice"))
+    page = another_tab(other)
+    page.click("#sign-out")
+    expect(other, "#session", "You signed out")
+    fill_in(page, "alice")
+    connected(other)
+    assert other.locator("#session").text_content() == ""
+
+
+def test_a_page_of_somebody_else_asks_to_be_loaded_anew(sign_in: SignIn) -> None:
+    """It shows what is another person's, and must not show them new things."""
+    other = connected(sign_in("alice"))
+    page = another_tab(other)
+    page.click("#sign-out")
+    expect(other, "#session", "You signed out")
+    fill_in(page, "bob")
+    expect(other, "#session", "Somebody else is signed in here now.")
+    expect(other, "#state", "closed: somebody else signed in")
+    # To connect again would bring bob's events into alice's page.
+    other.locator("#reconnect").wait_for(state="hidden")
+    other.click("#session button")
+    connected(other)
+    expect(other, "#signed-in-as", "bob")
+
+
+def test_a_stream_that_was_refused_is_tried_again_on_demand(sign_in: SignIn) -> None:
+    """There is a button for it as soon as the client has given up."""
+    page = connected(sign_in("alice"))
+    assert page.locator("#reconnect").is_hidden()
+    page.evaluate("fetch('/logout', {method: 'POST'})")
+    page.locator("#reconnect").wait_for()
+    page.evaluate(
+        "fetch('/login', {method: 'POST', body:"
+        " new URLSearchParams({name: 'alice', password: 'demo'})})"
+    )
+    page.click("#reconnect")
+    connected(page)
+    page.locator("#reconnect").wait_for(state="hidden")

@@ -1,0 +1,128 @@
+"""The live site with the pages of the documentation, and the files that these load."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flask import Blueprint, Flask, Response, abort, render_template_string, request
+from flask_login import current_user, login_required
+
+from tests.live import site
+from tests.others.samples import sample
+
+_TESTS = Path(__file__).parents[1]
+_MODULES = _TESTS / "node_modules"
+
+#: Where each file comes from that a page loads from /static.
+FILES = {
+    "htmx.min.js": _MODULES / "htmx.org/dist/htmx.min.js",
+    "htmx-ext-sse.min.js": _MODULES / "htmx-ext-sse/dist/sse.min.js",
+    "htmx4.min.js": _MODULES / "htmx4/dist/htmx.min.js",
+    "hx-sse.min.js": _MODULES / "htmx4/dist/ext/hx-sse.min.js",
+    "turbo.js": _MODULES / "@hotwired/turbo/dist/turbo.es2017-esm.js",
+}
+
+#: The package that has Datastar in it, once it was downloaded.
+DATASTAR = next(_TESTS.glob("wheels/starhtml-*.whl"), None)
+_DATASTAR_FILE = "starhtml/static/js/datastar-core.js"
+
+#: Pages by their path: of which page of the documentation, and what is in those of its
+#: blocks that are the page and its views.
+PAGES = {
+    "htmx": ("htmx", "htmx-ext-sse.min.js", ("@app.get", 'type="note"')),
+    "htmx4": ("htmx", "htmx4.min.js", ("@app.get", "# without a type")),
+    "turbo": ("turbo", "<turbo-stream-source", ("@app.get",)),
+    "datastar": ("datastar", "datastar.js", ("@app.get",)),
+}
+
+
+class Note(NamedTuple):
+    """What the pages show, and are told of."""
+
+    id: int
+    text: str
+
+
+def create_app() -> Flask:
+    app = site.create_app()
+    app.view_functions["static"] = _static
+    notes: list[Note] = []
+    for name, (page, in_html, in_views) in PAGES.items():
+        html = sample(page, "html", with_=in_html)
+        views = "\n".join(sample(page, "python", with_=each) for each in in_views)
+        app.register_blueprint(_pages(name, notes, html=html, views=views))
+    _note_requests(app, notes)
+    return app
+
+
+def _static(filename: str) -> Response:
+    if filename == "datastar.js" and DATASTAR is not None:
+        with zipfile.ZipFile(DATASTAR) as wheel:
+            content = wheel.read(_DATASTAR_FILE)
+    elif filename in FILES:
+        content = FILES[filename].read_bytes()
+    else:
+        abort(404)
+    return Response(content, mimetype="text/javascript")
+
+
+def _pages(name: str, notes: list[Note], *, html: str, views: str) -> Blueprint:
+    """Return the views of a how-to page, under the page's own path."""
+    pages = Blueprint(name, __name__, url_prefix=f"/{name}")
+    names: dict[str, Any] = {
+        "app": pages,
+        "sse_hub": site.sse_hub,
+        "current_user": current_user,
+        "login_required": login_required,
+        "load_notes": lambda: notes,
+        "save_note": _saver(notes),
+        "request": request,
+        "render_template": lambda _, **context: render_template_string(html, **context),
+        "render_template_string": render_template_string,
+    }
+    exec(views, names)  # noqa: S102
+    return pages
+
+
+def _saver(notes: list[Note]) -> Callable[[str], Note]:
+    def save(text: str) -> Note:
+        notes.append(Note(len(notes), text))
+        return notes[-1]
+
+    return save
+
+
+def _note_requests(app: Flask, notes: list[Note]) -> None:
+    """Note with which ids the stream is asked for, and refuse it as a proxy may."""
+    asked: list[dict[str, str | None]] = []
+    refusals: list[int] = []
+
+    @app.before_request
+    def note() -> Response | None:
+        if request.path != "/events":
+            return None
+        header = request.headers.get("Last-Event-ID")
+        asked.append({"header": header, "query": request.args.get("last_event_id")})
+        if not refusals:
+            return None
+        return Response(status=refusals.pop(), headers={"Retry-After": "0"})
+
+    @app.get("/asked")
+    def tell() -> list[dict[str, str | None]]:
+        return asked
+
+    @app.get("/cursor")
+    def cursor() -> str:
+        return site.sse_hub.cursor()
+
+    @app.post("/refuse/<int:status>")
+    def refuse(status: int) -> str:
+        refusals.append(status)
+        return "the next one"
+
+    @app.post("/forget")
+    def forget() -> str:
+        for each in (asked, refusals, notes):
+            each.clear()
+        return "as if nobody had been here"
