@@ -90,7 +90,7 @@ class Demo:
 
 OpenPage = Callable[..., "Page"]
 SignIn = Callable[..., "Page"]
-Visit = Callable[..., Visitor]
+MakeVisitor = Callable[..., Visitor]
 
 # Quick, so that the tests need not wait for what a browser does after seconds.
 QUICK: dict[str, Any] = {
@@ -165,22 +165,22 @@ def fill_in(page: "Page", user: str) -> None:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """The live site with two workers, between which streams are spread."""
-    with Server("gunicorn-gevent", args="--workers 2", **QUICK_SITE) as server:
+    with Server(args="--workers 2", **QUICK_SITE) as server:
         yield server
 
 
 @pytest.fixture
-def visit(chromium: "Browser", server: Server) -> Iterator[Visit]:
+def make_visitor(chromium: "Browser", server: Server) -> Iterator[MakeVisitor]:
     """Return what opens a browser of a visitor; a port may be that of a proxy."""
-    visitors: list[Visitor] = []
+    made: list[Visitor] = []
 
-    def visit(user: str | None = "alice", *, port: int = server.port) -> Visitor:
+    def make(user: str | None = "alice", *, port: int = server.port) -> Visitor:
         visitor = Visitor(chromium.new_context(), port)
-        visitors.append(visitor)
+        made.append(visitor)
         if user is not None:
             visitor.login(user)
         return visitor
 
-    yield visit
-    for visitor in visitors:
+    yield make
+    for visitor in made:
         visitor.context.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import MakeVisitor
 from tests.browser.tabs import QUICK, Numbers, Visitor, asleep, renderer_of
 from tests.live.server import Server
 from tests.reader import wait_until
@@ -23,19 +23,21 @@ def numbers(server: Server) -> Numbers:
     return Numbers(server.publish)
 
 
-def test_twelve_tabs_have_one_connection(server: Server, visit: Visit) -> None:
+def test_twelve_tabs_have_one_connection(
+    server: Server, make_visitor: MakeVisitor
+) -> None:
     """All are live, though HTTP/1.1 lets a browser have six, and as one client."""
-    tabs = visit().shared(12)
+    tabs = make_visitor().shared(12)
     wait_until(lambda: server.connections() == 1)
     assert sorted({tab.role for tab in tabs}) == ["follower", "leader"]
     assert len({tab.get("stream.clientId") for tab in tabs}) == 1
 
 
 def test_leaders_that_leave_lose_nothing(
-    server: Server, visit: Visit, numbers: Numbers
+    server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
     """The next has the connection, as the same client, and each tab each event once."""
-    visitor = visit()
+    visitor = make_visitor()
     tabs = visitor.shared(4)
     client_id = tabs[0].get("stream.clientId")
     with numbers.published_meanwhile():
@@ -47,9 +49,11 @@ def test_leaders_that_leave_lose_nothing(
     wait_until(lambda: server.connections() == 1)
 
 
-def test_a_tab_begins_at_its_cursor(visit: Visit, numbers: Numbers) -> None:
+def test_a_tab_begins_at_its_cursor(
+    make_visitor: MakeVisitor, numbers: Numbers
+) -> None:
     """It has what came since its page was rendered, and the others nothing twice."""
-    visitor = visit()
+    visitor = make_visitor()
     visitor.shared(2)
     numbers.publish(5)
     with numbers.published_meanwhile():
@@ -61,10 +65,10 @@ def test_a_tab_begins_at_its_cursor(visit: Visit, numbers: Numbers) -> None:
 
 
 def test_other_channels_have_a_connection_of_their_own(
-    server: Server, visit: Visit
+    server: Server, make_visitor: MakeVisitor
 ) -> None:
     """And it says which."""
-    visitor = visit()
+    visitor = make_visitor()
     visitor.shared(2, "news")
     (tab, _) = visitor.shared(2, "news", "sport")
     tab.wait_for("stream.sharing.apart.length")
@@ -73,9 +77,11 @@ def test_other_channels_have_a_connection_of_their_own(
     wait_until(lambda: server.connections() == 2)
 
 
-def test_without_locks_each_tab_connects(server: Server, visit: Visit) -> None:
+def test_without_locks_each_tab_connects(
+    server: Server, make_visitor: MakeVisitor
+) -> None:
     """And says why."""
-    visitor = visit()
+    visitor = make_visitor()
     visitor.context.add_init_script("delete Navigator.prototype.locks")
     for tab in visitor.shared(2):
         assert tab.role == "alone"
@@ -115,9 +121,11 @@ def test_where_a_site_may_keep_nothing_each_tab_connects(
     context.close()
 
 
-def test_a_logout_in_one_tab_is_one_in_all(visit: Visit, numbers: Numbers) -> None:
+def test_a_logout_in_one_tab_is_one_in_all(
+    make_visitor: MakeVisitor, numbers: Numbers
+) -> None:
     """And the next login, in a new tab, brings them back with what they missed."""
-    visitor = visit()
+    visitor = make_visitor()
     numbers = Numbers(numbers._publish, user="alice")
     tabs = visitor.shared(3)
     numbers.publish(3)
@@ -135,9 +143,11 @@ def test_a_logout_in_one_tab_is_one_in_all(visit: Visit, numbers: Numbers) -> No
     numbers.all_arrived(*late)
 
 
-def test_a_handler_may_close_a_stream_that_was_refused(visit: Visit) -> None:
+def test_a_handler_may_close_a_stream_that_was_refused(
+    make_visitor: MakeVisitor,
+) -> None:
     """The other tabs learn of the logout all the same, whatever they listen to."""
-    visitor = visit()
+    visitor = make_visitor()
     tabs = visitor.shared(2, "news")
     others = visitor.shared(2, "sport")
     for tab in tabs:
@@ -151,10 +161,10 @@ def test_a_handler_may_close_a_stream_that_was_refused(visit: Visit) -> None:
 
 
 def test_another_persons_login_ends_the_streams_of_old_pages(
-    server: Server, visit: Visit
+    server: Server, make_visitor: MakeVisitor
 ) -> None:
     """Nothing of theirs is shown in a page of somebody else's."""
-    visitor = visit("alice")
+    visitor = make_visitor("alice")
     tabs = visitor.shared(3)
     visitor.login("bob")
     (new,) = visitor.shared()
@@ -168,9 +178,11 @@ def test_another_persons_login_ends_the_streams_of_old_pages(
         assert not tab.get("seen.some(({data}) => data === 'for bob')")
 
 
-def test_two_people_in_two_browsers_share_nothing(server: Server, visit: Visit) -> None:
+def test_two_people_in_two_browsers_share_nothing(
+    server: Server, make_visitor: MakeVisitor
+) -> None:
     """Each has what is theirs."""
-    alice, bob = visit("alice").shared(2), visit("bob").shared(2)
+    alice, bob = make_visitor("alice").shared(2), make_visitor("bob").shared(2)
     for user in ("alice", "bob"):
         server.publish(f"for {user}", user=user)
     server.publish("the end", channel="news")
@@ -182,10 +194,10 @@ def test_two_people_in_two_browsers_share_nothing(server: Server, visit: Visit) 
 
 
 def test_a_frozen_leader_is_replaced(
-    chromium: "Browser", server: Server, visit: Visit, numbers: Numbers
+    chromium: "Browser", server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
     """By a tab that is awake, an old or a new one; woken, it follows."""
-    visitor = visit()
+    visitor = make_visitor()
     tabs = visitor.shared(3)
     frozen = visitor.leader()
     followers = [tab for tab in tabs if tab is not frozen]
@@ -204,10 +216,10 @@ def test_a_frozen_leader_is_replaced(
 
 
 def test_a_restart_of_the_server_is_not_noticed(
-    server: Server, visit: Visit, numbers: Numbers
+    server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
     """Ids of before are good still, though it begins a new epoch."""
-    visitor = visit()
+    visitor = make_visitor()
     tabs = visitor.shared(3)
     numbers.publish(3)
     numbers.all_arrived(*tabs, since=-1)
