@@ -21,7 +21,7 @@ help: ## List the targets
 run: $(VENV)/demo ## Start the example app on http://127.0.0.1:8000 (PORT, HOST)
 	FLASK_DEMO=true $(BIN)/gunicorn
 
-test: system style types client units live browser ## Everything that CI runs
+test: system style types client units real ## Everything that CI runs
 
 style: $(VENV)/dev ## Check formatting and lint
 	$(BIN)/ruff format --check .
@@ -53,6 +53,9 @@ live: $(VENV)/dev tests/node_modules ## Tests through real servers
 
 browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
+
+real: $(VENV)/dev tests/node_modules tests/wheels ## Both of them, side by side
+	$(MAKE) --jobs=2 --output-sync live browser
 
 chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event by event
 	for broker in sqlite redis; do for way in "" --generator; do \

@@ -8,12 +8,14 @@ import { EventStream } from "./stream.js";
  * the page, with its client id, cursor and user.
  *
  *     const stream = connect("/events?channel=news", { on: { story: (data) => show(data) } });
+ *     const pages = connect({ shared: true });
  *
- * @param {string | URL} [url]
+ * @param {string | URL | import("./stream.js").Options} [url] may be left out
  * @param {import("./stream.js").Options} [options]
  * @returns {EventStream}
  */
 export function connect(url, options = {}) {
+  if (typeof url === "object" && !(url instanceof URL)) return connect(undefined, url);
   const page = url === undefined ? writtenInPage() : {};
   const address = new URL(url ?? page.url ?? "/events", globalThis.document?.baseURI);
   const { clientId = page.clientId, lastEventId = page.lastEventId } = taken(address);

@@ -59,6 +59,11 @@ test("client and cursor are taken out of an address, and used", async (t) => {
   ]);
 });
 
+test("the address may be left out before the options", async (t) => {
+  const request = await requestOf(t, { url: "/page" }, { lastEventId: "e-4" });
+  assert.deepEqual(asked(request), ["https://example.org/page", "e-4"]);
+});
+
 test("options count more than the address", async (t) => {
   const url = "/events?client_id=c7&last_event_id=e-3";
   const options = { clientId: "c8", lastEventId: "e-4" };

@@ -207,12 +207,13 @@ type Options$1 = StreamOptions & RequestOptions;
  * the page, with its client id, cursor and user.
  *
  *     const stream = connect("/events?channel=news", { on: { story: (data) => show(data) } });
+ *     const pages = connect({ shared: true });
  *
- * @param {string | URL} [url]
+ * @param {string | URL | import("./stream.js").Options} [url] may be left out
  * @param {import("./stream.js").Options} [options]
  * @returns {EventStream}
  */
-declare function connect(url?: string | URL, options?: Options$1): EventStream;
+declare function connect(url?: string | URL | Options$1, options?: Options$1): EventStream;
 
 type Options = Options$1;
 type StreamEvent = StreamEvent$1;

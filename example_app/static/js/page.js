@@ -9,7 +9,7 @@ import { toast } from "./toast.js";
 
 // Its address is in the page's head, where sse_hub.script() has written it. All pages
 // have the same, so one connection serves all tabs.
-export const stream = connect(undefined, { shared: true });
+export const stream = connect({ shared: true });
 
 stream.on("notification", ({ from, text }) => toast(from ? `${from}: ${text}` : text));
 showSession(stream);
