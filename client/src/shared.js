@@ -27,32 +27,25 @@ const ANSWER_SECONDS = 5;
 /**
  * @typedef {import("./connection.js").RawEvent} RawEvent
  * @typedef {import("./connection.js").State} State
- * @typedef {{reason: string, message: string, status?: number}} PlainError
+ * @typedef {import("./connection.js").RequestOptions & {userId?: string}} SharedOptions
  *
- * What tabs with one stream tell each other. `to` names a tab, and is left out for all.
- *
- * @typedef {{kind: "join", from: string, after: string}} Join to the leader: "I am here,
- *   and have seen what came up to `after`"
- * @typedef {{kind: "ask"}} Ask to the leader: "are you there?"
- * @typedef {{kind: "reconnect"}} Reconnect to the leader
- * @typedef {{kind: "event", event: RawEvent, before: string, to?: string}} Passed an event,
- *   and the id that came right before it
- * @typedef {{kind: "state", state: State, error: PlainError | null, to?: string}} Told
- * @typedef {{kind: "lead", to: string}} Lead "I do not reach back so far: lead yourself"
- * @typedef {Join | Ask | Reconnect | Passed | Told | Lead} Message
- *
- * @typedef {{userId: string | null}} Notice who is logged in now, told to all tabs of the
- *   site, whatever they listen to
+ * @typedef {import("./messages.js").Ask} Ask
+ * @typedef {import("./messages.js").Join} Join
+ * @typedef {import("./messages.js").Message} Message
+ * @typedef {import("./messages.js").Notice} Notice
+ * @typedef {import("./messages.js").Passed} Passed
+ * @typedef {import("./messages.js").Told} Told
  */
 
 /**
  * Return why a stream cannot be shared, null if it can.
  *
- * @param {import("./connection.js").RequestOptions} options
+ * @param {SharedOptions} options
  * @returns {string | null}
  */
-export function whyNotShared({ method = "GET", body }) {
-  if (method !== "GET" || body) return "only GET requests without a body are";
+export function whyNotShared({ method = "GET", body, ticket, userId }) {
+  if (method !== "GET" || body) return "it is no GET, or has a body";
+  if (ticket && !userId) return "with a ticket, userId is needed";
   // A sandboxed page has no origin, and no locks though it may ask for them.
   if (!globalThis.navigator?.locks || origin === "null") {
     return "there are no Web Locks here; they need HTTPS or localhost";
@@ -100,7 +93,7 @@ export class SharedConnection {
 
   /**
    * @param {URL} url
-   * @param {import("./connection.js").RequestOptions & {userId?: string}} options
+   * @param {SharedOptions} options
    * @param {import("./connection.js").Listener} listener
    * @param {{clientId?: string, lastEventId: string}} from
    */

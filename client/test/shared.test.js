@@ -75,6 +75,13 @@ test("a page without Web Locks or without an origin does not share", () => {
   assert.match(whyNotShared({}), /HTTPS/);
 });
 
+test("a ticket is shared only with who is known to have one for the same user", () => {
+  new Site();
+  const ticket = () => "t";
+  assert.match(whyNotShared({ ticket }), /userId/);
+  assert.equal(whyNotShared({ ticket, userId: "ann" }), null);
+});
+
 // Coming late
 
 test("who comes late has what came after its cursor, and nothing else", async () => {
