@@ -3,6 +3,7 @@
 Knows Flask's URLs and responses; neither what the client does nor what is streamed.
 """
 
+import gzip
 import hashlib
 import json
 from collections.abc import Sequence
@@ -67,8 +68,12 @@ class ClientResponse(Response):
 def answer() -> Response:
     """Return the client's file, or 304 for who has it already."""
     content, version = _client()
-    response = ClientResponse(content)
-    response.set_etag(version)
+    compressed = request.accept_encodings.quality("gzip") > 0
+    response = ClientResponse(_compressed() if compressed else content)
+    response.vary.add("Accept-Encoding")
+    if compressed:
+        response.content_encoding = "gzip"
+    response.set_etag(f"{version}-gzip" if compressed else version)
     asked = request.args.get("v")
     response.headers["Cache-Control"] = _FOR_GOOD if asked == version else _ASK_FIRST
     response.make_conditional(request)
@@ -121,6 +126,12 @@ def _written(attributes: dict[str, str]) -> Markup:
     return Markup("").join(
         Markup(' {}="{}"').format(name, value) for name, value in attributes.items()
     )
+
+
+@cache
+def _compressed() -> bytes:
+    # Without the time, so that all workers send the same bytes under one ETag.
+    return gzip.compress(_client()[0], mtime=0)
 
 
 @cache

@@ -1,5 +1,6 @@
 """The browser client's file, and what a template writes so that a page finds it."""
 
+import gzip
 import hashlib
 import json
 from html.parser import HTMLParser
@@ -109,6 +110,29 @@ class TestFile:
         other = visitor.get(PATH, headers={"If-None-Match": '"other"'})
         assert other.status_code == 200
 
+    @pytest.mark.parametrize(
+        ("accepted", "is_compressed"),
+        [
+            ("gzip, deflate, br", True),
+            ("*", True),
+            ("gzip;q=0, *", False),
+            ("br", False),
+        ],
+    )
+    def test_it_is_compressed_for_who_can_read_that(
+        self, site: Site, accepted: str, is_compressed: bool
+    ) -> None:
+        """Under a tag of its own, as it is another file to caches."""
+        visitor = site.browser()
+        plain = visitor.get(PATH)
+        response = visitor.get(PATH, headers={"Accept-Encoding": accepted})
+        assert ("Content-Encoding" in response.headers) == is_compressed
+        assert (response.headers["ETag"] != plain.headers["ETag"]) == is_compressed
+        content = gzip.decompress(response.data) if is_compressed else response.data
+        assert content == plain.data
+        again = {"Accept-Encoding": accepted, "If-None-Match": response.headers["ETag"]}
+        assert visitor.get(PATH, headers=again).status_code == 304
+
     def test_a_head_request_has_the_same_headers(self, site: Site) -> None:
         """And no body."""
         client = site.browser().client
@@ -126,7 +150,7 @@ class TestFile:
 
         response = site.browser("alice").get(PATH)
         assert "Set-Cookie" not in response.headers
-        assert "Vary" not in response.headers
+        assert response.headers["Vary"] == "Accept-Encoding"
 
     def test_it_does_not_look_at_the_session(self, make_site: MakeSite) -> None:
         """As Flask sees it; Flask-Login's own hooks look at each."""
@@ -149,7 +173,7 @@ class TestFile:
         site.app.before_request(lambda: session.get("x"))
         response = site.browser().get(PATH, headers={"Origin": FRIEND})
         assert response.headers["Access-Control-Allow-Origin"] == FRIEND
-        assert response.headers["Vary"] == "Origin"
+        assert response.headers["Vary"] == "Accept-Encoding, Origin"
         stranger = site.browser().get(PATH, headers={"Origin": "https://evil.example"})
         assert "Access-Control-Allow-Origin" not in stranger.headers
 
