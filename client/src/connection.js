@@ -108,6 +108,8 @@ export class Connection {
     let failures = 0;
     while (!run.aborted) {
       this.#listener.onState(state, error);
+      // Whoever was told may have stopped it, or have started another one.
+      if (run.aborted) return;
       state = "reconnecting";
       const attempt = (this.#attempt = new AbortController());
       run.onabort = () => attempt.abort();
