@@ -19,6 +19,12 @@ const LONGEST_EVENT = 2 ** 25;
 const WORTH_A_TRY = ["network", "silent", "ticket"];
 
 /**
+ * What says with which ticket to ask; to say none ends the stream.
+ *
+ * @typedef {() => string | null | undefined | Promise<string | null | undefined>} Ticket
+ */
+
+/**
  * An event as it came.
  *
  * @typedef {{type: string, text: string, id: string}} RawEvent
@@ -35,7 +41,7 @@ const WORTH_A_TRY = ["network", "silent", "ticket"];
  * @property {Record<string, string>} [headers]
  * @property {BodyInit} [body] sent again at each attempt, so it cannot be a stream
  * @property {RequestCredentials} [credentials]
- * @property {() => string | Promise<string>} [ticket] asked before each attempt
+ * @property {Ticket} [ticket] asked before each attempt
  * @property {number} [heartbeat] seconds, where `connected` does not say them
  */
 
@@ -235,7 +241,7 @@ export class Connection {
   }
 }
 
-/** @param {() => string | Promise<string>} ask */
+/** @param {Ticket} ask */
 async function ticketFrom(ask) {
   let ticket;
   try {

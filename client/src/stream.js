@@ -35,7 +35,7 @@ const MOST_WAITING = 10_000;
  *   what the page has seen: it has to load its state anew
  * @property {string} [lastEventId] the cursor to begin after, as `sse_hub.cursor()` said
  * @property {string} [clientId] what `sse_hub.client_id()` said
- * @property {string} [userId] who was logged in when the page was rendered
+ * @property {string | null} [userId] who was logged in when the page was rendered
  * @property {boolean} [shared] whether all tabs share one connection
  * @property {boolean | number} [pauseWhenHidden] whether nothing is asked for while nobody
  *   sees the page; a number is the seconds after which that begins
