@@ -247,7 +247,7 @@ async function ticketFrom(ask) {
   try {
     ticket = await ask();
   } catch (cause) {
-    throw new StreamError("ticket", `no ticket could be had: ${cause}`);
+    throw new StreamError("ticket", `no ticket: ${cause}`);
   }
   if (ticket) return ticket;
   throw new StreamError("unauthorized", "there is no ticket", { final: true });

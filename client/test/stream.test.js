@@ -237,6 +237,12 @@ test("whoever reconnects after that is content with who is logged in", async (t)
   assert.deepEqual([stream.state, stream.userId], ["open", "alice"]);
 });
 
+test("a user that a page writes as a number is the same one", async (t) => {
+  const { server, stream } = await asked(t, { userId: 42 });
+  await server.request.open(connected("e-1", { user_id: "42" }));
+  assert.deepEqual([stream.state, stream.userId], ["open", "42"]);
+});
+
 // Iterating
 
 /** Iterate until the end; return what came, and the error that ended it. */

@@ -83,7 +83,7 @@ type RequestOptions = {
  *   what the page has seen: it has to load its state anew
  * @property {string} [lastEventId] the cursor to begin after, as `sse_hub.cursor()` said
  * @property {string} [clientId] what `sse_hub.client_id()` said
- * @property {string | null} [userId] who was logged in when the page was rendered
+ * @property {string | number | null} [userId] who was logged in when the page was rendered
  * @property {boolean} [shared] whether all tabs share one connection
  * @property {boolean | number} [pauseWhenHidden] whether nothing is asked for while nobody
  *   sees the page; a number is the seconds after which that begins
@@ -200,7 +200,7 @@ type StreamOptions = {
     /**
      * who was logged in when the page was rendered
      */
-    userId?: string | null | undefined;
+    userId?: string | number | null | undefined;
     /**
      * whether all tabs share one connection
      */
