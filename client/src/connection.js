@@ -19,6 +19,12 @@ const LONGEST_EVENT = 2 ** 25;
 const WORTH_A_TRY = ["network", "silent", "ticket"];
 
 /**
+ * What says with which ticket to ask; to say none ends the stream.
+ *
+ * @typedef {() => string | null | undefined | Promise<string | null | undefined>} Ticket
+ */
+
+/**
  * An event as it came.
  *
  * @typedef {{type: string, text: string, id: string}} RawEvent
@@ -35,7 +41,7 @@ const WORTH_A_TRY = ["network", "silent", "ticket"];
  * @property {Record<string, string>} [headers]
  * @property {BodyInit} [body] sent again at each attempt, so it cannot be a stream
  * @property {RequestCredentials} [credentials]
- * @property {() => string | Promise<string>} [ticket] asked before each attempt
+ * @property {Ticket} [ticket] asked before each attempt
  * @property {number} [heartbeat] seconds, where `connected` does not say them
  */
 
@@ -108,6 +114,8 @@ export class Connection {
     let failures = 0;
     while (!run.aborted) {
       this.#listener.onState(state, error);
+      // Whoever was told may have stopped it, or have started another one.
+      if (run.aborted) return;
       state = "reconnecting";
       const attempt = (this.#attempt = new AbortController());
       run.onabort = () => attempt.abort();
@@ -233,13 +241,13 @@ export class Connection {
   }
 }
 
-/** @param {() => string | Promise<string>} ask */
+/** @param {Ticket} ask */
 async function ticketFrom(ask) {
   let ticket;
   try {
     ticket = await ask();
   } catch (cause) {
-    throw new StreamError("ticket", `no ticket could be had: ${cause}`);
+    throw new StreamError("ticket", `no ticket: ${cause}`);
   }
   if (ticket) return ticket;
   throw new StreamError("unauthorized", "there is no ticket", { final: true });

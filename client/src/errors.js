@@ -1,11 +1,14 @@
 // Why a stream is not open. Knows statuses and headers; nothing of time or tabs.
 
 /**
- * Why a stream is not open, by one word of `reason`.
+ * What ends a stream, and what passes.
  *
- * These end it: `unauthorized`, `forbidden`, `bad-request`, `no-content`, `not-a-stream`,
- * `user-changed`. These pass: `network`, `busy`, `unavailable`, `silent`, `ticket`, `hidden`.
+ * @typedef {"unauthorized" | "forbidden" | "bad-request" | "no-content" | "not-a-stream"
+ *   | "user-changed"} Final
+ * @typedef {"network" | "busy" | "unavailable" | "silent" | "ticket" | "hidden"} Passing
  */
+
+/** Why a stream is not open, by one word of `reason`. */
 export class StreamError extends Error {
   /** The HTTP status, where it was one. @type {number | undefined} */
   status;
@@ -15,7 +18,7 @@ export class StreamError extends Error {
   retryAfter;
 
   /**
-   * @param {string} reason one of the words above
+   * @param {Final | Passing} reason
    * @param {string} message
    * @param {{status?: number, final?: boolean, retryAfter?: number}} [more]
    */
@@ -37,7 +40,7 @@ const PASSING = [408, 425, 429];
  * @returns {StreamError | null}
  */
 export function errorOf({ status, headers }, now) {
-  const error = (/** @type {string} */ reason, final = true) => {
+  const error = (/** @type {Final | Passing} */ reason, final = true) => {
     const retryAfter = secondsOf(headers.get("Retry-After"), now);
     return new StreamError(reason, `the server answered ${status}`, {
       status,

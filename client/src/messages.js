@@ -3,7 +3,8 @@
 /**
  * @typedef {import("./connection.js").RawEvent} RawEvent
  * @typedef {import("./connection.js").State} State
- * @typedef {{reason: string, message: string, status?: number}} PlainError
+ * @typedef {import("./errors.js").StreamError} StreamError
+ * @typedef {{reason: StreamError["reason"], message: string, status?: number}} PlainError
  *
  * Tabs with one stream. `to` names a tab, and is left out for all.
  *

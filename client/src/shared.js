@@ -27,7 +27,7 @@ const ANSWER_SECONDS = 5;
 /**
  * @typedef {import("./connection.js").RawEvent} RawEvent
  * @typedef {import("./connection.js").State} State
- * @typedef {import("./connection.js").RequestOptions & {userId?: string}} SharedOptions
+ * @typedef {import("./connection.js").RequestOptions & {userId?: string | number | null}} SharedOptions
  *
  * @typedef {import("./messages.js").Ask} Ask
  * @typedef {import("./messages.js").Join} Join

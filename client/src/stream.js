@@ -35,7 +35,7 @@ const MOST_WAITING = 10_000;
  *   what the page has seen: it has to load its state anew
  * @property {string} [lastEventId] the cursor to begin after, as `sse_hub.cursor()` said
  * @property {string} [clientId] what `sse_hub.client_id()` said
- * @property {string} [userId] who was logged in when the page was rendered
+ * @property {string | number | null} [userId] who was logged in when the page was rendered
  * @property {boolean} [shared] whether all tabs share one connection
  * @property {boolean | number} [pauseWhenHidden] whether nothing is asked for while nobody
  *   sees the page; a number is the seconds after which that begins
@@ -86,7 +86,8 @@ export class EventStream {
     if (onReset) this.on("reset", onReset);
     if (onState) this.onState(onState);
     this.clientId = clientId;
-    this.userId = userId;
+    // A page may say it as the number that it is in the database.
+    this.userId = userId === null ? null : String(userId);
     this.#knowsUser = userId !== null;
     this.#problem = options.shared ? whyNotShared(options) : null;
     const Way = options.shared && !this.#problem ? SharedConnection : Connection;

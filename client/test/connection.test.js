@@ -396,6 +396,15 @@ test("a stop on hearing of a loss leaves no timer", async (t) => {
   assert.equal(clock.pending, 0);
 });
 
+test("a stop on hearing that it is asked for again sends no request", async (t) => {
+  const { server, connection, clock, states } = await started(t);
+  await server.request.respond(401);
+  states.push = () => connection.stop();
+  connection.start();
+  await settle();
+  assert.deepEqual([server.requests.length, clock.pending], [1, 0]);
+});
+
 test("a start makes a new connection of an open one, with its cursor", async (t) => {
   const { server, connection, states } = await started(t);
   await server.request.open(HEAD + block("a", { id: "e-2" }));

@@ -172,6 +172,19 @@ test("reconnect() revives what an error has closed, and not what was closed", as
   assert.deepEqual([stream.state, server.requests.length], ["closed", 2]);
 });
 
+test("reconnect() on hearing of a reconnect makes one connection, not two", async (t) => {
+  const { server, stream } = await asked(t);
+  await server.request.respond(401);
+  let isFirst = true;
+  stream.onState(() => {
+    if (isFirst) stream.reconnect();
+    isFirst = false;
+  });
+  stream.reconnect();
+  await settle();
+  assert.equal(server.requests.length, 2);
+});
+
 test("a stream that is not shared is alone", async (t) => {
   const { stream } = await asked(t);
   assert.deepEqual(stream.sharing, { role: "alone", problem: null, apart: [] });
@@ -222,6 +235,12 @@ test("whoever reconnects after that is content with who is logged in", async (t)
   await settle();
   await server.request.open(connected("e-1", { user_id: "alice" }));
   assert.deepEqual([stream.state, stream.userId], ["open", "alice"]);
+});
+
+test("a user that a page writes as a number is the same one", async (t) => {
+  const { server, stream } = await asked(t, { userId: 42 });
+  await server.request.open(connected("e-1", { user_id: "42" }));
+  assert.deepEqual([stream.state, stream.userId], ["open", "42"]);
 });
 
 // Iterating

@@ -1,16 +1,18 @@
 /**
- * Why a stream is not open, by one word of `reason`.
+ * What ends a stream, and what passes.
  *
- * These end it: `unauthorized`, `forbidden`, `bad-request`, `no-content`, `not-a-stream`,
- * `user-changed`. These pass: `network`, `busy`, `unavailable`, `silent`, `ticket`, `hidden`.
+ * @typedef {"unauthorized" | "forbidden" | "bad-request" | "no-content" | "not-a-stream"
+ *   | "user-changed"} Final
+ * @typedef {"network" | "busy" | "unavailable" | "silent" | "ticket" | "hidden"} Passing
  */
+/** Why a stream is not open, by one word of `reason`. */
 declare class StreamError extends Error {
     /**
-     * @param {string} reason one of the words above
+     * @param {Final | Passing} reason
      * @param {string} message
      * @param {{status?: number, final?: boolean, retryAfter?: number}} [more]
      */
-    constructor(reason: string, message: string, more?: {
+    constructor(reason: Final | Passing, message: string, more?: {
         status?: number;
         final?: boolean;
         retryAfter?: number;
@@ -21,9 +23,21 @@ declare class StreamError extends Error {
     final: boolean | undefined;
     /** The seconds that the server asks to wait. @type {number | undefined} */
     retryAfter: number | undefined;
-    reason: string;
+    reason: Final | Passing;
 }
+/**
+ * What ends a stream, and what passes.
+ */
+type Final = "unauthorized" | "forbidden" | "bad-request" | "no-content" | "not-a-stream" | "user-changed";
+/**
+ * What ends a stream, and what passes.
+ */
+type Passing = "network" | "busy" | "unavailable" | "silent" | "ticket" | "hidden";
 
+/**
+ * What says with which ticket to ask; to say none ends the stream.
+ */
+type Ticket = () => string | null | undefined | Promise<string | null | undefined>;
 /**
  * An event as it came.
  */
@@ -42,7 +56,7 @@ type RequestOptions = {
     /**
      * asked before each attempt
      */
-    ticket?: (() => string | Promise<string>) | undefined;
+    ticket?: Ticket | undefined;
     /**
      * seconds, where `connected` does not say them
      */
@@ -69,7 +83,7 @@ type RequestOptions = {
  *   what the page has seen: it has to load its state anew
  * @property {string} [lastEventId] the cursor to begin after, as `sse_hub.cursor()` said
  * @property {string} [clientId] what `sse_hub.client_id()` said
- * @property {string} [userId] who was logged in when the page was rendered
+ * @property {string | number | null} [userId] who was logged in when the page was rendered
  * @property {boolean} [shared] whether all tabs share one connection
  * @property {boolean | number} [pauseWhenHidden] whether nothing is asked for while nobody
  *   sees the page; a number is the seconds after which that begins
@@ -186,7 +200,7 @@ type StreamOptions = {
     /**
      * who was logged in when the page was rendered
      */
-    userId?: string | undefined;
+    userId?: string | number | null | undefined;
     /**
      * whether all tabs share one connection
      */

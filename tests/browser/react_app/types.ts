@@ -11,6 +11,8 @@ export function Allowed() {
     pauseWhenHidden: 10,
     ticket: async () => "t",
   });
+  // As a page says it where nobody is logged in.
+  useSSE({ userId: null, ticket: () => null });
   const { error, lastEvent } = useSSE({ onReset: ({ reason }) => reason.length });
   const { data } = useDashboardSSE({ initial: { total: 1 } });
   const stream = connect("/events", { on: { "*": (_, event) => event.id.length } });
@@ -35,6 +37,8 @@ export function Refused() {
   useSSE({ on: {} });
   // @ts-expect-error it is an address
   useSSE({ url: 7 });
+  // @ts-expect-error there is no such reason
+  if (useSSE().error?.reason === "unauthorised") return true;
   // @ts-expect-error there is no such state
   return useSSE().state === "disconnected";
 }
