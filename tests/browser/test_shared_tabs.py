@@ -97,28 +97,28 @@ def test_where_a_site_may_keep_nothing_each_tab_connects(
     folder = tmp_path / "Default"
     folder.mkdir()
     (folder / "Preferences").write_text(json.dumps(preferences))
-    context = chromium.browser_type.launch_persistent_context(
+    with chromium.browser_type.launch_persistent_context(
         tmp_path, executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-    )
-    tab = Visitor(context, server.port).blank()
-    tab.get(
-        """listen({
-          shared: true,
-          ticket: async () => {
-            const response = await fetch("/ticket", {
-              method: "POST",
-              headers: { "Content-Type": "application/json" },
-              body: JSON.stringify({ user: "alice" }),
-            });
-            return response.text();
-          },
-        })"""
-    )
-    tab.live()
-    assert tab.role == "alone"
-    assert "denied" in tab.get("stream.sharing.problem")
-    assert tab.errors == []
-    context.close()
+    ) as context:
+        tab = Visitor(context, server.port).blank()
+        tab.get(
+            """listen({
+              shared: true,
+              userId: "alice",
+              ticket: async () => {
+                const response = await fetch("/ticket", {
+                  method: "POST",
+                  headers: { "Content-Type": "application/json" },
+                  body: JSON.stringify({ user: "alice" }),
+                });
+                return response.text();
+              },
+            })"""
+        )
+        tab.live()
+        assert tab.role == "alone"
+        assert "denied" in tab.get("stream.sharing.problem")
+        assert tab.errors == []
 
 
 def test_a_logout_in_one_tab_is_one_in_all(
