@@ -136,6 +136,13 @@ def test_data_is_shown_as_text(sign_in: SignIn) -> None:
     assert page.locator("#log img").count() == 0
 
 
+def test_all_scripts_are_shown_as_they_were_typed(sign_in: SignIn) -> None:
+    """Not as the escapes that stand for them on the wire."""
+    page = connected(sign_in("alice"))
+    publish(page, "#to-everyone", "שלום 🎉")
+    wait_for_event(page, "message", "שלום 🎉")
+
+
 @pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard"])
 def test_it_fits_on_a_phone(sign_in: SignIn, path: str) -> None:
     """Nothing is wider than the screen."""
