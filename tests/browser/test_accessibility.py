@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.conftest import ROOT, OpenPage, SignIn
+from tests.browser.demo_page import connected
 from tests.wire.real_parts import absent
 
 if TYPE_CHECKING:
@@ -184,3 +185,13 @@ def test_who_wants_no_motion_gets_none(open_page: OpenPage) -> None:
     assert page.evaluate(
         "getComputedStyle(document.querySelector('button')).transitionDuration"
     ) in ("0s", "")
+
+
+def test_colours_of_the_system_leave_a_toast_its_edge(sign_in: SignIn) -> None:
+    """Its ground is the page's then."""
+    page = connected(sign_in("alice"))
+    page.emulate_media(forced_colors="active")
+    page.click("#to-me")
+    assert page.locator(".toast").evaluate(
+        "e => getComputedStyle(e).borderTopStyle"
+    ) == ("solid")

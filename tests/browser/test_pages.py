@@ -143,6 +143,33 @@ def test_all_scripts_are_shown_as_they_were_typed(sign_in: SignIn) -> None:
     wait_for_event(page, "message", "שלום 🎉")
 
 
+def test_long_toasts_leave_each_other_room(sign_in: SignIn) -> None:
+    """Four of them, of the longest text, on a phone."""
+    page = connected(sign_in("alice", width=360))
+    for number in range(4):
+        publish(page, "#to-me", f"{number}" + "x" * 499)
+        expect(page, ".toast", f"alice: {number}x")
+    top = page.locator(".toast").first.bounding_box()
+    assert top is not None
+    assert top["y"] >= 0
+
+
+def test_a_toast_waits_until_the_page_is_looked_at(sign_in: SignIn) -> None:
+    """Whoever comes back to the tab sees what came meanwhile."""
+    page = connected(sign_in("alice"))
+    page.clock.install()
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {configurable: true, value: true})"
+    )
+    page.click("#to-me")
+    expect(page, ".toast", "alice")
+    page.clock.run_for(60_000)
+    assert page.locator(".toast").count() == 1
+    page.evaluate("delete document.hidden")
+    page.clock.run_for(10_000)
+    assert page.locator(".toast").count() == 0
+
+
 @pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard"])
 def test_it_fits_on_a_phone(sign_in: SignIn, path: str) -> None:
     """Nothing is wider than the screen."""
