@@ -195,3 +195,17 @@ def test_colours_of_the_system_leave_a_toast_its_edge(sign_in: SignIn) -> None:
     assert page.locator(".toast").evaluate(
         "e => getComputedStyle(e).borderTopStyle"
     ) == ("solid")
+
+
+def test_a_refused_login_is_read_out_with_the_field_to_mend(
+    open_page: OpenPage,
+) -> None:
+    """An alert that is there from the beginning is not read out by itself."""
+    page = open_page("/login")
+    page.fill("#name", "alice")
+    page.fill("#password", "wrong")
+    page.click("#sign-in")
+    field = page.locator("#password:focus")
+    field.wait_for()
+    described = field.get_attribute("aria-describedby")
+    assert page.locator(f"#{described}").inner_text().startswith("The name or the")
