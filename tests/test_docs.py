@@ -81,6 +81,18 @@ def test_links_between_pages_lead_somewhere(path: Path) -> None:
         assert (path.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_to_a_part_of_a_page_find_it(path: Path) -> None:
+    """By its heading, as GitHub makes an address of it."""
+    links = r"\]\((?!https?:)([^)#]*)#([^)]+)\)"
+    for target, part in re.findall(links, path.read_text()):
+        page = (path.parent / target) if target else path
+        if page.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+            parts = {re.sub(r"[^\w\- ]", "", each.lower()) for each in headings}
+            assert part in {each.replace(" ", "-") for each in parts}, (target, part)
+
+
 def test_the_browser_page_names_every_option() -> None:
     """What connect() takes, and what a stream has, by the client's own types."""
     types = (ROOT / "flask_sse_hub/static/sse-hub.d.ts").read_text()

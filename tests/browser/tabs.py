@@ -187,10 +187,21 @@ def renderers(browser: "Browser") -> dict[int, float]:
 
 def renderer_of(browser: "Browser", tab: Tab) -> int:
     """Return the process of a page: nobody tells, so the one that is busy with it."""
-    before = renderers(browser)
-    tab.page.evaluate("for (const end = Date.now() + 500; Date.now() < end; );")
-    after = renderers(browser)
-    return max(after, key=lambda pid: after[pid] - before.get(pid, 0.0))
+    busiest = 0
+
+    def stands_out() -> bool:
+        nonlocal busiest
+        before = renderers(browser)
+        tab.page.evaluate("for (const end = Date.now() + 500; Date.now() < end; );")
+        after = renderers(browser)
+        # Another may be busy too, with a page that was opened just now.
+        spent = {pid: after[pid] - before.get(pid, 0.0) for pid in after}
+        busiest = max(spent, key=spent.__getitem__)
+        rest = sum(spent.values()) - spent[busiest]
+        return spent[busiest] > 4 * rest
+
+    wait_until(stands_out)
+    return busiest
 
 
 @contextmanager

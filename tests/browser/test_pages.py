@@ -136,9 +136,63 @@ def test_data_is_shown_as_text(sign_in: SignIn) -> None:
     assert page.locator("#log img").count() == 0
 
 
+def test_all_scripts_are_shown_as_they_were_typed(sign_in: SignIn) -> None:
+    """Not as the escapes that stand for them on the wire."""
+    page = connected(sign_in("alice"))
+    publish(page, "#to-everyone", "שלום 🎉")
+    wait_for_event(page, "message", "שלום 🎉")
+
+
+def test_long_toasts_leave_each_other_room(sign_in: SignIn) -> None:
+    """Four of them, of the longest text, on a phone."""
+    page = connected(sign_in("alice", width=360))
+    for number in range(4):
+        publish(page, "#to-me", f"{number}" + "x" * 499)
+        expect(page, ".toast", f"alice: {number}x")
+    top = page.locator(".toast").first.bounding_box()
+    assert top is not None
+    assert top["y"] >= 0
+
+
+def test_a_toast_waits_until_the_page_is_looked_at(sign_in: SignIn) -> None:
+    """Whoever comes back to the tab sees what came meanwhile."""
+    page = connected(sign_in("alice"))
+    page.clock.install()
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {configurable: true, value: true})"
+    )
+    page.click("#to-me")
+    expect(page, ".toast", "alice")
+    page.clock.run_for(60_000)
+    assert page.locator(".toast").count() == 1
+    page.evaluate("delete document.hidden")
+    page.clock.run_for(10_000)
+    assert page.locator(".toast").count() == 0
+
+
+def test_the_notice_about_the_session_is_seen_wherever_one_is(
+    sign_in: SignIn,
+) -> None:
+    """It is at the top of the page, which may have been scrolled."""
+    page = connected(sign_in("alice"))
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.evaluate("fetch('/logout', {method: 'POST'})")
+    expect(page, "#session", "signed out")
+    assert page.locator("#session a").evaluate(
+        """(link) => {
+          const { left, top } = link.getBoundingClientRect();
+          return document.elementFromPoint(left + 2, top + 2) === link;
+        }"""
+    )
+
+
 @pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard"])
 def test_it_fits_on_a_phone(sign_in: SignIn, path: str) -> None:
-    """Nothing is wider than the screen."""
-    page = sign_in("alice", path, width=360)
+    """Nothing is wider than the screen, and the bar has two lines."""
+    page = sign_in("alice", path, width=320)
     page.wait_for_load_state("load")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    brand, out = (page.locator(each).bounding_box() for each in (".brand", "#sign-out"))
+    assert brand is not None
+    assert out is not None
+    assert out["y"] < brand["y"] + brand["height"]

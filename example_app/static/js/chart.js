@@ -21,8 +21,8 @@ const MEGABYTE = 1e6;
 const KINDS = {
   cpu: { lines: [(f) => f.cpu], span: 5, digits: 1, unit: " %" },
   memory: { lines: [(f) => f.rss / MEGABYTE], span: 4, digits: 1, unit: " MB", floats: true },
-  events: { lines: [(f) => f.rate_in, (f) => f.rate_out], span: 2, digits: 1, unit: "/s" },
-  connections: { lines: [(f) => f.connections, (f) => f.users], span: 4, digits: 0, unit: "" },
+  events: { lines: [(f) => f.rate_in, (f) => f.rate_out], names: ["in", "out"], span: 2, digits: 1, unit: "/s" },
+  connections: { lines: [(f) => f.connections, (f) => f.users], names: ["streams", "people"], span: 4, digits: 0, unit: "" },
 };
 
 const root = document.documentElement;
@@ -59,10 +59,19 @@ export class Chart {
   }
 
   describe(points) {
-    const values = points.map(this.kind.lines[0]);
-    const least = this.written(Math.min(...values));
-    const most = this.written(Math.max(...values));
-    return least === most ? `steady at ${most}` : `between ${least} and ${most}`;
+    const ranges = this.kind.lines.map((line) => {
+      const values = points.map(line);
+      const least = this.written(Math.min(...values));
+      const most = this.written(Math.max(...values));
+      return least === most ? `steady at ${most}` : `between ${least} and ${most}`;
+    });
+    return this.named(ranges);
+  }
+
+  /** Say of each line what there is to say; one alone needs no name. */
+  named(texts) {
+    const { names } = this.kind;
+    return texts.map((text, at) => (names ? `${names[at]} ${text}` : text)).join(" · ");
   }
 
   written(value) {
@@ -77,7 +86,7 @@ export class Chart {
       return;
     }
     const values = data.slice(1).map((column) => this.written(column[idx]));
-    this.range.textContent = `${clock(data[0][idx])}: ${values.join(" · ")}`;
+    this.range.textContent = `${clock(data[0][idx])}: ${this.named(values)}`;
   }
 
   options(width) {

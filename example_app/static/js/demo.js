@@ -61,7 +61,8 @@ function note(event) {
     part("time", new Date().toLocaleTimeString([], { hour12: false })),
     part("type", event.type),
     part("id", event.id),
-    part("data", event.text),
+    // Not its text: on the wire all but ASCII may be escaped, and is not to be read.
+    part("data", JSON.stringify(event.data)),
   );
   const log = $("#log");
   log.prepend(line);

@@ -16,6 +16,10 @@ const REASONS = {
   hidden: "paused while nobody looks",
 };
 
+// Whoever is signed in then may be another person, whose events are not for this page: it
+// has to be loaded anew, to which the notice about the session leads.
+const LOADED_ANEW = new Set(["unauthorized", "user-changed"]);
+
 export function showStateOf(stream) {
   const badge = document.querySelector("#state");
   const text = badge.querySelector(".state-text");
@@ -25,9 +29,8 @@ export function showStateOf(stream) {
     badge.dataset.state = stream.state;
     text.textContent = why ? `${stream.state}: ${REASONS[why.reason] ?? why.reason}` : stream.state;
     badge.title = why?.message ?? "";
-    // Closed is for good, unless somebody asks for more. Not where it would show one
-    // person's events in the page of another: that has to be loaded anew.
-    reconnect.hidden = stream.state !== "closed" || why?.reason === "user-changed";
+    // Closed is for good, unless somebody asks for more.
+    reconnect.hidden = stream.state !== "closed" || LOADED_ANEW.has(why?.reason);
   };
   reconnect.addEventListener("click", () => stream.reconnect());
   stream.onState(show);

@@ -26,12 +26,15 @@ function dismissButton(note) {
   return button;
 }
 
-/** Remove it after a while, but not while somebody reads or is about to dismiss it. */
+/**
+ * Remove it after a while, but not while somebody reads or is about to dismiss it, nor
+ * before the page is looked at.
+ */
 function removeLater(note) {
   let timer;
   const start = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => note.remove(), SECONDS * 1000);
+    timer = setTimeout(() => (document.hidden ? start() : note.remove()), SECONDS * 1000);
   };
   const stop = () => clearTimeout(timer);
   for (const type of ["pointerenter", "focusin"]) note.addEventListener(type, stop);
