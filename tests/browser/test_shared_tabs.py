@@ -104,6 +104,7 @@ def test_where_a_site_may_keep_nothing_each_tab_connects(
     tab.get(
         """listen({
           shared: true,
+          userId: "alice",
           ticket: async () => {
             const response = await fetch("/ticket", {
               method: "POST",
