@@ -29,6 +29,14 @@ LOBBY = "lobby"
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS stream (worker INTEGER, client TEXT, person TEXT)"
 
+# One and no more: a client is often back, and in the list twice, before it is noticed
+# that the connection it had is dead.
+_ONE_LESS = """
+    DELETE FROM stream WHERE rowid = (
+        SELECT min(rowid) FROM stream WHERE worker = ? AND client = ? AND person = ?
+    )
+"""
+
 
 def init_app(app: Flask) -> None:
     """Publish the list when somebody's first stream has come or the last one left."""
@@ -43,10 +51,7 @@ def init_app(app: Flask) -> None:
         # The clients of a worker that goes away are back before anybody has noticed.
         if LOBBY in client.channels and reason is not CloseReason.SHUTDOWN:
             with app.app_context():
-                _change(
-                    "DELETE FROM stream WHERE worker = ? AND client = ? AND person = ?",
-                    client,
-                )
+                _change(_ONE_LESS, client)
 
     app.jinja_env.globals["lobby"] = LOBBY
     # Signals hold their receivers weakly, and nothing else holds these.

@@ -196,3 +196,11 @@ def test_it_fits_on_a_phone(sign_in: SignIn, path: str) -> None:
     assert brand is not None
     assert out is not None
     assert out["y"] < brand["y"] + brand["height"]
+
+
+@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard"])
+def test_letters_of_twice_the_size_fit_on_a_phone(sign_in: SignIn, path: str) -> None:
+    """As browsers can be set to show."""
+    page = sign_in("alice", path, width=360)
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
