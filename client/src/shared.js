@@ -48,7 +48,7 @@ export function whyNotShared({ method = "GET", body, ticket, userId }) {
   if (ticket && !userId) return "with a ticket, userId is needed";
   // A sandboxed page has no origin, and no locks though it may ask for them.
   if (!globalThis.navigator?.locks || origin === "null") {
-    return "there are no Web Locks here; they need HTTPS or localhost";
+    return "Web Locks need HTTPS or localhost";
   }
   return null;
 }

@@ -149,7 +149,7 @@ export class EventStream {
   reconnect() {
     if (this.#closed) return;
     // Whoever asks for it after somebody else has logged in is content with that.
-    this.#knowsUser = false;
+    this.#knowsUser &&= this.error?.reason !== "user-changed";
     this.#connection.start();
   }
 

@@ -237,6 +237,15 @@ test("whoever reconnects after that is content with who is logged in", async (t)
   assert.deepEqual([stream.state, stream.userId], ["open", "alice"]);
 });
 
+test("whoever reconnects after a logout is still shown nobody else's", async (t) => {
+  const { server, stream } = await asked(t, { userId: "bob" });
+  await server.request.respond(401);
+  stream.reconnect();
+  await settle();
+  await server.request.open(connected("e-1", { user_id: "alice" }));
+  assert.deepEqual([stream.state, stream.error.reason], ["closed", "user-changed"]);
+});
+
 test("a user that a page writes as a number is the same one", async (t) => {
   const { server, stream } = await asked(t, { userId: 42 });
   await server.request.open(connected("e-1", { user_id: "42" }));
