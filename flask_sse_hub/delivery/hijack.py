@@ -59,7 +59,9 @@ class HijackedStream(EventStream):
         obstacle = _obstacle(environ, write)
         if obstacle is None:
             self._response = getattr(write, "__self__", None)
-            self._in_browser = "HTTP_SEC_FETCH_MODE" in environ
+            # All of them begin so, and Sec-Fetch-Mode is not sent over plain HTTP.
+            agent = environ.get("HTTP_USER_AGENT", "")
+            self._in_browser = agent.startswith("Mozilla/")
         elif obstacle in (_HIDDEN, _MEASURED):
             self._warn(obstacle)
         else:

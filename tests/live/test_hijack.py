@@ -64,7 +64,7 @@ def test_the_head_is_the_response_s_own(server: Server) -> None:
     [
         ("HTTP/1.1\r\nHost: x", True),
         ("HTTP/1.0", False),
-        ("HTTP/1.1\r\nHost: x\r\nSec-Fetch-Mode: cors", False),
+        ("HTTP/1.1\r\nHost: x\r\nUser-Agent: Mozilla/5.0 (X11)", False),
     ],
     ids=["program", "old program", "browser"],
 )
