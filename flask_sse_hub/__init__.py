@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .batch import Batch
 from .client import CloseReason
 from .errors import (
     BrokerUnavailable,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .extension import SSEHub
 
 __all__ = [
+    "Batch",
     "BrokerUnavailable",
     "ClientRefused",
     "ClientStats",

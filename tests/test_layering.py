@@ -15,7 +15,7 @@ PACKAGE = Path(flask_sse_hub.__file__).parent
 #: named before it there.
 FLOORS = [
     ["errors", "_native", "_sockets", "private", "sparse_log"],
-    ["event", "address", "signatures", "hypermedia"],
+    ["event", "address", "signatures", "hypermedia", "batch"],
     ["history"],
     ["client", "options", "tokens"],
     [
