@@ -29,6 +29,7 @@ FLOORS = [
         "socket_sink",
         "census",
         "spread",
+        "producer",
         "brokers.base",
         "brokers.memory",
         "brokers.codec",
