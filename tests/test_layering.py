@@ -50,7 +50,14 @@ FLOORS = [
     ["catchup"],
     ["writer"],
     ["hub"],
-    ["heartbeat", "revalidation", "delivery.stream", "delivery.hijack", "delivery"],
+    [
+        "heartbeat",
+        "revalidation",
+        "departures",
+        "delivery.stream",
+        "delivery.hijack",
+        "delivery",
+    ],
     [
         "signals",
         "callers",
