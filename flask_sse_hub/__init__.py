@@ -26,6 +26,7 @@ from .signals import client_connected, client_disconnected, event_published
 from .stats import ClientStats, HubStats
 
 if TYPE_CHECKING:
+    from .event_source import EventSourceResponse
     from .extension import SSEHub
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "CloseReason",
     "ConfigurationError",
     "Event",
+    "EventSourceResponse",
     "EventTooLarge",
     "HubStats",
     "InvalidEvent",
@@ -64,4 +66,8 @@ def __getattr__(name: str) -> Any:
         from .extension import SSEHub
 
         return SSEHub
+    if name == "EventSourceResponse":
+        from .event_source import EventSourceResponse
+
+        return EventSourceResponse
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

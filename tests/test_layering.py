@@ -68,6 +68,7 @@ FLOORS = [
         "access",
         "origins",
         "response",
+        "event_source",
         "browser",
         "webhooks",
         "app_hub",
