@@ -23,7 +23,7 @@ _TICK_SECONDS = 0.04
 _LAST_SECONDS = 2.0
 
 # A stream that was told and is still here has a client that takes nothing.
-_PATIENCE_SECONDS = 1.0
+_PATIENCE_SECONDS = 0.25
 
 
 class Departing(Protocol):
