@@ -4,6 +4,7 @@ For streams of one request, which belong to no hub. Tells them; how a stream end
 own matter.
 """
 
+import atexit
 import os
 import threading
 import time
@@ -134,6 +135,21 @@ class Departures:
             if now >= self._leave_at + _PATIENCE_SECONDS:
                 stream.cut()
 
+    def say_farewell(self) -> None:
+        """End all streams and wait a moment for that: the last that a process does.
+
+        gunicorn ends a worker at once after QUIT and INT, and others at a Ctrl-C.
+        """
+        if self._pid != os.getpid():
+            return
+        with self._lock:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.worker_leaves()
+        until = self._clock() + _PATIENCE_SECONDS
+        while self._streams and self._clock() < until:
+            time.sleep(_TICK_SECONDS)
+
     def abandon(self) -> None:
         """Let go of a parent's watch in a forked child."""
         if self._peers is not None:
@@ -159,4 +175,5 @@ def departures() -> Departures:
             _of_processes.pop(parent).abandon()
         # Constructing starts nothing, so of two made at once one is dropped.
         found = _of_processes.setdefault(pid, Departures())
+        atexit.register(found.say_farewell)
     return found

@@ -146,6 +146,25 @@ def test_a_short_grace_leaves_none_for_streams() -> None:
         watch.remove(stream)
 
 
+def test_a_process_ends_its_streams_before_it_exits() -> None:
+    """It waits for those who go, and not for long for those who do not."""
+    watch = Departures()
+    staying = Stream()
+
+    class Leaving(Stream):
+        def worker_leaves(self) -> None:
+            super().worker_leaves()
+            watch.remove(self)
+
+    leaving = Leaving()
+    watch.add(leaving, None)
+    watch.say_farewell()
+    watch.add(staying, None)
+    watch.say_farewell()
+    assert leaving.told == staying.told == ["worker leaves"]
+    watch.remove(staying)
+
+
 def test_a_forked_child_has_a_watch_of_its_own(
     monkeypatch: pytest.MonkeyPatch, pair: Pair
 ) -> None:
@@ -159,6 +178,7 @@ def test_a_forked_child_has_a_watch_of_its_own(
     wait_until(lambda: parents._peers is not None and bool(parents._peers._owners))
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert departures() is not parents
+    parents.say_farewell()
     theirs.close()
     wait_until(lambda: ended(parents))
     assert stream.told == []

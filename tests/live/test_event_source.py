@@ -305,6 +305,18 @@ def test_a_worker_that_stops_tells_those_who_are_not_done(kind: str) -> None:
         assert server.log.count("the finally ran") == finals
 
 
+def test_a_worker_that_stops_at_once_ends_its_streams() -> None:
+    """QUIT leaves it a tenth of a second, and what it does at exit."""
+    with Server() as server:
+        with server.stream("/answers/waiting", user=None) as stream:
+            assert stream.data(1) == ["first"]
+            server.signal(signal.SIGQUIT)
+            (error,) = rest_of(stream)
+            assert json.loads(error.data)["reason"] == "shutdown"
+        assert server.process.wait(SOON) == 0
+        assert server.log.count("the finally ran") == 1
+
+
 def test_a_sync_worker_is_refused() -> None:
     """With the remedy in the log."""
     with Server("gunicorn-sync") as server:
