@@ -138,17 +138,18 @@ def blueprint(query: Callable[[], int]) -> Blueprint:
 
     @answers.get("/")
     def state() -> dict[str, Any]:
-        greenlet = sys.modules.get("greenlet")
         return counts | {
             "streaming": len(
                 [it for it in threading.enumerate() if it.name in _THREADS]
             ),
-            "greenlets": greenlet and _alive(greenlet.greenlet),
         }
 
+    @answers.get("/greenlets")
+    def greenlets() -> dict[str, int]:
+        # Looking at every object there is takes a while.
+        gc.collect()
+        greenlet = sys.modules["greenlet"].greenlet
+        alive = [it for it in gc.get_objects() if isinstance(it, greenlet) and it]
+        return {"greenlets": len(alive)}
+
     return answers
-
-
-def _alive(kind: type) -> int:
-    gc.collect()
-    return len([it for it in gc.get_objects() if isinstance(it, kind) and it])

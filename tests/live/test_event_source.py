@@ -62,21 +62,22 @@ class Site:
         wait_until(lambda: self.state()["begun"] > before)
 
     def _held(self) -> dict[str, Any]:
-        process, state = self.server.json("/process"), self.state()
-        held = {
-            "descriptors": process["descriptors"],
-            "checked_out": process["checked_out"],
-            "streaming": state["streaming"],
-        }
-        return held | ({"greenlets": state["greenlets"]} if self.interrupts else {})
+        process = self.server.json("/process")
+        held = {what: process[what] for what in ("descriptors", "checked_out")}
+        return held | (
+            self.server.json("/answers/greenlets") if self.interrupts else {}
+        )
 
     def nothing_is_left(self) -> bool:
-        state, held = self.state(), self._held()
-        return (
-            state["made"] == state["closed"]
-            and state["begun"] == state["finally"]
-            and all(held[what] <= self._before[what] for what in held)
-        )
+        state = self.state()
+        if (
+            state["made"] != state["closed"]
+            or state["begun"] != state["finally"]
+            or state["streaming"]
+        ):
+            return False
+        held = self._held()
+        return all(held[what] <= self._before[what] for what in held)
 
 
 @pytest.fixture(scope="module", params=[*INTERRUPTING, "gunicorn-gthread", "flask-run"])
