@@ -14,6 +14,9 @@ from .errors import ConfigurationError
 # A batch is held in memory, and sent as one write.
 _LARGEST = 10_000
 
+# A day: locks cannot be waited at for any time that a float can say.
+_LONGEST_SECONDS = 86_400.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
@@ -49,14 +52,17 @@ class Batch:
 
 
 def check_seconds(value: object, *, what: str) -> None:
-    """Raise ConfigurationError for what is no number of seconds above 0."""
+    """Raise ConfigurationError for what is no number of seconds, above 0 to a day."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigurationError(
             f"{what} is a number of seconds, not {type(value).__name__}"
         )
     # Not a number is neither above nor below anything, and so outside too.
-    if not 0 < value < math.inf:
-        raise ConfigurationError(f"{what} must be above 0 seconds, and not {value}")
+    if not 0 < value <= _LONGEST_SECONDS:
+        raise ConfigurationError(
+            f"{what} must be above 0 and up to {_LONGEST_SECONDS:.0f} seconds, not"
+            f" {value}"
+        )
 
 
 class Collector:

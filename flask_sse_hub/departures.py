@@ -88,10 +88,11 @@ class Departures:
     def _start(self) -> None:
         bell = _native.bell()
         peers: PeerWatch[Departing] = PeerWatch(bell.ring)
-        self._peers = peers
         threading.Thread(
             target=self._run, args=(peers, bell), name="sse-departures", daemon=True
         ).start()
+        # Not before: where the system has no room for a thread, the next stream tries.
+        self._peers = peers
 
     def _run(self, peers: PeerWatch[Departing], bell: _native.Bell) -> None:
         worker = self._find_worker()

@@ -59,6 +59,7 @@ def test_items_are_merged_to_one() -> None:
         {"size": 2.0},
         {"interval": 0},
         {"interval": -1.0},
+        {"interval": 86_401},
         {"interval": math.inf},
         {"interval": math.nan},
         {"interval": "0.1"},

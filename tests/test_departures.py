@@ -110,6 +110,27 @@ def test_nothing_is_left_when_the_last_stream_has_ended(pair: Pair) -> None:
     assert stream.told == []
 
 
+def test_a_watch_that_could_not_start_is_started_by_the_next_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A system may have no room for a thread, for a while."""
+    worker = a_worker(graceful_timeout=0)
+    worker.alive = False
+    watch = Departures(find_worker=lambda: worker)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", _refuse)
+        with pytest.raises(RuntimeError):
+            watch.add(Stream(), None)
+    stream = Stream()
+    watch.add(stream, None)
+    wait_until(lambda: "worker leaves" in stream.told)
+    watch.remove(stream)
+
+
+def _refuse(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_worker_that_goes_is_told_of_near_the_end_of_its_grace() -> None:
     """Until then its streams go on; who takes nothing after that is cut off."""
     worker = a_worker(graceful_timeout=30)
