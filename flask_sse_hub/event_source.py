@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Self
 
 from flask import current_app, request
@@ -18,7 +19,7 @@ from flask import current_app, request
 from . import _sockets
 from .batch import Batch, Collector, check_seconds
 from .delivery.stream import check_server, connection_of
-from .departures import Departures, departures
+from .departures import departures
 from .errors import ConfigurationError
 from .event import Event, encode_block, text_of
 from .heartbeat import worker_threads
@@ -139,25 +140,22 @@ class AnswerStream:
         around: Callable[[], AbstractContextManager[Any]],
         connection: socket.socket | None,
         name: str | None,
-        watch: Departures | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.on_close: Callable[[], None] | None = None
         self._heartbeat = heartbeat
         self._collector = Collector(batch)
-        self._dumps = dumps
+        self._encode = partial(_encode, dumps=dumps)
         self._merges = batch.merge is not None
         # Encoded at once, since the iterable may go on to change what it has yielded.
         self._producer = (
             Producer(iterable, around=around)
             if self._merges
-            else Producer(iterable, around=around, convert=self._encoded)
+            else Producer(iterable, around=around, convert=self._encode)
         )
         self._socket = connection
         self._name = name
-        self._watch = watch or departures()
-        self._clock = clock
-        self._silent_since = clock()
+        self._watch = departures()
+        self._silent_since = 0.0
         self._probes = False
         self._worker_left = False
         self._peer_left = False
@@ -175,7 +173,7 @@ class AnswerStream:
             # Also where a worker at the end of its patience interrupts its requests.
             self._let_go()
             raise
-        self._silent_since = self._clock()
+        self._silent_since = time.monotonic()
         return chunk
 
     def close(self) -> None:
@@ -216,7 +214,7 @@ class AnswerStream:
     def _await_chunk(self) -> bytes | None:
         """Return what is written next, None when nobody is there to read it."""
         while not self._peer_left:
-            now = self._clock()
+            now = time.monotonic()
             if now >= self._collector.due:
                 return self._collected()
             if self._probes:
@@ -228,15 +226,15 @@ class AnswerStream:
             if items is None:
                 return None if self._peer_left else self._rest()
             for item in items:
-                self._collector.add(item, now=self._clock())
+                self._collector.add(item, now=time.monotonic())
             # Not first of all, or a slow client would get one with each item.
-            if not items and self._clock() >= silent_until:
+            if not items and time.monotonic() >= silent_until:
                 return _HEARTBEAT
         return None
 
     def _collected(self) -> bytes:
         items = self._collector.take()
-        return b"".join(map(self._encoded, items) if self._merges else items)
+        return b"".join(map(self._encode, items) if self._merges else items)
 
     def _rest(self) -> bytes:
         """Return the rest of what was yielded, and how it ended."""
@@ -259,11 +257,6 @@ class AnswerStream:
             exc_info=error,
         )
         return _last_block("error", end_id, message=_FAILED)
-
-    def _encoded(self, item: Any) -> bytes:
-        if not isinstance(item, Event):
-            item = Event(text_of(item, dumps=self._dumps))
-        return encode_block(item.data, type=item.type, retry=item.retry)
 
     def _end(self) -> bytes:
         if self._watch.worker_is_leaving and self._socket is not None:
@@ -296,6 +289,12 @@ class AnswerStream:
         connection = self._socket
         if connection is not None:
             _sockets.shutdown(connection.fileno())
+
+
+def _encode(item: Any, *, dumps: Callable[[Any], str]) -> bytes:
+    if not isinstance(item, Event):
+        item = Event(text_of(item, dumps=dumps))
+    return encode_block(item.data, type=item.type, retry=item.retry)
 
 
 def _end_id() -> str:

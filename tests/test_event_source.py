@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -430,11 +431,7 @@ def test_closing_stops_the_iterable_and_runs_what_hangs_on_it(site: Site) -> Non
 def test_a_server_that_interrupts_the_response_stops_the_iterable(site: Site) -> None:
     """A worker at the end of its patience does, and calls nothing any more."""
     upstream = Upstream(lambda: iter(range(1000)))
-    site.options = {}
-    with site.app.test_request_context("/answer"):
-        body = EventSourceResponse(upstream).response
-    assert isinstance(body, AnswerStream)
-    next(body)
+    body = a_body(site, upstream)
 
     def interrupt(timeout: float) -> None:
         raise SystemExit
@@ -481,8 +478,13 @@ def test_what_cannot_be_streamed_is_refused(
 # Departures
 
 
-def a_body(site: Site, iterable: Iterable[Any]) -> AnswerStream:
-    with site.app.test_request_context("/answer"):
+def a_body(
+    site: Site, iterable: Iterable[Any], connection: socket.socket | None = None
+) -> AnswerStream:
+    shown = {"werkzeug.socket": connection} if connection else {}
+    with site.app.test_request_context(
+        "/answer", environ_overrides={"wsgi.multithread": True, **shown}
+    ):
         body = EventSourceResponse(iterable).response
     assert isinstance(body, AnswerStream)
     assert next(body) == b":\n\n"
@@ -541,6 +543,51 @@ def test_a_worker_that_leaves_is_not_told_of_an_iterable_at_its_end(
     wait_until(lambda: body._producer._ended)
     body.worker_leaves()
     assert until_done(StreamReader(body)) == ["a"]
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a connection: ours, and the peer's."""
+    ours, theirs = socket.socketpair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+def test_a_write_that_blocks_is_cut_off(
+    site: Site, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """By its connection; once the server has closed it, nothing is."""
+    ours, theirs = pair
+    body = a_body(site, [], ours)
+    body.cut()
+    assert theirs.recv(1) == b""
+    body.close()
+    body.cut()
+
+
+def test_a_worker_that_leaves_waits_for_no_other_request(
+    site: Site, pair: tuple[socket.socket, socket.socket], monkeypatch: Any
+) -> None:
+    """On the connection of a stream that has ended; what was written still leaves."""
+    ours, theirs = pair
+    body = a_body(site, [], ours)
+    monkeypatch.setattr(body._watch, "_leave_at", 0.0)
+    ours.sendall(b"".join(body))
+    assert ours.recv(1) == b""
+    assert b"event: done" in theirs.recv(1000)
+
+
+def test_a_client_that_leaves_is_noticed_between_two_heartbeats(
+    site: Site, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """With nothing that would call close()."""
+    ours, theirs = pair
+    upstream = Upstream(lambda: iter(range(1000)))
+    body = a_body(site, upstream, ours)
+    theirs.close()
+    wait_until(lambda: upstream.closed == 1)
+    body.close()
 
 
 def test_no_line_is_logged_for_a_client_that_left(
