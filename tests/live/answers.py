@@ -11,7 +11,7 @@ from flask import Blueprint, Response, abort, request
 from flask_sse_hub import Batch, EventSourceResponse
 from flask_sse_hub.heartbeat import serving_worker
 
-# A megabyte in pieces of which the kernel takes some thousand at once.
+# Ten megabytes: more than the kernel holds for a client that reads little.
 PIECE = "x" * 1000
 PIECES = 10_000
 
