@@ -15,7 +15,7 @@ PACKAGE = Path(flask_sse_hub.__file__).parent
 #: named before it there.
 FLOORS = [
     ["errors", "_native", "_sockets", "private", "sparse_log"],
-    ["event", "address", "signatures", "hypermedia"],
+    ["event", "address", "signatures", "hypermedia", "batch"],
     ["history"],
     ["client", "options", "tokens"],
     [
@@ -29,6 +29,7 @@ FLOORS = [
         "socket_sink",
         "census",
         "spread",
+        "producer",
         "brokers.base",
         "brokers.memory",
         "brokers.codec",
@@ -49,7 +50,14 @@ FLOORS = [
     ["catchup"],
     ["writer"],
     ["hub"],
-    ["heartbeat", "revalidation", "delivery.stream", "delivery.hijack", "delivery"],
+    [
+        "heartbeat",
+        "revalidation",
+        "departures",
+        "delivery.stream",
+        "delivery.hijack",
+        "delivery",
+    ],
     [
         "signals",
         "callers",
@@ -60,6 +68,7 @@ FLOORS = [
         "access",
         "origins",
         "response",
+        "event_source",
         "browser",
         "webhooks",
         "app_hub",
