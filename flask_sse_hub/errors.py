@@ -40,6 +40,10 @@ class InvalidSignature(SSEHubError):
     """Raised when a webhook's delivery does not prove who sent it, and when."""
 
 
+class EventMissing(SSEHubError, AssertionError):
+    """Raised when a stream under test did not bring what a test waits for."""
+
+
 class EventTooLarge(InvalidEvent):
     """Raised when an event's data is longer than ``SSE_HUB_MAX_EVENT_BYTES``."""
 

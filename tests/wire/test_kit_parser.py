@@ -1,0 +1,81 @@
+"""The parser of the kit for tests: what it sees is what the standard says."""
+
+import pytest
+
+from flask_sse_hub.testing import Parser, ReceivedEvent
+from tests.sse_parser import ParsedEvent
+from tests.wire.samples import Sample, each_sample
+from tests.wire.test_sse_parser import EXAMPLES
+
+each_example = pytest.mark.parametrize(
+    ("stream", "seen"), EXAMPLES.values(), ids=EXAMPLES.keys()
+)
+
+
+def seen_by(parser: Parser, *chunks: bytes) -> list[ParsedEvent]:
+    """Return what it sees as the tests' own parser would tell it."""
+    return [
+        ParsedEvent(event.type, event.data, event.id)
+        for chunk in chunks
+        for event in parser.feed(chunk)
+    ]
+
+
+@each_sample
+def test_each_sample_is_seen_as_it_was_meant(sample: Sample) -> None:
+    """The table by which all parsers are checked."""
+    parser = Parser()
+    assert seen_by(parser, sample.encoded) == [sample.seen]
+    assert parser.retry == (None if sample.retry_ms is None else sample.retry_ms / 1000)
+    assert parser.last_event_id == sample.event_id
+
+
+@each_example
+@pytest.mark.parametrize("line_end", [b"\n", b"\r", b"\r\n"], ids=["lf", "cr", "crlf"])
+def test_examples_of_the_standard_survive_any_cut(
+    stream: bytes, seen: list[ParsedEvent], line_end: bytes
+) -> None:
+    """With each of the three line ends, and cut anywhere, even inside a CRLF."""
+    stream = stream.replace(b"\n", line_end)
+    for cut in range(len(stream) + 1):
+        assert seen_by(Parser(), stream[:cut], stream[cut:]) == seen
+    assert seen_by(Parser(), *(bytes([byte]) for byte in stream)) == seen
+
+
+@pytest.mark.parametrize(
+    ("chunks", "seen"),
+    [
+        pytest.param([b"data: x\r\r"], ["x"], id="the CR alone ends it"),
+        pytest.param([b"data: x\r", b"", b"\n\n"], ["x"], id="CRLF in pieces"),
+        pytest.param([b"data: x\r", b"\n", b"\r", b"\n"], ["x"], id="CRLF CRLF"),
+        pytest.param([b"data: x\n\rdata: y\n\r"], ["x", "y"], id="LF CR is two"),
+        pytest.param([b"\xef", b"\xbb\xbfdata: x\n\n"], ["x"], id="a BOM in pieces"),
+        pytest.param([b"\xef\xbb\xbf" * 2 + b"data: x\n\n"], [], id="a second BOM"),
+        pytest.param([b"data: \xff\n\n"], ["\ufffd"], id="no UTF-8"),
+        pytest.param([b"data: x\nid: a\0b\n\n"], ["x"], id="NUL in an id"),
+        pytest.param([b"Data: x\n data: y\n\n"], [], id="names that are not quite"),
+        pytest.param([b"data: unfinished\n"], [], id="no blank line"),
+    ],
+)
+def test_what_is_easily_read_otherwise(chunks: list[bytes], seen: list[str]) -> None:
+    """Cases in which one reading of the standard is right."""
+    parser = Parser()
+    assert [each.data for each in seen_by(parser, *chunks)] == seen
+    assert parser.last_event_id == ""
+
+
+def test_an_id_holds_from_its_block_on() -> None:
+    """Also without data; it is the one that a client comes back with."""
+    parser = Parser("1")
+    assert parser.last_event_id == "1"
+    parser.feed(b"id: 2\n")
+    assert parser.last_event_id == "1"
+    assert parser.feed(b"\ndata: x\n\n") == [ReceivedEvent("message", "x", "2")]
+
+
+@pytest.mark.parametrize("value", ["-1", "+1", "1.5", "1_0", " 1", "\u0661", ""])
+def test_a_retry_that_is_no_number_is_ignored(value: str) -> None:
+    """A browser reads "only ASCII digits"."""
+    parser = Parser()
+    parser.feed(f"retry:  {value}\n\n".encode())
+    assert parser.retry is None
