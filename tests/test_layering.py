@@ -15,7 +15,7 @@ PACKAGE = Path(flask_sse_hub.__file__).parent
 #: named before it there.
 FLOORS = [
     ["errors", "_native", "_sockets", "private", "sparse_log"],
-    ["event", "address", "signatures", "hypermedia"],
+    ["event", "address", "signatures", "hypermedia", "mock_script"],
     ["history"],
     ["client", "options", "tokens"],
     [
@@ -65,6 +65,7 @@ FLOORS = [
         "app_hub",
         "publish_api",
         "blueprint",
+        "mock_server",
         "cli",
         "extension",
         "testing.parser",
