@@ -6,20 +6,36 @@ imported when one is used: most runs of pytest on a machine are not about stream
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack, cast
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flask import Flask
+    from flask.testing import FlaskClient
 
     from .testing import Clock, Published, Stream
+
+
+class StreamOptions(TypedDict, total=False):
+    """The options of ``testing.Stream``, for type checkers."""
+
+    client: "FlaskClient | None"
+    headers: "Mapping[str, str] | None"
+    method: str | None
+    json: Any
+    last_event_id: str
+    within: float
 
 
 class OpenStream(Protocol):
     """What ``sse_stream`` gives: it opens a stream, which is closed after the test."""
 
-    def __call__(self, url: str = "/events", **options: Any) -> "Stream":
+    def __call__(
+        self, url: str = "/events", **options: Unpack[StreamOptions]
+    ) -> "Stream":
         """Open a stream of the app; the options are those of ``testing.Stream``.
 
         Without a ``client`` it is a new ``app.test_client()``.
@@ -59,7 +75,9 @@ def sse_stream(sse_app: "Flask") -> Iterator[OpenStream]:
 
     with ExitStack() as opened:
 
-        def open_stream(url: str = "/events", **options: Any) -> Stream:
+        def open_stream(
+            url: str = "/events", **options: Unpack[StreamOptions]
+        ) -> Stream:
             options.setdefault("client", sse_app.test_client())
             return opened.enter_context(Stream(url, **options))
 

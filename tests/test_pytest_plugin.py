@@ -5,11 +5,14 @@ import re
 import subprocess
 import sys
 from configparser import ConfigParser
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from flask_sse_hub.mock_script import read_script
+from flask_sse_hub.pytest_plugin import StreamOptions
+from flask_sse_hub.testing import Stream
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/testing.md").read_text()
@@ -84,6 +87,12 @@ def test_pytest_finds_the_plugin_by_itself(page: Path) -> None:
     (metadata / "entry_points.txt").write_text(f"[pytest11]{entry_points}\n")
     done = run_pytest(page, "test_shop.py", finds_plugins=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_options_of_the_fixture_are_those_of_a_stream() -> None:
+    """A type checker is told them twice, and both times the same."""
+    names = set(signature(Stream.__init__).parameters) - {"self", "url"}
+    assert set(StreamOptions.__annotations__) == names
 
 
 def test_a_run_without_streams_does_not_pay_for_them(tmp_path: Path) -> None:

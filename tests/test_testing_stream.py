@@ -117,8 +117,9 @@ def test_a_refusal_is_told_by_its_status(opened: OpenStream) -> None:
     assert stream.status == 403
     assert stream.ended
     assert "secret" in stream.text
-    with pytest.raises(EventMissing, match="answered with 403"):
-        stream.next()
+    for wait in (stream.next, stream.rest):
+        with pytest.raises(EventMissing, match="answered with 403"):
+            wait()
 
 
 def test_what_came_instead_is_told(opened: OpenStream, hub: SSEHub) -> None:
@@ -228,6 +229,14 @@ def test_any_view_that_streams_can_be_read(site: Site) -> None:
 
     with stream_of(site, view(site, answer), json={"words": ["a", "b"]}) as stream:
         assert [event.data for event in stream.rest()] == ["a", "b"]
+
+
+def test_a_204_has_no_events(site: Site) -> None:
+    """It says that there is nothing more, which is no refusal."""
+    site.app.add_url_rule("/finished", view_func=lambda: ("", 204))
+    with stream_of(site, "/finished") as stream:
+        assert stream.rest() == []
+        assert stream.ended
 
 
 def test_what_a_view_raises_is_raised(site: Site) -> None:

@@ -3,7 +3,6 @@
 Finds the app's hub, and replaces it; what streams and logs are is not its business.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,6 +33,7 @@ def fresh_hub(app: Flask, *, clock: Clock | None = None) -> Iterator[Flask]:
     """
     app_hub = app_hub_of(app)
     app_hub.close()
+    before = app_hub.clock
     if clock is not None:
         app_hub.clock = clock
         clock.keep_time_of(app_hub.hub)
@@ -41,4 +41,4 @@ def fresh_hub(app: Flask, *, clock: Clock | None = None) -> Iterator[Flask]:
         yield app
     finally:
         app_hub.close()
-        app_hub.clock = time.monotonic
+        app_hub.clock = before

@@ -124,7 +124,9 @@ class Stream:
         the stream has ended, and tells what came instead.
         """
         limit = self._within if within is None else within
-        deadline = time.monotonic() + limit
+        return self._next(type, limit, time.monotonic() + limit)
+
+    def _next(self, type: str | None, limit: float, deadline: float) -> ReceivedEvent:
         passed: list[ReceivedEvent] = []
         while (event := self._take(deadline)) is not None:
             if event.type == type or (type is None and event.type not in _PASSED_OVER):
@@ -142,7 +144,7 @@ class Stream:
         found: list[ReceivedEvent] = []
         while len(found) < count:
             try:
-                found.append(self.next(type, within=deadline - time.monotonic()))
+                found.append(self._next(type, limit, deadline))
             except EventMissing as missing:
                 missing.add_note(
                     f"{len(found)} of {count} events had come:{_listed(found)}"
@@ -153,14 +155,17 @@ class Stream:
     def rest(self, *, within: float | None = None) -> list[ReceivedEvent]:
         """Wait for the server to end the stream, and return the events up to there.
 
-        Without ``connected`` and ``ping``. Raises EventMissing where it does not end.
+        Without ``connected`` and ``ping``; a 204, by which a server says that there is
+        nothing more, has none. Raises EventMissing where the stream does not end, or
+        never began, and what the app raised in the middle of it.
         """
         limit = self._within if within is None else within
         deadline = time.monotonic() + limit
         found = []
         while (event := self._take(deadline)) is not None:
             found.append(event)
-        if not self.ended:
+        began = self._reading.is_stream or self.status == 204
+        if not self.ended or not began:
             raise self._missing("the end of the stream did not come", limit, found)
         if self._reading.failure is not None:
             raise self._reading.failure
