@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
 
 import pytest
 from flask import Flask
@@ -13,9 +15,16 @@ from flask_sse_hub import (
     InvalidTarget,
     client_disconnected,
 )
+from flask_sse_hub.brokers import MemoryBroker
+from flask_sse_hub.hub import Hub
+from flask_sse_hub.options import HubOptions
 from flask_sse_hub.testing import Clock, EventMissing, Published, Stream, fresh_hub
 from tests.conftest import MakeSite, Site
-from tests.reader import wait_until
+from tests.hand import KEEP_ALL
+from tests.reader import DEADLINE, wait_until
+
+#: How long something takes that is waited for, in the tests of waiting.
+SHORTLY = 0.05
 
 
 @pytest.fixture
@@ -111,6 +120,17 @@ def test_a_log_that_is_too_short_is_told(make_site: MakeSite) -> None:
         published.events()
 
 
+def test_any_broker_will_do(make_site: MakeSite, tmp_path: Path) -> None:
+    """What is in a file from before does not count."""
+    url = f"sqlite:///{tmp_path / 'hub.db'}"
+    for _ in range(2):
+        site = make_site(broker_url=url)
+        with fresh_hub(site.app):
+            published = Published(site.app)
+            site.hub.publish("x", user=42)
+            assert [event.data for event in published.events(user=42)] == ["x"]
+
+
 # A hub of a test's own
 
 
@@ -198,6 +218,57 @@ def test_a_client_that_takes_nothing_is_closed(site: Site, clock: Clock) -> None
         clock.advance(61)
         wait_until(lambda: site.hub.stats().connections == 0)
         assert site.hub.stats().closed == {"stalled": 1}
+
+
+class SlowLooks:
+    """A hub for which two tasks look at the clock, in their own time."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.begins = threading.Event()
+        self.looked: list[float] = []
+        self.hub = Hub(
+            MemoryBroker(KEEP_ALL), HubOptions(memory=KEEP_ALL), clock=self.clock
+        )
+        for name in ("first", "second"):
+            self.hub.run_beside(name, self.look)
+        self.clock.keep_time_of(self.hub)
+
+    def look(self) -> None:
+        self.begins.wait(DEADLINE)
+        while not self.hub.closed.wait(30):
+            # Long enough for whoever does not wait for it to be too early.
+            threading.Event().wait(SHORTLY)
+            self.looked.append(self.clock.now)
+
+    def __enter__(self) -> Self:
+        self.hub.start()
+        wait_until(lambda: self.hub.ready)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.hub.close()
+
+
+def test_time_does_not_pass_before_a_hub_looks_at_it() -> None:
+    """What its threads have not begun to wait for would come too late."""
+    with SlowLooks() as slow:
+        advancing = threading.Thread(target=slow.clock.advance, args=[30])
+        advancing.start()
+        advancing.join(SHORTLY)
+        slow.begins.set()
+        advancing.join(DEADLINE)
+        assert slow.looked == [1_030.0, 1_030.0]
+
+
+def test_what_was_due_has_been_done() -> None:
+    """When advance() returns; a test need not wait for it."""
+    with SlowLooks() as slow:
+        slow.begins.set()
+        slow.clock.advance(29)
+        assert slow.looked == []
+        slow.clock.advance(1)
+        assert slow.looked == [1_030.0, 1_030.0]
 
 
 def test_a_clock_does_not_go_back() -> None:

@@ -1,5 +1,6 @@
 """The kit for tests of apps that stream: against a hub, plain views, and a server."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -44,11 +45,11 @@ def opened(request: pytest.FixtureRequest, site: Site) -> Iterator[OpenStream]:
     if live:
         thread.start()
 
-    def open_stream(url: str = "/events") -> Stream:
+    def open_stream(url: str = "/events", **options: Any) -> Stream:
         if live:
-            stream = Stream(f"http://127.0.0.1:{server.port}{url}")
+            stream = Stream(f"http://127.0.0.1:{server.port}{url}", **options)
         else:
-            stream = Stream(url, client=site.app.test_client())
+            stream = Stream(url, client=site.app.test_client(), **options)
         streams.append(stream)
         return stream
 
@@ -304,3 +305,54 @@ def test_the_end_of_a_view_is_run_once(site: Site) -> None:
         stream.rest()
         stream.drop()
     assert ends == ["view", "response"]
+
+
+# Without an app
+
+
+def test_a_server_that_is_silent_is_given_up() -> None:
+    """A connection alone is no answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(EventMissing, match="did not answer within"):
+            Stream(url, within=SHORTLY)
+
+
+def test_a_server_that_is_not_there_is_an_error() -> None:
+    """The system's own, which says so best."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError):
+        Stream(f"http://127.0.0.1:{port}/")
+
+
+def test_a_server_is_asked_as_a_test_client_is(opened: OpenStream, site: Site) -> None:
+    """With the body and the headers that are given."""
+
+    def answer() -> Iterator[bytes]:
+        word = f"{request.method} {request.json} {request.headers['X-Of']}"
+        return iter([encode_block(word)])
+
+    stream = opened(view(site, answer), json=[1], headers={"X-Of": "mine"})
+    assert stream.next().data == "POST [1] mine"
+
+
+def test_a_connection_that_breaks_is_an_end() -> None:
+    """As for a browser; events that were whole before it can be taken."""
+
+    def break_off(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(10_000)
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n9\r\ndata: x\n\n\r\n5\r\nda"
+            )
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=break_off, args=[server])
+        thread.start()
+        with Stream(f"http://127.0.0.1:{server.getsockname()[1]}") as stream:
+            assert [event.data for event in stream.rest()] == ["x"]
+            assert stream.ended
+        thread.join()

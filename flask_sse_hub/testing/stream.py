@@ -16,7 +16,7 @@ from werkzeug.datastructures import Headers
 from ..errors import ConfigurationError, EventMissing
 from .parser import Parser, ReceivedEvent
 from .reading import Reading
-from .transport import Request, opener
+from .transport import Request, no_answer, opener
 
 #: Far longer than anything takes on one machine; only a test that fails waits for it.
 WITHIN = 5.0
@@ -233,7 +233,7 @@ class Stream:
         if failure is not None:
             raise failure
         reading.drop()
-        raise EventMissing(f"{self._url} did not answer within {limit:g} s")
+        raise EventMissing(no_answer(request, limit))
 
     def _take(self, deadline: float) -> ReceivedEvent | None:
         """Return the next event of any type; None at the deadline or the end."""

@@ -18,6 +18,8 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
+from ..errors import EventMissing
+
 _READ_BYTES = 65_536
 
 
@@ -135,7 +137,7 @@ def _without_contexts(client: FlaskClient) -> FlaskClient:
 
 
 def open_live(request: Request, *, within: float) -> Answer:
-    """Ask a server; raises OSError where there is none, or it says nothing in time."""
+    """Ask a server; raises OSError where none is, and EventMissing if it is silent."""
     parts = urlsplit(request.url)
     kind = (
         http.client.HTTPSConnection
@@ -148,18 +150,26 @@ def open_live(request: Request, *, within: float) -> Answer:
     if request.body is not None:
         body = json.dumps(request.body)
         headers["Content-Type"] = "application/json"
-    connection.connect()
-    connected = connection.sock
+    path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
     try:
-        path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        connection.connect()
+        connected = connection.sock
         connection.request(request.method, path, body=body, headers=headers)
         response = connection.getresponse()
+    except TimeoutError as error:
+        connection.close()
+        raise EventMissing(no_answer(request, within)) from error
     except BaseException:
         connection.close()
         raise
     # A stream may be silent for as long as it likes; who waits for an event does not.
     connected.settimeout(None)
     return LiveAnswer(connection, response, connected)
+
+
+def no_answer(request: Request, within: float) -> str:
+    """Return what is said of who does not answer in time."""
+    return f"{request.url} did not answer within {within:g} s"
 
 
 def opener(
