@@ -132,10 +132,13 @@ def test_a_loop_that_ends_with_a_drop_begins_again(play: Play) -> None:
             stream.resume()
 
 
-def test_a_client_that_leaves_frees_its_thread(play: Play) -> None:
+@pytest.mark.parametrize("silence", [[{"wait": 60}], []], ids=["wait", "end"])
+def test_a_client_that_leaves_frees_its_thread(
+    play: Play, silence: list[dict[str, Any]]
+) -> None:
     """Also while nothing is sent, or a page that is reloaded all day fills the RAM."""
     before = threading.active_count()
-    url = play({"data": "a"}, {"wait": 60})
+    url = play({"data": "a"}, *silence)
     for _ in range(3):
         with Stream(url) as stream:
             stream.next()

@@ -155,6 +155,16 @@ def test_a_hub_leaves_nothing_behind(site: Site) -> None:
         assert s.next(type="reset").json() == {"reason": "epoch"}
 
 
+def test_a_hub_begins_with_nothing(site: Site) -> None:
+    """Whatever the app has done with an older one."""
+    before = site.hub.publish("before")
+    with (
+        fresh_hub(site.app, clock=Clock()),
+        Stream(client=site.app.test_client(), last_event_id=before) as stream,
+    ):
+        assert stream.next(type="reset").json() == {"reason": "epoch"}
+
+
 def test_an_app_without_a_hub_is_told() -> None:
     """What is missing, and where."""
     with pytest.raises(ConfigurationError, match="init_app"), fresh_hub(Flask("bare")):

@@ -61,7 +61,7 @@ class Parser:
         if self._after_cr:
             # The line was over with the CR; this is the other half of its end.
             text = text.removeprefix("\n")
-        self._after_cr = text.endswith("\r") or (self._after_cr and not text)
+        self._after_cr = text.endswith("\r")
         first, *others = _LINE_END.split(text)
         self._line.append(first)
         events = []

@@ -1,9 +1,14 @@
 """The parser of the kit for tests: what it sees is what the standard says."""
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flask_sse_hub.testing import Parser, ReceivedEvent
 from tests.sse_parser import ParsedEvent
+from tests.sse_parser import Parser as SpecParser
 from tests.wire.samples import Sample, each_sample
 from tests.wire.test_sse_parser import EXAMPLES
 
@@ -48,6 +53,7 @@ def test_examples_of_the_standard_survive_any_cut(
         pytest.param([b"data: x\r\r"], ["x"], id="the CR alone ends it"),
         pytest.param([b"data: x\r", b"", b"\n\n"], ["x"], id="CRLF in pieces"),
         pytest.param([b"data: x\r", b"\n", b"\r", b"\n"], ["x"], id="CRLF CRLF"),
+        pytest.param([b"data: x\r", b"\n", b"\n"], ["x"], id="CRLF LF in pieces"),
         pytest.param([b"data: x\n\rdata: y\n\r"], ["x", "y"], id="LF CR is two"),
         pytest.param([b"\xef", b"\xbb\xbfdata: x\n\n"], ["x"], id="a BOM in pieces"),
         pytest.param([b"\xef\xbb\xbf" * 2 + b"data: x\n\n"], [], id="a second BOM"),
@@ -62,6 +68,29 @@ def test_what_is_easily_read_otherwise(chunks: list[bytes], seen: list[str]) -> 
     parser = Parser()
     assert [each.data for each in seen_by(parser, *chunks)] == seen
     assert parser.last_event_id == ""
+
+
+#: What a stream's bytes are made of, where it matters.
+PIECES = [
+    *(b"data: x", b"data", b"id: 7", b"id", b"event: t", b"retry: 7", b": x", b"\0"),
+    *(b"\r", b"\n", b"\r\n", b"\n\n", b"\xef\xbb\xbf", b"\xff", "\u2028".encode()),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12), st.sets(st.integers(1, 60)))
+def test_it_sees_what_the_tests_own_parser_sees(
+    made_of: list[bytes], cuts: set[int]
+) -> None:
+    """Of any bytes, cut anywhere: two readings of one standard."""
+    stream = b"".join(made_of)
+    places = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
+    ours, theirs = Parser(), SpecParser()
+    chunks = (stream[start:end] for start, end in pairwise(places))
+    seen = theirs.feed(stream)
+    assert seen_by(ours, *chunks) == seen
+    assert seen_by(Parser(), *(bytes([byte]) for byte in stream)) == seen
+    assert ours.last_event_id == theirs.last_event_id
+    assert ours.retry == (None if theirs.retry_ms is None else theirs.retry_ms / 1000)
 
 
 def test_an_id_holds_from_its_block_on() -> None:
