@@ -1,5 +1,6 @@
 """The kit for tests of apps that stream: against a hub, plain views, and a server."""
 
+import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -145,6 +146,20 @@ def test_nothing_is_left_open(opened: OpenStream, site: Site, hub: SSEHub) -> No
     wait_until(lambda: connections(site) == 0)
 
 
+def test_a_slow_client_catches_up(opened: OpenStream, site: Site) -> None:
+    """Behind a server what the kernel holds comes first; it lags for all that."""
+    stream = opened()
+    with stream.paused():
+        # More than the kernel takes for a connection that nobody reads.
+        for number in range(12):
+            site.hub.publish(f"{number} {'x' * 1_000_000}")
+        (client,) = site.app.extensions["sse_hub"].hub.registry.clients()
+        wait_until(lambda: client.sink.writing_since is not None)
+        wait_until(lambda: site.hub.stats().lagging == 1)
+    numbers = [event.data.partition(" ")[0] for event in stream.events(12)]
+    assert numbers == [str(number) for number in range(12)]
+
+
 # Without a server
 
 
@@ -281,6 +296,29 @@ def test_a_view_that_does_not_answer_is_given_up(site: Site) -> None:
     ):
         stream_of(site, url, within=SHORTLY)
     stuck.set()
+
+
+def test_a_view_that_never_stops_is_held_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what was taken of it; and the deadline holds though there is always more."""
+    monkeypatch.setattr("flask_sse_hub.testing.reading._MAX_WAITING", 10)
+    made = itertools.count()
+    last = 0
+
+    def answer() -> Iterator[bytes]:
+        nonlocal last
+        for last in made:
+            yield encode_block(str(last))
+
+    with stream_of(site, view(site, answer)) as stream:
+        wait_until(lambda: last == 9)
+        assert [event.data for event in stream.events(30)][-1] == "29"
+        assert last < 30 + 10
+        with pytest.raises(EventMissing, match="the stream is open"):
+            stream.next(type="note", within=SHORTLY)
+        with pytest.raises(EventMissing, match="the end of the stream did not come"):
+            stream.rest(within=SHORTLY)
 
 
 def test_the_end_of_a_view_is_run_once(site: Site) -> None:

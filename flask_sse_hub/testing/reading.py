@@ -17,6 +17,9 @@ _PATIENCE = 2.0
 
 _SHOWN_BYTES = 2_000
 
+# A view that never stops would fill the memory; more than any test asks for at once.
+_MAX_WAITING = 20_000
+
 
 class Reading:
     """What came over one connection so far; ``changed`` guards it and tells of more."""
@@ -63,6 +66,7 @@ class Reading:
         with self.changed:
             self.dropped = True
             answer = self.answer
+            self.changed.notify_all()
         self.takes.set()
         if answer is not None:
             answer.cut()
@@ -93,9 +97,14 @@ class Reading:
                 self.ended = True
                 self.changed.notify_all()
 
+    def _has_room(self) -> bool:
+        return self.dropped or len(self._events) < _MAX_WAITING
+
     def _read(self, chunks: Iterator[bytes]) -> None:
         while True:
             self.takes.wait()
+            with self.changed:
+                self.changed.wait_for(self._has_room)
             # Asked for only now: who takes nothing does not even ask for the next one.
             chunk = None if self.dropped else next(chunks, None)
             with self.changed:

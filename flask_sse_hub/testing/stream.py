@@ -128,7 +128,7 @@ class Stream:
 
     def _next(self, type: str | None, limit: float, deadline: float) -> ReceivedEvent:
         passed: list[ReceivedEvent] = []
-        while (event := self._take(deadline)) is not None:
+        for event in self._arriving(deadline):
             if event.type == type or (type is None and event.type not in _PASSED_OVER):
                 return event
             passed.append(event)
@@ -161,9 +161,7 @@ class Stream:
         """
         limit = self._within if within is None else within
         deadline = time.monotonic() + limit
-        found = []
-        while (event := self._take(deadline)) is not None:
-            found.append(event)
+        found = list(self._arriving(deadline))
         began = self._reading.is_stream or self.status == 204
         if not self.ended or not began:
             raise self._missing("the end of the stream did not come", limit, found)
@@ -235,6 +233,19 @@ class Stream:
         reading.drop()
         raise EventMissing(no_answer(request, limit))
 
+    def _arriving(self, deadline: float) -> Iterator[ReceivedEvent]:
+        """Yield events of all types until the deadline, and what had come by then."""
+        while time.monotonic() < deadline:
+            event = self._take(deadline)
+            if event is None:
+                return
+            yield event
+        # Not what comes meanwhile: a busy stream would never let it end.
+        for _ in range(len(self._came)):
+            event = self._take(deadline)
+            if event is not None:
+                yield event
+
     def _take(self, deadline: float) -> ReceivedEvent | None:
         """Return the next event of any type; None at the deadline or the end."""
         reading = self._reading
@@ -243,6 +254,8 @@ class Stream:
                 lambda: self._came or reading.ended,
                 max(0.0, deadline - time.monotonic()),
             )
+            # There is room for another one.
+            reading.changed.notify_all()
             return self._came.popleft() if self._came else None
 
     def _missing(

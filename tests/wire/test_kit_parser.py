@@ -77,7 +77,7 @@ PIECES = [
 ]
 
 
-# A rare sequence of line ends is among so many; they take less than a second.
+# A rare sequence of line ends is among so many.
 @settings(max_examples=2000)
 @given(st.lists(st.sampled_from(PIECES), max_size=12), st.sets(st.integers(1, 60)))
 def test_it_sees_what_the_tests_own_parser_sees(
