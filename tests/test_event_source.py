@@ -36,7 +36,7 @@ class Site:
         self.iterable: Iterable[Any] = ()
         self.options: dict[str, Any] = {}
         self.client = self.app.test_client()
-        self._readers: list[StreamReader] = []
+        self._responses: list[Any] = []
 
         @self.app.route("/answer", methods=["GET", "POST"])
         def answer() -> Response:
@@ -54,16 +54,16 @@ class Site:
         **options: Any,
     ) -> Any:
         self.iterable, self.options = iterable, options
-        return self.client.open(f"/answer?{query}", method=method, headers=headers)
+        response = self.client.open(f"/answer?{query}", method=method, headers=headers)
+        self._responses.append(response)
+        return response
 
     def read(self, iterable: Iterable[Any], **options: Any) -> StreamReader:
-        reader = StreamReader(self.respond(iterable, **options).response)
-        self._readers.append(reader)
-        return reader
+        return StreamReader(self.respond(iterable, **options).response)
 
     def close(self) -> None:
-        for reader in self._readers:
-            reader.close()
+        for response in self._responses:
+            response.close()
 
 
 @pytest.fixture
