@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .batch import Batch
 from .client import CloseReason
 from .errors import (
     BrokerUnavailable,
@@ -25,15 +26,18 @@ from .signals import client_connected, client_disconnected, event_published
 from .stats import ClientStats, HubStats
 
 if TYPE_CHECKING:
+    from .event_source import EventSourceResponse
     from .extension import SSEHub
 
 __all__ = [
+    "Batch",
     "BrokerUnavailable",
     "ClientRefused",
     "ClientStats",
     "CloseReason",
     "ConfigurationError",
     "Event",
+    "EventSourceResponse",
     "EventTooLarge",
     "HubStats",
     "InvalidEvent",
@@ -62,4 +66,8 @@ def __getattr__(name: str) -> Any:
         from .extension import SSEHub
 
         return SSEHub
+    if name == "EventSourceResponse":
+        from .event_source import EventSourceResponse
+
+        return EventSourceResponse
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,6 +28,26 @@ def in_greenlet() -> bool:
     return gevent is not None and isinstance(gevent.getcurrent(), gevent.Greenlet)
 
 
+def current_greenlet() -> Any:
+    """Return the greenlet that runs the calling code, None for a real thread."""
+    return sys.modules["gevent"].getcurrent() if in_greenlet() else None
+
+
+def interrupt(greenlet: Any, *, allowed: Callable[[], bool]) -> None:
+    """Have what a greenlet waits for raise GreenletExit, from any thread.
+
+    Soon, in the event loop, which asks ``allowed`` at that very moment: the greenlet
+    may have gone on to something that must not be interrupted.
+    """
+    gevent = sys.modules["gevent"]
+
+    def throw() -> None:
+        if allowed() and not greenlet.dead:
+            greenlet.throw(gevent.GreenletExit)
+
+    greenlet.parent.loop.run_callback_threadsafe(throw)
+
+
 def accepting_server() -> Any:
     """Return gevent's server that accepted the calling greenlet's connection, or None.
 

@@ -66,6 +66,8 @@ class AppHub:
         self.config = config
         self.access = Access(app, config, rules)
         self.origins = Origins(config.cors_origins)
+        #: What its hubs go by, from the next one on.
+        self.clock: Callable[[], float] = time.monotonic
         self._rules = rules
         self._callers = Callers(config.connect_rate)
         self._hubs: dict[int, Hub] = {}
@@ -98,6 +100,7 @@ class AppHub:
                     app, client=client, reason=reason
                 ),
             ),
+            clock=self.clock,
         )
         hub.run_beside("heartbeat", Heartbeat(hub).run)
         revalidation = Revalidation(
@@ -105,6 +108,12 @@ class AppHub:
         )
         hub.run_beside("revalidation", revalidation.run)
         return hub
+
+    def close(self) -> None:
+        """End this process's hub at once; the next use makes another one."""
+        hub = self._hubs.pop(os.getpid(), None)
+        if hub is not None:
+            hub.close()
 
     def publish(self, record: Record) -> str:
         """Append an event to the log, tell the signal's receivers, return its id.

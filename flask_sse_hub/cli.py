@@ -1,4 +1,4 @@
-"""``flask sse``: publishing, listening, tokens for HTTP, and the browser client.
+"""``flask sse``: publishing, listening, tokens, the browser client, a mock server.
 
 A thin layer over the extension; what is printed for whom is decided here.
 """
@@ -131,6 +131,35 @@ def create_group(sse_hub: Any, app_hub: AppHub) -> AppGroup:
         for path in written:
             click.echo(path)
         click.echo(f"the browser client of {_version()}", err=True)
+
+    @group.command()
+    @click.argument("script", type=click.File(encoding="utf-8"))
+    @click.option(
+        "--port",
+        type=click.IntRange(0, 65_535),
+        default=5001,
+        show_default=True,
+        help="0 is any free one.",
+    )
+    @click.option("--loop", is_flag=True, help="Begin again at the end.")
+    def mock(script: TextIO, port: int, loop: bool) -> None:
+        """Play SCRIPT to whoever connects, and print the address; Ctrl-C stops it.
+
+        SCRIPT has one JSON object a line: {"data": ..., "type": ..., "id": ...},
+        {"wait": 1.5}, {"drop": true}, {"status": 503, "retry_after": 5}, {"retry": 2}
+        or {"comment": ...}. For front ends that are written before their server is;
+        nothing of the app or its hub is used.
+        """
+        # Only here: a worker has no use for a server of its own.
+        from .mock_server import make_mock_server
+
+        try:
+            server = make_mock_server(script.read(), port=port, loop=loop)
+        except (SSEHubError, UnicodeDecodeError) as error:
+            raise click.ClickException(f"{script.name}:\n{error}") from error
+        click.echo(f"http://{server.host}:{server.port}/events")
+        click.echo(f"plays {script.name}; Ctrl-C stops it", err=True)
+        server.serve_forever()
 
     return group
 

@@ -36,8 +36,16 @@ class InvalidTicket(SSEHubError):
     """Raised when a ticket cannot be made of what was given."""
 
 
+class InvalidScript(SSEHubError):
+    """Raised when a script of ``flask sse mock`` has lines that cannot be played."""
+
+
 class InvalidSignature(SSEHubError):
     """Raised when a webhook's delivery does not prove who sent it, and when."""
+
+
+class EventMissing(SSEHubError, AssertionError):
+    """Raised when a stream under test did not bring what a test waits for."""
 
 
 class EventTooLarge(InvalidEvent):

@@ -84,7 +84,7 @@ class Event:
         if not _is_utf8(self.data):
             raise InvalidEvent("the data has lone surrogates, which UTF-8 cannot hold")
         if self.retry is not None:
-            _check_retry(self.retry)
+            check_retry(self.retry)
 
     def encode(self, event_id: str) -> bytes:
         """Return the block of lines that a client dispatches as this event."""
@@ -153,7 +153,8 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _check_retry(retry: object) -> None:
+def check_retry(retry: object) -> None:
+    """Raise InvalidEvent where a reconnect delay, in seconds, is none."""
     if isinstance(retry, bool) or not isinstance(retry, int | float):
         raise InvalidEvent(f"retry is a number of seconds, not {type(retry).__name__}")
     # Not a number is neither above nor below anything, and so outside too.

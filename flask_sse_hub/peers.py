@@ -10,9 +10,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Flag, auto
+from typing import Generic, TypeVar
 
 from . import _sockets
-from .client import Client, Connection
+from .client import Connection
+
+#: Whose connection it is.
+Owner = TypeVar("Owner")
 
 # Told once for each change. Other systems have neither of the names, nor an epoll.
 _LEAVING = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
@@ -30,7 +34,7 @@ class Change(Flag):
     SENT = auto()
 
 
-class PeerWatch:
+class PeerWatch(Generic[Owner]):
     """One epoll for the connections of a process, asked without waiting.
 
     Under gevent ``changed`` is called as soon as there is something to ask for;
@@ -38,10 +42,10 @@ class PeerWatch:
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        # Guards the clients. A descriptor is removed here before its server closes it,
-        # so under this lock an event can never be taken for another client's.
+        # Guards the owners. A descriptor is removed here before its server closes it,
+        # so under this lock an event can never be taken for another's.
         self._lock = threading.Lock()
-        self._clients: dict[int, Client] = {}
+        self._owners: dict[int, Owner] = {}
         self._changed = changed
         self._epoll: select.epoll | None = None
         self._watcher: _sockets.Watcher | None = None
@@ -51,13 +55,13 @@ class PeerWatch:
         """Whether ``changed`` is called, so that nobody has to ask."""
         return self._watcher is not None
 
-    def add(self, descriptor: int, client: Client, *, reads: bool = False) -> None:
-        """Watch a client's connection; with ``reads`` also for what the peer sends."""
+    def add(self, descriptor: int, owner: Owner, *, reads: bool = False) -> None:
+        """Watch somebody's connection; with ``reads`` also for what the peer sends."""
         with self._lock:
             if self._epoll is None:
                 self._open()
             if self._epoll is not None and descriptor >= 0:
-                self._clients[descriptor] = client
+                self._owners[descriptor] = owner
                 # Where the kernel has no room for another one, pings will tell.
                 with suppress(OSError):
                     self._epoll.register(descriptor, _events(reads=reads))
@@ -67,51 +71,51 @@ class PeerWatch:
         if self._epoll is not None:
             self._watcher = _sockets.watch(self._epoll.fileno(), self._changed)
 
-    def owner(self, connection: Connection) -> Client | None:
-        """Return the client whose connection this is, if it is watched."""
-        return self._clients.get(connection.fileno())
+    def owner(self, connection: Connection) -> Owner | None:
+        """Return the one whose connection this is, if it is watched."""
+        return self._owners.get(connection.fileno())
 
     def await_room(self, descriptor: int, *, waiting: bool) -> None:
         """Have it told, or no more, when a connection takes bytes again."""
         with self._lock:
-            if self._epoll is not None and descriptor in self._clients:
+            if self._epoll is not None and descriptor in self._owners:
                 with suppress(OSError):
                     self._epoll.modify(descriptor, _events(reads=True, room=waiting))
 
     def remove(self, descriptor: int) -> None:
         """Stop watching a connection; one that is not watched is no error."""
         with self._lock:
-            if self._clients.pop(descriptor, None) is not None and self._epoll:
+            if self._owners.pop(descriptor, None) is not None and self._epoll:
                 with suppress(OSError):
                     self._epoll.unregister(descriptor)
 
-    def changes(self) -> Iterator[tuple[Client, Change]]:
+    def changes(self) -> Iterator[tuple[Owner, Change]]:
         """Yield what happened since this was last asked."""
         with self._lock:
             events = self._epoll.poll(0) if self._epoll is not None else []
             found = [
-                (self._clients[descriptor], flags)
+                (self._owners[descriptor], flags)
                 for descriptor, flags in events
-                if descriptor in self._clients
+                if descriptor in self._owners
             ]
-        for client, flags in found:
-            yield client, _change(flags)
+        for owner, flags in found:
+            yield owner, _change(flags)
 
-    def abandon(self) -> list[Client]:
+    def abandon(self) -> list[Owner]:
         """Let go of a parent's epoll in a forked child; return who was watched.
 
         The epoll is the parent's too: nothing is taken out of it.
         """
         # Whoever held the lock does not exist here.
         self._lock = threading.Lock()
-        clients = list(self._clients.values())
+        owners = list(self._owners.values())
         self.close()
-        return clients
+        return owners
 
     def close(self) -> None:
         """Release the epoll. Afterwards nothing is watched."""
         with self._lock:
-            self._clients.clear()
+            self._owners.clear()
             if self._watcher is not None:
                 self._watcher.close()
                 self._watcher = None

@@ -3,13 +3,13 @@
 Knows Werkzeug's responses; not what is streamed.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from flask import Response
 from werkzeug.datastructures import Headers
 
-from .delivery import EventStream, HijackedStream
+from .delivery import HijackedStream
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -32,6 +32,17 @@ def keep_out_of_caches(response: Response) -> Response:
     return response
 
 
+@runtime_checkable
+class StreamBody(Iterator[bytes], Protocol):
+    """What a server iterates, and closes however that ended."""
+
+    #: To be called once when the server is done with the response.
+    on_close: Callable[[], None] | None
+
+    def close(self) -> None:
+        """Release everything."""
+
+
 class StreamResponse(Response):
     """A ``text/event-stream`` response."""
 
@@ -40,7 +51,7 @@ class StreamResponse(Response):
     # A hook that looks at the response's data would wait for the end of the stream.
     implicit_sequence_conversion = False
 
-    def __init__(self, body: EventStream | bytes) -> None:
+    def __init__(self, body: StreamBody | bytes) -> None:
         super().__init__(body, headers=_HEADERS)
 
     def __call__(
@@ -61,9 +72,8 @@ class StreamResponse(Response):
 
     def get_app_iter(self, environ: "WSGIEnvironment") -> Iterable[bytes]:
         """Hand the stream itself to the server, with nothing wrapped around it."""
-        if environ["REQUEST_METHOD"] == "HEAD" or not isinstance(
-            self.response, EventStream
-        ):
+        has_no_body = environ["REQUEST_METHOD"] == "HEAD" or self.status_code == 204
+        if has_no_body or not isinstance(self.response, StreamBody):
             return super().get_app_iter(environ)
         self.response.on_close = self.close
         return self.response

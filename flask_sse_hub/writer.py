@@ -59,7 +59,7 @@ class Writer:
         self._registry = registry
         self._ends = ends
         self._clock = clock
-        self.peers = PeerWatch(self._peers_changed)
+        self.peers: PeerWatch[Client] = PeerWatch(self._peers_changed)
         self._changed = False
         self._due: deque[SocketSink] = deque()
         self._behind: deque[SocketSink] = deque()

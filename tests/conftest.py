@@ -79,7 +79,7 @@ class Site:
     def close(self) -> None:
         for reader in self._readers:
             reader.close()
-        self.app.extensions["sse_hub"].hub.close()
+        self.app.extensions["sse_hub"].close()
 
     def read(self, response: Any) -> StreamReader:
         assert response.status_code == 200, response.text

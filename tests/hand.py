@@ -13,22 +13,10 @@ from flask_sse_hub.client import Client, CloseReason, Identity
 from flask_sse_hub.history import Cursor, Record, Retention
 from flask_sse_hub.hub import Hub
 from flask_sse_hub.options import HubOptions
+from flask_sse_hub.testing import Clock
 from tests.sse_parser import ParsedEvent, Parser
 
 KEEP_ALL = Retention(events=10_000, seconds=3600.0, bytes=10_000_000)
-
-
-class Clock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self, now: float = 1_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @dataclass

@@ -18,7 +18,8 @@ from flask_sse_hub.history import (
     Record,
     Retention,
 )
-from tests.hand import KEEP_ALL, Clock, FlakyBroker, HandHub, HandStream, fields, types
+from flask_sse_hub.testing import Clock
+from tests.hand import KEEP_ALL, FlakyBroker, HandHub, HandStream, fields, types
 from tests.reader import wait_until
 
 NOW = time.time()

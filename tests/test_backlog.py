@@ -10,7 +10,8 @@ from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.backlog import Backlog
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.history import Cursor, GapReason, History, Record
-from tests.hand import KEEP_ALL, Clock, FlakyBroker
+from flask_sse_hub.testing import Clock
+from tests.hand import KEEP_ALL, FlakyBroker
 
 
 class CountingBroker(MemoryBroker):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask, request
 
 import flask_sse_hub
 from docs.make_configuration import page
@@ -43,6 +44,28 @@ def test_the_api_page_names_everything_public() -> None:
     functions = {name for name, it in vars(flask_sse_hub).items() if isfunction(it)}
     public = functions & set(flask_sse_hub.__all__)
     assert {name for name in public if f"`{name}(" not in text} == set()
+
+
+def test_the_api_pages_stream_of_one_request_runs() -> None:
+    """Whoever copies it streams tokens, and closes the model's call."""
+    page = (ROOT / "docs/api.md").read_text()
+    section = page.partition("## The stream of one request")[2]
+    code = re.findall(r"```python\n(.*?)```", section, re.S)[0]
+
+    class Model(list[str]):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    upstream = Model("hello")
+    app = Flask("page")
+    names = {"app": app, "request": request, "ask_model": lambda question: upstream}
+    exec(code, names)  # noqa: S102
+    answer = app.test_client().post("/ask", json={"question": "?"}).text
+    assert "data: hello\n\n" in answer
+    assert "event: done\n" in answer
+    assert upstream.closed == 1
 
 
 def test_every_route_is_described_for_programs(make_site: MakeSite) -> None:

@@ -16,7 +16,8 @@ from flask_sse_hub.history import (
     Record,
     Retention,
 )
-from tests.hand import KEEP_ALL, Clock
+from flask_sse_hub.testing import Clock
+from tests.hand import KEEP_ALL
 
 EPOCH = "e"
 NEWS = address.channel("news")
@@ -220,7 +221,7 @@ class TestRetention:
             retention=retention,
             clock=clock,
         )
-        clock.now = 40.0
+        clock.advance(40.0)
         history.trim(upto=4)
         assert len(history) == 2
         assert history.floor == 2

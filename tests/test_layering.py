@@ -15,7 +15,7 @@ PACKAGE = Path(flask_sse_hub.__file__).parent
 #: named before it there.
 FLOORS = [
     ["errors", "_native", "_sockets", "private", "sparse_log"],
-    ["event", "address", "signatures", "hypermedia"],
+    ["event", "address", "signatures", "hypermedia", "batch", "mock_script"],
     ["history"],
     ["client", "options", "tokens"],
     [
@@ -29,6 +29,7 @@ FLOORS = [
         "socket_sink",
         "census",
         "spread",
+        "producer",
         "brokers.base",
         "brokers.memory",
         "brokers.codec",
@@ -49,7 +50,14 @@ FLOORS = [
     ["catchup"],
     ["writer"],
     ["hub"],
-    ["heartbeat", "revalidation", "delivery.stream", "delivery.hijack", "delivery"],
+    [
+        "heartbeat",
+        "revalidation",
+        "departures",
+        "delivery.stream",
+        "delivery.hijack",
+        "delivery",
+    ],
     [
         "signals",
         "callers",
@@ -60,13 +68,24 @@ FLOORS = [
         "access",
         "origins",
         "response",
+        "event_source",
         "browser",
         "webhooks",
         "app_hub",
         "publish_api",
         "blueprint",
+        "mock_server",
         "cli",
         "extension",
+        "testing.parser",
+        "testing.transport",
+        "testing.reading",
+        "testing.stream",
+        "testing.clock",
+        "testing.hubs",
+        "testing.published",
+        "testing",
+        "pytest_plugin",
     ],
     ["__init__"],
 ]
@@ -140,13 +159,20 @@ def test_only_the_redis_broker_knows_redis(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
+def test_only_the_plugin_knows_pytest(module: str) -> None:
+    """Streams can be tested with unittest, and apps run where there is no pytest."""
+    _, others = imports(module)
+    assert "pytest" not in others or module == "pytest_plugin"
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_no_module_is_much_above_four_hundred_lines(module: str) -> None:
     """One that grows beyond that holds more than one idea."""
     assert len(MODULES[module].read_text().splitlines()) <= 420
 
 
 @pytest.mark.parametrize(
-    "package", ["gevent", "flask", "flask_login", "sqlite3", "redis"]
+    "package", ["gevent", "flask", "flask_login", "sqlite3", "redis", "pytest"]
 )
 def test_importing_it_does_not_import_what_is_optional(package: str) -> None:
     """An app pays for what it uses."""

@@ -35,6 +35,49 @@ def test_a_bell_that_was_rung_before_is_heard_once() -> None:
     bell.close()
 
 
+@pytest.mark.skipif(not _native.patched(), reason="only greenlets are interrupted")
+def test_a_greenlet_is_interrupted_only_while_that_is_allowed() -> None:
+    """It is asked when it would happen, which is later than when it was wanted."""
+    greenlets: list[object] = []
+    going_on = threading.Event()
+    ended: list[str] = []
+
+    def wait() -> None:
+        greenlets.append(_native.current_greenlet())
+        try:
+            going_on.wait()
+            ended.append("by itself")
+        except BaseException as interruption:  # noqa: BLE001 - it is looked at
+            ended.append(type(interruption).__name__)
+
+    for allowed in (False, True):
+        asked = threading.Event()
+
+        def may(allowed: bool = allowed, asked: threading.Event = asked) -> bool:
+            asked.set()
+            return allowed
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        _native.interrupt(greenlets[-1], allowed=may)
+        assert asked.wait(10.0)
+        if not allowed:
+            going_on.set()
+        thread.join(10.0)
+        going_on.clear()
+    assert ended == ["by itself", "GreenletExit"]
+
+
+def test_a_real_thread_is_no_greenlet() -> None:
+    """Nobody would interrupt it."""
+    found: list[object] = []
+    start_real_thread(lambda: found.append(_native.current_greenlet()))
+    deadline = time.monotonic() + 10.0
+    while not found and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert found == [None]
+
+
 def test_a_closed_bell_can_be_rung() -> None:
     """A publisher may have seen it a moment ago."""
     bell = _native.bell()

@@ -12,6 +12,7 @@ from tests.hand import HandHub, HandSink
 from tests.reader import wait_until
 
 Pair = tuple[socket.socket, socket.socket]
+Watch = PeerWatch[Client]
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def pair() -> Iterator[Pair]:
 
 
 @pytest.fixture
-def watch() -> Iterator[PeerWatch]:
-    watch = PeerWatch(lambda: None)
+def watch() -> Iterator[Watch]:
+    watch = Watch(lambda: None)
     yield watch
     watch.close()
 
@@ -36,7 +37,7 @@ def a_client() -> Client:
     return Client("c", identity=Identity(), sink=HandSink())
 
 
-def next_change(watch: PeerWatch) -> Change:
+def next_change(watch: Watch) -> Change:
     found: list[Change] = []
 
     def look() -> bool:
@@ -47,7 +48,7 @@ def next_change(watch: PeerWatch) -> Change:
     return found[0]
 
 
-def test_a_peer_that_stays_changes_nothing(watch: PeerWatch, pair: Pair) -> None:
+def test_a_peer_that_stays_changes_nothing(watch: Watch, pair: Pair) -> None:
     """Not even when it sends something."""
     ours, theirs = pair
     watch.add(ours.fileno(), a_client())
@@ -57,7 +58,7 @@ def test_a_peer_that_stays_changes_nothing(watch: PeerWatch, pair: Pair) -> None
 
 
 def test_a_closed_connection_shows_first_as_half_closed(
-    watch: PeerWatch, pair: Pair
+    watch: Watch, pair: Pair
 ) -> None:
     """A write tells whether the other half is open: a peer that is gone resets."""
     ours, theirs = pair
@@ -68,7 +69,7 @@ def test_a_closed_connection_shows_first_as_half_closed(
     assert Change.GONE in next_change(watch)
 
 
-def test_a_half_closed_peer_goes_on_receiving(watch: PeerWatch, pair: Pair) -> None:
+def test_a_half_closed_peer_goes_on_receiving(watch: Watch, pair: Pair) -> None:
     """It is told apart from one that is gone, and told once."""
     ours, theirs = pair
     watch.add(ours.fileno(), a_client())
@@ -80,7 +81,7 @@ def test_a_half_closed_peer_goes_on_receiving(watch: PeerWatch, pair: Pair) -> N
 
 
 def test_a_connection_that_is_not_watched_any_more_is_silent(
-    watch: PeerWatch, pair: Pair
+    watch: Watch, pair: Pair
 ) -> None:
     """Its descriptor may be somebody else's by then."""
     ours, theirs = pair
@@ -93,7 +94,7 @@ def test_a_connection_that_is_not_watched_any_more_is_silent(
 
 
 def test_without_epoll_nothing_is_watched(
-    watch: PeerWatch, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    watch: Watch, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other systems notice by their pings."""
     monkeypatch.setattr(_native, "original", _no_such_thing)
@@ -107,7 +108,7 @@ def _no_such_thing(module: str, name: str) -> None:
     raise AttributeError(name)
 
 
-def test_a_socket_that_is_closed_already_is_not_watched(watch: PeerWatch) -> None:
+def test_a_socket_that_is_closed_already_is_not_watched(watch: Watch) -> None:
     """Its server closed it before the stream began."""
     watch.add(-1, a_client())
     assert list(watch.changes()) == []

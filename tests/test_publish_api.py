@@ -11,9 +11,10 @@ from flask_wtf import CSRFProtect
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_sse_hub import BrokerUnavailable, Event, SSEHub, address, event_published
+from flask_sse_hub import BrokerUnavailable, Event, SSEHub, event_published
 from flask_sse_hub.history import Cursor, Record
 from flask_sse_hub.publish_api import MAX_EVENTS, body_limit
+from flask_sse_hub.testing import Published
 from tests.conftest import MakeSite, Site
 
 TOKEN = "a-token-for-everything"
@@ -27,21 +28,16 @@ TOKENS = [
 EVENT = {"data": "x", "target": "everyone"}
 
 
-class Log:
+class Log(Published):
     """What one app has published, and a client that publishes to it."""
 
     def __init__(self, site: Site) -> None:
+        super().__init__(site.app)
         self.site = site
-        self._hub = site.app.extensions["sse_hub"].hub
-        self._start = self._hub.broker.head()
-
-    @property
-    def records(self) -> list[Record]:
-        return list(self._hub.broker.replay(self._start, page=1000).records)
 
     @property
     def data(self) -> list[str]:
-        return [r.content.data for r in self.records if isinstance(r.content, Event)]
+        return [event.data for event in self.events()]
 
     def post(self, body: Any, *, token: str | None = TOKEN, **options: Any) -> Any:
         """Post a body: bytes as they are, anything else as JSON."""
@@ -84,12 +80,12 @@ class TestPublishing:
                 "exclude_client": ["me"],
             }
         )
-        (record,) = log.records
+        (event,) = log.events()
         assert response.status_code == 202
-        assert response.json == {"id": str(record.cursor)}
-        assert record.content == Event("[1]", type="t", retry=2.5)
-        assert record.exclude == ("me",)
-        assert address.names_of(record.addresses) == {
+        assert response.json == {"id": event.id}
+        assert (event.data, event.type, event.retry) == ("[1]", "t", 2.5)
+        assert event.exclude_clients == ("me",)
+        assert event.target == {
             "channel": ["a"],
             "user": ["7", "8", "9"],
             "session": ["s"],
@@ -108,28 +104,28 @@ class TestPublishing:
     def test_everyone_is_said_aloud(self, log: Log) -> None:
         """A broadcast is never what comes of leaving something out."""
         log.post(EVENT)
-        (record,) = log.records
-        assert address.names_of(record.addresses) == "everyone"
+        (event,) = log.events()
+        assert event.target == "everyone"
 
     def test_a_list_is_published_in_its_order(self, log: Log) -> None:
         """With an id for each."""
         response = log.post([EVENT | {"data": str(n)} for n in range(MAX_EVENTS)])
         assert response.status_code == 202
-        assert response.json == {"ids": [str(each.cursor) for each in log.records]}
+        assert response.json == {"ids": [each.id for each in log.events()]}
         assert log.data == [str(n) for n in range(MAX_EVENTS)]
 
     def test_a_list_is_published_as_a_whole_or_not_at_all(self, log: Log) -> None:
         """One event that is refused keeps back those before it."""
         wrong = {"data": "x", "target": {"user": ""}}
         assert refusal(log.post([EVENT, EVENT, wrong])) == (400, "[2].target.user")
-        assert log.records == []
+        assert log.events() == []
 
     def test_an_idempotency_key_publishes_once(self, log: Log) -> None:
         """A webhook that is delivered twice has one event, and one id."""
         event = EVENT | {"idempotency_key": "k" * 237}
         first, again = log.post(event), log.post(event)
         assert first.json == again.json
-        assert len(log.records) == 1
+        assert len(log.events()) == 1
 
     def test_a_key_is_its_tokens_own(self, log: Log) -> None:
         """Nobody swallows, or learns the id of, what another token's holder sends."""
@@ -185,7 +181,7 @@ class TestTokens:
         """Each target of an event, whatever else it is for."""
         event = {"data": "x", "target": target}
         assert refusal(log.post(event, token=NARROW)) == (403, field)
-        assert log.records == []
+        assert log.events() == []
 
     def test_what_is_in_scope_is_published(self, log: Log) -> None:
         """By its pattern."""
@@ -196,7 +192,7 @@ class TestTokens:
         """Or nothing of it is published."""
         mine = {"data": "x", "target": {"channel": "orders.1"}}
         assert refusal(log.post([mine, EVENT], token=NARROW)) == (403, "[1].target")
-        assert log.records == []
+        assert log.events() == []
 
     def test_a_login_is_no_token(self, log: Log) -> None:
         """Cookies are not looked at: a forged request has nothing to ride on."""
@@ -251,7 +247,7 @@ class TestBodies:
         assert refusal(log.post(event)) == (400, field)
         place = "[1]" + (f".{field}" if field else "")
         assert refusal(log.post([EVENT, event])) == (400, place)
-        assert log.records == []
+        assert log.events() == []
 
     @pytest.mark.parametrize(
         "body",
@@ -276,7 +272,7 @@ class TestBodies:
     def test_what_is_no_json_is_refused(self, log: Log, body: bytes) -> None:
         """What a reader could take in two ways too."""
         assert refusal(log.post(body))[0] == 400
-        assert log.records == []
+        assert log.events() == []
 
     @pytest.mark.parametrize(
         "body",
@@ -395,7 +391,7 @@ class TestLengths:
     ) -> None:
         """Even where what arrived could stand alone."""
         assert refusal(self.send(log, broken, length)) == (400, None)
-        assert log.records == []
+        assert log.events() == []
 
 
 json_values = st.recursive(
@@ -433,9 +429,9 @@ class TestAnyBody:
     @given(body=near_events | st.lists(near_events, max_size=3) | json_values)
     def test_json_is_published_or_refused(self, one_log: Log, body: Any) -> None:
         """Never a failure of the server, and never both."""
-        before = len(one_log.records)
+        before = len(one_log.events())
         response = one_log.post(body)
-        published = len(one_log.records) - before
+        published = len(one_log.events()) - before
         if response.status_code == 202:
             assert published <= (len(body) if isinstance(body, list) else 1)
         else:
@@ -457,7 +453,7 @@ class TestBroker:
         publish: Callable[[Record], Cursor] = hub.broker.publish
 
         def publish_one(record: Record) -> Cursor:
-            if len(log.records) == 1:
+            if len(log.events()) == 1:
                 raise BrokerUnavailable("redis://user:s3cret@host is away")
             return publish(record)
 
@@ -465,7 +461,7 @@ class TestBroker:
         response = log.post([EVENT, EVENT, EVENT])
         assert refusal(response) == (503, "[1]")
         assert int(response.headers["Retry-After"]) > 0
-        assert response.json["ids"] == [str(each.cursor) for each in log.records]
+        assert response.json["ids"] == [each.id for each in log.events()]
         assert "unknown" in response.json["error"]
         assert "s3cret" not in response.text
         assert log.post(EVENT).json["ids"] == []

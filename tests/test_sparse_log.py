@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from flask_sse_hub.sparse_log import SparseLog
-from tests.hand import Clock
+from flask_sse_hub.testing import Clock
 
 
 def test_a_kind_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,8 @@ from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.event import Event
 from flask_sse_hub.history import GapReason, Record, Retention
-from tests.hand import KEEP_ALL, Clock
+from flask_sse_hub.testing import Clock
+from tests.hand import KEEP_ALL
 
 EVENT = Record((BROADCAST,), Event("x"))
 

@@ -13,7 +13,8 @@ from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import Batch, check_url
 from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.history import Cursor, Disconnect, GapReason, Record, Retention
-from tests.hand import KEEP_ALL, Clock, HandHub, fields
+from flask_sse_hub.testing import Clock
+from tests.hand import KEEP_ALL, HandHub, fields
 from tests.ports import HOST, free_port
 from tests.reader import wait_until
 from tests.redis_server import RedisServer, SentinelServer

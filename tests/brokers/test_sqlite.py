@@ -21,7 +21,8 @@ from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.brokers.sqlite_file import LogFile
 from flask_sse_hub.brokers.worker import Call
 from flask_sse_hub.history import Cursor, GapReason, Record, Retention
-from tests.hand import KEEP_ALL, Clock, HandHub, fields
+from flask_sse_hub.testing import Clock
+from tests.hand import KEEP_ALL, HandHub, fields
 from tests.reader import wait_until
 
 EVENT = Record((BROADCAST,), Event("x"))

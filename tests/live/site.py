@@ -19,6 +19,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_sse_hub import SSEHub
 from flask_sse_hub.webhooks import HMAC, Delivery, webhook
+from tests.live import answers
 from tests.live.middlewares import apply
 
 SECRET_KEY = "the same in every worker"
@@ -91,6 +92,9 @@ def create_app() -> Flask:
     login_manager.init_app(app)
     sse_hub.init_app(app)
     _add_views(app)
+    app.register_blueprint(
+        answers.blueprint(lambda: int(database.session.query(User).count()))
+    )
     if "LIVE_MIDDLEWARE" in os.environ:
         apply(app, os.environ["LIVE_MIDDLEWARE"])
     return app

@@ -1,0 +1,19 @@
+"""For tests of apps that stream: the public names, nothing else."""
+
+from ..errors import EventMissing
+from .clock import Clock
+from .hubs import fresh_hub
+from .parser import Parser, ReceivedEvent
+from .published import Published, PublishedEvent
+from .stream import Stream
+
+__all__ = [
+    "Clock",
+    "EventMissing",
+    "Parser",
+    "Published",
+    "PublishedEvent",
+    "ReceivedEvent",
+    "Stream",
+    "fresh_hub",
+]

@@ -1,0 +1,44 @@
+"""A hub of a test's own, for an app that may be older than the test.
+
+Finds the app's hub, and replaces it; what streams and logs are is not its business.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flask import Flask
+
+from ..app_hub import AppHub
+from ..errors import ConfigurationError
+from .clock import Clock
+
+
+def app_hub_of(app: Flask) -> AppHub:
+    """Return what the extension keeps for an app; raises ConfigurationError."""
+    found = app.extensions.get("sse_hub")
+    if not isinstance(found, AppHub):
+        raise ConfigurationError(
+            f"the app {app.name!r} has no hub: call sse_hub.init_app(app)"
+        )
+    return found
+
+
+@contextmanager
+def fresh_hub(app: Flask, *, clock: Clock | None = None) -> Iterator[Flask]:
+    """Give an app a new hub for this block, and close it at the end.
+
+    So tests that share an app share no streams, nor a log in memory. With a ``clock``
+    the hub's heartbeats, ages, limits and revalidation go by it. Raises
+    ConfigurationError where the app has no hub.
+    """
+    app_hub = app_hub_of(app)
+    app_hub.close()
+    before = app_hub.clock
+    if clock is not None:
+        app_hub.clock = clock
+        clock.keep_time_of(app_hub.hub)
+    try:
+        yield app
+    finally:
+        app_hub.close()
+        app_hub.clock = before

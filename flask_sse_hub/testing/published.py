@@ -1,0 +1,116 @@
+"""What an app has published, read from the log itself: no stream has to be open.
+
+Knows the broker's contract; not who would have received an event.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+from flask import Flask
+
+from .. import address
+from ..address import BROADCAST, UNSET, Address, Names, Unset
+from ..errors import EventMissing
+from ..event import Event
+from ..history import Record
+from .hubs import app_hub_of
+
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedEvent:
+    """An event as it is in the log.
+
+    ``target`` is "everyone", or the names by their kind: ``{"user": ["42"]}``.
+    ``exclude_clients`` are the ids of those left out; ``time`` is in seconds since
+    1970.
+    """
+
+    type: str
+    data: str
+    id: str
+    target: dict[str, list[str]] | str
+    exclude_clients: tuple[str, ...]
+    retry: float | None
+    time: float
+
+    @classmethod
+    def of(cls, record: Record, event: Event) -> Self:
+        """Return what a record says, for people."""
+        return cls(
+            type=event.type,
+            data=event.data,
+            id=str(record.cursor),
+            target=address.names_of(record.addresses),
+            exclude_clients=record.exclude,
+            retry=event.retry,
+            time=record.time,
+        )
+
+    def json(self) -> Any:
+        """Return what the data is in JSON; raises ValueError where it is none."""
+        return json.loads(self.data)
+
+
+class Published:
+    """What is published to an app's log from now on, by whatever way.
+
+    Reads the log of any broker, as far as it is retained.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app_hub = app_hub_of(app)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was published so far."""
+        self._since = self._app_hub.hub.broker.head()
+
+    def events(
+        self,
+        *,
+        type: str | None = None,
+        everyone: bool = False,
+        channel: Names | Unset = UNSET,
+        user: Names | Unset = UNSET,
+        session: Names | Unset = UNSET,
+        client: Names | Unset = UNSET,
+    ) -> list[PublishedEvent]:
+        """Return the events of a type, and addressed to all of these, oldest first.
+
+        What nothing is said about does not matter; ``everyone`` is for broadcasts,
+        which are addressed to no user in particular. Raises EventMissing where the log
+        no longer has all of them, and InvalidTarget and InvalidName as publish() does.
+        """
+        asked = any(names is not UNSET for names in (channel, user, session, client))
+        wanted: set[Address] = {BROADCAST} if everyone else set()
+        if asked:
+            wanted |= set(
+                address.target(
+                    channel=channel, user=user, session=session, client=client
+                )
+            )
+        return [
+            PublishedEvent.of(record, record.content)
+            for record in self._records()
+            if isinstance(record.content, Event)
+            and wanted <= set(record.addresses)
+            and type in (None, record.content.type)
+        ]
+
+    def _records(self) -> list[Record]:
+        broker = self._app_hub.hub.broker
+        after, found = self._since, list[Record]()
+        while after != broker.head():
+            replay = broker.replay(after, page=_PAGE)
+            if replay.gap is not None:
+                raise EventMissing(
+                    f"the log does not reach back to where this began ({replay.gap}):"
+                    " more was published than SSE_HUB_HISTORY_EVENTS, or the hub was"
+                    " replaced; call clear() in between"
+                )
+            found += replay.records
+            after = replay.cursor
+        return found

@@ -1,0 +1,74 @@
+"""Batches: what leaves together, and when."""
+
+import math
+from typing import Any
+
+import pytest
+
+from flask_sse_hub import Batch, ConfigurationError
+from flask_sse_hub.batch import Collector
+
+
+def test_a_batch_is_due_as_soon_as_it_is_full() -> None:
+    """It does not wait for its interval."""
+    collector = Collector(Batch(size=3, interval=10.0))
+    collector.add("a", now=5.0)
+    collector.add("b", now=6.0)
+    assert collector.due == 15.0
+    collector.add("c", now=7.0)
+    assert collector.due == 7.0
+    assert collector.take() == ["a", "b", "c"]
+
+
+def test_the_interval_begins_with_the_first_item() -> None:
+    """Later ones do not put it off, and the next batch has one of its own."""
+    collector = Collector(Batch(size=10, interval=0.5))
+    assert collector.due == math.inf
+    collector.add("a", now=1.0)
+    collector.add("b", now=1.4)
+    assert collector.due == 1.5
+    collector.take()
+    assert collector.due == math.inf
+    collector.add("c", now=9.0)
+    assert collector.due == 9.5
+
+
+def test_the_rest_is_whatever_was_collected() -> None:
+    """And nothing, if nothing was."""
+    collector = Collector(Batch())
+    collector.add("a", now=0.0)
+    assert collector.take() == ["a"]
+    assert collector.take() == []
+
+
+def test_items_are_merged_to_one() -> None:
+    """In their order; nothing is merged where there is nothing."""
+    collector = Collector(Batch(merge="".join))
+    for piece in ("on", "ce ", "upon"):
+        collector.add(piece, now=0.0)
+    assert collector.take() == ["once upon"]
+    assert collector.take() == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"size": 0},
+        {"size": 10_001},
+        {"size": True},
+        {"size": 2.0},
+        {"interval": 0},
+        {"interval": -1.0},
+        {"interval": 86_401},
+        {"interval": math.inf},
+        {"interval": math.nan},
+        {"interval": "0.1"},
+        {"interval": True},
+        {"merge": ""},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_a_batch_is_refused(wrong: dict[str, Any]) -> None:
+    """Where it is written, and not when the first item comes."""
+    with pytest.raises(ConfigurationError, match=r"batch|merge"):
+        Batch(**wrong)

@@ -1,0 +1,205 @@
+"""Departures: streams are told that their peer has left, or that their worker goes."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flask_sse_hub import departures as module
+from flask_sse_hub.departures import Departures, departures
+from tests.reader import wait_until
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Both ends of a TCP connection: ours, and the peer's."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+class Stream:
+    """One that notes what it is told, and writes when it is asked to."""
+
+    def __init__(self, connection: socket.socket | None = None) -> None:
+        self.told: list[str] = []
+        self._connection = connection
+
+    def probe(self) -> None:
+        self.told.append("probe")
+        if self._connection is not None:
+            self._connection.send(b":\n")
+
+    def peer_left(self) -> None:
+        self.told.append("peer left")
+
+    def worker_leaves(self) -> None:
+        self.told.append("worker leaves")
+
+    def cut(self) -> None:
+        self.told.append("cut")
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def a_worker(**settings: Any) -> Any:
+    return SimpleNamespace(alive=True, max_requests=0, cfg=SimpleNamespace(**settings))
+
+
+def names_of_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
+
+
+def ended(watch: Departures) -> bool:
+    return watch._peers is None
+
+
+def test_a_peer_that_left_is_told_of_after_a_probe(pair: Pair) -> None:
+    """A closed half alone may be all that it closed."""
+    ours, theirs = pair
+    watch = Departures()
+    stream = Stream(ours)
+    watch.add(stream, ours.fileno())
+    theirs.close()
+    wait_until(lambda: stream.told[-1:] == ["peer left"])
+    assert stream.told[0] == "probe"
+    watch.remove(stream)
+
+
+def test_one_that_had_left_before_is_told_of_too(pair: Pair) -> None:
+    """Its stream may begin after it has gone."""
+    ours, theirs = pair
+    theirs.close()
+    watch = Departures()
+    stream = Stream(ours)
+    watch.add(stream, ours.fileno())
+    wait_until(lambda: stream.told[-1:] == ["peer left"])
+    watch.remove(stream)
+
+
+def test_nothing_is_left_when_the_last_stream_has_ended(pair: Pair) -> None:
+    """Neither its thread nor its epoll; the next stream starts it anew."""
+    ours, _ = pair
+    watch = Departures()
+    stream = Stream(ours)
+    for _ in range(2):
+        watch.add(stream, ours.fileno())
+        peers = watch._peers
+        assert peers is not None
+        assert "sse-departures" in names_of_threads()
+        watch.remove(stream)
+        watch.remove(stream)
+        wait_until(lambda: "sse-departures" not in names_of_threads())
+        assert peers._epoll is None
+    assert stream.told == []
+
+
+def test_a_watch_that_could_not_start_is_started_by_the_next_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A system may have no room for a thread, for a while."""
+    worker = a_worker(graceful_timeout=0)
+    worker.alive = False
+    watch = Departures(find_worker=lambda: worker)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", _refuse)
+        with pytest.raises(RuntimeError):
+            watch.add(Stream(), None)
+    stream = Stream()
+    watch.add(stream, None)
+    wait_until(lambda: "worker leaves" in stream.told)
+    watch.remove(stream)
+
+
+def _refuse(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_worker_that_goes_is_told_of_near_the_end_of_its_grace() -> None:
+    """Until then its streams go on; who takes nothing after that is cut off."""
+    worker = a_worker(graceful_timeout=30)
+    clock = Clock()
+    watch = Departures(find_worker=lambda: worker, clock=clock)
+    stream = Stream()
+    watch.add(stream, None)
+    assert not watch.worker_is_leaving
+    worker.alive = False
+    wait_until(lambda: watch.worker_is_leaving)
+    clock.now += 27.9
+    looks = iter(range(3))
+    while next(looks, None) is not None:
+        watch.look(watch._peers, worker)  # type: ignore[arg-type]
+    assert stream.told == []
+    clock.now += 0.1
+    wait_until(lambda: "worker leaves" in stream.told)
+    assert "cut" not in stream.told
+    clock.now += 1.0
+    wait_until(lambda: "cut" in stream.told)
+    watch.remove(stream)
+    wait_until(lambda: ended(watch))
+
+
+def test_a_short_grace_leaves_none_for_streams() -> None:
+    """They are told at once; and so are those of a server that says no time."""
+    for settings in ({"graceful_timeout": 1}, {}):
+        worker = a_worker(**settings)
+        worker.alive = False
+        watch = Departures(find_worker=lambda it=worker: it, clock=Clock())  # type: ignore[misc]
+        stream = Stream()
+        watch.add(stream, None)
+        wait_until(lambda told=stream.told: "worker leaves" in told)  # type: ignore[misc]
+        watch.remove(stream)
+
+
+def test_a_process_ends_its_streams_before_it_exits() -> None:
+    """It waits for those who go, and not for long for those who do not."""
+    watch = Departures()
+    staying = Stream()
+
+    class Leaving(Stream):
+        def worker_leaves(self) -> None:
+            super().worker_leaves()
+            watch.remove(self)
+
+    leaving = Leaving()
+    watch.add(leaving, None)
+    watch.say_farewell()
+    watch.add(staying, None)
+    watch.say_farewell()
+    assert leaving.told == staying.told == ["worker leaves"]
+    watch.remove(staying)
+
+
+def test_a_forked_child_has_a_watch_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, pair: Pair
+) -> None:
+    """Its parent's is not asked, since what it tells would be lost to the parent."""
+    ours, theirs = pair
+    monkeypatch.setattr(module, "_of_processes", {})
+    parents = departures()
+    assert departures() is parents
+    stream = Stream(ours)
+    parents.add(stream, ours.fileno())
+    wait_until(lambda: parents._peers is not None and bool(parents._peers._owners))
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert departures() is not parents
+    parents.say_farewell()
+    theirs.close()
+    wait_until(lambda: ended(parents))
+    assert stream.told == []

@@ -1,0 +1,440 @@
+"""The producer: an iterable in a thread of its own, closed once whatever happens."""
+
+import contextvars
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import pytest
+
+from flask_sse_hub import _native
+from flask_sse_hub.producer import BUFFERED_ITEMS, Producer
+from tests.reader import DEADLINE, wait_until
+
+under_gevent = pytest.mark.skipif(
+    not _native.patched(), reason="only greenlets are interrupted"
+)
+
+
+class Upstream:
+    """An iterable that notes what is done to it."""
+
+    def __init__(self, steps: Callable[[], Iterator[Any]] = lambda: iter(())) -> None:
+        self.closed = 0
+        self.closed_in: threading.Thread | None = None
+        self._steps = steps
+        self._iterator: Iterator[Any] | None = None
+
+    def __iter__(self) -> Self:
+        self._iterator = self._steps()
+        return self
+
+    def __next__(self) -> Any:
+        assert self._iterator is not None
+        return next(self._iterator)
+
+    def close(self) -> None:
+        self.closed += 1
+        self.closed_in = threading.current_thread()
+        close: Callable[[], None] | None = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+
+def take_all(producer: Producer) -> list[Any]:
+    taken = []
+    while (items := producer.take(DEADLINE)) is not None:
+        assert items, "nothing came in time"
+        taken += items
+    return taken
+
+
+def wait_for_end(producer: Producer) -> None:
+    wait_until(lambda: producer._ended)
+
+
+def test_items_come_in_order_and_then_the_end() -> None:
+    """And the iterable is closed by then."""
+    upstream = Upstream(lambda: iter(range(100)))
+    producer = Producer(upstream)
+    producer.start()
+    assert take_all(producer) == list(range(100))
+    assert producer.exhausted
+    assert producer.error is None
+    assert upstream.closed == 1
+    producer.stop()
+    assert upstream.closed == 1
+
+
+def test_it_runs_ahead_by_what_the_buffer_holds() -> None:
+    """A slow client slows the iterable, and memory stays bounded."""
+    asked = 0
+
+    def counting() -> Iterator[int]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield asked
+
+    producer = Producer(counting())
+    producer.start()
+    wait_until(lambda: asked == BUFFERED_ITEMS)
+    assert producer.take(DEADLINE) == [1]
+    wait_until(lambda: asked == BUFFERED_ITEMS + 1)
+    assert producer.take(DEADLINE) == [2]
+    wait_until(lambda: asked == BUFFERED_ITEMS + 2)
+    producer.stop()
+    wait_for_end(producer)
+    assert asked == BUFFERED_ITEMS + 2
+
+
+def test_taking_gives_up_after_its_timeout() -> None:
+    """And when it is woken, for whoever has to write something else."""
+    never = threading.Event()
+    producer = Producer(never.wait() for _ in range(1))
+    producer.start()
+    assert producer.take(0.001) == []
+    producer.wake()
+    assert producer.take(DEADLINE) == []
+    producer.stop()
+    assert producer.take(DEADLINE) is None
+    never.set()
+    wait_for_end(producer)
+
+
+def test_an_error_comes_after_what_was_yielded() -> None:
+    """It is handed over as it is, and the iterable is closed."""
+
+    def failing() -> Iterator[str]:
+        yield "a"
+        raise LookupError("upstream")
+
+    upstream = Upstream(failing)
+    producer = Producer(upstream)
+    producer.start()
+    assert take_all(producer) == ["a"]
+    assert isinstance(producer.error, LookupError)
+    assert not producer.exhausted
+    assert upstream.closed == 1
+
+
+class FailsToBegin:
+    """An iterable of which no iterator can be made."""
+
+    closed = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        raise LookupError("not even one")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_an_iterable_that_cannot_begin_is_closed() -> None:
+    """Its error is handed over like any other."""
+    upstream = FailsToBegin()
+    producer = Producer(upstream)
+    producer.start()
+    assert take_all(producer) == []
+    assert isinstance(producer.error, LookupError)
+    assert upstream.closed == 1
+
+
+def test_the_iterator_is_closed_before_what_it_iterates() -> None:
+    """A library's stream may make a generator of itself and have a close() besides."""
+    order: list[str] = []
+
+    class Stream:
+        def __iter__(self) -> Iterator[int]:
+            try:
+                yield from range(1000)
+            finally:
+                order.append("iterator")
+
+        def close(self) -> None:
+            order.append("stream")
+
+    producer = Producer(Stream())
+    producer.start()
+    producer.take(DEADLINE)
+    producer.stop()
+    wait_for_end(producer)
+    assert order == ["iterator", "stream"]
+
+
+def test_what_is_never_started_is_closed_and_not_iterated() -> None:
+    """A HEAD request does that. What comes after has no effect."""
+    upstream = Upstream(lambda: pytest.fail("it was iterated"))
+    producer = Producer(upstream)
+    producer.stop()
+    producer.stop()
+    producer.start()
+    assert producer.take(0.0) is None
+    assert upstream.closed == 1
+
+
+def test_stopping_wakes_one_that_waits_for_room() -> None:
+    """Its finally runs at once, once, and in its own thread."""
+    closed_in: list[threading.Thread] = []
+
+    def endless() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed_in.append(threading.current_thread())
+
+    upstream = Upstream(endless)
+    producer = Producer(upstream)
+    producer.start()
+    wait_until(lambda: len(producer._items) == BUFFERED_ITEMS)
+    producer.stop()
+    wait_for_end(producer)
+    assert len(closed_in) == upstream.closed == 1
+    assert closed_in[0] is upstream.closed_in
+    assert closed_in[0] is not threading.current_thread()
+
+
+def test_what_was_yielded_before_the_stop_can_be_taken() -> None:
+    """A worker that goes away still sends it."""
+    producer = Producer(iter(range(100)))
+    producer.start()
+    wait_until(lambda: len(producer._items) == BUFFERED_ITEMS)
+    producer.stop()
+    assert take_all(producer) == list(range(BUFFERED_ITEMS))
+    assert not producer.exhausted
+    assert producer.error is None
+
+
+@under_gevent
+def test_a_greenlet_is_interrupted_where_it_waits() -> None:
+    """An upstream call that would wait for ever ends, and what is around it."""
+    ran: list[str] = []
+
+    def waiting() -> Iterator[int]:
+        try:
+            threading.Event().wait()
+            yield 1
+        finally:
+            ran.append("finally")
+
+    upstream = Upstream(waiting)
+    producer = Producer(upstream)
+    producer.start()
+    wait_until(lambda: producer._inside)
+    producer.stop()
+    wait_for_end(producer)
+    assert ran == ["finally"]
+    assert upstream.closed == 1
+
+
+@under_gevent
+def test_an_interruption_that_is_swallowed_ends_it_at_the_next_item() -> None:
+    """Whoever catches everything is closed instead."""
+    ran: list[str] = []
+
+    def stubborn() -> Iterator[int]:
+        try:
+            while True:
+                try:
+                    threading.Event().wait()
+                except BaseException:  # noqa: BLE001 - that is the point
+                    ran.append("swallowed")
+                yield 1
+        finally:
+            ran.append("finally")
+
+    upstream = Upstream(stubborn)
+    producer = Producer(upstream)
+    producer.start()
+    wait_until(lambda: producer._inside)
+    producer.stop()
+    wait_for_end(producer)
+    assert ran == ["swallowed", "finally"]
+    assert upstream.closed == 1
+
+
+def test_closing_is_not_interrupted() -> None:
+    """A finally that writes to a database may wait for it."""
+    going_on = threading.Event()
+    closing = threading.Event()
+    ran: list[str] = []
+
+    class Slow(Upstream):
+        def close(self) -> None:
+            super().close()
+            closing.set()
+            going_on.wait()
+            ran.append("closed")
+
+    upstream = Slow(lambda: iter([1]))
+    producer = Producer(upstream)
+    producer.start()
+    assert producer.take(DEADLINE) == [1]
+    assert closing.wait(DEADLINE)
+    producer.stop()
+    going_on.set()
+    wait_for_end(producer)
+    assert ran == ["closed"]
+
+
+@pytest.mark.skipif(_native.patched(), reason="greenlets are interrupted")
+def test_a_real_thread_ends_at_its_next_item() -> None:
+    """It cannot be interrupted; what it yields then goes nowhere."""
+    upstream_answers = threading.Event()
+
+    def waiting() -> Iterator[int]:
+        upstream_answers.wait()
+        yield 1
+        pytest.fail("it went on")
+
+    upstream = Upstream(waiting)
+    producer = Producer(upstream)
+    producer.start()
+    wait_until(lambda: producer._inside)
+    producer.stop()
+    assert producer.take(0.0) is None
+    upstream_answers.set()
+    wait_for_end(producer)
+    assert upstream.closed == 1
+
+
+def test_an_error_in_closing_is_handed_over() -> None:
+    """Whether it ended by itself or by another error, of which it tells too."""
+
+    class FailsToClose(Upstream):
+        def close(self) -> None:
+            super().close()
+            raise ArithmeticError("close")
+
+    def failing() -> Iterator[int]:
+        raise LookupError
+        yield 1
+
+    for steps, context in ((lambda: iter([1]), None), (failing, LookupError)):
+        upstream = FailsToClose(steps)
+        producer = Producer(upstream)
+        producer.start()
+        take_all(producer)
+        assert isinstance(producer.error, ArithmeticError)
+        if context is not None:
+            assert isinstance(producer.error.__context__, context)
+        assert upstream.closed == 1
+
+
+def test_an_error_after_the_stop_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody takes it any more; to be stopped is no error."""
+
+    def failing() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            raise ArithmeticError("in its finally")
+
+    def quiet() -> Iterator[int]:
+        while True:
+            yield 1
+
+    with caplog.at_level(logging.WARNING):
+        for each in (quiet(), failing()):
+            producer = Producer(each)
+            producer.start()
+            producer.take(DEADLINE)
+            producer.stop()
+            wait_for_end(producer)
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ArithmeticError)
+
+
+def test_everything_runs_within_what_is_around() -> None:
+    """Iterating, converting and closing; entered and left once."""
+    order: list[str] = []
+    threads: set[threading.Thread] = set()
+
+    def note(what: str) -> None:
+        order.append(what)
+        threads.add(threading.current_thread())
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        note("enter")
+        try:
+            yield
+        finally:
+            note("leave")
+
+    class Noting(Upstream):
+        def close(self) -> None:
+            note("close")
+            super().close()
+
+    def convert(item: int) -> str:
+        note(f"convert {item}")
+        return str(item)
+
+    upstream = Noting(lambda: iter([1, 2]))
+    producer = Producer(upstream, convert=convert, around=around)
+    producer.start()
+    assert take_all(producer) == ["1", "2"]
+    assert order == ["enter", "convert 1", "convert 2", "close", "leave"]
+    assert len(threads) == 1
+
+
+def test_it_is_closed_also_where_nothing_can_be_around_it() -> None:
+    """A database that is away when its context is entered, for example."""
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        raise LookupError("nothing to enter")
+        yield
+
+    upstream = Upstream()
+    producer = Producer(upstream, around=around)
+    producer.start()
+    assert take_all(producer) == []
+    assert isinstance(producer.error, LookupError)
+    assert upstream.closed == 1
+
+
+def test_a_conversion_that_fails_ends_the_iteration() -> None:
+    """Like an error of the iterable itself."""
+    upstream = Upstream(lambda: iter(["1", "x", "2"]))
+    producer = Producer(upstream, convert=int)
+    producer.start()
+    assert take_all(producer) == [1]
+    assert isinstance(producer.error, ValueError)
+    assert upstream.closed == 1
+
+
+def test_it_does_not_see_who_started_it() -> None:
+    """A request that is still around there is not kept, nor taken for its own."""
+    request = contextvars.ContextVar("request", default="none")
+
+    def looking() -> Iterator[str]:
+        yield request.get()
+
+    request.set("somebody's")
+    producer = Producer(looking())
+    producer.start()
+    assert take_all(producer) == ["none"]
+
+
+def test_a_system_without_room_for_a_thread_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The iterable is closed and the error handed over."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    upstream = Upstream()
+    producer = Producer(upstream)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    producer.start()
+    assert producer.take(0.0) is None
+    assert isinstance(producer.error, RuntimeError)
+    assert upstream.closed == 1

@@ -1,0 +1,122 @@
+"""The fixtures for pytest, as the page about them shows them, in a run of its own."""
+
+import os
+import re
+import subprocess
+import sys
+from configparser import ConfigParser
+from inspect import signature
+from pathlib import Path
+
+import pytest
+
+from flask_sse_hub.mock_script import read_script
+from flask_sse_hub.pytest_plugin import StreamOptions
+from flask_sse_hub.testing import Stream
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/testing.md").read_text()
+PLUGIN = "flask_sse_hub.pytest_plugin"
+
+#: The page's files by their names.
+FILES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
+
+
+def run_pytest(
+    folder: Path, *options: str, finds_plugins: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run pytest as a user would, in a folder that knows nothing of this project.
+
+    With the plugin alone: those of other packages take most of the time.
+    """
+    path = os.pathsep.join([str(ROOT), str(folder)])
+    env = {**os.environ, "PYTHONPATH": path}
+    if not finds_plugins:
+        env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        options = ("-p", PLUGIN, *options)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-rA", "-W", "error", *options],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    """The files of the page, in a folder."""
+    for name, code in FILES.items():
+        (tmp_path / name).write_text(code)
+    return tmp_path
+
+
+def test_every_example_of_the_page_runs(page: Path) -> None:
+    """Each file has at least one test, and warnings are errors."""
+    assert PAGE.count("```python") == len(FILES)
+    done = run_pytest(page)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in FILES:
+        assert not name.startswith("test_") or f"PASSED {name}::" in done.stdout
+
+
+def test_a_test_of_a_stream_is_short() -> None:
+    """The first thing on the page, in under ten lines."""
+    assert PAGE.index("# test_shop.py") == PAGE.index("```python") + len("```python\n")
+    assert len(FILES["test_shop.py"].splitlines()) < 10
+
+
+def test_the_script_of_the_page_is_played() -> None:
+    """And each kind of step is in its table."""
+    (script,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    assert len(read_script(script)) == len(script.splitlines())
+    for line in re.findall(r"^\| `(\{.*?\})` \|", PAGE, re.MULTILINE):
+        read_script(line.replace("...}", '"..."}'))
+
+
+def test_pytest_finds_the_plugin_by_itself(page: Path) -> None:
+    """By the package's metadata, and under its module's name, as -p would."""
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    entry_points = config["options.entry_points"]["pytest11"]
+    assert entry_points.strip() == f"{PLUGIN} = {PLUGIN}"
+    metadata = page / "shown-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: shown\nVersion: 1")
+    (metadata / "entry_points.txt").write_text(f"[pytest11]{entry_points}\n")
+    done = run_pytest(page, "test_shop.py", finds_plugins=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_options_of_the_fixture_are_those_of_a_stream() -> None:
+    """A type checker is told them twice, and both times the same."""
+    names = set(signature(Stream.__init__).parameters) - {"self", "url"}
+    assert set(StreamOptions.__annotations__) == names
+
+
+def test_a_run_without_streams_does_not_pay_for_them(tmp_path: Path) -> None:
+    """Pytest loads the plugin of every package that is installed, in every run."""
+    (tmp_path / "test_it.py").write_text(
+        "import sys\n\ndef test_it():\n    assert 'flask' not in sys.modules\n"
+    )
+    done = run_pytest(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_failure_says_what_came_instead(page: Path) -> None:
+    """In pytest's own report, where a user reads it."""
+    code = FILES["test_shop.py"].replace('type="shipped"', 'type="billed"')
+    (page / "test_shop.py").write_text(code)
+    done = run_pytest(page, "test_shop.py")
+    assert done.returncode == 1
+    assert "EventMissing: no event of type 'billed' came from /events" in done.stdout
+    assert 'shipped: {"order": 7}' in done.stdout
+
+
+def test_an_app_fixture_is_asked_for(tmp_path: Path) -> None:
+    """Whoever has none is told its name."""
+    (tmp_path / "test_it.py").write_text("def test_it(sse_stream):\n    pass\n")
+    done = run_pytest(tmp_path)
+    assert done.returncode == 1
+    assert "fixture 'app' not found" in done.stdout

@@ -1,0 +1,396 @@
+"""The kit for tests of apps that stream: against a hub, plain views, and a server."""
+
+import itertools
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Response, request
+from werkzeug.serving import make_server
+
+from flask_sse_hub import ConfigurationError, SSEHub
+from flask_sse_hub.event import encode_block
+from flask_sse_hub.testing import (
+    EventMissing,
+    Stream,
+)
+from tests.conftest import MakeSite, Site
+from tests.reader import wait_until
+
+#: How long a test waits for what is not to come.
+SHORTLY = 0.05
+
+OpenStream = Callable[..., Stream]
+
+
+@pytest.fixture
+def site(make_site: MakeSite) -> Site:
+    """A site whose streams anybody may open."""
+    return make_site(login_required=False, public_channels=["news"])
+
+
+@pytest.fixture
+def hub(site: Site) -> SSEHub:
+    return site.hub
+
+
+@pytest.fixture(params=["test client", "server"])
+def opened(request: pytest.FixtureRequest, site: Site) -> Iterator[OpenStream]:
+    """Open streams of the site, without a server and with one."""
+    streams: list[Stream] = []
+    server = make_server("127.0.0.1", 0, site.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    live = request.param == "server"
+    if live:
+        thread.start()
+
+    def open_stream(url: str = "/events", **options: Any) -> Stream:
+        if live:
+            stream = Stream(f"http://127.0.0.1:{server.port}{url}", **options)
+        else:
+            stream = Stream(url, client=site.app.test_client(), **options)
+        streams.append(stream)
+        return stream
+
+    yield open_stream
+    for stream in streams:
+        stream.close()
+    if live:
+        server.shutdown()
+        thread.join()
+    server.server_close()
+
+
+def connections(site: Site) -> int:
+    return site.hub.stats().connections
+
+
+# A stream, with a server and without
+
+
+def test_what_is_published_comes(opened: OpenStream, hub: SSEHub) -> None:
+    """As soon as the stream is open; the hub's own greeting is passed over."""
+    stream = opened("/events?channel=news")
+    event_id = hub.publish({"text": "hello"}, type="note", channel="news")
+    event = stream.next(type="note")
+    assert event.json() == {"text": "hello"}
+    assert event.id == event_id == stream.last_event_id
+    assert stream.status == 200
+    assert stream.retry is not None
+
+
+def test_a_dropped_client_resumes(opened: OpenStream, site: Site, hub: SSEHub) -> None:
+    """It gets what it missed, in order, and nothing twice."""
+    stream = opened()
+    hub.publish("1")
+    assert stream.next().data == "1"
+    stream.drop()
+    hub.publish("2")
+    hub.publish("3")
+    stream.resume()
+    assert stream.next(type="connected").json()["resumed"] is True
+    assert [event.data for event in stream.events(2)] == ["2", "3"]
+
+
+def test_a_gap_is_answered_by_reset(opened: OpenStream, hub: SSEHub) -> None:
+    """It is not hidden, since every app has to deal with it."""
+    stream = opened()
+    hub.publish("lost")
+    stream.resume(gap=True)
+    assert stream.next(type="reset").json() == {"reason": "epoch"}
+
+
+def test_the_end_by_the_server_is_waited_for(opened: OpenStream, hub: SSEHub) -> None:
+    """With the events up to there."""
+    stream = opened()
+    client_id = stream.next(type="connected").json()["client_id"]
+    hub.publish("last")
+    wait_until(lambda: stream.last_event_id == hub.cursor())
+    hub.disconnect(client=client_id)
+    assert [event.data for event in stream.rest()] == ["last"]
+    assert stream.ended
+
+
+def test_a_refusal_is_told_by_its_status(opened: OpenStream) -> None:
+    """And by what it says; whoever waits for an event all the same is told of it."""
+    stream = opened("/events?channel=secret")
+    assert stream.status == 403
+    assert stream.ended
+    assert "secret" in stream.text
+    for wait in (stream.next, stream.rest):
+        with pytest.raises(EventMissing, match="answered with 403"):
+            wait()
+
+
+def test_what_came_instead_is_told(opened: OpenStream, hub: SSEHub) -> None:
+    """A test that fails says why, without being run again."""
+    stream = opened()
+    hub.publish("something else", type="other")
+    with pytest.raises(EventMissing) as raised:
+        stream.next(type="note", within=0.3)
+    assert "no event of type 'note' came from" in str(raised.value)
+    assert "within 0.3 s: the stream is open" in str(raised.value)
+    assert "\n  connected: {" in str(raised.value)
+    assert "\n  other: something else" in str(raised.value)
+
+
+def test_nothing_is_left_open(opened: OpenStream, site: Site, hub: SSEHub) -> None:
+    """Neither a client in the hub, nor a thread."""
+    with opened() as stream:
+        assert connections(site) == 1
+        stream.close()
+    assert not [t for t in threading.enumerate() if t.name == "sse-test-stream"]
+    hub.publish("whoever has left is noticed at the latest now")
+    wait_until(lambda: connections(site) == 0)
+
+
+def test_a_slow_client_catches_up(opened: OpenStream, site: Site) -> None:
+    """Behind a server what the kernel holds comes first; it lags for all that."""
+    stream = opened()
+    with stream.paused():
+        # More than the kernel takes for a connection that nobody reads.
+        for number in range(12):
+            site.hub.publish(f"{number} {'x' * 1_000_000}")
+        (client,) = site.app.extensions["sse_hub"].hub.registry.clients()
+        wait_until(lambda: client.sink.writing_since is not None)
+        wait_until(lambda: site.hub.stats().lagging == 1)
+    numbers = [event.data.partition(" ")[0] for event in stream.events(12)]
+    assert numbers == [str(number) for number in range(12)]
+
+
+# Without a server
+
+
+def stream_of(site: Site, url: str = "/events", **options: Any) -> Stream:
+    return Stream(url, client=site.app.test_client(), **options)
+
+
+def test_cookies_are_those_of_the_client(make_site: MakeSite) -> None:
+    """A stream is of whoever has logged in, as in a browser."""
+    browser = make_site().browser("ann")
+    with Stream(client=browser.client) as stream:
+        assert stream.next(type="connected").json()["user_id"] == "ann"
+
+
+def test_a_client_in_a_with_block_can_be_used(site: Site) -> None:
+    """Whose requests keep their context, which a stream has no use for."""
+    with site.app.test_client() as client:
+        client.get("/page")
+        with Stream(client=client) as stream:
+            assert stream.status == 200
+            assert request.path == "/page"
+            client.get("/page")
+
+
+def test_a_client_that_takes_nothing_lags(site: Site) -> None:
+    """The hub sees that, and the client reads on afterwards."""
+    with stream_of(site) as stream:
+        (client,) = site.app.extensions["sse_hub"].hub.registry.clients()
+        wait_until(lambda: client.sink.writing_since is None)
+        with stream.paused():
+            on_its_way = site.hub.publish("0")
+            wait_until(lambda: stream.last_event_id == on_its_way)
+            for number in range(1, 5):
+                site.hub.publish(str(number))
+            assert stream.next().data == "0"
+            with pytest.raises(EventMissing, match="takes nothing within paused"):
+                stream.next(within=SHORTLY)
+            wait_until(lambda: client.sink.writing_since is not None)
+        assert [event.data for event in stream.events(4)] == ["1", "2", "3", "4"]
+
+
+def test_the_count_that_came_is_told(site: Site) -> None:
+    """And which ones, where fewer came than were waited for."""
+    with stream_of(site) as stream:
+        site.hub.publish("one")
+        with pytest.raises(EventMissing) as raised:
+            stream.events(2, within=0.3)
+    assert raised.value.__notes__ == ["1 of 2 events had come:\n  message: one"]
+
+
+def test_whoever_has_dropped_is_told_to_resume(site: Site) -> None:
+    """A test that forgot it need not wait for the deadline."""
+    stream = stream_of(site)
+    stream.drop()
+    assert not stream.ended
+    with pytest.raises(EventMissing, match="dropped, call resume"):
+        stream.next()
+
+
+def test_a_path_needs_a_client() -> None:
+    """The error says which one."""
+    with pytest.raises(ConfigurationError, match=r"app\.test_client\(\)"):
+        Stream("/events")
+
+
+def view(site: Site, respond: Callable[[], Iterator[bytes]]) -> str:
+    """Add a view that streams what is given; return its path."""
+
+    @site.app.route("/view", methods=["GET", "POST"])
+    def streams() -> Response:
+        return Response(respond(), mimetype="text/event-stream")
+
+    return "/view"
+
+
+def test_any_view_that_streams_can_be_read(site: Site) -> None:
+    """It need not know this package; a JSON body makes it a POST."""
+
+    def answer() -> Iterator[bytes]:
+        assert request.method == "POST"
+        words = request.json["words"]
+        return (encode_block(word) for word in words)
+
+    with stream_of(site, view(site, answer), json={"words": ["a", "b"]}) as stream:
+        assert [event.data for event in stream.rest()] == ["a", "b"]
+
+
+def test_a_204_has_no_events(site: Site) -> None:
+    """It says that there is nothing more, which is no refusal."""
+    site.app.add_url_rule("/finished", view_func=lambda: ("", 204))
+    with stream_of(site, "/finished") as stream:
+        assert stream.rest() == []
+        assert stream.ended
+
+
+def test_what_a_view_raises_is_raised(site: Site) -> None:
+    """Instead of an answer, as by the test client for any other view."""
+
+    def answer() -> Iterator[bytes]:
+        raise LookupError("no such thing")
+
+    with pytest.raises(LookupError, match="no such thing"):
+        stream_of(site, view(site, answer))
+
+
+def test_what_is_raised_in_the_middle_is_the_cause(site: Site) -> None:
+    """Of the event that did not come, and of the end that was none."""
+
+    def answer() -> Iterator[bytes]:
+        yield encode_block("begun")
+        raise LookupError("no such thing")
+
+    with stream_of(site, view(site, answer)) as stream:
+        assert stream.next().data == "begun"
+        with pytest.raises(EventMissing, match="the app raised LookupError") as raised:
+            stream.next()
+        assert isinstance(raised.value.__cause__, LookupError)
+        with pytest.raises(LookupError):
+            stream.rest()
+
+
+def test_a_view_that_does_not_answer_is_given_up(site: Site) -> None:
+    """Its deadline holds from the request on; that it is stuck is told too."""
+    stuck = threading.Event()
+
+    def answer() -> Iterator[bytes]:
+        stuck.wait()
+        yield b""
+
+    url = view(site, answer)
+    with (
+        pytest.warns(ResourceWarning, match="holds a thread"),
+        pytest.raises(EventMissing, match="did not answer within"),
+    ):
+        stream_of(site, url, within=SHORTLY)
+    stuck.set()
+
+
+def test_a_view_that_never_stops_is_held_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what was taken of it; and the deadline holds though there is always more."""
+    monkeypatch.setattr("flask_sse_hub.testing.reading._MAX_WAITING", 10)
+    made = itertools.count()
+    last = 0
+
+    def answer() -> Iterator[bytes]:
+        nonlocal last
+        for last in made:
+            yield encode_block(str(last))
+
+    with stream_of(site, view(site, answer)) as stream:
+        wait_until(lambda: last == 9)
+        assert [event.data for event in stream.events(30)][-1] == "29"
+        assert last < 30 + 10
+        with pytest.raises(EventMissing, match="the stream is open"):
+            stream.next(type="note", within=SHORTLY)
+        with pytest.raises(EventMissing, match="the end of the stream did not come"):
+            stream.rest(within=SHORTLY)
+
+
+def test_the_end_of_a_view_is_run_once(site: Site) -> None:
+    """What an app hung onto its response, however it ended."""
+    ends: list[str] = []
+
+    def answer() -> Iterator[bytes]:
+        try:
+            yield encode_block("begun")
+            yield encode_block("more")
+        finally:
+            ends.append("view")
+
+    url = view(site, answer)
+
+    @site.app.after_request
+    def note(response: Response) -> Response:
+        response.call_on_close(lambda: ends.append("response"))
+        return response
+
+    with stream_of(site, url) as stream:
+        stream.rest()
+        stream.drop()
+    assert ends == ["view", "response"]
+
+
+# Without an app
+
+
+def test_a_server_that_is_silent_is_given_up() -> None:
+    """A connection alone is no answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(EventMissing, match="did not answer within"):
+            Stream(url, within=SHORTLY)
+
+
+def test_a_server_that_is_not_there_is_an_error() -> None:
+    """The system's own, which says so best."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError):
+        Stream(f"http://127.0.0.1:{port}/")
+
+
+def test_a_server_is_asked_as_a_test_client_is(opened: OpenStream, site: Site) -> None:
+    """With the body and the headers that are given."""
+
+    def answer() -> Iterator[bytes]:
+        word = f"{request.method} {request.json} {request.headers['X-Of']}"
+        return iter([encode_block(word)])
+
+    stream = opened(view(site, answer), json=[1], headers={"X-Of": "mine"})
+    assert stream.next().data == "POST [1] mine"
+
+
+def test_a_connection_that_breaks_is_an_end() -> None:
+    """As for a browser; events that were whole before it can be taken."""
+
+    def break_off(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(10_000)
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n9\r\ndata: x\n\n\r\n5\r\nda"
+            )
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=break_off, args=[server])
+        thread.start()
+        with Stream(f"http://127.0.0.1:{server.getsockname()[1]}") as stream:
+            assert [event.data for event in stream.rest()] == ["x"]
+            assert stream.ended
+        thread.join()
