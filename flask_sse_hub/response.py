@@ -4,7 +4,7 @@ Knows Werkzeug's responses; not what is streamed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from flask import Response
 from werkzeug.datastructures import Headers
@@ -32,7 +32,6 @@ def keep_out_of_caches(response: Response) -> Response:
     return response
 
 
-@runtime_checkable
 class StreamBody(Iterator[bytes], Protocol):
     """What a server iterates, and closes however that ended."""
 
@@ -53,6 +52,7 @@ class StreamResponse(Response):
 
     def __init__(self, body: StreamBody | bytes) -> None:
         super().__init__(body, headers=_HEADERS)
+        self._stream = None if isinstance(body, bytes) else body
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -73,7 +73,8 @@ class StreamResponse(Response):
     def get_app_iter(self, environ: "WSGIEnvironment") -> Iterable[bytes]:
         """Hand the stream itself to the server, with nothing wrapped around it."""
         has_no_body = environ["REQUEST_METHOD"] == "HEAD" or self.status_code == 204
-        if has_no_body or not isinstance(self.response, StreamBody):
+        # A hook of the app may have put something else in its place.
+        if has_no_body or self._stream is None or self.response is not self._stream:
             return super().get_app_iter(environ)
-        self.response.on_close = self.close
-        return self.response
+        self._stream.on_close = self.close
+        return self._stream
