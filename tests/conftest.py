@@ -1,6 +1,7 @@
 """Apps for the tests of the Flask side, and a browser for those that need one."""
 
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from flask_login import LoginManager, UserMixin, login_user, logout_user
 from flask_sse_hub import SSEHub
 from tests.reader import StreamReader
 from tests.redis_server import RedisServer
+from tests.sockets import Pair
 from tests.wire.real_parts import absent
 
 if TYPE_CHECKING:
@@ -115,6 +117,17 @@ class Browser:
 
 
 MakeSite = Callable[..., Site]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Both ends of a TCP connection: ours, and the peer's."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
 
 
 @pytest.fixture

@@ -12,10 +12,13 @@ from tests.hand import HandHub
 from tests.reader import wait_until
 from tests.sse_parser import ParsedEvent, Parser
 
+#: Our end of a connection, and the peer's.
+Pair = tuple[socket.socket, socket.socket]
+
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
-def tcp_pair(*, buffers: int = 4096) -> tuple[socket.socket, socket.socket]:
+def tcp_pair(*, buffers: int = 4096) -> Pair:
     """Return both ends of a connection that holds little."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)

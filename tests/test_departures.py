@@ -3,7 +3,6 @@
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,19 +11,7 @@ import pytest
 from flask_sse_hub import departures as module
 from flask_sse_hub.departures import Departures, departures
 from tests.reader import wait_until
-
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """Both ends of a TCP connection: ours, and the peer's."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        theirs = socket.create_connection(listener.getsockname())
-        ours, _ = listener.accept()
-    yield ours, theirs
-    ours.close()
-    theirs.close()
+from tests.sockets import Pair
 
 
 class Stream:

@@ -10,20 +10,9 @@ from flask_sse_hub.client import Client, Identity
 from flask_sse_hub.peers import Change, PeerWatch
 from tests.hand import HandHub, HandSink
 from tests.reader import wait_until
+from tests.sockets import Pair
 
-Pair = tuple[socket.socket, socket.socket]
 Watch = PeerWatch[Client]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """Both ends of a TCP connection: ours, and the peer's."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        theirs = socket.create_connection(listener.getsockname())
-        ours, _ = listener.accept()
-    yield ours, theirs
-    ours.close()
-    theirs.close()
 
 
 @pytest.fixture

@@ -104,7 +104,8 @@ export class SharedConnection {
     this.clientId = clientId;
     this.lastEventId = lastEventId;
     // Whoever has logged in just now has no part in what others have open still.
-    this.#name = `${PREFIX} ${addressOf(url)} ${JSON.stringify([options.userId, options.headers])}`;
+    const { userId, headers } = options;
+    this.#name = `${PREFIX} ${addressOf(url)} ${userId} ${JSON.stringify(headers)}`;
   }
 
   /** @returns {import("./stream.js").Sharing} */

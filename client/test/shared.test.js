@@ -54,6 +54,12 @@ test("channels in another order are one stream, others have their own", async ()
   assert.deepEqual(other.connection.sharing.apart, [url("channel=a&channel=b")]);
 });
 
+test("a page may say the same user as a number or as text", async () => {
+  const site = new Site();
+  const [number, text] = [await site.open({ userId: 7 }), await site.open({ userId: "7" })];
+  assert.deepEqual([number.role, text.role], ["leader", "follower"]);
+});
+
 test("who logged in as somebody else has no part in an older stream", async () => {
   const site = new Site();
   const alice = await site.open({ userId: "alice" });

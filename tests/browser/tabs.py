@@ -4,8 +4,6 @@ Pages are those of the live site, so that the client is found as any page finds 
 """
 
 import json
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -202,15 +200,3 @@ def renderer_of(browser: "Browser", tab: Tab) -> int:
 
     wait_until(stands_out)
     return busiest
-
-
-@contextmanager
-def asleep(*pids: int) -> Iterator[None]:
-    """Have processes stand still within this block, as when a machine sleeps."""
-    try:
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)

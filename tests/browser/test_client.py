@@ -10,8 +10,8 @@ from flask import Flask
 from flask_sse_hub import SSEHub
 from tests.browser.conftest import MakeVisitor
 from tests.browser.proxy import Proxy
-from tests.browser.tabs import Numbers, Tab, Visitor, asleep, renderers
-from tests.live.server import Server
+from tests.browser.tabs import Numbers, Tab, Visitor, renderers
+from tests.live.server import Server, asleep
 from tests.reader import wait_until
 
 if TYPE_CHECKING:

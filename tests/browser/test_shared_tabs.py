@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.conftest import MakeVisitor
-from tests.browser.tabs import QUICK, Numbers, Visitor, asleep, renderer_of
-from tests.live.server import Server
+from tests.browser.tabs import QUICK, Numbers, Visitor, renderer_of
+from tests.live.server import Server, asleep
 from tests.reader import wait_until
 
 if TYPE_CHECKING:

@@ -192,14 +192,8 @@ class Server:
 
         Who accepts is otherwise the kernel's choice: the others are stopped meanwhile.
         """
-        others = [pid for pid in self.workers() if pid != worker]
-        try:
-            for pid in others:
-                os.kill(pid, signal.SIGSTOP)
+        with asleep(*(pid for pid in self.workers() if pid != worker)):
             yield
-        finally:
-            for pid in others:
-                os.kill(pid, signal.SIGCONT)
 
     def request(
         self, method: str, path: str, *, body: Any = None, **headers: str
@@ -323,6 +317,18 @@ def raw_request(port: int, path: str = "/events", user: str = "alice") -> socket
         f"Authorization: Bearer {user}\r\n\r\n".encode()
     )
     return sock
+
+
+@contextmanager
+def asleep(*pids: int) -> Iterator[None]:
+    """Have processes stand still within this block, as when a machine sleeps."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 def gone(pid: int) -> bool:
