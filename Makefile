@@ -77,6 +77,7 @@ bench-parts: $(VENV)/dev ## Measure parts of the hub, each beside a baseline
 	$(BIN)/python -m benchmarks.sizing
 	$(BIN)/python -m benchmarks.spread
 	$(BIN)/python -m benchmarks.logout
+	$(BIN)/python -m benchmarks.answers
 
 system: ## Install the system packages that the tests need
 	./tests/install-system-packages

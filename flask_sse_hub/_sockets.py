@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from . import _native
+from .coding import Form
 
 
 def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
@@ -41,27 +42,18 @@ class Socket(_socket.socket):
     not block.
     """
 
-    __slots__ = ()
+    __slots__ = ("form",)
 
-    #: Whether what is sent is framed in chunks, as a body of HTTP/1.1 may be. Of the
-    #: class: with thousands of sockets each attribute counts.
-    chunked = False
-
-
-class ChunkedSocket(Socket):
-    """One on which what is sent is framed in chunks."""
-
-    __slots__ = ()
-
-    chunked = True
+    #: How a stream goes over it.
+    form: Form
 
 
-def duplicate(connection: socket.socket, *, chunked: bool = False) -> Socket:
+def duplicate(connection: socket.socket, form: Form) -> Socket:
     """Return a second socket for a connection, which never waits. Raises OSError."""
-    kind = ChunkedSocket if chunked else Socket
-    copy = kind(
+    copy = Socket(
         connection.family, connection.type, 0, fileno=os.dup(connection.fileno())
     )
+    copy.form = form
     # An app may have given all sockets a timeout: this one would wait as long, and with
     # it the whole process.
     copy.setblocking(False)

@@ -42,7 +42,7 @@ from .heartbeat import Heartbeat, places_of, serving_worker, worker_threads
 from .history import UNPLACED, Cursor, Record
 from .hub import Hub
 from .origins import Origins
-from .response import StreamResponse, keep_out_of_caches
+from .response import StreamResponse, accepted_coding, keep_out_of_caches
 from .revalidation import Revalidation
 from .signals import client_connected, client_disconnected, event_published
 
@@ -253,6 +253,7 @@ class AppHub:
                 ip=ip if self.config.max_clients_per_ip else None,
                 ends_at=self._ends_at(who),
                 metadata=_checked_metadata(metadata),
+                coding=hub.codings.named(accepted_coding(hub.codings.names)),
             )
             hub.admission.check(client.identity, client.ip)
         except ClientRefused as refusal:
@@ -266,7 +267,8 @@ class AppHub:
                 or request.args.get("last_event_id")
                 or None,
                 connection=connection_of(request.environ),
-            )
+            ),
+            coding=client.coding.name,
         )
 
     def _head(self) -> Cursor:

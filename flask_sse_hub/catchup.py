@@ -97,7 +97,8 @@ class Catchup:
                 client.events += len(reading.blocks)
                 self.events_out += len(reading.blocks)
                 blocks += reading.blocks
-            return self._written(client, blocks)
+            self._written(client, blocks)
+        return client.coding.head + client.coding.encode(blocks)
 
     def count(self, *, events: int, bytes: int) -> None:
         """Count what was written without being read from here."""
@@ -120,6 +121,10 @@ class Catchup:
 
         While the broker is away, a client that needs it waits with its cursor.
         """
+        blocks = self._take(client)
+        return None if blocks is None else client.coding.encode(blocks)
+
+    def _take(self, client: Client) -> list[bytes] | None:
         while True:
             with self._dispatcher.lock:
                 if client.close_reason is not None:
@@ -142,8 +147,8 @@ class Catchup:
                         client_id=client.id,
                         max_bytes=_CHUNK_BYTES,
                     )
-                    if chunk := self._advance(client, reading):
-                        return chunk
+                    if blocks := self._advance(client, reading):
+                        return blocks
                     continue
                 if not client.judged:
                     # What the broker knew of earlier epochs when it was away.
@@ -163,8 +168,8 @@ class Catchup:
                 client.judged = True
                 if isinstance(deep, GapReason):
                     client.reset_due = deep
-                elif chunk := self._advance(client, deep):
-                    return chunk
+                elif blocks := self._advance(client, deep):
+                    return blocks
                 elif deep.cursor == cursor and not self._covers(cursor):
                     # The broker is further than this worker; the sweep looks again.
                     return self._ping(client)
@@ -206,15 +211,15 @@ class Catchup:
     def _covers(self, cursor: Cursor) -> bool:
         return self._dispatcher.history.covers(cursor)
 
-    def _advance(self, client: Client, reading: Reading) -> bytes:
+    def _advance(self, client: Client, reading: Reading) -> list[bytes]:
         """Move a client's cursor over what it gets."""
         keeps_up = reading.cursor == self._dispatcher.position
         client.cursor = None if keeps_up else reading.cursor
         client.events += len(reading.blocks)
         self.events_out += len(reading.blocks)
-        return self._written(client, reading.blocks) if reading.blocks else b""
+        return self._written(client, reading.blocks) if reading.blocks else []
 
-    def _ping(self, client: Client) -> bytes:
+    def _ping(self, client: Client) -> list[bytes]:
         """Return the ping or the probe that is due to a client without events."""
         if not client.ping_due:
             return self._probe(client)
@@ -224,25 +229,26 @@ class Catchup:
             client, [encode_block(data, type="ping", event_id=_id(cursor))]
         )
 
-    def _probe(self, client: Client) -> bytes:
+    def _probe(self, client: Client) -> list[bytes]:
         """Return a comment if one is due. Nobody sees it, so it counts as silence."""
         if not client.probe_due:
-            return b""
+            return []
         client.probe_due = False
         client.bytes += len(_PROBE)
         self.bytes_out += len(_PROBE)
-        return _PROBE
+        return [_PROBE]
 
     def _reset_block(self, gap: GapReason, cursor: Cursor) -> bytes:
         self.resets[gap] += 1
         return encode_block(_compact(reason=gap), type="reset", event_id=_id(cursor))
 
-    def _written(self, client: Client, blocks: list[bytes]) -> bytes:
-        chunk = b"".join(blocks)
+    def _written(self, client: Client, blocks: list[bytes]) -> list[bytes]:
+        """Note what is written to a client, and return it."""
+        size = sum(map(len, blocks))
         client.ping_due = client.probe_due = False
-        client.count(events=0, bytes=len(chunk), now=self._clock())
-        self.bytes_out += len(chunk)
-        return chunk
+        client.count(events=0, bytes=size, now=self._clock())
+        self.bytes_out += size
+        return blocks
 
 
 def _id(cursor: Cursor) -> str | None:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, Self, cast
 
 from . import address
 from .address import BROADCAST, Address
+from .coding import IDENTITY, Coding, Form
 from .event import checked_name
 from .history import UNPLACED, Cursor, Disconnect, GapReason
 
@@ -110,8 +111,8 @@ class Connection(Protocol):
     """A socket that never blocks."""
 
     @property
-    def chunked(self) -> bool:
-        """Whether what is sent is framed in chunks."""
+    def form(self) -> Form:
+        """How a stream goes over it."""
 
     def send(self, data: bytes, /) -> int:
         """Return how many bytes were taken. Raises BlockingIOError and OSError."""
@@ -143,6 +144,7 @@ class Client:
         "channels",
         "close_reason",
         "closed_at",
+        "coding",
         "connection",
         "cursor",
         "ends_at",
@@ -177,6 +179,7 @@ class Client:
         ip: str | None = None,
         ends_at: float = math.inf,
         metadata: Metadata | None = None,
+        coding: Coding = IDENTITY,
         sink: Sink | None = None,
     ) -> None:
         # Its id is kept once, as the address that it is found by.
@@ -198,6 +201,8 @@ class Client:
         # Most clients have none, and an empty dict each would cost 64 bytes.
         self._metadata = metadata or None
         self.addresses = tuple(self._all_addresses(personal=personal))
+        #: What its stream is encoded by.
+        self.coding = coding
         #: How its bytes leave. Whoever delivers them sets it before the client enters.
         self.sink = cast("Sink", sink)
 

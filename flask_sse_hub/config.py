@@ -250,6 +250,12 @@ class Config:
         "With ``auto``, the streams' sockets are taken over from gunicorn's gevent"
         " worker wherever that is possible; with False a generator delivers them.",
     )
+    compress_min_bytes: int | None = _key(
+        512,
+        _count_or_none,
+        "Events of at least so many bytes are compressed, once for all clients that"
+        " accept gzip, or zstd where ``backports.zstd`` is installed. None: never.",
+    )
     revalidate_interval: float = _key(
         300.0,
         _seconds,
@@ -330,6 +336,7 @@ class Config:
             max_clients_per_user=self.max_clients_per_user,
             max_clients_per_ip=self.max_clients_per_ip,
             evict_oldest=self.user_limit == "evict_oldest",
+            compress_min_bytes=self.compress_min_bytes,
             memory=Retention(
                 self.history_events, self.history_seconds, self.memory_history_bytes
             ),

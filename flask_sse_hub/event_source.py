@@ -18,13 +18,14 @@ from flask import current_app, request
 
 from . import _sockets
 from .batch import Batch, Collector, check_seconds
+from .compressed_body import CODING, CompressedBody
 from .delivery.stream import check_server, connection_of
 from .departures import departures
 from .errors import ConfigurationError
 from .event import Event, encode_block, text_of
 from .heartbeat import worker_threads
 from .producer import Producer
-from .response import StreamResponse
+from .response import StreamResponse, accepted_coding
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,9 @@ class EventSourceResponse(StreamResponse):
     also when the client leaves: a greenlet is then interrupted, by GreenletExit, where
     it waits; a thread ends at its next item.
 
+    It is compressed for clients that accept gzip, each event as it comes, unless
+    ``compress`` is False.
+
     To be made in a request, for GET and POST. Raises ConfigurationError, and
     UnsupportedServer where an open stream would block other requests::
 
@@ -82,6 +86,7 @@ class EventSourceResponse(StreamResponse):
         heartbeat: float = 15.0,
         batch: Batch | None = None,
         app_context: bool = False,
+        compress: bool = True,
     ) -> None:
         _check(iterable, batch)
         check_seconds(heartbeat, what="heartbeat")
@@ -96,7 +101,8 @@ class EventSourceResponse(StreamResponse):
             connection=connection_of(request.environ),
             name=request.endpoint,
         )
-        super().__init__(body)
+        coding = accepted_coding([CODING]) if compress else None
+        super().__init__(CompressedBody(body) if coding else body, coding=coding)
         if request.method in ("GET", "HEAD") and _had_its_end():
             # 204 is the one answer after which a browser does not come back.
             self.status_code = 204

@@ -19,6 +19,7 @@ from .attendance import Attendance, Listeners
 from .brokers import Batch, Broker
 from .catchup import Catchup
 from .client import Client, CloseReason
+from .coding import Codings
 from .control import ControlSender
 from .dispatcher import Dispatcher
 from .errors import BrokerUnavailable
@@ -66,6 +67,7 @@ class Hub:
     ) -> None:
         self.broker = broker
         self.options = options
+        self.codings = Codings(min_bytes=options.compress_min_bytes)
         self.registry = ClientRegistry()
         self.admission = Admission(options, self.registry, clock=clock)
         self.spread = Spread(self.registry, self.admission, clock=clock)
@@ -302,7 +304,7 @@ class Hub:
             delay = random.uniform(*_REFUSED_RETRY)
         else:
             return b""
-        return f"{encode_retry(delay)}\n".encode()
+        return client.coding.encode([f"{encode_retry(delay)}\n".encode()])
 
     def refusal(self) -> bytes:
         """Return the whole stream of a refused client.

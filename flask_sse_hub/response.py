@@ -3,10 +3,10 @@
 Knows Werkzeug's responses; not what is streamed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from flask import Response
+from flask import Response, request
 from werkzeug.datastructures import Headers
 
 from .delivery import HijackedStream
@@ -32,6 +32,17 @@ def keep_out_of_caches(response: Response) -> Response:
     return response
 
 
+def accepted_coding(names: Sequence[str]) -> str | None:
+    """Return the content coding that the request likes best of some, None for none.
+
+    Of those it likes equally it is the first. Source: RFC 9110, section 12.5.3.
+    """
+    quality = request.accept_encodings.quality
+    best = max(names, key=quality, default="identity")
+    likes = best != "identity" and quality(best) > 0
+    return best if likes and quality(best) >= quality("identity") else None
+
+
 class StreamBody(Iterator[bytes], Protocol):
     """What a server iterates, and closes however that ended."""
 
@@ -50,9 +61,12 @@ class StreamResponse(Response):
     # A hook that looks at the response's data would wait for the end of the stream.
     implicit_sequence_conversion = False
 
-    def __init__(self, body: StreamBody | bytes) -> None:
+    def __init__(self, body: StreamBody | bytes, *, coding: str | None = None) -> None:
         super().__init__(body, headers=_HEADERS)
         self._stream = None if isinstance(body, bytes) else body
+        if coding is not None:
+            self.content_encoding = coding
+            self.vary.add("Accept-Encoding")
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"

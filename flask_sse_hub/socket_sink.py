@@ -20,16 +20,6 @@ _MAX_RECEIVED_BYTES = 16_384
 MAX_WRITE_BYTES = 16_384
 
 
-# What ends a body in chunks.
-_LAST_CHUNK = b"0\r\n\r\n"
-
-
-def as_chunk(block: bytes) -> bytes:
-    """Return bytes framed as a chunk. Source: RFC 9112, section 7.1."""
-    # One without bytes would be the last.
-    return b"%x\r\n%b\r\n" % (len(block), block) if block else b""
-
-
 class SocketSink:
     """One client's socket. Only the writer writes to it, once it has adopted it."""
 
@@ -111,14 +101,13 @@ class SocketSink:
         self.put(greeting)
         self._unfinished = head + self._unfinished
 
-    def put(self, block: bytes, *, sent: int = 0, last: bool = False) -> None:
-        """Have bytes of the stream written next, the last ones if it says so.
+    def put(self, coded: bytes, *, last: bool = False) -> None:
+        """Have bytes of the stream written next, the last ones if it says so."""
+        self.go_on(self.socket.form.frame(coded, last=last))
 
-        Of what they are on this connection some may have been ``sent`` already.
-        """
-        if self.socket.chunked:
-            block = as_chunk(block) + (_LAST_CHUNK if last else b"")
-        self._unfinished = block
+    def go_on(self, framed: bytes, *, sent: int = 0) -> None:
+        """Have the rest written of what goes over the connection as it is."""
+        self._unfinished = framed
         self._offset = sent
 
     def flush(self) -> bool:

@@ -61,7 +61,8 @@ class HubStats:
     bytes_in: int
     #: Entries of the log that could not be read, and were passed over.
     malformed: int
-    #: Events written to clients, and all bytes written, pings and greetings included.
+    #: Events written to clients, and all bytes written, pings and greetings included,
+    #: as they are before compression.
     events_out: int
     bytes_out: int
     #: Events and bytes that this worker keeps in memory to resume from.

@@ -17,10 +17,11 @@ from typing import Protocol, cast
 from . import _native
 from .catchup import Catchup
 from .client import IMMEDIATE, Client, CloseReason, Connection
+from .coding import Form
 from .dispatcher import Dispatcher, Run
 from .peers import Change, PeerWatch
 from .registry import ClientRegistry
-from .socket_sink import MAX_WRITE_BYTES, SocketSink, as_chunk
+from .socket_sink import MAX_WRITE_BYTES, SocketSink
 
 log = logging.getLogger(__name__)
 
@@ -172,13 +173,12 @@ class Writer:
 
     def _write_run(self, run: Run) -> None:
         """Write the same bytes to everybody who keeps up."""
-        plain = _first_write(run.block)
-        chunked = _first_write(as_chunk(run.block))
+        writes = _Writes(run.block)
         count = len(run.direct)
         self._catchup.count(events=count * run.events, bytes=count * len(run.block))
         for start in range(0, count, _WRITES_AT_ONCE):
             for connection in run.direct[start : start + _WRITES_AT_ONCE]:
-                first, size = chunked if connection.chunked else plain
+                first, size = writes[connection.form]
                 # Of somebody who has left since it is closed, and writes to nobody.
                 try:
                     sent = connection.send(first)
@@ -187,10 +187,12 @@ class Writer:
                 except OSError:
                     sent = -1
                 if sent != size:
-                    self._note_partial(run, connection, sent)
+                    self._note_partial(run, connection, sent, writes)
             self._give_way()
 
-    def _note_partial(self, run: Run, connection: Connection, sent: int) -> None:
+    def _note_partial(
+        self, run: Run, connection: Connection, sent: int, writes: "_Writes"
+    ) -> None:
         """Act on a write that did not take all of a run: -1 bytes are an error."""
         if sent <= 0:
             self._catchup.count(events=-run.events, bytes=-len(run.block))
@@ -206,7 +208,7 @@ class Writer:
             self.look_at(sink)
             return
         if sent:
-            sink.put(run.block, sent=sent)
+            sink.go_on(writes.whole[connection.form], sent=sent)
         self._await_room(sink)
 
     # One client
@@ -347,12 +349,22 @@ class Writer:
             self.look_at(sink)
 
 
-def _first_write(block: bytes) -> tuple[bytes, int]:
-    """Return what of a block is written at once, and the size of all of it.
+class _Writes(dict[Form, tuple[bytes, int]]):
+    """What of a block is written at once in each form, and the size of all of it.
 
     Of what is longer each client gets the rest by itself.
     """
-    return block[:MAX_WRITE_BYTES], len(block)
+
+    def __init__(self, block: bytes) -> None:
+        self._block = block
+        #: All of it, in the forms that were asked for.
+        self.whole: dict[Form, bytes] = {}
+
+    def __missing__(self, form: Form) -> tuple[bytes, int]:
+        whole = form.frame(form.coding.encode([self._block]))
+        self.whole[form] = whole
+        self[form] = write = whole[:MAX_WRITE_BYTES], len(whole)
+        return write
 
 
 def _abandoning(writer: Writer) -> Callable[[], None]:

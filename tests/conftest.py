@@ -85,7 +85,8 @@ class Site:
 
     def read(self, response: Any) -> StreamReader:
         assert response.status_code == 200, response.text
-        reader = StreamReader(response.response)
+        coding = response.headers.get("Content-Encoding")
+        reader = StreamReader(response.response, coding=coding)
         self._readers.append(reader)
         return reader
 

@@ -14,6 +14,7 @@ from flask_sse_hub.history import Cursor, Record, Retention
 from flask_sse_hub.hub import Hub
 from flask_sse_hub.options import HubOptions
 from flask_sse_hub.testing import Clock
+from tests.decoding import decoder
 from tests.sse_parser import ParsedEvent, Parser
 
 KEEP_ALL = Retention(events=10_000, seconds=3600.0, bytes=10_000_000)
@@ -50,9 +51,13 @@ class HandStream:
     raw: bytes = b""
     ended: bool = False
 
+    def __post_init__(self) -> None:
+        self._decode = decoder(self.client.coding.name)
+
     def feed(self, chunk: bytes) -> list[ParsedEvent]:
-        self.raw += chunk
-        return self.parser.feed(chunk)
+        text = self._decode(chunk)
+        self.raw += text
+        return self.parser.feed(text)
 
     def read(self) -> list[ParsedEvent]:
         """Return the events that are there now."""

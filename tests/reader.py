@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
+from tests.decoding import decoder
 from tests.sse_parser import ParsedEvent, Parser
 
 #: Far longer than anything takes; only a test that fails waits for it.
@@ -20,8 +21,9 @@ class EndOfStream(Exception):
 class StreamReader:
     """Read events from a source of chunks in a thread of its own."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes], *, coding: str | None = None) -> None:
         self.parser = Parser()
+        self._decode = decoder(coding)
         self.raw = b""
         self.events: list[ParsedEvent] = []
         self._chunks = chunks
@@ -66,8 +68,9 @@ class StreamReader:
         if chunk is None:
             self._arrived.put(None)
             raise EndOfStream
-        self.raw += chunk
-        events = self.parser.feed(chunk)
+        text = self._decode(chunk)
+        self.raw += text
+        events = self.parser.feed(text)
         self.events += events
         self._waiting.extend(events)
 

@@ -1,13 +1,14 @@
 """Clients of a hand-moved hub whose sockets the writer has, and the peers' ends."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from flask_sse_hub._sockets import duplicate
 from flask_sse_hub.client import Client, Identity
 from flask_sse_hub.socket_sink import SocketSink
+from tests.decoding import decoder
 from tests.hand import HandHub
 from tests.reader import wait_until
 from tests.sse_parser import ParsedEvent, Parser
@@ -59,7 +60,8 @@ class Chunks:
 class Peer:
     """A client's own end of its connection.
 
-    ``raw`` is what it got: head and body, out of its chunks where it came in some.
+    ``raw`` is what it got: head and body, out of its chunks and decoded where it was
+    coded.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Peer:
         self.parser = Parser()
         self.raw = b""
         self.chunks = Chunks() if chunked else None
+        self.decode = decoder(client.coding.name)
         self.events: list[ParsedEvent] = []
         self.ended = False
         sock.setblocking(False)
@@ -94,6 +97,7 @@ class Peer:
         body = chunk[len(head) :]
         if self.chunks is not None:
             body = self.chunks.feed(body)
+        body = self.decode(body)
         self.raw += head + body
         self.events += self.parser.feed(body)
 
@@ -128,13 +132,25 @@ def turn(hub: HandHub) -> None:
 
 
 @contextmanager
-def peers(hub: HandHub, count: int = 1, **options: Any) -> Iterator[list[Peer]]:
+def peers(
+    hub: HandHub,
+    count: int = 1,
+    *,
+    codings: Sequence[str | None] = (None,),
+    **options: Any,
+) -> Iterator[list[Peer]]:
     """Return so many clients that have been greeted; they are gone at the end.
 
-    Every second one gets its stream in chunks.
+    Every second one gets its stream in chunks, and two each one of the codings.
     """
     found = [
-        join(hub, f"peer-{number}", chunked=number % 2 == 1, **options)
+        join(
+            hub,
+            f"peer-{number}",
+            chunked=number % 2 == 1,
+            coding=codings[number // 2 % len(codings)],
+            **options,
+        )
         for number in range(count)
     ]
     try:
@@ -152,13 +168,20 @@ def join(
     *,
     last_event_id: str | None = None,
     chunked: bool = False,
+    coding: str | None = None,
     **options: Any,
 ) -> Peer:
     """Have a client come whose socket was taken over."""
     ours, theirs = tcp_pair()
     identity = Identity(options.pop("user", None), options.pop("session", None))
-    client = Client(name, identity=identity, since=hub.broker.head(), **options)
-    copy = duplicate(ours, chunked=chunked)
+    client = Client(
+        name,
+        identity=identity,
+        since=hub.broker.head(),
+        coding=hub.hub.codings.named(coding),
+        **options,
+    )
+    copy = duplicate(ours, client.coding.form(chunked=chunked))
     client.sink = sink = SocketSink(copy, hub.hub.writer.look_at)
     ours.close()
     greeting = hub.hub.connect(client, last_event_id=last_event_id)

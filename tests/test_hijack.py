@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from flask_sse_hub.client import Client, Identity
+from flask_sse_hub.coding import IDENTITY
 from flask_sse_hub.delivery import HijackedStream
 from flask_sse_hub.socket_sink import SocketSink
 from tests.hand import HandHub
@@ -54,7 +55,7 @@ def test_a_takeover_that_fails_leaves_nothing_behind(
 class Sizes:
     """A socket that takes all, and notes how much at once."""
 
-    chunked = False
+    form = IDENTITY.form(chunked=False)
 
     def __init__(self) -> None:
         self.sent: list[int] = []
@@ -68,6 +69,6 @@ def test_a_long_write_is_made_in_parts() -> None:
     """Segments that fill the send buffer are acknowledged 40 ms late, each of them."""
     connection: Any = Sizes()
     sink = SocketSink(connection, lambda sink: None)
-    sink.put(b"x" * 40_000, sent=1)
+    sink.go_on(b"x" * 40_000, sent=1)
     assert sink.flush()
     assert connection.sent == [16_384, 16_384, 7_231]

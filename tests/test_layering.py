@@ -14,7 +14,7 @@ PACKAGE = Path(flask_sse_hub.__file__).parent
 #: Each part may import those of the rows above it, and of its own row only what is
 #: named before it there.
 FLOORS = [
-    ["errors", "_native", "_sockets", "private", "sparse_log"],
+    ["errors", "_native", "coding", "_sockets", "private", "sparse_log"],
     ["event", "address", "signatures", "hypermedia", "batch", "mock_script"],
     ["history"],
     ["client", "options", "tokens"],
@@ -68,6 +68,7 @@ FLOORS = [
         "access",
         "origins",
         "response",
+        "compressed_body",
         "event_source",
         "browser",
         "webhooks",

@@ -5,6 +5,7 @@ from typing import Any
 from flask_sse_hub import address
 from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.client import Client, Identity
+from flask_sse_hub.coding import IDENTITY
 from flask_sse_hub.registry import ClientRegistry
 from tests.hand import HandSink
 
@@ -139,7 +140,7 @@ def test_those_without_personal_addresses_leave_one_by_one() -> None:
 class Line:
     """A connection that takes everything."""
 
-    chunked = False
+    form = IDENTITY.form(chunked=False)
 
     def send(self, data: bytes, /) -> int:
         return len(data)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import socket
 import threading
 from typing import Any
@@ -299,17 +300,20 @@ class TestLagging:
     def test_whatever_the_pace_each_gets_each_once_in_order(
         self, paces: list[int]
     ) -> None:
-        """Peers that read now and then, and events of all sizes."""
+        """Peers that read now and then, events of all sizes, each form of a stream."""
         hub = HandHub()
         expected: list[str] = []
-        with peers(hub, 3) as them:
+        with peers(hub, 6, codings=(None, "gzip", "zstd")) as them:
             for number, pace in enumerate(paces):
-                data = f"{number}:" + "y" * (pace**5 // 2)
+                # No coding makes it much smaller.
+                data = (
+                    f"{number}:" + random.Random(number).randbytes(pace**5 // 4).hex()
+                )
                 expected.append(data)
                 hub.publish(data)
                 turn(hub)
                 them[0].read()
-                them[pace % 3].read(4000)
+                them[pace % 6].read(4000)
             hub.publish("end")
             for peer in them:
                 read_all(peer, "end")

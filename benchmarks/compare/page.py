@@ -10,7 +10,8 @@ from pathlib import Path
 
 from benchmarks.compare import plots
 from benchmarks.compare.results import Cell, Results
-from benchmarks.compare.scenarios import SCENARIOS, SIZE, STORM
+from benchmarks.compare.scenarios import JSON_SIZES, SCENARIOS, SIZE, STORM
+from flask_sse_hub.options import HubOptions
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -85,6 +86,28 @@ class Section:
     columns: tuple[Column, ...]
     #: The plot of it, if it has one.
     plot: str | None = None
+
+
+_COMPRESSED_FROM = HubOptions().compress_min_bytes
+
+
+def _compression(size: int) -> Section:
+    """Return the table of events of one size."""
+    return Section(
+        f"Compression: JSON events of {size:,} bytes",
+        ("compression",),
+        "One event at a time to 5,000 clients, all of which ask for the same content"
+        " coding. It is compressed once for all of them. *Bytes* are those of the"
+        " stream, with the event's id and type. Here events of every size are"
+        f" compressed; by default those of {_COMPRESSED_FROM} bytes and more are.",
+        (
+            _CLIENTS,
+            figure("bytes of an event", f"bytes_{size}", digits=0),
+            ratio("x as they are", f"bytes_{size}", to="identity"),
+            figure("CPU µs per delivery", f"delivery_us_{size}", spread=True),
+            ratio("CPU x as they are", f"delivery_us_{size}", to="identity"),
+        ),
+    )
 
 
 _CLIENTS = figure("clients", "clients", digits=0)
@@ -188,6 +211,7 @@ SECTIONS = (
         (_CLIENTS, figure("KiB per client", "memory_kib", digits=2, spread=True)),
         plot="memory",
     ),
+    *map(_compression, JSON_SIZES),
 )
 
 

@@ -12,10 +12,19 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.load.crowd import Crowd, CrowdError, Report, stamped
+from benchmarks.load.witness import Witness, rows
 from benchmarks.peers import PEERS, Peer
-from benchmarks.peers.ours import GeneratorLoggedIn, SocketLoggedIn, Unyielding
+from benchmarks.peers.ours import (
+    GeneratorLoggedIn,
+    Gzip,
+    SocketLoggedIn,
+    Uncompressed,
+    Unyielding,
+    Zstd,
+)
 from tests.ports import HOST
 
 #: Bytes of data of every event.
@@ -23,6 +32,10 @@ SIZE = 100
 
 #: Clients that open streams in a storm at any time.
 STORM = 500
+
+#: Bytes of the JSON in events that are compressed, and how many there are of each.
+JSON_SIZES = (200, 2000, 20_000)
+_JSON_EVENTS = 10
 
 #: Clients of each of many channels.
 _EACH = 5
@@ -42,7 +55,7 @@ class Scenario:
 
     name: str
     peers: tuple[type[Peer], ...]
-    run: Callable[[Peer, Crowd], Figures]
+    run: Callable[[Any, Crowd], Figures]
 
 
 def pace(peer: Peer, crowd: Crowd, *, clients: int, events: int) -> Figures:
@@ -207,6 +220,39 @@ def memory(peer: Peer, crowd: Crowd) -> Figures:
     return {"clients": clients, "memory_kib": (peer.memory() - idle) / clients / 1024}
 
 
+def compression(peer: Uncompressed, crowd: Crowd) -> Figures:
+    """JSON events of three sizes to 5,000 clients that ask for a content coding."""
+    _warm(peer, crowd)
+    clients = 5000
+    crowd.connect(clients, port=peer.port, at_once=STORM, headers=peer.headers)
+    figures: Figures = {"clients": clients}
+    with Witness(peer.port, peer.headers) as witness:
+        for size in JSON_SIZES:
+            events = [rows(size, seed=seed) for seed in range(_JSON_EVENTS)]
+            # What is left of before is not of these.
+            settled_cpu(peer)
+            crowd.reset()
+            before = settled_cpu(peer)
+            sent = 0
+            for event in events:
+                peer.publish(event)
+                sent += witness.take(event)
+                _await_bytes(crowd, clients * sent)
+            used = settled_cpu(peer) - before
+            figures[f"bytes_{size}"] = sent / len(events)
+            figures[f"delivery_us_{size}"] = used / len(events) / clients * 1e6
+    return figures
+
+
+def _await_bytes(crowd: Crowd, expected: int) -> None:
+    """Wait until the clients have got so many bytes, and no more."""
+    deadline = time.monotonic() + 30.0
+    while (got := crowd.report().bytes) < expected and time.monotonic() < deadline:
+        time.sleep(0.001)
+    if got != expected:
+        raise CrowdError(f"{got} bytes instead of {expected}")
+
+
 def settled_cpu(peer: Peer) -> float:
     """Return the CPU that a server has taken, once it has nothing left to do."""
     deadline = time.monotonic() + 10.0
@@ -284,4 +330,5 @@ SCENARIOS = (
     Scenario("channels", _OF_CHANNELS, channels),
     Scenario("requests", (*_OF_REQUESTS, Unyielding), requests),
     Scenario("memory", (SocketLoggedIn, GeneratorLoggedIn), memory),
+    Scenario("compression", (Uncompressed, Gzip, Zstd), compression),
 )

@@ -55,6 +55,41 @@ class BySocket(Peer):
         return ", ".join(f"{count} by {way}" for way, count in ways.items() if count)
 
 
+class Uncompressed(BySocket):
+    """Streams whose clients ask for a content coding, of events of any size.
+
+    Browsers, which get no chunks: each byte is the stream's.
+    """
+
+    name = "identity"
+    label = "as they are"
+    settings: ClassVar[dict[str, str]] = {"compress_min_bytes": "1"}
+
+    #: What the clients ask for.
+    coding: ClassVar[str] = "identity"
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """What the clients send."""
+        return (f"Accept-Encoding: {self.coding}", "User-Agent: Mozilla/5.0")
+
+
+class Gzip(Uncompressed):
+    """By the standard library."""
+
+    name = "gzip"
+    label = "gzip"
+    coding = "gzip"
+
+
+class Zstd(Uncompressed):
+    """By the backport of what newer Pythons have."""
+
+    name = "zstd"
+    label = "zstd"
+    coding = "zstd"
+
+
 class ByGenerator(BySocket):
     """Streams as any WSGI server runs them."""
 

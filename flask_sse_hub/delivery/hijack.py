@@ -120,7 +120,8 @@ class HijackedStream(EventStream):
         # is cut off in the middle of chunks, as at a logout.
         chunked = response.chunked and not self._in_browser
         try:
-            copy = _sockets.duplicate(connection, chunked=chunked)
+            form = self._client.coding.form(chunked=chunked)
+            copy = _sockets.duplicate(connection, form)
         except OSError as error:
             self._say_once(logging.WARNING, "cannot take a socket over", str(error))
             return

@@ -112,7 +112,8 @@ class EventStream(Iterator[bytes]):
 
     def _say_refusal(self) -> bytes:
         self._state = self._end
-        return self._hub.refusal()
+        coding = self._client.coding
+        return coding.head + coding.encode([self._hub.refusal()])
 
     def _read(self) -> bytes:
         # A client that keeps up is woken for whatever comes, so it need not look first.

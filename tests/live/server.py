@@ -238,7 +238,7 @@ class Server:
         """Open a stream as a user, or with headers of one's own."""
         if user is not None:
             headers["Authorization"] = f"Bearer {user}"
-        return StreamReader(Connection(self.port, path, **headers))
+        return _reader(Connection(self.port, path, **headers))
 
     def open(
         self, path: str, *, query: dict[str, str], **headers: str
@@ -248,7 +248,7 @@ class Server:
             connection = Connection(self.port, f"{path}?{urlencode(query)}", **headers)
         except Refused as refusal:
             return refusal.status
-        return StreamReader(connection)
+        return _reader(connection)
 
 
 class Refused(Exception):
@@ -290,6 +290,11 @@ class Connection(Iterator[bytes]):
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+
+def _reader(connection: Connection) -> StreamReader:
+    coding = connection.response.headers.get("Content-Encoding")
+    return StreamReader(connection, coding=coding)
 
 
 def request(

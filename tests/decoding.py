@@ -1,0 +1,37 @@
+"""Decoders of content codings, by the standard tools and nothing of the package."""
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from backports import zstd
+
+#: Takes the next bytes of a coded stream and returns all that can be read by then.
+Decoder = Callable[[bytes], bytes]
+
+
+def decoder(coding: str | None) -> Decoder:
+    """Return a decoder for one stream."""
+    match coding:
+        case None | "identity":
+            return bytes
+        case "gzip":
+            return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress
+        case "zstd":
+            return _Frames().decode
+    raise ValueError(f"nobody here reads {coding}")
+
+
+class _Frames:
+    """Frames that follow each other, as a decoder has to take them: RFC 8878, 3."""
+
+    def __init__(self) -> None:
+        self._decoder: Any = zstd.ZstdDecompressor()
+
+    def decode(self, received: bytes) -> bytes:
+        text: bytes = self._decoder.decompress(received)
+        while self._decoder.eof:
+            rest = self._decoder.unused_data
+            self._decoder = zstd.ZstdDecompressor()
+            text += self._decoder.decompress(rest) if rest else b""
+        return text

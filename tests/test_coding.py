@@ -1,0 +1,173 @@
+"""Content codings: blocks that are compressed once, and read by any client."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_sse_hub import _native, coding
+from flask_sse_hub.coding import IDENTITY, Coding, Codings, Compressed
+from tests.decoding import decoder
+
+CODINGS = ["gzip", "zstd"]
+
+# Of each kind: stored, compressed, and of several pieces.
+BLOCKS = st.lists(
+    st.one_of(
+        st.binary(max_size=40),
+        st.text("ab", min_size=90, max_size=300).map(str.encode),
+        st.sampled_from([b"row," * 20_000, bytes(range(256)) * 600]),
+    ),
+    max_size=8,
+)
+
+
+def compressed(name: str, *, min_bytes: int = 100) -> Compressed:
+    found = Codings(min_bytes=min_bytes).named(name)
+    assert isinstance(found, Compressed)
+    return found
+
+
+def counted(one: Coding, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return a list to which all is added that a coding compresses from now on."""
+    assert isinstance(one, Compressed)
+    pieces: list[bytes] = []
+    original = one._compress
+
+    def compress(piece: bytes) -> bytes:
+        pieces.append(piece)
+        return original(piece)
+
+    monkeypatch.setattr(one, "_compress", compress)
+    return pieces
+
+
+@pytest.mark.parametrize("name", CODINGS)
+@given(st.lists(BLOCKS, min_size=1, max_size=4), st.randoms())
+def test_who_gets_which_blocks_does_not_matter(
+    name: str, streams: list[list[bytes]], random: object
+) -> None:
+    """Each client reads its own, whatever others had before or between."""
+    one = compressed(name)
+    coded = [[one.encode([block]) for block in blocks] for blocks in streams]
+    every_second = [block for blocks in streams for block in blocks][::2]
+    coded_second = [block for blocks in coded for block in blocks][::2]
+    for blocks, sent in [
+        *zip(streams, coded, strict=True),
+        (every_second, coded_second),
+    ]:
+        decode = decoder(name)
+        assert decode(one.head + b"".join(sent)) == b"".join(blocks)
+
+
+@pytest.mark.parametrize("name", CODINGS)
+@given(BLOCKS)
+def test_a_block_is_readable_as_soon_as_it_is_there(
+    name: str, blocks: list[bytes]
+) -> None:
+    """Without anything that comes after it."""
+    one = compressed(name)
+    decode = decoder(name)
+    decode(one.head)
+    for block in blocks:
+        assert decode(one.encode([block])) == block
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_a_block_is_compressed_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all clients, those that ask for it later too."""
+    one = compressed(name)
+    pieces = counted(one, monkeypatch)
+    block = b"event " * 100
+    assert one.encode([block]) == one.encode([block])
+    assert one.encode([bytes(block), b""]) == one.encode([block])
+    assert pieces == [block]
+
+
+def test_small_blocks_are_left_as_they_are() -> None:
+    """They would hardly shrink, and greetings are each client's own."""
+    assert b"small" in compressed("gzip").encode([b"small"])
+
+
+@pytest.mark.parametrize("size", [1, 100, 65_535, 65_536, 65_537])
+def test_a_block_may_have_any_size_whatever_the_smallest(size: int) -> None:
+    """What is stored has its length in two bytes."""
+    one = compressed("gzip", min_bytes=1_000_000)
+    block = b"x" * size
+    assert decoder("gzip")(one.head + one.encode([block])) == block
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_what_is_kept_has_a_bound(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks that were not asked for longest are compressed again."""
+    monkeypatch.setattr(coding, "_KEPT_BYTES", 3000)
+    one = compressed(name)
+    pieces = counted(one, monkeypatch)
+    first, second, third = (letter * 1000 for letter in (b"a", b"b", b"c"))
+    one.encode([first, second])
+    one.encode([first, third])
+    assert pieces == [first, second, third]
+    one.encode([first])
+    assert len(pieces) == 3
+    one.encode([second])
+    assert len(pieces) == 4
+    one.encode([b"d" * 9000, b"e" * 500])
+    assert decoder(name)(one.head + one.encode([first])) == first
+
+
+def test_others_have_their_turn_between_the_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A megabyte takes longer than a request should wait."""
+    breaths: list[None] = []
+    monkeypatch.setattr(_native, "breathe", lambda: breaths.append(None))
+    compressed("gzip").encode([b"x" * 1_000_000])
+    assert len(breaths) == 15
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_threads_may_ask_at_once(name: str) -> None:
+    """Each server's thread encodes for its own client."""
+    one = compressed(name)
+    wrong: list[int] = []
+
+    def ask(number: int) -> None:
+        decode = decoder(name)
+        decode(one.head)
+        for turn in range(50):
+            block = f"{(number + turn) % 7} ".encode() * 300
+            if decode(one.encode([block])) != block:
+                wrong.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_the_better_one_is_offered_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zstd where there is a module for it, nothing where compression is off."""
+    assert Codings(min_bytes=1).names == ("zstd", "gzip")
+    assert Codings(min_bytes=None).names == ()
+    monkeypatch.setattr(coding, "_zstd", lambda: None)
+    assert Codings(min_bytes=1).names == ("gzip",)
+
+
+def test_each_coding_is_made_once() -> None:
+    """Its blocks are shared by all who ask for it."""
+    codings = Codings(min_bytes=1)
+    assert codings.named("gzip") is codings.named("gzip")
+    assert codings.named(None) is IDENTITY
+
+
+def test_chunks_frame_what_is_encoded() -> None:
+    """An empty chunk would end the body, and only the last one does."""
+    form = IDENTITY.form(chunked=True)
+    assert form is IDENTITY.form(chunked=True)
+    assert form.frame(b"0123456789abcdef") == b"10\r\n0123456789abcdef\r\n"
+    assert form.frame(b"") == b""
+    assert form.frame(b"x", last=True) == b"1\r\nx\r\n0\r\n\r\n"
+    assert IDENTITY.form(chunked=False).frame(b"x", last=True) == b"x"

@@ -1,0 +1,184 @@
+"""Compressed responses: who gets which coding, and what a stream is in it."""
+
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask, Response, request
+
+from flask_sse_hub import EventSourceResponse
+from flask_sse_hub.client import Client, Identity
+from flask_sse_hub.delivery import EventStream
+from tests.conftest import MakeSite, Site
+from tests.decoding import decoder
+from tests.hand import HandHub
+from tests.reader import wait_until
+from tests.sse_parser import Parser
+from tests.test_coding import counted
+
+GZIP = {"Accept-Encoding": "gzip"}
+LARGE = "text " * 400
+ROWS = [{"order": number, "status": "open"} for number in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "coding"),
+    [
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("zstd;q=0.5, gzip;q=0.8", "gzip"),
+        ("gzip;q=0, zstd;q=0", None),
+        ("*", "zstd"),
+        ("*, zstd;q=0", "gzip"),
+        ("identity, gzip;q=0.5", None),
+        ("br, deflate", None),
+        ("identity", None),
+        ("", None),
+        ("gzip;q=none, \x7f", None),
+    ],
+)
+def test_a_stream_has_the_coding_that_its_client_likes_best(
+    site: Site, asked: str, coding: str | None
+) -> None:
+    """And caches are told what it depends on."""
+    response = site.browser("alice").get(headers={"Accept-Encoding": asked})
+    assert response.headers.get("Content-Encoding") == coding
+    assert ("Accept-Encoding" in response.vary) == (coding is not None)
+    stream = site.read(response)
+    stream.next("connected")
+    site.hub.publish(ROWS)
+    assert json.loads(stream.next("message").data) == ROWS
+
+
+def test_compression_can_be_off(make_site: MakeSite) -> None:
+    """For an app whose events mix secrets with what strangers have written."""
+    site = make_site(compress_min_bytes=None)
+    response = site.browser("alice").get(headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in response.headers
+    site.read(response).next("connected")
+
+
+def test_a_refusal_that_passes_is_no_compressed_stream(make_site: MakeSite) -> None:
+    """It is one line."""
+    site = make_site(max_clients=1)
+    site.read(site.browser("alice").get()).next("connected")
+    response = site.browser("bob").get(headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in response.headers
+    assert response.data.startswith(b"retry: ")
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+class TestHubStreams:
+    """Each byte of a stream is in its coding, and events are compressed once."""
+
+    def test_a_drain_says_farewell(self, name: str) -> None:
+        """After what came before, in the coding of the stream."""
+        hub = HandHub()
+        stream = hub.stream(coding=hub.hub.codings.named(name))
+        hub.publish(LARGE)
+        hub.bring()
+        assert stream.data() == [LARGE]
+        hub.hub.drain()
+        stream.read()
+        assert stream.ended
+        assert re.search(rb"text \n\nretry: \d+\n\n$", stream.raw)
+
+    def test_a_refusal_in_the_last_moment_can_be_read(self, name: str) -> None:
+        """The head has been sent when it turns out that there is no room."""
+        hub = HandHub(max_clients=1)
+        hub.stream()
+        client = Client("late", identity=Identity(), coding=hub.hub.codings.named(name))
+        late = EventStream(hub.hub, client, last_event_id=None, connection=None)
+        assert decoder(name)(b"".join(late)).startswith(b"retry: ")
+
+    def test_who_resumes_shares_what_others_got(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was compressed for those who were there is not compressed again."""
+        hub = HandHub()
+        coding = hub.hub.codings.named(name)
+        there, dropped = hub.stream(coding=coding), hub.stream(coding=coding)
+        last = dropped.drop()
+        hub.publish(LARGE)
+        hub.bring()
+        assert there.data() == [LARGE]
+        pieces = counted(coding, monkeypatch)
+        back = hub.stream(coding=coding, last_event_id=last)
+        assert back.data() == [LARGE]
+        assert not [piece for piece in pieces if len(piece) > len(LARGE)]
+
+    def test_statistics_count_what_was_published(self, name: str) -> None:
+        """Bytes are the events', by whatever coding they left."""
+        hub = HandHub()
+        plain, coded = hub.stream(), hub.stream(coding=hub.hub.codings.named(name))
+        hub.publish(LARGE)
+        hub.bring()
+        assert plain.data() == coded.data() == [LARGE]
+        first, second = hub.hub.stats(clients=True).clients
+        assert first.bytes == second.bytes > len(LARGE)
+
+
+class TestAnswers:
+    @pytest.fixture
+    def app(self) -> Flask:
+        app = Flask("answers")
+
+        @app.route("/answer")
+        def answer() -> Response:
+            compress = "plain" not in request.args
+            return EventSourceResponse(iter(ROWS), compress=compress)
+
+        return app
+
+    def test_it_is_compressed_as_it_comes(self, app: Flask) -> None:
+        """Each event can be read before the next one, and the end is whole."""
+        response: Any = app.test_client().get("/answer", headers=GZIP)
+        assert response.headers["Content-Encoding"] == "gzip"
+        decode = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        parser = Parser()
+        read = [parser.feed(decode.decompress(chunk)) for chunk in response.response]
+        assert [len(events) for events in read] == [0, *[1] * 101, 0]
+        assert decode.eof
+        events = [json.loads(each.data) for events in read for each in events]
+        assert events[:-1] == ROWS
+
+    @pytest.mark.parametrize(
+        ("url", "asked"), [("/answer", "identity"), ("/answer?plain", "gzip")]
+    )
+    def test_it_need_not_be(self, app: Flask, url: str, asked: str) -> None:
+        """As the client asks, or the app says."""
+        headers = {"Accept-Encoding": asked}
+        response = app.test_client().get(url, headers=headers)
+        assert "Content-Encoding" not in response.headers
+        assert response.data.startswith(b":")
+
+    def test_many_events_that_look_alike_take_little(self, app: Flask) -> None:
+        """Each refers to the ones before."""
+        client = app.test_client()
+        compressed = client.get("/answer", headers=GZIP).data
+        assert len(compressed) < len(client.get("/answer").data) / 2
+
+    def test_closing_it_closes_what_it_is_made_of(self, app: Flask) -> None:
+        """Once, and whatever the app hung onto the response is run."""
+        closed: list[str] = []
+
+        @app.after_request
+        def after(response: Response) -> Response:
+            response.call_on_close(lambda: closed.append("response"))
+            return response
+
+        def rows() -> Iterator[Any]:
+            try:
+                yield from ROWS
+            finally:
+                closed.append("iterable")
+
+        app.add_url_rule("/rows", view_func=lambda: EventSourceResponse(rows()))
+        response = app.test_client().get("/rows", headers=GZIP)
+        next(iter(response.response))
+        response.close()
+        response.close()
+        wait_until(lambda: sorted(closed) == ["iterable", "response"])
