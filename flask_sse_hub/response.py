@@ -57,8 +57,10 @@ class StreamResponse(Response):
         Flask turns whatever else a view returns into that class, and into that alone:
         cookies would be sent again, and no socket be taken over.
         """
-        own: Any = current_app.response_class if current_app else Response
-        both: type[Self] = cls if issubclass(cls, own) else _both(cls, own)
+        own = current_app.response_class if current_app else Response
+        if issubclass(cls, own):
+            return super().__new__(cls)
+        both: type[Self] = _both((cls, own))
         return super().__new__(both)
 
     def __init__(self, body: StreamBody | bytes) -> None:
@@ -93,5 +95,5 @@ class StreamResponse(Response):
 
 # An app has one such class; a test that replaces it makes more of them.
 @lru_cache(maxsize=8)
-def _both(stream: Any, own: Any) -> Any:
-    return type(stream.__name__, (stream, own), {})
+def _both(classes: tuple[type[Response], type[Response]]) -> Any:
+    return type(classes[0].__name__, classes, {})

@@ -230,6 +230,42 @@ def test_a_client_that_takes_nothing_is_closed(site: Site, clock: Clock) -> None
         assert site.hub.stats().closed == {"stalled": 1}
 
 
+@pytest.mark.parametrize("broker", ["memory", "sqlite"])
+def test_events_are_retained_by_it(
+    make_site: MakeSite, tmp_path: Path, broker: str
+) -> None:
+    """Who was away for longer is told so."""
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path / 'hub.db'}"}
+    site = make_site(login_required=False, history_seconds=600, broker_url=urls[broker])
+    clock = Clock()
+    with (
+        fresh_hub(site.app, clock=clock),
+        Stream(client=site.app.test_client()) as stream,
+    ):
+        site.hub.publish("taken")
+        stream.next()
+        stream.drop()
+        site.hub.publish("missed")
+        clock.advance(601)
+        site.hub.publish("after that")
+        stream.resume()
+        assert stream.next(type="reset").json() == {"reason": "expired"}
+
+
+def test_a_ticket_expires_by_it(site: Site, clock: Clock) -> None:
+    """Not before, and it was made by the same clock."""
+    clock.advance(1_000)
+    with site.app.app_context():
+        ticket = site.hub.ticket(user=42, expires=60)
+    url, client = f"/events?ticket={ticket}", site.app.test_client()
+    clock.advance(58)
+    with Stream(url, client=client) as stream:
+        assert stream.status == 200
+    clock.advance(2)
+    with Stream(url, client=client) as stream:
+        assert stream.status == 401
+
+
 class SlowLooks:
     """A hub for which two tasks look at the clock, in their own time."""
 
