@@ -15,6 +15,7 @@ from flask_sse_hub.event import encode_block
 from flask_sse_hub.testing import (
     EventMissing,
     Stream,
+    UnexpectedEvent,
 )
 from tests.conftest import MakeSite, Site
 from tests.reader import wait_until
@@ -208,6 +209,40 @@ def test_the_count_that_came_is_told(site: Site) -> None:
         with pytest.raises(EventMissing) as raised:
             stream.events(2, within=0.3)
     assert raised.value.__notes__ == ["1 of 2 events had come:\n  message: one"]
+
+
+def test_one_of_several_types_is_waited_for(opened: OpenStream, hub: SSEHub) -> None:
+    """Whichever comes first; an error names them all."""
+    stream = opened()
+    hub.publish("x", type="note")
+    hub.publish("y", type="done")
+    assert stream.next(type=("error", "done")).data == "y"
+    with pytest.raises(EventMissing, match="type 'error' or 'done' came"):
+        stream.next(type=["error", "done"], within=SHORTLY)
+
+
+def test_what_is_not_to_come_is_told(opened: OpenStream, hub: SSEHub) -> None:
+    """It does not take what came otherwise."""
+    stream = opened()
+    hub.publish("x", type="note")
+    stream.none(type="billed", within=SHORTLY)
+    with pytest.raises(UnexpectedEvent, match="note: x"):
+        stream.none(within=5)
+    assert stream.next().data == "x"
+    stream.none(within=SHORTLY)
+
+
+def test_nothing_can_come_where_no_stream_is_open(site: Site) -> None:
+    """A test would be green because somebody is refused, or has gone."""
+    refused = Stream("/events?channel=secret", client=site.app.test_client())
+    with refused, pytest.raises(EventMissing, match="answered with 403"):
+        refused.none(within=5)
+    stream = stream_of(site)
+    with stream.paused(), pytest.raises(EventMissing, match="takes nothing"):
+        stream.none(within=SHORTLY)
+    stream.drop()
+    with pytest.raises(EventMissing, match="dropped"):
+        stream.none(within=5)
 
 
 def test_whoever_has_dropped_is_told_to_resume(site: Site) -> None:

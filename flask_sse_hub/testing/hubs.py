@@ -15,6 +15,8 @@ from .clock import Clock
 
 def app_hub_of(app: Flask) -> AppHub:
     """Return what the extension keeps for an app; raises ConfigurationError."""
+    if not isinstance(app, Flask):
+        raise ConfigurationError(f"a Flask app is needed, not {type(app).__name__}")
     found = app.extensions.get("sse_hub")
     if not isinstance(found, AppHub):
         raise ConfigurationError(
