@@ -152,9 +152,12 @@ def _refuse(given: Mapping[str, Any]) -> Step:
     status, after = given["status"], given.get("retry_after")
     if type(status) is not int or status not in _STATUSES:
         raise ValueError(f"status must be 204 or 400 to 599, not {status!r}")
-    return Refuse(
-        status, None if after is None else _seconds(after, what="retry_after")
-    )
+    if after is not None:
+        after = _seconds(after, what="retry_after")
+        if not after.is_integer():
+            # The header has nothing smaller, and clients would not read it.
+            raise ValueError(f"retry_after is a whole number of seconds, not {after}")
+    return Refuse(status, after)
 
 
 def _retry(given: Mapping[str, Any]) -> Step:

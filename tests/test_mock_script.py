@@ -82,6 +82,7 @@ def test_comments_and_delays_are_no_events() -> None:
         ('{"status": 200}', "status must be 204 or 400 to 599"),
         ('{"status": 503.0}', "status must be"),
         ('{"status": 503, "retry_after": "soon"}', "retry_after is a number"),
+        ('{"status": 503, "retry_after": 0.5}', "retry_after is a whole number"),
         ('{"comment": 1}', "comment must be text"),
         ('{"data": "1", "id": "first"}', "is that of line 1"),
     ],
