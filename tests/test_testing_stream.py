@@ -221,6 +221,15 @@ def test_one_of_several_types_is_waited_for(opened: OpenStream, hub: SSEHub) -> 
         stream.next(type=["error", "done"], within=SHORTLY)
 
 
+def test_why_a_hub_ended_a_stream_is_told(make_site: MakeSite) -> None:
+    """Whoever opens too many for one user would not think of it."""
+    site = make_site(max_clients_per_user=1)
+    client = site.browser("alice").client
+    told = pytest.raises(EventMissing, match=r"ended the stream \(.*1 evicted\)")
+    with Stream(client=client) as first, Stream(client=client), told:
+        first.next()
+
+
 def test_what_is_not_to_come_is_told(opened: OpenStream, hub: SSEHub) -> None:
     """It does not take what came otherwise."""
     stream = opened()

@@ -13,6 +13,7 @@ from typing import Any, Self
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
+from ..app_hub import AppHub
 from ..errors import ConfigurationError, EventMissing, UnexpectedEvent
 from .listing import listed
 from .parser import Parser, ReceivedEvent
@@ -304,10 +305,18 @@ class Stream:
         if reading.dropped:
             return "the client has dropped, call resume()"
         if reading.ended:
-            return "the server has ended the stream"
+            return f"the server has ended the stream{self._ends_told()}"
         if not reading.takes.is_set():
             return "the client takes nothing within paused()"
         return "the stream is open"
+
+    def _ends_told(self) -> str:
+        """Return why a hub of this process has ended streams so far, if it has any."""
+        app = self._client.application if self._client is not None else None
+        app_hub = app.extensions.get("sse_hub") if app is not None else None
+        ends = app_hub.hub.stats().closed if isinstance(app_hub, AppHub) else {}
+        told = ", ".join(f"{count} {reason}" for reason, count in ends.items())
+        return f" (by the hub so far: {told})" if told else ""
 
 
 def _of(type: Types) -> Callable[[ReceivedEvent], bool]:
