@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from flask import Response, request
+from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
 from flask_sse_hub import ConfigurationError, SSEHub
@@ -340,6 +340,30 @@ def test_a_view_that_does_not_answer_is_given_up(site: Site) -> None:
     ):
         stream_of(site, url, within=SHORTLY)
     stuck.set()
+
+
+def test_a_middleware_around_a_stream_does_not_hold_it(site: Site, hub: SSEHub) -> None:
+    """A generator that waits cannot be closed; what it waits for can."""
+    wrap_body_of(site.app)
+    with stream_of(site) as stream:
+        hub.publish("x")
+        assert stream.next().data == "x"
+    assert hub.stats().closed == {"client_gone": 1}
+    assert not [each for each in threading.enumerate() if "test-stream" in each.name]
+
+
+def wrap_body_of(app: Flask) -> None:
+    """Put around an app what looks at each chunk, as profilers do."""
+    inner = app.wsgi_app
+
+    def wrapped(*request: Any) -> Iterator[bytes]:
+        body = inner(*request)
+        try:
+            yield from body
+        finally:
+            body.close()  # type: ignore[attr-defined]
+
+    app.wsgi_app = wrapped  # type: ignore[assignment,method-assign]
 
 
 def test_a_view_that_never_stops_is_held_back(

@@ -14,7 +14,9 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
 from ..app_hub import AppHub
+from ..delivery import EventStream
 from ..errors import ConfigurationError, EventMissing, UnexpectedEvent
+from ..hub import Hub
 from .listing import listed
 from .parser import Parser, ReceivedEvent
 from .reading import Reading
@@ -198,6 +200,8 @@ class Stream:
 
         Events that came before can still be taken.
         """
+        if not self._reading.cut():
+            self._leave_hub()
         self._reading.drop()
 
     def resume(self, *, gap: bool = False, within: float | None = None) -> None:
@@ -310,11 +314,26 @@ class Stream:
             return "the client takes nothing within paused()"
         return "the stream is open"
 
-    def _ends_told(self) -> str:
-        """Return why a hub of this process has ended streams so far, if it has any."""
+    def _leave_hub(self) -> None:
+        """Have the hub's own iterable closed, whatever a middleware put around it.
+
+        A generator around it cannot be closed while it waits for the next bytes.
+        """
+        hub, client_id = self._hub(), self._reading.client_id
+        for client in hub.registry.clients() if hub and client_id else ():
+            if client.id == client_id and isinstance(client.sink, EventStream):
+                client.sink.close()
+
+    def _hub(self) -> Hub | None:
+        """Return the hub of this process that the stream is of, if it is of one."""
         app = self._client.application if self._client is not None else None
         app_hub = app.extensions.get("sse_hub") if app is not None else None
-        ends = app_hub.hub.stats().closed if isinstance(app_hub, AppHub) else {}
+        return app_hub.hub if isinstance(app_hub, AppHub) else None
+
+    def _ends_told(self) -> str:
+        """Return why a hub of this process has ended streams so far, if it has any."""
+        hub = self._hub()
+        ends = hub.stats().closed if hub is not None else {}
         told = ", ".join(f"{count} {reason}" for reason, count in ends.items())
         return f" (by the hub so far: {told})" if told else ""
 
