@@ -90,13 +90,13 @@ class Access:
         user_id = address.checked_id(user, what="a user's id")
         return here if here.user == user_id else Identity(user_id)
 
-    def holder(self, text: str, ended: Container[Address]) -> Visitor:
+    def holder(self, text: str, ended: Container[Address], *, now: float) -> Visitor:
         """Return who comes with a ticket; ``ended`` are the sessions that have ended.
 
         Raises Unauthorized if it is forged or has expired, its session has ended, or
         its user is gone.
         """
-        ticket = Ticket.read(text)
+        ticket = Ticket.read(text, now=now)
         if ticket is None:
             raise Unauthorized("this ticket is not good, or no longer")
         session, user_id = ticket.identity.session, ticket.identity.user

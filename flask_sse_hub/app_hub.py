@@ -68,6 +68,8 @@ class AppHub:
         self.origins = Origins(config.cors_origins)
         #: What its hubs go by, from the next one on.
         self.clock: Callable[[], float] = time.monotonic
+        #: The same for what outlives a process: retention and tickets.
+        self.time_of_day: Callable[[], float] = time.time
         self._rules = rules
         self._callers = Callers(config.connect_rate)
         self._hubs: dict[int, Hub] = {}
@@ -92,6 +94,7 @@ class AppHub:
                 self.config.retention,
                 folder=Path(app.instance_path),
                 name=self.config.name or app.name,
+                clock=self.time_of_day,
             ),
             self.config.hub,
             listeners=Listeners(
@@ -101,6 +104,7 @@ class AppHub:
                 ),
             ),
             clock=self.clock,
+            time_of_day=self.time_of_day,
         )
         hub.run_beside("heartbeat", Heartbeat(hub).run)
         revalidation = Revalidation(
@@ -210,7 +214,9 @@ class AppHub:
         return self.origins.answer(keep_out_of_caches(response))
 
     def _holder(self, ticket: str) -> Visitor:
-        return self.access.holder(ticket, self.hub.dispatcher.ended)
+        return self.access.holder(
+            ticket, self.hub.dispatcher.ended, now=self.time_of_day()
+        )
 
     def _open(
         self,
@@ -237,7 +243,7 @@ class AppHub:
         try:
             if not self._callers.may_come(ip):
                 raise hub.admission.refusal(TooManyStreams(_TOO_OFTEN))
-            loaded_at = time.time()
+            loaded_at = self.time_of_day()
             since = self._head()
             who = visitor()
             names = self._checked_channels(channels or who.channels or ())

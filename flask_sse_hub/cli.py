@@ -133,7 +133,7 @@ def create_group(sse_hub: Any, app_hub: AppHub) -> AppGroup:
         click.echo(f"the browser client of {_version()}", err=True)
 
     @group.command()
-    @click.argument("script", type=click.File(encoding="utf-8"))
+    @click.argument("script", type=click.File(encoding="utf-8-sig"))
     @click.option(
         "--port",
         type=click.IntRange(0, 65_535),

@@ -48,6 +48,10 @@ class EventMissing(SSEHubError, AssertionError):
     """Raised when a stream under test did not bring what a test waits for."""
 
 
+class UnexpectedEvent(SSEHubError, AssertionError):
+    """Raised when a stream under test brought what a test said would not come."""
+
+
 class EventTooLarge(InvalidEvent):
     """Raised when an event's data is longer than ``SSE_HUB_MAX_EVENT_BYTES``."""
 

@@ -188,8 +188,12 @@ class SSEHub:
         Raises Unauthorized (401) where nobody is logged in, and InvalidTarget,
         InvalidName, InvalidTicket, ConfigurationError without a SECRET_KEY.
         """
-        identity = self._app_hub().access.identity_for(user)
-        return Ticket.lasting(expires, identity=identity, channels=channels).sign()
+        app_hub = self._app_hub()
+        identity = app_hub.access.identity_for(user)
+        now = app_hub.time_of_day()
+        return Ticket.lasting(
+            expires, now=now, identity=identity, channels=channels
+        ).sign()
 
     def cursor(self) -> str:
         """Return the id to put into a page before its state is queried.

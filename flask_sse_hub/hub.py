@@ -64,6 +64,7 @@ class Hub:
         *,
         listeners: Listeners | None = None,
         clock: Callable[[], float] = time.monotonic,
+        time_of_day: Callable[[], float] = time.time,
     ) -> None:
         self.broker = broker
         self.options = options
@@ -73,7 +74,7 @@ class Hub:
         self.spread = Spread(self.registry, self.admission, clock=clock)
         self.clock = clock
         self.attendance = Attendance(listeners, clock=clock)
-        self._history = History(options.memory)
+        self._history = History(options.memory, clock=time_of_day)
         self.dispatcher = Dispatcher(
             broker=broker, history=self._history, registry=self.registry, clock=clock
         )

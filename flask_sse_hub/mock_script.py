@@ -53,13 +53,16 @@ class Refuse:
     retry_after: float | None
 
 
+# More than fit on a screen; a file of another kind is wrong in each of its lines.
+_SHOWN_WRONG = 20
+
 Step = Send | Wait | Drop | Refuse
 
 
 def read_script(text: str, *, loop: bool = False) -> list[Step]:
     """Return the steps of a script, which may be played again and again.
 
-    Raises InvalidScript, with all lines that cannot be played and their numbers.
+    Raises InvalidScript, with the first lines that cannot be played and their numbers.
     """
     steps: list[Step] = []
     ids: dict[str, int] = {}
@@ -82,6 +85,9 @@ def read_script(text: str, *, loop: bool = False) -> list[Step]:
         else:
             steps.append(step)
     if wrong:
+        left_out = len(wrong) - _SHOWN_WRONG
+        if left_out > 0:
+            wrong[_SHOWN_WRONG:] = [f"and {left_out} more"]
         raise InvalidScript("\n".join(wrong))
     if not steps:
         raise InvalidScript("the script is empty: write one JSON object a line")
@@ -100,7 +106,7 @@ def _takes_time(step: Step) -> bool:
 def _step_of(line: str) -> Step:
     try:
         given = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"no JSON: {error}") from error
     if not isinstance(given, dict):
         raise ValueError(f"a JSON object is needed, not {line.strip():.50}")
@@ -146,9 +152,12 @@ def _refuse(given: Mapping[str, Any]) -> Step:
     status, after = given["status"], given.get("retry_after")
     if type(status) is not int or status not in _STATUSES:
         raise ValueError(f"status must be 204 or 400 to 599, not {status!r}")
-    return Refuse(
-        status, None if after is None else _seconds(after, what="retry_after")
-    )
+    if after is not None:
+        after = _seconds(after, what="retry_after")
+        if not after.is_integer():
+            # The header has nothing smaller, and clients would not read it.
+            raise ValueError(f"retry_after is a whole number of seconds, not {after}")
+    return Refuse(status, after)
 
 
 def _retry(given: Mapping[str, Any]) -> Step:

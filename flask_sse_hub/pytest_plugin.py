@@ -42,12 +42,26 @@ class OpenStream(Protocol):
         """
 
 
+_NO_APP = """fixture 'app' not found: the fixtures sse_... take your Flask app from it:
+
+    @pytest.fixture
+    def app():
+        return create_app(TESTING=True, SSE_HUB_BROKER_URL="memory://")
+"""
+
+
 @pytest.fixture
 def sse_app(request: pytest.FixtureRequest) -> Iterator["Flask"]:
     """Give the ``app`` of your own fixture a hub for this test alone."""
     from .testing import Clock, fresh_hub
 
-    app: Flask = request.getfixturevalue("app")
+    try:
+        app: Flask = request.getfixturevalue("app")
+    except pytest.FixtureLookupError as error:
+        # It may also be one that the fixture itself asks for.
+        if error.argname != "app":
+            raise
+        pytest.fail(_NO_APP, pytrace=False)
     # Here, and not when the clock is asked for: a hub keeps the one it was made with.
     clock = Clock() if "sse_clock" in request.fixturenames else None
     with fresh_hub(app, clock=clock):

@@ -4,9 +4,10 @@ Knows Werkzeug's responses; not what is streamed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from flask import Response, request
+from flask import Response, current_app, request
 from werkzeug.datastructures import Headers
 
 from .delivery import HijackedStream
@@ -61,6 +62,18 @@ class StreamResponse(Response):
     # A hook that looks at the response's data would wait for the end of the stream.
     implicit_sequence_conversion = False
 
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Be of the app's ``response_class`` too.
+
+        Flask turns whatever else a view returns into that class, and into that alone:
+        cookies would be sent again, and no socket be taken over.
+        """
+        own = current_app.response_class if current_app else Response
+        if issubclass(cls, own):
+            return super().__new__(cls)
+        both: type[Self] = _both((cls, own))
+        return super().__new__(both)
+
     def __init__(self, body: StreamBody | bytes, *, coding: str | None = None) -> None:
         super().__init__(body, headers=_HEADERS)
         self._stream = None if isinstance(body, bytes) else body
@@ -92,3 +105,9 @@ class StreamResponse(Response):
             return super().get_app_iter(environ)
         self._stream.on_close = self.close
         return self._stream
+
+
+# An app has one such class; a test that replaces it makes more of them.
+@lru_cache(maxsize=8)
+def _both(classes: tuple[type[Response], type[Response]]) -> Any:
+    return type(classes[0].__name__, classes, {})

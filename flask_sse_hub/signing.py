@@ -8,7 +8,6 @@ import base64
 import hashlib
 import math
 import secrets
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +98,7 @@ class Ticket:
 
     @classmethod
     def lasting(
-        cls, seconds: float, *, identity: Identity, channels: Names
+        cls, seconds: float, *, now: float, identity: Identity, channels: Names
     ) -> "Ticket":
         """Return a ticket that is good from now on for so many seconds."""
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
@@ -112,7 +111,7 @@ class Ticket:
             checked_name(name, what="a channel's name")
             for name in address.each_name(channels, what="channels")
         )
-        return cls(identity, names, time.time() + seconds)
+        return cls(identity, names, now + seconds)
 
     def sign(self) -> str:
         """Return the text for ``?ticket=``. Raises ConfigurationError."""
@@ -128,7 +127,7 @@ class Ticket:
         )
 
     @classmethod
-    def read(cls, text: str) -> "Ticket | None":
+    def read(cls, text: str, *, now: float) -> "Ticket | None":
         """Return the ticket that a text is, None if it is forged or has expired."""
         if not current_app.secret_key:
             # The app can have made none.
@@ -137,7 +136,7 @@ class Ticket:
             user, session, channels, expires_at = _tickets().loads(text)
         except BadData:
             return None
-        if time.time() >= expires_at:
+        if now >= expires_at:
             return None
         return cls(Identity(user, session), tuple(channels), expires_at)
 

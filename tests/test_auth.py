@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import request, session
+from flask import Response, request, session
 from flask_login import (
     UserMixin,
     current_user,
@@ -187,6 +187,25 @@ class TestSessions:
         assert "Set-Cookie" not in response.headers
         site.read(response).next("connected")
         assert "Set-Cookie" in browser.get("/page").headers
+
+    def test_nor_in_an_app_with_a_response_class_of_its_own(self, site: Site) -> None:
+        """Flask makes any other response one of that class, and of nothing else."""
+
+        class OwnResponse(Response):
+            pass
+
+        @site.app.before_request
+        def touch() -> None:
+            session["seen"] = True
+
+        site.app.response_class = OwnResponse
+        response = site.browser("alice").get()
+        assert "Set-Cookie" not in response.headers
+        stream = site.read(response)
+        stream.next("connected")
+        # Nothing is wrapped around it, which could not be closed while it waits.
+        stream.close()
+        wait_until(lambda: not site.hub.stats().clients)
 
 
 class TestSessionsThatReviewsFound:

@@ -78,6 +78,7 @@ FLOORS = [
         "mock_server",
         "cli",
         "extension",
+        "testing.listing",
         "testing.parser",
         "testing.transport",
         "testing.reading",

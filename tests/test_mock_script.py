@@ -67,6 +67,7 @@ def test_comments_and_delays_are_no_events() -> None:
     [
         ("{", "no JSON"),
         ("[1]", "a JSON object is needed"),
+        pytest.param("[" * 100_000, "no JSON", id="deep"),
         ("{}", "none of data, wait, drop"),
         ('{"event": "x"}', "none of data"),
         ('{"data": 1, "event": "x"}', "'event' cannot be beside 'data'"),
@@ -81,6 +82,7 @@ def test_comments_and_delays_are_no_events() -> None:
         ('{"status": 200}', "status must be 204 or 400 to 599"),
         ('{"status": 503.0}', "status must be"),
         ('{"status": 503, "retry_after": "soon"}', "retry_after is a number"),
+        ('{"status": 503, "retry_after": 0.5}', "retry_after is a whole number"),
         ('{"comment": 1}', "comment must be text"),
         ('{"data": "1", "id": "first"}', "is that of line 1"),
     ],
@@ -101,6 +103,13 @@ def test_all_bad_lines_are_told_at_once() -> None:
         "line 1:",
         "line 3:",
     ]
+
+
+def test_a_file_of_another_kind_does_not_fill_the_screen() -> None:
+    """All of its lines are bad, and their number is enough."""
+    with pytest.raises(InvalidScript) as raised:
+        read_script("no JSON\n" * 1_000)
+    assert str(raised.value).splitlines()[20:] == ["and 980 more"]
 
 
 def test_a_script_needs_a_step() -> None:

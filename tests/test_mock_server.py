@@ -13,6 +13,7 @@ import pytest
 
 from flask_sse_hub.mock_server import make_mock_server
 from flask_sse_hub.testing import EventMissing, Stream
+from tests.conftest import Site
 from tests.reader import DEADLINE, wait_until
 
 Play = Callable[..., str]
@@ -226,3 +227,13 @@ def test_a_bad_script_is_refused_at_the_start(
     assert (
         errors == "Error: script.jsonl:\nline 2: wait is a number of seconds, not 'x'\n"
     )
+
+
+def test_a_byte_order_mark_is_no_part_of_a_script(site: Site, tmp_path: Path) -> None:
+    """Some editors begin each file with one: the first line is as good as without."""
+    path = tmp_path / "script.jsonl"
+    path.write_text('{"data": 1}\r\n{"wait": "x"}\r\n', encoding="utf-8-sig")
+    done = site.app.test_cli_runner().invoke(args=["sse", "mock", str(path)])
+    assert done.output.splitlines()[1:] == [
+        "line 2: wait is a number of seconds, not 'x'"
+    ]

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from configparser import ConfigParser
+from importlib.metadata import entry_points
 from inspect import signature
 from pathlib import Path
 
@@ -27,11 +28,16 @@ def run_pytest(
 ) -> subprocess.CompletedProcess[str]:
     """Run pytest as a user would, in a folder that knows nothing of this project.
 
-    With the plugin alone: those of other packages take most of the time.
+    With the plugin alone: those of other packages take most of the time. Pytest looks
+    for it itself with ``finds_plugins``, and otherwise is given its name.
     """
     path = os.pathsep.join([str(ROOT), str(folder)])
     env = {**os.environ, "PYTHONPATH": path}
-    if not finds_plugins:
+    if finds_plugins:
+        others = {each.name for each in entry_points(group="pytest11")} - {PLUGIN}
+        blocked = [option for name in others for option in ("-p", f"no:{name}")]
+        options = (*blocked, *options)
+    else:
         env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         options = ("-p", PLUGIN, *options)
     return subprocess.run(
@@ -79,12 +85,12 @@ def test_pytest_finds_the_plugin_by_itself(page: Path) -> None:
     """By the package's metadata, and under its module's name, as -p would."""
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    entry_points = config["options.entry_points"]["pytest11"]
-    assert entry_points.strip() == f"{PLUGIN} = {PLUGIN}"
+    declared = config["options.entry_points"]["pytest11"]
+    assert declared.strip() == f"{PLUGIN} = {PLUGIN}"
     metadata = page / "shown-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: shown\nVersion: 1")
-    (metadata / "entry_points.txt").write_text(f"[pytest11]{entry_points}\n")
+    (metadata / "entry_points.txt").write_text(f"[pytest11]{declared}\n")
     done = run_pytest(page, "test_shop.py", finds_plugins=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -115,8 +121,20 @@ def test_a_failure_says_what_came_instead(page: Path) -> None:
 
 
 def test_an_app_fixture_is_asked_for(tmp_path: Path) -> None:
-    """Whoever has none is told its name."""
+    """Whoever has none is told its name, and what it is to return."""
     (tmp_path / "test_it.py").write_text("def test_it(sse_stream):\n    pass\n")
     done = run_pytest(tmp_path)
     assert done.returncode == 1
     assert "fixture 'app' not found" in done.stdout
+    assert "return create_app(" in done.stdout
+
+
+def test_what_an_app_fixture_lacks_is_told_as_it_is(tmp_path: Path) -> None:
+    """And not that there is no fixture of that name."""
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n\n@pytest.fixture\ndef app(settings):\n    pass\n\n"
+        "def test_it(sse_stream):\n    pass\n"
+    )
+    done = run_pytest(tmp_path)
+    assert "fixture 'settings' not found" in done.stdout
+    assert "fixture 'app' not found" not in done.stdout

@@ -110,6 +110,28 @@ def test_nobody_is_not_everybody(published: Published) -> None:
         published.events(user=None)  # type: ignore[arg-type]
 
 
+def test_the_only_event_is_returned(site: Site, published: Published) -> None:
+    """By the same filters; whoever expected another one sees what there is."""
+    site.hub.publish("x", type="note", user=42)
+    assert published.one(user=42).data == "x"
+    site.hub.publish("y", user=[42, 43])
+    assert published.one(user=43).data == "y"
+    told = r"but 0 were published, type='billed'; .*\n  note to \{'user': \['42'\]\}: x"
+    with pytest.raises(EventMissing, match=told):
+        published.one(type="billed")
+    with pytest.raises(EventMissing, match="but 2 were published, user=42"):
+        published.one(user=42)
+
+
+def test_what_was_published_is_shown_where_an_assertion_fails(
+    site: Site, published: Published
+) -> None:
+    """Which shows the object whose events() were not as expected."""
+    assert repr(published) == "<Published: nothing>"
+    site.hub.publish("x" * 200, type="note")
+    assert repr(published) == f"<Published:\n  note to everyone: {'x' * 100}>"
+
+
 def test_a_log_that_is_too_short_is_told(make_site: MakeSite) -> None:
     """A test does not take the rest of the events for all of them."""
     site = make_site(history_events=2)
@@ -140,6 +162,13 @@ def hub_threads() -> set[str]:
         for thread in threading.enumerate()
         if thread.name.startswith("sse-hub-")
     }
+
+
+def test_an_app_is_needed_that_has_a_hub() -> None:
+    """Whoever gives something else is told what it is."""
+    for app, told in ((None, "not NoneType"), (Flask("bare"), "init_app")):
+        with pytest.raises(ConfigurationError, match=told), fresh_hub(app):  # type: ignore[arg-type]
+            pass
 
 
 def test_a_hub_leaves_nothing_behind(site: Site) -> None:
@@ -228,6 +257,42 @@ def test_a_client_that_takes_nothing_is_closed(site: Site, clock: Clock) -> None
         clock.advance(61)
         wait_until(lambda: site.hub.stats().connections == 0)
         assert site.hub.stats().closed == {"stalled": 1}
+
+
+@pytest.mark.parametrize("broker", ["memory", "sqlite"])
+def test_events_are_retained_by_it(
+    make_site: MakeSite, tmp_path: Path, broker: str
+) -> None:
+    """Who was away for longer is told so."""
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path / 'hub.db'}"}
+    site = make_site(login_required=False, history_seconds=600, broker_url=urls[broker])
+    clock = Clock()
+    with (
+        fresh_hub(site.app, clock=clock),
+        Stream(client=site.app.test_client()) as stream,
+    ):
+        site.hub.publish("taken")
+        stream.next()
+        stream.drop()
+        site.hub.publish("missed")
+        clock.advance(601)
+        site.hub.publish("after that")
+        stream.resume()
+        assert stream.next(type="reset").json() == {"reason": "expired"}
+
+
+def test_a_ticket_expires_by_it(site: Site, clock: Clock) -> None:
+    """Not before, and it was made by the same clock."""
+    clock.advance(1_000)
+    with site.app.app_context():
+        ticket = site.hub.ticket(user=42, expires=60)
+    url, client = f"/events?ticket={ticket}", site.app.test_client()
+    clock.advance(58)
+    with Stream(url, client=client) as stream:
+        assert stream.status == 200
+    clock.advance(2)
+    with Stream(url, client=client) as stream:
+        assert stream.status == 401
 
 
 class SlowLooks:

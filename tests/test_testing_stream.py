@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from flask import Response, request
+from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
 from flask_sse_hub import ConfigurationError, SSEHub
@@ -15,6 +15,7 @@ from flask_sse_hub.event import encode_block
 from flask_sse_hub.testing import (
     EventMissing,
     Stream,
+    UnexpectedEvent,
 )
 from tests.conftest import MakeSite, Site
 from tests.reader import wait_until
@@ -210,6 +211,49 @@ def test_the_count_that_came_is_told(site: Site) -> None:
     assert raised.value.__notes__ == ["1 of 2 events had come:\n  message: one"]
 
 
+def test_one_of_several_types_is_waited_for(opened: OpenStream, hub: SSEHub) -> None:
+    """Whichever comes first; an error names them all."""
+    stream = opened()
+    hub.publish("x", type="note")
+    hub.publish("y", type="done")
+    assert stream.next(type=("error", "done")).data == "y"
+    with pytest.raises(EventMissing, match="type 'error' or 'done' came"):
+        stream.next(type=["error", "done"], within=SHORTLY)
+
+
+def test_why_a_hub_ended_a_stream_is_told(make_site: MakeSite) -> None:
+    """Whoever opens too many for one user would not think of it."""
+    site = make_site(max_clients_per_user=1)
+    client = site.browser("alice").client
+    told = pytest.raises(EventMissing, match=r"ended the stream \(.*1 evicted\)")
+    with Stream(client=client) as first, Stream(client=client), told:
+        first.next()
+
+
+def test_what_is_not_to_come_is_told(opened: OpenStream, hub: SSEHub) -> None:
+    """It does not take what came otherwise."""
+    stream = opened()
+    hub.publish("x", type="note")
+    stream.none(type="billed", within=SHORTLY)
+    with pytest.raises(UnexpectedEvent, match="note: x"):
+        stream.none(within=5)
+    assert stream.next().data == "x"
+    stream.none(within=SHORTLY)
+
+
+def test_nothing_can_come_where_no_stream_is_open(site: Site) -> None:
+    """A test would be green because somebody is refused, or has gone."""
+    refused = Stream("/events?channel=secret", client=site.app.test_client())
+    with refused, pytest.raises(EventMissing, match="answered with 403"):
+        refused.none(within=5)
+    stream = stream_of(site)
+    with stream.paused(), pytest.raises(EventMissing, match="takes nothing"):
+        stream.none(within=SHORTLY)
+    stream.drop()
+    with pytest.raises(EventMissing, match="dropped"):
+        stream.none(within=5)
+
+
 def test_whoever_has_dropped_is_told_to_resume(site: Site) -> None:
     """A test that forgot it need not wait for the deadline."""
     stream = stream_of(site)
@@ -296,6 +340,30 @@ def test_a_view_that_does_not_answer_is_given_up(site: Site) -> None:
     ):
         stream_of(site, url, within=SHORTLY)
     stuck.set()
+
+
+def test_a_middleware_around_a_stream_does_not_hold_it(site: Site, hub: SSEHub) -> None:
+    """A generator that waits cannot be closed; what it waits for can."""
+    wrap_body_of(site.app)
+    with stream_of(site) as stream:
+        hub.publish("x")
+        assert stream.next().data == "x"
+    assert hub.stats().closed == {"client_gone": 1}
+    assert not [each for each in threading.enumerate() if "test-stream" in each.name]
+
+
+def wrap_body_of(app: Flask) -> None:
+    """Put around an app what looks at each chunk, as profilers do."""
+    inner = app.wsgi_app
+
+    def wrapped(*request: Any) -> Iterator[bytes]:
+        body = inner(*request)
+        try:
+            yield from body
+        finally:
+            body.close()  # type: ignore[attr-defined]
+
+    app.wsgi_app = wrapped  # type: ignore[assignment,method-assign]
 
 
 def test_a_view_that_never_stops_is_held_back(

@@ -108,10 +108,10 @@ class TestWhenItIsRefused:
             forged = ticket[:at] + changed + ticket[at + 1 :]
             assert get(site, forged).status_code == 401
 
-    def test_expired(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_expired(self, site: Site) -> None:
         """After the seconds that it was made for, and not before."""
         now = [0.0]
-        monkeypatch.setattr("flask_sse_hub.signing.time.time", lambda: now[0])
+        site.app.extensions["sse_hub"].time_of_day = lambda: now[0]
         ticket = mint(site, expires=60)
         now[0] = 59.9
         stream(site, ticket).next("connected")

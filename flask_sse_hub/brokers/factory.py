@@ -1,6 +1,8 @@
 """Which broker a URL names. Constructs it; opens nothing."""
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..history import Retention
@@ -49,24 +51,31 @@ def _check_redis(url: str) -> None:
 
 
 def create_broker(
-    url: str, retention: Retention | None, *, folder: Path, name: str
+    url: str,
+    retention: Retention | None,
+    *,
+    folder: Path,
+    name: str,
+    clock: Callable[[], float] = time.time,
 ) -> Broker:
     """Return the broker for a URL; a relative path of a file is below ``folder``.
 
     ``name`` tells the logs in one Redis apart. Without a retention it is what the app
-    has noted in the log. Raises ValueError for a URL that names no broker.
+    has noted in the log. ``clock`` tells the time of day, in seconds since 1970. Raises
+    ValueError for a URL that names no broker.
     """
     check_url(url)
     if url == "memory://":
         if retention is None:
             raise ValueError("memory:// does not leave the process of the app")
-        return MemoryBroker(retention)
+        return MemoryBroker(retention, clock=clock)
     # Only here: both need more of the system than an app on memory:// may have.
     if is_redis(url):
         check_name(name)
         from .redis import RedisBroker
 
-        return RedisBroker(url, retention, name=name)
+        return RedisBroker(url, retention, name=name, clock=clock)
     from .sqlite import SQLiteBroker
 
-    return SQLiteBroker(folder / url.removeprefix(_SQLITE), retention)
+    path = folder / url.removeprefix(_SQLITE)
+    return SQLiteBroker(path, retention, clock=clock)

@@ -1,6 +1,6 @@
 """For tests of apps that stream: the public names, nothing else."""
 
-from ..errors import EventMissing
+from ..errors import EventMissing, UnexpectedEvent
 from .clock import Clock
 from .hubs import fresh_hub
 from .parser import Parser, ReceivedEvent
@@ -15,5 +15,6 @@ __all__ = [
     "PublishedEvent",
     "ReceivedEvent",
     "Stream",
+    "UnexpectedEvent",
     "fresh_hub",
 ]

@@ -23,7 +23,7 @@ class Clock:
     """A clock that stands still, in seconds, until it is told to go on."""
 
     def __init__(self, now: float = 1_000.0) -> None:
-        self._now = now
+        self._now = self._began = now
         # Guards all below, and tells of each change.
         self._changed = threading.Condition()
         self._deadlines: dict[threading.Thread, float] = {}
@@ -39,6 +39,13 @@ class Clock:
     def now(self) -> float:
         """What time it is."""
         return self._now
+
+    def time_of_day(self) -> float:
+        """Tell the time of day, in seconds since 1970: it goes on by itself too.
+
+        Standing still it could not say whether a logout came before a stream.
+        """
+        return time.time() + self._now - self._began
 
     def advance(self, seconds: float) -> None:
         """Go on by so much at once.

@@ -15,6 +15,8 @@ from .clock import Clock
 
 def app_hub_of(app: Flask) -> AppHub:
     """Return what the extension keeps for an app; raises ConfigurationError."""
+    if not isinstance(app, Flask):
+        raise ConfigurationError(f"a Flask app is needed, not {type(app).__name__}")
     found = app.extensions.get("sse_hub")
     if not isinstance(found, AppHub):
         raise ConfigurationError(
@@ -28,17 +30,17 @@ def fresh_hub(app: Flask, *, clock: Clock | None = None) -> Iterator[Flask]:
     """Give an app a new hub for this block, and close it at the end.
 
     So tests that share an app share no streams, nor a log in memory. With a ``clock``
-    the hub's heartbeats, ages, limits and revalidation go by it. Raises
-    ConfigurationError where the app has no hub.
+    the hub's heartbeats, ages, limits and revalidation go by it, and so do retention
+    and tickets. Raises ConfigurationError where the app has no hub.
     """
     app_hub = app_hub_of(app)
     app_hub.close()
-    before = app_hub.clock
+    before = app_hub.clock, app_hub.time_of_day
     if clock is not None:
-        app_hub.clock = clock
+        app_hub.clock, app_hub.time_of_day = clock, clock.time_of_day
         clock.keep_time_of(app_hub.hub)
     try:
         yield app
     finally:
         app_hub.close()
-        app_hub.clock = before
+        app_hub.clock, app_hub.time_of_day = before

@@ -5,7 +5,7 @@ Knows the broker's contract; not who would have received an event.
 
 import json
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 from flask import Flask
 
@@ -15,8 +15,20 @@ from ..errors import EventMissing
 from ..event import Event
 from ..history import Record
 from .hubs import app_hub_of
+from .listing import listed
 
 _PAGE = 1_000
+
+
+class Asked(TypedDict, total=False):
+    """What events are asked for by, for type checkers."""
+
+    type: str | None
+    everyone: bool
+    channel: Names | Unset
+    user: Names | Unset
+    session: Names | Unset
+    client: Names | Unset
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,23 @@ class Published:
             and type in (None, record.content.type)
         ]
 
+    def one(self, **asked: Unpack[Asked]) -> PublishedEvent:
+        """Return the only event that events() would.
+
+        Raises EventMissing where there is none or more, and tells what was published.
+        """
+        found = self.events(**asked)
+        if len(found) == 1:
+            return found[0]
+        how = "".join(f", {name}={value!r}" for name, value in asked.items())
+        raise EventMissing(
+            f"not one event but {len(found)} were published{how}; all there are:"
+            f"{_listed(self.events())}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Published:{_listed(self.events())}>"
+
     def _records(self) -> list[Record]:
         broker = self._app_hub.hub.broker
         after, found = self._since, list[Record]()
@@ -114,3 +143,7 @@ class Published:
             found += replay.records
             after = replay.cursor
         return found
+
+
+def _listed(events: list[PublishedEvent]) -> str:
+    return listed((f"{each.type} to {each.target}", each) for each in events)

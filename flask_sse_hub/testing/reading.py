@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from .parser import Parser, ReceivedEvent
 from .transport import Answer
@@ -43,6 +44,8 @@ class Reading:
         #: Clear while the client takes nothing.
         self.takes = threading.Event()
         self.takes.set()
+        #: What the hub calls this client, once it has said so.
+        self.client_id: str | None = None
         self._ask = ask
         self._events = events
         self._thread = threading.Thread(
@@ -61,15 +64,18 @@ class Reading:
             )
         )
 
-    def drop(self) -> None:
-        """Go away, and wait until nothing is left of the connection."""
+    def cut(self) -> bool:
+        """Go away; tell whether what is read can be ended."""
         with self.changed:
             self.dropped = True
             answer = self.answer
             self.changed.notify_all()
         self.takes.set()
-        if answer is not None:
-            answer.cut()
+        return answer is None or answer.cut()
+
+    def drop(self) -> None:
+        """Go away, and wait until nothing is left of the connection."""
+        self.cut()
         self._thread.join(_PATIENCE)
         if self._thread.is_alive():
             warnings.warn(
@@ -111,7 +117,16 @@ class Reading:
                 if chunk is None or self.dropped:
                     return
                 if self.is_stream:
-                    self._events.extend(self.parser.feed(chunk))
+                    events = self.parser.feed(chunk)
+                    self._look_for_id(events)
+                    self._events.extend(events)
                 elif len(self.refusal) < _SHOWN_BYTES:
                     self.refusal += chunk
                 self.changed.notify_all()
+
+    def _look_for_id(self, events: list[ReceivedEvent]) -> None:
+        for event in events:
+            if event.type == "connected" and self.client_id is None:
+                # A view may have events of that name of its own.
+                with suppress(ValueError, TypeError, LookupError):
+                    self.client_id = str(event.json()["client_id"])

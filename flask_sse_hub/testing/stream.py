@@ -6,14 +6,18 @@ last id. Reading goes on beside the test, in a thread.
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
-from ..errors import ConfigurationError, EventMissing
+from ..app_hub import AppHub
+from ..delivery import EventStream
+from ..errors import ConfigurationError, EventMissing, UnexpectedEvent
+from ..hub import Hub
+from .listing import listed
 from .parser import Parser, ReceivedEvent
 from .reading import Reading
 from .transport import Request, no_answer, opener
@@ -27,8 +31,9 @@ _PASSED_OVER = frozenset({"connected", "ping"})
 # An id of a log that no hub has: epochs are drawn at random and longer than this.
 _OF_ANOTHER_LOG = "0-0"
 
-_SHOWN_EVENTS = 10
-_SHOWN_CHARS = 100
+
+#: One type of event or several; None is each but what the hub says for itself.
+Types = str | Collection[str] | None
 
 
 class Stream:
@@ -114,29 +119,48 @@ class Stream:
 
     # Events
 
-    def next(
-        self, type: str | None = None, *, within: float | None = None
-    ) -> ReceivedEvent:
-        """Return the next event, or the next one of a type.
+    def next(self, type: Types = None, *, within: float | None = None) -> ReceivedEvent:
+        """Return the next event, or the next one of a type, or of several.
 
-        What comes before one of that type is passed over; without a type it is only
+        What comes before one of these is passed over; without a type it is only
         ``connected`` and ``ping``. Raises EventMissing at the deadline, or as soon as
         the stream has ended, and tells what came instead.
         """
         limit = self._within if within is None else within
         return self._next(type, limit, time.monotonic() + limit)
 
-    def _next(self, type: str | None, limit: float, deadline: float) -> ReceivedEvent:
+    def _next(self, type: Types, limit: float, deadline: float) -> ReceivedEvent:
+        is_wanted = _of(type)
         passed: list[ReceivedEvent] = []
         for event in self._arriving(deadline):
-            if event.type == type or (type is None and event.type not in _PASSED_OVER):
+            if is_wanted(event):
                 return event
             passed.append(event)
-        what = "event" if type is None else f"event of type {type!r}"
-        raise self._missing(f"no {what} came", limit, passed)
+        raise self._missing(f"no {_named(type)} came", limit, passed)
+
+    def none(self, type: Types = None, *, within: float) -> None:
+        """Wait for so long, and raise UnexpectedEvent if an event of a type comes.
+
+        Nothing is taken: what came can still be asked for. Raises EventMissing where
+        nothing could come, because the stream is not open or is paused().
+        """
+        is_wanted, reading = _of(type), self._reading
+
+        def came() -> list[ReceivedEvent]:
+            return [event for event in self._came if is_wanted(event)]
+
+        with reading.changed:
+            reading.changed.wait_for(lambda: reading.ended or came(), within)
+            found = came()
+        if found:
+            raise UnexpectedEvent(
+                f"{_named(type)} came from {self._url}:{_listed(found)}"
+            )
+        if not self._is_open():
+            raise self._missing(f"no {_named(type)} could come", within, [])
 
     def events(
-        self, count: int, *, type: str | None = None, within: float | None = None
+        self, count: int, *, type: Types = None, within: float | None = None
     ) -> list[ReceivedEvent]:
         """Return the next events, as next() does; the deadline is for all of them."""
         limit = self._within if within is None else within
@@ -176,6 +200,8 @@ class Stream:
 
         Events that came before can still be taken.
         """
+        if not self._reading.cut():
+            self._leave_hub()
         self._reading.drop()
 
     def resume(self, *, gap: bool = False, within: float | None = None) -> None:
@@ -268,6 +294,10 @@ class Stream:
         missing.__cause__ = self._reading.failure
         return missing
 
+    def _is_open(self) -> bool:
+        reading = self._reading
+        return reading.is_stream and not reading.ended and reading.takes.is_set()
+
     def _described(self) -> str:
         """Return how the stream stands, for the text of an error."""
         reading = self._reading
@@ -279,17 +309,48 @@ class Stream:
         if reading.dropped:
             return "the client has dropped, call resume()"
         if reading.ended:
-            return "the server has ended the stream"
+            return f"the server has ended the stream{self._ends_told()}"
         if not reading.takes.is_set():
             return "the client takes nothing within paused()"
         return "the stream is open"
 
+    def _leave_hub(self) -> None:
+        """Have the hub's own iterable closed, whatever a middleware put around it.
+
+        A generator around it cannot be closed while it waits for the next bytes.
+        """
+        hub, client_id = self._hub(), self._reading.client_id
+        for client in hub.registry.clients() if hub and client_id else ():
+            if client.id == client_id and isinstance(client.sink, EventStream):
+                client.sink.close()
+
+    def _hub(self) -> Hub | None:
+        """Return the hub of this process that the stream is of, if it is of one."""
+        app = self._client.application if self._client is not None else None
+        app_hub = app.extensions.get("sse_hub") if app is not None else None
+        return app_hub.hub if isinstance(app_hub, AppHub) else None
+
+    def _ends_told(self) -> str:
+        """Return why a hub of this process has ended streams so far, if it has any."""
+        hub = self._hub()
+        ends = hub.stats().closed if hub is not None else {}
+        told = ", ".join(f"{count} {reason}" for reason, count in ends.items())
+        return f" (by the hub so far: {told})" if told else ""
+
+
+def _of(type: Types) -> Callable[[ReceivedEvent], bool]:
+    if type is None:
+        return lambda event: event.type not in _PASSED_OVER
+    wanted = {type} if isinstance(type, str) else set(type)
+    return lambda event: event.type in wanted
+
+
+def _named(type: Types) -> str:
+    if type is None:
+        return "event"
+    wanted = [type] if isinstance(type, str) else type
+    return f"event of type {' or '.join(map(repr, wanted))}"
+
 
 def _listed(events: list[ReceivedEvent]) -> str:
-    if not events:
-        return " nothing"
-    lines = [f"\n  {each.type}: {each.data:.{_SHOWN_CHARS}}" for each in events]
-    left_out = len(lines) - _SHOWN_EVENTS
-    if left_out > 0:
-        lines[:left_out] = [f"\n  ({left_out} before)"]
-    return "".join(lines)
+    return listed((each.type, each) for each in events)

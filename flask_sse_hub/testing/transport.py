@@ -42,8 +42,8 @@ class Answer(Protocol):
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it comes; blocks in between."""
 
-    def cut(self) -> None:
-        """Go away, from any thread: chunks() ends soon, where it can be ended."""
+    def cut(self) -> bool:
+        """Go away, from any thread; tell whether chunks() can be ended, and so ends."""
 
     def close(self) -> None:
         """Let go of everything, in the thread that read."""
@@ -64,14 +64,17 @@ class AppAnswer:
         """Yield what the app's iterable does."""
         return iter(self._response.iter_encoded())
 
-    def cut(self) -> None:
+    def cut(self) -> bool:
         """Do what a server does whose client has left.
 
         A plain generator that runs right now cannot be ended from outside. It goes on
         until it yields, as under a real server.
         """
-        with suppress(ValueError):
+        try:
             self.close()
+        except ValueError:
+            return False
+        return True
 
     def close(self) -> None:
         """Have the app's iterable closed, once."""
@@ -102,10 +105,11 @@ class LiveAnswer:
             while chunk := self._response.read1(_READ_BYTES):
                 yield chunk
 
-    def cut(self) -> None:
+    def cut(self) -> bool:
         """Shut the connection down, which ends a read that blocks."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        return True
 
     def close(self) -> None:
         """Close the connection."""

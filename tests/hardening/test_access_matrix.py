@@ -114,14 +114,17 @@ class Hand:
     def _ticket(self) -> None:
         with signing():
             self.query["ticket"] = Ticket.lasting(
-                60, identity=Identity(self._who), channels=[CHANNELS["private"]]
+                60,
+                now=time.time(),
+                identity=Identity(self._who),
+                channels=[CHANNELS["private"]],
             ).sign()
 
     def _empty_ticket(self) -> None:
         with signing():
             identity = Identity(self._who)
             self.query["ticket"] = Ticket.lasting(
-                60, identity=identity, channels=[]
+                60, now=time.time(), identity=identity, channels=[]
             ).sign()
 
     def _expired_ticket(self) -> None:
@@ -166,7 +169,10 @@ class Hand:
     def _forged_ticket(self) -> None:
         with signing("another key"):
             self.query["ticket"] = Ticket.lasting(
-                60, identity=Identity("alice"), channels=[CHANNELS["private"]]
+                60,
+                now=time.time(),
+                identity=Identity("alice"),
+                channels=[CHANNELS["private"]],
             ).sign()
 
     def _ticket_of(self, cookie: str, channels: list[str]) -> str:
