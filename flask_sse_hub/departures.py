@@ -6,6 +6,7 @@ own matter.
 
 import atexit
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -57,7 +58,7 @@ class Departures:
         self._pid = os.getpid()
         # Guards all below.
         self._lock = threading.Lock()
-        self._streams: dict[Departing, int | None] = {}
+        self._streams: dict[Departing, socket.socket | None] = {}
         self._peers: PeerWatch[Departing] | None = None
         self._leave_at: float | None = None
 
@@ -66,24 +67,24 @@ class Departures:
         """Whether the worker has been told to go; it may still finish what it does."""
         return self._leave_at is not None
 
-    def add(self, stream: Departing, descriptor: int | None) -> None:
+    def add(self, stream: Departing, connection: socket.socket | None) -> None:
         """Tell a stream of departures from now on.
 
-        Without the descriptor of its connection, it is told only of its worker's.
+        Without its connection, it is told only of its worker's.
         """
         with self._lock:
             if self._peers is None:
                 self._start()
-            self._streams[stream] = descriptor
-            if descriptor is not None and self._peers is not None:
-                self._peers.add(descriptor, stream)
+            self._streams[stream] = connection
+            if connection is not None and self._peers is not None:
+                self._peers.add(connection.fileno(), stream)
 
     def remove(self, stream: Departing) -> None:
         """Tell it nothing more, before its server closes the connection."""
         with self._lock:
-            descriptor = self._streams.pop(stream, None)
-            if descriptor is not None and self._peers is not None:
-                self._peers.remove(descriptor)
+            connection = self._streams.pop(stream, None)
+            if connection is not None and self._peers is not None:
+                self._peers.remove(connection.fileno())
 
     def _start(self) -> None:
         bell = _native.bell()
@@ -120,8 +121,23 @@ class Departures:
                 stream.peer_left()
             else:
                 stream.probe()
+        for stream in self._forgotten():
+            stream.peer_left()
+            self.remove(stream)
         if worker is not None and not worker.alive:
             self._part_from(worker)
+
+    def _forgotten(self) -> list[Departing]:
+        """Return those whose server closed the connection, and not the stream.
+
+        A middleware between them may not pass close() on.
+        """
+        with self._lock:
+            return [
+                stream
+                for stream, connection in self._streams.items()
+                if connection is not None and connection.fileno() < 0
+            ]
 
     def _part_from(self, worker: Worker) -> None:
         now = self._clock()

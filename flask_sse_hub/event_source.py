@@ -193,11 +193,9 @@ class AnswerStream:
 
     def _greet(self) -> bytes:
         self._state = self._go_on
-        descriptor = None
         if self._socket is not None:
             _sockets.limit_unacknowledged(self._socket, _UNACKNOWLEDGED_SECONDS)
-            descriptor = self._socket.fileno()
-        self._watch.add(self, descriptor)
+        self._watch.add(self, self._socket)
         self._producer.start()
         return _GREETING
 

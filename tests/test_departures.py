@@ -62,7 +62,7 @@ def test_a_peer_that_left_is_told_of_after_a_probe(pair: Pair) -> None:
     ours, theirs = pair
     watch = Departures()
     stream = Stream(ours)
-    watch.add(stream, ours.fileno())
+    watch.add(stream, ours)
     theirs.close()
     wait_until(lambda: stream.told[-1:] == ["peer left"])
     assert stream.told[0] == "probe"
@@ -75,9 +75,27 @@ def test_one_that_had_left_before_is_told_of_too(pair: Pair) -> None:
     theirs.close()
     watch = Departures()
     stream = Stream(ours)
-    watch.add(stream, ours.fileno())
+    watch.add(stream, ours)
     wait_until(lambda: stream.told[-1:] == ["peer left"])
     watch.remove(stream)
+
+
+def test_one_whose_server_forgot_it_is_told(pair: Pair) -> None:
+    """Not every middleware passes close() on. Who has its descriptor now is kept."""
+    ours, theirs = pair
+    watch = Departures()
+    forgotten, later = Stream(), Stream()
+    watch.add(forgotten, ours)
+    number = ours.fileno()
+    ours.close()
+    os.dup2(theirs.fileno(), number)
+    with socket.socket(fileno=number) as reused:
+        watch.add(later, reused)
+        wait_until(lambda: forgotten not in watch._streams)
+        assert forgotten.told == ["peer left"]
+        assert watch._peers is not None
+        assert watch._peers._owners[number] is later
+        watch.remove(later)
 
 
 def test_nothing_is_left_when_the_last_stream_has_ended(pair: Pair) -> None:
@@ -86,7 +104,7 @@ def test_nothing_is_left_when_the_last_stream_has_ended(pair: Pair) -> None:
     watch = Departures()
     stream = Stream(ours)
     for _ in range(2):
-        watch.add(stream, ours.fileno())
+        watch.add(stream, ours)
         peers = watch._peers
         assert peers is not None
         assert "sse-departures" in names_of_threads()
@@ -182,7 +200,7 @@ def test_a_forked_child_has_a_watch_of_its_own(
     parents = departures()
     assert departures() is parents
     stream = Stream(ours)
-    parents.add(stream, ours.fileno())
+    parents.add(stream, ours)
     wait_until(lambda: parents._peers is not None and bool(parents._peers._owners))
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert departures() is not parents
