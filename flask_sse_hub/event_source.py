@@ -188,6 +188,21 @@ class AnswerStream:
     def _let_go(self) -> None:
         self._producer.stop()
         self._watch.remove(self)
+        error = self._take_error()
+        if error is not None:
+            log.error(
+                "the stream of %s failed, and its client was not there to be told",
+                self._name,
+                exc_info=error,
+            )
+
+    def _take_error(self) -> BaseException | None:
+        """Return what ended the iteration, once.
+
+        It is not kept: with its traceback it keeps all that the iterable held.
+        """
+        error, self._producer.error = self._producer.error, None
+        return error
 
     # What is next
 
@@ -236,14 +251,16 @@ class AnswerStream:
 
     def _rest(self) -> bytes:
         """Return the rest of what was yielded, and how it ended."""
+        rest = self._collected()
         self._state = self._end
-        if self._producer.error is not None:
-            end = self._failed(self._producer.error)
+        error = self._take_error()
+        if error is not None:
+            end = self._failed(error)
         elif self._worker_left and not self._producer.exhausted:
             end = _last_block("error", reason="shutdown", message=_SHUTDOWN)
         else:
             end = _last_block("done")
-        return self._collected() + end
+        return rest + end
 
     def _failed(self, error: BaseException) -> bytes:
         """Log an error, and return what the client is told of it."""

@@ -270,6 +270,45 @@ def test_an_error_is_told_safely_and_logged(
     wait_until(lambda: not producers())
 
 
+def test_an_error_keeps_nothing_of_the_iterable(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it held is let go of by then, and not when garbage is collected."""
+    # pytest keeps what is logged.
+    monkeypatch.setattr(logging.getLogger(AnswerStream.__module__), "disabled", True)
+    held: list[weakref.ref[Any]] = []
+
+    class Connection:
+        """One that nobody closes."""
+
+    def failing() -> Iterator[str]:
+        connection = Connection()
+        held.append(weakref.ref(connection))
+        yield "a"
+        raise LookupError
+
+    gc.disable()
+    try:
+        rest_of(site.read(failing()))
+        wait_until(lambda: not producers())
+        wait_until(lambda: held[0]() is None)
+    finally:
+        gc.enable()
+
+
+def test_an_error_is_logged_also_where_nobody_is_told(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The iterable is ahead of its client, who left before it came to that."""
+    body = a_body(site, in_the_middle())
+    wait_until(lambda: body._producer._ended)
+    body.close()
+    body.close()
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], LookupError)
+
+
 # Batches
 
 
@@ -317,6 +356,22 @@ def test_what_cannot_be_merged_is_an_error(
     assert type == "error"
     assert json.loads(data)["id"] in caplog.text
     wait_until(lambda: upstream.closed == 1)
+
+
+def test_each_of_two_errors_is_logged_and_one_is_told(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No id is in the log that no client has."""
+
+    def failing() -> Iterator[int]:
+        yield 1
+        raise LookupError
+
+    ((type, data),) = rest_of(site.read(failing(), batch=Batch(merge="".join)))
+    assert type == "error"
+    wait_until(lambda: len(caplog.records) == 2)
+    assert caplog.text.count("was told with the id") == 1
+    assert json.loads(data)["id"] in caplog.text
 
 
 # Contexts
