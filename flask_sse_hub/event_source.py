@@ -44,6 +44,9 @@ _UNACKNOWLEDGED_SECONDS = 60.0
 _FAILED = "the stream ended by an error"
 _SHUTDOWN = "the server is restarting"
 
+# What can be iterated, and yields what nobody means: letters, numbers and keys.
+_NO_ITEMS = (str, bytes, bytearray, memoryview, Mapping)
+
 # One item is one write, where nothing else is wanted.
 _ONE_BY_ONE = Batch(size=1)
 
@@ -104,9 +107,7 @@ class EventSourceResponse(StreamResponse):
 
 
 def _check(iterable: object, batch: object) -> None:
-    if isinstance(iterable, str | bytes | Mapping) or not isinstance(
-        iterable, Iterable
-    ):
+    if isinstance(iterable, _NO_ITEMS) or not isinstance(iterable, Iterable):
         raise ConfigurationError(
             "EventSourceResponse takes what can be iterated and yields events, such as"
             f" a generator or a list, and not {type(iterable).__name__}"

@@ -200,8 +200,9 @@ class Producer:
 
 
 def _close(what: Iterable[Any] | None) -> None:
-    close: Callable[[], Any] | None = getattr(what, "close", None)
-    if close is not None:
+    close = getattr(what, "close", None)
+    # A column of a table may have that name too.
+    if callable(close):
         close()
 
 

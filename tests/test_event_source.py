@@ -510,6 +510,8 @@ def test_a_sync_server_is_refused(site: Site) -> None:
     [
         ("text", {}),
         (b"bytes", {}),
+        (bytearray(b"bytes"), {}),
+        (memoryview(b"bytes"), {}),
         ({"a": 1}, {}),
         (1, {}),
         (None, {}),
