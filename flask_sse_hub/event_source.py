@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from flask import current_app, request
 
@@ -25,6 +25,9 @@ from .event import Event, encode_block, text_of
 from .heartbeat import worker_threads
 from .producer import Producer
 from .response import StreamResponse
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +103,21 @@ class EventSourceResponse(StreamResponse):
             name=request.endpoint,
         )
         super().__init__(body)
-        if request.method in ("GET", "HEAD") and _had_its_end():
-            # 204 is the one answer after which a browser does not come back.
+        self._is_over = request.method in ("GET", "HEAD") and _had_its_end()
+        if self._is_over:
             self.status_code = 204
             body.close()
+
+    def get_wsgi_response(
+        self, environ: "WSGIEnvironment"
+    ) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        """Stay with 204, the one answer after which a browser does not come back.
+
+        A view that returns ``EventSourceResponse(...), 200`` means the first answer.
+        """
+        if self._is_over:
+            self.status_code = 204
+        return super().get_wsgi_response(environ)
 
 
 def _check(iterable: object, batch: object) -> None:

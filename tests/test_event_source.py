@@ -200,6 +200,38 @@ def test_who_comes_back_after_the_end_is_sent_away(
     assert upstream.closed == 1
 
 
+def test_a_view_that_says_200_sends_away_too(site: Site) -> None:
+    """A native EventSource would come back every few seconds to an empty stream."""
+
+    @site.app.get("/explicit")
+    def explicit() -> tuple[Response, int]:
+        return EventSourceResponse(["a"]), 200
+
+    again = f"/explicit?last_event_id={site.read([]).next('done').id}"
+    assert site.client.get(again).status_code == 204
+
+
+def test_a_304_has_no_body(site: Site) -> None:
+    """A hook may make each response conditional; a body would be the next response."""
+
+    @site.app.get("/conditional")
+    def conditional() -> Response:
+        response = EventSourceResponse(upstream)
+        response.set_etag("version")
+        return response
+
+    @site.app.after_request
+    def make_conditional(response: Response) -> Response:
+        response.make_conditional(flask_request)
+        return response
+
+    upstream = Upstream(lambda: pytest.fail("it was iterated"))
+    response = site.client.get("/conditional", headers={"If-None-Match": '"version"'})
+    assert (response.status_code, response.data) == (304, b"")
+    response.close()
+    assert upstream.closed == 1
+
+
 @pytest.mark.parametrize("last", ["", "0123456789ab-7", "end-", "end-0123 or so"])
 def test_other_ids_are_none_of_its_own(site: Site, last: str) -> None:
     """A hub's, for example, from before the app used this."""
