@@ -15,6 +15,7 @@ from typing import Protocol
 from . import _native
 from .heartbeat import Worker, serving_worker
 from .peers import Change, PeerWatch
+from .producer import any_running
 
 # A peer that left is told of twice: it has closed its half, and it answered a write by
 # a reset. Both are to come within a tenth of a second, where nothing tells at once.
@@ -24,7 +25,8 @@ _TICK_SECONDS = 0.04
 # graceful_timeout: so much before that streams are told.
 _LAST_SECONDS = 2.0
 
-# A stream that was told and is still here has a client that takes nothing.
+# A stream that was told and is still here has a client that takes nothing. So long may
+# iterables clean up when a process exits.
 _PATIENCE_SECONDS = 0.25
 
 
@@ -155,6 +157,8 @@ class Departures:
     def say_farewell(self) -> None:
         """End all streams and wait a moment for that: the last that a process does.
 
+        Also for what their iterables clean up, and those of streams that have ended.
+
         gunicorn ends a worker at once after QUIT and INT, and others at a Ctrl-C.
         """
         if self._pid != os.getpid():
@@ -164,7 +168,7 @@ class Departures:
         for stream in streams:
             stream.worker_leaves()
         until = self._clock() + _PATIENCE_SECONDS
-        while self._streams and self._clock() < until:
+        while (self._streams or any_running()) and self._clock() < until:
             time.sleep(_TICK_SECONDS)
 
     def abandon(self) -> None:

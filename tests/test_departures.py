@@ -3,6 +3,8 @@
 import os
 import socket
 import threading
+import time
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 
 from flask_sse_hub import departures as module
 from flask_sse_hub.departures import Departures, departures
-from tests.reader import wait_until
+from flask_sse_hub.producer import Producer
+from tests.reader import DEADLINE, wait_until
 from tests.sockets import Pair
 
 
@@ -189,6 +192,39 @@ def test_a_process_ends_its_streams_before_it_exits() -> None:
     watch.say_farewell()
     assert leaving.told == staying.told == ["worker leaves"]
     watch.remove(staying)
+
+
+def test_a_process_waits_for_what_is_cleaned_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also of streams that have ended by then."""
+    going_on = threading.Event()
+
+    class Slow:
+        cleaned_up = False
+
+        def __iter__(self) -> Iterator[int]:
+            return iter([1])
+
+        def close(self) -> None:
+            going_on.wait(DEADLINE)
+            self.cleaned_up = True
+
+    def sleep(seconds: float, really: Callable[[float], None] = time.sleep) -> None:
+        going_on.set()
+        really(0.001)
+
+    slow = Slow()
+    producer = Producer(slow)
+    producer.start()
+    assert producer.take(DEADLINE) == [1]
+    producer.stop()
+    monkeypatch.setattr(time, "sleep", sleep)
+    try:
+        Departures(clock=Clock()).say_farewell()
+        assert slow.cleaned_up
+    finally:
+        going_on.set()
 
 
 def test_a_forked_child_has_a_watch_of_its_own(

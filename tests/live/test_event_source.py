@@ -322,9 +322,12 @@ def test_a_worker_that_stops_tells_those_who_are_not_done(kind: str) -> None:
 
 
 def test_a_worker_that_stops_at_once_ends_its_streams() -> None:
-    """QUIT leaves it a tenth of a second, and what it does at exit."""
+    """QUIT leaves it a tenth of a second, and what it does at exit.
+
+    What iterables clean up is part of that.
+    """
     with Server() as server:
-        with server.stream("/answers/waiting", user=None) as stream:
+        with server.stream("/answers/cleaning-up", user=None) as stream:
             assert stream.data(1) == ["first"]
             server.signal(signal.SIGQUIT)
             (error,) = rest_of(stream)
