@@ -106,7 +106,6 @@ class EventSourceResponse(StreamResponse):
         self._is_over = request.method in ("GET", "HEAD") and _had_its_end()
         if self._is_over:
             self.status_code = 204
-            body.close()
 
     def get_wsgi_response(
         self, environ: "WSGIEnvironment"

@@ -197,6 +197,7 @@ def test_who_comes_back_after_the_end_is_sent_away(
     )
     response = site.respond(upstream, method=method, **again)
     assert (response.status_code, response.data) == (204, b"")
+    response.close()
     assert upstream.closed == 1
 
 
@@ -435,6 +436,25 @@ def test_an_app_context_is_around_all_of_it_and_left_at_the_end(site: Site) -> N
     )
     assert until_done(site.read(working(), app_context=True)) == ["site"]
     assert sorted(torn_down, key=str) == [None, True]
+
+
+def test_no_app_context_is_left_within_the_view(site: Site) -> None:
+    """Tearing one down may end the view's own database session, if it is a thread's."""
+    order: list[str] = []
+
+    @site.app.get("/working")
+    def working() -> Response:
+        response = EventSourceResponse(["a"], app_context=True)
+        order.append("view")
+        return response
+
+    site.app.teardown_appcontext(lambda error: order.append("teardown"))
+    again = f"last_event_id={site.read([]).next('done').id}"
+    order.clear()
+    response = site.client.get(f"/working?{again}")
+    assert response.status_code == 204
+    response.close()
+    assert order[0] == "view"
 
 
 def test_an_app_context_is_left_where_the_client_leaves(site: Site) -> None:
