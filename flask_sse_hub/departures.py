@@ -6,6 +6,7 @@ own matter.
 
 import atexit
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Protocol
 from . import _native
 from .heartbeat import Worker, serving_worker
 from .peers import Change, PeerWatch
+from .producer import any_running
 
 # A peer that left is told of twice: it has closed its half, and it answered a write by
 # a reset. Both are to come within a tenth of a second, where nothing tells at once.
@@ -23,7 +25,8 @@ _TICK_SECONDS = 0.04
 # graceful_timeout: so much before that streams are told.
 _LAST_SECONDS = 2.0
 
-# A stream that was told and is still here has a client that takes nothing.
+# A stream that was told and is still here has a client that takes nothing. So long may
+# iterables clean up when a process exits.
 _PATIENCE_SECONDS = 0.25
 
 
@@ -57,7 +60,7 @@ class Departures:
         self._pid = os.getpid()
         # Guards all below.
         self._lock = threading.Lock()
-        self._streams: dict[Departing, int | None] = {}
+        self._streams: dict[Departing, socket.socket | None] = {}
         self._peers: PeerWatch[Departing] | None = None
         self._leave_at: float | None = None
 
@@ -66,24 +69,24 @@ class Departures:
         """Whether the worker has been told to go; it may still finish what it does."""
         return self._leave_at is not None
 
-    def add(self, stream: Departing, descriptor: int | None) -> None:
+    def add(self, stream: Departing, connection: socket.socket | None) -> None:
         """Tell a stream of departures from now on.
 
-        Without the descriptor of its connection, it is told only of its worker's.
+        Without its connection, it is told only of its worker's.
         """
         with self._lock:
             if self._peers is None:
                 self._start()
-            self._streams[stream] = descriptor
-            if descriptor is not None and self._peers is not None:
-                self._peers.add(descriptor, stream)
+            self._streams[stream] = connection
+            if connection is not None and self._peers is not None:
+                self._peers.add(connection.fileno(), stream)
 
     def remove(self, stream: Departing) -> None:
         """Tell it nothing more, before its server closes the connection."""
         with self._lock:
-            descriptor = self._streams.pop(stream, None)
-            if descriptor is not None and self._peers is not None:
-                self._peers.remove(descriptor)
+            connection = self._streams.pop(stream, None)
+            if connection is not None and self._peers is not None:
+                self._peers.remove(connection.fileno())
 
     def _start(self) -> None:
         bell = _native.bell()
@@ -120,8 +123,23 @@ class Departures:
                 stream.peer_left()
             else:
                 stream.probe()
+        for stream in self._forgotten():
+            stream.peer_left()
+            self.remove(stream)
         if worker is not None and not worker.alive:
             self._part_from(worker)
+
+    def _forgotten(self) -> list[Departing]:
+        """Return those whose server closed the connection, and not the stream.
+
+        A middleware between them may not pass close() on.
+        """
+        with self._lock:
+            return [
+                stream
+                for stream, connection in self._streams.items()
+                if connection is not None and connection.fileno() < 0
+            ]
 
     def _part_from(self, worker: Worker) -> None:
         now = self._clock()
@@ -139,6 +157,8 @@ class Departures:
     def say_farewell(self) -> None:
         """End all streams and wait a moment for that: the last that a process does.
 
+        Also for what their iterables clean up, and those of streams that have ended.
+
         gunicorn ends a worker at once after QUIT and INT, and others at a Ctrl-C.
         """
         if self._pid != os.getpid():
@@ -148,7 +168,7 @@ class Departures:
         for stream in streams:
             stream.worker_leaves()
         until = self._clock() + _PATIENCE_SECONDS
-        while self._streams and self._clock() < until:
+        while (self._streams or any_running()) and self._clock() < until:
             time.sleep(_TICK_SECONDS)
 
     def abandon(self) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from flask import current_app, request
 
@@ -26,6 +26,9 @@ from .event import Event, encode_block, text_of
 from .heartbeat import worker_threads
 from .producer import Producer
 from .response import StreamResponse, accepted_coding
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,9 @@ _UNACKNOWLEDGED_SECONDS = 60.0
 
 _FAILED = "the stream ended by an error"
 _SHUTDOWN = "the server is restarting"
+
+# What can be iterated, and yields what nobody means: letters, numbers and keys.
+_NO_ITEMS = (str, bytes, bytearray, memoryview, Mapping)
 
 # One item is one write, where nothing else is wanted.
 _ONE_BY_ONE = Batch(size=1)
@@ -101,18 +107,27 @@ class EventSourceResponse(StreamResponse):
             connection=connection_of(request.environ),
             name=request.endpoint,
         )
+        self._is_over = request.method in ("GET", "HEAD") and _had_its_end()
+        compress = compress and not self._is_over
         coding = accepted_coding([CODING]) if compress else None
         super().__init__(CompressedBody(body) if coding else body, coding=coding)
-        if request.method in ("GET", "HEAD") and _had_its_end():
-            # 204 is the one answer after which a browser does not come back.
+        if self._is_over:
             self.status_code = 204
-            body.close()
+
+    def get_wsgi_response(
+        self, environ: "WSGIEnvironment"
+    ) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        """Stay with 204, the one answer after which a browser does not come back.
+
+        A view that returns ``EventSourceResponse(...), 200`` means the first answer.
+        """
+        if self._is_over:
+            self.status_code = 204
+        return super().get_wsgi_response(environ)
 
 
 def _check(iterable: object, batch: object) -> None:
-    if isinstance(iterable, str | bytes | Mapping) or not isinstance(
-        iterable, Iterable
-    ):
+    if isinstance(iterable, _NO_ITEMS) or not isinstance(iterable, Iterable):
         raise ConfigurationError(
             "EventSourceResponse takes what can be iterated and yields events, such as"
             f" a generator or a list, and not {type(iterable).__name__}"
@@ -194,16 +209,29 @@ class AnswerStream:
     def _let_go(self) -> None:
         self._producer.stop()
         self._watch.remove(self)
+        error = self._take_error()
+        if error is not None:
+            log.error(
+                "the stream of %s failed, and its client was not there to be told",
+                self._name,
+                exc_info=error,
+            )
+
+    def _take_error(self) -> BaseException | None:
+        """Return what ended the iteration, once.
+
+        It is not kept: with its traceback it keeps all that the iterable held.
+        """
+        error, self._producer.error = self._producer.error, None
+        return error
 
     # What is next
 
     def _greet(self) -> bytes:
         self._state = self._go_on
-        descriptor = None
         if self._socket is not None:
             _sockets.limit_unacknowledged(self._socket, _UNACKNOWLEDGED_SECONDS)
-            descriptor = self._socket.fileno()
-        self._watch.add(self, descriptor)
+        self._watch.add(self, self._socket)
         self._producer.start()
         return _GREETING
 
@@ -244,14 +272,16 @@ class AnswerStream:
 
     def _rest(self) -> bytes:
         """Return the rest of what was yielded, and how it ended."""
+        rest = self._collected()
         self._state = self._end
-        if self._producer.error is not None:
-            end = self._failed(self._producer.error)
+        error = self._take_error()
+        if error is not None:
+            end = self._failed(error)
         elif self._worker_left and not self._producer.exhausted:
             end = _last_block("error", reason="shutdown", message=_SHUTDOWN)
         else:
             end = _last_block("done")
-        return self._collected() + end
+        return rest + end
 
     def _failed(self, error: BaseException) -> bytes:
         """Log an error, and return what the client is told of it."""

@@ -20,7 +20,14 @@ log = logging.getLogger(__name__)
 #: item, and few enough to be held for each of very many slow clients.
 BUFFERED_ITEMS = 16
 
+_THREAD_NAME = "sse-producer"
+
 _END = object()
+
+
+def any_running() -> bool:
+    """Tell whether any iterable of this process still runs, if only to clean up."""
+    return any(thread.name == _THREAD_NAME for thread in threading.enumerate())
 
 
 class Producer:
@@ -73,7 +80,7 @@ class Producer:
         # Without the context of who starts it, in which a request may still be.
         run = contextvars.Context().run
         thread = threading.Thread(
-            target=run, args=(self._run,), name="sse-producer", daemon=True
+            target=run, args=(self._run,), name=_THREAD_NAME, daemon=True
         )
         try:
             thread.start()
@@ -200,8 +207,9 @@ class Producer:
 
 
 def _close(what: Iterable[Any] | None) -> None:
-    close: Callable[[], Any] | None = getattr(what, "close", None)
-    if close is not None:
+    close = getattr(what, "close", None)
+    # A column of a table may have that name too.
+    if callable(close):
         close()
 
 

@@ -22,6 +22,10 @@ _HEADERS = {
     "X-Accel-Buffering": "no",
 }
 
+# A hook that makes all responses conditional may turn one into a 304: what came after
+# its head would be taken for the next response.
+_WITHOUT_BODY = (204, 304)
+
 
 def keep_out_of_caches(response: Response) -> Response:
     """Have no cache keep an answer, unless it says for itself what one may do.
@@ -99,7 +103,9 @@ class StreamResponse(Response):
 
     def get_app_iter(self, environ: "WSGIEnvironment") -> Iterable[bytes]:
         """Hand the stream itself to the server, with nothing wrapped around it."""
-        has_no_body = environ["REQUEST_METHOD"] == "HEAD" or self.status_code == 204
+        has_no_body = (
+            environ["REQUEST_METHOD"] == "HEAD" or self.status_code in _WITHOUT_BODY
+        )
         # A hook of the app may have put something else in its place.
         if has_no_body or self._stream is None or self.response is not self._stream:
             return super().get_app_iter(environ)

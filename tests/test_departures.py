@@ -3,6 +3,8 @@
 import os
 import socket
 import threading
+import time
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 
 from flask_sse_hub import departures as module
 from flask_sse_hub.departures import Departures, departures
-from tests.reader import wait_until
+from flask_sse_hub.producer import Producer
+from tests.reader import DEADLINE, wait_until
 from tests.sockets import Pair
 
 
@@ -62,7 +65,7 @@ def test_a_peer_that_left_is_told_of_after_a_probe(pair: Pair) -> None:
     ours, theirs = pair
     watch = Departures()
     stream = Stream(ours)
-    watch.add(stream, ours.fileno())
+    watch.add(stream, ours)
     theirs.close()
     wait_until(lambda: stream.told[-1:] == ["peer left"])
     assert stream.told[0] == "probe"
@@ -75,9 +78,27 @@ def test_one_that_had_left_before_is_told_of_too(pair: Pair) -> None:
     theirs.close()
     watch = Departures()
     stream = Stream(ours)
-    watch.add(stream, ours.fileno())
+    watch.add(stream, ours)
     wait_until(lambda: stream.told[-1:] == ["peer left"])
     watch.remove(stream)
+
+
+def test_one_whose_server_forgot_it_is_told(pair: Pair) -> None:
+    """Not every middleware passes close() on. Who has its descriptor now is kept."""
+    ours, theirs = pair
+    watch = Departures()
+    forgotten, later = Stream(), Stream()
+    watch.add(forgotten, ours)
+    number = ours.fileno()
+    ours.close()
+    os.dup2(theirs.fileno(), number)
+    with socket.socket(fileno=number) as reused:
+        watch.add(later, reused)
+        wait_until(lambda: forgotten not in watch._streams)
+        assert forgotten.told == ["peer left"]
+        assert watch._peers is not None
+        assert watch._peers._owners[number] is later
+        watch.remove(later)
 
 
 def test_nothing_is_left_when_the_last_stream_has_ended(pair: Pair) -> None:
@@ -86,7 +107,7 @@ def test_nothing_is_left_when_the_last_stream_has_ended(pair: Pair) -> None:
     watch = Departures()
     stream = Stream(ours)
     for _ in range(2):
-        watch.add(stream, ours.fileno())
+        watch.add(stream, ours)
         peers = watch._peers
         assert peers is not None
         assert "sse-departures" in names_of_threads()
@@ -173,6 +194,39 @@ def test_a_process_ends_its_streams_before_it_exits() -> None:
     watch.remove(staying)
 
 
+def test_a_process_waits_for_what_is_cleaned_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also of streams that have ended by then."""
+    going_on = threading.Event()
+
+    class Slow:
+        cleaned_up = False
+
+        def __iter__(self) -> Iterator[int]:
+            return iter([1])
+
+        def close(self) -> None:
+            going_on.wait(DEADLINE)
+            self.cleaned_up = True
+
+    def sleep(seconds: float, really: Callable[[float], None] = time.sleep) -> None:
+        going_on.set()
+        really(0.001)
+
+    slow = Slow()
+    producer = Producer(slow)
+    producer.start()
+    assert producer.take(DEADLINE) == [1]
+    producer.stop()
+    monkeypatch.setattr(time, "sleep", sleep)
+    try:
+        Departures(clock=Clock()).say_farewell()
+        assert slow.cleaned_up
+    finally:
+        going_on.set()
+
+
 def test_a_forked_child_has_a_watch_of_its_own(
     monkeypatch: pytest.MonkeyPatch, pair: Pair
 ) -> None:
@@ -182,7 +236,7 @@ def test_a_forked_child_has_a_watch_of_its_own(
     parents = departures()
     assert departures() is parents
     stream = Stream(ours)
-    parents.add(stream, ours.fileno())
+    parents.add(stream, ours)
     wait_until(lambda: parents._peers is not None and bool(parents._peers._owners))
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert departures() is not parents

@@ -197,6 +197,39 @@ def test_who_comes_back_after_the_end_is_sent_away(
     )
     response = site.respond(upstream, method=method, **again)
     assert (response.status_code, response.data) == (204, b"")
+    response.close()
+    assert upstream.closed == 1
+
+
+def test_a_view_that_says_200_sends_away_too(site: Site) -> None:
+    """A native EventSource would come back every few seconds to an empty stream."""
+
+    @site.app.get("/explicit")
+    def explicit() -> tuple[Response, int]:
+        return EventSourceResponse(["a"]), 200
+
+    again = f"/explicit?last_event_id={site.read([]).next('done').id}"
+    assert site.client.get(again).status_code == 204
+
+
+def test_a_304_has_no_body(site: Site) -> None:
+    """A hook may make each response conditional; a body would be the next response."""
+
+    @site.app.get("/conditional")
+    def conditional() -> Response:
+        response = EventSourceResponse(upstream)
+        response.set_etag("version")
+        return response
+
+    @site.app.after_request
+    def make_conditional(response: Response) -> Response:
+        response.make_conditional(flask_request)
+        return response
+
+    upstream = Upstream(lambda: pytest.fail("it was iterated"))
+    response = site.client.get("/conditional", headers={"If-None-Match": '"version"'})
+    assert (response.status_code, response.data) == (304, b"")
+    response.close()
     assert upstream.closed == 1
 
 
@@ -270,6 +303,45 @@ def test_an_error_is_told_safely_and_logged(
     wait_until(lambda: not producers())
 
 
+def test_an_error_keeps_nothing_of_the_iterable(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it held is let go of by then, and not when garbage is collected."""
+    # pytest keeps what is logged.
+    monkeypatch.setattr(logging.getLogger(AnswerStream.__module__), "disabled", True)
+    held: list[weakref.ref[Any]] = []
+
+    class Connection:
+        """One that nobody closes."""
+
+    def failing() -> Iterator[str]:
+        connection = Connection()
+        held.append(weakref.ref(connection))
+        yield "a"
+        raise LookupError
+
+    gc.disable()
+    try:
+        rest_of(site.read(failing()))
+        wait_until(lambda: not producers())
+        wait_until(lambda: held[0]() is None)
+    finally:
+        gc.enable()
+
+
+def test_an_error_is_logged_also_where_nobody_is_told(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The iterable is ahead of its client, who left before it came to that."""
+    body = a_body(site, in_the_middle())
+    wait_until(lambda: body._producer._ended)
+    body.close()
+    body.close()
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], LookupError)
+
+
 # Batches
 
 
@@ -319,6 +391,22 @@ def test_what_cannot_be_merged_is_an_error(
     wait_until(lambda: upstream.closed == 1)
 
 
+def test_each_of_two_errors_is_logged_and_one_is_told(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No id is in the log that no client has."""
+
+    def failing() -> Iterator[int]:
+        yield 1
+        raise LookupError
+
+    ((type, data),) = rest_of(site.read(failing(), batch=Batch(merge="".join)))
+    assert type == "error"
+    wait_until(lambda: len(caplog.records) == 2)
+    assert caplog.text.count("was told with the id") == 1
+    assert json.loads(data)["id"] in caplog.text
+
+
 # Contexts
 
 
@@ -348,6 +436,25 @@ def test_an_app_context_is_around_all_of_it_and_left_at_the_end(site: Site) -> N
     )
     assert until_done(site.read(working(), app_context=True)) == ["site"]
     assert sorted(torn_down, key=str) == [None, True]
+
+
+def test_no_app_context_is_left_within_the_view(site: Site) -> None:
+    """Tearing one down may end the view's own database session, if it is a thread's."""
+    order: list[str] = []
+
+    @site.app.get("/working")
+    def working() -> Response:
+        response = EventSourceResponse(["a"], app_context=True)
+        order.append("view")
+        return response
+
+    site.app.teardown_appcontext(lambda error: order.append("teardown"))
+    again = f"last_event_id={site.read([]).next('done').id}"
+    order.clear()
+    response = site.client.get(f"/working?{again}")
+    assert response.status_code == 204
+    response.close()
+    assert order[0] == "view"
 
 
 def test_an_app_context_is_left_where_the_client_leaves(site: Site) -> None:
@@ -455,6 +562,8 @@ def test_a_sync_server_is_refused(site: Site) -> None:
     [
         ("text", {}),
         (b"bytes", {}),
+        (bytearray(b"bytes"), {}),
+        (memoryview(b"bytes"), {}),
         ({"a": 1}, {}),
         (1, {}),
         (None, {}),

@@ -142,6 +142,21 @@ def test_an_iterable_that_cannot_begin_is_closed() -> None:
     assert upstream.closed == 1
 
 
+def test_only_what_can_be_called_closes() -> None:
+    """A row or a table may have a column of that name."""
+
+    class Prices:
+        close = 7.5
+
+        def __iter__(self) -> Iterator[float]:
+            return iter([1.0])
+
+    producer = Producer(Prices())
+    producer.start()
+    assert take_all(producer) == [1.0]
+    assert producer.error is None
+
+
 def test_the_iterator_is_closed_before_what_it_iterates() -> None:
     """A library's stream may make a generator of itself and have a close() besides."""
     order: list[str] = []

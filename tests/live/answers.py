@@ -95,6 +95,14 @@ def blueprint(query: Callable[[], int]) -> Blueprint:
         finally:
             raise LookupError("a secret")
 
+    def cleaning_up() -> Iterator[str]:
+        try:
+            yield "first"
+            gate.wait()
+        finally:
+            # As long as it may take to tell a model that it can stop.
+            threading.Event().wait(0.1)
+
     def large() -> Iterator[str]:
         for _ in range(PIECES):
             yield PIECE
@@ -115,7 +123,7 @@ def blueprint(query: Callable[[], int]) -> Blueprint:
         each.__name__.replace("_", "-"): each
         for each in (
             *(silent, waiting, at_once, in_the_middle, in_its_finally, large),
-            *(querying, outlasting),
+            *(querying, outlasting, cleaning_up),
         )
     }
 

@@ -23,6 +23,16 @@ def wrap_body(app: WSGI) -> WSGI:
     return wrapped
 
 
+def forget_close(app: WSGI) -> WSGI:
+    """Pass the chunks on, and not the close() that PEP 3333 asks for."""
+
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        for chunk in app(environ, start_response):  # noqa: UP028 - it would be closed
+            yield chunk
+
+    return wrapped
+
+
 def add_header(app: WSGI) -> WSGI:
     """Add a header on the way, as PEP 3333 shows it."""
 
@@ -61,7 +71,8 @@ def use_sentry(app: WSGI) -> WSGI:
 
 
 MIDDLEWARES = {
-    each.__name__: each for each in (wrap_body, add_header, hide_write, use_sentry)
+    each.__name__: each
+    for each in (wrap_body, forget_close, add_header, hide_write, use_sentry)
 }
 
 

@@ -235,6 +235,21 @@ def test_a_client_that_leaves_in_the_middle_of_much_leaves_nothing(site: Site) -
     client.close()
 
 
+@pytest.mark.parametrize("kind", ["gunicorn-gevent", "gunicorn-gthread"])
+def test_a_middleware_that_forgets_to_close_leaves_nothing(kind: str) -> None:
+    """The iterable is stopped all the same, when its server closes the connection."""
+    with Server(kind, middleware="forget_close") as server:
+        site = Site(kind, server)
+        for path in ("large", "waiting", "large"):
+            with site.begins():
+                client = raw_request(server.port, f"/answers/{path}")
+            assert client.recv(1)
+            client.close()
+        wait_until(lambda: site.state()["closed"] >= 3)
+        site.release_threads()
+        wait_until(site.nothing_is_left)
+
+
 def test_a_database_session_is_given_back_at_the_end(site: Site) -> None:
     """Or when the client leaves; an app context is only there if it was asked for."""
     with site.stream("querying") as stream:
@@ -307,9 +322,12 @@ def test_a_worker_that_stops_tells_those_who_are_not_done(kind: str) -> None:
 
 
 def test_a_worker_that_stops_at_once_ends_its_streams() -> None:
-    """QUIT leaves it a tenth of a second, and what it does at exit."""
+    """QUIT leaves it a tenth of a second, and what it does at exit.
+
+    What iterables clean up is part of that.
+    """
     with Server() as server:
-        with server.stream("/answers/waiting", user=None) as stream:
+        with server.stream("/answers/cleaning-up", user=None) as stream:
             assert stream.data(1) == ["first"]
             server.signal(signal.SIGQUIT)
             (error,) = rest_of(stream)
