@@ -4,6 +4,7 @@ Knows the limits and the registry; not why else a client could be refused for go
 """
 
 import logging
+import random
 import threading
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from . import address
 from .client import Client, Identity
 from .errors import ClientRefused, TooManyStreams
+from .event import encode_retry
 from .options import HubOptions
 from .registry import ClientRegistry
 from .sparse_log import SparseLog
@@ -22,6 +24,10 @@ log = logging.getLogger(__name__)
 
 #: The path of delivery that takes a place of the server's own for each stream.
 GENERATOR = "generator"
+
+#: A refused browser comes back after a delay from this range, in seconds: late enough
+#: to let a crowded worker recover, drawn so that not all come at once.
+REFUSED_RETRY = (10.0, 30.0)
 
 # The part of a server's places that streams leave to ordinary requests.
 _KEPT = 20
@@ -37,6 +43,24 @@ class Places(NamedTuple):
     def for_streams(self) -> int:
         """How many of them streams may take."""
         return max(1, self.at_once - max(1, self.at_once // _KEPT))
+
+    def full(self, taken: int) -> str | None:
+        """Return why there is no room beside so many streams, None if there is."""
+        if taken < self.for_streams:
+            return None
+        return (
+            f"streams have taken {self.for_streams} of the {self.at_once} requests that"
+            f" this worker serves at once ({self.setting}); the rest is kept for"
+            " ordinary requests"
+        )
+
+
+def refusal_stream() -> bytes:
+    """Return the whole stream of a refused client.
+
+    It has no blank line: that would make a browser forget its last event id.
+    """
+    return encode_retry(random.uniform(*REFUSED_RETRY)).encode()
 
 
 class Admission:
@@ -71,13 +95,7 @@ class Admission:
             return "this worker is going away"
         if len(self._registry) + len(self._entering) >= self._options.max_clients:
             return f"this worker holds {self._options.max_clients} clients"
-        if self.places is not None and self._generators() >= self.places.for_streams:
-            return (
-                f"streams have taken {self.places.for_streams} of the"
-                f" {self.places.at_once} requests that this worker serves at once"
-                f" ({self.places.setting}); the rest is kept for ordinary requests"
-            )
-        return None
+        return self.places.full(self._generators()) if self.places else None
 
     def _generators(self) -> int:
         entering = sum(each.sink.path == GENERATOR for each in self._entering)

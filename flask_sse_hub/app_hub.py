@@ -42,7 +42,12 @@ from .heartbeat import Heartbeat, places_of, serving_worker, worker_threads
 from .history import UNPLACED, Cursor, Record
 from .hub import Hub
 from .origins import Origins
-from .response import StreamResponse, accepted_coding, keep_out_of_caches
+from .response import (
+    StreamResponse,
+    accepted_coding,
+    keep_out_of_caches,
+    refused,
+)
 from .revalidation import Revalidation
 from .signals import client_connected, client_disconnected, event_published
 
@@ -53,9 +58,6 @@ _MAX_METADATA_ITEMS = 16
 _MAX_METADATA_CHARS = 256
 
 _TOO_OFTEN = "streams are opened too often from one network address"
-
-#: The value of Retry-After for clients that handle statuses, in seconds.
-RETRY_AFTER = "10"
 
 
 class AppHub:
@@ -263,7 +265,8 @@ class AppHub:
             )
             hub.admission.check(client.identity, client.ip)
         except ClientRefused as refusal:
-            return _refused(refusal, hub)
+            status = 429 if isinstance(refusal, TooManyStreams) else 503
+            return refused(str(refusal), status=status)
         stream = HijackedStream if self.config.hijack else EventStream
         return StreamResponse(
             stream(
@@ -350,20 +353,6 @@ class AppHub:
 
     def _end_streams(self, owner: Address, *, final: bool = False) -> None:
         self.hub.disconnect((owner,), reason=CloseReason.SESSION_ENDED, final=final)
-
-
-def _refused(refusal: ClientRefused, hub: Hub) -> Response:
-    """Tell a refusal that will pass in the way that the client understands.
-
-    A native EventSource never comes back from a 429 or 503, so it gets a stream that
-    says when to come back, and ends. Others say that they handle statuses.
-    """
-    if "sse-status" not in request.headers.get("Prefer", ""):
-        return StreamResponse(hub.refusal())
-    status = 429 if isinstance(refusal, TooManyStreams) else 503
-    return Response(
-        str(refusal), status, {"Retry-After": RETRY_AFTER}, mimetype="text/plain"
-    )
 
 
 def _checked_metadata(metadata: Metadata | None) -> Metadata | None:

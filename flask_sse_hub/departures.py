@@ -69,6 +69,10 @@ class Departures:
         """Whether the worker has been told to go; it may still finish what it does."""
         return self._leave_at is not None
 
+    def __len__(self) -> int:
+        """Return how many streams are open."""
+        return len(self._streams)
+
     def add(self, stream: Departing, connection: socket.socket | None) -> None:
         """Tell a stream of departures from now on.
 

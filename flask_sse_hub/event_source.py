@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from flask import current_app, request
+from flask import abort, current_app, request
 
 from . import _sockets
 from .batch import Batch, Collector, check_seconds
@@ -23,14 +23,16 @@ from .delivery.stream import check_server, connection_of
 from .departures import departures
 from .errors import ConfigurationError
 from .event import Event, encode_block, text_of
-from .heartbeat import worker_threads
-from .producer import Producer
-from .response import StreamResponse, accepted_coding
+from .heartbeat import places_of, serving_worker, worker_threads
+from .producer import Producer, close_iterable
+from .response import StreamResponse, accepted_coding, refused
+from .sparse_log import SparseLog
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 log = logging.getLogger(__name__)
+_sparse_log = SparseLog(log)
 
 # A comment line: no client dispatches anything for it.
 _GREETING = _HEARTBEAT = b":\n\n"
@@ -97,6 +99,7 @@ class EventSourceResponse(StreamResponse):
         _check(iterable, batch)
         check_seconds(heartbeat, what="heartbeat")
         check_server(request.environ, threads=worker_threads)
+        _check_room(iterable)
         app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
         body = AnswerStream(
             iterable,
@@ -136,6 +139,16 @@ def _check(iterable: object, batch: object) -> None:
         raise ConfigurationError(
             f"batch must be a Batch, not {type(batch).__name__}: Batch(size=10)"
         )
+
+
+def _check_room(iterable: Iterable[Any]) -> None:
+    """Abort where streams have taken what a worker does not keep for other requests."""
+    places = places_of(serving_worker())
+    why = places.full(len(departures())) if places else None
+    if why is not None:
+        _sparse_log.say("full", f"a stream was refused: {why}")
+        close_iterable(iterable)
+        abort(refused(why, status=503))
 
 
 def _had_its_end() -> bool:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from .address import Address
-from .admission import Admission
+from .admission import REFUSED_RETRY, Admission
 from .attendance import Attendance, Listeners
 from .brokers import Batch, Broker
 from .catchup import Catchup
@@ -39,10 +39,6 @@ _START_SECONDS = 5.0
 
 # How long the follower waits before it asks an absent broker again.
 _RETRY_START_SECONDS = 1.0
-
-# A refused browser comes back after a delay from this range, in seconds: late enough to
-# let a crowded worker recover, drawn so that not all come at once.
-_REFUSED_RETRY = (10.0, 30.0)
 
 # How long a drain waits for writes in progress. gunicorn looks once a second whether
 # its worker is idle, and a worker should be gone at the first look.
@@ -302,17 +298,10 @@ class Hub:
             delay = self.draw_retry()
         elif client.close_reason is CloseReason.EVICTED:
             # Back at once it would evict the next one, which would do the same.
-            delay = random.uniform(*_REFUSED_RETRY)
+            delay = random.uniform(*REFUSED_RETRY)
         else:
             return b""
         return client.coding.encode([f"{encode_retry(delay)}\n".encode()])
-
-    def refusal(self) -> bytes:
-        """Return the whole stream of a refused client.
-
-        It has no blank line: that would make a browser forget its last event id.
-        """
-        return encode_retry(random.uniform(*_REFUSED_RETRY)).encode()
 
     def leave(self, client: Client, reason: CloseReason) -> None:
         """Let go of a client, for the reason it was closed with or else this one."""

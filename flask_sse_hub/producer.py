@@ -188,9 +188,9 @@ class Producer:
         iterable, self._iterable = self._iterable, None
         try:
             if iterator is not iterable:
-                _close(iterator)
+                close_iterable(iterator)
         finally:
-            _close(iterable)
+            close_iterable(iterable)
 
     def _finish(self, error: BaseException | None) -> None:
         with self._changed:
@@ -206,7 +206,8 @@ class Producer:
             log.error("what was streamed failed as it was stopped", exc_info=error)
 
 
-def _close(what: Iterable[Any] | None) -> None:
+def close_iterable(what: Iterable[Any] | None) -> None:
+    """Call what an iterable has for its end, if anything."""
     close = getattr(what, "close", None)
     # A column of a table may have that name too.
     if callable(close):

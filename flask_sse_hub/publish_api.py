@@ -15,13 +15,14 @@ from werkzeug.exceptions import HTTPException
 
 from . import address, tokens
 from .address import MAX_TARGETS, UNSET
-from .app_hub import RETRY_AFTER, AppHub
+from .app_hub import AppHub
 from .auth import bearer_token
 from .errors import BrokerUnavailable, EventTooLarge, SSEHubError
 from .event import MAX_NAME_CHARS, MESSAGE
 from .history import Record
 from .publisher import record_of
 from .request_body import parse_json, read_body
+from .response import RETRY_AFTER
 from .sparse_log import SparseLog
 from .tokens import PublishToken
 

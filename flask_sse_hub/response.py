@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from flask import Response, current_app, request
 from werkzeug.datastructures import Headers
 
+from .admission import refusal_stream
 from .delivery import HijackedStream
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ _HEADERS = {
 # A hook that makes all responses conditional may turn one into a 304: what came after
 # its head would be taken for the next response.
 _WITHOUT_BODY = (204, 304)
+
+
+#: The value of Retry-After for clients that handle statuses, in seconds.
+RETRY_AFTER = "10"
 
 
 def keep_out_of_caches(response: Response) -> Response:
@@ -46,6 +51,18 @@ def accepted_coding(names: Sequence[str]) -> str | None:
     best = max(names, key=quality, default="identity")
     likes = best != "identity" and quality(best) > 0
     return best if likes and quality(best) >= quality("identity") else None
+
+
+def refused(why: str, *, status: int) -> Response:
+    """Tell a refusal that will pass in the way that the client understands.
+
+    A native EventSource never comes back from a 429 or 503, so a GET gets a stream that
+    says when to come back, and ends. Others say that they handle statuses.
+    """
+    handles_statuses = "sse-status" in request.headers.get("Prefer", "")
+    if request.method in ("GET", "HEAD") and not handles_statuses:
+        return StreamResponse(refusal_stream())
+    return Response(why, status, {"Retry-After": RETRY_AFTER}, mimetype="text/plain")
 
 
 class StreamBody(Iterator[bytes], Protocol):

@@ -21,7 +21,9 @@ from flask_sse_hub import (
     Event,
     EventSourceResponse,
     UnsupportedServer,
+    event_source,
 )
+from flask_sse_hub.admission import Places
 from flask_sse_hub.event_source import AnswerStream
 from tests.reader import DEADLINE, EndOfStream, StreamReader, wait_until
 from tests.test_producer import Upstream
@@ -708,3 +710,36 @@ def test_no_line_is_logged_for_a_client_that_left(
         body.close()
         wait_until(lambda: not producers())
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", {}, 200),
+        ("HEAD", {}, 200),
+        ("GET", {"Prefer": "sse-status"}, 503),
+        ("POST", {}, 503),
+    ],
+)
+def test_beyond_the_room_for_streams_one_is_refused(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    """As its client understands it, and the iterable is closed without being begun."""
+    gate = threading.Event()
+
+    def waiting() -> Iterator[str]:
+        yield "first"
+        gate.wait()
+
+    with site.read(waiting()) as reader:
+        assert reader.data(1) == ["first"]
+        monkeypatch.setattr(event_source, "places_of", lambda _: Places(2, "threads"))
+        upstream = Upstream()
+        response = site.respond(upstream, method=method, headers=headers)
+        assert response.status_code == status
+        assert (upstream.closed, upstream._iterator) == (1, None)
+        gate.set()

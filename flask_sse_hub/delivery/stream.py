@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from .. import _native, _sockets
-from ..admission import GENERATOR
+from ..admission import GENERATOR, refusal_stream
 from ..client import IMMEDIATE, Client, CloseReason
 from ..errors import BrokerUnavailable, ClientRefused, UnsupportedServer
 from ..hub import Hub
@@ -113,7 +113,7 @@ class EventStream(Iterator[bytes]):
     def _say_refusal(self) -> bytes:
         self._state = self._end
         coding = self._client.coding
-        return coding.head + coding.encode([self._hub.refusal()])
+        return coding.head + coding.encode([refusal_stream()])
 
     def _read(self) -> bytes:
         # A client that keeps up is woken for whatever comes, so it need not look first.

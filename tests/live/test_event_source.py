@@ -341,3 +341,34 @@ def test_a_sync_worker_is_refused() -> None:
     with Server("gunicorn-sync") as server:
         assert server.get("/answers/waiting")[0] == 500
         assert "start it with `-k gevent`" in server.log
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [
+        ("gunicorn-gthread", "--threads 3"),
+        ("gunicorn-gevent", "--worker-connections 3"),
+    ],
+)
+def test_streams_leave_a_worker_room_for_other_requests(
+    kind: str, setting: str
+) -> None:
+    """Health is answered when no more streams are: they are told when to come back."""
+    with (
+        Server(kind, args=setting) as server,
+        server.stream("/answers/waiting", user=None) as first,
+        server.stream("/answers/waiting", user=None) as second,
+    ):
+        assert first.data(1) == second.data(1) == ["first"]
+        refused = server.stream("/answers/waiting", user=None)
+        refused.wait_for_end()
+        assert refused.raw.startswith(b"retry: ")
+        status, _, headers = server.request("POST", "/answers/waiting")
+        assert (status, headers["Retry-After"]) == (503, "10")
+        assert server.get("/events/health/live")[0] == 200
+        assert "2 of the 3 requests that this worker serves at once" in server.log
+        server.request("POST", "/answers/release")
+        first.wait_for_end()
+        wait_until(lambda: server.json("/answers/")["streaming"] < 3)
+        status, body, _ = server.request("POST", "/answers/in-the-middle")
+        assert (status, body.count(b"event: error")) == (200, 1)
