@@ -69,3 +69,9 @@ def relinked(markdown: str, *, source: str, place: str) -> str:
         return f"[{match['text']}]({target}{match['part'] or ''})"
 
     return _BLOCK_OR_LINK.sub(relink, markdown)
+
+
+def on_post_page(output: str, **_: object) -> str:
+    """Give the theme's search a name, for screen readers."""
+    search = 'data-md-component="search" role="dialog"'
+    return output.replace(search, f'{search} aria-label="Search"')

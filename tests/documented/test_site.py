@@ -17,9 +17,12 @@ from docs.site_hooks import relinked
 from tests.documented.samples import ROOT
 from tests.ports import HOST
 from tests.reader import DEADLINE
+from tests.wire.real_parts import absent
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
+
+AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +185,24 @@ def test_the_search_finds_a_setting(
     result = page.locator(".md-search-result__link", has_text="Configuration")
     result.first.wait_for()
     assert "configuration.html" in (result.first.get_attribute("href") or "")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [("quickstart", 1280, "light"), ("migration", 360, "dark")],
+)
+def test_its_readers_may_see_little(
+    page: "Page", url: str, name: str, width: int, scheme: str
+) -> None:
+    """Or use a screen reader: axe finds no serious fault."""
+    if not AXE.exists():
+        absent("axe-core", remedy=f"run npm ci in {AXE.parents[2]}")
+    look_at(page, f"{url}{name}.html", width=width, scheme=scheme)
+    page.evaluate(AXE.read_text())
+    faults = page.evaluate("axe.run()")["violations"]
+    serious = [each for each in faults if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
 
 
 @pytest.mark.browser
