@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -15,7 +15,7 @@ from tests.documented.samples import ROOT
 from tests.ports import HOST, free_port
 from tests.reader import DEADLINE, wait_until
 
-#: What is another in each run: delays, ids of events and clients, times, processes.
+#: What is another in each run: delays, and ids of events and clients.
 _CHANGES = re.compile(
     r"(?P<retry>(?<=retry: )\d+)"
     r"|(?P<epoch>[0-9a-f]{12})(?=-\d+)"
@@ -139,12 +139,9 @@ class Running:
         self._thread.start()
 
     def _read(self) -> None:
-        for line in self._lines():
-            self.printed += line
-
-    def _lines(self) -> Iterator[str]:
         assert self._process.stdout is not None
-        return iter(self._process.stdout)
+        for line in self._process.stdout:
+            self.printed += line
 
     def wait_for(self, text: str) -> None:
         """Wait until it has printed a text."""
@@ -164,9 +161,14 @@ class Running:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            if self._process.poll() is None:
+                self._process.terminate()
             self._process.wait(DEADLINE)
+        finally:
+            # Whatever it has left behind; it was started as a group's leader.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._thread.join(DEADLINE)
         assert self._process.stdout is not None
         self._process.stdout.close()
