@@ -5,6 +5,7 @@ What the page says of Flask-SSE is tried with Flask-SSE itself.
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,13 +80,25 @@ class App:
         self._redis = redis
 
     def listen(self, query: str = "", *options: str) -> Running:
-        """Ask for the stream; with Flask-SSE nothing comes before the first event."""
+        """Ask for the stream."""
         url = f"http://127.0.0.1:5000/stream{query}"
         return self.shell.start(f"curl -iN {' '.join(options)} '{url}'")
 
-    def wait_for_listener(self, channel: str) -> None:
-        """Wait until somebody listens, by Flask-SSE, which does not tell its client."""
-        wait_until(lambda: self._redis.run("PUBSUB", "NUMSUB", channel)[1] == 1)
+    @contextmanager
+    def subscribe(self, query: str = "", *options: str) -> Iterator[Running]:
+        """Ask for a stream of Flask-SSE, and wait until it has subscribed in Redis.
+
+        It sends nothing before the first event. Those of earlier tests are there still,
+        since it learns of a client that has left only when it writes.
+        """
+        before = self._subscribers()
+        with self.listen(query, *options) as stream:
+            wait_until(lambda: self._subscribers() - before)
+            yield stream
+
+    def _subscribers(self) -> set[bytes]:
+        found: bytes = self._redis.run("CLIENT", "LIST", "TYPE", "PUBSUB")
+        return {line.split()[0] for line in found.splitlines()}
 
     def status(self, query: str, user: str | None = None) -> str:
         """Ask for the stream and return the status of the answer."""
@@ -139,8 +152,7 @@ def hub(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @live
 def test_both_apps_send_the_same_event(flask_sse: App, hub: App) -> None:
     """To whoever asks for the same address."""
-    with flask_sse.listen("?channel=orders") as stream:
-        flask_sse.wait_for_listener("orders")
+    with flask_sse.subscribe("?channel=orders") as stream:
         assert stream.printed == ""
         flask_sse.ship()
         stream.wait_for('event:shipped\ndata:{"order": 7}\n\n')
@@ -155,8 +167,7 @@ def test_only_the_hub_remembers(flask_sse: App, hub: App) -> None:
     """What was published while a page was away."""
     assert flask_sse.publish("one", channel="away", id="1") == "0"
     flask_sse.publish("two", channel="away", id="2")
-    with flask_sse.listen("?channel=away", "-H 'Last-Event-ID: 1'") as stream:
-        flask_sse.wait_for_listener("away")
+    with flask_sse.subscribe("?channel=away", "-H 'Last-Event-ID: 1'") as stream:
         assert flask_sse.publish("three", channel="away") == "1"
         stream.wait_for("three")
         assert "two" not in stream.printed
@@ -171,9 +182,7 @@ def test_no_channel_is_the_channel_sse_there_and_everybody_here(
     flask_sse: App, hub: App
 ) -> None:
     """The one difference that an app may not notice at once."""
-    with flask_sse.listen("?channel=orders") as one, flask_sse.listen() as other:
-        flask_sse.wait_for_listener("orders")
-        flask_sse.wait_for_listener("sse")
+    with flask_sse.subscribe("?channel=orders") as one, flask_sse.subscribe() as other:
         flask_sse.publish("for the channel sse")
         flask_sse.publish("for orders", channel="orders")
         one.wait_for("for orders")
@@ -197,8 +206,7 @@ def test_no_channel_is_the_channel_sse_there_and_everybody_here(
 def test_data_arrives_as_it_was_here_alone(flask_sse: App, hub: App) -> None:
     """Empty data, and line ends that are none on the wire."""
     text = "one\u2028two\ffour"
-    with flask_sse.listen("?channel=data") as stream:
-        flask_sse.wait_for_listener("data")
+    with flask_sse.subscribe("?channel=data") as stream:
         flask_sse.publish("", channel="data")
         flask_sse.publish(text, channel="data", retry=5000)
         flask_sse.publish("end", channel="data", retry=0)
@@ -245,8 +253,8 @@ def test_both_refuse_a_channel_to_who_may_not_listen(
     before = FLASK_SSE.replace(register, "") + HOOK + register
     for app in running(before, redis, tmp_path):
         assert app.status("?channel=analytics", "ada") == "403"
-        with app.listen("?channel=orders"):
-            app.wait_for_listener("orders")
+        with app.subscribe("?channel=orders"):
+            pass
     after = (
         HUB.replace(opened, "")
         + RULE
@@ -268,8 +276,7 @@ def test_both_refuse_a_channel_to_who_may_not_listen(
 def test_both_can_run_in_one_app(redis: RedisServer, tmp_path: Path) -> None:
     """At two addresses, while pages move."""
     for app in running(BOTH, redis, tmp_path):
-        with app.listen("?channel=orders") as stream:
-            app.wait_for_listener("orders")
+        with app.subscribe("?channel=orders") as stream:
             app.ship()
             stream.wait_for("order")
         with app.shell.start("curl -N http://127.0.0.1:5000/events") as stream:
