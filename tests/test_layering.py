@@ -135,7 +135,6 @@ def test_every_module_has_its_place() -> None:
 def test_the_design_page_names_every_module() -> None:
     """Each is in its drawing of the parts, by the last part of its name."""
     names = {module.rpartition(".")[2] for module in MODULES} - {"__init__"}
-    # Private to a package that is named, and to what is drawn beside it.
     drawn = set(re.findall(r"\w+", PARTS))
     assert names - drawn == set()
 
