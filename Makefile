@@ -13,7 +13,7 @@ INCLUDE := flask_sse_hub/$(subst $(comma),.py$(comma)flask_sse_hub/,$(COMPLETE))
 
 UNIT := -m "not live and not browser"
 
-.PHONY: help run test style format types unit unit-gevent units live browser real chaos fuzz bench bench-peers bench-parts client system clean
+.PHONY: help run test style format types unit unit-gevent units live browser real docs chaos fuzz bench bench-peers bench-parts client system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,10 @@ browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in a real Chromium
 real: $(VENV)/dev tests/node_modules tests/wheels ## Both of them, side by side
 	$(MAKE) --jobs=2 --output-sync live browser
 
+docs: $(VENV)/docs ## Build the documentation as a site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in site/: open site/index.html"
+
 chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event by event
 	for broker in sqlite redis; do for way in "" --generator; do \
 	  $(BIN)/python -m tests.chaos --broker $$broker --seconds 120 $$way || exit 1; \
@@ -83,7 +87,7 @@ system: ## Install the system packages that the tests need
 	./tests/install-system-packages
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) client/node_modules tests/node_modules tests/wheels benchmarks/load/build
+	rm -rf $(VENV) client/node_modules tests/node_modules tests/wheels benchmarks/load/build site
 	rm -rf .coverage .mypy_cache .pytest_cache .ruff_cache
 	rm -rf benchmarks/peers/.venv benchmarks/peers/node_modules
 
@@ -95,9 +99,13 @@ $(VENV)/demo: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
 	touch $@
 
+$(VENV)/docs: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
 $(VENV)/dev: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $@ $(VENV)/demo
+	touch $@ $(VENV)/demo $(VENV)/docs
 
 $(VENV)/bench: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -5,35 +5,24 @@ import re
 from dataclasses import fields
 from inspect import isfunction
 from pathlib import Path
-from typing import Any
 
 import pytest
-from flask import Flask, request
 
 import flask_sse_hub
 from docs.make_configuration import page
 from flask_sse_hub import ClientStats, CloseReason, HubStats, SSEHub
-from tests.conftest import MakeSite, User
+from flask_sse_hub.history import GapReason
+from tests.conftest import MakeSite
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks/README.md"]
+)
 
 
 def test_the_configuration_page_is_made_from_the_code() -> None:
     """Every key with its default; `python -m docs.make_configuration` writes it."""
     assert (ROOT / "docs/configuration.md").read_text() == page()
-
-
-def test_the_ten_lines_of_the_readme_run(tmp_path: Path) -> None:
-    """Whoever copies them has a stream, and has published an event."""
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[0]
-    names: dict[str, Any] = {"__name__": __name__, "load_user": User}
-    exec(code, names)  # noqa: S102
-    names["owner_of"] = lambda number: 42
-    names["app"].instance_path = str(tmp_path)
-    client = names["app"].test_client()
-    assert client.get("/events").status_code == 401
-    assert client.post("/orders/7/ship").text == "shipped"
 
 
 def test_the_api_page_names_everything_public() -> None:
@@ -44,28 +33,6 @@ def test_the_api_page_names_everything_public() -> None:
     functions = {name for name, it in vars(flask_sse_hub).items() if isfunction(it)}
     public = functions & set(flask_sse_hub.__all__)
     assert {name for name in public if f"`{name}(" not in text} == set()
-
-
-def test_the_api_pages_stream_of_one_request_runs() -> None:
-    """Whoever copies it streams tokens, and closes the model's call."""
-    page = (ROOT / "docs/api.md").read_text()
-    section = page.partition("## The stream of one request")[2]
-    code = re.findall(r"```python\n(.*?)```", section, re.S)[0]
-
-    class Model(list[str]):
-        closed = 0
-
-        def close(self) -> None:
-            self.closed += 1
-
-    upstream = Model("hello")
-    app = Flask("page")
-    names = {"app": app, "request": request, "ask_model": lambda question: upstream}
-    exec(code, names)  # noqa: S102
-    answer = app.test_client().post("/ask", json={"question": "?"}).text
-    assert "data: hello\n\n" in answer
-    assert "event: done\n" in answer
-    assert upstream.closed == 1
 
 
 def test_every_route_is_described_for_programs(make_site: MakeSite) -> None:
@@ -88,6 +55,13 @@ def test_every_figure_is_described_for_programs(schema: str, of: type) -> None:
     described = json.loads((ROOT / "docs/openapi.json").read_text())["components"]
     names = [part.name for part in fields(of)]
     assert list(described["schemas"][schema]["properties"]) == names
+
+
+def test_every_reason_of_a_reset_is_in_the_concepts_page() -> None:
+    """Whoever gets one finds what it says."""
+    page = (ROOT / "docs/concepts.md").read_text()
+    for reason in GapReason:
+        assert f"| `{reason}` |" in page
 
 
 def test_every_close_reason_is_in_the_operations_page() -> None:

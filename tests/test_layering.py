@@ -1,6 +1,7 @@
 """The parts import one way, as docs/design.md draws them."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 
 import flask_sse_hub
+from tests.documented.samples import sample
+
+PARTS = sample("docs/design.md", "text", with_="heartbeat  revalidation")
 
 PACKAGE = Path(flask_sse_hub.__file__).parent
 
@@ -128,6 +132,13 @@ def imports(module: str) -> tuple[set[str], set[str]]:
 def test_every_module_has_its_place() -> None:
     """A new part is put where a newcomer looks for it, and here."""
     assert set(MODULES) == set(ORDER)
+
+
+def test_the_design_page_names_every_module() -> None:
+    """Each is in its drawing of the parts, by the last part of its name."""
+    names = {module.rpartition(".")[2] for module in MODULES} - {"__init__"}
+    drawn = set(re.findall(r"\w+", PARTS))
+    assert names - drawn == set()
 
 
 @pytest.mark.parametrize("module", MODULES)

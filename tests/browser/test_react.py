@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.documented.samples import sample
 from tests.live.server import ROOT, Server
 from tests.reader import wait_until
 from tests.wire.real_parts import absent
@@ -22,6 +23,13 @@ pytestmark = pytest.mark.browser
 
 APP = Path(__file__).parent / "react_app"
 PACKAGES = ROOT / "tests" / "node_modules"
+
+#: The component of the documentation, and a page for it.
+COMPONENT = sample("docs/browser.md", "jsx")
+DOCUMENTED = """
+import { createRoot } from "react-dom/client";
+createRoot(document.getElementById("root")).render(<Inbox />);
+"""
 
 NEWS = "/events?channel=news"
 
@@ -38,6 +46,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("react") / "app"
     shutil.copytree(APP, folder)
     (folder / "node_modules").symlink_to(PACKAGES)
+    (folder / "documented.jsx").write_text(COMPONENT + DOCUMENTED)
+    html = (folder / "index.html").read_text()
+    (folder / "documented.html").write_text(html.replace("main.tsx", "documented.jsx"))
     flask = [sys.executable, "-m", "flask", "--app", "tests.live.site:create_app()"]
     _run(*flask, "sse", "client", str(folder / "sse-hub"), cwd=ROOT)
     return folder
@@ -313,6 +324,18 @@ def test_components_of_all_tabs_share_one_connection(
     for app in apps:
         app.until(lambda seen: seen["heard"] == ["to all"])
     assert server.stats()["connections"] == 1
+
+
+def test_the_component_of_the_documentation_shows_what_comes(
+    app: App, server: Server
+) -> None:
+    """And asks for a login after a logout."""
+    app.page.goto(f"{_url(server)}/react/documented.html")
+    app.page.locator("ul[data-live=true]").wait_for(state="attached")
+    server.publish({"text": "hello"}, type="notification", user="alice")
+    app.page.locator("li", has_text="hello").wait_for()
+    app.post("/logout")
+    app.page.locator("a[href='/login']").wait_for()
 
 
 def test_mounts_leave_nothing_behind(app: App) -> None:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from flask import Blueprint, Flask, Response, abort, render_template_string, request
 from flask_login import current_user, login_required
 
+from tests.documented.samples import sample
 from tests.live import site
-from tests.others.samples import sample
 
 _TESTS = Path(__file__).parents[1]
 _MODULES = _TESTS / "node_modules"
@@ -27,13 +27,32 @@ FILES = {
 DATASTAR = next(_TESTS.glob("wheels/starhtml-*.whl"), None)
 _DATASTAR_FILE = "starhtml/static/js/datastar-core.js"
 
-#: Pages by their path: of which page of the documentation, and what is in those of its
-#: blocks that are the page and its views.
+
+class Sample(NamedTuple):
+    """The blocks of a page of the documentation that are a page and its views."""
+
+    html: str
+    views: str
+
+
+def _sample(page: str, *, html: str, views: tuple[str, ...] = ("@app.get",)) -> Sample:
+    path = f"docs/{page}.md"
+    return Sample(
+        sample(path, "html", with_=html),
+        "\n".join(sample(path, "python", with_=each) for each in views),
+    )
+
+
+#: Pages by their path.
 PAGES = {
-    "htmx": ("htmx", "htmx-ext-sse.min.js", ("@app.get", 'type="note"')),
-    "htmx4": ("htmx", "htmx4.min.js", ("@app.get", "# without a type")),
-    "turbo": ("turbo", "<turbo-stream-source", ("@app.get",)),
-    "datastar": ("datastar", "datastar.js", ("@app.get",)),
+    "htmx": _sample(
+        "htmx", html="htmx-ext-sse.min.js", views=("@app.get", 'type="note"')
+    ),
+    "htmx4": _sample(
+        "htmx", html="htmx4.min.js", views=("@app.get", "# without a type")
+    ),
+    "turbo": _sample("turbo", html="<turbo-stream-source"),
+    "datastar": _sample("datastar", html="datastar.js"),
 }
 
 
@@ -48,10 +67,8 @@ def create_app() -> Flask:
     app = site.create_app()
     app.view_functions["static"] = _static
     notes: list[Note] = []
-    for name, (page, in_html, in_views) in PAGES.items():
-        html = sample(page, "html", with_=in_html)
-        views = "\n".join(sample(page, "python", with_=each) for each in in_views)
-        app.register_blueprint(_pages(name, notes, html=html, views=views))
+    for name, page in PAGES.items():
+        app.register_blueprint(_pages(name, notes, page))
     _note_requests(app, notes)
     return app
 
@@ -67,7 +84,7 @@ def _static(filename: str) -> Response:
     return Response(content, mimetype="text/javascript")
 
 
-def _pages(name: str, notes: list[Note], *, html: str, views: str) -> Blueprint:
+def _pages(name: str, notes: list[Note], page: Sample) -> Blueprint:
     """Return the views of a how-to page, under the page's own path."""
     pages = Blueprint(name, __name__, url_prefix=f"/{name}")
     names: dict[str, Any] = {
@@ -78,10 +95,12 @@ def _pages(name: str, notes: list[Note], *, html: str, views: str) -> Blueprint:
         "load_notes": lambda: notes,
         "save_note": _saver(notes),
         "request": request,
-        "render_template": lambda _, **context: render_template_string(html, **context),
+        "render_template": lambda _, **context: render_template_string(
+            page.html, **context
+        ),
         "render_template_string": render_template_string,
     }
-    exec(views, names)  # noqa: S102
+    exec(page.views, names)  # noqa: S102
     return pages
 
 

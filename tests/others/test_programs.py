@@ -16,9 +16,9 @@ import httpx
 import pytest
 from ld_eventsource.errors import HTTPStatusError
 
+from tests.documented.samples import sample
 from tests.live.server import DELIVERIES
 from tests.others.conftest import TEXT, Site
-from tests.others.samples import sample
 from tests.reader import DEADLINE
 from tests.wire.real_parts import absent
 
@@ -43,10 +43,16 @@ class Refused(Exception):
 Program = Callable[[Site], Iterator[Received]]
 
 
-def python(with_: str, **options: Any) -> Program:
+CLIENTS = "docs/clients.md"
+HTTPX_SSE = sample(CLIENTS, "python", with_="httpx_sse")
+SSECLIENT = sample(CLIENTS, "python", with_="import sseclient")
+LAUNCHDARKLY = sample(CLIENTS, "python", with_="ld_eventsource")
+
+
+def python(code: str, **options: Any) -> Program:
     """Return what runs the ``listen`` of the documentation."""
     names: dict[str, Any] = {"__name__": __name__}
-    exec(sample("clients", "python", with_=with_), names)  # noqa: S102
+    exec(code, names)  # noqa: S102
 
     def listen(site: Site) -> Iterator[Received]:
         headers = {"Authorization": "Bearer alice"}
@@ -63,13 +69,13 @@ const say = (said) => console.log(JSON.stringify(said));
 const handle = ({type, data, lastEventId: id}) => say([type, data, id]);
 const [loadAnew, refused] = [handle, (code) => say(["refused", `${code}`, ""])];
 """
+NODE += sample(CLIENTS, "js", with_='from "eventsource"')
 
 
 def node(site: Site) -> Iterator[Received]:
     """Run the documentation's program for Node.js."""
-    code = NODE + sample("clients", "js", with_='from "eventsource"')
     with subprocess.Popen(
-        ["node", "--input-type=module", "--eval", code, f"{site.url}/events"],
+        ["node", "--input-type=module", "--eval", NODE, f"{site.url}/events"],
         cwd=TESTS,
         stdout=subprocess.PIPE,
         text=True,
@@ -84,9 +90,9 @@ def node(site: Site) -> Iterator[Received]:
 
 PROGRAMS = {
     "eventsource": node,
-    "httpx-sse": python("httpx_sse"),
-    "sseclient-py": python("import sseclient"),
-    "launchdarkly-eventsource": python("ld_eventsource", wait=0.2),
+    "httpx-sse": python(HTTPX_SSE),
+    "sseclient-py": python(SSECLIENT),
+    "launchdarkly-eventsource": python(LAUNCHDARKLY, wait=0.2),
 }
 each_program = pytest.mark.parametrize("name", PROGRAMS)
 
@@ -223,7 +229,7 @@ def test_launchdarkly_reads_chunks_at_once_too() -> None:
 def test_sseclient_is_given_no_half_event() -> None:
     """It would take it for a whole one, and its id for seen."""
     names: dict[str, Any] = {}
-    exec(sample("clients", "python", with_="import sseclient"), names)  # noqa: S102
+    exec(SSECLIENT, names)  # noqa: S102
     stream = b"id: 1\ndata: a\n\nid: 2\ndata: one half\ndata: the other half\n\n"
     for cut in range(len(stream) + 1):
         chunks = names["whole_events"](iter([stream[:3], stream[3:cut]]))

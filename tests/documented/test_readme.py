@@ -1,0 +1,129 @@
+"""The samples of the README: copied, they do what it says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_login import LoginManager, UserMixin
+
+from flask_sse_hub import SSEHub
+from flask_sse_hub.testing import Published, Stream
+from tests.conftest import MakeSite, User
+from tests.documented.samples import sample
+from tests.documented.shell import Shell, commands
+from tests.ports import HOST, free_port
+from tests.reader import wait_until
+from tests.redis_server import RedisServer
+
+PAGE = "README.md"
+TEN_LINES = sample(PAGE, "python", with_="@app.post")
+RULE = sample(PAGE, "python", with_="@sse_hub.authorize_channel")
+GUNICORN = sample(PAGE, "sh", with_="gunicorn -k gevent")
+REDIS = sample(PAGE, "python", with_="redis://")
+PUBLISHER = sample(PAGE, "python", with_="import Publisher")
+SHELL = sample(PAGE, "sh", with_="flask sse")
+
+
+def test_the_ten_lines_run(tmp_path: Path) -> None:
+    """Whoever copies them has a stream, and an event for the order's owner."""
+    names: dict[str, Any] = {"__name__": __name__, "load_user": User}
+    exec(TEN_LINES, names)  # noqa: S102
+    names["owner_of"] = lambda number: 42
+    app: Flask = names["app"]
+    app.instance_path = str(tmp_path)
+    client = app.test_client()
+    published = Published(app)
+    assert client.get("/events").status_code == 401
+    assert client.post("/orders/7/ship").text == "shipped"
+    (event,) = published.events(user=42)
+    assert (event.type, event.json()) == ("notification", {"shipped": 7})
+    app.extensions["sse_hub"].close()
+
+
+class Member(UserMixin):  # type: ignore[misc]
+    """Somebody in a team."""
+
+    id = "ada"
+    team_id = 7
+
+
+def test_the_rule_opens_ones_own_team(make_site: MakeSite) -> None:
+    """And no other channel."""
+    site = make_site()
+    exec(RULE, {"sse_hub": site.hub})  # noqa: S102
+    manager: LoginManager = site.app.login_manager  # type: ignore[attr-defined]
+    manager.user_loader(lambda _: Member())
+    browser = site.browser("ada")
+    browser.stream("/events?channel=team.7")
+    assert browser.get("/events?channel=team.8").status_code == 403
+
+
+def test_the_log_is_in_redis(redis_server: RedisServer) -> None:
+    """Where its URL says, under the name that it is given."""
+    app = Flask("page")
+    app.config["SSE_HUB_LOGIN_REQUIRED"] = False
+    exec(REDIS.replace("redis://host:6379/0", redis_server.url), {"app": app})  # noqa: S102
+    hub = SSEHub(app)
+    hub.publish("hello")
+    app.extensions["sse_hub"].close()
+    assert any(b"shop" in key for key in redis_server.run("KEYS", "*"))
+
+
+def test_a_job_publishes_without_flask(tmp_path: Path) -> None:
+    """Into the file of the app, whose pages hear it."""
+    path = f"{tmp_path}/sse_hub.db"
+    app = Flask("page")
+    app.config["SSE_HUB_LOGIN_REQUIRED"] = False
+    app.config["SSE_HUB_BROKER_URL"] = f"sqlite:///{path}"
+    SSEHub(app)
+    published = Published(app)
+    names: dict[str, Any] = {}
+    exec(PUBLISHER.replace("/srv/shop/instance/sse_hub.db", path), names)  # noqa: S102
+    names["publisher"].close()
+    (event,) = published.events(user=42)
+    assert (event.type, event.json()) == ("import", {"done": 7})
+    app.extensions["sse_hub"].close()
+
+
+APP = """
+from flask import Flask
+from flask_sse_hub import SSEHub
+
+
+def create_app():
+    app = Flask("yourapp")
+    app.config["SSE_HUB_LOGIN_REQUIRED"] = False
+    app.config["SECRET_KEY"] = "set your own"
+    app.config["SSE_HUB_PUBLIC_CHANNELS"] = ["news"]
+    SSEHub(app)
+    return app
+"""
+
+
+@pytest.mark.live
+def test_a_shell_publishes_and_listens(tmp_path: Path) -> None:
+    """To a stream under gunicorn, started as the page says."""
+    (tmp_path / "yourapp.py").write_text(APP)
+    port = free_port()
+    shell = Shell(
+        tmp_path,
+        ports={8000: port},
+        FLASK_APP="yourapp",
+        GUNICORN_CMD_ARGS=f"--bind {HOST}:{port} --no-control-socket",
+    )
+    publish, listen = commands(SHELL)
+    with shell.start(commands(GUNICORN)[1]) as server:
+        server.wait_for("Listening")
+        url = f"http://{HOST}:{port}/events?channel=news"
+        with shell.start(listen) as listener, Stream(url) as stream:
+            event_id = shell.run(publish).strip()
+
+            def is_heard() -> bool:
+                # It prints what comes after it has begun to listen.
+                shell.run("flask sse publish extra --channel news")
+                return "extra" in listener.printed
+
+            wait_until(is_heard)
+            assert event_id not in listener.printed
+            assert stream.next().data == "extra"

@@ -1,0 +1,220 @@
+"""The documentation as a site: built without a warning, read without a network."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from docs.site_hooks import relinked
+from tests.documented.samples import ROOT
+from tests.ports import HOST
+from tests.reader import DEADLINE
+from tests.wire.real_parts import absent
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Route
+
+AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built site."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_it_is_built_without_a_warning(site: Path) -> None:
+    """A page that the navigation leaves out, and a link to nowhere, are warnings."""
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    assert pages <= {path.stem for path in site.glob("*.html")}
+    assert (site / "project/changelog.html").exists()
+
+
+def test_what_makes_it_is_not_in_it(site: Path) -> None:
+    """But what programs read is."""
+    assert list(site.rglob("*.py")) == []
+    described = (ROOT / "docs/openapi.json").read_bytes()
+    assert (site / "openapi.json").read_bytes() == described
+
+
+def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
+    """No fonts, scripts, styles or images: only links lead out of it."""
+    loaded = re.compile(
+        r"<(?:script|img|link|iframe)[^>]+(?:src|href)=[\"']?(\w+:[^\"' >]+)"
+    )
+    for page in site.rglob("*.html"):
+        assert loaded.findall(page.read_text()) == []
+    for style in site.rglob("*.css"):
+        assert re.findall(r"url\([\"']?https?:|@import", style.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "link", "expected"),
+    [
+        ("docs/api.md", "api.md", "[a](browser.md#react)", "[a](browser.md#react)"),
+        ("docs/a.md", "a.md", "[a](../README.md)", "[a](index.md)"),
+        (
+            "docs/a.md",
+            "a.md",
+            "[a](../SECURITY.md)",
+            "[a](project/security-policy.md)",
+        ),
+        (
+            "CONTRIBUTING.md",
+            "project/contributing.md",
+            "[a](docs/design.md#parts)",
+            "[a](../design.md#parts)",
+        ),
+        ("docs/a.md", "a.md", "see [the app](../example_app)", "see the app"),
+        ("docs/a.md", "a.md", "[a](../no.md) [b](no.md)", "[a](../no.md) [b](no.md)"),
+        ("docs/a.md", "a.md", "[a](https://x.org)", "[a](https://x.org)"),
+        ("docs/a.md", "a.md", "[a](#part)", "[a](#part)"),
+        (
+            "docs/a.md",
+            "a.md",
+            "```js\nf[x](../tests)\n```",
+            "```js\nf[x](../tests)\n```",
+        ),
+    ],
+)
+def test_links_lead_to_the_sites_own_pages(
+    source: str, place: str, link: str, expected: str
+) -> None:
+    """What it does not have is named; what nobody has the build is to refuse."""
+    assert relinked(link, source=source, place=place) == expected
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A server of files that logs nothing."""
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def url(site: Path) -> Iterator[str]:
+    """Where the site is served."""
+    server = ThreadingHTTPServer((HOST, 0), partial(Quiet, directory=site))
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    yield f"http://{HOST}:{server.server_port}/"
+    server.shutdown()
+    thread.join(DEADLINE)
+    server.server_close()
+
+
+@pytest.fixture
+def page(chromium: "Browser", url: str) -> Iterator["Page"]:
+    """A page that reaches the site alone; nothing else may be asked for."""
+    problems: list[str] = []
+
+    def refuse(route: "Route") -> None:
+        problems.append(route.request.url)
+        route.abort()
+
+    context = chromium.new_context()
+    context.set_default_timeout(DEADLINE * 1000)
+    context.route(lambda asked: not asked.startswith((url, "file:")), refuse)
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+    yield context.new_page()
+    context.close()
+    assert problems == []
+
+
+def look_at(page: "Page", url: str, *, width: int, scheme: Any) -> str:
+    """Open a page that is no wider than the window; return the color of its ground."""
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    page.goto(url, wait_until="domcontentloaded")
+    assert page.locator("h1").count() == 1, url
+    too_wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert too_wide <= 0, url
+    return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+@pytest.mark.browser
+def test_every_page_fits_a_phone(page: "Page", site: Path, url: str) -> None:
+    """What is wider, as code and tables, scrolls by itself."""
+    names = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
+    # Links of this one begin at the root of a host, wherever it is shown.
+    for name in names - {"404.html"}:
+        look_at(page, url + name, width=360, scheme="dark")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["index", "concepts", "operations"])
+def test_a_page_is_light_or_dark_as_its_reader_likes(
+    page: "Page", url: str, name: str
+) -> None:
+    """By what the system says, on a desk too."""
+    light, dark = (
+        look_at(page, f"{url}{name}.html", width=1280, scheme=scheme)
+        for scheme in ("light", "dark")
+    )
+    assert light == "rgb(255, 255, 255)" != dark
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("way", ["http", "file"])
+def test_the_search_finds_a_setting(
+    page: "Page", site: Path, url: str, way: str
+) -> None:
+    """Also in a site that was opened from its folder, where there are no workers."""
+    page.goto((url if way == "http" else f"{site.as_uri()}/") + "index.html")
+    page.locator("[name=query]").click()
+    page.keyboard.type("SSE_HUB_MAX_AGE")
+    result = page.locator(".md-search-result__link", has_text="Configuration")
+    result.first.wait_for()
+    assert "configuration.html" in (result.first.get_attribute("href") or "")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [("quickstart", 1280, "light"), ("migration", 360, "dark")],
+)
+def test_its_readers_may_see_little(
+    page: "Page", url: str, name: str, width: int, scheme: str
+) -> None:
+    """Or use a screen reader: axe finds no serious fault."""
+    if not AXE.exists():
+        absent("axe-core", remedy=f"run npm ci in {AXE.parents[2]}")
+    look_at(page, f"{url}{name}.html", width=width, scheme=scheme)
+    page.evaluate(AXE.read_text())
+    faults = page.evaluate("axe.run()")["violations"]
+    serious = [each for each in faults if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
+
+
+@pytest.mark.browser
+def test_the_drawing_is_read_on_a_phone(page: "Page", url: str) -> None:
+    """Its smallest text is as tall there as that of tables."""
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.goto(f"{url}concepts.html")
+    drawing = page.locator("img[src$='data-flow.svg']")
+    shown = drawing.bounding_box()
+    assert shown is not None
+    svg = (ROOT / "docs/data-flow.svg").read_text()
+    smallest = min(
+        float(size) for size in re.findall(r"(?:font|size): ([\d.]+)px", svg)
+    )
+    assert smallest * shown["width"] / 360 > 10
