@@ -4,7 +4,7 @@ from flask import Blueprint, jsonify, render_template
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from . import figures
+from . import chat, conversations, figures, language_model
 from .extensions import sse_hub
 from .users import USERS, require_login
 
@@ -37,6 +37,21 @@ def dashboard() -> ResponseReturnValue:
     cursor = sse_hub.cursor()
     state = figures.state()
     return render_template("dashboard.html", state=state, cursor=cursor)
+
+
+@blueprint.get("/chat")
+def chat_page() -> ResponseReturnValue:
+    """Show the conversation, and what is asked from now on, in whichever tab."""
+    require_login()
+    # First the cursor, as above: an answer that is kept in between comes by the stream.
+    cursor = sse_hub.cursor()
+    return render_template(
+        "chat.html",
+        stream_cursor=cursor,
+        exchanges=conversations.recent(current_user.id),
+        most_text=chat.MOST_TEXT,
+        failing_word=language_model.FAILING_WORD,
+    )
 
 
 @blueprint.get("/health")

@@ -24,6 +24,7 @@ class Demo:
         self.url = f"http://{HOST}:{self.port}"
         self.log_path = folder / "log"
         settings.setdefault("sse_hub_broker_url", f"sqlite:///{folder}/sse_hub.db")
+        settings.setdefault("sqlalchemy_database_uri", f"sqlite:///{folder}/example.db")
         with self.log_path.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn"],
