@@ -9,6 +9,7 @@ Read it like a tutorial, in this order:
 * ``api`` and ``webhooks``: publishing on behalf of programs;
 * ``database``, ``language_model``, ``conversations`` and ``chat``: an answer that comes
   word by word, the stream of one request;
+* ``contacts`` and ``imports``: a long task with its progress, in the same way;
 * ``security`` and ``errors``: what every app needs, whatever it streams;
 * ``templates/base.html`` and ``static/js/page.js``: the one stream of all pages, and
   from there what each page does with it.
@@ -28,6 +29,7 @@ from . import (
     demo,
     errors,
     figures,
+    imports,
     pages,
     presence,
     security,
@@ -51,10 +53,13 @@ def create_app() -> Flask:
         # is nobody's request. With TLS in front set FLASK_SESSION_COOKIE_SECURE=true.
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_HTTPONLY=True,
-        # Whatever is posted here is one short event.
+        # Whatever is posted here is one short event, but for files to import.
         MAX_CONTENT_LENGTH=64 * 1024,
-        # Seconds: how long the stand-in for a model takes for a token.
+        IMPORT_MAX_BYTES=8 * 1024 * 1024,
+        # Seconds: how long the stand-in for a model takes for a token, and an import
+        # rests after each batch, in which all other requests have their turn.
         CHAT_PACE=0.04,
+        IMPORT_PAUSE=0.02,
         # Relative to the instance folder.
         SQLALCHEMY_DATABASE_URI="sqlite:///example.db",
         # Whether webhooks may be signed with a secret that anybody can read in this
@@ -77,7 +82,7 @@ def create_app() -> Flask:
     errors.init_app(app)
     figures.init_app(app)
     presence.init_app(app)
-    for module in (accounts, pages, demo, api, webhooks, chat):
+    for module in (accounts, pages, demo, api, webhooks, chat, imports):
         app.register_blueprint(module.blueprint)
     return app
 

@@ -1,10 +1,10 @@
 """The pages."""
 
-from flask import Blueprint, jsonify, render_template
+from flask import Blueprint, current_app, jsonify, render_template
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from . import chat, conversations, figures, language_model
+from . import chat, contacts, conversations, figures, imports, language_model
 from .extensions import sse_hub
 from .users import USERS, require_login
 
@@ -51,6 +51,18 @@ def chat_page() -> ResponseReturnValue:
         exchanges=conversations.recent(current_user.id),
         most_text=chat.MOST_TEXT,
         failing_word=language_model.FAILING_WORD,
+    )
+
+
+@blueprint.get("/import")
+def import_page() -> ResponseReturnValue:
+    """Show the form for a file, and how far its import is."""
+    require_login()
+    return render_template(
+        "import.html",
+        count=contacts.count(current_user.id),
+        most_bytes=current_app.config["IMPORT_MAX_BYTES"],
+        most_problems=imports.MOST_PROBLEMS,
     )
 
 

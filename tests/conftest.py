@@ -216,6 +216,7 @@ def demo_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DemoAp
     database = f"sqlite:///{tmp_path}/example.db"
     monkeypatch.setenv("FLASK_SQLALCHEMY_DATABASE_URI", database)
     monkeypatch.setenv("FLASK_CHAT_PACE", "0.001")
+    monkeypatch.setenv("FLASK_IMPORT_PAUSE", "0.001")
     demo_app = DemoApp()
     demo_app.app.instance_path = str(tmp_path)
     yield demo_app

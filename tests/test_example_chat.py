@@ -278,7 +278,7 @@ class TestTables:
 
             database.create_tables()
             assert others
-            assert set(inspect(db.engine).get_table_names()) == {"exchange"}
+            assert set(inspect(db.engine).get_table_names()) == {"exchange", "contact"}
 
 
 class TestStandIn:

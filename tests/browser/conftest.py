@@ -28,6 +28,7 @@ QUICK: dict[str, Any] = {
     "sse_hub_retry": "[0.2, 0.4]",
     "sse_hub_heartbeat_interval": "2",
     "chat_pace": "0.03",
+    "import_max_bytes": "1048576",
 }
 
 

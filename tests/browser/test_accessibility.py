@@ -111,6 +111,18 @@ class TestFaults:
         page.locator("#stop").wait_for()
         assert faults(page, axe) == []
 
+    def test_the_import_has_none(self, sign_in: SignIn, axe: str) -> None:
+        """With rows that were refused, and a file that cannot be read on."""
+        page = sign_in("alice", "/import")
+        page.locator("#state[data-state=open]").wait_for()
+        content = b"name,email\n" + b"bad\n" * 20 + b"\0"
+        file: Any = {"name": "a.csv", "mimeType": "text/csv", "buffer": content}
+        page.set_input_files("#file", file)
+        page.click("#start")
+        page.locator("#problem p").wait_for()
+        page.locator("#problems li").first.wait_for()
+        assert faults(page, axe) == []
+
 
 def test_the_first_stop_skips_to_the_content(sign_in: SignIn) -> None:
     """Who uses a keyboard need not go through the bar on every page."""
@@ -125,7 +137,7 @@ def test_the_first_stop_skips_to_the_content(sign_in: SignIn) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard", "/chat"])
+@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard", "/chat", "/import"])
 def test_one_sees_where_the_focus_is(sign_in: SignIn, path: str) -> None:
     """At every stop from the first to the last."""
     page = sign_in("alice", path)
@@ -173,6 +185,7 @@ def test_what_is_read_out_is_short(sign_in: SignIn) -> None:
     for path, more in (
         ("/dashboard", set()),
         ("/chat", {"said", "problem"}),
+        ("/import", {"stage", "problem"}),
     ):
         page.goto(page.url.rpartition("/")[0] + path)
         ids = set(page.evaluate(f"{live}.map((element) => element.id)"))

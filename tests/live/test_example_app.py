@@ -21,7 +21,7 @@ CHAT = "/api/chat/stream"
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """Several workers, which begin together on a database that nobody has made."""
     folder = tmp_path_factory.mktemp("demo")
-    started = Demo(folder, workers=4, chat_pace="0.03")
+    started = Demo(folder, workers=4, chat_pace="0.03", import_pause="0.05")
     yield started
     started.stop()
 
@@ -127,6 +127,29 @@ def test_a_logout_does_not_end_an_answer(cleared: Demo) -> None:
     assert json.loads(answer.data)["done"]
     assert end.type == "done"
     assert len(kept(cleared)) == 1
+
+
+def test_who_cancels_an_import_keeps_its_batches(demo: Demo) -> None:
+    """Those before, and it goes no further."""
+    cookie = demo.cookie("alice")
+    _, sample = demo.request("GET", "/api/import/sample.csv", Cookie=cookie)
+    body = (
+        '--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+        f"{sample.decode()}\r\n--x--\r\n"
+    )
+    request = Request(demo, "/api/import", body, type="multipart/form-data; boundary=x")
+    request.next()
+    request.leave()
+
+    def count() -> int:
+        found = demo.request("GET", "/api/contacts", Cookie=cookie)[1]
+        return int(json.loads(found)["count"])
+
+    wait_until(lambda: "an import ended after" in demo.log_path.read_text())
+    added = count()
+    # Each hundred rows had one batch; the sample's thousandth is refused.
+    assert 0 < added < 4000
+    assert (added + added // 999) % 100 == 0
 
 
 def test_a_worker_that_is_killed_keeps_nothing_of_an_answer(cleared: Demo) -> None:
