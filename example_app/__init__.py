@@ -7,6 +7,9 @@ Read it like a tutorial, in this order:
 * ``demo`` and ``presence``: publishing to people, tabs and channels;
 * ``figures`` and ``pages``: a dashboard that is right from its first moment on;
 * ``api`` and ``webhooks``: publishing on behalf of programs;
+* ``database``, ``language_model``, ``conversations`` and ``chat``: an answer that comes
+  word by word, the stream of one request;
+* ``contacts`` and ``imports``: a long task with its progress, in the same way;
 * ``security`` and ``errors``: what every app needs, whatever it streams;
 * ``templates/base.html`` and ``static/js/page.js``: the one stream of all pages, and
   from there what each page does with it.
@@ -18,7 +21,20 @@ import secrets
 
 from flask import Flask
 
-from . import accounts, api, demo, errors, figures, pages, presence, security, webhooks
+from . import (
+    accounts,
+    api,
+    chat,
+    database,
+    demo,
+    errors,
+    figures,
+    imports,
+    pages,
+    presence,
+    security,
+    webhooks,
+)
 from .extensions import login_manager, sse_hub
 from .presence import LOBBY
 from .users import current_user_is_admin, load_user
@@ -37,8 +53,15 @@ def create_app() -> Flask:
         # is nobody's request. With TLS in front set FLASK_SESSION_COOKIE_SECURE=true.
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_HTTPONLY=True,
-        # Whatever is posted here is one short event.
+        # Whatever is posted here is one short event, but for files to import.
         MAX_CONTENT_LENGTH=64 * 1024,
+        IMPORT_MAX_BYTES=8 * 1024 * 1024,
+        # Seconds: how long the stand-in for a model takes for a token, and an import
+        # rests after each batch, in which all other requests have their turn.
+        CHAT_PACE=0.04,
+        IMPORT_PAUSE=0.02,
+        # Relative to the instance folder.
+        SQLALCHEMY_DATABASE_URI="sqlite:///example.db",
         # Whether webhooks may be signed with a secret that anybody can read in this
         # source: to try them out.
         DEMO=False,
@@ -51,6 +74,7 @@ def create_app() -> Flask:
     login_manager.init_app(app)
     login_manager.user_loader(load_user)
     login_manager.unauthorized_handler(errors.ask_for_login)
+    database.init_app(app)
     # The hub reads its SSE_HUB_ settings here, once, and mounts /events.
     sse_hub.init_app(app)
 
@@ -58,7 +82,7 @@ def create_app() -> Flask:
     errors.init_app(app)
     figures.init_app(app)
     presence.init_app(app)
-    for module in (accounts, pages, demo, api, webhooks):
+    for module in (accounts, pages, demo, api, webhooks, chat, imports):
         app.register_blueprint(module.blueprint)
     return app
 

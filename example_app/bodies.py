@@ -54,6 +54,9 @@ def text(body: dict[str, Any], field: str, *, most: int = 255) -> str:
         raise BadField(field, "must be a string")
     if not value.strip():
         raise BadField(field, "is empty")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        # JSON can write half of a character, which cannot be sent on or stored.
+        raise BadField(field, "is not valid Unicode")
     if len(value) > most:
         raise BadField(field, f"is longer than {most} characters")
     return value

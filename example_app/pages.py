@@ -1,10 +1,10 @@
 """The pages."""
 
-from flask import Blueprint, jsonify, render_template
+from flask import Blueprint, current_app, jsonify, render_template
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from . import figures
+from . import chat, contacts, conversations, figures, imports, language_model
 from .extensions import sse_hub
 from .users import USERS, require_login
 
@@ -37,6 +37,33 @@ def dashboard() -> ResponseReturnValue:
     cursor = sse_hub.cursor()
     state = figures.state()
     return render_template("dashboard.html", state=state, cursor=cursor)
+
+
+@blueprint.get("/chat")
+def chat_page() -> ResponseReturnValue:
+    """Show the conversation, and what is asked from now on, in whichever tab."""
+    require_login()
+    # First the cursor, as above: an answer that is kept in between comes by the stream.
+    cursor = sse_hub.cursor()
+    return render_template(
+        "chat.html",
+        stream_cursor=cursor,
+        exchanges=conversations.recent(current_user.id),
+        most_text=chat.MOST_TEXT,
+        failing_word=language_model.FAILING_WORD,
+    )
+
+
+@blueprint.get("/import")
+def import_page() -> ResponseReturnValue:
+    """Show the form for a file, and how far its import is."""
+    require_login()
+    return render_template(
+        "import.html",
+        count=contacts.count(current_user.id),
+        most_bytes=current_app.config["IMPORT_MAX_BYTES"],
+        most_problems=imports.MOST_PROBLEMS,
+    )
 
 
 @blueprint.get("/health")

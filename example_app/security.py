@@ -16,7 +16,7 @@ _CHANGE_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 def init_app(app: Flask) -> None:
     """Check where each request comes from, and send the headers with each answer."""
-    app.before_request(_refuse_other_sites)
+    app.before_request(_refuse_changes_by_other_sites)
     app.after_request(_add_headers)
     app.template_global()(csp_nonce)
 
@@ -33,13 +33,20 @@ def csp_nonce() -> str:
     return nonce
 
 
-def _refuse_other_sites() -> None:
-    # SameSite takes the cookie from a request of another site, but the login form needs
-    # no cookie: such a site could sign people in as somebody else. Browsers say where a
-    # request comes from; programs, webhooks among them, do not send this header.
+def refuse_other_sites() -> None:
+    """Refuse a request that a page of another site has made, or a link there."""
+    # Browsers say where a request comes from; programs, webhooks among them, do not
+    # send this header.
     site = request.headers.get("Sec-Fetch-Site", "none")
-    if request.method not in _CHANGE_NOTHING and site not in ("same-origin", "none"):
+    if site not in ("same-origin", "none"):
         raise Forbidden("this request was made by another site")
+
+
+def _refuse_changes_by_other_sites() -> None:
+    # SameSite takes the cookie from a request of another site, but the login form needs
+    # no cookie: such a site could sign people in as somebody else.
+    if request.method not in _CHANGE_NOTHING:
+        refuse_other_sites()
 
 
 def _add_headers(response: Response) -> Response:

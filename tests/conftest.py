@@ -3,12 +3,16 @@
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask, Response
+from flask.testing import FlaskClient
 from flask_login import LoginManager, UserMixin, login_user, logout_user
 
+from example_app import create_app
+from example_app.extensions import db
 from flask_sse_hub import SSEHub
 from tests.reader import StreamReader
 from tests.redis_server import RedisServer
@@ -177,3 +181,44 @@ def chromium() -> Iterator["Chromium"]:
         )
         yield started
         started.close()
+
+
+class DemoApp:
+    """The example app without a server, quick, with files of its own."""
+
+    def __init__(self) -> None:
+        self.app = create_app()
+        self._streams: list[StreamReader] = []
+
+    def browser(self, user: str | None = "alice") -> FlaskClient:
+        browser = self.app.test_client()
+        if user is not None:
+            browser.post("/login", data={"name": user, "password": "demo"})
+        return browser
+
+    def read(self, response: Any) -> StreamReader:
+        assert response.status_code == 200, response.text
+        stream = StreamReader(response.response)
+        self._streams.append(stream)
+        return stream
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        self.app.extensions["sse_hub"].hub.close()
+        with self.app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture
+def demo_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DemoApp]:
+    monkeypatch.setenv("FLASK_SECRET_KEY", "a key for tests")
+    monkeypatch.setenv("FLASK_SSE_HUB_BROKER_URL", "memory://")
+    database = f"sqlite:///{tmp_path}/example.db"
+    monkeypatch.setenv("FLASK_SQLALCHEMY_DATABASE_URI", database)
+    monkeypatch.setenv("FLASK_CHAT_PACE", "0.001")
+    monkeypatch.setenv("FLASK_IMPORT_PAUSE", "0.001")
+    demo_app = DemoApp()
+    demo_app.app.instance_path = str(tmp_path)
+    yield demo_app
+    demo_app.close()

@@ -3,90 +3,21 @@
 And the live site, with visitors who have many tabs.
 """
 
-import http.client
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
 from tests.browser.tabs import QUICK as QUICK_SITE
 from tests.browser.tabs import Visitor
+from tests.demo import Demo
 from tests.live.server import Server
-from tests.ports import HOST, free_port
-from tests.reader import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 ROOT = Path(__file__).parents[2]
-
-
-class Demo:
-    """The running example app."""
-
-    def __init__(self, folder: Path, **settings: str) -> None:
-        self.port = free_port()
-        self.url = f"http://{HOST}:{self.port}"
-        self.log_path = folder / "log"
-        settings.setdefault("sse_hub_broker_url", f"sqlite:///{folder}/sse_hub.db")
-        with self.log_path.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn"],
-                cwd=ROOT,
-                env=os.environ
-                | {"PORT": str(self.port), "FLASK_DEMO": "true"}
-                | {f"FLASK_{key.upper()}": value for key, value in settings.items()},
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        wait_until(self._answers, within=30.0)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log_path.read_text()
-        try:
-            return self.request("GET", "/health")[0] == 200
-        except OSError:
-            return False
-
-    def request(
-        self, method: str, path: str, body: Any = None, **headers: str
-    ) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=10.0)
-        try:
-            headers = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
-
-    def lose_history(self) -> None:
-        """Delete the log under the running workers."""
-        for each in self.log_path.parent.glob("sse_hub.db*"):
-            if each.is_file():
-                each.unlink()
-
-    def kill_workers(self) -> None:
-        """End the workers as the kernel does when memory is short."""
-        for worker in psutil.Process(self.process.pid).children():
-            worker.kill()
-
-    def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(15.0)
-        finally:
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait(5.0)
-
 
 OpenPage = Callable[..., "Page"]
 SignIn = Callable[..., "Page"]
@@ -96,6 +27,8 @@ MakeVisitor = Callable[..., Visitor]
 QUICK: dict[str, Any] = {
     "sse_hub_retry": "[0.2, 0.4]",
     "sse_hub_heartbeat_interval": "2",
+    "chat_pace": "0.03",
+    "import_max_bytes": "1048576",
 }
 
 

@@ -98,6 +98,31 @@ class TestFaults:
         page.locator("#table tbody tr").first.wait_for()
         assert faults(page, axe) == []
 
+    def test_the_chat_has_none(self, sign_in: SignIn, axe: str) -> None:
+        """With an answer that failed, how it is told, and one that is on its way."""
+        page = sign_in("alice", "/chat")
+        page.locator("#state[data-state=open]").wait_for()
+        page.fill("#message", "Please fail")
+        page.keyboard.press("Enter")
+        page.locator("#problem code").wait_for()
+        assert faults(page, axe) == []
+        page.route("**/api/chat/stream", lambda route: None)
+        page.click("#problem button")
+        page.locator("#stop").wait_for()
+        assert faults(page, axe) == []
+
+    def test_the_import_has_none(self, sign_in: SignIn, axe: str) -> None:
+        """With rows that were refused, and a file that cannot be read on."""
+        page = sign_in("alice", "/import")
+        page.locator("#state[data-state=open]").wait_for()
+        content = b"name,email\n" + b"bad\n" * 20 + b"\0"
+        file: Any = {"name": "a.csv", "mimeType": "text/csv", "buffer": content}
+        page.set_input_files("#file", file)
+        page.click("#start")
+        page.locator("#problem p").wait_for()
+        page.locator("#problems li").first.wait_for()
+        assert faults(page, axe) == []
+
 
 def test_the_first_stop_skips_to_the_content(sign_in: SignIn) -> None:
     """Who uses a keyboard need not go through the bar on every page."""
@@ -112,7 +137,7 @@ def test_the_first_stop_skips_to_the_content(sign_in: SignIn) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard"])
+@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard", "/chat", "/import"])
 def test_one_sees_where_the_focus_is(sign_in: SignIn, path: str) -> None:
     """At every stop from the first to the last."""
     page = sign_in("alice", path)
@@ -144,7 +169,7 @@ def test_the_scheme_is_chosen_by_keyboard(sign_in: SignIn) -> None:
 
 
 def test_what_is_read_out_is_short(sign_in: SignIn) -> None:
-    """Toasts, the state and how buttons went; not the log, nor the figures."""
+    """Toasts, the state and how buttons went; not the log, figures, nor each word."""
     page = sign_in("alice")
     live = "[...document.querySelectorAll('[role=status],[role=alert],[aria-live]')]"
     assert set(page.evaluate(f"{live}.map((element) => element.id)")) == {
@@ -157,12 +182,14 @@ def test_what_is_read_out_is_short(sign_in: SignIn) -> None:
         "resumed",
         "toasts",
     }
-    page.goto(page.url.replace("/sse-demo", "/dashboard"))
-    assert set(page.evaluate(f"{live}.map((element) => element.id)")) == {
-        "session",
-        "state",
-        "toasts",
-    }
+    for path, more in (
+        ("/dashboard", set()),
+        ("/chat", {"said", "problem"}),
+        ("/import", {"stage", "problem"}),
+    ):
+        page.goto(page.url.rpartition("/")[0] + path)
+        ids = set(page.evaluate(f"{live}.map((element) => element.id)"))
+        assert ids == {"session", "state", "toasts"} | more
 
 
 def test_each_chart_says_in_text_what_it_shows(sign_in: SignIn) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import Demo, SignIn
+from tests.browser.conftest import SignIn
 from tests.browser.demo_page import (
     another_tab,
     connected,
@@ -17,6 +17,7 @@ from tests.browser.demo_page import (
     received,
     wait_for_event,
 )
+from tests.demo import Demo
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

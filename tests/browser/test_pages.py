@@ -33,7 +33,7 @@ _OPENED = """async () => {
 }"""
 
 
-@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard"])
+@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard", "/chat", "/import"])
 def test_a_notification_is_a_toast_on_every_page(sign_in: SignIn, path: str) -> None:
     """Once, and it goes when it is dismissed."""
     page = sign_in("alice", path)
@@ -186,7 +186,7 @@ def test_the_notice_about_the_session_is_seen_wherever_one_is(
     )
 
 
-@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard"])
+@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard", "/chat", "/import"])
 def test_it_fits_on_a_phone(sign_in: SignIn, path: str) -> None:
     """Nothing is wider than the screen, and the bar has two lines."""
     page = sign_in("alice", path, width=320)
@@ -198,7 +198,7 @@ def test_it_fits_on_a_phone(sign_in: SignIn, path: str) -> None:
     assert out["y"] < brand["y"] + brand["height"]
 
 
-@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard"])
+@pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard", "/chat", "/import"])
 def test_letters_of_twice_the_size_fit_on_a_phone(sign_in: SignIn, path: str) -> None:
     """As browsers can be set to show."""
     page = sign_in("alice", path, width=360)

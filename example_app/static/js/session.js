@@ -7,6 +7,11 @@ const NOTICES = {
   "user-changed": () => say("Somebody else is signed in here now.", button("Load the page anew")),
 };
 
+/** Whether the stream was closed because its session is over, or another person's. */
+export function isOver({ state, error }) {
+  return state === "closed" && error?.reason in NOTICES;
+}
+
 export function showSession(stream) {
   let shown = null;
   stream.onState(() => {

@@ -1,0 +1,159 @@
+"""Contacts: each user's list, and reading it from a CSV file that somebody sends.
+
+Reading knows no requests and no database. A file may be anything at all: what it gives
+is rows and what is wrong with others, each with its line, and ``Unreadable`` from where
+it cannot be read on. No more of it is held than one row.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from sqlalchemy import UniqueConstraint, delete, func, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .extensions import Base, db
+
+_COLUMNS = ("name", "email")
+
+# Of a line and of a row, which may be several lines. A contact has a few hundred.
+_MOST_BYTES = 65_536
+
+_MOST_NAME = 100
+_MOST_EMAIL = 254  # as long as one can be in an SMTP command
+
+# Whether it exists is known when something was sent there.
+_EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\".]+")
+
+
+class Contact(Base):
+    """A person whom a user knows; nobody twice."""
+
+    __tablename__ = "contact"
+    __table_args__ = (UniqueConstraint("user", "email"),)
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    user: Mapped[str]
+    name: Mapped[str]
+    email: Mapped[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row that can be used."""
+
+    line: int
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A row that cannot, and why."""
+
+    line: int
+    problem: str
+
+
+class Unreadable(Exception):
+    """Raised when a file cannot be read on; its line, and why."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line}: {problem}")
+        self.line = line
+        self.problem = problem
+
+
+def read(file: BinaryIO) -> Iterator[Row | Problem | None]:
+    """Yield the rows of a CSV file in UTF-8 whose first line names its columns.
+
+    None stands for an empty row: it means nothing, but a file may be full of them, and
+    who reads it wants to know that time passes.
+    """
+    reader = csv.reader(_lines(file), strict=True)
+    line = 1
+    try:
+        header = [name.strip().casefold() for name in next(reader, [])]
+        name_at, email_at = _places(header)
+        line = reader.line_num + 1
+        for fields in reader:
+            if not any(field.strip() for field in fields):
+                yield None
+            elif len(fields) == len(header):
+                name, email = fields[name_at].strip(), fields[email_at].strip()
+                yield _checked(line, name, email.lower())
+            else:
+                problem = f"has {len(fields)} columns, not {len(header)}"
+                yield Problem(line, problem)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise Unreadable(line, f"this is not CSV: {error}") from error
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    number = 0
+    while raw := file.readline(_MOST_BYTES):
+        number += 1
+        if len(raw) == _MOST_BYTES:
+            raise Unreadable(number, f"a line may have up to {_MOST_BYTES} bytes")
+        if b"\0" in raw:
+            raise Unreadable(number, "this is not text: there is a NUL in it")
+        try:
+            # With the mark that some programs put at a file's beginning, or without it.
+            yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            problem = "this is not UTF-8: save the file as CSV in UTF-8"
+            raise Unreadable(number, problem) from error
+
+
+def _places(header: list[str]) -> tuple[int, int]:
+    """Return where the name and the email are."""
+    if not any(header):
+        raise Unreadable(1, "the file is empty, or its first line is")
+    if any(header.count(name) != 1 for name in _COLUMNS):
+        raise Unreadable(
+            1,
+            "the first line must name the columns name and email, once each, with a"
+            f" comma between them; it is: {','.join(header):.80}",
+        )
+    name, email = (header.index(name) for name in _COLUMNS)
+    return name, email
+
+
+def _checked(line: int, name: str, email: str) -> Row | Problem:
+    if not name:
+        return Problem(line, "the name is empty")
+    if len(name) > _MOST_NAME:
+        return Problem(line, f"the name is longer than {_MOST_NAME} characters")
+    if not email:
+        return Problem(line, "the email is empty")
+    if len(email) > _MOST_EMAIL or not _EMAIL.fullmatch(email):
+        return Problem(line, f"this is no email address: {email:.60}")
+    return Row(line, name, email)
+
+
+def add(user: str, rows: list[Row]) -> int:
+    """Add contacts in one transaction; return how many were not there yet."""
+    if not rows:
+        return 0
+    values = [{"user": user, "name": row.name, "email": row.email} for row in rows]
+    # Whether one is there and its being added are one statement, as in create_tables().
+    new = insert(Contact).values(values).on_conflict_do_nothing()
+    with db.session.begin():
+        return len(db.session.scalars(new.returning(Contact.number)).all())
+
+
+def count(user: str) -> int:
+    """Return how many contacts a user has."""
+    mine = select(func.count()).where(Contact.user == user)
+    with db.session.begin():
+        return db.session.scalar(mine) or 0
+
+
+def clear(user: str) -> None:
+    """Forget a user's contacts."""
+    with db.session.begin():
+        db.session.execute(delete(Contact).where(Contact.user == user))

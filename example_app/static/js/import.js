@@ -1,0 +1,117 @@
+// The import: a file is posted, and the answer says how far it is.
+
+import { follow, openStream } from "./events.js";
+import { stream } from "./page.js";
+import { showProblem } from "./problem.js";
+import { isOver } from "./session.js";
+import { showStateOf } from "./state.js";
+
+const $ = (selector) => document.querySelector(selector);
+const page = $("#import");
+const number = new Intl.NumberFormat("en");
+const megabytes = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const mostBytes = Number(page.dataset.mostBytes);
+const mostProblems = Number(page.dataset.mostProblems);
+
+// What cancels the import that is going on; null while there is none.
+let controller = null;
+
+showStateOf(stream);
+stream.onState(() => {
+  if (isOver(stream)) controller?.abort();
+});
+
+const show = {
+  progress(data) {
+    $("#progress").max = data.of;
+    $("#progress").value = data.bytes;
+    for (const count of document.querySelectorAll("[data-count]")) {
+      count.textContent = number.format(data[count.dataset.count]);
+    }
+    const more = data.refused - mostProblems;
+    $("#more").textContent = more > 0 ? `And ${number.format(more)} more.` : "";
+  },
+  problem({ line, problem }) {
+    const item = document.createElement("li");
+    item.textContent = `Line ${line}: ${problem}`;
+    $("#problems").append(item);
+    $("#refusals").hidden = false;
+  },
+  unreadable({ line, problem }) {
+    showProblem($("#problem"), { message: `The file cannot be read from line ${line} on: ${problem}.` });
+  },
+  summary(data) {
+    show.progress(data);
+    // Read out once, and not with each batch.
+    const end = data.complete ? "Imported" : "Imported as far as the file could be read";
+    $("#stage").textContent =
+      `${end}: ${number.format(data.added)} added, ${number.format(data.known)} there already,` +
+      ` ${number.format(data.refused)} refused.`;
+  },
+};
+
+async function run(file) {
+  controller = new AbortController();
+  const { signal } = controller;
+  clear();
+  showButtons();
+  $("#stage").textContent = "Sending the file.";
+  const body = new FormData();
+  body.append("file", file);
+  try {
+    const response = await openStream(page.dataset.import, { body, signal });
+    $("#stage").textContent = "Importing.";
+    await follow(response, (type, data) => show[type](data));
+  } catch (error) {
+    if (signal.aborted) {
+      $("#stage").textContent = "Cancelled. What was added before is kept.";
+    } else {
+      $("#stage").textContent = "";
+      showProblem($("#problem"), error, () => run(file));
+    }
+  } finally {
+    controller = null;
+    showButtons();
+    showCount();
+  }
+}
+
+function clear() {
+  show.progress({ rows: 0, added: 0, known: 0, refused: 0, bytes: 0, of: 1 });
+  $("#problem").replaceChildren();
+  $("#problems").replaceChildren();
+  $("#refusals").hidden = true;
+}
+
+async function showCount() {
+  const answer = await fetch(page.dataset.contacts);
+  if (answer.ok) $("#count").textContent = number.format((await answer.json()).count);
+}
+
+function showButtons() {
+  const running = controller !== null;
+  const focused = document.activeElement;
+  $("#start").disabled = running;
+  $("#cancel").disabled = !running;
+  $("#clear").disabled = running;
+  // A button that is disabled loses the focus to nowhere.
+  if (focused?.disabled) (running ? $("#cancel") : $("#start")).focus();
+}
+
+$("#upload").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const file = $("#file").files[0];
+  if (file.size <= mostBytes) {
+    run(file);
+    return;
+  }
+  clear();
+  // The server refuses it too, but only after it was sent.
+  const [size, most] = [file.size, mostBytes].map((bytes) => megabytes.format(bytes / 1024 / 1024));
+  showProblem($("#problem"), { message: `The file has ${size} MB; it may have ${most}.` });
+});
+$("#cancel").addEventListener("click", () => controller?.abort());
+$("#clear").addEventListener("click", async () => {
+  await fetch(page.dataset.contacts, { method: "DELETE" });
+  showCount();
+});

@@ -1,0 +1,95 @@
+"""The example app's import, in a real browser."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.conftest import SignIn
+from tests.browser.demo_page import connected, expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+# It does not matter to these how the hub's streams are delivered.
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize("demo", ["auto"], ids=["socket"], indirect=True),
+]
+
+
+@pytest.fixture
+def page(sign_in: SignIn) -> "Page":
+    """The page of somebody without contacts."""
+    page = connected(sign_in("alice", "/import"))
+    page.click("#clear")
+    page.locator("#count", has_text="0").wait_for()
+    return page
+
+
+def csv(content: bytes, name: str = "contacts.csv") -> Any:
+    return {"name": name, "mimeType": "text/csv", "buffer": content}
+
+
+def send(page: "Page", content: bytes, name: str = "contacts.csv") -> None:
+    page.set_input_files("#file", csv(content, name))
+    page.click("#start")
+
+
+def count(page: "Page", name: str) -> str:
+    return page.locator(f"[data-count={name}]").inner_text()
+
+
+def test_the_sample_is_downloaded_and_imported(page: "Page") -> None:
+    """With its progress, by keyboard, and with the rows that were refused."""
+    with page.expect_download() as download:
+        page.click("#sample")
+    sample = download.value.path().read_bytes()
+    page.set_input_files("#file", csv(sample))
+    page.evaluate(
+        """() => {
+          window.seen = [];
+          const bar = document.querySelector("#progress");
+          new MutationObserver(() => window.seen.push(bar.value / bar.max))
+            .observe(bar, { attributes: true });
+        }"""
+    )
+    page.focus("#start")
+    page.keyboard.press("Enter")
+    expect(page, "#stage", "Imported: 4,995 added, 0 there already, 5 refused.")
+    seen = page.evaluate("seen")
+    assert len({share for share in seen if 0 < share < 1}) > 3
+    assert seen[-1] == 1
+    assert page.locator("#problems li").all_inner_texts()[0] == (
+        "Line 1001: this is no email address: person1000 at example.com"
+    )
+    expect(page, "#count", "4,995")
+
+
+def test_cancelling_keeps_what_was_added_and_says_so(page: "Page") -> None:
+    """The focus is where one cancels, and then where one begins again."""
+    rows = "".join(f"P,{number}@example.com\n" for number in range(40_000))
+    send(page, b"name,email\n" + rows.encode())
+    page.wait_for_function("() => document.querySelector('#progress').value > 0")
+    assert page.evaluate("document.activeElement.id") == "cancel"
+    page.keyboard.press("Enter")
+    expect(page, "#stage", "Cancelled. What was added before is kept.")
+    assert page.evaluate("document.activeElement.id") == "start"
+    assert count(page, "added") != "40,000"
+    page.wait_for_function("() => document.querySelector('#count').textContent !== '0'")
+    assert page.is_enabled("#start")
+
+
+def test_a_bad_file_is_told(page: "Page") -> None:
+    """And another one can be tried at once."""
+    for content, name, told in (
+        (b"name;email\nA;b", "contacts.csv", "must name the columns"),
+        (b"\xff\xfe", "contacts.csv", "not UTF-8"),
+        (b"name,email\n", "contacts.xlsx", "file must be a .csv file"),
+        (b"x" * (2 << 20), "contacts.csv", "The file has 2 MB; it may have 1."),
+    ):
+        send(page, content, name)
+        expect(page, "#problem", told)
+        assert page.is_enabled("#start")
+    send(page, b"name,email\nAnn,ann@example.com\n")
+    expect(page, "#stage", "Imported: 1 added")
+    assert page.locator("#problem").inner_text() == ""

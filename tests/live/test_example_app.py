@@ -1,0 +1,166 @@
+"""The example app's own streams under gunicorn, as `make run` starts it."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.demo import Demo
+from tests.ports import HOST
+from tests.reader import DEADLINE, wait_until
+from tests.sse_parser import ParsedEvent, Parser
+
+pytestmark = pytest.mark.live
+
+CHAT = "/api/chat/stream"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Several workers, which begin together on a database that nobody has made."""
+    folder = tmp_path_factory.mktemp("demo")
+    started = Demo(folder, workers=4, chat_pace="0.03", import_pause="0.05")
+    yield started
+    started.stop()
+
+
+class Request:
+    """A stream of one request of a user, from which it can be left."""
+
+    def __init__(
+        self, demo: Demo, path: str, body: str, *, type: str = "application/json"
+    ) -> None:
+        self._connection = http.client.HTTPConnection(HOST, demo.port, timeout=DEADLINE)
+        headers = {"Content-Type": type, "Cookie": demo.cookie("alice")}
+        self._connection.request("POST", path, body, headers)
+        self._response = self._connection.getresponse()
+        assert self._response.status == 200, self._response.read()
+        self._parser = Parser()
+
+    def next(self) -> ParsedEvent:
+        while True:
+            chunk = self._response.read1(65536)
+            assert chunk, "the stream ended"
+            if seen := self._parser.feed(chunk):
+                return seen[-1]
+
+    def rest(self) -> list[ParsedEvent]:
+        """Read as far as it goes, however that ends."""
+        seen: list[ParsedEvent] = []
+        try:
+            while chunk := self._response.read1(65536):
+                seen += self._parser.feed(chunk)
+        except (OSError, http.client.HTTPException):
+            pass
+        return seen
+
+    def leave(self) -> None:
+        self._response.close()
+        self._connection.close()
+
+
+def ask(demo: Demo, message: str) -> Request:
+    return Request(demo, CHAT, json.dumps({"message": message}))
+
+
+def kept(demo: Demo) -> list[dict[str, Any]]:
+    cookie = demo.cookie("alice")
+    _, body = demo.request("GET", "/api/chat/messages", Cookie=cookie)
+    found: list[dict[str, Any]] = json.loads(body)["exchanges"]
+    return found
+
+
+@pytest.fixture
+def cleared(demo: Demo) -> Demo:
+    cookie = demo.cookie("alice")
+    demo.request("DELETE", "/api/chat/messages", Cookie=cookie)
+    assert kept(demo) == []
+    return demo
+
+
+def calls(demo: Demo) -> int:
+    return demo.log_path.read_text().count("a call of the model ended")
+
+
+def test_workers_can_begin_together(demo: Demo) -> None:
+    """Each finds the tables, whoever made them."""
+    log = demo.log_path.read_text()
+    assert log.count("Booting worker") == 4
+    assert "Traceback" not in log
+
+
+def test_who_stops_has_the_call_ended_and_what_came_kept(cleared: Demo) -> None:
+    """At once: nobody pays for tokens that nobody reads."""
+    before = calls(cleared)
+    request = ask(cleared, "What is a stream?")
+    shown = json.loads(request.next().data)
+    assert not shown["done"]
+    request.leave()
+    wait_until(lambda: calls(cleared) > before)
+    wait_until(lambda: kept(cleared))
+    (exchange,) = kept(cleared)
+    assert exchange["stopped"]
+    assert exchange["answer"].startswith(shown["content"])
+
+
+def test_who_stops_before_the_first_word_leaves_nothing(cleared: Demo) -> None:
+    """A question alone is no exchange."""
+    before = calls(cleared)
+    ask(cleared, "What is an event?").leave()
+    wait_until(lambda: calls(cleared) > before)
+    assert "ended after 0 tokens" in cleared.log_path.read_text()
+    assert kept(cleared) == []
+
+
+def test_a_logout_does_not_end_an_answer(cleared: Demo) -> None:
+    """It is its request's own, and kept for who asked."""
+    cookie = cleared.cookie("alice")
+    headers = {"Content-Type": "application/json", "Cookie": cookie}
+    connection = http.client.HTTPConnection(HOST, cleared.port, timeout=DEADLINE)
+    connection.request("POST", CHAT, json.dumps({"message": "hello"}), headers)
+    response = connection.getresponse()
+    cleared.request("POST", "/logout", Cookie=cookie)
+    *_, answer, end = Parser().feed(response.read())
+    connection.close()
+    assert json.loads(answer.data)["done"]
+    assert end.type == "done"
+    assert len(kept(cleared)) == 1
+
+
+def test_who_cancels_an_import_keeps_its_batches(demo: Demo) -> None:
+    """Those before, and it goes no further."""
+    cookie = demo.cookie("alice")
+    _, sample = demo.request("GET", "/api/import/sample.csv", Cookie=cookie)
+    body = (
+        '--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+        f"{sample.decode()}\r\n--x--\r\n"
+    )
+    request = Request(demo, "/api/import", body, type="multipart/form-data; boundary=x")
+    request.next()
+    request.leave()
+
+    def count() -> int:
+        found = demo.request("GET", "/api/contacts", Cookie=cookie)[1]
+        return int(json.loads(found)["count"])
+
+    wait_until(lambda: "an import ended after" in demo.log_path.read_text())
+    added = count()
+    # Each hundred rows had one batch; the sample's thousandth is refused.
+    assert 0 < added < 4000
+    assert (added + added // 999) % 100 == 0
+
+
+def test_a_worker_that_is_killed_keeps_nothing_of_an_answer(cleared: Demo) -> None:
+    """It ends without a word, and the next worker answers."""
+    request = ask(cleared, "What is a worker?")
+    request.next()
+    cleared.kill_workers()
+    assert not any(event.type in ("done", "error") for event in request.rest())
+    request.leave()
+    wait_until(cleared.answers)
+    assert kept(cleared) == []
+    again = ask(cleared, "What is a worker?")
+    assert again.rest()[-1].type == "done"
+    again.leave()

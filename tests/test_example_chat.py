@@ -1,0 +1,304 @@
+"""The example app's chat, without a server."""
+
+import json
+import logging
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import event, inspect
+
+from example_app import conversations, database, language_model
+from example_app.conversations import Exchange
+from example_app.extensions import db
+from example_app.language_model import Message
+from tests.conftest import DemoApp
+from tests.reader import wait_until
+from tests.sse_parser import ParsedEvent, parse
+
+
+def ask(browser: FlaskClient, message: str) -> list[ParsedEvent]:
+    response = browser.post("/api/chat/stream", json={"message": message})
+    assert response.status_code == 200, response.text
+    return parse(response.data)
+
+
+def kept(browser: FlaskClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = browser.get("/api/chat/messages").get_json()[
+        "exchanges"
+    ]
+    return found
+
+
+def fill(demo_app: DemoApp, user: str, *, exchanges: int) -> None:
+    with demo_app.app.app_context():
+        for number in range(exchanges):
+            conversations.keep(
+                Exchange(
+                    id=f"{user}-{number}",
+                    user=user,
+                    question=f"question {number}",
+                    answer=f"answer {number}",
+                    stopped=False,
+                )
+            )
+
+
+class TestStream:
+    """Answers, as they come."""
+
+    def test_each_event_of_a_post_has_all_of_the_text_so_far(
+        self, demo_app: DemoApp
+    ) -> None:
+        """And the last one says that it is complete, before the stream does."""
+        *answer, end = ask(demo_app.browser(), "What is a stream?")
+        data = [json.loads(each.data) for each in answer]
+        contents = [each["content"] for each in data]
+        assert len(contents) > 1
+        for before, after in pairwise(contents):
+            assert after.startswith(before)
+        assert [each["done"] for each in data] == [False] * (len(data) - 1) + [True]
+        assert {each.type for each in answer} == {"message"}
+        assert end.type == "done"
+
+    def test_a_get_says_what_answers_and_then_each_token(
+        self, demo_app: DemoApp
+    ) -> None:
+        """As a native EventSource takes it; the tokens are the text that is kept."""
+        browser = demo_app.browser()
+        response = browser.get("/api/stream?message=What+is+a+proxy")
+        metadata, *tokens, end = parse(response.data)
+        (exchange,) = kept(browser)
+        assert metadata.type == "metadata"
+        assert json.loads(metadata.data) == {"model": "stand-in", "id": exchange["id"]}
+        assert {token.type for token in tokens} == {"token"}
+        texts = [json.loads(token.data)["content"] for token in tokens]
+        assert "".join(texts) == exchange["answer"]
+        assert exchange["question"] == "What is a proxy"
+        assert end.type == "done"
+
+    def test_no_connection_to_the_database_is_held_while_tokens_come(
+        self, demo_app: DemoApp
+    ) -> None:
+        """As many answers can be on their way as there are threads or greenlets."""
+        browser = demo_app.browser()
+        fill(demo_app, "alice", exchanges=1)
+        demo_app.app.config["CHAT_PACE"] = 0.02
+        response = browser.get("/api/stream?message=hello")
+        stream = demo_app.read(response)
+        stream.next("token")
+        with demo_app.app.app_context():
+            assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+    def test_an_answer_that_fails_is_told_with_the_id_that_is_in_the_log(
+        self, demo_app: DemoApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """And nothing of it is kept."""
+        browser = demo_app.browser()
+        *answer, end = ask(browser, "Please fail!")
+        assert answer
+        assert end.type == "error"
+        assert json.loads(end.data)["id"] in caplog.text
+        assert "asked to fail" not in end.data
+        assert kept(browser) == []
+
+
+class TestRefusals:
+    """What is no question, and who may not ask."""
+
+    @pytest.mark.parametrize(
+        ("body", "field", "problem"),
+        [
+            ({}, "message", "is missing"),
+            ({"message": ""}, "message", "is empty"),
+            ({"message": " \n"}, "message", "is empty"),
+            ({"message": 7}, "message", "must be a string"),
+            ({"message": None}, "message", "must be a string"),
+            ({"message": "x" * 2001}, "message", "longer than 2000"),
+            ({"message": "\ud800"}, "message", "is not valid Unicode"),
+            ({"message": "hello", "model": "x"}, "model", "is not known"),
+            ([], "body", "must be a JSON object"),
+        ],
+    )
+    def test_a_body_is_refused_with_its_field(
+        self, demo_app: DemoApp, body: Any, field: str, problem: str
+    ) -> None:
+        """Before anything is streamed."""
+        response = demo_app.browser().post("/api/chat/stream", json=body)
+        assert response.status_code == 400
+        assert response.get_json()["field"] == field
+        assert problem in response.get_json()["error"]
+
+    @pytest.mark.parametrize("query", ["", "?message=", f"?message={'x' * 2001}"])
+    def test_a_query_is_refused_in_the_same_way(
+        self, demo_app: DemoApp, query: str
+    ) -> None:
+        """A GET has no body."""
+        response = demo_app.browser().get(f"/api/stream{query}")
+        assert (response.status_code, response.get_json()["field"]) == (400, "message")
+
+    def test_what_is_no_json_is_refused(self, demo_app: DemoApp) -> None:
+        """By its type, which no form of another site can have, and by what it is."""
+        browser, url = demo_app.browser(), "/api/chat/stream"
+        assert browser.post(url, data={"message": "hello"}).status_code == 415
+        bad = browser.post(url, data="{", content_type="application/json")
+        assert bad.status_code == 400
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/api/chat/stream"),
+            ("GET", "/api/stream?message=hello"),
+            ("GET", "/api/chat/messages"),
+            ("DELETE", "/api/chat/messages"),
+        ],
+    )
+    def test_strangers_are_told_to_sign_in(
+        self, demo_app: DemoApp, method: str, path: str
+    ) -> None:
+        """In JSON, whatever they send."""
+        response = demo_app.browser(None).open(path, method=method)
+        assert response.status_code == 401
+        assert response.get_json() == {"error": "sign in first"}
+
+    def test_a_link_on_another_site_asks_nothing(self, demo_app: DemoApp) -> None:
+        """A GET is followed with the visitor's cookie, and would be kept as theirs."""
+        browser = demo_app.browser()
+        headers = {"Sec-Fetch-Site": "cross-site"}
+        response = browser.get("/api/stream?message=hello", headers=headers)
+        assert response.status_code == 403
+
+
+class TestKept:
+    """The conversation, in the database."""
+
+    def test_an_answer_that_is_complete_is_kept_with_its_question(
+        self, demo_app: DemoApp
+    ) -> None:
+        """Under the id that its response named."""
+        browser = demo_app.browser()
+        url, body = "/api/chat/stream", {"message": "What is a heartbeat?"}
+        response = browser.post(url, json=body)
+        answer = json.loads(parse(response.data)[-2].data)["content"]
+        assert kept(browser) == [
+            {
+                "id": response.headers["Exchange-Id"],
+                "question": "What is a heartbeat?",
+                "answer": answer,
+                "stopped": False,
+            }
+        ]
+
+    def test_an_answer_that_is_stopped_is_kept_as_far_as_it_came(
+        self, demo_app: DemoApp
+    ) -> None:
+        """And marked."""
+        browser = demo_app.browser()
+        demo_app.app.config["CHAT_PACE"] = 0.05
+        response = browser.get("/api/stream?message=What+is+a+client")
+        stream = demo_app.read(response)
+        shown = json.loads(stream.next("token").data)["content"]
+        stream.close()
+        wait_until(lambda: kept(browser))
+        (exchange,) = kept(browser)
+        assert exchange["stopped"]
+        assert exchange["answer"].startswith(shown)
+
+    def test_the_other_tabs_are_told(self, demo_app: DemoApp) -> None:
+        """Of what was kept, and that all was cleared; nobody else is."""
+        alice, bob = demo_app.browser("alice"), demo_app.browser("bob")
+        tab, other = (demo_app.read(who.get("/events")) for who in (alice, bob))
+        for stream in (tab, other):
+            stream.next("connected")
+        ask(alice, "hello")
+        assert json.loads(tab.next("chat").data) == kept(alice)[0]
+        assert alice.delete("/api/chat/messages").status_code == 204
+        tab.next("chatCleared")
+        assert kept(alice) == []
+        bob.post("/trigger")
+        assert other.next().type == "notification"
+
+    def test_a_conversation_is_its_users_own(self, demo_app: DemoApp) -> None:
+        """To see and to clear."""
+        fill(demo_app, "alice", exchanges=1)
+        fill(demo_app, "bob", exchanges=1)
+        demo_app.browser("bob").delete("/api/chat/messages")
+        assert kept(demo_app.browser("bob")) == []
+        assert len(kept(demo_app.browser("alice"))) == 1
+
+    def test_a_page_has_what_was_kept(self, demo_app: DemoApp) -> None:
+        """As data that cannot become a part of the page, whatever was asked."""
+        browser = demo_app.browser()
+        ask(browser, "</script><script>alert(1)</script>")
+        page = browser.get("/chat").text
+        assert "alert(1)" in page
+        assert "<script>alert" not in page
+
+    def test_a_long_conversation_is_shown_and_remembered_in_part(
+        self, demo_app: DemoApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its end: the model reads all that it is given before its first word."""
+        fill(demo_app, "alice", exchanges=60)
+        given: list[Message] = []
+        complete = language_model.complete
+
+        def listening(messages: list[Message]) -> Any:
+            given.extend(messages)
+            return complete(messages)
+
+        monkeypatch.setattr(language_model, "complete", listening)
+        browser = demo_app.browser()
+        ask(browser, "and now?")
+        assert [each["content"] for each in given] == [
+            text
+            for number in range(52, 60)
+            for text in (f"question {number}", f"answer {number}")
+        ] + ["and now?"]
+        assert [each["role"] for each in given][-3:] == ["user", "assistant", "user"]
+        shown = kept(browser)
+        assert len(shown) == 50
+        assert shown[-1]["question"] == "and now?"
+
+
+class TestTables:
+    """A database that several workers begin with."""
+
+    def test_two_workers_can_make_them_at_once(self, demo_app: DemoApp) -> None:
+        """Also when one has looked, and the other one is faster to make them."""
+        others: list[str] = []
+        with demo_app.app.app_context():
+            db.drop_all()
+
+            @event.listens_for(db.engine, "before_cursor_execute")
+            def be_faster(*arguments: Any) -> None:
+                if arguments[2].lstrip().startswith("CREATE TABLE") and not others:
+                    others.append(arguments[2])
+                    db.create_all()
+
+            database.create_tables()
+            assert others
+            assert set(inspect(db.engine).get_table_names()) == {"exchange", "contact"}
+
+
+class TestStandIn:
+    """What takes a model's place."""
+
+    def test_the_same_conversation_has_the_same_answer(self, demo_app: DemoApp) -> None:
+        """So that a demonstration can be given twice."""
+        with demo_app.app.app_context():
+            asked: list[Message] = [{"role": "user", "content": "What is an event?"}]
+            first, second = (list(language_model.complete(asked)) for _ in range(2))
+        assert first == second
+        assert len(first) > 40
+
+    def test_a_call_that_is_closed_ends(
+        self, demo_app: DemoApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As one over the network gives its connection back."""
+        caplog.set_level(logging.INFO)
+        with demo_app.app.app_context():
+            call = language_model.complete([{"role": "user", "content": "hello"}])
+            next(call)
+            call.close()
+        assert "a call of the model ended after 0 tokens" in caplog.text
