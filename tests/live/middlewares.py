@@ -1,9 +1,12 @@
 """What people put around their apps, by name."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 from flask import Flask
+
+from tests.others.samples import sample
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
@@ -60,8 +63,17 @@ def use_sentry(app: WSGI) -> WSGI:
     return app
 
 
+def trust_proxy(app: WSGI) -> WSGI:
+    """Believe the proxy in front who asks, by the lines of docs/deploying.md."""
+    names = {"app": SimpleNamespace(wsgi_app=app)}
+    exec(sample("deploying", "python", with_="ProxyFix("), names)  # noqa: S102
+    trusting: WSGI = names["app"].wsgi_app
+    return trusting
+
+
 MIDDLEWARES = {
-    each.__name__: each for each in (wrap_body, add_header, hide_write, use_sentry)
+    each.__name__: each
+    for each in (wrap_body, add_header, hide_write, use_sentry, trust_proxy)
 }
 
 
