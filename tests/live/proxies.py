@@ -20,6 +20,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
 
+from tests.certificates import make_certificate
 from tests.others.samples import sample
 from tests.ports import HOST, free_port
 from tests.reader import DEADLINE, StreamReader, wait_until
@@ -89,7 +90,7 @@ class Proxy:
         protocol: str = "http2",
         edit: dict[str, str] | None = None,
     ) -> None:
-        for program in (kind, "curl", "openssl"):
+        for program in (kind, "curl"):
             if shutil.which(program) is None:
                 absent(program, remedy=f"apt-get install {program}")
         tls = protocol != "plain"
@@ -149,7 +150,7 @@ class Proxy:
 
     def __enter__(self) -> Self:
         try:
-            self._make_certificate()
+            self._write_files()
             self.start()
         except BaseException:
             self.__exit__()
@@ -162,15 +163,8 @@ class Proxy:
         finally:
             self._folder.cleanup()
 
-    def _make_certificate(self) -> None:
-        words = (
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
-        )
-        words += " -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-        words += " -keyout key.pem -out cert.pem"
-        subprocess.run(
-            words.split(), cwd=self.folder, check=True, capture_output=True, timeout=60
-        )
+    def _write_files(self) -> None:
+        make_certificate(self.folder)
         both = [self.folder / "cert.pem", self.folder / "key.pem"]
         (self.folder / "localhost.pem").write_text(
             "".join(each.read_text() for each in both)
