@@ -110,9 +110,11 @@ class Proxy:
     def _configure(self, server_port: int, tls: bool, edit: dict[str, str]) -> str:
         language, part = _BLOCKS[self.kind]
         code = sample("deploying", language, with_=part)
+        away = sample("deploying", "http", with_="retry:")
         for old, new in {**({} if tls else _WITHOUT_TLS[self.kind]), **edit}.items():
-            assert old in code, old
-            code = code.replace(old, new)
+            assert old in code + away, old
+            code, away = code.replace(old, new), away.replace(old, new)
+        (self.folder / "away.http").write_text(away)
         code = code.replace("127.0.0.1:8000", f"{HOST}:{server_port}")
         for folder in _FOLDERS:
             code = code.replace(folder, f"{self.folder}/")
@@ -169,10 +171,6 @@ class Proxy:
         (self.folder / "localhost.pem").write_text(
             "".join(each.read_text() for each in both)
         )
-        if self.kind == "haproxy":
-            (self.folder / "away.http").write_text(
-                sample("deploying", "http", with_="retry:")
-            )
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
