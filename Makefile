@@ -16,7 +16,7 @@ UNIT := -m "not live and not browser"
 .PHONY: help run test style format types unit unit-gevent units live browser real chaos fuzz bench bench-peers bench-parts bench-proxies client system clean
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/demo ## Start the example app on http://127.0.0.1:8000 (PORT, HOST)
 	FLASK_DEMO=true $(BIN)/gunicorn

@@ -8,7 +8,6 @@ import pytest
 
 from tests.live.proxies import PROXIES, Proxy
 from tests.live.server import Server
-from tests.reader import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -49,10 +48,9 @@ def listen(context: "BrowserContext", proxy: Proxy) -> "Page":
     return tab
 
 
-def test_eight_tabs_have_a_stream_each(chromium: "Browser") -> None:
+def test_eight_tabs_have_a_stream_each(chromium: "Browser", server: Server) -> None:
     """HTTP/1.1 would leave the seventh without: a browser has six connections."""
     with (
-        Server() as server,
         Proxy("nginx", server.port) as proxy,
         visit(chromium, proxy) as context,
     ):
@@ -64,15 +62,12 @@ def test_eight_tabs_have_a_stream_each(chromium: "Browser") -> None:
 
 @pytest.mark.parametrize("kind", PROXIES)
 def test_a_stop_and_a_start_of_the_app_lose_nothing(
-    chromium: "Browser", kind: str
+    chromium: "Browser", server: Server, kind: str
 ) -> None:
     """The same EventSource comes back, and resumes after what it had."""
-    edit = QUICK | (
-        {"lb_try_duration 5s": "lb_try_duration 1s"} if kind == "caddy" else {}
-    )
+    waits = {"lb_try_duration 5s": "lb_try_duration 1s"} if kind == "caddy" else {}
     with (
-        Server(retry=[0.1, 0.2]) as server,
-        Proxy(kind, server.port, edit=edit) as proxy,
+        Proxy(kind, server.port, edit=QUICK | waits) as proxy,
         visit(chromium, proxy) as context,
     ):
         tab = listen(context, proxy)
@@ -86,4 +81,3 @@ def test_a_stop_and_a_start_of_the_app_lose_nothing(
         tab.wait_for_function("seen.length === 2", polling=20)
         assert tab.evaluate("seen") == ["before", "after"]
         assert tab.evaluate("source.readyState") == 1
-        wait_until(lambda: server.stats()["connections"] == 1)

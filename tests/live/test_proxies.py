@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import socket
 import ssl
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ import psutil
 import pytest
 
 from tests.hand import fields
-from tests.live.proxies import IDLE_LIMIT, PROTOCOLS, PROXIES, Proxy
+from tests.live.proxies import IDLE_LIMIT, PROTOCOLS, PROXIES, Curl, Proxy
 from tests.live.server import Server
+from tests.others.samples import sample
 from tests.ports import HOST, free_port
 from tests.reader import DEADLINE, EndOfStream, StreamReader, wait_until
 
@@ -169,6 +171,27 @@ def test_a_limit_for_each_address_counts_clients(proxy: Proxy, server: Server) -
 
 @pytest.mark.parametrize("kind", PROXIES)
 class TestEachOfThem:
+    def test_an_operator_can_ask_the_proxy_and_the_app(
+        self, kind: str, server: Server
+    ) -> None:
+        """By the page's two lines, whose answers show where a stream is held back."""
+        with Proxy(kind, server.port) as proxy:
+            cookie = session(proxy, "/login/alice")
+            replaced = {
+                "session=...": cookie,
+                "https://app.example.com": proxy.url,
+                "127.0.0.1:8000": f"{HOST}:{server.port}",
+            }
+            lines = sample("deploying", "sh", with_="curl").splitlines()
+            for line in lines:
+                for old, new in replaced.items():
+                    line = line.replace(old, new)
+                _, *words, url = shlex.split(line)
+                words += ["--cacert", str(proxy.folder / "cert.pem")]
+                with closing(Curl(url, *words)) as answer, StreamReader(answer) as it:
+                    it.next("connected")
+            assert len(lines) == 2
+
     def test_pings_keep_a_stream_open_beyond_the_idle_limit(
         self, kind: str, pinging: Server
     ) -> None:
