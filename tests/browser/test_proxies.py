@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flask_sse_hub import Publisher
 from tests.live.proxies import PROXIES, Proxy
 from tests.live.server import Server
 
@@ -76,8 +77,10 @@ def test_a_stop_and_a_start_of_the_app_lose_nothing(
         server.kill()
         # Cut, and then told to come back, as the app is not there.
         tab.wait_for_function("errors >= 2", polling=20)
+        # While nobody can hear it: it comes to who still knows where they were.
+        with closing(Publisher(f"sqlite:///{server.folder}/hub.db")) as publisher:
+            publisher.publish("meanwhile")
         server.restart()
-        server.publish("after")
         tab.wait_for_function("seen.length === 2", polling=20)
-        assert tab.evaluate("seen") == ["before", "after"]
+        assert tab.evaluate("seen") == ["before", "meanwhile"]
         assert tab.evaluate("source.readyState") == 1

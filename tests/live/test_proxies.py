@@ -259,7 +259,7 @@ class TestEachOfThem:
     ) -> None:
         """An error's status would end its EventSource for good.
 
-        Without a blank line, which would have it forget where it was.
+        Without a blank line, by which the standard has it forget where it was.
         """
         # Caddy waits for so long.
         edit = {"lb_try_duration 5s": "lb_try_duration 1s"} if kind == "caddy" else {}
