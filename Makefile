@@ -13,10 +13,10 @@ INCLUDE := flask_sse_hub/$(subst $(comma),.py$(comma)flask_sse_hub/,$(COMPLETE))
 
 UNIT := -m "not live and not browser"
 
-.PHONY: help run test style format types unit unit-gevent units live browser real docs chaos fuzz bench bench-peers bench-parts client system clean
+.PHONY: help run test style format types unit unit-gevent units live browser real docs chaos fuzz bench bench-peers bench-parts bench-proxies client system clean
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/demo ## Start the example app on http://127.0.0.1:8000 (PORT, HOST)
 	FLASK_DEMO=true $(BIN)/gunicorn
@@ -82,6 +82,9 @@ bench-parts: $(VENV)/dev ## Measure parts of the hub, each beside a baseline
 	$(BIN)/python -m benchmarks.spread
 	$(BIN)/python -m benchmarks.logout
 	$(BIN)/python -m benchmarks.answers
+
+bench-proxies: $(VENV)/dev ## Measure proxies in front, and write docs/deploying.md
+	$(BIN)/python -m benchmarks.proxies --write
 
 system: ## Install the system packages that the tests need
 	./tests/install-system-packages

@@ -142,6 +142,11 @@ class Compressed(Coding):
             self._kept_bytes -= len(block) + len(coded)
 
 
+# An empty stored block, with which each flush ends. Decoders in Go, Caddy's among them,
+# keep what they have until one comes.
+_FLUSH = b"\0\0\0\xff\xff"
+
+
 class Gzip(Compressed):
     """One gzip member for each stream, of blocks that end in a full flush.
 
@@ -169,7 +174,7 @@ class Gzip(Compressed):
         # Source: RFC 1951, section 3.2.4: not the last block, and its length twice.
         size = len(block)
         lengths = size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little")
-        return b"\0" + lengths + block
+        return b"\0" + lengths + block + _FLUSH
 
 
 class Zstd(Compressed):

@@ -90,6 +90,14 @@ def test_small_blocks_are_left_as_they_are() -> None:
     assert b"small" in compressed("gzip").encode([b"small"])
 
 
+@given(BLOCKS)
+def test_each_block_of_gzip_ends_in_a_flush(blocks: list[bytes]) -> None:
+    """Some decoders keep what they have until then: Go's, and so Caddy."""
+    one = compressed("gzip")
+    for block in filter(None, blocks):
+        assert one.encode([block]).endswith(b"\0\0\xff\xff")
+
+
 @pytest.mark.parametrize("size", [1, 100, 65_535, 65_536, 65_537])
 def test_a_block_may_have_any_size_whatever_the_smallest(size: int) -> None:
     """What is stored has its length in two bytes."""

@@ -1,9 +1,14 @@
 """What people put around their apps, by name."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 from flask import Flask
+
+from tests.documented.samples import sample
+
+_PROXY_FIX = sample("docs/deploying.md", "python", with_="ProxyFix(")
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
@@ -70,9 +75,20 @@ def use_sentry(app: WSGI) -> WSGI:
     return app
 
 
+def trust_proxy(app: WSGI) -> WSGI:
+    """Believe the proxy in front who asks, by the lines of docs/deploying.md."""
+    names = {"app": SimpleNamespace(wsgi_app=app)}
+    exec(_PROXY_FIX, names)  # noqa: S102
+    trusting: WSGI = names["app"].wsgi_app
+    return trusting
+
+
 MIDDLEWARES = {
     each.__name__: each
-    for each in (wrap_body, forget_close, add_header, hide_write, use_sentry)
+    for each in (
+        *(wrap_body, forget_close, add_header, hide_write, use_sentry),
+        trust_proxy,
+    )
 }
 
 

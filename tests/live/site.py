@@ -171,6 +171,10 @@ def _add_views(app: Flask) -> None:
         sse_hub.disconnect(user=name)
         return "disconnected"
 
+    @app.get("/caller")
+    def caller() -> dict[str, str | None]:
+        return {"address": request.remote_addr, "url": request.url}
+
     @app.get("/page")
     def page() -> dict[str, str]:
         return {"client": sse_hub.client_id(), "session": sse_hub.session_id()}

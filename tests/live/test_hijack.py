@@ -171,6 +171,11 @@ class TestMiddlewares:
         with Server(middleware="use_sentry") as server:
             assert delivery(server) == {"socket": 1}
 
+    def test_proxyfix_is_no_obstacle(self) -> None:
+        """Everybody behind a proxy has it."""
+        with Server(middleware="trust_proxy") as server:
+            assert delivery(server) == {"socket": 1}
+
     def test_one_that_wraps_the_body_is_named_once(self) -> None:
         """Its users would silently meet gunicorn's limit of connections."""
         with Server(middleware="wrap_body") as server:
