@@ -44,6 +44,9 @@ class Coding(ABC):
     #: What a stream begins with, before its first block.
     head = b""
 
+    #: What it ends with, where the hub ends it.
+    tail = b""
+
     def __init__(self) -> None:
         self._forms = (Form(self, chunked=False), Form(self, chunked=True))
 
@@ -172,10 +175,24 @@ class Gzip(Compressed):
         return b"\0" + lengths + block
 
 
+# What each frame begins with. Source: RFC 8878, section 3.1.1.
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
 class Zstd(Compressed):
-    """A frame for each piece, which follow each other. Source: RFC 8878, section 3."""
+    """A frame for each piece, which follow each other. Source: RFC 8878, section 3.
+
+    With each goes the beginning of the next: decoders such as httpx's fail when there
+    is more after they have read to the end of a frame, and no further.
+    """
 
     name = "zstd"
+
+    head = _ZSTD_MAGIC
+
+    # The rest of a frame without content: its size in one byte, and a last, raw block.
+    # Source: RFC 8878, sections 3.1.1.1 and 3.1.1.2.
+    tail = b"\x20\0\x01\0\0"
 
     def __init__(self, *, min_bytes: int) -> None:
         super().__init__(min_bytes=min_bytes)
@@ -183,7 +200,7 @@ class Zstd(Compressed):
 
     def _compress(self, piece: bytes) -> bytes:
         frame: bytes = self._compressor.compress(piece, self._compressor.FLUSH_FRAME)
-        return frame
+        return frame[len(_ZSTD_MAGIC) :] + _ZSTD_MAGIC
 
     def _store(self, block: bytes) -> bytes:
         # It takes microseconds, and leaves by itself what does not shrink.

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from backports import zstd
 from flask import Flask, Response, request
 
 from flask_sse_hub import EventSourceResponse
-from flask_sse_hub.client import Client, Identity
+from flask_sse_hub.client import Client, CloseReason, Identity
 from flask_sse_hub.delivery import EventStream
 from tests.conftest import MakeSite, Site
 from tests.decoding import decoder
@@ -119,6 +120,20 @@ class TestHubStreams:
         assert plain.data() == coded.data() == [LARGE]
         first, second = hub.hub.stats(clients=True).clients
         assert first.bytes == second.bytes > len(LARGE)
+
+
+def test_a_stream_that_the_hub_ends_is_whole() -> None:
+    """In zstd, whose clients may take it for an error otherwise."""
+    hub = HandHub()
+    coding = hub.hub.codings.named("zstd")
+    sent = {}
+    for reason in (CloseReason.SHUTDOWN, CloseReason.AGE):
+        client = Client(reason, identity=Identity(), coding=coding)
+        client.close_reason = reason
+        sent[reason] = coding.head + hub.hub.farewell(client)
+    # It raises an error where a frame is not whole.
+    assert zstd.decompress(sent[CloseReason.SHUTDOWN]).startswith(b"retry: ")
+    assert zstd.decompress(sent[CloseReason.AGE]) == b""
 
 
 class TestAnswers:
