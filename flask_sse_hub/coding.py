@@ -19,7 +19,7 @@ from . import _native
 # or two, as a slice of a fan-out.
 _PIECE_BYTES = 65_536
 
-# Compressed blocks that are kept, and what they were made of: for clients that lag, and
+# Compressed pieces that are kept, and what they were made of: for clients that lag, and
 # for storms of clients that resume and all ask for the same.
 _KEPT_BYTES = 4_194_304
 
@@ -118,31 +118,27 @@ class Compressed(Coding):
     def _encoded(self, block: bytes) -> bytes:
         if len(block) < self._min_bytes:
             return self._store(block) if block else b""
-        with self._lock:
-            kept = self._kept.get(block)
-            if kept is not None:
-                self._kept.move_to_end(block)
-                return kept
-        coded = b"".join(map(self._compressed, pieces(block)))
-        with self._lock:
-            self._keep(block, coded)
-        return coded
+        return b"".join(map(self._compressed, pieces(block)))
 
     def _compressed(self, piece: bytes) -> bytes:
+        # A piece, and not a block, is what is looked up: who asks while others have
+        # their turn goes on from what is there.
         with self._lock:
-            return self._compress(piece)
+            coded = self._kept.get(piece)
+            if coded is None:
+                coded = self._compress(piece)
+                self._keep(piece, coded)
+            else:
+                self._kept.move_to_end(piece)
+            return coded
 
-    def _keep(self, block: bytes, coded: bytes) -> None:
-        """Keep a block, and let go of those that were not asked for longest."""
-        before = self._kept.pop(block, None)
-        if before is not None:
-            # Another thread was quicker.
-            self._kept_bytes -= len(block) + len(before)
-        self._kept[block] = coded
-        self._kept_bytes += len(block) + len(coded)
+    def _keep(self, piece: bytes, coded: bytes) -> None:
+        """Keep a piece, and let go of those that were not asked for longest."""
+        self._kept[piece] = coded
+        self._kept_bytes += len(piece) + len(coded)
         while self._kept_bytes > _KEPT_BYTES:
-            block, coded = self._kept.popitem(last=False)
-            self._kept_bytes -= len(block) + len(coded)
+            piece, coded = self._kept.popitem(last=False)
+            self._kept_bytes -= len(piece) + len(coded)
 
 
 class Gzip(Compressed):
@@ -204,7 +200,8 @@ class Zstd(Compressed):
 
     def _store(self, block: bytes) -> bytes:
         # It takes microseconds, and leaves by itself what does not shrink.
-        return self._compressed(block)
+        with self._lock:
+            return self._compress(block)
 
 
 def _zstd() -> Any:

@@ -127,6 +127,26 @@ def test_others_have_their_turn_between_the_pieces(
 
 
 @pytest.mark.parametrize("name", CODINGS)
+def test_who_asks_for_what_is_being_compressed_shares_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or each of those who resume at once would compress all of a large event."""
+    one = compressed(name)
+    pieces = counted(one, monkeypatch)
+    block = b"".join(b"%d," % number for number in range(50_000))
+    meanwhile: list[bytes] = []
+
+    def breathe() -> None:
+        monkeypatch.setattr(_native, "breathe", lambda: None)
+        meanwhile.append(one.encode([block]))
+
+    monkeypatch.setattr(_native, "breathe", breathe)
+    coded = one.encode([block])
+    assert meanwhile == [coded]
+    assert b"".join(pieces) == block
+
+
+@pytest.mark.parametrize("name", CODINGS)
 def test_threads_may_ask_at_once(name: str) -> None:
     """Each server's thread encodes for its own client."""
     one = compressed(name)
