@@ -157,18 +157,28 @@ class Gzip(Compressed):
         # What is stored has its length in two bytes.
         super().__init__(min_bytes=min(min_bytes, _PIECE_BYTES))
         # Made once: that takes ten times as long as to compress a kilobyte.
-        self._deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        self._deflate = _deflate()
 
     def _compress(self, piece: bytes) -> bytes:
-        flushed = self._deflate.compress(piece)
-        # Forgets all before it, which a sync flush would refer to.
-        return flushed + self._deflate.flush(zlib.Z_FULL_FLUSH)
+        try:
+            taken: bytes = self._deflate.compress(piece)
+            # Forgets all before it, which a sync flush would refer to.
+            flushed: bytes = self._deflate.flush(zlib.Z_FULL_FLUSH)
+        except BaseException:
+            # What it has taken by now would come out in somebody else's event.
+            self._deflate = _deflate()
+            raise
+        return taken + flushed
 
     def _store(self, block: bytes) -> bytes:
         # Source: RFC 1951, section 3.2.4: not the last block, and its length twice.
         size = len(block)
         lengths = size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little")
         return b"\0" + lengths + block
+
+
+def _deflate() -> Any:
+    return zlib.compressobj(wbits=-zlib.MAX_WBITS)
 
 
 # What each frame begins with. Source: RFC 8878, section 3.1.1.
