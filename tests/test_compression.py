@@ -10,9 +10,10 @@ import pytest
 from backports import zstd
 from flask import Flask, Response, request
 
-from flask_sse_hub import EventSourceResponse
+from flask_sse_hub import EventSourceResponse, _native
 from flask_sse_hub.client import Client, CloseReason, Identity
 from flask_sse_hub.delivery import EventStream
+from flask_sse_hub.history import Retention
 from tests.conftest import MakeSite, Site
 from tests.decoding import decoder
 from tests.hand import HandHub
@@ -110,6 +111,33 @@ class TestHubStreams:
         back = hub.stream(coding=coding, last_event_id=last)
         assert back.data() == [LARGE]
         assert not [piece for piece in pieces if len(piece) > len(LARGE)]
+
+    @pytest.mark.parametrize("resumes", [True, False])
+    def test_nothing_is_written_after_a_logout(
+        self, name: str, resumes: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Which may come while a large event is compressed, and others have a turn."""
+        hub = HandHub(memory=Retention(1, 3600.0, 1_000_000))
+        coding = hub.hub.codings.named(name)
+        stream = hub.stream(coding=coding)
+        last = stream.drop() if resumes else None
+        hub.publish("row," * 50_000)
+        hub.bring()
+        if resumes:
+            # Its event is not in the memory any more, and so comes with the greeting.
+            hub.publish("later")
+            hub.bring()
+
+        def log_out() -> None:
+            for client in hub.hub.registry.clients():
+                hub.hub.dispatcher.close(client, CloseReason.SESSION_ENDED)
+
+        monkeypatch.setattr(_native, "breathe", log_out)
+        if resumes:
+            stream, greeting = hub.open(coding=coding, last_event_id=last)
+            assert [event.type for event in greeting] == ["connected"]
+        assert stream.data() == []
+        assert stream.ended
 
     def test_statistics_count_what_was_published(self, name: str) -> None:
         """Bytes are the events', by whatever coding they left."""
