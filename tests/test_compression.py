@@ -18,6 +18,7 @@ from tests.conftest import MakeSite, Site
 from tests.decoding import decoder
 from tests.hand import HandHub
 from tests.reader import wait_until
+from tests.sockets import peers
 from tests.sse_parser import Parser
 from tests.test_coding import counted
 
@@ -138,6 +139,21 @@ class TestHubStreams:
             assert [event.type for event in greeting] == ["connected"]
         assert stream.data() == []
         assert stream.ended
+
+    def test_events_of_one_write_are_compressed_each_by_itself(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Or their size would tell what one has in common with a stranger's."""
+        hub = HandHub()
+        coding = hub.hub.codings.named(name)
+        pieces = counted(coding, monkeypatch)
+        with peers(hub, codings=[name]) as (peer,):
+            texts = [letter * 600 for letter in "abc"]
+            for text in texts:
+                hub.publish(text)
+            hub.bring()
+            peer.read_until(texts)
+        assert [piece.count(b"\n\n") for piece in pieces if len(piece) > 600] == [1] * 3
 
     def test_statistics_count_what_was_published(self, name: str) -> None:
         """Bytes are the events', by whatever coding they left."""
