@@ -13,7 +13,7 @@ from typing import Any
 
 from .backlog import Backlog
 from .brokers import Broker
-from .client import Client
+from .client import IMMEDIATE, Client
 from .dispatcher import Dispatcher
 from .errors import BrokerUnavailable
 from .event import encode_block
@@ -98,7 +98,12 @@ class Catchup:
                 self.events_out += len(reading.blocks)
                 blocks += reading.blocks
             self._written(client, blocks)
-        return client.coding.head + client.coding.encode(blocks)
+        coding = client.coding
+        coded = coding.encode(blocks)
+        if client.close_reason in IMMEDIATE:
+            # As in take(); what it resumes with is no longer for it.
+            coded = coding.encode(blocks[:1])
+        return coding.head + coded
 
     def count(self, *, events: int, bytes: int) -> None:
         """Count what was written without being read from here."""
@@ -122,7 +127,11 @@ class Catchup:
         While the broker is away, a client that needs it waits with its cursor.
         """
         blocks = self._take(client)
-        return None if blocks is None else client.coding.encode(blocks)
+        if blocks is None:
+            return None
+        coded = client.coding.encode(blocks)
+        # To compress large ones gives way to others, such as a logout.
+        return None if client.close_reason in IMMEDIATE else coded
 
     def _take(self, client: Client) -> list[bytes] | None:
         while True:

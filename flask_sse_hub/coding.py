@@ -19,7 +19,7 @@ from . import _native
 # or two, as a slice of a fan-out.
 _PIECE_BYTES = 65_536
 
-# Compressed blocks that are kept, and what they were made of: for clients that lag, and
+# Compressed pieces that are kept, and what they were made of: for clients that lag, and
 # for storms of clients that resume and all ask for the same.
 _KEPT_BYTES = 4_194_304
 
@@ -43,6 +43,9 @@ class Coding(ABC):
 
     #: What a stream begins with, before its first block.
     head = b""
+
+    #: What it ends with, where the hub ends it.
+    tail = b""
 
     def __init__(self) -> None:
         self._forms = (Form(self, chunked=False), Form(self, chunked=True))
@@ -115,31 +118,27 @@ class Compressed(Coding):
     def _encoded(self, block: bytes) -> bytes:
         if len(block) < self._min_bytes:
             return self._store(block) if block else b""
-        with self._lock:
-            kept = self._kept.get(block)
-            if kept is not None:
-                self._kept.move_to_end(block)
-                return kept
-        coded = b"".join(map(self._compressed, pieces(block)))
-        with self._lock:
-            self._keep(block, coded)
-        return coded
+        return b"".join(map(self._compressed, pieces(block)))
 
     def _compressed(self, piece: bytes) -> bytes:
+        # A piece, and not a block, is what is looked up: who asks while others have
+        # their turn goes on from what is there.
         with self._lock:
-            return self._compress(piece)
+            coded = self._kept.get(piece)
+            if coded is None:
+                coded = self._compress(piece)
+                self._keep(piece, coded)
+            else:
+                self._kept.move_to_end(piece)
+            return coded
 
-    def _keep(self, block: bytes, coded: bytes) -> None:
-        """Keep a block, and let go of those that were not asked for longest."""
-        before = self._kept.pop(block, None)
-        if before is not None:
-            # Another thread was quicker.
-            self._kept_bytes -= len(block) + len(before)
-        self._kept[block] = coded
-        self._kept_bytes += len(block) + len(coded)
+    def _keep(self, piece: bytes, coded: bytes) -> None:
+        """Keep a piece, and let go of those that were not asked for longest."""
+        self._kept[piece] = coded
+        self._kept_bytes += len(piece) + len(coded)
         while self._kept_bytes > _KEPT_BYTES:
-            block, coded = self._kept.popitem(last=False)
-            self._kept_bytes -= len(block) + len(coded)
+            piece, coded = self._kept.popitem(last=False)
+            self._kept_bytes -= len(piece) + len(coded)
 
 
 # An empty stored block, with which each flush ends. Decoders in Go, Caddy's among them,
@@ -163,12 +162,18 @@ class Gzip(Compressed):
         # What is stored has its length in two bytes.
         super().__init__(min_bytes=min(min_bytes, _PIECE_BYTES))
         # Made once: that takes ten times as long as to compress a kilobyte.
-        self._deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        self._deflate = _deflate()
 
     def _compress(self, piece: bytes) -> bytes:
-        flushed = self._deflate.compress(piece)
-        # Forgets all before it, which a sync flush would refer to.
-        return flushed + self._deflate.flush(zlib.Z_FULL_FLUSH)
+        try:
+            taken: bytes = self._deflate.compress(piece)
+            # Forgets all before it, which a sync flush would refer to.
+            flushed: bytes = self._deflate.flush(zlib.Z_FULL_FLUSH)
+        except BaseException:
+            # What it has taken by now would come out in somebody else's event.
+            self._deflate = _deflate()
+            raise
+        return taken + flushed
 
     def _store(self, block: bytes) -> bytes:
         # Source: RFC 1951, section 3.2.4: not the last block, and its length twice.
@@ -177,10 +182,28 @@ class Gzip(Compressed):
         return b"\0" + lengths + block + _FLUSH
 
 
+def _deflate() -> Any:
+    return zlib.compressobj(wbits=-zlib.MAX_WBITS)
+
+
+# What each frame begins with. Source: RFC 8878, section 3.1.1.
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
 class Zstd(Compressed):
-    """A frame for each piece, which follow each other. Source: RFC 8878, section 3."""
+    """A frame for each piece, which follow each other. Source: RFC 8878, section 3.
+
+    With each goes the beginning of the next: decoders such as httpx's fail when there
+    is more after they have read to the end of a frame, and no further.
+    """
 
     name = "zstd"
+
+    head = _ZSTD_MAGIC
+
+    # The rest of a frame without content: its size in one byte, and a last, raw block.
+    # Source: RFC 8878, sections 3.1.1.1 and 3.1.1.2.
+    tail = b"\x20\0\x01\0\0"
 
     def __init__(self, *, min_bytes: int) -> None:
         super().__init__(min_bytes=min_bytes)
@@ -188,11 +211,12 @@ class Zstd(Compressed):
 
     def _compress(self, piece: bytes) -> bytes:
         frame: bytes = self._compressor.compress(piece, self._compressor.FLUSH_FRAME)
-        return frame
+        return frame[len(_ZSTD_MAGIC) :] + _ZSTD_MAGIC
 
     def _store(self, block: bytes) -> bytes:
         # It takes microseconds, and leaves by itself what does not shrink.
-        return self._compressed(block)
+        with self._lock:
+            return self._compress(block)
 
 
 def _zstd() -> Any:

@@ -53,9 +53,14 @@ class Run:
 
     before: Cursor
     after: Cursor
-    block: bytes = b""
-    events: int = 0
+    blocks: Sequence[bytes] = ()
+    bytes: int = 0
     direct: Sequence[Connection] = ()
+
+    @property
+    def events(self) -> int:
+        """How many events it has."""
+        return len(self.blocks)
 
 
 class Dispatcher:
@@ -215,12 +220,8 @@ class Dispatcher:
         after = self._leads_to
         if self._arrived:
             after = Cursor(after.epoch, frames[-1].offset)
-        return Run(
-            self.position,
-            after,
-            block=b"".join([frame.block for frame in frames]),
-            events=sum(1 for frame in frames if frame.block),
-        ), frames
+        blocks = [frame.block for frame in frames if frame.block]
+        return Run(self.position, after, blocks, size), frames
 
     def _mark(self, frame: Frame, run: Run, woken: dict[Client, None]) -> None:
         """Find whom a run concerns: who is written to, and who has to read it."""
@@ -228,7 +229,7 @@ class Dispatcher:
             frame.addresses,
             exclude=frame.exclude,
             events=run.events,
-            bytes=len(run.block),
+            bytes=run.bytes,
             now=self._clock(),
         )
         for client in others:
@@ -295,7 +296,7 @@ class Dispatcher:
             client.cursor = run.after if sent else run.before
             if not sent:
                 client.events -= run.events
-                client.bytes -= len(run.block)
+                client.bytes -= run.bytes
 
     def enter(self, client: Client) -> None:
         """Take a client in that has its cursor; the caller holds the lock."""

@@ -300,8 +300,9 @@ class Hub:
             # Back at once it would evict the next one, which would do the same.
             delay = random.uniform(*REFUSED_RETRY)
         else:
-            return b""
-        return client.coding.encode([f"{encode_retry(delay)}\n".encode()])
+            return client.coding.tail
+        retry = f"{encode_retry(delay)}\n".encode()
+        return client.coding.encode([retry]) + client.coding.tail
 
     def leave(self, client: Client, reason: CloseReason) -> None:
         """Let go of a client, for the reason it was closed with or else this one."""

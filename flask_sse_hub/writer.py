@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol, cast
 
@@ -173,9 +173,9 @@ class Writer:
 
     def _write_run(self, run: Run) -> None:
         """Write the same bytes to everybody who keeps up."""
-        writes = _Writes(run.block)
+        writes = _Writes(run.blocks)
         count = len(run.direct)
-        self._catchup.count(events=count * run.events, bytes=count * len(run.block))
+        self._catchup.count(events=count * run.events, bytes=count * run.bytes)
         for start in range(0, count, _WRITES_AT_ONCE):
             for connection in run.direct[start : start + _WRITES_AT_ONCE]:
                 first, size = writes[connection.form]
@@ -195,7 +195,7 @@ class Writer:
     ) -> None:
         """Act on a write that did not take all of a run: -1 bytes are an error."""
         if sent <= 0:
-            self._catchup.count(events=-run.events, bytes=-len(run.block))
+            self._catchup.count(events=-run.events, bytes=-run.bytes)
         client = self.peers.owner(connection)
         if client is None:
             return
@@ -350,18 +350,18 @@ class Writer:
 
 
 class _Writes(dict[Form, tuple[bytes, int]]):
-    """What of a block is written at once in each form, and the size of all of it.
+    """What of a run is written at once in each form, and the size of all of it.
 
     Of what is longer each client gets the rest by itself.
     """
 
-    def __init__(self, block: bytes) -> None:
-        self._block = block
+    def __init__(self, blocks: Sequence[bytes]) -> None:
+        self._blocks = blocks
         #: All of it, in the forms that were asked for.
         self.whole: dict[Form, bytes] = {}
 
     def __missing__(self, form: Form) -> tuple[bytes, int]:
-        whole = form.frame(form.coding.encode([self._block]))
+        whole = form.frame(form.coding.encode(self._blocks))
         self.whole[form] = whole
         self[form] = write = whole[:MAX_WRITE_BYTES], len(whole)
         return write

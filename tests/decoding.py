@@ -23,15 +23,19 @@ def decoder(coding: str | None) -> Decoder:
 
 
 class _Frames:
-    """Frames that follow each other, as a decoder has to take them: RFC 8878, 3."""
+    """Frames that follow each other, as httpx takes them: RFC 8878, 3.
+
+    It makes a new decoder when there is more than a frame, so one that is at its end
+    with nothing left is asked once more, and fails.
+    """
 
     def __init__(self) -> None:
         self._decoder: Any = zstd.ZstdDecompressor()
 
     def decode(self, received: bytes) -> bytes:
         text: bytes = self._decoder.decompress(received)
-        while self._decoder.eof:
+        while self._decoder.eof and self._decoder.unused_data:
             rest = self._decoder.unused_data
             self._decoder = zstd.ZstdDecompressor()
-            text += self._decoder.decompress(rest) if rest else b""
+            text += self._decoder.decompress(rest)
         return text

@@ -1,13 +1,14 @@
 """Content codings: blocks that are compressed once, and read by any client."""
 
 import threading
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_sse_hub import _native, coding
-from flask_sse_hub.coding import IDENTITY, Coding, Codings, Compressed
+from flask_sse_hub.coding import IDENTITY, Coding, Codings, Compressed, Gzip
 from tests.decoding import decoder
 
 CODINGS = ["gzip", "zstd"]
@@ -135,6 +136,26 @@ def test_others_have_their_turn_between_the_pieces(
 
 
 @pytest.mark.parametrize("name", CODINGS)
+def test_who_asks_for_what_is_being_compressed_shares_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or each of those who resume at once would compress all of a large event."""
+    one = compressed(name)
+    pieces = counted(one, monkeypatch)
+    block = b"".join(b"%d," % number for number in range(50_000))
+    meanwhile: list[bytes] = []
+
+    def breathe() -> None:
+        monkeypatch.setattr(_native, "breathe", lambda: None)
+        meanwhile.append(one.encode([block]))
+
+    monkeypatch.setattr(_native, "breathe", breathe)
+    coded = one.encode([block])
+    assert meanwhile == [coded]
+    assert b"".join(pieces) == block
+
+
+@pytest.mark.parametrize("name", CODINGS)
 def test_threads_may_ask_at_once(name: str) -> None:
     """Each server's thread encodes for its own client."""
     one = compressed(name)
@@ -154,6 +175,30 @@ def test_threads_may_ask_at_once(name: str) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+class _OutOfMemory:
+    """A compressor that has taken something when it fails."""
+
+    def __init__(self) -> None:
+        self._deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+
+    def compress(self, piece: bytes) -> bytes:
+        return self._deflate.compress(piece)
+
+    def flush(self, _: int) -> bytes:
+        raise MemoryError
+
+
+def test_what_could_not_be_compressed_is_sent_to_nobody_else() -> None:
+    """The compressor is everybody's, and may hold what it had taken by then."""
+    one = compressed("gzip")
+    assert isinstance(one, Gzip)
+    one._deflate = _OutOfMemory()
+    with pytest.raises(MemoryError):
+        one.encode([b"alice " * 100])
+    block = b"bob " * 100
+    assert decoder("gzip")(one.head + one.encode([block])) == block
 
 
 def test_the_better_one_is_offered_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from backports import zstd
 from flask import Flask, Response, request
 
-from flask_sse_hub import EventSourceResponse
-from flask_sse_hub.client import Client, Identity
+from flask_sse_hub import EventSourceResponse, _native
+from flask_sse_hub.client import Client, CloseReason, Identity
 from flask_sse_hub.delivery import EventStream
+from flask_sse_hub.history import Retention
 from tests.conftest import MakeSite, Site
 from tests.decoding import decoder
 from tests.hand import HandHub
 from tests.reader import wait_until
+from tests.sockets import peers
 from tests.sse_parser import Parser
 from tests.test_coding import counted
 
@@ -110,6 +113,48 @@ class TestHubStreams:
         assert back.data() == [LARGE]
         assert not [piece for piece in pieces if len(piece) > len(LARGE)]
 
+    @pytest.mark.parametrize("resumes", [True, False])
+    def test_nothing_is_written_after_a_logout(
+        self, name: str, resumes: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Which may come while a large event is compressed, and others have a turn."""
+        hub = HandHub(memory=Retention(1, 3600.0, 1_000_000))
+        coding = hub.hub.codings.named(name)
+        stream = hub.stream(coding=coding)
+        last = stream.drop() if resumes else None
+        hub.publish("row," * 50_000)
+        hub.bring()
+        if resumes:
+            # Its event is not in the memory any more, and so comes with the greeting.
+            hub.publish("later")
+            hub.bring()
+
+        def log_out() -> None:
+            for client in hub.hub.registry.clients():
+                hub.hub.dispatcher.close(client, CloseReason.SESSION_ENDED)
+
+        monkeypatch.setattr(_native, "breathe", log_out)
+        if resumes:
+            stream, greeting = hub.open(coding=coding, last_event_id=last)
+            assert [event.type for event in greeting] == ["connected"]
+        assert stream.data() == []
+        assert stream.ended
+
+    def test_events_of_one_write_are_compressed_each_by_itself(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Or their size would tell what one has in common with a stranger's."""
+        hub = HandHub()
+        coding = hub.hub.codings.named(name)
+        pieces = counted(coding, monkeypatch)
+        with peers(hub, codings=[name]) as (peer,):
+            texts = [letter * 600 for letter in "abc"]
+            for text in texts:
+                hub.publish(text)
+            hub.bring()
+            peer.read_until(texts)
+        assert [piece.count(b"\n\n") for piece in pieces if len(piece) > 600] == [1] * 3
+
     def test_statistics_count_what_was_published(self, name: str) -> None:
         """Bytes are the events', by whatever coding they left."""
         hub = HandHub()
@@ -119,6 +164,20 @@ class TestHubStreams:
         assert plain.data() == coded.data() == [LARGE]
         first, second = hub.hub.stats(clients=True).clients
         assert first.bytes == second.bytes > len(LARGE)
+
+
+def test_a_stream_that_the_hub_ends_is_whole() -> None:
+    """In zstd, whose clients may take it for an error otherwise."""
+    hub = HandHub()
+    coding = hub.hub.codings.named("zstd")
+    sent = {}
+    for reason in (CloseReason.SHUTDOWN, CloseReason.AGE):
+        client = Client(reason, identity=Identity(), coding=coding)
+        client.close_reason = reason
+        sent[reason] = coding.head + hub.hub.farewell(client)
+    # It raises an error where a frame is not whole.
+    assert zstd.decompress(sent[CloseReason.SHUTDOWN]).startswith(b"retry: ")
+    assert zstd.decompress(sent[CloseReason.AGE]) == b""
 
 
 class TestAnswers:

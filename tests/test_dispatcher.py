@@ -81,7 +81,7 @@ def test_a_long_backlog_is_fanned_out_in_pieces() -> None:
         runs.append(run)
     assert len(runs) >= 2
     assert sum(run.events for run in runs) == 500
-    assert all(len(run.block) < 8192 + 100 for run in runs)
+    assert all(run.bytes < 8192 + 100 for run in runs)
     assert len(stream.data()) == 500
 
 

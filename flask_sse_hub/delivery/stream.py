@@ -113,7 +113,7 @@ class EventStream(Iterator[bytes]):
     def _say_refusal(self) -> bytes:
         self._state = self._end
         coding = self._client.coding
-        return coding.head + coding.encode([refusal_stream()])
+        return coding.head + coding.encode([refusal_stream()]) + coding.tail
 
     def _read(self) -> bytes:
         # A client that keeps up is woken for whatever comes, so it need not look first.
