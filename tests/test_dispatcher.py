@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from flask_sse_hub import Event
+from flask_sse_hub import Event, _native
 from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import Batch, MemoryBroker
 from flask_sse_hub.dispatcher import Dispatcher
@@ -125,26 +125,19 @@ def test_each_client_is_woken_once_for_many_records() -> None:
     assert len(stream.data()) == 60
 
 
-def test_wakes_come_in_slices() -> None:
+def test_wakes_come_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fan-out to very many lets others run in between."""
     hub = HandHub(max_clients_per_user=None)
     streams = [hub.stream() for _ in range(200)]
     seen: list[int] = []
-    watching = threading.Event()
 
-    def watch() -> None:
-        watching.set()
-        while not seen or seen[-1] < 200:
-            seen.append(sum(stream.sink.woken for stream in streams))
-            threading.Event().wait(0.0)
+    def breathe() -> None:
+        seen.append(sum(stream.sink.woken for stream in streams))
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    watching.wait(10.0)
+    monkeypatch.setattr(_native, "breathe", breathe)
     hub.publish("x")
     hub.bring()
-    watcher.join(10.0)
-    assert any(0 < count < 200 for count in seen)
+    assert seen == [64, 128, 192]
 
 
 def test_a_ping_waits_for_what_is_better() -> None:

@@ -462,3 +462,10 @@ def test_a_connection_that_breaks_is_an_end() -> None:
             assert [event.data for event in stream.rest()] == ["x"]
             assert stream.ended
         thread.join()
+
+
+def test_a_compressed_stream_is_said_to_be_one(opened: OpenStream) -> None:
+    """It would only be waited for in vain: the kit shows what was published."""
+    stream = opened(headers={"Accept-Encoding": "gzip"})
+    with pytest.raises(EventMissing, match="it is in gzip, which is not read here"):
+        stream.next(within=SHORTLY)

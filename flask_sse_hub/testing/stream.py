@@ -304,6 +304,9 @@ class Stream:
         if not reading.is_stream:
             text = reading.refusal.decode(errors="replace")
             return f"it was answered with {self.status}, {text!r:.200}"
+        coding = self.headers.get("Content-Encoding")
+        if coding is not None:
+            return f"it is in {coding}, which is not read here: ask for no such thing"
         if reading.failure is not None:
             return f"the app raised {reading.failure!r}"
         if reading.dropped:
