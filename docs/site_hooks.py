@@ -25,6 +25,9 @@ _OUTSIDE = {
 #: The front page is the site's own.
 _PLACES = {"README.md": "index.md"} | _OUTSIDE
 
+#: Pages about what others make, which have a word as often as those that explain it.
+_OF_OTHERS = {"datastar.md", "htmx.md", "migration.md", "turbo.md", "webhooks.md"}
+
 #: A block of code, which is left alone, or a link to a file and perhaps a part of it.
 _BLOCK_OR_LINK = re.compile(
     r"^(?P<indent> *)```.*?^(?P=indent)```"
@@ -42,8 +45,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
-    """Have links lead to where the site has what they lead to in the repository."""
+    """Have links lead to where the site has what they lead to in the repository.
+
+    And have the search show pages about others after those that explain a word.
+    """
     place = page.file.src_uri
+    if place in _OF_OTHERS:
+        page.meta["search"] = {"boost": 0.5}
     source = {place: source for source, place in _OUTSIDE.items()}.get(place)
     return relinked(markdown, source=source or f"docs/{place}", place=place)
 

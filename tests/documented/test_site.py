@@ -189,6 +189,22 @@ def test_the_search_finds_a_setting(
 
 @pytest.mark.browser
 @pytest.mark.parametrize(
+    ("word", "first"), [("logout", "concepts.html"), ("heroku", "deploying.html")]
+)
+def test_the_search_begins_with_who_explains_a_word(
+    page: "Page", url: str, word: str, first: str
+) -> None:
+    """Not with what somebody else's package makes of it."""
+    page.goto(f"{url}index.html")
+    page.locator("[name=query]").click()
+    page.keyboard.type(word)
+    result = page.locator(".md-search-result__link").first
+    result.wait_for()
+    assert first in (result.get_attribute("href") or "")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
     ("name", "width", "scheme"),
     [("quickstart", 1280, "light"), ("migration", 360, "dark")],
 )
