@@ -1,4 +1,4 @@
-"""What MkDocs is told beside mkdocs.yml: pages outside of docs/, and links to them.
+"""What MkDocs is told beside mkdocs.yml: files outside of docs/, and links to them.
 
 All pages are read as plain files too, so their links are those of the repository.
 """
@@ -13,13 +13,15 @@ from mkdocs.structure.pages import Page
 
 _ROOT = Path(__file__).parents[1]
 
-#: Pages from outside of docs/, and where the site has them: not beside one whose name
+#: Files from outside of docs/, and where the site has them: not beside one whose name
 #: differs in its case alone.
 _OUTSIDE = {
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security-policy.md",
     "benchmarks/README.md": "project/benchmarks.md",
+    # To be copied; as text, which browsers show.
+    "gunicorn.conf.py": "project/gunicorn.conf.txt",
 }
 
 #: The front page is the site's own.
@@ -37,7 +39,7 @@ _BLOCK_OR_LINK = re.compile(
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages from outside of docs/."""
+    """Add the files from outside of docs/."""
     for source, place in _OUTSIDE.items():
         path = str(_ROOT / source)
         files.append(File.generated(config, place, abs_src_path=path))

@@ -56,6 +56,14 @@ def test_what_makes_it_is_not_in_it(site: Path) -> None:
     assert (site / "openapi.json").read_bytes() == described
 
 
+def test_the_settings_of_gunicorn_can_be_copied_from_it(site: Path) -> None:
+    """The page about deploying leads to them: the package does not bring them."""
+    settings = (ROOT / "gunicorn.conf.py").read_text()
+    assert (site / "project/gunicorn.conf.txt").read_text() == settings
+    page = (site / "deploying.html").read_text()
+    assert page.count('href="project/gunicorn.conf.txt"') == 2
+
+
 def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
     """No fonts, scripts, styles or images: only links lead out of it."""
     loaded = re.compile(
