@@ -1,4 +1,4 @@
-"""What MkDocs is told beside mkdocs.yml: pages outside of docs/, and links to them.
+"""What MkDocs is told beside mkdocs.yml: files outside of docs/, and links to them.
 
 All pages are read as plain files too, so their links are those of the repository.
 """
@@ -13,17 +13,22 @@ from mkdocs.structure.pages import Page
 
 _ROOT = Path(__file__).parents[1]
 
-#: Pages from outside of docs/, and where the site has them: not beside one whose name
+#: Files from outside of docs/, and where the site has them: not beside one whose name
 #: differs in its case alone.
 _OUTSIDE = {
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security-policy.md",
     "benchmarks/README.md": "project/benchmarks.md",
+    # To be copied; as text, which browsers show.
+    "gunicorn.conf.py": "project/gunicorn.conf.txt",
 }
 
 #: The front page is the site's own.
 _PLACES = {"README.md": "index.md"} | _OUTSIDE
+
+#: Pages about what others make, which have a word as often as those that explain it.
+_OF_OTHERS = {"datastar.md", "htmx.md", "migration.md", "turbo.md", "webhooks.md"}
 
 #: A block of code, which is left alone, or a link to a file and perhaps a part of it.
 _BLOCK_OR_LINK = re.compile(
@@ -34,7 +39,7 @@ _BLOCK_OR_LINK = re.compile(
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages from outside of docs/."""
+    """Add the files from outside of docs/."""
     for source, place in _OUTSIDE.items():
         path = str(_ROOT / source)
         files.append(File.generated(config, place, abs_src_path=path))
@@ -42,8 +47,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
-    """Have links lead to where the site has what they lead to in the repository."""
+    """Have links lead to where the site has what they lead to in the repository.
+
+    And have the search show pages about others after those that explain a word.
+    """
     place = page.file.src_uri
+    if place in _OF_OTHERS:
+        page.meta["search"] = {"boost": 0.5}
     source = {place: source for source, place in _OUTSIDE.items()}.get(place)
     return relinked(markdown, source=source or f"docs/{place}", place=place)
 

@@ -79,6 +79,8 @@ class Admission:
         self.refused = 0
         #: What the server has for streams that a generator delivers, if it is limited.
         self.places: Places | None = None
+        #: How many of those are taken by streams that are no clients of this hub.
+        self.taken_beside: Callable[[], int] = lambda: 0
         self._options = options
         self._registry = registry
         self._sparse_log = SparseLog(log, clock=clock)
@@ -95,9 +97,12 @@ class Admission:
             return "this worker is going away"
         if len(self._registry) + len(self._entering) >= self._options.max_clients:
             return f"this worker holds {self._options.max_clients} clients"
-        return self.places.full(self._generators()) if self.places else None
+        if self.places is None:
+            return None
+        return self.places.full(self.taken() + self.taken_beside())
 
-    def _generators(self) -> int:
+    def taken(self) -> int:
+        """Return how many of its server's places this hub's clients have taken."""
         entering = sum(each.sink.path == GENERATOR for each in self._entering)
         return self._registry.paths[GENERATOR] + entering
 

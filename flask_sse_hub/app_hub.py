@@ -29,6 +29,7 @@ from .client import Client, CloseReason, Metadata
 from .config import Config
 from .delivery import EventStream, HijackedStream
 from .delivery.stream import check_server, connection_of
+from .departures import departures
 from .errors import (
     BrokerUnavailable,
     ClientRefused,
@@ -108,6 +109,7 @@ class AppHub:
             clock=self.clock,
             time_of_day=self.time_of_day,
         )
+        hub.admission.taken_beside = lambda: len(departures())
         hub.run_beside("heartbeat", Heartbeat(hub).run)
         revalidation = Revalidation(
             hub, self.access.lost, interval=self.config.revalidate_interval
@@ -179,7 +181,13 @@ class AppHub:
             return "the broker cannot be reached"
         if self.hub.broken:
             return "a part of this worker's hub has failed"
+        self.hub.admission.places = places_of(serving_worker())
         return self.hub.admission.full()
+
+    def places_taken(self) -> int:
+        """Return how many of its server's places the hub of this process has taken."""
+        hub = self._hubs.get(os.getpid())
+        return 0 if hub is None else hub.admission.taken()
 
     def subscribe(self, channels: Sequence[str]) -> Response:
         """Return the blueprint's stream, of channels that are open to who asks."""

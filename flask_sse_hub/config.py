@@ -254,7 +254,8 @@ class Config:
         512,
         _count_or_none,
         "Events of at least so many bytes are compressed, once for all clients that"
-        " accept gzip, or zstd where ``backports.zstd`` is installed. None: never.",
+        " accept gzip, or zstd where Python has it: from 3.14 on, or by"
+        " ``pip install 'flask-sse-hub[zstd]'``. None: never.",
     )
     revalidate_interval: float = _key(
         300.0,

@@ -1,6 +1,7 @@
 """The stream of one request: what a view yields, as events to whoever asked.
 
-Knows requests, and no hub or broker. What it promises on the wire is in docs/api.md.
+Knows requests, and no broker; of a hub only how many places its streams have taken.
+What it promises on the wire is in docs/api.md.
 """
 
 import json
@@ -144,11 +145,17 @@ def _check(iterable: object, batch: object) -> None:
 def _check_room(iterable: Iterable[Any]) -> None:
     """Abort where streams have taken what a worker does not keep for other requests."""
     places = places_of(serving_worker())
-    why = places.full(len(departures())) if places else None
+    why = places.full(_taken()) if places else None
     if why is not None:
         _sparse_log.say("full", f"a stream was refused: {why}")
         close_iterable(iterable)
         abort(refused(why, status=503))
+
+
+def _taken() -> int:
+    """Return how many places streams have taken: such as these, and the hub's."""
+    app_hub = current_app.extensions.get("sse_hub")
+    return len(departures()) + (0 if app_hub is None else app_hub.places_taken())
 
 
 def _had_its_end() -> bool:

@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import fields
-from inspect import isfunction
+from inspect import getsource, isfunction
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,33 @@ def test_every_route_is_described_for_programs(make_site: MakeSite) -> None:
         if rule.endpoint.startswith("sse_hub.")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
+
+
+def comments(of: type) -> dict[str, str]:
+    """Return what the code says of each field, where it says something.
+
+    A comment is about the fields that follow it, up to the next one.
+    """
+    body = getsource(of).partition('"""\n')[2]
+    found: dict[str, str] = {}
+    text, fresh = "", False
+    for line in map(str.strip, body.splitlines()):
+        if comment := re.match(r"#: (.*)", line):
+            text = f"{text} {comment[1]}" if fresh else comment[1]
+            fresh = True
+        elif field := re.match(r"(\w+): ", line):
+            fresh = False
+            if text:
+                found[field[1]] = text.replace("``", "")
+    return found
+
+
+def test_every_figure_is_explained_for_programs() -> None:
+    """By what the code says of it."""
+    described = json.loads((ROOT / "docs/openapi.json").read_text())["components"]
+    figures = described["schemas"]["Stats"]["properties"]
+    explained = {name: it.get("description") for name, it in figures.items()}
+    assert explained == comments(HubStats)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +21,14 @@ from flask_sse_hub import (
     ConfigurationError,
     Event,
     EventSourceResponse,
+    SSEHub,
     UnsupportedServer,
     event_source,
 )
+from flask_sse_hub import app_hub as app_hub_module
 from flask_sse_hub.admission import Places
 from flask_sse_hub.event_source import AnswerStream
+from flask_sse_hub.testing import Stream
 from tests.reader import DEADLINE, EndOfStream, StreamReader, wait_until
 from tests.test_producer import Upstream
 
@@ -743,3 +747,32 @@ def test_beyond_the_room_for_streams_one_is_refused(
         assert response.status_code == status
         assert (upstream.closed, upstream._iterator) == (1, None)
         gate.set()
+
+
+def test_room_is_shared_with_the_streams_of_a_hub(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both take places of one server: either is refused beside the other."""
+    site.app.instance_path = str(tmp_path)
+    site.app.config["SSE_HUB_LOGIN_REQUIRED"] = False
+    SSEHub(site.app)
+    app_hub = site.app.extensions["sse_hub"]
+    for module in (event_source, app_hub_module):
+        monkeypatch.setattr(module, "places_of", lambda _: Places(2, "threads"))
+    prefer = {"Prefer": "sse-status"}
+    with Stream(client=site.client) as stream:
+        assert stream.next("connected")
+        assert site.respond(Upstream(), method="POST").status_code == 503
+    wait_until(lambda: app_hub.places_taken() == 0)
+    gate = threading.Event()
+
+    def waiting() -> Iterator[str]:
+        yield "first"
+        gate.wait()
+
+    with site.read(waiting()) as reader:
+        assert reader.data(1) == ["first"]
+        assert site.client.get("/events", headers=prefer).status_code == 503
+        assert site.client.get("/events/health").status_code == 503
+        gate.set()
+    app_hub.close()

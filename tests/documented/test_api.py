@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask, request
-from flask_login import login_required
+from flask_login import LoginManager, UserMixin, login_required
 
 from tests.conftest import MakeSite
 from tests.documented.samples import sample
@@ -18,6 +18,7 @@ CURL = sample(PAGE, "console", with_='"paid": true')
 CURL_OF_MANY = sample(PAGE, "console", with_='"data": 2')
 TOKEN = sample(PAGE, "console", with_="flask sse token")
 ANSWER = sample(PAGE, "python", with_="EventSourceResponse")
+RULE = sample(PAGE, "python", with_="@sse_hub.authorize_channel")
 TICKET = sample(PAGE, "python", with_="sse_hub.ticket(")
 
 
@@ -97,6 +98,25 @@ def test_a_service_publishes_with_a_token(tmp_path: Path) -> None:
                 shell.check(step)
             stream.wait_for("data: 2\n")
             assert 'event: order\ndata: {"paid": true}\n' in stream.printed
+
+
+class Member(UserMixin):  # type: ignore[misc]
+    """Somebody in two teams."""
+
+    id = "ada"
+    teams = ("7", "9")
+
+
+def test_the_rule_opens_the_channels_of_ones_teams(make_site: MakeSite) -> None:
+    """And neither another team's nor what is no team's, as a name alone."""
+    site = make_site()
+    exec(RULE, {"sse_hub": site.hub})  # noqa: S102
+    manager: LoginManager = site.app.login_manager  # type: ignore[attr-defined]
+    manager.user_loader(lambda _: Member())
+    browser = site.browser("ada")
+    browser.stream("/events?channel=team.7&channel=team.9")
+    for closed in ("team.8", "team", "7", "unit.7"):
+        assert browser.get(f"/events?channel={closed}").status_code == 403
 
 
 def test_a_ticket_opens_the_stream(make_site: MakeSite) -> None:

@@ -56,6 +56,14 @@ def test_what_makes_it_is_not_in_it(site: Path) -> None:
     assert (site / "openapi.json").read_bytes() == described
 
 
+def test_the_settings_of_gunicorn_can_be_copied_from_it(site: Path) -> None:
+    """The page about deploying leads to them: the package does not bring them."""
+    settings = (ROOT / "gunicorn.conf.py").read_text()
+    assert (site / "project/gunicorn.conf.txt").read_text() == settings
+    page = (site / "deploying.html").read_text()
+    assert page.count('href="project/gunicorn.conf.txt"') == 2
+
+
 def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
     """No fonts, scripts, styles or images: only links lead out of it."""
     loaded = re.compile(
@@ -185,6 +193,22 @@ def test_the_search_finds_a_setting(
     result = page.locator(".md-search-result__link", has_text="Configuration")
     result.first.wait_for()
     assert "configuration.html" in (result.first.get_attribute("href") or "")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("word", "first"), [("logout", "concepts.html"), ("heroku", "deploying.html")]
+)
+def test_the_search_begins_with_who_explains_a_word(
+    page: "Page", url: str, word: str, first: str
+) -> None:
+    """Not with what somebody else's package makes of it."""
+    page.goto(f"{url}index.html")
+    page.locator("[name=query]").click()
+    page.keyboard.type(word)
+    result = page.locator(".md-search-result__link").first
+    result.wait_for()
+    assert first in (result.get_attribute("href") or "")
 
 
 @pytest.mark.browser

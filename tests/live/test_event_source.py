@@ -372,3 +372,23 @@ def test_streams_leave_a_worker_room_for_other_requests(
         wait_until(lambda: server.json("/answers/")["streaming"] < 3)
         status, body, _ = server.request("POST", "/answers/in-the-middle")
         assert (status, body.count(b"event: error")) == (200, 1)
+
+
+def test_they_share_the_room_with_the_streams_of_a_hub() -> None:
+    """Each leaves a twentieth of what there is, and not of what the other leaves."""
+    with (
+        Server("gunicorn-gthread", args="--threads 3") as server,
+        server.stream() as one_of_hub,
+        server.stream("/answers/waiting", user=None) as answer,
+    ):
+        one_of_hub.next("connected")
+        assert answer.data(1) == ["first"]
+        for path in ("/events", "/answers/waiting"):
+            refused = server.stream(path)
+            refused.wait_for_end()
+            assert refused.raw.startswith(b"retry: ")
+        status, body, _ = server.request("GET", "/events/health")
+        assert (status, b"2 of the 3 requests" in body) == (503, True)
+        server.request("POST", "/answers/release")
+        answer.wait_for_end()
+        wait_until(lambda: server.get("/events/health")[0] == 200)
