@@ -23,6 +23,8 @@ _COLUMNS = ("name", "email")
 # meanwhile. A contact has a few hundred.
 _MOST_BYTES = 65_536
 
+_NOT_UTF_8 = "this is not UTF-8: save the file as CSV in UTF-8"
+
 _MOST_NAME = 100
 _MOST_EMAIL = 254  # as long as one can be in an SMTP command
 
@@ -91,7 +93,9 @@ def read(file: BinaryIO) -> Iterator[Row | Problem | None]:
                 yield Problem(lines.row, problem)
             lines.begin_row()
     except csv.Error as error:
-        raise Unreadable(lines.row, f"this is not CSV: {error}") from error
+        # After the dash comes advice for who has written the program.
+        problem, _, _ = str(error).partition(" - ")
+        raise Unreadable(lines.row, f"this is not CSV: {problem}") from error
 
 
 class _Lines:
@@ -119,14 +123,14 @@ class _Lines:
         if self._left < 0:
             problem = f"a row may have up to {_MOST_BYTES} bytes: is a quote missing?"
             raise Unreadable(self.row, problem)
+        # A NUL is in what is no text at all, and in UTF-16, as spreadsheets save it.
         if b"\0" in raw:
-            raise Unreadable(self._number, "this is not text: there is a NUL in it")
+            raise Unreadable(self._number, _NOT_UTF_8)
         try:
             # With the mark that some programs put at a file's beginning, or without it.
             return raw.decode("utf-8-sig" if self._number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            problem = "this is not UTF-8: save the file as CSV in UTF-8"
-            raise Unreadable(self._number, problem) from error
+            raise Unreadable(self._number, _NOT_UTF_8) from error
 
 
 def _places(header: list[str]) -> tuple[int, int]:
