@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.conftest import SignIn
+from tests.browser.conftest import SignIn, fill_in
 from tests.browser.demo_page import connected, expect
 from tests.demo import Demo
 
@@ -176,6 +176,20 @@ def test_a_logout_in_another_tab_stops_an_answer(chat: "Page") -> None:
     tab.click("#sign-out")
     ended(chat, "stopped")
     expect(chat, "#session", "You signed out")
+
+
+def test_nothing_is_asked_in_the_name_of_somebody_else(chat: "Page") -> None:
+    """Who has signed in meanwhile, in another tab: what was written stays unsent."""
+    chat.focus("#message")
+    chat.keyboard.type("a question of alice")
+    tab = chat.context.new_page()
+    tab.goto(chat.url)
+    tab.click("#sign-out")
+    fill_in(tab, "bob")
+    expect(chat, "#session", "Somebody else is signed in here now.")
+    chat.keyboard.press("Enter")
+    assert chat.locator("#exchanges li").count() == 0
+    assert chat.input_value("#message") == "a question of alice"
 
 
 def test_a_conversation_is_loaded_anew_where_history_was_lost(
