@@ -117,6 +117,19 @@ def test_a_question_that_is_stopped_at_once_can_be_mended(chat: "Page") -> None:
     assert chat.is_enabled("#send")
 
 
+def test_a_double_click_is_one_click(chat: "Page") -> None:
+    """Send and Stop are in the same place: its second half is not for the other."""
+    asked: list[str] = []
+    chat.on("request", lambda request: asked.append(request.url))
+    chat.route("**/api/chat/stream", lambda route: None)
+    chat.fill("#message", "What is a client?")
+    chat.dblclick("#send")
+    assert chat.locator("#exchanges li").count() == 1
+    chat.dblclick("#stop")
+    expect(chat, "#said", "Stopped.")
+    assert len([url for url in asked if url.endswith("/api/chat/stream")]) == 1
+
+
 def test_an_error_is_shown_with_what_finds_it_in_the_log(
     chat: "Page", demo: Demo
 ) -> None:

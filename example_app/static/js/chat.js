@@ -124,7 +124,14 @@ $("#ask").addEventListener("submit", (event) => {
   event.preventDefault();
   send();
 });
-$("#stop").addEventListener("click", () => controller?.abort());
+// The one takes the other's place: a double click would press both.
+const isSecond = (click) => click.detail > 1;
+$("#send").addEventListener("click", (event) => {
+  if (isSecond(event)) event.preventDefault();
+});
+$("#stop").addEventListener("click", (event) => {
+  if (!isSecond(event)) controller?.abort();
+});
 $("#clear").addEventListener("click", async () => {
   const answer = await fetch(page.dataset.messages, { method: "DELETE" });
   if (answer.ok) exchanges.begin([]);
