@@ -130,6 +130,20 @@ def test_a_double_click_is_one_click(chat: "Page") -> None:
     assert len([url for url in asked if url.endswith("/api/chat/stream")]) == 1
 
 
+def test_an_answer_grows_on_where_another_tab_clears(chat: "Page") -> None:
+    """What was before it is gone; it is the first of a new conversation."""
+    tab = chat.context.new_page()
+    tab.goto(chat.url)
+    connected(tab)
+    ask(chat, "Please fail")
+    ended(chat, "failed")
+    ask(chat, "What is a proxy?")
+    tab.click("#clear")
+    chat.locator("#exchanges li[data-state=failed]").wait_for(state="detached")
+    assert chat.locator("#exchanges li[data-state=answering]").count() == 1
+    assert ended(chat, "complete") == ended(tab, "complete")
+
+
 def test_an_error_is_shown_with_what_finds_it_in_the_log(
     chat: "Page", demo: Demo
 ) -> None:

@@ -11,9 +11,9 @@ export class Exchanges {
     this.list = list;
   }
 
-  /** Show nothing else than these. */
+  /** Show nothing else than these, and an answer that is still on its way. */
   begin(exchanges) {
-    this.list.replaceChildren();
+    this.list.replaceChildren(...this.list.querySelectorAll("[data-state=answering]"));
     exchanges.forEach((each) => this.keep(each));
   }
 
