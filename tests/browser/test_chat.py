@@ -1,5 +1,6 @@
 """The example app's chat, in a real browser."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -142,6 +143,24 @@ def test_an_answer_grows_on_where_another_tab_clears(chat: "Page") -> None:
     chat.locator("#exchanges li[data-state=failed]").wait_for(state="detached")
     assert chat.locator("#exchanges li[data-state=answering]").count() == 1
     assert ended(chat, "complete") == ended(tab, "complete")
+
+
+def test_who_has_scrolled_up_reads_on_there(chat: "Page", demo: Demo) -> None:
+    """Whatever other tabs ask; an own question is gone to."""
+    chat.evaluate("document.querySelector('#exchanges').style.height = '10px'")
+    body = json.dumps({"message": "What is a stream?"})
+    cookie = {"Cookie": demo.cookie("alice"), "Content-Type": "application/json"}
+    top = "document.querySelector('#exchanges').scrollTop"
+    for count in (1, 2):
+        chat.evaluate(f"{top} = 0")
+        demo.request("POST", "/api/chat/stream", body, **cookie)
+        chat.wait_for_function(
+            "(count) => document.querySelectorAll('[data-kept]').length === count",
+            arg=count,
+        )
+    assert chat.evaluate(top) == 0
+    ask(chat, "What is a proxy?")
+    assert chat.evaluate(top) > 0
 
 
 def test_an_error_is_shown_with_what_finds_it_in_the_log(

@@ -35,6 +35,7 @@ async function ask(question) {
   controller = new AbortController();
   const { signal } = controller;
   const shown = exchanges.add(question);
+  exchanges.goToEnd();
   $("#problem").replaceChildren();
   showButtons();
   say("Waiting for the answer.");

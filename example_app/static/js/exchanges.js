@@ -39,9 +39,10 @@ export class Exchanges {
       part("answer", "Answer: ", ""),
       part("note", "", ""),
     );
-    this.list.append(shown);
-    while (this.list.children.length > MOST) this.list.firstElementChild.remove();
-    this.list.scrollTop = this.list.scrollHeight;
+    this.atEnd(() => {
+      this.list.append(shown);
+      while (this.list.children.length > MOST) this.list.firstElementChild.remove();
+    });
     return shown;
   }
 
@@ -56,7 +57,11 @@ export class Exchanges {
   atEnd(change) {
     const { scrollTop, scrollHeight, clientHeight } = this.list;
     change();
-    if (scrollHeight - scrollTop - clientHeight < 40) this.list.scrollTop = this.list.scrollHeight;
+    if (scrollHeight - scrollTop - clientHeight < 40) this.goToEnd();
+  }
+
+  goToEnd() {
+    this.list.scrollTop = this.list.scrollHeight;
   }
 
   answerOf(shown) {
