@@ -213,6 +213,20 @@ def test_each_way_to_go_wrong_is_told(chat: "Page") -> None:
         assert chat.locator("#exchanges li[data-state=failed]").count() == count
 
 
+def test_a_conversation_that_cannot_be_cleared_stays(chat: "Page") -> None:
+    """And the page says why, until it can."""
+    ask(chat, "Please fail")
+    ended(chat, "failed")
+    chat.context.set_offline(True)
+    chat.click("#clear")
+    expect(chat, "#problem", "The server could not be reached.")
+    assert chat.locator("#exchanges li").count() == 1
+    chat.context.set_offline(False)
+    chat.click("#clear")
+    chat.locator("#exchanges li").wait_for(state="detached")
+    assert chat.locator("#problem").inner_text() == ""
+
+
 def test_a_logout_in_another_tab_stops_an_answer(chat: "Page") -> None:
     """Nothing more is shown of it."""
     ask(chat, "What is a worker?")

@@ -93,3 +93,20 @@ def test_a_bad_file_is_told(page: "Page") -> None:
     send(page, b"name,email\nAnn,ann@example.com\n")
     expect(page, "#stage", "Imported: 1 added")
     assert page.locator("#problem").inner_text() == ""
+
+
+def test_contacts_that_cannot_be_forgotten_are_still_there(page: "Page") -> None:
+    """And so is a file that could not be sent: the page says why, and goes on."""
+    send(page, b"name,email\nAnn,ann@example.com\n")
+    expect(page, "#count", "1")
+    page.context.set_offline(True)
+    page.click("#start")
+    expect(page, "#problem", "The server could not be reached.")
+    page.evaluate("document.querySelector('#problem').replaceChildren()")
+    page.click("#clear")
+    expect(page, "#problem", "The server could not be reached.")
+    expect(page, "#count", "1")
+    page.context.set_offline(False)
+    page.click("#clear")
+    expect(page, "#count", "0")
+    assert page.locator("#problem").inner_text() == ""

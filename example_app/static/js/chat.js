@@ -1,7 +1,7 @@
 // The chat: an answer comes as the stream of its own request, and what other tabs asked by
 // the stream that all pages share.
 
-import { follow, openStream } from "./events.js";
+import { follow, send } from "./events.js";
 import { Exchanges } from "./exchanges.js";
 import { stream } from "./page.js";
 import { showProblem } from "./problem.js";
@@ -40,7 +40,7 @@ async function ask(question) {
   showButtons();
   say("Waiting for the answer.");
   try {
-    const response = await openStream(page.dataset.ask, {
+    const response = await send(page.dataset.ask, {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ message: question }),
       signal,
@@ -85,9 +85,15 @@ async function reload() {
   // An answer that grows is not among what is kept.
   isStale = controller !== null;
   if (isStale) return;
-  const answer = await fetch(page.dataset.messages);
-  if (answer.ok && controller === null) exchanges.begin((await answer.json()).exchanges);
-  else isStale = true;
+  try {
+    const answer = await send(page.dataset.messages, { method: "GET" });
+    const { exchanges: kept } = await answer.json();
+    isStale = controller !== null;
+    if (!isStale) exchanges.begin(kept);
+  } catch {
+    // The next answer's end is another occasion.
+    isStale = true;
+  }
 }
 
 function say(text) {
@@ -107,7 +113,7 @@ function showButtons() {
   if (focused?.hidden) box.focus();
 }
 
-function send() {
+function askWhatIsWritten() {
   const question = box.value.trim();
   if (controller !== null || !question) return;
   box.value = "";
@@ -119,11 +125,11 @@ box.addEventListener("keydown", (event) => {
   // While a character is being composed, Enter ends that.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
-  send();
+  askWhatIsWritten();
 });
 $("#ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  send();
+  askWhatIsWritten();
 });
 // The one takes the other's place: a double click would press both.
 const isSecond = (click) => click.detail > 1;
@@ -134,7 +140,11 @@ $("#stop").addEventListener("click", (event) => {
   if (!isSecond(event)) controller?.abort();
 });
 $("#clear").addEventListener("click", async () => {
-  const answer = await fetch(page.dataset.messages, { method: "DELETE" });
-  if (answer.ok) exchanges.begin([]);
-  else showProblem($("#problem"), { message: "The conversation could not be cleared." });
+  try {
+    await send(page.dataset.messages, { method: "DELETE" });
+    $("#problem").replaceChildren();
+    exchanges.begin([]);
+  } catch (error) {
+    showProblem($("#problem"), error);
+  }
 });
