@@ -266,6 +266,21 @@ def test_a_conversation_is_loaded_anew_where_history_was_lost(
     assert ended(chat, "complete") == "a"
 
 
+def test_each_line_has_the_direction_of_its_text(chat: "Page") -> None:
+    """A short one from right to left ends where a long one does, not at its left."""
+    chat.fill("#message", "مرحبا\n" + "x" * 60)
+    chat.click("#send")
+    assert chat.evaluate(
+        """() => {
+          const range = document.createRange();
+          range.selectNodeContents(document.querySelector(".question .text"));
+          const rects = [...range.getClientRects()].filter(({ width }) => width > 9);
+          const [short, long] = rects;
+          return Math.abs(short.right - long.right) < 2 && short.left > long.left + 100;
+        }"""
+    )
+
+
 def test_what_was_written_is_shown_as_it_was_written(chat: "Page") -> None:
     """Lines, and what would be markup; Enter with Shift begins a line."""
     chat.focus("#message")
