@@ -23,6 +23,9 @@ _COLUMNS = ("name", "email")
 # meanwhile. A contact has a few hundred.
 _MOST_BYTES = 65_536
 
+# As many are read in the time in which one contact is added.
+_EMPTY_ROWS = 20
+
 _NOT_UTF_8 = "this is not UTF-8: save the file as CSV in UTF-8"
 
 _MOST_NAME = 100
@@ -73,10 +76,11 @@ class Unreadable(Exception):
 def read(file: BinaryIO) -> Iterator[Row | Problem | None]:
     """Yield the rows of a CSV file in UTF-8 whose first line names its columns.
 
-    None stands for an empty row: it means nothing, but a file may be full of them, and
-    who reads it wants to know that time passes.
+    None stands for some empty rows: they mean nothing, but a file may be full of them,
+    and who reads it wants to know that time passes.
     """
     lines = _Lines(file)
+    empty = 0
     reader = csv.reader(lines, strict=True)
     try:
         header = [name.strip().casefold() for name in next(reader, [])]
@@ -84,7 +88,9 @@ def read(file: BinaryIO) -> Iterator[Row | Problem | None]:
         lines.begin_row()
         for fields in reader:
             if not any(field.strip() for field in fields):
-                yield None
+                empty += 1
+                if empty % _EMPTY_ROWS == 0:
+                    yield None
             elif len(fields) == len(header):
                 name, email = fields[name_at].strip(), fields[email_at].strip()
                 yield _checked(lines.row, name, email.lower())
