@@ -1,5 +1,6 @@
 """The example app's import, in a real browser."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -110,3 +111,13 @@ def test_contacts_that_cannot_be_forgotten_are_still_there(page: "Page") -> None
     page.click("#clear")
     expect(page, "#count", "0")
     assert page.locator("#problem").inner_text() == ""
+
+
+def test_a_file_that_went_away_is_told(page: "Page", tmp_path: Path) -> None:
+    """It was chosen before, and the connection is not to blame."""
+    path = tmp_path / "contacts.csv"
+    path.write_bytes(b"name,email\n")
+    page.set_input_files("#file", path)
+    path.unlink()
+    page.click("#start")
+    expect(page, "#problem", "The file was moved or changed")

@@ -1,6 +1,6 @@
 // The import: a file is posted, and the answer says how far it is.
 
-import { follow, send } from "./events.js";
+import { Problem, follow, send } from "./events.js";
 import { stream } from "./page.js";
 import { showProblem } from "./problem.js";
 import { isOver } from "./session.js";
@@ -56,9 +56,9 @@ async function run(file) {
   clear();
   showButtons();
   $("#stage").textContent = "Sending the file.";
-  const body = new FormData();
-  body.append("file", file);
   try {
+    const body = new FormData();
+    body.append("file", await copyOf(file));
     const response = await send(page.dataset.import, { body, signal });
     $("#stage").textContent = "Importing.";
     await follow(response, (type, data) => show[type](data));
@@ -74,6 +74,15 @@ async function run(file) {
     showButtons();
     // Where it fails too, what went wrong is told already, and the old count stays.
     showCount().catch(() => {});
+  }
+}
+
+// One that cannot be read to its end would fail as if the connection had broken.
+async function copyOf(file) {
+  try {
+    return new File([await file.arrayBuffer()], file.name);
+  } catch {
+    throw new Problem("The file was moved or changed, or is a folder: choose it again.");
   }
 }
 
