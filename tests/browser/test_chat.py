@@ -163,6 +163,20 @@ def test_who_has_scrolled_up_reads_on_there(chat: "Page", demo: Demo) -> None:
     assert chat.evaluate(top) > 0
 
 
+def test_an_answer_that_a_proxy_collects_is_there_once(chat: "Page") -> None:
+    """The hub tells of it before its own request does."""
+
+    def collect(route: Any) -> None:
+        answer = route.fetch()
+        chat.locator("#exchanges li[data-kept]").wait_for()
+        route.fulfill(response=answer)
+
+    chat.route("**/api/chat/stream", collect)
+    ask(chat, "What is a proxy?")
+    chat.locator("#said", has_text="Answer: ").wait_for()
+    assert chat.locator("#exchanges li").count() == 1
+
+
 def test_an_error_is_shown_with_what_finds_it_in_the_log(
     chat: "Page", demo: Demo
 ) -> None:

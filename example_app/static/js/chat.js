@@ -46,7 +46,7 @@ async function ask(question) {
       signal,
     });
     // The hub names it by the same id when it is kept.
-    shown.dataset.id = response.headers.get("Exchange-Id");
+    exchanges.name(shown, response.headers.get("Exchange-Id"));
     await follow(response, (_, { content }) => exchanges.write(shown, content));
     exchanges.end(shown, "complete");
     say(`Answer: ${exchanges.answerOf(shown)}`);

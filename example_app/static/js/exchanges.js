@@ -46,6 +46,12 @@ export class Exchanges {
     return shown;
   }
 
+  /** Say which one it will be. Where a proxy collected its answer, the hub was faster. */
+  name(shown, id) {
+    this.find(id)?.remove();
+    shown.dataset.id = id;
+  }
+
   /** Show an answer as far as it has come. */
   write(shown, answer) {
     this.atEnd(() => {
