@@ -177,6 +177,19 @@ def test_an_answer_that_a_proxy_collects_is_there_once(chat: "Page") -> None:
     assert chat.locator("#exchanges li").count() == 1
 
 
+@pytest.mark.parametrize("signs", ["{isComposing: true}", "{keyCode: 229}"])
+def test_enter_that_ends_a_composition_sends_nothing(chat: "Page", signs: str) -> None:
+    """As one chooses a Japanese word, in the ways in which browsers tell."""
+    chat.fill("#message", "こんにちは")
+    chat.evaluate(
+        f"""() => document.querySelector("#message").dispatchEvent(
+          new KeyboardEvent("keydown", {{key: "Enter", ...{signs}}}))"""
+    )
+    assert chat.locator("#exchanges li").count() == 0
+    chat.press("#message", "Enter")
+    assert chat.locator("#exchanges li").count() == 1
+
+
 def test_an_error_is_shown_with_what_finds_it_in_the_log(
     chat: "Page", demo: Demo
 ) -> None:

@@ -122,8 +122,10 @@ function askWhatIsWritten() {
 
 box.addEventListener("input", showButtons);
 box.addEventListener("keydown", (event) => {
-  // While a character is being composed, Enter ends that.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  // While a character is being composed, Enter ends that. Safari says that it is composed
+  // no more, but with the code that a key has there.
+  const isComposing = event.isComposing || event.keyCode === 229;
+  if (event.key !== "Enter" || event.shiftKey || isComposing) return;
   event.preventDefault();
   askWhatIsWritten();
 });
