@@ -62,6 +62,9 @@ def create_app() -> Flask:
         IMPORT_PAUSE=0.02,
         # Relative to the instance folder.
         SQLALCHEMY_DATABASE_URI="sqlite:///example.db",
+        # What people write and whom they know is not for the log, where an error of the
+        # database would have it otherwise.
+        SQLALCHEMY_ENGINE_OPTIONS={"hide_parameters": True},
         # Whether webhooks may be signed with a secret that anybody can read in this
         # source: to try them out.
         DEMO=False,

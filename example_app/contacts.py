@@ -9,7 +9,7 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from sqlalchemy import UniqueConstraint, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
@@ -19,8 +19,14 @@ from .extensions import Base, db
 
 _COLUMNS = ("name", "email")
 
-# Of a line and of a row, which may be several lines. A contact has a few hundred.
+# Of a row, which may be several lines: it is read in one go, and nobody else has a turn
+# meanwhile. A contact has a few hundred.
 _MOST_BYTES = 65_536
+
+# As many are read in the time in which one contact is added.
+_EMPTY_ROWS = 20
+
+_NOT_UTF_8 = "this is not UTF-8: save the file as CSV in UTF-8"
 
 _MOST_NAME = 100
 _MOST_EMAIL = 254  # as long as one can be in an SMTP command
@@ -70,43 +76,67 @@ class Unreadable(Exception):
 def read(file: BinaryIO) -> Iterator[Row | Problem | None]:
     """Yield the rows of a CSV file in UTF-8 whose first line names its columns.
 
-    None stands for an empty row: it means nothing, but a file may be full of them, and
-    who reads it wants to know that time passes.
+    None stands for some empty rows: they mean nothing, but a file may be full of them,
+    and who reads it wants to know that time passes.
     """
-    reader = csv.reader(_lines(file), strict=True)
-    line = 1
+    lines = _Lines(file)
+    empty = 0
+    reader = csv.reader(lines, strict=True)
     try:
         header = [name.strip().casefold() for name in next(reader, [])]
         name_at, email_at = _places(header)
-        line = reader.line_num + 1
+        lines.begin_row()
         for fields in reader:
             if not any(field.strip() for field in fields):
-                yield None
+                empty += 1
+                if empty % _EMPTY_ROWS == 0:
+                    yield None
             elif len(fields) == len(header):
                 name, email = fields[name_at].strip(), fields[email_at].strip()
-                yield _checked(line, name, email.lower())
+                yield _checked(lines.row, name, email.lower())
             else:
                 problem = f"has {len(fields)} columns, not {len(header)}"
-                yield Problem(line, problem)
-            line = reader.line_num + 1
+                yield Problem(lines.row, problem)
+            lines.begin_row()
     except csv.Error as error:
-        raise Unreadable(line, f"this is not CSV: {error}") from error
+        # After the dash comes advice for who has written the program.
+        problem, _, _ = str(error).partition(" - ")
+        raise Unreadable(lines.row, f"this is not CSV: {problem}") from error
 
 
-def _lines(file: BinaryIO) -> Iterator[str]:
-    number = 0
-    while raw := file.readline(_MOST_BYTES):
-        number += 1
-        if len(raw) == _MOST_BYTES:
-            raise Unreadable(number, f"a line may have up to {_MOST_BYTES} bytes")
+class _Lines:
+    """A file's lines as text. The CSV reader takes as many as it needs for a row."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._number = 0
+        self.begin_row()
+
+    def begin_row(self) -> None:
+        """The next line begins a row; ``row`` is its number until the next one."""
+        self.row = self._number + 1
+        self._left = _MOST_BYTES
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        raw = self._file.readline(self._left + 1)
+        if not raw:
+            raise StopIteration
+        self._number += 1
+        self._left -= len(raw)
+        if self._left < 0:
+            problem = f"a row may have up to {_MOST_BYTES} bytes: is a quote missing?"
+            raise Unreadable(self.row, problem)
+        # A NUL is in what is no text at all, and in UTF-16, as spreadsheets save it.
         if b"\0" in raw:
-            raise Unreadable(number, "this is not text: there is a NUL in it")
+            raise Unreadable(self._number, _NOT_UTF_8)
         try:
             # With the mark that some programs put at a file's beginning, or without it.
-            yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            return raw.decode("utf-8-sig" if self._number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            problem = "this is not UTF-8: save the file as CSV in UTF-8"
-            raise Unreadable(number, problem) from error
+            raise Unreadable(self._number, _NOT_UTF_8) from error
 
 
 def _places(header: list[str]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import event, inspect
+from sqlalchemy import event, inspect, text
 
 from example_app import conversations, database, language_model
 from example_app.conversations import Exchange
@@ -279,6 +279,21 @@ class TestTables:
             database.create_tables()
             assert others
             assert set(inspect(db.engine).get_table_names()) == {"exchange", "contact"}
+
+    def test_what_people_wrote_is_not_in_the_log_when_the_database_fails(
+        self, demo_app: DemoApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """An error says which statement failed, and not with which values."""
+        browser = demo_app.browser()
+        with demo_app.app.app_context():
+            refuse = "CREATE TRIGGER full BEFORE INSERT ON exchange"
+            refuse += " BEGIN SELECT RAISE(ABORT, 'no room'); END"
+            db.session.execute(text(refuse))
+            db.session.commit()
+        *_, end = ask(browser, "What is my secret?")
+        assert end.type == "error"
+        assert "INSERT INTO exchange" in caplog.text
+        assert "secret" not in caplog.text
 
 
 class TestStandIn:

@@ -1,10 +1,11 @@
 """The example app's chat, in a real browser."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.conftest import SignIn
+from tests.browser.conftest import SignIn, fill_in
 from tests.browser.demo_page import connected, expect
 from tests.demo import Demo
 
@@ -117,6 +118,72 @@ def test_a_question_that_is_stopped_at_once_can_be_mended(chat: "Page") -> None:
     assert chat.is_enabled("#send")
 
 
+def test_a_double_click_is_one_click(chat: "Page") -> None:
+    """Send and Stop are in the same place: its second half is not for the other."""
+    asked: list[str] = []
+    chat.on("request", lambda request: asked.append(request.url))
+    chat.route("**/api/chat/stream", lambda route: None)
+    chat.fill("#message", "What is a client?")
+    chat.dblclick("#send")
+    assert chat.locator("#exchanges li").count() == 1
+    chat.dblclick("#stop")
+    expect(chat, "#said", "Stopped.")
+    assert len([url for url in asked if url.endswith("/api/chat/stream")]) == 1
+
+
+def test_an_answer_grows_on_where_another_tab_clears(chat: "Page") -> None:
+    """What was before it is gone."""
+    tab = chat.context.new_page()
+    tab.goto(chat.url)
+    connected(tab)
+    ask(chat, "Please fail")
+    ended(chat, "failed")
+    ask(chat, "What is a proxy?")
+    tab.click("#clear")
+    chat.locator("#exchanges li[data-state=failed]").wait_for(state="detached")
+    assert chat.locator("#exchanges li[data-state=answering]").count() == 1
+
+
+def test_who_has_scrolled_up_reads_on_there(chat: "Page", demo: Demo) -> None:
+    """Whatever other tabs ask; an own question is gone to."""
+    chat.evaluate("document.querySelector('#exchanges').style.height = '10px'")
+    body = json.dumps({"message": "What is a stream?"})
+    cookie = {"Cookie": demo.cookie("alice"), "Content-Type": "application/json"}
+    top = "document.querySelector('#exchanges').scrollTop"
+    ask(chat, "Please fail")
+    ended(chat, "failed")
+    chat.evaluate(f"{top} = 0")
+    demo.request("POST", "/api/chat/stream", body, **cookie)
+    chat.locator("#exchanges li[data-kept]").wait_for()
+    assert chat.evaluate(top) == 0
+    ask(chat, "What is a proxy?")
+    assert chat.evaluate(top) > 0
+
+
+def test_an_answer_that_a_proxy_collects_is_there_once(chat: "Page") -> None:
+    """The hub tells of it before its own request does."""
+
+    def collect(route: Any) -> None:
+        answer = route.fetch()
+        chat.locator("#exchanges li[data-kept]").wait_for()
+        route.fulfill(response=answer)
+
+    chat.route("**/api/chat/stream", collect)
+    ask(chat, "What is a proxy?")
+    chat.locator("#said", has_text="Answer: ").wait_for()
+    assert chat.locator("#exchanges li").count() == 1
+
+
+def test_enter_that_ends_a_composition_sends_nothing(chat: "Page") -> None:
+    """As one chooses a Japanese word, in the ways in which browsers tell."""
+    chat.fill("#message", "こんにちは")
+    for sign in ({"isComposing": True}, {"keyCode": 229}):
+        chat.dispatch_event("#message", "keydown", {"key": "Enter", **sign})
+        assert chat.locator("#exchanges li").count() == 0
+    chat.press("#message", "Enter")
+    assert chat.locator("#exchanges li").count() == 1
+
+
 def test_an_error_is_shown_with_what_finds_it_in_the_log(
     chat: "Page", demo: Demo
 ) -> None:
@@ -167,6 +234,20 @@ def test_each_way_to_go_wrong_is_told(chat: "Page") -> None:
         assert chat.locator("#exchanges li[data-state=failed]").count() == count
 
 
+def test_a_conversation_that_cannot_be_cleared_stays(chat: "Page") -> None:
+    """And the page says why, until it can."""
+    ask(chat, "Please fail")
+    ended(chat, "failed")
+    chat.context.set_offline(True)
+    chat.click("#clear")
+    expect(chat, "#problem", "The server could not be reached.")
+    assert chat.locator("#exchanges li").count() == 1
+    chat.context.set_offline(False)
+    chat.click("#clear")
+    chat.locator("#exchanges li").wait_for(state="detached")
+    assert chat.locator("#problem").inner_text() == ""
+
+
 def test_a_logout_in_another_tab_stops_an_answer(chat: "Page") -> None:
     """Nothing more is shown of it."""
     ask(chat, "What is a worker?")
@@ -176,6 +257,20 @@ def test_a_logout_in_another_tab_stops_an_answer(chat: "Page") -> None:
     tab.click("#sign-out")
     ended(chat, "stopped")
     expect(chat, "#session", "You signed out")
+
+
+def test_nothing_is_asked_in_the_name_of_somebody_else(chat: "Page") -> None:
+    """Who has signed in meanwhile, in another tab: what was written stays unsent."""
+    chat.focus("#message")
+    chat.keyboard.type("a question of alice")
+    tab = chat.context.new_page()
+    tab.goto(chat.url)
+    tab.click("#sign-out")
+    fill_in(tab, "bob")
+    expect(chat, "#session", "Somebody else is signed in here now.")
+    chat.keyboard.press("Enter")
+    assert chat.locator("#exchanges li").count() == 0
+    assert chat.input_value("#message") == "a question of alice"
 
 
 def test_a_conversation_is_loaded_anew_where_history_was_lost(
@@ -190,6 +285,21 @@ def test_a_conversation_is_loaded_anew_where_history_was_lost(
     demo.lose_history()
     expect(chat, "#exchanges .question", "q")
     assert ended(chat, "complete") == "a"
+
+
+def test_each_line_has_the_direction_of_its_text(chat: "Page") -> None:
+    """A short one from right to left ends where a long one does, not at its left."""
+    chat.fill("#message", "مرحبا\n" + "x" * 60)
+    chat.click("#send")
+    assert chat.evaluate(
+        """() => {
+          const range = document.createRange();
+          range.selectNodeContents(document.querySelector(".question .text"));
+          const rects = [...range.getClientRects()].filter(({ width }) => width > 9);
+          const [short, long] = rects;
+          return Math.abs(short.right - long.right) < 2 && short.left > long.left + 100;
+        }"""
+    )
 
 
 def test_what_was_written_is_shown_as_it_was_written(chat: "Page") -> None:

@@ -1,5 +1,6 @@
 """The example app's import, in a real browser."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -93,3 +94,30 @@ def test_a_bad_file_is_told(page: "Page") -> None:
     send(page, b"name,email\nAnn,ann@example.com\n")
     expect(page, "#stage", "Imported: 1 added")
     assert page.locator("#problem").inner_text() == ""
+
+
+def test_contacts_that_cannot_be_forgotten_are_still_there(page: "Page") -> None:
+    """And so is a file that could not be sent: the page says why, and goes on."""
+    send(page, b"name,email\nAnn,ann@example.com\n")
+    expect(page, "#count", "1")
+    page.context.set_offline(True)
+    page.click("#start")
+    expect(page, "#problem", "The server could not be reached.")
+    page.evaluate("document.querySelector('#problem').replaceChildren()")
+    page.click("#clear")
+    expect(page, "#problem", "The server could not be reached.")
+    expect(page, "#count", "1")
+    page.context.set_offline(False)
+    page.click("#clear")
+    expect(page, "#count", "0")
+    assert page.locator("#problem").inner_text() == ""
+
+
+def test_a_file_that_went_away_is_told(page: "Page", tmp_path: Path) -> None:
+    """It was chosen before, and the connection is not to blame."""
+    path = tmp_path / "contacts.csv"
+    path.write_bytes(b"name,email\n")
+    page.set_input_files("#file", path)
+    path.unlink()
+    page.click("#start")
+    expect(page, "#problem", "The file was moved or changed")

@@ -1,7 +1,7 @@
 // The chat: an answer comes as the stream of its own request, and what other tabs asked by
 // the stream that all pages share.
 
-import { follow, openStream } from "./events.js";
+import { follow, send } from "./events.js";
 import { Exchanges } from "./exchanges.js";
 import { stream } from "./page.js";
 import { showProblem } from "./problem.js";
@@ -35,17 +35,18 @@ async function ask(question) {
   controller = new AbortController();
   const { signal } = controller;
   const shown = exchanges.add(question);
+  exchanges.goToEnd();
   $("#problem").replaceChildren();
   showButtons();
   say("Waiting for the answer.");
   try {
-    const response = await openStream(page.dataset.ask, {
+    const response = await send(page.dataset.ask, {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ message: question }),
       signal,
     });
     // The hub names it by the same id when it is kept.
-    shown.dataset.id = response.headers.get("Exchange-Id");
+    exchanges.name(shown, response.headers.get("Exchange-Id"));
     await follow(response, (_, { content }) => exchanges.write(shown, content));
     exchanges.end(shown, "complete");
     say(`Answer: ${exchanges.answerOf(shown)}`);
@@ -84,9 +85,15 @@ async function reload() {
   // An answer that grows is not among what is kept.
   isStale = controller !== null;
   if (isStale) return;
-  const answer = await fetch(page.dataset.messages);
-  if (answer.ok && controller === null) exchanges.begin((await answer.json()).exchanges);
-  else isStale = true;
+  try {
+    const answer = await send(page.dataset.messages, { method: "GET" });
+    const { exchanges: kept } = await answer.json();
+    isStale = controller !== null;
+    if (!isStale) exchanges.begin(kept);
+  } catch {
+    // The next answer's end is another occasion.
+    isStale = true;
+  }
 }
 
 function say(text) {
@@ -106,7 +113,7 @@ function showButtons() {
   if (focused?.hidden) box.focus();
 }
 
-function send() {
+function askWhatIsWritten() {
   const question = box.value.trim();
   if (controller !== null || !question) return;
   box.value = "";
@@ -115,18 +122,31 @@ function send() {
 
 box.addEventListener("input", showButtons);
 box.addEventListener("keydown", (event) => {
-  // While a character is being composed, Enter ends that.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  // While a character is being composed, Enter ends that. Safari says that it is composed
+  // no more, but with the code that a key has there.
+  const isComposing = event.isComposing || event.keyCode === 229;
+  if (event.key !== "Enter" || event.shiftKey || isComposing) return;
   event.preventDefault();
-  send();
+  askWhatIsWritten();
 });
 $("#ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  send();
+  askWhatIsWritten();
 });
-$("#stop").addEventListener("click", () => controller?.abort());
+// The one takes the other's place: a double click would press both.
+const isSecond = (click) => click.detail > 1;
+$("#send").addEventListener("click", (event) => {
+  if (isSecond(event)) event.preventDefault();
+});
+$("#stop").addEventListener("click", (event) => {
+  if (!isSecond(event)) controller?.abort();
+});
 $("#clear").addEventListener("click", async () => {
-  const answer = await fetch(page.dataset.messages, { method: "DELETE" });
-  if (answer.ok) exchanges.begin([]);
-  else showProblem($("#problem"), { message: "The conversation could not be cleared." });
+  try {
+    await send(page.dataset.messages, { method: "DELETE" });
+    $("#problem").replaceChildren();
+    exchanges.begin([]);
+  } catch (error) {
+    showProblem($("#problem"), error);
+  }
 });

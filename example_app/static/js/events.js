@@ -43,8 +43,8 @@ export class Problem extends Error {
   }
 }
 
-/** Make a request whose answer is a stream; throw a Problem for what is none. */
-export async function openStream(url, options) {
+/** Make a request, a POST unless told otherwise; throw a Problem where it is refused. */
+export async function send(url, options) {
   let response;
   try {
     response = await fetch(url, { method: "POST", ...options });

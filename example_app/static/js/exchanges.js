@@ -11,9 +11,9 @@ export class Exchanges {
     this.list = list;
   }
 
-  /** Show nothing else than these. */
+  /** Show nothing else than these, and an answer that is still on its way. */
   begin(exchanges) {
-    this.list.replaceChildren();
+    this.list.replaceChildren(...this.list.querySelectorAll("[data-state=answering]"));
     exchanges.forEach((each) => this.keep(each));
   }
 
@@ -39,10 +39,17 @@ export class Exchanges {
       part("answer", "Answer: ", ""),
       part("note", "", ""),
     );
-    this.list.append(shown);
-    while (this.list.children.length > MOST) this.list.firstElementChild.remove();
-    this.list.scrollTop = this.list.scrollHeight;
+    this.atEnd(() => {
+      this.list.append(shown);
+      while (this.list.children.length > MOST) this.list.firstElementChild.remove();
+    });
     return shown;
+  }
+
+  /** Say which one it will be. Where a proxy collected its answer, the hub was faster. */
+  name(shown, id) {
+    this.find(id)?.remove();
+    shown.dataset.id = id;
   }
 
   /** Show an answer as far as it has come. */
@@ -56,7 +63,11 @@ export class Exchanges {
   atEnd(change) {
     const { scrollTop, scrollHeight, clientHeight } = this.list;
     change();
-    if (scrollHeight - scrollTop - clientHeight < 40) this.list.scrollTop = this.list.scrollHeight;
+    if (scrollHeight - scrollTop - clientHeight < 40) this.goToEnd();
+  }
+
+  goToEnd() {
+    this.list.scrollTop = this.list.scrollHeight;
   }
 
   answerOf(shown) {

@@ -1,6 +1,6 @@
 // The import: a file is posted, and the answer says how far it is.
 
-import { follow, openStream } from "./events.js";
+import { Problem, follow, send } from "./events.js";
 import { stream } from "./page.js";
 import { showProblem } from "./problem.js";
 import { isOver } from "./session.js";
@@ -56,10 +56,10 @@ async function run(file) {
   clear();
   showButtons();
   $("#stage").textContent = "Sending the file.";
-  const body = new FormData();
-  body.append("file", file);
   try {
-    const response = await openStream(page.dataset.import, { body, signal });
+    const body = new FormData();
+    body.append("file", await copyOf(file));
+    const response = await send(page.dataset.import, { body, signal });
     $("#stage").textContent = "Importing.";
     await follow(response, (type, data) => show[type](data));
   } catch (error) {
@@ -72,7 +72,17 @@ async function run(file) {
   } finally {
     controller = null;
     showButtons();
-    showCount();
+    // Where it fails too, what went wrong is told already, and the old count stays.
+    showCount().catch(() => {});
+  }
+}
+
+// One that cannot be read to its end would fail as if the connection had broken.
+async function copyOf(file) {
+  try {
+    return new File([await file.arrayBuffer()], file.name);
+  } catch {
+    throw new Problem("The file was moved or changed, or is a folder: choose it again.");
   }
 }
 
@@ -84,8 +94,8 @@ function clear() {
 }
 
 async function showCount() {
-  const answer = await fetch(page.dataset.contacts);
-  if (answer.ok) $("#count").textContent = number.format((await answer.json()).count);
+  const answer = await send(page.dataset.contacts, { method: "GET" });
+  $("#count").textContent = number.format((await answer.json()).count);
 }
 
 function showButtons() {
@@ -112,6 +122,11 @@ $("#upload").addEventListener("submit", (event) => {
 });
 $("#cancel").addEventListener("click", () => controller?.abort());
 $("#clear").addEventListener("click", async () => {
-  await fetch(page.dataset.contacts, { method: "DELETE" });
-  showCount();
+  try {
+    await send(page.dataset.contacts, { method: "DELETE" });
+    await showCount();
+    $("#problem").replaceChildren();
+  } catch (error) {
+    showProblem($("#problem"), error);
+  }
 });

@@ -1,6 +1,7 @@
 // Says what has become of the session behind this page: it ended, or is another person's.
 
 const notice = document.querySelector("#session");
+const main = document.querySelector("#main");
 
 const NOTICES = {
   unauthorized: () => say("You signed out in another tab.", link("Sign in again", notice.dataset.login)),
@@ -19,6 +20,8 @@ export function showSession(stream) {
     const reason = stream.state === "closed" ? stream.error?.reason : null;
     if (reason === shown) return;
     shown = reason;
+    // What is done here would be done in the name of whoever is signed in now.
+    main.inert = reason in NOTICES;
     if (NOTICES[reason]) NOTICES[reason]();
     else notice.replaceChildren();
   });
