@@ -16,7 +16,7 @@ from benchmarks.load.crowd import Crowd, CrowdError, stamped
 from benchmarks.peers import Peer, PeerDied
 from benchmarks.peers.floor import Floor
 from benchmarks.peers.ours import ByGenerator, BySocket, SocketLoggedIn, Unyielding
-from tests.reader import wait_until
+from tests.reader import DEADLINE, wait_until
 from tests.wire.real_parts import absent
 
 OURS = [BySocket, ByGenerator, Unyielding]
@@ -95,6 +95,9 @@ def test_a_server_that_dies_is_an_error(kind: type[Peer], crowd: Crowd) -> None:
             crowd.wait(1)
         with pytest.raises(PeerDied):
             peer.publish(stamped(100))
+        # A process that is killed takes a moment to go.
+        for started in peer._started:
+            started.wait(DEADLINE)
         with pytest.raises(PeerDied):
             peer.cpu()
 
