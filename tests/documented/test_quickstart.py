@@ -25,6 +25,7 @@ LISTEN = sample(PAGE, "console", with_="retry: 2271")
 PUBLISH = sample(PAGE, "console", with_="text=hello")
 STORY = sample(PAGE, "text", with_="event: story")
 RESUME = sample(PAGE, "console", with_="Last-Event-ID")
+SHELL = sample(PAGE, "console", with_="flask sse publish")
 LOG_IN = sample(PAGE, "console", with_="-d name=ada")
 TELL = sample(PAGE, "console", with_="tell/ada")
 NOTE = sample(PAGE, "text", with_="event: note")
@@ -62,6 +63,8 @@ def test_every_command_answers_as_shown(tmp_path: Path) -> None:
         with shell.start(resumed.command) as stream:
             stream.wait_for("two")
         shell.learn(resumed.output, stream.printed)
+        for step in steps(SHELL):
+            shell.check(step)
     with serving(tmp_path, APP_WITH_LOGIN) as shell:
         refusal, login, greeting = steps(LOG_IN)
         shell.check(refusal)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.demo import Demo
+from tests.live.proxies import PROXIES, Proxy
 from tests.ports import HOST
 from tests.reader import DEADLINE, wait_until
 from tests.sse_parser import ParsedEvent, Parser
@@ -164,3 +165,25 @@ def test_a_worker_that_is_killed_keeps_nothing_of_an_answer(cleared: Demo) -> No
     again = ask(cleared, "What is a worker?")
     assert again.rest()[-1].type == "done"
     again.leave()
+
+
+@pytest.mark.parametrize("kind", PROXIES)
+def test_behind_a_proxy_the_pages_have_both_of_their_streams(
+    demo: Demo, kind: str
+) -> None:
+    """An answer as it grows, and beside it the stream that all pages share."""
+    cookie = demo.cookie("alice")
+    question = ["--data", json.dumps({"message": "What is a stream?"})]
+    type = "application/json"
+    with (
+        Proxy(kind, demo.port, protocol="http2") as proxy,
+        proxy.stream("/events", Cookie=cookie) as events,
+        proxy.stream(CHAT, *question, Cookie=cookie, Content_Type=type) as answer,
+    ):
+        events.next("connected")
+        texts = [answer.next("message").data]
+        while not json.loads(texts[-1])["done"]:
+            texts.append(answer.next("message").data)
+        assert len(texts) > 3
+        assert answer.next("done").id
+        assert json.loads(events.next("chat").data)["question"] == "What is a stream?"
