@@ -62,7 +62,7 @@ class Uncompressed(BySocket):
     """
 
     name = "identity"
-    label = "as they are"
+    label = "flask_sse_hub, not compressed"
     settings: ClassVar[dict[str, str]] = {"compress_min_bytes": "1"}
 
     #: What the clients ask for.
@@ -78,7 +78,7 @@ class Gzip(Uncompressed):
     """By the standard library."""
 
     name = "gzip"
-    label = "gzip"
+    label = "flask_sse_hub, gzip"
     coding = "gzip"
 
 
@@ -86,7 +86,7 @@ class Zstd(Uncompressed):
     """By the backport of what newer Pythons have."""
 
     name = "zstd"
-    label = "zstd"
+    label = "flask_sse_hub, zstd"
     coding = "zstd"
 
 
