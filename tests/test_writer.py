@@ -296,7 +296,7 @@ class TestLagging:
             assert slow.data[-20:] == [str(n) for n in range(20)]
 
     @given(st.lists(st.integers(0, 9), min_size=5, max_size=60))
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=15, deadline=None)
     def test_whatever_the_pace_each_gets_each_once_in_order(
         self, paces: list[int]
     ) -> None:
