@@ -13,7 +13,7 @@ INCLUDE := flask_sse_hub/$(subst $(comma),.py$(comma)flask_sse_hub/,$(COMPLETE))
 
 UNIT := -m "not live and not browser"
 
-.PHONY: help run test style format types unit unit-gevent units live browser real docs chaos fuzz bench bench-peers bench-parts bench-proxies client system clean
+.PHONY: help run test style format types unit unit-gevent units live live-here live-elsewhere browser real docs chaos fuzz bench bench-peers bench-parts bench-proxies client system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -51,11 +51,18 @@ units: $(VENV)/dev tests/node_modules ## Both of them, side by side
 live: $(VENV)/dev tests/node_modules ## Tests through real servers
 	$(BIN)/pytest -m live
 
+# Half of them each: they wait more than they work.
+live-here: $(VENV)/dev
+	$(BIN)/pytest -m live tests/live
+
+live-elsewhere: $(VENV)/dev tests/node_modules
+	$(BIN)/pytest -m live --ignore tests/live
+
 browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
 
 real: $(VENV)/dev tests/node_modules tests/wheels ## Both of them, side by side
-	$(MAKE) --jobs=2 --output-sync live browser
+	$(MAKE) --jobs=3 --output-sync live-here live-elsewhere browser
 
 docs: $(VENV)/docs ## Build the documentation as a site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
