@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from flask import Response, current_app, request
 from werkzeug.datastructures import Headers
+from werkzeug.http import parse_accept_header
 
 from .admission import refusal_stream
 from .delivery import HijackedStream
@@ -47,7 +48,14 @@ def accepted_coding(names: Sequence[str]) -> str | None:
 
     Of those it likes equally it is the first. Source: RFC 9110, section 12.5.3.
     """
-    quality = request.accept_encodings.quality
+    return _best_coding(request.headers.get("Accept-Encoding"), tuple(names))
+
+
+# Browsers have a few such headers among them, and to read one takes a while in which
+# thousands of clients come back.
+@lru_cache(maxsize=64)
+def _best_coding(accepted: str | None, names: tuple[str, ...]) -> str | None:
+    quality = parse_accept_header(accepted).quality
     best = max(names, key=quality, default="identity")
     likes = best != "identity" and quality(best) > 0
     return best if likes and quality(best) >= quality("identity") else None
