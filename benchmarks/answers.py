@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 from backports import zstd
 
-from flask_sse_hub.compressed_body import CompressedBody
+from flask_sse_hub.answers.compressed_body import CompressedBody
 
 _ROUNDS = 5
 _EVENTS = 500

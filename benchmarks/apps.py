@@ -14,7 +14,7 @@ from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
 from flask_login import LoginManager, UserMixin
 
 from flask_sse_hub import SSEHub
-from flask_sse_hub.spread import Spread
+from flask_sse_hub.server.accept_balance import Spread
 
 
 def hub() -> Flask:
@@ -29,7 +29,7 @@ def unyielding() -> Flask:
     beside it.
     """
     try:
-        writer = importlib.import_module("flask_sse_hub.writer")
+        writer = importlib.import_module("flask_sse_hub.hub.delivery.writer")
     except ModuleNotFoundError:
         logging.getLogger(__name__).error(
             "there is no fan-out over sockets: this one yields as ever"

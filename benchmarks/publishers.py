@@ -23,11 +23,11 @@ import gevent.event  # noqa: E402
 
 from benchmarks.apps import hub  # noqa: E402
 from benchmarks.processes import PAYLOAD  # noqa: E402
-from flask_sse_hub import address  # noqa: E402
 from flask_sse_hub.brokers import Broker  # noqa: E402
-from flask_sse_hub.brokers.sqlite_file import LogFile  # noqa: E402
-from flask_sse_hub.event import Event  # noqa: E402
-from flask_sse_hub.history import Record, Retention  # noqa: E402
+from flask_sse_hub.brokers.sqlite.log_file import LogFile  # noqa: E402
+from flask_sse_hub.events import address  # noqa: E402
+from flask_sse_hub.events.event import Event  # noqa: E402
+from flask_sse_hub.hub.delivery.history import Record, Retention  # noqa: E402
 
 PUBLISHERS = 50
 

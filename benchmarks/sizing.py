@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from flask_sse_hub import Event, address
+from flask_sse_hub import Event
 from flask_sse_hub.brokers import Broker
 from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
-from flask_sse_hub.history import Cursor, Frame, Record, Retention
+from flask_sse_hub.events import address
+from flask_sse_hub.hub.delivery.history import Cursor, Frame, Record, Retention
 from tests.redis_server import RedisServer
 
 EVENTS = 10_000

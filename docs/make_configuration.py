@@ -3,7 +3,7 @@
 from dataclasses import fields
 from pathlib import Path
 
-from flask_sse_hub.config import PREFIX, Config
+from flask_sse_hub.web.config import PREFIX, Config
 
 _HEAD = """# Configuration
 

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .batch import Batch
-from .client import CloseReason
+from .answers.batch import Batch
 from .errors import (
     BrokerUnavailable,
     ClientRefused,
@@ -19,15 +18,16 @@ from .errors import (
     TooManyStreams,
     UnsupportedServer,
 )
-from .event import Event
-from .hypermedia import datastar_patch, datastar_signals, turbo_stream
+from .events.event import Event
+from .events.hypermedia import datastar_patch, datastar_signals, turbo_stream
+from .hub.clients.client import CloseReason
+from .hub.stats import ClientStats, HubStats
 from .publisher import Publisher
 from .signals import client_connected, client_disconnected, event_published
-from .stats import ClientStats, HubStats
 
 if TYPE_CHECKING:
-    from .event_source import EventSourceResponse
-    from .extension import SSEHub
+    from .answers.response import EventSourceResponse
+    from .web.extension import SSEHub
 
 __all__ = [
     "Batch",
@@ -63,11 +63,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Whoever only publishes, from Celery or a cron job, has no use for Flask.
     if name == "SSEHub":
-        from .extension import SSEHub
+        from .web.extension import SSEHub
 
         return SSEHub
     if name == "EventSourceResponse":
-        from .event_source import EventSourceResponse
+        from .answers.response import EventSourceResponse
 
         return EventSourceResponse
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import address
-from .address import UNSET, Names, Unset
 from .brokers import Broker, create_broker, is_redis
 from .errors import ConfigurationError, EventTooLarge, InvalidEvent
-from .event import LARGEST_BYTES, MESSAGE, Event, checked_name, text_of
-from .history import Record
+from .events import address
+from .events.address import UNSET, Names, Unset
+from .events.event import LARGEST_BYTES, MESSAGE, Event, checked_name, text_of
+from .hub.delivery.history import Record
 
 #: The most bytes that an event's data may have, unless told otherwise.
 MAX_EVENT_BYTES = 1_048_576

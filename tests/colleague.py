@@ -8,7 +8,7 @@ from typing import Self
 _MEMBER = """
 import sys
 from pathlib import Path
-from flask_sse_hub.census import Census
+from flask_sse_hub.server.census import Census
 census = Census(int(sys.argv[2]), directory=Path(sys.argv[1]))
 while not census.joined:
     try:

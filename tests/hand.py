@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask_sse_hub import BrokerUnavailable, Event
-from flask_sse_hub.address import BROADCAST, Address
-from flask_sse_hub.attendance import Listeners
 from flask_sse_hub.brokers import Broker, MemoryBroker
-from flask_sse_hub.client import Client, CloseReason, Identity
-from flask_sse_hub.history import Cursor, Record, Retention
-from flask_sse_hub.hub import Hub
-from flask_sse_hub.options import HubOptions
+from flask_sse_hub.events.address import BROADCAST, Address
+from flask_sse_hub.hub.clients.client import Client, CloseReason, Identity
+from flask_sse_hub.hub.clients.notices import Listeners
+from flask_sse_hub.hub.delivery.history import Cursor, Record, Retention
+from flask_sse_hub.hub.hub import Hub
+from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.testing import Clock
 from tests.decoding import decoder
 from tests.sse_parser import ParsedEvent, Parser

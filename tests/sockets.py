@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flask_sse_hub._sockets import duplicate
-from flask_sse_hub.client import Client, Identity
-from flask_sse_hub.socket_sink import SocketSink
+from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.delivery.socket_sink import SocketSink
+from flask_sse_hub.runtime.sockets import duplicate
 from tests.decoding import decoder
 from tests.hand import HandHub
 from tests.reader import wait_until

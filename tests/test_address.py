@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from flask_sse_hub import InvalidName, InvalidTarget, address
-from flask_sse_hub.address import BROADCAST, UNSET, target
+from flask_sse_hub import InvalidName, InvalidTarget
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST, UNSET, target
 
 
 def test_no_target_at_all_is_everybody() -> None:

@@ -4,13 +4,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from flask_sse_hub import (
-    ClientRefused,
-    CloseReason,
-    TooManyStreams,
-)
-from flask_sse_hub.admission import GENERATOR, Places
-from flask_sse_hub.client import Client, Identity
+from flask_sse_hub import ClientRefused, CloseReason, TooManyStreams
+from flask_sse_hub.hub.clients.admission import GENERATOR, Places
+from flask_sse_hub.hub.clients.client import Client, Identity
 from tests.hand import HandHub, HandSink
 
 

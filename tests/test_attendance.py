@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from flask_sse_hub import CloseReason
-from flask_sse_hub.attendance import Attendance, Listeners
-from flask_sse_hub.client import Client, Identity
+from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.clients.notices import Attendance, Listeners
 
 
 def a_client() -> Client:
@@ -31,7 +31,7 @@ def failing_filter() -> Iterator[None]:
     def fail(record: logging.LogRecord) -> bool:
         raise RuntimeError("outside of a request")
 
-    logger = logging.getLogger("flask_sse_hub.attendance")
+    logger = logging.getLogger("flask_sse_hub.hub.clients.notices")
     level = logger.level
     logger.addFilter(fail)
     logger.setLevel(logging.INFO)
@@ -57,7 +57,7 @@ def test_receivers_that_never_return_hold_nobody_back(
     """What they are not told any more is in the log."""
     told: list[CloseReason] = []
     attendance = attendance_of(told)
-    monkeypatch.setattr("flask_sse_hub.attendance._MAX_WAITING", 1)
+    monkeypatch.setattr("flask_sse_hub.hub.clients.notices._MAX_WAITING", 1)
     for _ in range(2):
         attendance.left(a_client(), CloseReason.AGE, beside=True)
     attendance.tell_waiting()

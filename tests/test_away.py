@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from flask_sse_hub import BrokerUnavailable, CloseReason, Event, address
-from flask_sse_hub.address import BROADCAST, Address
+from flask_sse_hub import BrokerUnavailable, CloseReason, Event
 from flask_sse_hub.brokers import Batch, Broker, MemoryBroker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
-from flask_sse_hub.history import (
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST, Address
+from flask_sse_hub.hub.delivery.history import (
     UNPLACED,
     Cursor,
     Disconnect,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flask_sse_hub import Batch, ConfigurationError
-from flask_sse_hub.batch import Collector
+from flask_sse_hub.answers.batch import Collector
 
 
 def test_a_batch_is_due_as_soon_as_it_is_full() -> None:

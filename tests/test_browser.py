@@ -11,7 +11,8 @@ import pytest
 from flask import Flask, Response, render_template_string, session
 from flask.sessions import SecureCookieSessionInterface
 
-from flask_sse_hub import ConfigurationError, InvalidName, SSEHub, browser
+from flask_sse_hub import ConfigurationError, InvalidName, SSEHub
+from flask_sse_hub.web import client_script
 from tests.conftest import MakeSite, Site
 from tests.hand import fields
 
@@ -293,6 +294,6 @@ class TestScript:
 
 def test_the_files_are_those_that_are_served_or_bundled() -> None:
     """The client is among them, and nothing that does not belong to it."""
-    names = [file.name for file in browser.files()]
-    assert browser.CLIENT_FILE in names
+    names = [file.name for file in client_script.files()]
+    assert client_script.CLIENT_FILE in names
     assert names == sorted(names)

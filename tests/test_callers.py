@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flask_sse_hub.callers import Callers
+from flask_sse_hub.web.client_address import Callers
 from tests.conftest import MakeSite
 from tests.reader import wait_until
 

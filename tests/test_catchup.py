@@ -2,14 +2,17 @@
 
 import pytest
 
-from flask_sse_hub import (
-    CloseReason,
-    Event,
-    address,
-)
-from flask_sse_hub.address import BROADCAST
+from flask_sse_hub import CloseReason, Event
 from flask_sse_hub.brokers import Batch, MemoryBroker, Replay
-from flask_sse_hub.history import Cursor, Disconnect, GapReason, Record, Retention
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.hub.delivery.history import (
+    Cursor,
+    Disconnect,
+    GapReason,
+    Record,
+    Retention,
+)
 from tests.hand import (
     KEEP_ALL,
     DuringHead,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_sse_hub.census import Census
+from flask_sse_hub.server.census import Census
 from tests.colleague import Colleague
 
 LISTENER = 4711

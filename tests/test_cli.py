@@ -12,11 +12,13 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
-from flask_sse_hub import Event, SSEHub, address, browser, tokens
+from flask_sse_hub import Event, SSEHub
 from flask_sse_hub.brokers import Broker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
-from flask_sse_hub.config import Config
-from flask_sse_hub.history import Cursor, Disconnect, Record, Retention
+from flask_sse_hub.events import address
+from flask_sse_hub.hub.delivery.history import Cursor, Disconnect, Record, Retention
+from flask_sse_hub.web import client_script, tokens
+from flask_sse_hub.web.config import Config
 from tests.hand import KEEP_ALL
 
 
@@ -228,17 +230,17 @@ class TestClient:
         folder = tmp_path / "src" / "vendor"
         result = run("memory://", "client", str(folder))
         assert result.exit_code == 0, result.output
-        files = {file.name: file.read_bytes() for file in browser.files()}
+        files = {file.name: file.read_bytes() for file in client_script.files()}
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
         assert result.stdout.splitlines() == [str(folder / name) for name in files]
         assert result.stderr.startswith("the browser client of flask-sse-hub")
 
     def test_it_overwrites_its_own_files_and_no_others(self, tmp_path: Path) -> None:
         """A newer client replaces the older one; the folder may hold anything else."""
-        (tmp_path / browser.CLIENT_FILE).write_text("an older one")
+        (tmp_path / client_script.CLIENT_FILE).write_text("an older one")
         (tmp_path / "mine.js").write_text("mine")
         assert run("memory://", "client", str(tmp_path)).exit_code == 0
-        assert "older" not in (tmp_path / browser.CLIENT_FILE).read_text()
+        assert "older" not in (tmp_path / client_script.CLIENT_FILE).read_text()
         assert (tmp_path / "mine.js").read_text() == "mine"
 
     def test_a_file_is_no_folder(self, tmp_path: Path) -> None:

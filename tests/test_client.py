@@ -2,9 +2,10 @@
 
 import pytest
 
-from flask_sse_hub import InvalidName, address
-from flask_sse_hub.address import BROADCAST
-from flask_sse_hub.client import Client, Identity
+from flask_sse_hub import InvalidName
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.hub.clients.client import Client, Identity
 from tests.hand import HandSink
 
 

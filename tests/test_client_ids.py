@@ -51,7 +51,7 @@ class TestClientIds:
         """A page that was open for days gets a new one."""
         browser = site.browser("alice")
         old = browser.page()["client"]
-        monkeypatch.setattr("flask_sse_hub.signing._CLIENT_ID_SECONDS", -1)
+        monkeypatch.setattr("flask_sse_hub.auth.client_ids._CLIENT_ID_SECONDS", -1)
         connected = browser.stream(f"/events?client_id={old}").next()
         assert fields(connected)["client_id"] != old
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_sse_hub import _native, coding
-from flask_sse_hub.coding import IDENTITY, Coding, Codings, Compressed, Gzip
+from flask_sse_hub.events import coding
+from flask_sse_hub.events.coding import IDENTITY, Coding, Codings, Compressed, Gzip
+from flask_sse_hub.runtime import native
 from tests.decoding import decoder
 
 CODINGS = ["gzip", "zstd"]
@@ -130,7 +131,7 @@ def test_others_have_their_turn_between_the_pieces(
 ) -> None:
     """A megabyte takes longer than a request should wait."""
     breaths: list[None] = []
-    monkeypatch.setattr(_native, "breathe", lambda: breaths.append(None))
+    monkeypatch.setattr(native, "breathe", lambda: breaths.append(None))
     compressed("gzip").encode([b"x" * 1_000_000])
     assert len(breaths) == 15
 
@@ -146,10 +147,10 @@ def test_who_asks_for_what_is_being_compressed_shares_it(
     meanwhile: list[bytes] = []
 
     def breathe() -> None:
-        monkeypatch.setattr(_native, "breathe", lambda: None)
+        monkeypatch.setattr(native, "breathe", lambda: None)
         meanwhile.append(one.encode([block]))
 
-    monkeypatch.setattr(_native, "breathe", breathe)
+    monkeypatch.setattr(native, "breathe", breathe)
     coded = one.encode([block])
     assert meanwhile == [coded]
     assert b"".join(pieces) == block

@@ -10,10 +10,11 @@ import pytest
 from backports import zstd
 from flask import Flask, Response, request
 
-from flask_sse_hub import EventSourceResponse, _native
-from flask_sse_hub.client import Client, CloseReason, Identity
-from flask_sse_hub.delivery import EventStream
-from flask_sse_hub.history import Retention
+from flask_sse_hub import EventSourceResponse
+from flask_sse_hub.hub.clients.client import Client, CloseReason, Identity
+from flask_sse_hub.hub.delivery.history import Retention
+from flask_sse_hub.runtime import native
+from flask_sse_hub.streams.generator import EventStream
 from tests.conftest import MakeSite, Site
 from tests.decoding import decoder
 from tests.hand import HandHub
@@ -133,7 +134,7 @@ class TestHubStreams:
             for client in hub.hub.registry.clients():
                 hub.hub.dispatcher.close(client, CloseReason.SESSION_ENDED)
 
-        monkeypatch.setattr(_native, "breathe", log_out)
+        monkeypatch.setattr(native, "breathe", log_out)
         if resumes:
             stream, greeting = hub.open(coding=coding, last_event_id=last)
             assert [event.type for event in greeting] == ["connected"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flask_sse_hub import ConfigurationError
-from flask_sse_hub.config import Config
+from flask_sse_hub.web.config import Config
 
 
 def test_every_key_has_a_default_and_is_documented() -> None:
@@ -125,7 +125,7 @@ def test_a_redis_that_is_not_installed_is_said_at_start(
 ) -> None:
     """With what to install."""
     monkeypatch.setitem(sys.modules, "redis", None)
-    monkeypatch.delitem(sys.modules, "flask_sse_hub.brokers.redis_url", raising=False)
+    monkeypatch.delitem(sys.modules, "flask_sse_hub.brokers.redis.url", raising=False)
     with pytest.raises(ConfigurationError, match=r"flask-sse-hub\[redis\]"):
         Config.read({"SSE_HUB_BROKER_URL": "redis://localhost", "SSE_HUB_NAME": "x"})
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from flask_sse_hub import departures as module
-from flask_sse_hub.departures import Departures, departures
-from flask_sse_hub.producer import Producer
+from flask_sse_hub.answers import departures as module
+from flask_sse_hub.answers.departures import Departures, departures
+from flask_sse_hub.answers.producer import Producer
 from tests.reader import DEADLINE, wait_until
 from tests.sockets import Pair
 

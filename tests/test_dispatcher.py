@@ -4,12 +4,13 @@ import threading
 
 import pytest
 
-from flask_sse_hub import Event, _native
-from flask_sse_hub.address import BROADCAST
+from flask_sse_hub import Event
 from flask_sse_hub.brokers import Batch, MemoryBroker
-from flask_sse_hub.dispatcher import Dispatcher
-from flask_sse_hub.history import Cursor, History, Record, Retention
-from flask_sse_hub.registry import ClientRegistry
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.hub.clients.registry import ClientRegistry
+from flask_sse_hub.hub.delivery.dispatcher import Dispatcher
+from flask_sse_hub.hub.delivery.history import Cursor, History, Record, Retention
+from flask_sse_hub.runtime import native
 from tests.hand import KEEP_ALL, HandHub, numbered
 from tests.reader import wait_until
 
@@ -134,7 +135,7 @@ def test_wakes_come_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     def breathe() -> None:
         seen.append(sum(stream.sink.woken for stream in streams))
 
-    monkeypatch.setattr(_native, "breathe", breathe)
+    monkeypatch.setattr(native, "breathe", breathe)
     hub.publish("x")
     hub.bring()
     assert seen == [64, 128, 192]

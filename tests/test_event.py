@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flask_sse_hub.errors import InvalidEvent, InvalidName, SSEHubError
-from flask_sse_hub.event import (
+from flask_sse_hub.events.event import (
     MAX_NAME_CHARS,
     MAX_RETRY_SECONDS,
     MESSAGE,

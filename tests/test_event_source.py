@@ -23,12 +23,12 @@ from flask_sse_hub import (
     EventSourceResponse,
     SSEHub,
     UnsupportedServer,
-    event_source,
 )
-from flask_sse_hub import app_hub as app_hub_module
-from flask_sse_hub.admission import Places
-from flask_sse_hub.event_source import AnswerStream
+from flask_sse_hub.answers import response as answer_response
+from flask_sse_hub.answers.response import AnswerStream
+from flask_sse_hub.hub.clients.admission import Places
 from flask_sse_hub.testing import Stream
+from flask_sse_hub.web import app_state as app_hub_module
 from tests.reader import DEADLINE, EndOfStream, StreamReader, wait_until
 from tests.test_producer import Upstream
 
@@ -741,7 +741,9 @@ def test_beyond_the_room_for_streams_one_is_refused(
 
     with site.read(waiting()) as reader:
         assert reader.data(1) == ["first"]
-        monkeypatch.setattr(event_source, "places_of", lambda _: Places(2, "threads"))
+        monkeypatch.setattr(
+            answer_response, "places_of", lambda _: Places(2, "threads")
+        )
         upstream = Upstream()
         response = site.respond(upstream, method=method, headers=headers)
         assert response.status_code == status
@@ -757,7 +759,7 @@ def test_room_is_shared_with_the_streams_of_a_hub(
     site.app.config["SSE_HUB_LOGIN_REQUIRED"] = False
     SSEHub(site.app)
     app_hub = site.app.extensions["sse_hub"]
-    for module in (event_source, app_hub_module):
+    for module in (answer_response, app_hub_module):
         monkeypatch.setattr(module, "places_of", lambda _: Places(2, "threads"))
     prefer = {"Prefer": "sse-status"}
     with Stream(client=site.client) as stream:

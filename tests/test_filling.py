@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event
-from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import Batch, MemoryBroker
-from flask_sse_hub.history import Cursor, GapReason, Record
-from flask_sse_hub.hub import Hub
-from flask_sse_hub.options import HubOptions
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.hub.delivery.history import Cursor, GapReason, Record
+from flask_sse_hub.hub.hub import Hub
+from flask_sse_hub.hub.options import HubOptions
 from tests.hand import KEEP_ALL
 
 
@@ -79,7 +79,7 @@ def test_a_broker_that_stays_away_is_said_once(
 ) -> None:
     """Not once a second, and again when it is back."""
     caplog.set_level("INFO")
-    monkeypatch.setattr("flask_sse_hub.hub._RETRY_START_SECONDS", 0.01)
+    monkeypatch.setattr("flask_sse_hub.hub.hub._RETRY_START_SECONDS", 0.01)
     broker = AwayThreeTimes()
     hub = Hub(broker, HubOptions())
     hub._follow()

@@ -9,8 +9,8 @@ import pytest
 
 from flask_sse_hub import CloseReason
 from flask_sse_hub.brokers import MemoryBroker
-from flask_sse_hub.heartbeat import Heartbeat, serving_worker
-from flask_sse_hub.history import Retention
+from flask_sse_hub.hub.delivery.history import Retention
+from flask_sse_hub.hub.heartbeat import Heartbeat, serving_worker
 from tests.hand import KEEP_ALL, FlakyBroker, HandHub, HandStream, numbered, types
 
 

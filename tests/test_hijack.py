@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from flask_sse_hub.client import Client, Identity
-from flask_sse_hub.coding import IDENTITY
-from flask_sse_hub.delivery import HijackedStream
-from flask_sse_hub.socket_sink import SocketSink
+from flask_sse_hub.events.coding import IDENTITY
+from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.delivery.socket_sink import SocketSink
+from flask_sse_hub.streams.takeover import HijackedStream
 from tests.hand import HandHub
 from tests.sockets import tcp_pair
 

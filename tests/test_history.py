@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_sse_hub import Event, address
-from flask_sse_hub.address import BROADCAST, Address
-from flask_sse_hub.history import (
+from flask_sse_hub import Event
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST, Address
+from flask_sse_hub.hub.delivery.history import (
     Cursor,
     Disconnect,
     Frame,

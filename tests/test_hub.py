@@ -5,18 +5,13 @@ from typing import Any
 
 import pytest
 
-from flask_sse_hub import (
-    BrokerUnavailable,
-    ClientRefused,
-    ClientStats,
-    CloseReason,
-    address,
-)
-from flask_sse_hub.attendance import Listeners
+from flask_sse_hub import BrokerUnavailable, ClientRefused, ClientStats, CloseReason
 from flask_sse_hub.brokers import MemoryBroker
-from flask_sse_hub.history import Cursor, Disconnect, Record, Retention
-from flask_sse_hub.hub import Hub
-from flask_sse_hub.options import HubOptions
+from flask_sse_hub.events import address
+from flask_sse_hub.hub.clients.notices import Listeners
+from flask_sse_hub.hub.delivery.history import Cursor, Disconnect, Record, Retention
+from flask_sse_hub.hub.hub import Hub
+from flask_sse_hub.hub.options import HubOptions
 from tests.hand import (
     KEEP_ALL,
     FlakyBroker,
@@ -280,7 +275,7 @@ class TestDisconnect:
         broker = AwayForPublish(KEEP_ALL, times=2)
         hub = HandHub(broker)
         waits: list[float] = []
-        monkeypatch.setattr("flask_sse_hub.control.time.sleep", waits.append)
+        monkeypatch.setattr("flask_sse_hub.hub.control.time.sleep", waits.append)
         hub.hub._control.append(_control())
         assert waits == [1.0, 2.0]
         assert broker.head().offset == 1
@@ -291,7 +286,9 @@ class TestDisconnect:
     ) -> None:
         """A thread does not live for ever because of a broker that never comes back."""
         hub = HandHub(AwayForPublish(KEEP_ALL, times=1000))
-        monkeypatch.setattr("flask_sse_hub.control.time.sleep", lambda seconds: None)
+        monkeypatch.setattr(
+            "flask_sse_hub.hub.control.time.sleep", lambda seconds: None
+        )
         hub.hub._control.append(_control())
         assert "could not be ended" in caplog.text
 

@@ -19,7 +19,7 @@ from flask_sse_hub import (
     datastar_signals,
     turbo_stream,
 )
-from flask_sse_hub.hypermedia import DATASTAR_MODES, TURBO_ACTIONS
+from flask_sse_hub.events.hypermedia import DATASTAR_MODES, TURBO_ACTIONS
 from tests.sse_parser import ParsedEvent, parse
 
 # What somebody could type, to whom the page should not belong.

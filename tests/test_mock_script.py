@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flask_sse_hub.errors import InvalidScript
-from flask_sse_hub.mock_script import Drop, Refuse, Send, Wait, read_script
+from flask_sse_hub.mock.script import Drop, Refuse, Send, Wait, read_script
 from tests.sse_parser import ParsedEvent, Parser
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flask_sse_hub.mock_server import make_mock_server
+from flask_sse_hub.mock.server import make_mock_server
 from flask_sse_hub.testing import EventMissing, Stream
 from tests.conftest import Site
 from tests.reader import DEADLINE, wait_until

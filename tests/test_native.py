@@ -10,16 +10,16 @@ from contextlib import suppress
 
 import pytest
 
-from flask_sse_hub import _native, _sockets
+from flask_sse_hub.runtime import native, sockets
 
 
 def start_real_thread(target: object, *args: object) -> None:
-    _native.original("_thread", "start_new_thread")(target, args)
+    native.original("_thread", "start_new_thread")(target, args)
 
 
 def test_a_bell_is_heard_from_a_real_thread() -> None:
     """A publisher that is no greenlet wakes the follower."""
-    bell = _native.bell()
+    bell = native.bell()
     start_real_thread(bell.ring)
     assert bell.wait(10.0)
     bell.close()
@@ -27,7 +27,7 @@ def test_a_bell_is_heard_from_a_real_thread() -> None:
 
 def test_a_bell_that_was_rung_before_is_heard_once() -> None:
     """Nothing is missed between looking at the log and waiting."""
-    bell = _native.bell()
+    bell = native.bell()
     bell.ring()
     bell.ring()
     assert bell.wait(10.0)
@@ -35,7 +35,7 @@ def test_a_bell_that_was_rung_before_is_heard_once() -> None:
     bell.close()
 
 
-@pytest.mark.skipif(not _native.patched(), reason="only greenlets are interrupted")
+@pytest.mark.skipif(not native.patched(), reason="only greenlets are interrupted")
 def test_a_greenlet_is_interrupted_only_while_that_is_allowed() -> None:
     """It is asked when it would happen, which is later than when it was wanted."""
     greenlets: list[object] = []
@@ -43,7 +43,7 @@ def test_a_greenlet_is_interrupted_only_while_that_is_allowed() -> None:
     ended: list[str] = []
 
     def wait() -> None:
-        greenlets.append(_native.current_greenlet())
+        greenlets.append(native.current_greenlet())
         try:
             going_on.wait()
             ended.append("by itself")
@@ -59,7 +59,7 @@ def test_a_greenlet_is_interrupted_only_while_that_is_allowed() -> None:
 
         thread = threading.Thread(target=wait)
         thread.start()
-        _native.interrupt(greenlets[-1], allowed=may)
+        native.interrupt(greenlets[-1], allowed=may)
         assert asked.wait(10.0)
         if not allowed:
             going_on.set()
@@ -71,7 +71,7 @@ def test_a_greenlet_is_interrupted_only_while_that_is_allowed() -> None:
 def test_a_real_thread_is_no_greenlet() -> None:
     """Nobody would interrupt it."""
     found: list[object] = []
-    start_real_thread(lambda: found.append(_native.current_greenlet()))
+    start_real_thread(lambda: found.append(native.current_greenlet()))
     deadline = time.monotonic() + 10.0
     while not found and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -80,7 +80,7 @@ def test_a_real_thread_is_no_greenlet() -> None:
 
 def test_a_closed_bell_can_be_rung() -> None:
     """A publisher may have seen it a moment ago."""
-    bell = _native.bell()
+    bell = native.bell()
     bell.close()
     rung = threading.Event()
 
@@ -94,7 +94,7 @@ def test_a_closed_bell_can_be_rung() -> None:
 
 def test_a_native_lock_excludes_real_threads() -> None:
     """Greenlets and threads share the memory broker's log."""
-    lock = _native.native_lock()
+    lock = native.native_lock()
     order: list[str] = []
 
     def take() -> None:
@@ -103,11 +103,11 @@ def test_a_native_lock_excludes_real_threads() -> None:
 
     with lock:
         start_real_thread(take)
-        _native.original("time", "sleep")(0.05)
+        native.original("time", "sleep")(0.05)
         order.append("holder")
     deadline = time.monotonic() + 10.0
     while len(order) < 2 and time.monotonic() < deadline:
-        _native.breathe()
+        native.breathe()
     assert order == ["holder", "thread"]
 
 
@@ -125,7 +125,7 @@ def test_others_run_while_it_breathes() -> None:
     ours.send(b"x")
     deadline = time.monotonic() + 10.0
     while not served.is_set() and time.monotonic() < deadline:
-        _native.breathe()
+        native.breathe()
     assert served.is_set()
     server.join()
     ours.close()
@@ -151,9 +151,9 @@ def test_it_breathes_while_others_are_busy_all_the_time() -> None:
     ours.send(b"x")
     before = rounds
     for _ in range(50):
-        _native.breathe()
+        native.breathe()
     while rounds == before:
-        _native.breathe()
+        native.breathe()
     stopped = True
     ours.shutdown(socket.SHUT_RDWR)
     for player in players:
@@ -165,7 +165,7 @@ def test_it_breathes_while_others_are_busy_all_the_time() -> None:
 _TWO_THREADS_POST = """
 from gevent import monkey; monkey.patch_all()
 import collections, gevent
-from flask_sse_hub import _native, _sockets
+from flask_sse_hub.runtime import native as _native, sockets as _sockets
 
 start = _native.original("_thread", "start_new_thread")
 
@@ -200,8 +200,8 @@ class TestReply:
         answers: list[object] = []
 
         def ask() -> None:
-            reply = _native.Reply()
-            _native.start_thread(lambda: reply.set("answer"))
+            reply = native.Reply()
+            native.start_thread(lambda: reply.set("answer"))
             answers.append(reply.wait(10.0))
 
         asker = threading.Thread(target=ask)
@@ -212,37 +212,37 @@ class TestReply:
 
     def test_an_error_is_raised_where_it_was_asked(self) -> None:
         """As if there were no thread in between."""
-        reply = _native.Reply()
-        _native.start_thread(lambda: reply.fail(ZeroDivisionError()))
+        reply = native.Reply()
+        native.start_thread(lambda: reply.fail(ZeroDivisionError()))
         with pytest.raises(ZeroDivisionError):
             reply.wait(10.0)
 
     def test_an_answer_that_does_not_come_is_not_waited_for_ever(self) -> None:
         """The asker is told so."""
         with pytest.raises(TimeoutError):
-            _native.Reply().wait(0.01)
+            native.Reply().wait(0.01)
 
 
 def test_a_peer_that_acknowledges_nothing_is_left_to_the_kernel() -> None:
     """It ends the connection by itself; what is no TCP socket is left alone."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
-        _sockets.limit_unacknowledged(ours, 2.5)
+        sockets.limit_unacknowledged(ours, 2.5)
         level, option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
         assert ours.getsockopt(level, option) == 2500
         ours.close()
     unix, other = socket.socketpair()
-    _sockets.limit_unacknowledged(unix, 2.5)
+    sockets.limit_unacknowledged(unix, 2.5)
     unix.close()
     other.close()
-    _sockets.limit_unacknowledged(unix, 2.5)
+    sockets.limit_unacknowledged(unix, 2.5)
 
 
 class TestShutdown:
     def test_it_ends_the_connection_and_leaves_the_descriptor(self) -> None:
         """The server closes what it opened; a blocked write ends at once."""
         ours, theirs = socket.socketpair()
-        _sockets.shutdown(ours.fileno())
+        sockets.shutdown(ours.fileno())
         assert theirs.recv(1) == b""
         assert ours.fileno() >= 0
         ours.close()
@@ -251,12 +251,12 @@ class TestShutdown:
     @pytest.mark.parametrize("descriptor", [-1, 10_000])
     def test_a_connection_that_is_gone_is_no_error(self, descriptor: int) -> None:
         """It may have been closed a moment ago; what is no socket is left alone."""
-        assert _sockets.shutdown(descriptor) is None  # type: ignore[func-returns-value]
+        assert sockets.shutdown(descriptor) is None  # type: ignore[func-returns-value]
 
     def test_a_file_is_no_socket(self) -> None:
         """Nothing happens to it."""
         reading, writing = os.pipe()
-        _sockets.shutdown(writing)
+        sockets.shutdown(writing)
         os.write(writing, b"x")
         assert os.read(reading, 1) == b"x"
         os.close(reading)
@@ -274,21 +274,21 @@ class TestUnsentBytes:
             while True:
                 ours.send(b"x" * 65536)
         except BlockingIOError:
-            waiting = _sockets.unsent_bytes(ours.fileno())
+            waiting = sockets.unsent_bytes(ours.fileno())
         assert waiting > 0
         for each in (listener, ours, theirs):
             each.close()
 
     def test_of_no_socket_it_is_nothing(self) -> None:
         """The heartbeat looks at many sockets, and one may just have gone."""
-        assert _sockets.unsent_bytes(-1) == 0
-        assert _sockets.unsent_bytes(10_000) == 0
+        assert sockets.unsent_bytes(-1) == 0
+        assert sockets.unsent_bytes(10_000) == 0
 
 
 def test_it_can_be_told_whether_a_greenlet_runs_the_code() -> None:
     """Under gevent's own server without patching, a stream would stop everything."""
     in_thread: list[bool] = []
-    thread = threading.Thread(target=lambda: in_thread.append(_native.in_greenlet()))
+    thread = threading.Thread(target=lambda: in_thread.append(native.in_greenlet()))
     thread.start()
     thread.join()
-    assert in_thread == [_native.patched()]
+    assert in_thread == [native.patched()]

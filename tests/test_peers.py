@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_sse_hub import _native
-from flask_sse_hub.client import Client, Identity
-from flask_sse_hub.peers import Change, PeerWatch
+from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.runtime import native
+from flask_sse_hub.runtime.peer_watch import Change, PeerWatch
 from tests.hand import HandHub, HandSink
 from tests.reader import wait_until
 from tests.sockets import Pair
@@ -86,7 +86,7 @@ def test_without_epoll_nothing_is_watched(
     watch: Watch, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other systems notice by their pings."""
-    monkeypatch.setattr(_native, "original", _no_such_thing)
+    monkeypatch.setattr(native, "original", _no_such_thing)
     ours, _ = pair
     watch.add(ours.fileno(), a_client())
     watch.remove(ours.fileno())

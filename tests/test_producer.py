@@ -9,12 +9,12 @@ from typing import Any, Self
 
 import pytest
 
-from flask_sse_hub import _native
-from flask_sse_hub.producer import BUFFERED_ITEMS, Producer
+from flask_sse_hub.answers.producer import BUFFERED_ITEMS, Producer
+from flask_sse_hub.runtime import native
 from tests.reader import DEADLINE, wait_until
 
 under_gevent = pytest.mark.skipif(
-    not _native.patched(), reason="only greenlets are interrupted"
+    not native.patched(), reason="only greenlets are interrupted"
 )
 
 
@@ -295,7 +295,7 @@ def test_closing_is_not_interrupted() -> None:
     assert ran == ["closed"]
 
 
-@pytest.mark.skipif(_native.patched(), reason="greenlets are interrupted")
+@pytest.mark.skipif(native.patched(), reason="greenlets are interrupted")
 def test_a_real_thread_ends_at_its_next_item() -> None:
     """It cannot be interrupted; what it yields then goes nowhere."""
     upstream_answers = threading.Event()

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_sse_hub import BrokerUnavailable, Event, SSEHub, event_published
-from flask_sse_hub.history import Cursor, Record
-from flask_sse_hub.publish_api import MAX_EVENTS, body_limit
+from flask_sse_hub.hub.delivery.history import Cursor, Record
 from flask_sse_hub.testing import Published
+from flask_sse_hub.web.publish_api import MAX_EVENTS, body_limit
 from tests.conftest import MakeSite, Site
 
 TOKEN = "a-token-for-everything"

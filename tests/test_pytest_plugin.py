@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_sse_hub.mock_script import read_script
+from flask_sse_hub.mock.script import read_script
 from flask_sse_hub.pytest_plugin import StreamOptions
 from flask_sse_hub.testing import Stream
 from tests.documented.samples import sample, samples

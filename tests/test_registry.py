@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from flask_sse_hub import address
-from flask_sse_hub.address import BROADCAST
-from flask_sse_hub.client import Client, Identity
-from flask_sse_hub.coding import IDENTITY
-from flask_sse_hub.registry import ClientRegistry
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.events.coding import IDENTITY
+from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.clients.registry import ClientRegistry
 from tests.hand import HandSink
 
 

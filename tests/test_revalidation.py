@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from flask_sse_hub.client import Client, CloseReason
-from flask_sse_hub.revalidation import Revalidation
+from flask_sse_hub.hub.clients.client import Client, CloseReason
+from flask_sse_hub.hub.revalidation import Revalidation
 from tests.hand import HandHub
 from tests.reader import DEADLINE, wait_until
 

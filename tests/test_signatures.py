@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from flask_sse_hub import ConfigurationError, InvalidSignature
-from flask_sse_hub.signatures import (
+from flask_sse_hub.webhooks.schemes import (
     HMAC,
     GitHub,
     Scheme,

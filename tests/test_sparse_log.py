@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from flask_sse_hub.sparse_log import SparseLog
+from flask_sse_hub.runtime.rare_log import SparseLog
 from flask_sse_hub.testing import Clock
 
 

@@ -13,8 +13,8 @@ import gevent
 import pytest
 from gevent.server import StreamServer
 
-from flask_sse_hub.census import Census
-from flask_sse_hub.spread import _Entrance
+from flask_sse_hub.server.accept_balance import _Entrance
+from flask_sse_hub.server.census import Census
 from tests.colleague import Colleague
 from tests.hand import HandHub
 from tests.ports import HOST
@@ -211,8 +211,8 @@ def test_a_server_that_resumes_by_itself_waits_on(
 ) -> None:
     """Gevent's pool has its server accept again whenever a request has ended."""
     let_in(hub)
-    monkeypatch.setattr("flask_sse_hub.spread._WAIT_SECONDS", 3600.0)
-    monkeypatch.setattr("flask_sse_hub.spread._VAIN_SECONDS", 3600.0)
+    monkeypatch.setattr("flask_sse_hub.server.accept_balance._WAIT_SECONDS", 3600.0)
+    monkeypatch.setattr("flask_sse_hub.server.accept_balance._VAIN_SECONDS", 3600.0)
     with gevent.socket.create_connection(door.listener.getsockname()):
         wait_for(lambda: entrance_of(door)._timer)
         timer = entrance_of(door)._timer

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from flask_sse_hub import CloseReason, Event, UnsupportedServer
-from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import MemoryBroker
-from flask_sse_hub.client import Client, Identity
-from flask_sse_hub.delivery import EventStream
-from flask_sse_hub.delivery.stream import check_server, connection_of
-from flask_sse_hub.history import Record
-from flask_sse_hub.hub import Hub
-from flask_sse_hub.options import HubOptions
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.delivery.history import Record
+from flask_sse_hub.hub.hub import Hub
+from flask_sse_hub.hub.options import HubOptions
+from flask_sse_hub.streams.generator import EventStream, check_server, connection_of
 from tests.hand import KEEP_ALL, FlakyBroker
 from tests.reader import StreamReader, wait_until
 
@@ -228,7 +227,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(
     broker = FlakyBroker(KEEP_ALL)
     broker.away = True
     hub = Hub(broker, HubOptions())
-    monkeypatch.setattr("flask_sse_hub.hub._RETRY_START_SECONDS", 0.01)
+    monkeypatch.setattr("flask_sse_hub.hub.hub._RETRY_START_SECONDS", 0.01)
     reader = StreamReader(stream_of(hub))
     connected = reader.next()
     assert (connected.type, connected.id) == ("connected", "")
@@ -255,7 +254,7 @@ def test_a_follower_that_fails_is_said(
 ) -> None:
     """Streams would look alive and bring nothing; health says so."""
     monkeypatch.setattr(hub.broker, "head", _fail_without_client)
-    monkeypatch.setattr("flask_sse_hub.hub._START_SECONDS", 0.01)
+    monkeypatch.setattr("flask_sse_hub.hub.hub._START_SECONDS", 0.01)
     (refusal,) = list(stream_of(hub))
     assert refusal.startswith(b"retry: ")
     wait_until(lambda: hub.broken)
@@ -295,18 +294,18 @@ class TestServers:
     ) -> None:
         """It is gunicorn's default for gthread, and hangs with the first stream."""
         environ = {"gunicorn.socket": 1, "wsgi.multithread": True}
-        monkeypatch.setattr("flask_sse_hub._native.patched", lambda: False)
+        monkeypatch.setattr("flask_sse_hub.runtime.native.patched", lambda: False)
         with pytest.raises(UnsupportedServer, match="--threads N"):
             check_server(environ, threads=lambda: 1)
-        monkeypatch.setattr("flask_sse_hub._native.patched", lambda: True)
+        monkeypatch.setattr("flask_sse_hub.runtime.native.patched", lambda: True)
         check_server(environ, threads=lambda: 1)
 
     def test_gevents_server_without_patching_is_refused(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """One waiting stream would stop the whole process."""
-        monkeypatch.setattr("flask_sse_hub._native.in_greenlet", lambda: True)
-        monkeypatch.setattr("flask_sse_hub._native.patched", lambda: False)
+        monkeypatch.setattr("flask_sse_hub.runtime.native.in_greenlet", lambda: True)
+        monkeypatch.setattr("flask_sse_hub.runtime.native.patched", lambda: False)
         with pytest.raises(UnsupportedServer, match=r"patch_all\(\)"):
             check_server({}, threads=lambda: None)
 

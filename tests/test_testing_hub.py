@@ -16,8 +16,8 @@ from flask_sse_hub import (
     client_disconnected,
 )
 from flask_sse_hub.brokers import MemoryBroker
-from flask_sse_hub.hub import Hub
-from flask_sse_hub.options import HubOptions
+from flask_sse_hub.hub.hub import Hub
+from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.testing import Clock, EventMissing, Published, Stream, fresh_hub
 from tests.conftest import MakeSite, Site
 from tests.hand import KEEP_ALL

@@ -11,12 +11,8 @@ from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
 from flask_sse_hub import ConfigurationError, SSEHub
-from flask_sse_hub.event import encode_block
-from flask_sse_hub.testing import (
-    EventMissing,
-    Stream,
-    UnexpectedEvent,
-)
+from flask_sse_hub.events.event import encode_block
+from flask_sse_hub.testing import EventMissing, Stream, UnexpectedEvent
 from tests.conftest import MakeSite, Site
 from tests.reader import wait_until
 

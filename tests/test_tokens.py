@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from flask_sse_hub import ConfigurationError
-from flask_sse_hub.config import Config
-from flask_sse_hub.tokens import KINDS, PublishToken, find, mint
+from flask_sse_hub.web.config import Config
+from flask_sse_hub.web.tokens import KINDS, PublishToken, find, mint
 
 TOKEN = "a-token-of-some-length"
 HASH = "sha256:" + hashlib.sha256(TOKEN.encode()).hexdigest()

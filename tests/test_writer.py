@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_sse_hub import CloseReason, Event
-from flask_sse_hub.address import BROADCAST, channel, user
 from flask_sse_hub.brokers import Batch
-from flask_sse_hub.heartbeat import Heartbeat
-from flask_sse_hub.history import Cursor, GapReason, Record, Retention
+from flask_sse_hub.events.address import BROADCAST, channel, user
+from flask_sse_hub.hub.delivery.history import Cursor, GapReason, Record, Retention
+from flask_sse_hub.hub.heartbeat import Heartbeat
 from tests.hand import KEEP_ALL, FlakyBroker, HandHub, fields, numbered, types
 from tests.reader import wait_until
 from tests.sockets import HEAD, Peer, join, peers, turn
@@ -96,7 +96,7 @@ class TestFanOut:
     ) -> None:
         """Its descriptor may be somebody else's connection by then."""
         hub = HandHub()
-        monkeypatch.setattr("flask_sse_hub.writer._WRITES_AT_ONCE", 1)
+        monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._WRITES_AT_ONCE", 1)
         with peers(hub, 3) as them:
             hub.publish("secret")
             hub.follow()
@@ -108,7 +108,9 @@ class TestFanOut:
             def leave(self: object) -> None:
                 hub.hub.dispatcher.close(last, CloseReason.DISCONNECTED)
 
-            monkeypatch.setattr("flask_sse_hub.writer.Writer._give_way", leave)
+            monkeypatch.setattr(
+                "flask_sse_hub.hub.delivery.writer.Writer._give_way", leave
+            )
             hub.hub.writer._write_run(run)
             for peer in them:
                 if peer.client is last:
@@ -123,7 +125,7 @@ class TestFanOut:
     ) -> None:
         """Neither twice nor half: its id says that it has what is being written."""
         hub = HandHub()
-        monkeypatch.setattr("flask_sse_hub.writer._WRITES_AT_ONCE", 1)
+        monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._WRITES_AT_ONCE", 1)
         late: list[tuple[Any, Any]] = []
         with peers(hub, 2) as them:
 
@@ -131,7 +133,9 @@ class TestFanOut:
                 if not late:
                     late.append(hub.open())
 
-            monkeypatch.setattr("flask_sse_hub.writer.Writer._give_way", come)
+            monkeypatch.setattr(
+                "flask_sse_hub.hub.delivery.writer.Writer._give_way", come
+            )
             event_id = hub.publish("one")
             turn(hub)
             ((stream, (connected, *_)),) = late
@@ -148,10 +152,10 @@ class TestFanOut:
         """A fan-out to very many does not hold the process for its length."""
         hub = HandHub()
         turns: list[int] = []
-        monkeypatch.setattr("flask_sse_hub.writer._SLICE_SECONDS", 0.0)
-        monkeypatch.setattr("flask_sse_hub.writer._WRITES_AT_ONCE", 1)
+        monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._SLICE_SECONDS", 0.0)
+        monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._WRITES_AT_ONCE", 1)
         monkeypatch.setattr(
-            "flask_sse_hub._native.breathe", lambda: turns.append(len(turns))
+            "flask_sse_hub.runtime.native.breathe", lambda: turns.append(len(turns))
         )
         with peers(hub, 4) as them:
             hub.publish("x")
@@ -454,7 +458,7 @@ class TestEnds:
 
     def test_listeners_are_told_beside(self) -> None:
         """An app's receiver that waits does not hold the fan-out."""
-        from flask_sse_hub.attendance import Listeners
+        from flask_sse_hub.hub.clients.notices import Listeners
 
         ended: list[CloseReason] = []
         hub = HandHub(
@@ -627,7 +631,7 @@ class TestErrors:
             raise RuntimeError("outside of a request")
 
         hub = HandHub()
-        logger = logging.getLogger("flask_sse_hub.attendance")
+        logger = logging.getLogger("flask_sse_hub.hub.clients.notices")
         level = logger.level
         with peers(hub, 2) as (peer, other):
             logger.addFilter(fail)

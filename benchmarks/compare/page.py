@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.compare import plots
 from benchmarks.compare.results import Cell, Results
 from benchmarks.compare.scenarios import JSON_SIZES, SCENARIOS, SIZE, STORM
-from flask_sse_hub.options import HubOptions
+from flask_sse_hub.hub.options import HubOptions
 
 DOCS = Path(__file__).parents[2] / "docs"
 

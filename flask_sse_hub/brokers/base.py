@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..address import Address
-from ..history import Cursor, GapReason, Record
+from ..events.address import Address
+from ..hub.delivery.history import Cursor, GapReason, Record
 
 #: For how long the second publish with the same idempotency key returns the first id:
 #: services send a webhook again for hours, and few for more than a day.

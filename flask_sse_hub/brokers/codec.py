@@ -9,11 +9,11 @@ import json
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from .. import address
-from ..address import MAX_TARGETS, Address
 from ..errors import SSEHubError
-from ..event import LARGEST_BYTES, Event, checked_name
-from ..history import Cursor, Disconnect, Record
+from ..events import address
+from ..events.address import MAX_TARGETS, Address
+from ..events.event import LARGEST_BYTES, Event, checked_name
+from ..hub.delivery.history import Cursor, Disconnect, Record
 
 # Made once: json.dumps would make one for each head, which costs as much as its work.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..history import Retention
+from ..hub.delivery.history import Retention
 from .base import Broker
 from .memory import MemoryBroker
 
@@ -42,7 +42,7 @@ def is_redis(url: str) -> bool:
 def _check_redis(url: str) -> None:
     # Imported only where it is asked for: that takes a fifth of a second and 22 MB.
     try:
-        from .redis_url import connector
+        from .redis.url import connector
     except ImportError as error:
         raise ValueError(
             "the package redis is not installed: pip install 'flask-sse-hub[redis]'"
@@ -72,10 +72,10 @@ def create_broker(
     # Only here: both need more of the system than an app on memory:// may have.
     if is_redis(url):
         check_name(name)
-        from .redis import RedisBroker
+        from .redis.broker import RedisBroker
 
         return RedisBroker(url, retention, name=name, clock=clock)
-    from .sqlite import SQLiteBroker
+    from .sqlite.broker import SQLiteBroker
 
     path = folder / url.removeprefix(_SQLITE)
     return SQLiteBroker(path, retention, clock=clock)

@@ -12,10 +12,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import ClassVar, Literal
 
-from .. import _native
-from ..address import Address
 from ..errors import BrokerUnavailable
-from ..history import Cursor, GapReason, Record, Retention
+from ..events.address import Address
+from ..hub.delivery.history import Cursor, GapReason, Record, Retention
+from ..runtime import native
 from .base import (
     IDEMPOTENCY_KEYS,
     IDEMPOTENCY_SECONDS,
@@ -41,13 +41,13 @@ class MemoryBroker(Broker):
         self._retention = retention
         self._clock = clock
         # Guards everything below. Publishers may be real threads beside greenlets.
-        self._lock = _native.native_lock()
+        self._lock = native.native_lock()
         self._epoch = secrets.token_hex(6)
         self._records: deque[Record] = deque()
         self._bytes = 0
         self._offset = 0
         self._keys: OrderedDict[str, tuple[Cursor, float]] = OrderedDict()
-        self._bells: set[_native.Bell] = set()
+        self._bells: set[native.Bell] = set()
         self._closed = False
 
     def publish(self, record: Record) -> Cursor:
@@ -76,7 +76,7 @@ class MemoryBroker(Broker):
 
     def follow(self, after: Cursor) -> Iterator[Batch]:
         """Yield what comes after a cursor; each follower has a bell of its own."""
-        bell = _native.bell()
+        bell = native.bell()
         with self._lock:
             self._bells.add(bell)
         try:

@@ -7,7 +7,7 @@ know what that is.
 import threading
 import time
 
-from ..hub import Hub
+from ..hub.hub import Hub
 
 # Of a hub's threads these wait by the clock: the heartbeat, and the revalidation.
 _WAITING_OF_A_HUB = 2

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from flask import Flask
 
-from ..app_hub import AppHub
 from ..errors import ConfigurationError
+from ..web.app_state import AppHub
 from .clock import Clock
 
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..event import MESSAGE
+from ..events.event import MESSAGE
 
 # "end-of-line = ( cr lf / cr / lf )", and nothing else that Unicode calls a line end.
 _LINE_END = re.compile(r"\r\n|\r|\n")

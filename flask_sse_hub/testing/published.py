@@ -9,11 +9,11 @@ from typing import Any, Self, TypedDict, Unpack
 
 from flask import Flask
 
-from .. import address
-from ..address import BROADCAST, UNSET, Address, Names, Unset
 from ..errors import EventMissing
-from ..event import Event
-from ..history import Record
+from ..events import address
+from ..events.address import BROADCAST, UNSET, Address, Names, Unset
+from ..events.event import Event
+from ..hub.delivery.history import Record
 from .hubs import app_hub_of
 from .listing import listed
 

@@ -13,10 +13,10 @@ from typing import Any, Self
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
-from ..app_hub import AppHub
-from ..delivery import EventStream
 from ..errors import ConfigurationError, EventMissing, UnexpectedEvent
-from ..hub import Hub
+from ..hub.hub import Hub
+from ..streams.generator import EventStream
+from ..web.app_state import AppHub
 from .listing import listed
 from .parser import Parser, ReceivedEvent
 from .reading import Reading

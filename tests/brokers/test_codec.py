@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_sse_hub import Event, address
-from flask_sse_hub.address import BROADCAST
+from flask_sse_hub import Event
 from flask_sse_hub.brokers import codec
-from flask_sse_hub.event import LARGEST_BYTES
-from flask_sse_hub.history import Cursor, Disconnect, Frame, Record
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.events.event import LARGEST_BYTES
+from flask_sse_hub.hub.delivery.history import Cursor, Disconnect, Frame, Record
 
 AT = Cursor("e", 7)
 

@@ -6,10 +6,19 @@ from typing import Any
 
 import pytest
 
-from flask_sse_hub import BrokerUnavailable, Event, address
-from flask_sse_hub.address import BROADCAST, Address
-from flask_sse_hub.brokers import Broker, memory, redis_stream, sqlite_file
-from flask_sse_hub.history import Cursor, Disconnect, GapReason, Record, Retention
+from flask_sse_hub import BrokerUnavailable, Event
+from flask_sse_hub.brokers import Broker, memory
+from flask_sse_hub.brokers.redis import stream
+from flask_sse_hub.brokers.sqlite import log_file
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST, Address
+from flask_sse_hub.hub.delivery.history import (
+    Cursor,
+    Disconnect,
+    GapReason,
+    Record,
+    Retention,
+)
 from tests.brokers.conftest import MakeBroker
 from tests.hand import KEEP_ALL
 
@@ -236,7 +245,7 @@ class TestIdempotency:
         self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The newest hold, and the oldest are forgotten, however young they are."""
-        for module in (memory, sqlite_file, redis_stream):
+        for module in (memory, log_file, stream):
             monkeypatch.setattr(module, "IDEMPOTENCY_KEYS", 3)
         broker = make_broker(KEEP_ALL)
         sent = [record(idempotency_key=str(n)) for n in range(10)]

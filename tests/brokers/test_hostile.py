@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from flask_sse_hub import Event
-from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import Broker
 from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
-from flask_sse_hub.history import Cursor, GapReason, Record, Retention
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.hub.delivery.history import Cursor, GapReason, Record, Retention
 from tests.brokers.test_codec import HOSTILE_BODIES
 from tests.hand import KEEP_ALL
 from tests.redis_server import RedisServer

@@ -1,10 +1,10 @@
 """What only the memory broker does."""
 
-from flask_sse_hub import _native
-from flask_sse_hub.address import BROADCAST
 from flask_sse_hub.brokers import MemoryBroker
-from flask_sse_hub.event import Event
-from flask_sse_hub.history import GapReason, Record, Retention
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.events.event import Event
+from flask_sse_hub.hub.delivery.history import GapReason, Record, Retention
+from flask_sse_hub.runtime import native
 from flask_sse_hub.testing import Clock
 from tests.hand import KEEP_ALL
 
@@ -55,6 +55,6 @@ def test_a_real_thread_wakes_a_follower() -> None:
     """Also beside gevent, where patched primitives would take up to a second."""
     broker = MemoryBroker(KEEP_ALL)
     follower = broker.follow(broker.head())
-    start_thread = _native.original("_thread", "start_new_thread")
+    start_thread = native.original("_thread", "start_new_thread")
     start_thread(broker.publish, (EVENT,))
     assert next(follower).records[0].content == Event("x")

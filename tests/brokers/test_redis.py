@@ -8,11 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from flask_sse_hub import BrokerUnavailable, Event, _native
-from flask_sse_hub.address import BROADCAST
+from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import Batch, check_url
 from flask_sse_hub.brokers.redis import RedisBroker
-from flask_sse_hub.history import Cursor, Disconnect, GapReason, Record, Retention
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.hub.delivery.history import (
+    Cursor,
+    Disconnect,
+    GapReason,
+    Record,
+    Retention,
+)
+from flask_sse_hub.runtime import native
 from flask_sse_hub.testing import Clock
 from tests.hand import KEEP_ALL, HandHub, fields
 from tests.ports import HOST, free_port
@@ -451,7 +458,7 @@ class TestConnections:
         """Also beside gevent, whose sockets belong to one thread."""
         broker = open_broker()
         follower = broker.follow(broker.head())
-        start_thread = _native.original("_thread", "start_new_thread")
+        start_thread = native.original("_thread", "start_new_thread")
         published: list[Cursor] = []
         start_thread(lambda: published.append(broker.publish(EVENT)), ())
         assert next(follower).records[0].content == Event("x")

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from flask_sse_hub import BrokerUnavailable, Event, _native
-from flask_sse_hub.address import BROADCAST
-from flask_sse_hub.brokers import Batch, sqlite
-from flask_sse_hub.brokers.doorbell import Directory
+from flask_sse_hub import BrokerUnavailable, Event
+from flask_sse_hub.brokers import Batch
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
-from flask_sse_hub.brokers.sqlite_file import LogFile
-from flask_sse_hub.brokers.worker import Call
-from flask_sse_hub.history import Cursor, GapReason, Record, Retention
+from flask_sse_hub.brokers.sqlite import broker as sqlite_broker
+from flask_sse_hub.brokers.sqlite.doorbell import Directory
+from flask_sse_hub.brokers.sqlite.log_file import LogFile
+from flask_sse_hub.brokers.thread import Call
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.hub.delivery.history import Cursor, GapReason, Record, Retention
+from flask_sse_hub.runtime import native
 from flask_sse_hub.testing import Clock
 from tests.hand import KEEP_ALL, HandHub, fields
 from tests.reader import wait_until
@@ -277,7 +279,7 @@ class TestFaults:
     ) -> None:
         """A caller waits for it a while and is told; afterwards it works."""
         monkeypatch.setattr(
-            "flask_sse_hub.brokers.sqlite_connection._BUSY_SECONDS", 0.05
+            "flask_sse_hub.brokers.sqlite.connection._BUSY_SECONDS", 0.05
         )
         broker = open_broker()
         publish(broker)
@@ -330,7 +332,7 @@ class TestFaults:
         self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The caller is told that the outcome is unknown, and does not hang."""
-        monkeypatch.setattr("flask_sse_hub.brokers.sqlite._CALL_SECONDS", 0.01)
+        monkeypatch.setattr("flask_sse_hub.brokers.sqlite.broker._CALL_SECONDS", 0.01)
         broker = open_broker()
         broker._writer._answer = lambda calls: None
         with pytest.raises(BrokerUnavailable, match="outcome is unknown"):
@@ -354,7 +356,7 @@ class TestFaults:
         broker = open_broker()
         start = broker.head()
         publish(broker)
-        start_thread, refused = _native.start_thread, threading.Event()
+        start_thread, refused = native.start_thread, threading.Event()
 
         def full_at_first(target: Callable[[], None]) -> None:
             if not refused.is_set():
@@ -362,8 +364,8 @@ class TestFaults:
                 raise RuntimeError("can't start new thread")
             start_thread(target)
 
-        monkeypatch.setattr(sqlite, "_TROUBLE_SECONDS", 0.01)
-        monkeypatch.setattr(_native, "start_thread", full_at_first)
+        monkeypatch.setattr(sqlite_broker, "_TROUBLE_SECONDS", 0.01)
+        monkeypatch.setattr(native, "start_thread", full_at_first)
         assert len(next(broker.follow(start)).records) == 1
         assert refused.is_set()
 
@@ -378,7 +380,7 @@ class TestFaults:
             broker.close()
             raise RuntimeError("can't start new thread")
 
-        monkeypatch.setattr(_native, "start_thread", full)
+        monkeypatch.setattr(native, "start_thread", full)
         assert list(broker.follow(start)) == []
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from flask_sse_hub import Event, Publisher
-from flask_sse_hub.address import BROADCAST
-from flask_sse_hub.brokers.membership import Membership
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
-from flask_sse_hub.history import GapReason, Record, Retention
+from flask_sse_hub.brokers.sqlite.membership import Membership
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.hub.delivery.history import GapReason, Record, Retention
 from tests.hand import KEEP_ALL, HandHub
 from tests.reader import wait_until
 from tests.wire.real_parts import absent

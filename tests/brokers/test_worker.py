@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from flask_sse_hub import BrokerUnavailable, _native
-from flask_sse_hub.brokers.worker import Call, Worker
+from flask_sse_hub import BrokerUnavailable
+from flask_sse_hub.brokers.thread import Call, Worker
+from flask_sse_hub.runtime import native
 from tests.reader import wait_until
 
 
@@ -61,7 +62,7 @@ def test_a_thread_that_cannot_be_started_is_tried_again(
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_native, "start_thread", full)
+        patch.setattr(native, "start_thread", full)
         with pytest.raises(BrokerUnavailable, match="no room for a thread"):
             worker.ask(1)
     assert worker.ask(2) == 2
@@ -70,7 +71,7 @@ def test_a_thread_that_cannot_be_started_is_tried_again(
 def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
     """It was told that it failed, and would be published all the same."""
     begun: list[int] = []
-    released = _native.NativeFlag()
+    released = native.NativeFlag()
 
     def begin(calls: list[Call]) -> None:
         begun.extend(call.argument for call in calls)

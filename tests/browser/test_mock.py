@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_sse_hub import SSEHub
-from flask_sse_hub.mock_server import make_mock_server
+from flask_sse_hub.mock.server import make_mock_server
 from tests.reader import DEADLINE
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from flask_sse_hub import Event
-from flask_sse_hub.address import BROADCAST, Address
-from flask_sse_hub.brokers.membership import Membership
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
-from flask_sse_hub.brokers.sqlite_file import LogFile
-from flask_sse_hub.history import Disconnect, Record, Retention
+from flask_sse_hub.brokers.sqlite.log_file import LogFile
+from flask_sse_hub.brokers.sqlite.membership import Membership
+from flask_sse_hub.events.address import BROADCAST, Address
+from flask_sse_hub.hub.delivery.history import Disconnect, Record, Retention
 from tests.chaos.log import read_redis, read_sqlite
 from tests.redis_server import RedisServer
 

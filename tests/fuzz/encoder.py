@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from flask_sse_hub import Event, SSEHubError
-from flask_sse_hub.event import MAX_RETRY_SECONDS, checked_name
+from flask_sse_hub.events.event import MAX_RETRY_SECONDS, checked_name
 from tests.fuzz.engine import Target, checking
 from tests.fuzz.strategies import mostly
 from tests.sse_parser import ParsedEvent, Parser

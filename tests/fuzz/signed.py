@@ -11,8 +11,8 @@ from flask import request
 from hypothesis import strategies as st
 from itsdangerous import TimestampSigner, URLSafeSerializer
 
-from flask_sse_hub.client import Identity
-from flask_sse_hub.signing import Ticket
+from flask_sse_hub.auth.client_ids import Ticket
+from flask_sse_hub.hub.clients.client import Identity
 from tests.conftest import Browser, Site
 from tests.fuzz.edits import Edit, edited, edits
 from tests.fuzz.engine import Check, Target

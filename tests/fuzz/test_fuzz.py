@@ -8,8 +8,10 @@ import pytest
 from hypothesis import strategies as st
 from itsdangerous import Signer
 
-from flask_sse_hub import address, event, publish_api, signing
+from flask_sse_hub.auth import client_ids
 from flask_sse_hub.brokers import MemoryBroker, codec
+from flask_sse_hub.events import address, event
+from flask_sse_hub.web import publish_api
 from tests.fuzz.engine import Hang, Target, checking, run
 from tests.fuzz.targets import TARGETS
 
@@ -32,7 +34,7 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
     "names": (address, "_ADDRESS_OF", {**address._ADDRESS_OF, "user": address.channel}),
     "publish bodies": (publish_api, "_check_scope", lambda *args: None),
     "tickets": (Signer, "verify_signature", lambda *args: True),
-    "client ids": (signing, "_binding", lambda identity: "anybody's"),
+    "client ids": (client_ids, "_binding", lambda identity: "anybody's"),
 }
 
 

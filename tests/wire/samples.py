@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from flask_sse_hub.event import MAX_NAME_CHARS, MESSAGE, Event
+from flask_sse_hub.events.event import MAX_NAME_CHARS, MESSAGE, Event
 from tests.sse_parser import ParsedEvent
 
 

@@ -1,0 +1,152 @@
+"""The log of many machines, in a Redis stream.
+
+Knows threads, reconnecting and how long anybody waits; the stream is another module's.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, Literal
+
+from ...errors import BrokerUnavailable
+from ...events.address import Address
+from ...hub.delivery.history import Cursor, Record, Retention
+from ..base import Batch, Broker, Replay
+from ..thread import Call, Worker
+from .stream import StreamLog
+from .url import connector
+
+log = logging.getLogger(__name__)
+
+# A caller may be in a request: it is told within two seconds.
+_CALL_SECONDS = 1.8
+_ANSWER_SECONDS = 1.5
+
+# How long a follower waits for news before it makes sure that its log is still there.
+# Below the time that an answer may take, or a quiet log would look like a dead server.
+_WAIT_SECONDS = 1.0
+
+# The waits between attempts to reach a server that is away.
+_FIRST_RETRY_SECONDS = 0.1
+_MAX_RETRY_SECONDS = 2.0
+
+
+class RedisBroker(Broker):
+    """Keep a log in a Redis stream, for any number of machines.
+
+    It has three connections in each process: to append, to read and to follow. What
+    survives a crash is what Redis was told to keep.
+    """
+
+    reach: ClassVar[Literal["process", "machine", "network"]] = "network"
+
+    def __init__(
+        self,
+        url: str,
+        retention: Retention | None,
+        *,
+        name: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._connect = connector(url)
+        self._retention = retention
+        self._name = name
+        self._clock = clock
+        self._closed = threading.Event()
+        self._appending = self._stream()
+        self._reading = self._stream()
+        self._writer = Worker(
+            self._append, finish=self._appending.close, within=_CALL_SECONDS
+        )
+        self._reader = Worker(
+            self._read, finish=self._reading.close, within=_CALL_SECONDS
+        )
+
+    def _stream(self) -> StreamLog:
+        return StreamLog(
+            self._connect,
+            self._retention,
+            name=self._name,
+            clock=self._clock,
+            timeout=_ANSWER_SECONDS,
+        )
+
+    def publish(self, record: Record) -> Cursor:
+        """Append a record; those that are published at the same time go together."""
+        cursor: Cursor = self._writer.ask(record)
+        return cursor
+
+    def follow(self, after: Cursor) -> Iterator[Batch]:
+        """Yield what comes after a cursor, over a connection of its own."""
+        stream = self._stream()
+        trouble = ""
+        retry = _FIRST_RETRY_SECONDS
+        try:
+            while not self._closed.is_set():
+                try:
+                    batch = stream.read(after, wait=_WAIT_SECONDS)
+                except BrokerUnavailable as error:
+                    if str(error) != trouble:
+                        trouble = str(error)
+                        log.warning("the log cannot be followed for now: %s", error)
+                    stream.close()
+                    self._closed.wait(retry)
+                    retry = min(2 * retry, _MAX_RETRY_SECONDS)
+                    continue
+                if trouble:
+                    trouble = ""
+                    retry = _FIRST_RETRY_SECONDS
+                    log.info("the log is followed again")
+                if batch is not None:
+                    after = batch.cursor
+                    yield batch
+        finally:
+            stream.close()
+
+    def replay(
+        self, after: Cursor, *, addresses: Sequence[Address] | None = None, page: int
+    ) -> Replay:
+        """Return a page of what is retained after a cursor."""
+        found: Replay = self._reader.ask(
+            lambda stream: stream.replay(after, addresses=addresses, page=page)
+        )
+        return found
+
+    def head(self) -> Cursor:
+        """Return the cursor of the newest record."""
+        found: Cursor = self._reader.ask(StreamLog.head)
+        return found
+
+    def tail(self, max_bytes: int) -> Cursor:
+        """Return the cursor after which about that many bytes remain."""
+        found: Cursor = self._reader.ask(lambda stream: stream.tail(max_bytes))
+        return found
+
+    def close(self) -> None:
+        """End the followers, within a second. The log stays."""
+        self._closed.set()
+        self._reader.stop()
+        self._writer.stop()
+
+    # In real threads
+
+    def _append(self, calls: list[Call]) -> None:
+        try:
+            answers = self._appending.append([call.argument for call in calls])
+        except BrokerUnavailable as error:
+            for call in calls:
+                call.fail(error)
+            return
+        for call, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, Cursor):
+                call.set(answer)
+            else:
+                call.fail(answer)
+
+    def _read(self, calls: list[Call]) -> None:
+        for call in calls:
+            try:
+                call.set(call.argument(self._reading))
+            except BrokerUnavailable as error:
+                call.fail(error)

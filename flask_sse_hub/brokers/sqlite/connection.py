@@ -1,0 +1,240 @@
+"""A connection to the SQLite file of a log, which others may replace at any time.
+
+Knows the schema, how a file is opened, and what SQLite's errors mean for an operator;
+not what stands in the tables. One object is used by one thread.
+"""
+
+import contextlib
+import os
+import secrets
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from weakref import WeakSet
+
+from ...errors import BrokerUnavailable
+from ...runtime import native
+
+# How long a connection waits for another process that writes, in seconds. A group of
+# appends takes milliseconds.
+_BUSY_SECONDS = 2.0
+
+# How long a fork waits for what is going on: longer than any of it may take.
+_FORK_SECONDS = 5.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS record (
+    offset INTEGER PRIMARY KEY AUTOINCREMENT,
+    time REAL NOT NULL,
+    size INTEGER NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS state (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    epoch TEXT NOT NULL,
+    inode TEXT NOT NULL,
+    events INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS retention (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    events INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    bytes INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS past (epoch TEXT PRIMARY KEY, last INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS idempotency_key (
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    cursor TEXT NOT NULL,
+    expires REAL NOT NULL
+);
+"""
+
+
+class _Forks:
+    """Keeps forks away from open connections, which SQLite forbids to take along.
+
+    A child would believe that it has its parent's locks. So before a fork everything
+    that is going on is waited for, and closed; whoever goes on opens it again.
+    """
+
+    def __init__(self) -> None:
+        # Held during a fork. Guards the connections.
+        self._lock = native.native_lock()
+        self._going_on: deque[None] = deque()
+        self._connections: WeakSet[LogConnection] = WeakSet()
+        self._registered = False
+
+    @contextlib.contextmanager
+    def kept_away(self, connection: "LogConnection") -> Iterator[None]:
+        """Have forks wait while this connection is used."""
+        with self._lock:
+            self._going_on.append(None)
+            self._connections.add(connection)
+            if not self._registered and hasattr(os, "register_at_fork"):
+                self._registered = True
+                os.register_at_fork(
+                    before=self._before,
+                    after_in_parent=self._lock.release,
+                    after_in_child=self._after_in_child,
+                )
+        try:
+            yield
+        finally:
+            # Without the lock, which a fork may hold that waits for this.
+            self._going_on.pop()
+
+    def _before(self) -> None:
+        self._lock.acquire()
+        deadline = time.monotonic() + _FORK_SECONDS
+        while self._going_on and time.monotonic() < deadline:
+            native.pause(0.001)
+        if not self._going_on:
+            for connection in self._connections:
+                connection.close()
+
+    def _after_in_child(self) -> None:
+        self._going_on.clear()
+        self._lock.release()
+
+
+_forks = _Forks()
+
+
+class LogConnection:
+    """One connection to a file; it is opened when it is needed, and made if missing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        #: Which file is open; another one may come to have its name.
+        self.inode = ""
+        self._inodes: list[int] = []
+        # SQLite's own, which somebody may take for rubbish: without them this process
+        # would write where no other one reads.
+        self._companions = [path.with_name(path.name + end) for end in ("-wal", "-shm")]
+        self._version = 0
+
+    @contextlib.contextmanager
+    def transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
+        """Run statements as one, on a file that is there. Raises BrokerUnavailable."""
+        with _forks.kept_away(self), self._translated():
+            connection = self._open()
+            connection.execute(kind)
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+    def is_changed(self) -> bool:
+        """Tell whether others wrote to the file, or replaced it, since last asked.
+
+        Far cheaper than a read. Raises BrokerUnavailable.
+        """
+        with _forks.kept_away(self), self._translated():
+            before, self._version = self._version, 0
+            found = self._open().execute("PRAGMA data_version").fetchone()
+            self._version = found[0]
+        return self._version != before
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another one."""
+        connection, self._connection = self._connection, None
+        self._version = 0
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise BrokerUnavailable(f"{self.path}: {error}{_remedy(error)}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._inodes == self._inodes_now():
+            return self._connection
+        self.close()
+        create_private(self.path)
+        connection = sqlite3.connect(
+            self.path,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            if not _is_made(connection):
+                connection.execute("BEGIN IMMEDIATE")
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    connection.execute(statement)
+                connection.execute(
+                    "INSERT OR IGNORE INTO state VALUES (1, ?, ?, 0, 0)",
+                    (new_epoch(), str(_inode(self.path))),
+                )
+                connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        self.inode = str(self.path.stat().st_ino)
+        self._inodes = self._inodes_now()
+        self._connection = connection
+        return connection
+
+    def _inodes_now(self) -> list[int]:
+        """Return which files these are; what is not there is 0."""
+        return [_inode(path) for path in (self.path, *self._companions)]
+
+
+def create_private(path: Path) -> None:
+    """Create a file that only its owner can read, unless it is there.
+
+    SQLite would let others read it; what it puts beside it gets the same permissions. A
+    file that is there is never opened here: closing it again would drop all locks that
+    this process has on it, SQLite's too, which then never knows.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(
+            os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        )
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def new_epoch() -> str:
+    """Return the name of an epoch that no log has had before."""
+    return secrets.token_hex(6)
+
+
+def _is_made(connection: sqlite3.Connection) -> bool:
+    """Tell whether the schema is there; to read must not need the lock for writing."""
+    return bool(
+        connection.execute(
+            "SELECT 1 FROM sqlite_master WHERE name = 'idempotency_key'"
+        ).fetchone()
+    )
+
+
+def _remedy(error: Exception) -> str:
+    text = str(error)
+    if "malformed" in text or "not a database" in text:
+        return "; the file is damaged: move it away, and a new log is begun"
+    if "locked" in text:
+        return "; another program holds it locked"
+    if "readonly" in text or "unable to open" in text or isinstance(error, OSError):
+        return "; the folder and the file must be writable for this process"
+    return ""

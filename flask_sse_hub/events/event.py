@@ -1,0 +1,164 @@
+"""An event and its ``text/event-stream`` form, without any input or output.
+
+Knows the WHATWG HTML standard, section 9.2 (server-sent events). Does not know who is
+to get an event, how it is kept, or how bytes travel.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import InvalidEvent, InvalidName
+
+#: The type that a browser gives to an event without an ``event:`` line.
+MESSAGE = "message"
+
+#: What clients already take for something else: the hub's own events, and the two that
+#: EventSource itself dispatches.
+RESERVED_TYPES = frozenset({"connected", "ping", "reset", "open", "error"})
+
+#: No event has more bytes, whatever is configured: each is encoded in one piece, in a
+#: process that does nothing else meanwhile.
+LARGEST_BYTES = 16_777_216
+
+# Long enough for any name that people give, short enough that a log line, a Redis field
+# and a registry key stay small.
+MAX_NAME_CHARS = 255
+
+# Browsers keep the delay in a signed 32-bit number of milliseconds.
+MAX_RETRY_SECONDS = 2_147_483.0
+
+_NOT_IN_NAMES = re.compile(r"[\r\n\0]")
+
+
+def checked_name(name: object, *, what: str) -> str:
+    """Return a name that fits on one line of the wire.
+
+    A name is a string of 1 to 255 characters without CR, LF or NUL, encodable as UTF-8.
+    Raises InvalidName; ``what`` names the value in its text.
+    """
+    if not isinstance(name, str):
+        raise InvalidName(f"{what} must be a str, not {type(name).__name__}")
+    if not name:
+        raise InvalidName(f"{what} is empty")
+    if len(name) > MAX_NAME_CHARS:
+        raise InvalidName(
+            f"{what} has {len(name)} characters; {MAX_NAME_CHARS} are allowed"
+        )
+    if _NOT_IN_NAMES.search(name):
+        # A line end here would let its author write fields of their own.
+        raise InvalidName(f"{what} {name!r:.50} contains CR, LF or NUL")
+    if not _is_utf8(name):
+        raise InvalidName(f"{what} {name!r:.50} cannot be encoded as UTF-8")
+    # A subclass may format itself otherwise than it was checked: a member of a
+    # (str, Enum) class is written as its own name.
+    return str.__str__(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What one publish says: data, a type and perhaps a reconnect delay in seconds.
+
+    Raises InvalidName or InvalidEvent for values that have no form on the wire, so that
+    encoding an event cannot fail.
+    """
+
+    data: str
+    type: str = MESSAGE
+    retry: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "type", checked_name(self.type, what="an event's type")
+        )
+        if self.type in RESERVED_TYPES:
+            raise InvalidName(
+                f"the type {self.type!r} is reserved: clients take it for the stream's"
+                " own; choose another name"
+            )
+        if not isinstance(self.data, str):
+            raise InvalidEvent(
+                f"an event's data must be a str, not {type(self.data).__name__}"
+            )
+        if not _is_utf8(self.data):
+            raise InvalidEvent("the data has lone surrogates, which UTF-8 cannot hold")
+        if self.retry is not None:
+            check_retry(self.retry)
+
+    def encode(self, event_id: str) -> bytes:
+        """Return the block of lines that a client dispatches as this event."""
+        return encode_block(
+            self.data, type=self.type, event_id=event_id, retry=self.retry
+        )
+
+
+def encode_block(
+    data: str,
+    *,
+    type: str = MESSAGE,
+    event_id: str | None = None,
+    retry: float | None = None,
+) -> bytes:
+    """Encode values that were checked before, as one block with its blank line."""
+    lines = []
+    if retry is not None:
+        lines.append(encode_retry(retry))
+    if event_id is not None:
+        lines.append(f"id: {event_id}\n")
+    if type != MESSAGE:
+        lines.append(f"event: {type}\n")
+    # A parser drops one space after the colon, so one is always written: data that
+    # begins with a space keeps it. Empty data needs its line too, or there is no event.
+    # The three line ends are the standard's only ones: str.splitlines knows eight more,
+    # such as U+2028. A list of lines could take a hundred times the data's memory.
+    text = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
+    lines.append(f"data: {text}\n\n")
+    return "".join(lines).encode()
+
+
+def encode_retry(seconds: float) -> str:
+    """Return the ``retry:`` line; it takes effect without a blank line after it."""
+    return f"retry: {round(seconds * 1000)}\n"
+
+
+def text_of(data: object, *, dumps: Callable[[Any], str]) -> str:
+    """Return data as text: str as it is, bytes decoded, anything else as JSON.
+
+    Raises InvalidEvent where bytes are not UTF-8 or ``dumps`` cannot serialise.
+    """
+    if isinstance(data, str):
+        return data
+    if isinstance(data, bytes | bytearray | memoryview):
+        try:
+            return bytes(data).decode()
+        except UnicodeDecodeError as error:
+            raise InvalidEvent(
+                f"data given as bytes must be UTF-8 ({error.reason} at byte"
+                f" {error.start}); encode binary data, as Base64 for instance"
+            ) from error
+    try:
+        return dumps(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidEvent(
+            f"data of type {type(data).__name__} has no JSON form: {error}"
+        ) from error
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_retry(retry: object) -> None:
+    """Raise InvalidEvent where a reconnect delay, in seconds, is none."""
+    if isinstance(retry, bool) or not isinstance(retry, int | float):
+        raise InvalidEvent(f"retry is a number of seconds, not {type(retry).__name__}")
+    # Not a number is neither above nor below anything, and so outside too.
+    if not 0 <= retry <= MAX_RETRY_SECONDS:
+        raise InvalidEvent(
+            f"retry must be between 0 and {MAX_RETRY_SECONDS:.0f} seconds"
+        )

@@ -1,0 +1,269 @@
+"""Catch-up: the next bytes of each client, from its cursor to the position.
+
+Writes the hub's own events too: greetings, resets, pings. Does not know where bytes go,
+or when something is due.
+"""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from ...brokers import Broker
+from ...errors import BrokerUnavailable
+from ...events.event import encode_block
+from ..clients.client import IMMEDIATE, Client
+from .backlog import Backlog
+from .dispatcher import Dispatcher
+from .history import UNPLACED, Cursor, GapReason, Reading, is_beyond
+
+log = logging.getLogger(__name__)
+
+# One write of a client that is behind: a few TCP segments' worth of frames, so that a
+# yield is not one event, and a slow client holds no more than this beside the kernel.
+_CHUNK_BYTES = 16_384
+
+# One newline, so that it could not end a block early.
+_PROBE = b":\n"
+
+
+class Catchup:
+    """Bring clients from their cursors to the dispatcher's position."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        broker: Broker,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._broker = broker
+        self._clock = clock
+        self.backlog = Backlog(broker, clock=clock)
+        # Guarded by the dispatcher's lock, as all that is written of a client.
+        self.events_out = 0
+        self.bytes_out = 0
+        self.resets: Counter[str] = Counter()
+
+    def greet(
+        self,
+        client: Client,
+        *,
+        last_event_id: str | None,
+        retry: float,
+        heartbeat: float,
+    ) -> bytes:
+        """Take a client in at its cursor and return the first bytes of its stream.
+
+        They are the ``connected`` event, then ``reset`` where history does not reach
+        back to the id, or else what lies too far back for this worker's memory.
+        """
+        asked = None
+        reading = None
+        gap = None
+        if last_event_id is not None:
+            asked = Cursor.parse(last_event_id)
+            if asked is None:
+                gap = GapReason.MALFORMED
+            else:
+                asked = self._broker.resolve(asked)
+                gap, reading = self._resume(asked, client)
+        with self._dispatcher.lock:
+            start = self._dispatcher.position
+            if asked is not None and gap is None:
+                start = asked
+                client.cursor = reading.cursor if reading else asked
+            blocks = [
+                encode_block(
+                    _compact(
+                        client_id=client.id,
+                        user_id=client.identity.user,
+                        channels=client.channels,
+                        heartbeat=heartbeat,
+                        resumed=asked is not None and gap is None,
+                    ),
+                    type="connected",
+                    event_id=_id(start),
+                    retry=retry,
+                )
+            ]
+            if gap is not None:
+                blocks.append(self._reset_block(gap, start))
+            self._dispatcher.enter(client)
+            if reading is not None and client.close_reason is None:
+                client.events += len(reading.blocks)
+                self.events_out += len(reading.blocks)
+                blocks += reading.blocks
+            self._written(client, blocks)
+        coding = client.coding
+        coded = coding.encode(blocks)
+        if client.close_reason in IMMEDIATE:
+            # As in take(); what it resumes with is no longer for it.
+            coded = coding.encode(blocks[:1])
+        return coding.head + coded
+
+    def count(self, *, events: int, bytes: int) -> None:
+        """Count what was written without being read from here."""
+        self.events_out += events
+        self.bytes_out += bytes
+
+    def waits_for_broker(self, client: Client) -> bool:
+        """Tell whether take() would ask the broker, which may take its time."""
+        cursor = client.cursor
+        return (
+            client.close_reason is None
+            and client.reset_due is None
+            and cursor is not None
+            and not self._dispatcher.is_ahead(cursor)
+            and not (client.judged and self._covers(cursor))
+        )
+
+    def take(self, client: Client) -> bytes | None:
+        """Return the next bytes for a client, b"" when there are none, None at its end.
+
+        While the broker is away, a client that needs it waits with its cursor.
+        """
+        blocks = self._take(client)
+        if blocks is None:
+            return None
+        coded = client.coding.encode(blocks)
+        # To compress large ones gives way to others, such as a logout.
+        return None if client.close_reason in IMMEDIATE else coded
+
+    def _take(self, client: Client) -> list[bytes] | None:
+        while True:
+            with self._dispatcher.lock:
+                if client.close_reason is not None:
+                    return None
+                if client.reset_due is not None:
+                    gap, client.reset_due = client.reset_due, None
+                    client.cursor = None
+                    client.judged = True
+                    return self._written(
+                        client, [self._reset_block(gap, self._dispatcher.position)]
+                    )
+                cursor = client.cursor
+                if cursor is None or self._dispatcher.is_ahead(cursor):
+                    return self._ping(client)
+                if client.judged and self._dispatcher.history.covers(cursor):
+                    reading = self._dispatcher.history.read(
+                        cursor,
+                        upto=self._dispatcher.position,
+                        addresses=client.addresses,
+                        client_id=client.id,
+                        max_bytes=_CHUNK_BYTES,
+                    )
+                    if blocks := self._advance(client, reading):
+                        return blocks
+                    continue
+                if not client.judged:
+                    # What the broker knew of earlier epochs when it was away.
+                    client.cursor = cursor = self._broker.resolve(cursor)
+            try:
+                deep = self._read_backlog(cursor, client)
+            except BrokerUnavailable as error:
+                log.debug("%r waits for the broker: %s", client, error)
+                with self._dispatcher.lock:
+                    if client.close_reason is None:
+                        return self._ping(client)
+                    continue
+            with self._dispatcher.lock:
+                # Much may have happened while the broker was asked: a logout, a reset.
+                if client.close_reason is not None or client.cursor is not cursor:
+                    continue
+                client.judged = True
+                if isinstance(deep, GapReason):
+                    client.reset_due = deep
+                elif blocks := self._advance(client, deep):
+                    return blocks
+                elif deep.cursor == cursor and not self._covers(cursor):
+                    # The broker is further than this worker; the sweep looks again.
+                    return self._ping(client)
+
+    def _resume(
+        self, asked: Cursor, client: Client
+    ) -> tuple[GapReason | None, Reading | None]:
+        """Judge the id that a client comes back with."""
+        with self._dispatcher.lock:
+            newest = self._dispatcher.history.cursor
+            client.judged = self._dispatcher.history.knows(asked)
+        try:
+            if is_beyond(asked, newest):
+                # Another worker was quicker, or the id was never given.
+                ahead = is_beyond(asked, self._broker.head())
+                return (GapReason.AHEAD if ahead else None), None
+            if not client.judged:
+                found = self._read_backlog(asked, client)
+                client.judged = True
+                return (found, None) if isinstance(found, GapReason) else (None, found)
+        except BrokerUnavailable as error:
+            # The follower warns of the broker, once; here it would be for each client.
+            log.debug("cannot judge the id of %r yet: %s", client, error)
+        return None, None
+
+    def _read_backlog(self, after: Cursor, client: Client) -> Reading | GapReason:
+        """Read what lies further back than this worker's memory."""
+        page = self.backlog.page(after)
+        if isinstance(page, GapReason):
+            return page
+        return page.read(
+            after,
+            upto=page.cursor,
+            addresses=client.addresses,
+            client_id=client.id,
+            max_bytes=_CHUNK_BYTES,
+        )
+
+    def _covers(self, cursor: Cursor) -> bool:
+        return self._dispatcher.history.covers(cursor)
+
+    def _advance(self, client: Client, reading: Reading) -> list[bytes]:
+        """Move a client's cursor over what it gets."""
+        keeps_up = reading.cursor == self._dispatcher.position
+        client.cursor = None if keeps_up else reading.cursor
+        client.events += len(reading.blocks)
+        self.events_out += len(reading.blocks)
+        return self._written(client, reading.blocks) if reading.blocks else []
+
+    def _ping(self, client: Client) -> list[bytes]:
+        """Return the ping or the probe that is due to a client without events."""
+        if not client.ping_due:
+            return self._probe(client)
+        cursor = client.cursor or self._dispatcher.position
+        data = _compact(ts=round(time.time(), 3))
+        return self._written(
+            client, [encode_block(data, type="ping", event_id=_id(cursor))]
+        )
+
+    def _probe(self, client: Client) -> list[bytes]:
+        """Return a comment if one is due. Nobody sees it, so it counts as silence."""
+        if not client.probe_due:
+            return []
+        client.probe_due = False
+        client.bytes += len(_PROBE)
+        self.bytes_out += len(_PROBE)
+        return [_PROBE]
+
+    def _reset_block(self, gap: GapReason, cursor: Cursor) -> bytes:
+        self.resets[gap] += 1
+        return encode_block(_compact(reason=gap), type="reset", event_id=_id(cursor))
+
+    def _written(self, client: Client, blocks: list[bytes]) -> list[bytes]:
+        """Note what is written to a client, and return it."""
+        size = sum(map(len, blocks))
+        client.ping_due = client.probe_due = False
+        client.count(events=0, bytes=size, now=self._clock())
+        self.bytes_out += size
+        return blocks
+
+
+def _id(cursor: Cursor) -> str | None:
+    """Return the event id for a cursor: none while no place in the log is known."""
+    return None if cursor == UNPLACED else str(cursor)
+
+
+def _compact(**fields: Any) -> str:
+    return json.dumps(fields, separators=(",", ":"))

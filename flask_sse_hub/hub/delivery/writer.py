@@ -1,0 +1,379 @@
+"""The writer: each byte on the sockets of clients, where the hub has taken them over.
+
+One greenlet or thread fans out, and between fan-outs writes what else is due: pings,
+what lagging clients read on, farewells. Does not know how a socket was come by.
+"""
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol, cast
+
+from ...events.coding import Form
+from ...runtime import native
+from ...runtime.peer_watch import Change, PeerWatch
+from ..clients.client import IMMEDIATE, Client, CloseReason, Connection
+from ..clients.registry import ClientRegistry
+from .catchup import Catchup
+from .dispatcher import Dispatcher, Run
+from .socket_sink import MAX_WRITE_BYTES, SocketSink
+
+log = logging.getLogger(__name__)
+
+# How long clients are written to before everything else in the process gets its turn.
+# A request takes several turns to be answered, and should not be noticeably later.
+_SLICE_SECONDS = 0.003
+
+# A write takes 5 microseconds, and a look at the clock is not free either.
+_WRITES_AT_ONCE = 64
+
+
+class Ends(Protocol):
+    """What the hub does at the end of a stream."""
+
+    def farewell(self, client: Client) -> bytes:
+        """Return the last bytes of a stream."""
+
+    def dismiss(self, client: Client, reason: CloseReason) -> None:
+        """Let go of a client, without waiting for whoever is told of it."""
+
+
+class Writer:
+    """Write to all sockets of one process, in the same order to everybody."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        catchup: Catchup,
+        registry: ClientRegistry,
+        *,
+        ends: Ends,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._catchup = catchup
+        self._registry = registry
+        self._ends = ends
+        self._clock = clock
+        self.peers: PeerWatch[Client] = PeerWatch(self._peers_changed)
+        self._changed = False
+        self._due: deque[SocketSink] = deque()
+        self._behind: deque[SocketSink] = deque()
+        self._behind_work = threading.Event()
+        self._reads_behind = False
+        self._slice_ends = 0.0
+        self._stopped = False
+        self._forks_watched = False
+
+    def run(self) -> None:
+        """Fan out what the follower brings, and write what is due, until stop()."""
+        work = self._dispatcher.work
+        try:
+            while not self._stopped:
+                work.wait()
+                work.clear()
+                self._slice_ends = time.monotonic() + _SLICE_SECONDS
+                while self.step() and not self._stopped:
+                    self._give_way()
+            while self._due:
+                # Who was cut off is closed.
+                self._serve_due()
+        finally:
+            # What nobody asks for would be told again and again, in a busy loop.
+            self.peers.close()
+
+    def stop(self) -> None:
+        """End run(), and what reads the broker beside it."""
+        self._stopped = True
+        self._dispatcher.stop()
+        self.peers.close()
+        self._behind_work.set()
+
+    def step(self) -> bool:
+        """Do what is next; tell whether there was anything."""
+        if self._changed:
+            self._changed = False
+            self.look_after_peers()
+        run = self._dispatcher.fan_out()
+        if run is not None and run.direct:
+            self._write_run(run)
+        return self._serve_due() or run is not None
+
+    def _give_way(self) -> None:
+        """Let everything else run, if this slice of time is used up."""
+        if time.monotonic() >= self._slice_ends:
+            native.breathe()
+            self._slice_ends = time.monotonic() + _SLICE_SECONDS
+
+    def abandon(self) -> None:
+        """Forget all sockets without a word to anybody: in a forked child.
+
+        They are its parent's, whose copies of this would write everything twice.
+        """
+        self._stopped = True
+        for client in self.peers.abandon():
+            if isinstance(client.sink, SocketSink):
+                client.sink.abandon()
+
+    # From outside
+
+    def adopt(
+        self, client: Client, sink: SocketSink, *, head: bytes, greeting: bytes
+    ) -> None:
+        """Write to a sink's socket from now on, beginning with the response's head."""
+        if not self._forks_watched:
+            self._forks_watched = True
+            os.register_at_fork(after_in_child=_abandoning(self))
+        sink.client = client
+        sink.begin(head, greeting)
+        self.peers.add(sink.descriptor, client, reads=True)
+        self._finish(sink)
+        self.look_at(sink)
+
+    def look_at(self, sink: SocketSink) -> None:
+        """Have a sink looked at between two fan-outs."""
+        if not sink.due:
+            sink.due = True
+            self._due.append(sink)
+            self._dispatcher.work.set()
+
+    def _peers_changed(self) -> None:
+        self._changed = True
+        self._dispatcher.work.set()
+
+    def look_after_peers(self) -> None:
+        """Let go of clients that have left, without waiting for a write to fail."""
+        for client, change in self.peers.changes():
+            sink = client.sink
+            if isinstance(sink, SocketSink):
+                self._note(sink, change)
+            elif Change.GONE in change:
+                self._dispatcher.close(client, CloseReason.CLIENT_GONE)
+                # Its server may be done with it without having said so.
+                self._ends.dismiss(client, CloseReason.CLIENT_GONE)
+            else:
+                self._dispatcher.probe(client)
+
+    def _note(self, sink: SocketSink, change: Change) -> None:
+        """Note what a peer did; to act on it comes after the other peers."""
+        if Change.GONE in change:
+            sink.gone = True
+        elif Change.SENT in change:
+            sink.discard()
+        if Change.HALF_CLOSED in change and sink.client is not None:
+            self._dispatcher.probe(sink.client)
+        self.look_at(sink)
+
+    # One fan-out
+
+    def _write_run(self, run: Run) -> None:
+        """Write the same bytes to everybody who keeps up."""
+        writes = _Writes(run.blocks)
+        count = len(run.direct)
+        self._catchup.count(events=count * run.events, bytes=count * run.bytes)
+        for start in range(0, count, _WRITES_AT_ONCE):
+            for connection in run.direct[start : start + _WRITES_AT_ONCE]:
+                first, size = writes[connection.form]
+                # Of somebody who has left since it is closed, and writes to nobody.
+                try:
+                    sent = connection.send(first)
+                except BlockingIOError:
+                    sent = 0
+                except OSError:
+                    sent = -1
+                if sent != size:
+                    self._note_partial(run, connection, sent, writes)
+            self._give_way()
+
+    def _note_partial(
+        self, run: Run, connection: Connection, sent: int, writes: "_Writes"
+    ) -> None:
+        """Act on a write that did not take all of a run: -1 bytes are an error."""
+        if sent <= 0:
+            self._catchup.count(events=-run.events, bytes=-run.bytes)
+        client = self.peers.owner(connection)
+        if client is None:
+            return
+        # It may have been reset or closed in the middle; its frame is finished first.
+        if client.connection is connection:
+            self._dispatcher.fall_behind(client, run, sent=max(sent, 0))
+        sink = cast("SocketSink", client.sink)
+        if sent < 0:
+            sink.gone = True
+            self.look_at(sink)
+            return
+        if sent:
+            sink.go_on(writes.whole[connection.form], sent=sent)
+        self._await_room(sink)
+
+    # One client
+
+    def _serve_due(self) -> bool:
+        """Look at those who are due, for one slice; tell whether there were any."""
+        # A slice of their own, however much is fanned out: they would lag for ever.
+        self._slice_ends = time.monotonic() + _SLICE_SECONDS
+        served = False
+        while self._due:
+            sink = self._due.popleft()
+            sink.due = False
+            try:
+                self._serve(sink)
+            except Exception:  # noqa: BLE001 - _fail() logs it
+                self._fail(sink)
+            served = True
+            if time.monotonic() >= self._slice_ends:
+                break
+        return served
+
+    def _serve(self, sink: SocketSink) -> None:
+        """Write what is next for one client, and look at it again if there is more."""
+        client = sink.client
+        if client is None:
+            return
+        if sink.gone or sink.cutting or client.close_reason in IMMEDIATE:
+            self._close(sink, client, CloseReason.CLIENT_GONE)
+        elif sink.intrusive:
+            self._close(sink, client, CloseReason.PROTOCOL)
+        elif sink.reading:
+            sink.again = True
+        elif not self._finish(sink):
+            return
+        elif sink.ending:
+            self._close(sink, client, CloseReason.CLIENT_GONE)
+        elif self._catchup.waits_for_broker(client):
+            self._read_beside(sink)
+        else:
+            self._write_next(sink, client)
+
+    def _write_next(self, sink: SocketSink, client: Client) -> None:
+        chunk = self._catchup.take(client)
+        if chunk is None:
+            sink.ending = True
+            chunk = self._ends.farewell(client)
+        # At once: what is fanned out next is later than this.
+        sink.put(chunk, last=sink.ending)
+        if not self._finish(sink):
+            return
+        if chunk or sink.ending:
+            self.look_at(sink)
+        elif client.cursor is None:
+            self._keep_up(sink, client)
+
+    def _keep_up(self, sink: SocketSink, client: Client) -> None:
+        """Have a client that has all up to the position take part in fan-outs."""
+        if sink.waits_for_room:
+            sink.waits_for_room = False
+            self.peers.await_room(sink.descriptor, waiting=False)
+        self._registry.promote(client, sink.socket)
+
+    def _finish(self, sink: SocketSink) -> bool:
+        """Write what is left; tell whether the client can have something new."""
+        left = sink.left
+        if sink.flush():
+            sink.writing_since = None
+            return True
+        if sink.left < left and sink.client is not None:
+            sink.client.taken_at = self._clock()
+        if sink.gone:
+            self.look_at(sink)
+        else:
+            self._await_room(sink)
+        return False
+
+    def _await_room(self, sink: SocketSink) -> None:
+        if sink.client is not None:
+            self._registry.demote(sink.client)
+        if sink.writing_since is None:
+            sink.writing_since = self._clock()
+        if not sink.waits_for_room:
+            sink.waits_for_room = True
+            self.peers.await_room(sink.descriptor, waiting=True)
+
+    def _fail(self, sink: SocketSink) -> None:
+        """End the stream of a client for which something failed, and no other."""
+        # What failed may have been a filter of the app's own logging.
+        with suppress(Exception):
+            log.exception("cannot write to %r", sink.client)
+        if sink.client is not None:
+            self._dispatcher.close(sink.client, CloseReason.ERROR)
+            sink.cut()
+
+    def _close(self, sink: SocketSink, client: Client, reason: CloseReason) -> None:
+        # What was not read would turn the end of the stream into a reset.
+        sink.discard()
+        self.peers.remove(sink.descriptor)
+        sink.close()
+        self._ends.dismiss(client, reason)
+
+    # Who is so far behind that the broker has to be asked
+
+    def _read_beside(self, sink: SocketSink) -> None:
+        """Have the broker read for a client, while everybody else is written to."""
+        sink.reading = True
+        self._behind.append(sink)
+        if not self._reads_behind:
+            self._reads_behind = True
+            threading.Thread(
+                target=self._read_behind, name="sse-hub-backlog", daemon=True
+            ).start()
+        self._behind_work.set()
+
+    def _read_behind(self) -> None:
+        while not self._stopped:
+            self._behind_work.wait()
+            self._behind_work.clear()
+            while self._behind and not self._stopped:
+                self._read_for(self._behind.popleft())
+                native.breathe()
+
+    def _read_for(self, sink: SocketSink) -> None:
+        client = sink.client
+        chunk: bytes | None = b""
+        if client is not None:
+            try:
+                chunk = self._catchup.take(client)
+            except Exception:  # noqa: BLE001 - _fail() logs it
+                self._fail(sink)
+        sink.reading = False
+        if client is None or sink.client is None:
+            return
+        sink.put(chunk or b"")
+        # While the broker is away there is nothing; a look at the clock brings it back.
+        if chunk != b"" or sink.again or not self._catchup.waits_for_broker(client):
+            sink.again = False
+            self.look_at(sink)
+
+
+class _Writes(dict[Form, tuple[bytes, int]]):
+    """What of a run is written at once in each form, and the size of all of it.
+
+    Of what is longer each client gets the rest by itself.
+    """
+
+    def __init__(self, blocks: Sequence[bytes]) -> None:
+        self._blocks = blocks
+        #: All of it, in the forms that were asked for.
+        self.whole: dict[Form, bytes] = {}
+
+    def __missing__(self, form: Form) -> tuple[bytes, int]:
+        whole = form.frame(form.coding.encode(self._blocks))
+        self.whole[form] = whole
+        self[form] = write = whole[:MAX_WRITE_BYTES], len(whole)
+        return write
+
+
+def _abandoning(writer: Writer) -> Callable[[], None]:
+    """Return what a forked child does, which does not keep the writer alive."""
+    known = weakref.ref(writer)
+
+    def abandon() -> None:
+        found = known()
+        if found is not None:
+            found.abandon()
+
+    return abandon

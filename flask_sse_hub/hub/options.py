@@ -1,0 +1,21 @@
+"""What a hub can be told; where the values come from is not its business."""
+
+from dataclasses import dataclass
+
+from .delivery.history import Retention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubOptions:
+    """What a hub can be told. The config keys of the same names document each one."""
+
+    heartbeat_interval: float = 30.0
+    connection_timeout: float = 60.0
+    retry: tuple[float, float] = (2.0, 5.0)
+    max_age: float = 3600.0
+    max_clients: int = 10_000
+    max_clients_per_user: int | None = 20
+    max_clients_per_ip: int | None = None
+    evict_oldest: bool = True
+    compress_min_bytes: int | None = 512
+    memory: Retention = Retention(events=10_000, seconds=3600.0, bytes=16_777_216)

@@ -1,0 +1,76 @@
+"""Statistics: frozen pictures of a worker's hub and its clients."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from .clients.client import Client, Metadata, Written
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStats:
+    """One open stream, as it stood when the statistics were taken."""
+
+    id: str
+    user_id: str | None
+    channels: tuple[str, ...]
+    metadata: Metadata
+    #: Seconds since it was opened.
+    age: float
+    events: int
+    bytes: int
+
+    @classmethod
+    def of(cls, client: Client, written: Written, *, now: float) -> Self:
+        """Describe a client at a moment of the monotonic clock."""
+        return cls(
+            id=client.id,
+            user_id=client.identity.user,
+            channels=client.channels,
+            metadata=client.metadata,
+            age=now - client.opened_at,
+            events=written.events,
+            bytes=written.bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HubStats:
+    """What this worker's hub did since it was started, and holds now."""
+
+    #: Open streams.
+    connections: int
+    #: Different users among them; anonymous clients are not counted.
+    users: int
+    #: Open streams by channel.
+    channels: Mapping[str, int]
+    #: Open streams by the way their bytes leave: ``socket`` or ``generator``.
+    delivery: Mapping[str, int]
+    #: Open streams whose client has not taken the last bytes yet, for over a second.
+    lagging: int
+    #: Streams opened since the start.
+    opened: int
+    #: Streams ended since the start, by close reason.
+    closed: Mapping[str, int]
+    #: Clients refused since the start, because of a limit or a drain.
+    refused: int
+    #: ``reset`` events sent, by reason: each is a loss that a client was told.
+    resets: Mapping[str, int]
+    #: Events that came from the broker, and their bytes as encoded.
+    events_in: int
+    bytes_in: int
+    #: Entries of the log that could not be read, and were passed over.
+    malformed: int
+    #: Events written to clients, and all bytes written, pings and greetings included,
+    #: as they are before compression.
+    events_out: int
+    bytes_out: int
+    #: Events and bytes that this worker keeps in memory to resume from.
+    history_events: int
+    history_bytes: int
+    #: The id of the last event whose fan-out here has finished.
+    position: str
+    #: Whether the worker is going away.
+    draining: bool
+    #: One entry for each open stream, if asked for.
+    clients: tuple[ClientStats, ...] = ()

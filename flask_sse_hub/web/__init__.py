@@ -1,0 +1,5 @@
+"""The Flask side: the extension, its blueprint, its configuration and its commands.
+
+Turns requests into calls of the hub. May import everything but ``testing``,
+``webhooks`` and ``mock``.
+"""

@@ -1,0 +1,74 @@
+"""The blueprint: the stream, the client, publishing, health and statistics.
+
+A thin layer; whatever a view of the app may want too is in the extension.
+"""
+
+import hmac
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import Forbidden
+
+from ..auth.visitor import bearer_token
+from ..streams.response import keep_out_of_caches
+from . import client_script
+from .app_state import AppHub
+from .publish_api import PublishAPI, exempt_from_csrf
+
+
+def create_blueprint(app_hub: AppHub) -> Blueprint:
+    """Return the blueprint of one app."""
+    config = app_hub.config
+    blueprint = Blueprint("sse_hub", __name__, url_prefix=config.url_prefix)
+    blueprint.after_request(app_hub.origins.answer)
+    blueprint.after_request(keep_out_of_caches)
+
+    @blueprint.get("")
+    def stream() -> ResponseReturnValue:
+        return app_hub.subscribe(request.args.getlist("channel"))
+
+    @blueprint.get(f"/{client_script.CLIENT_FILE}")
+    def client() -> ResponseReturnValue:
+        return client_script.answer()
+
+    if config.publish_tokens:
+        api = PublishAPI(app_hub)
+
+        @blueprint.post("/publish")
+        def publish() -> ResponseReturnValue:
+            return api.answer()
+
+        # In the request and before any hook: whichever extension is added first.
+        @blueprint.url_value_preprocessor
+        def exempt(*_: object) -> None:
+            exempt_from_csrf(publish)
+
+    @blueprint.get("/health")
+    def health() -> ResponseReturnValue:
+        reason = app_hub.unready()
+        if reason is not None:
+            return jsonify(status="unavailable", reason=reason), 503
+        return jsonify(status="ready")
+
+    @blueprint.get("/health/live")
+    def live() -> ResponseReturnValue:
+        return jsonify(status="live")
+
+    @blueprint.get("/stats")
+    def stats() -> ResponseReturnValue:
+        if not _admitted(config.stats_access):
+            raise Forbidden("SSE_HUB_STATS_ACCESS decides who may see the statistics")
+        shown = app_hub.hub.stats(clients="clients" in request.args)
+        return jsonify(asdict(shown))
+
+    return blueprint
+
+
+def _admitted(access: Any) -> bool:
+    if access is None:
+        return False
+    if callable(access):
+        return bool(access())
+    return hmac.compare_digest((bearer_token() or "").encode(), access.encode())

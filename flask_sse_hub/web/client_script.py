@@ -1,0 +1,144 @@
+"""The browser client: how its file is served, and what a page needs to find it.
+
+Knows Flask's URLs and responses; neither what the client does nor what is streamed.
+"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
+
+from flask import Response, request, url_for
+from markupsafe import Markup
+from werkzeug.datastructures import Headers
+from werkzeug.http import dump_header, parse_set_header
+
+from ..errors import ConfigurationError
+from ..events.event import checked_name
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+#: What a page's scripts import, by the import map.
+MODULE = "sse-hub"
+CLIENT_FILE = "sse-hub.js"
+
+# The package whose folder has the built files.
+_PACKAGE = "flask_sse_hub"
+
+# An address with the file's hash never means another file, so it can be kept for as
+# long as anything is: a year, by custom. Without it there is a question each time.
+_FOR_GOOD = "public, max-age=31536000, immutable"
+_ASK_FIRST = "no-cache"
+
+# Of SHA-256, in hexadecimal: nobody chooses these files in order to collide.
+_HASH_CHARS = 16
+
+# The HTML parser ends a script at "</script", whatever it is within. In JSON these can
+# only be in strings, where they may be written so.
+_IN_SCRIPT = str.maketrans({"<": r"\u003c", ">": r"\u003e", "&": r"\u0026"})
+
+
+def files() -> Sequence[Traversable]:
+    """Return the files of the built client, by name."""
+    folder = resources.files(_PACKAGE) / "static"
+    return sorted(folder.iterdir(), key=lambda file: file.name)
+
+
+class ClientResponse(Response):
+    """The client's file: the same bytes for everybody, whoever asks."""
+
+    default_mimetype = "text/javascript"
+
+    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
+        """Leave out what hooks of the app have added about this visitor.
+
+        A cache would give one visitor's cookie to all, or keep a copy for each.
+        """
+        headers = super().get_wsgi_headers(environ)
+        headers.remove("Set-Cookie")
+        vary = parse_set_header(headers.pop("Vary", None))
+        others = [name for name in vary if name.lower() != "cookie"]
+        if others:
+            headers["Vary"] = dump_header(others)
+        return headers
+
+
+def answer() -> Response:
+    """Return the client's file, or 304 for who has it already."""
+    content, version = _client()
+    compressed = request.accept_encodings.quality("gzip") > 0
+    response = ClientResponse(_compressed() if compressed else content)
+    response.vary.add("Accept-Encoding")
+    if compressed:
+        response.content_encoding = "gzip"
+    response.set_etag(f"{version}-gzip" if compressed else version)
+    asked = request.args.get("v")
+    response.headers["Cache-Control"] = _FOR_GOOD if asked == version else _ASK_FIRST
+    response.make_conditional(request)
+    return response
+
+
+def head_of_page(
+    channels: Sequence[str],
+    *,
+    url: str | None,
+    nonce: str | None,
+    client_id: str,
+    user_id: str | None,
+    cursor: str | None,
+) -> Markup:
+    """Return the elements by which ``connect()`` knows what to open, and is found.
+
+    Raises InvalidName for a channel, and ConfigurationError for channels beside a URL.
+    """
+    if channels and url is not None:
+        raise ConfigurationError(
+            f"script() was given channels and url={url!r}: the view behind that URL"
+            " decides about its channels, so leave one of them out"
+        )
+    attributes = {
+        "data-url": _stream_url(channels) if url is None else url,
+        "data-client-id": client_id,
+    }
+    if user_id is not None:
+        # Whoever is logged in when the page connects may be somebody else.
+        attributes["data-user-id"] = user_id
+    if cursor is not None:
+        attributes["data-last-event-id"] = cursor
+    address = url_for("sse_hub.client", v=_client()[1])
+    imports = json.dumps({"imports": {MODULE: address}}).translate(_IN_SCRIPT)
+    return Markup('<meta name="{}"{}>\n<script type="importmap"{}>{}</script>').format(
+        MODULE,
+        _written(attributes),
+        _written({} if nonce is None else {"nonce": nonce}),
+        Markup(imports),  # noqa: S704 - escaped above, as scripts are
+    )
+
+
+def _stream_url(channels: Sequence[str]) -> str:
+    names = [checked_name(name, what="a channel's name") for name in channels]
+    return url_for("sse_hub.stream", channel=names)
+
+
+def _written(attributes: dict[str, str]) -> Markup:
+    return Markup("").join(
+        Markup(' {}="{}"').format(name, value) for name, value in attributes.items()
+    )
+
+
+@cache
+def _compressed() -> bytes:
+    # Without the time, so that all workers send the same bytes under one ETag.
+    return gzip.compress(_client()[0], mtime=0)
+
+
+@cache
+def _client() -> tuple[bytes, str]:
+    """Return the client's file and its hash; a process reads it once."""
+    content = (resources.files(_PACKAGE) / "static" / CLIENT_FILE).read_bytes()
+    return content, hashlib.sha256(content).hexdigest()[:_HASH_CHARS]
