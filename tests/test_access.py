@@ -22,7 +22,7 @@ from tests.conftest import MakeSite, Site, User
 from tests.hand import fields
 from tests.reader import StreamReader, wait_until
 
-# Short, because the tests wait until it has passed.
+# Short, because the tests wait until the interval has passed.
 INTERVAL = 0.2
 
 
@@ -190,7 +190,7 @@ class TestUsersOfARequestLoader:
     def test_a_stream_stays_open_if_the_app_can_reload_its_user(
         self, site: Site
     ) -> None:
-        """The app registers a function with reload_user for this."""
+        """The app registers a loader for such users with reload_user."""
         known = {"robot"}
         asked: list[str] = []
 

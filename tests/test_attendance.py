@@ -54,7 +54,7 @@ def test_disconnects_with_beside_are_told_later_and_in_order() -> None:
 def test_receivers_that_never_return_hold_up_no_stream(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Disconnects beyond the bound are logged instead of told."""
+    """Disconnects beyond the bound are only logged and not sent to receivers."""
     told: list[CloseReason] = []
     attendance = attendance_of(told)
     monkeypatch.setattr("flask_sse_hub.attendance._MAX_WAITING", 1)

@@ -34,7 +34,7 @@ class TestLogin:
     def test_without_flask_login_the_error_names_the_fix(
         self, make_site: MakeSite
     ) -> None:
-        """The first stream raises it, and not the start of the app."""
+        """The error is raised by the first stream, and not at the start of the app."""
         bare = make_site(login=False)
         with pytest.raises(ConfigurationError, match="SSE_HUB_LOGIN_REQUIRED = False"):
             bare.browser().get()
@@ -280,14 +280,14 @@ class TestSessionsThatReviewsFound:
     def test_a_client_id_without_a_session_cannot_be_reused(
         self, make_site: MakeSite
     ) -> None:
-        """Otherwise every visitor without a session could claim it."""
+        """Otherwise every visitor without a session could claim the id."""
         site = make_site(login_required=False)
         first = fields(site.browser().stream().next())["client_id"]
         again = site.browser().stream(f"/events?client_id={first}").next()
         assert fields(again)["client_id"] != first
 
     def test_a_view_can_check_the_owner_of_a_client_id(self, site: Site) -> None:
-        """Check it before you act on an id from a page: JSON can contain anything."""
+        """Check the owner before you act on an id from a page."""
 
         @site.app.post("/owns")
         def owns() -> str:
@@ -558,7 +558,7 @@ class TestChannels:
     def test_no_channel_name_reaches_a_user_session_or_client(
         self, make_site: MakeSite, name: str
     ) -> None:
-        """Only the login decides about those, even if every channel is public."""
+        """Only the login gives access to these addresses, not a public channel."""
         site = make_site(public_channels=["*"])
         stream = site.browser("alice").stream("/events", query_string={"channel": name})
         stream.next("connected")

@@ -181,7 +181,7 @@ def test_a_log_that_does_not_reach_back_ends_the_streams_of_users(
 
 
 def test_an_id_of_an_earlier_epoch_is_accepted_later(tmp_path: Path) -> None:
-    """After that the client no longer needs to be served from the broker."""
+    """The client no longer has to be served from the broker afterwards."""
     path = tmp_path / "hub.db"
     first = SQLiteBroker(path, KEEP_ALL)
     last = first.publish(Record((BROADCAST,), Event("x")))

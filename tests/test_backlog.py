@@ -78,7 +78,7 @@ def test_a_gap_is_reported() -> None:
 
 
 def test_a_broker_that_does_not_answer_is_asked_only_once() -> None:
-    """Otherwise the clients would wait for it one after the other."""
+    """Otherwise the clients would wait for the broker one after the other."""
     broker = FlakyBroker(KEEP_ALL)
     start, _ = log_of(broker, 1)
     clock = Clock()

@@ -21,7 +21,7 @@ def test_a_full_batch_is_due_at_once() -> None:
 
 
 def test_the_interval_begins_with_the_first_item() -> None:
-    """Later items do not extend it, and the next batch has an interval of its own."""
+    """Later items do not extend the interval. The next batch has its own."""
     collector = Collector(Batch(size=10, interval=0.5))
     assert collector.due == math.inf
     collector.add("a", now=1.0)

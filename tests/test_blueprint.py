@@ -51,7 +51,7 @@ class TestHeaders:
     def test_close_callbacks_of_the_app_run_when_the_stream_ends(
         self, site: Site
     ) -> None:
-        """They run as for any other response."""
+        """The callbacks of a stream run like those of any other response."""
         closed: list[str] = []
 
         @site.app.after_request
@@ -103,7 +103,7 @@ class TestRefusals:
     def test_a_client_that_prefers_statuses_receives_one(
         self, make_site: MakeSite, settings: dict[str, Any], status: int
     ) -> None:
-        """A client asks for it by a header. The response has a Retry-After."""
+        """The client sends "Prefer: sse-status". The response has a Retry-After."""
         site = make_site(**settings)
         site.browser("alice").stream().next("connected")
         response = site.browser("alice").get(headers={"Prefer": "sse-status"})
@@ -114,7 +114,7 @@ class TestRefusals:
     def test_a_stream_of_the_apps_own_view_refuses_the_same_way(
         self, make_site: MakeSite
     ) -> None:
-        """This refusal is not cached either."""
+        """The refusal has the same status and is not cached."""
         site = make_site(max_clients=1)
         site.app.get("/mine")(lambda: site.hub.stream())
         site.browser("alice").stream().next("connected")
@@ -141,7 +141,7 @@ class TestHealth:
         assert browser.get("/events/health/live").status_code == 200
 
     def test_a_worker_whose_hub_is_broken_is_not_ready(self, site: Site) -> None:
-        """Its streams look alive but deliver no events."""
+        """The streams of a broken hub look alive but deliver no events."""
         site.app.extensions["sse_hub"].hub.broken = True
         assert site.browser().get("/events/health").status_code == 503
 
@@ -184,7 +184,7 @@ class TestStats:
     def test_a_callable_decides_during_the_request(
         self, make_site: MakeSite, admits: bool, status: int
     ) -> None:
-        """It may look at the current user, for instance."""
+        """The callable may look at the current user, for instance."""
         site = make_site(stats_access=lambda: admits)
         assert site.browser().get("/events/stats").status_code == status
 
@@ -205,7 +205,7 @@ class TestStats:
 
 
 def test_the_prefix_can_be_changed(make_site: MakeSite) -> None:
-    """All routes of the blueprint move with it."""
+    """All routes of the blueprint move with the prefix."""
     site = make_site(url_prefix="/push/stream")
     site.browser("alice").stream("/push/stream").next("connected")
     assert site.browser().get("/push/stream/health").status_code == 200

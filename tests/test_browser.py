@@ -77,7 +77,7 @@ def page(site: Site) -> Site:
 
 class TestFile:
     def test_it_is_a_module_that_needs_no_login(self, site: Site) -> None:
-        """Its content type is one that a browser accepts for a script."""
+        """The content type is one that browsers accept for a script."""
         response = site.browser().get(PATH)
         assert response.status_code == 200
         assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
@@ -98,7 +98,7 @@ class TestFile:
     def test_an_address_without_the_current_hash_is_revalidated(
         self, site: Site, query: str
     ) -> None:
-        """This includes the hash of an older file, from a page that is still open."""
+        """A page that is still open may have the hash of an older file."""
         response = site.browser().get(PATH + query)
         assert response.headers["Cache-Control"] == "no-cache"
 
@@ -234,7 +234,7 @@ class TestScript:
         assert head(site, cursor="e-7").meta["data-last-event-id"] == "e-7"
 
     def test_url_selects_a_view_of_the_app(self, site: Site) -> None:
-        """The page connects to it instead of the blueprint's stream."""
+        """The page connects to that view instead of the blueprint's stream."""
         assert head(site, url="/mine?a=1&b=2").meta["data-url"] == "/mine?a=1&b=2"
 
     def test_channels_together_with_a_url_are_refused(self, site: Site) -> None:
@@ -284,7 +284,7 @@ class TestScript:
         assert found.address.startswith("/push/sse-hub.js?v=")
 
     def test_addresses_include_the_application_root(self) -> None:
-        """Flask's APPLICATION_ROOT sets it."""
+        """Flask's APPLICATION_ROOT comes before the blueprint's prefix."""
         app = Flask("site")
         app.config.update(
             SECRET_KEY="k", APPLICATION_ROOT="/root", SSE_HUB_LOGIN_REQUIRED=False
@@ -294,7 +294,7 @@ class TestScript:
             assert Head(str(hub.script())).meta["data-url"] == "/root/events"
 
     def test_script_needs_a_secret_key(self, make_site: MakeSite) -> None:
-        """The client id in the page is signed with it."""
+        """The client id in the page is signed with the key."""
         site = make_site(login=False, login_required=False)
         site.app.secret_key = None
         with pytest.raises((ConfigurationError, RuntimeError)):

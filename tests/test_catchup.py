@@ -157,7 +157,7 @@ class TestResume:
         assert stream.data() == ["for me"]
 
     def test_a_client_that_leaves_while_it_waits_is_forgotten(self) -> None:
-        """The dispatcher keeps no reference to it."""
+        """The dispatcher keeps no reference to the client."""
         broker = MemoryBroker(KEEP_ALL)
         slow = HandHub(broker)
         stream = slow.stream(last_event_id=slow.publish("seen elsewhere"))
@@ -167,7 +167,7 @@ class TestResume:
         assert stream.sink.woken == 0
 
     def test_events_no_longer_in_memory_are_read_from_the_broker(self) -> None:
-        """They are read chunk by chunk, and later events come from memory."""
+        """The broker is read chunk by chunk, and later events come from memory."""
         hub = HandHub(memory=Retention(3, 3600.0, 10_000_000))
         ids = list(numbered(hub, 700))
         hub.bring()
@@ -180,7 +180,7 @@ class TestResume:
         assert stream.data() == ["live"]
 
     def test_an_event_that_excludes_the_client_is_not_replayed(self) -> None:
-        """This holds for replays from memory and from the broker."""
+        """Replays from memory and from the broker both leave such events out."""
         hub = HandHub(memory=Retention(1, 3600.0, 10_000_000))
         start = str(hub.position)
         hub.publish("mine", exclude=("me",))
@@ -330,7 +330,7 @@ class TestReset:
         assert not anonymous.ended
 
     def test_a_reset_reaches_a_client_that_reads_from_the_broker(self) -> None:
-        """The page that it was reading belongs to the log that is gone."""
+        """The page that the client was reading belongs to a log that is gone."""
         broker = DuringReplay(KEEP_ALL)
         hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
         stream = hub.stream()
@@ -394,7 +394,7 @@ class TestWhatReviewsFound:
         assert stream.data() == ["live"]
 
     def test_a_client_that_arrives_during_the_check_is_not_judged_by_it(self) -> None:
-        """Its id may be later than the head that the check has read."""
+        """The client's id may be later than the head that the check has read."""
         broker = DuringHead(KEEP_ALL)
         slow = HandHub(broker)
         first = slow.stream(last_event_id=slow.publish("seen elsewhere"))

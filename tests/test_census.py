@@ -86,7 +86,7 @@ def test_the_slot_of_a_dead_worker_is_used_again(census: Census, start: Start) -
 
 
 def test_a_worker_that_left_is_not_counted(census: Census, directory: Path) -> None:
-    """It is draining and admits no clients."""
+    """A draining worker admits no clients."""
     census.join()
     census.tell(7)
     census.leave()
@@ -152,7 +152,7 @@ def test_a_worker_stopped_while_joining_holds_up_no_other(
 def test_a_stopped_worker_is_counted_with_its_clients(
     census: Census, start: Start
 ) -> None:
-    """Its clients are still connected and are served when it continues."""
+    """The clients are still connected and are served when the worker continues."""
     census.join()
     member = start(3)
     assert member.has_joined()

@@ -94,7 +94,7 @@ class TestPublish:
         assert address.names_of(record.addresses) == "everyone"
 
     def test_empty_standard_input_is_refused(self, path: Path) -> None:
-        """It is probably a failed pipe in a cron job. An empty argument is allowed."""
+        """The cause is probably a failed pipe. An empty argument is fine."""
         url = f"sqlite:///{path}"
         assert run(url, "publish", "-", stdin="").exit_code == 2
         assert run(url, "publish", "").exit_code == 0
@@ -170,7 +170,7 @@ class TestListen:
 
     @pytest.mark.parametrize("as_json", [True, False])
     def test_a_gap_is_reported(self, path: Path, as_json: bool) -> None:
-        """It is unknown which events were missed. Listening goes on."""
+        """The command says that events were missed, and goes on listening."""
         log = SQLiteBroker(path, Retention(events=2, seconds=3600.0, bytes=10_000_000))
         start = log.head()
         for _ in range(5):
@@ -228,7 +228,7 @@ class TestToken:
 
 class TestClient:
     def test_it_copies_the_files_that_a_bundler_needs(self, tmp_path: Path) -> None:
-        """It creates the folder and prints the written files and their version."""
+        """The command creates the folder and prints the files and their version."""
         folder = tmp_path / "src" / "vendor"
         result = run("memory://", "client", str(folder))
         assert result.exit_code == 0, result.output

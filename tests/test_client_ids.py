@@ -16,7 +16,7 @@ class TestClientIds:
         assert fields(connected)["client_id"] == client_id
 
     def test_an_id_assigned_at_connect_can_be_used_again(self, site: Site) -> None:
-        """The next stream of the same session may take it over."""
+        """The next stream of the same session may take the id over."""
         browser = site.browser("alice")
         browser.page()
         first = fields(browser.stream().next())["client_id"]

@@ -87,7 +87,7 @@ def test_a_block_is_compressed_once(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_small_blocks_are_not_compressed() -> None:
-    """They would hardly shrink, and each client has a greeting of its own."""
+    """Small blocks hardly shrink, and greetings are different for each client."""
     assert b"small" in compressed("gzip").encode([b"small"])
 
 
@@ -212,7 +212,7 @@ def test_the_better_coding_is_offered_first(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_each_coding_is_created_once() -> None:
-    """Its compressed blocks are shared by all clients that use it."""
+    """All clients that use a coding share its compressed blocks."""
     codings = Codings(min_bytes=1)
     assert codings.named("gzip") is codings.named("gzip")
     assert codings.named(None) is IDENTITY

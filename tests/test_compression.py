@@ -57,7 +57,7 @@ def test_a_stream_has_the_coding_that_its_client_prefers(
 
 
 def test_compression_can_be_turned_off(make_site: MakeSite) -> None:
-    """Do so if events mix secrets with text from untrusted authors."""
+    """Turn compression off if events mix secrets with text of untrusted authors."""
     site = make_site(compress_min_bytes=None)
     response = site.browser("alice").get(headers={"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in response.headers

@@ -176,7 +176,7 @@ def test_a_short_grace_period_leaves_no_time_for_streams() -> None:
 
 
 def test_a_process_ends_its_streams_before_it_exits() -> None:
-    """It waits for streams that end, and only briefly for those that do not."""
+    """The exit waits for streams that end, and only briefly for others."""
     watch = Departures()
     staying = Stream()
 
@@ -197,7 +197,7 @@ def test_a_process_ends_its_streams_before_it_exits() -> None:
 def test_a_process_waits_for_iterables_to_be_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """This includes iterables of streams that have already ended."""
+    """The iterables of streams that have already ended are included."""
     going_on = threading.Event()
 
     class Slow:

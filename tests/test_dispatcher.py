@@ -53,7 +53,7 @@ def test_a_batch_without_records_moves_the_position() -> None:
 def test_unreadable_entries_are_counted_and_rarely_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """There may be very many, so the log has one line for each doubling."""
+    """Entries may be very many, so a line is logged each time their number doubles."""
     dispatcher = dispatcher_of(KEEP_ALL)
     for offset in range(1, 21):
         dispatcher.accept(Batch((), Cursor("e", offset), malformed=1))

@@ -210,7 +210,7 @@ class TestType:
         assert b"event:" not in event.encode("a-1")
 
     def test_naming_the_default_type_changes_nothing(self) -> None:
-        """An event that names it equals an event that does not."""
+        """Events with the default type are equal, whether they name it or not."""
         assert Event("x", type="message") == Event("x")
 
     def test_a_type_is_sent_as_it_was_checked(self) -> None:
@@ -325,7 +325,7 @@ class TestRetry:
         [(0, "retry: 0\n"), (3, "retry: 3000\n"), (2.5, "retry: 2500\n")],
     )
     def test_retry_line_stands_alone(self, seconds: float, line: str) -> None:
-        """No blank line follows it, because a blank line would commit an id."""
+        """No blank line follows the retry line: a blank line would commit an id."""
         assert encode_retry(seconds) == line
 
     def test_retry_line_changes_the_delay_alone(self) -> None:

@@ -120,7 +120,7 @@ def test_each_value_is_an_event(site: Site) -> None:
 
 
 def test_the_apps_own_json_is_used(site: Site) -> None:
-    """It may serialise more types than the standard library."""
+    """The app's JSON provider may serialise more types than the standard library."""
     site.app.json.default = lambda value: "as the app has it"  # type: ignore[attr-defined]
     assert until_done(site.read([{"n": object()}])) == ['{"n": "as the app has it"}']
 
@@ -143,7 +143,7 @@ def test_the_first_bytes_are_sent_at_once(site: Site) -> None:
 
 
 def test_the_headers_are_the_same_as_for_other_streams(site: Site) -> None:
-    """Proxies do not buffer the response, and it sets no cookie."""
+    """Proxies do not buffer the response, and the response sets no cookie."""
     headers = site.respond(["a"]).headers
     assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert headers["Cache-Control"] == "no-cache, no-transform"
@@ -157,7 +157,7 @@ def test_a_post_request_can_be_answered(site: Site) -> None:
 
 
 def test_a_silent_stream_sends_comments(site: Site) -> None:
-    """Scripts do not see them, and proxies keep the connection open."""
+    """Scripts do not see comments, and proxies keep the connection open."""
     going_on = threading.Event()
     reader = site.read((going_on.wait() and "a" for _ in range(1)), heartbeat=0.01)
     wait_until(lambda: reader._arrived.qsize() > 3)
@@ -361,7 +361,7 @@ def test_a_batch_is_one_write_with_several_events(site: Site) -> None:
 
 
 def test_a_batch_is_sent_after_its_interval(site: Site) -> None:
-    """It is sent even if no further item arrives."""
+    """The batch does not wait for a further item."""
     going_on = threading.Event()
 
     def pausing() -> Iterator[str]:
@@ -426,7 +426,7 @@ def test_there_is_no_context_by_default(site: Site) -> None:
 
 
 def test_an_app_context_lasts_for_the_whole_iteration(site: Site) -> None:
-    """It includes closing. Its teardown runs before the client sees the end."""
+    """The context includes closing, and is torn down before the client sees the end."""
     torn_down: list[Any] = []
 
     def working() -> Iterator[str]:
@@ -445,7 +445,7 @@ def test_an_app_context_lasts_for_the_whole_iteration(site: Site) -> None:
 
 
 def test_no_app_context_ends_within_the_view(site: Site) -> None:
-    """A teardown could end the view's own database session if it is per thread."""
+    """A teardown could end the view's database session if sessions are per thread."""
     order: list[str] = []
 
     @site.app.get("/working")
@@ -464,7 +464,7 @@ def test_no_app_context_ends_within_the_view(site: Site) -> None:
 
 
 def test_an_app_context_ends_when_the_client_leaves(site: Site) -> None:
-    """Its database connection returns to the pool."""
+    """The context's database connection returns to the pool."""
     torn_down: list[Any] = []
     site.app.teardown_appcontext(
         lambda error: torn_down.append(app_globals.get("mine"))
@@ -542,7 +542,7 @@ def test_closing_stops_the_iterable_and_runs_close_callbacks(site: Site) -> None
 
 
 def test_a_server_that_interrupts_the_response_stops_the_iterable(site: Site) -> None:
-    """A worker does this at its timeout, and then calls nothing more."""
+    """A worker interrupts a response at its timeout, and then calls nothing more."""
     upstream = Upstream(lambda: iter(range(1000)))
     body = a_body(site, upstream)
 
@@ -653,7 +653,7 @@ def test_a_stopping_worker_ends_the_stream_after_the_yielded_items(site: Site) -
 def test_a_stopping_worker_sends_done_if_the_iterable_has_ended(
     site: Site,
 ) -> None:
-    """The answer is complete, so it is no error."""
+    """The answer is complete, so the client receives no error."""
     body = a_body(site, ["a"])
     wait_until(lambda: body._producer._ended)
     body.worker_leaves()
@@ -684,7 +684,7 @@ def test_a_blocking_write_is_cut_off(
 def test_a_stopping_worker_accepts_no_further_request_on_the_connection(
     site: Site, pair: tuple[socket.socket, socket.socket], monkeypatch: Any
 ) -> None:
-    """The stream on it has ended. Bytes that were already written are still sent."""
+    """The connection's stream has ended. Bytes already written are still sent."""
     ours, theirs = pair
     body = a_body(site, [], ours)
     monkeypatch.setattr(body._watch, "_leave_at", 0.0)

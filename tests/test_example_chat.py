@@ -63,7 +63,7 @@ class TestStream:
         assert end.type == "done"
 
     def test_a_get_sends_metadata_and_then_each_token(self, demo_app: DemoApp) -> None:
-        """A native EventSource can read it. The tokens add up to the stored text."""
+        """The format suits a native EventSource. The tokens join to the stored text."""
         browser = demo_app.browser()
         response = browser.get("/api/stream?message=What+is+a+proxy")
         metadata, *tokens, end = parse(response.data)
@@ -161,7 +161,7 @@ class TestRefusals:
         assert response.get_json() == {"error": "sign in first"}
 
     def test_a_link_on_another_site_cannot_ask(self, demo_app: DemoApp) -> None:
-        """Browsers send cookies with the GET, so it would ask in the user's name."""
+        """Browsers send the user's cookies with a link's GET, so it is refused."""
         browser = demo_app.browser()
         headers = {"Sec-Fetch-Site": "cross-site"}
         response = browser.get("/api/stream?message=hello", headers=headers)
@@ -204,7 +204,7 @@ class TestKept:
         assert exchange["answer"].startswith(shown)
 
     def test_the_users_other_tabs_are_told(self, demo_app: DemoApp) -> None:
-        """They receive stored answers and the clearing. Other users receive neither."""
+        """Other users receive no event about stored answers or about the clearing."""
         alice, bob = demo_app.browser("alice"), demo_app.browser("bob")
         tab, other = (demo_app.read(who.get("/events")) for who in (alice, bob))
         for stream in (tab, other):
@@ -218,7 +218,7 @@ class TestKept:
         assert other.next().type == "notification"
 
     def test_a_conversation_belongs_to_its_user(self, demo_app: DemoApp) -> None:
-        """Only that user can see it and clear it."""
+        """Only that user can see and clear the conversation."""
         fill(demo_app, "alice", exchanges=1)
         fill(demo_app, "bob", exchanges=1)
         demo_app.browser("bob").delete("/api/chat/messages")
@@ -263,7 +263,7 @@ class TestTables:
     """Several workers may create the tables of a new database."""
 
     def test_two_workers_can_create_the_tables_at_once(self, demo_app: DemoApp) -> None:
-        """The other worker may create them after this one has checked for them."""
+        """The other worker may create the tables after this one has looked for them."""
         others: list[str] = []
         with demo_app.app.app_context():
             db.drop_all()

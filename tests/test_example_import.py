@@ -87,7 +87,7 @@ def test_an_invalid_row_is_reported_with_its_line(demo_app: DemoApp) -> None:
 
 
 def test_no_contact_is_added_twice(demo_app: DemoApp) -> None:
-    """This holds within a file and across files. Emails are compared without case."""
+    """Emails repeated in a file or already stored are skipped. Case is ignored."""
     browser = demo_app.browser()
     content = HEADER + b"Ann,ann@example.com\nAnn,ANN@example.com\n"
     for added, known in ((1, 1), (0, 2)):
@@ -175,7 +175,7 @@ def test_only_the_first_problems_are_listed(demo_app: DemoApp) -> None:
 
 
 def test_a_file_of_empty_rows_lets_other_tasks_run(demo_app: DemoApp) -> None:
-    """It pauses for empty rows too, but not so often that it takes minutes."""
+    """The import pauses for empty rows too, but not so often that it takes minutes."""
     seen = events(demo_app.browser(), HEADER + b",\n" * 20_000)
     assert len(of(seen, "progress")) == 10
 
@@ -232,7 +232,7 @@ class TestRefusals:
     def test_anonymous_visitors_are_told_to_sign_in(
         self, demo_app: DemoApp, method: str, path: str
     ) -> None:
-        """They are refused before their request's body is read."""
+        """The request is refused before its body is read."""
         response = demo_app.browser(None).open(path, method=method)
         assert response.status_code == 401
         assert response.get_json() == {"error": "sign in first"}
@@ -268,7 +268,7 @@ class TestCancelling:
 
 
 def test_the_sample_can_be_imported(demo_app: DemoApp) -> None:
-    """It has some thousand rows, a few of which are refused as examples."""
+    """The sample has 5,000 rows, a few of which are refused as examples."""
     browser = demo_app.browser()
     sample = browser.get("/api/import/sample.csv")
     assert sample.headers["Content-Disposition"].startswith("attachment")

@@ -138,7 +138,7 @@ class TestPublish:
         assert ben_stream.data(3) == ["not alice", "all but one", "everybody"]
 
     def test_type_and_retry_reach_the_client(self, site: Site) -> None:
-        """They are sent as the fields that EventSource knows."""
+        """Type and retry are sent as the fields that EventSource knows."""
         stream = site.browser("alice").stream()
         event_id = site.hub.publish("x", type="note", retry=1.5)
         event = stream.next("note")
@@ -157,7 +157,7 @@ class TestPublish:
     def test_an_event_object_refuses_a_second_type_or_retry(
         self, site: Site, beside: dict[str, Any]
     ) -> None:
-        """It would be unclear which of the two values is meant."""
+        """With two values it would be unclear which one is meant."""
         with pytest.raises(InvalidEvent, match="its own type and retry"):
             site.hub.publish(Event("x"), **beside)
 
@@ -356,7 +356,7 @@ class TestScripts:
     def test_a_script_on_the_memory_broker_is_warned_once(
         self, site: Site, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Its events reach no page, and nothing else would show that."""
+        """The script's events reach no page, and nothing else would show that."""
         for _ in range(2):
             site.hub.publish("x")
         assert caplog.text.count("serves no stream so far") == 1
@@ -391,7 +391,7 @@ class TestDisconnect:
 
 
 def test_drain_ends_all_streams(site: Site) -> None:
-    """Call it on servers that do not announce that they stop."""
+    """Call drain() on servers that do not announce that they stop."""
     stream = site.browser("alice").stream()
     stream.next("connected")
     site.hub.drain()

@@ -54,7 +54,7 @@ def test_a_later_gap_empties_the_backlog() -> None:
 
 
 def test_a_hub_that_is_closed_while_filling_is_never_ready() -> None:
-    """Its follower ends before it reaches the head."""
+    """The hub's follower ends before it reaches the head."""
     broker = Scripted()
     broker.follow = lambda after: iter(())  # type: ignore[method-assign]
     hub = Hub(broker, HubOptions())
@@ -77,7 +77,7 @@ def test_a_log_that_is_replaced_while_filling_is_read_again() -> None:
 def test_a_broker_that_stays_away_is_logged_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log has one line when it is away and one when it is back."""
+    """One line is logged when the broker is away, and one when it is back."""
     caplog.set_level("INFO")
     monkeypatch.setattr("flask_sse_hub.hub._RETRY_START_SECONDS", 0.01)
     broker = AwayThreeTimes()
