@@ -1,4 +1,4 @@
-"""Access: who may listen to what, when a stream opens and while it is open."""
+"""Access: the rules that a stream must pass when it opens and while it is open."""
 
 import threading
 from collections.abc import Callable
@@ -22,22 +22,22 @@ from tests.conftest import MakeSite, Site, User
 from tests.hand import fields
 from tests.reader import StreamReader, wait_until
 
-# Short enough that a test sees it pass.
+# Short, because the tests wait until the interval has passed.
 INTERVAL = 0.2
 
 
 @pytest.fixture
 def site(make_site: MakeSite) -> Site:
-    """An app that asks again all the time, and never lets a test end by age."""
+    """An app that checks users and channels again at a very short interval."""
     return make_site(revalidate_interval=INTERVAL, public_channels=["news"])
 
 
 class People:
-    """The users there are, as a database knows them."""
+    """The users that exist, as a database knows them."""
 
     def __init__(self, site: Site) -> None:
         self.names = {"alice", "bob"}
-        #: Called at each load of a user.
+        #: Called each time that a user is loaded.
         self.at_load: Callable[[], object] = int
         self.loads = 0
         self._lock = threading.Lock()
@@ -50,7 +50,7 @@ class People:
         return User(name) if name in self.names else None
 
     def wait_until_loaded(self) -> None:
-        """Wait until everybody who listens has been asked about again."""
+        """Wait until every user with an open stream has been loaded again."""
         before = self.loads
         wait_until(lambda: self.loads >= before + 3)
 
@@ -73,8 +73,8 @@ def bearer(name: str) -> dict[str, str]:
 
 
 class TestUsers:
-    def test_who_is_deleted_loses_the_stream(self, site: Site, people: People) -> None:
-        """Nobody else does; a browser that comes back is told for good."""
+    def test_a_deleted_user_loses_the_stream(self, site: Site, people: People) -> None:
+        """Other users keep theirs. A deleted user's browser returns to a 401."""
         ann, ben = site.browser("alice"), site.browser("bob")
         hers, his = ann.stream(), ben.stream()
         hers.next("connected")
@@ -87,8 +87,8 @@ class TestUsers:
         site.hub.publish("still here")
         assert his.data(1) == ["still here"]
 
-    def test_who_is_locked_does_too(self, site: Site) -> None:
-        """Flask-Login's is_active decides."""
+    def test_a_locked_user_loses_the_stream(self, site: Site) -> None:
+        """Flask-Login's is_active decides whether a user is locked."""
         locked: set[str] = set()
 
         class Lockable(User):
@@ -104,10 +104,10 @@ class TestUsers:
         stream.wait_for_end()
         assert browser.get().status_code == 401
 
-    def test_a_database_that_is_away_signs_nobody_out(
+    def test_streams_stay_open_while_the_database_is_away(
         self, site: Site, people: People
     ) -> None:
-        """It is not known that they may not listen."""
+        """A failed load does not show that the user may no longer listen."""
 
         def fail() -> None:
             raise OSError("the database is away")
@@ -124,7 +124,7 @@ class TestUsers:
     def test_a_user_is_loaded_in_an_app_context_that_ends(
         self, site: Site, people: People
     ) -> None:
-        """So a database session goes back to its pool; there is no request."""
+        """A database session returns to its pool. No request context is pushed."""
         contexts: list[tuple[bool, bool]] = []
         ended: list[object] = []
         site.app.teardown_appcontext(ended.append)
@@ -136,8 +136,8 @@ class TestUsers:
         wait_until(lambda: len(ended) >= 2)
         assert set(contexts) == {(True, False)}
 
-    def test_remember_me_is_a_login(self, site: Site, people: People) -> None:
-        """Its cookie alone opens a stream, which is asked about like any other."""
+    def test_a_remember_me_cookie_is_a_login(self, site: Site, people: People) -> None:
+        """The cookie alone opens a stream. Its user is loaded again as usual."""
 
         @site.app.post("/remember/<name>")
         def remember(name: str) -> str:
@@ -153,8 +153,10 @@ class TestUsers:
         stream.wait_for_end()
         assert browser.get().status_code == 401
 
-    def test_a_session_of_another_browser_is_none(self, site: Site) -> None:
-        """Where Flask-Login protects sessions strongly."""
+    def test_strong_session_protection_refuses_another_browser(
+        self, site: Site
+    ) -> None:
+        """Flask-Login discards a session whose User-Agent has changed."""
         manager_of(site).session_protection = "strong"
         site.app.config["SESSION_PROTECTION"] = "strong"
         browser = site.browser("alice")
@@ -163,7 +165,7 @@ class TestUsers:
 
 
 class TestUsersOfARequestLoader:
-    """Bearer tokens, of which only the request knew."""
+    """Users with bearer tokens, which only the request carries."""
 
     @pytest.fixture(autouse=True)
     def tokens(self, site: Site) -> None:
@@ -177,14 +179,18 @@ class TestUsersOfARequestLoader:
         assert fields(stream.next())["user_id"] == "robot"
         return stream
 
-    def test_their_streams_live_for_one_interval(self, site: Site) -> None:
-        """Then they come back, and show their token again."""
+    def test_a_stream_of_a_bearer_token_lives_for_one_interval(
+        self, site: Site
+    ) -> None:
+        """The client then reconnects and shows its token again."""
         self.open(site).wait_for_end()
         wait_until(lambda: reasons(site) == {"age": 1})
         self.open(site)
 
-    def test_unless_the_app_can_load_them_again(self, site: Site) -> None:
-        """By the function that it registers for that."""
+    def test_a_stream_stays_open_if_the_app_can_reload_its_user(
+        self, site: Site
+    ) -> None:
+        """The app registers a loader for such users with reload_user."""
         known = {"robot"}
         asked: list[str] = []
 
@@ -201,8 +207,10 @@ class TestUsersOfARequestLoader:
         stream.wait_for_end()
         wait_until(lambda: reasons(site) == {"revoked": 1})
 
-    def test_flask_logins_loader_is_not_asked_about_them(self, site: Site) -> None:
-        """It would find the user, whose token was taken back."""
+    def test_flask_logins_loader_is_not_called_for_bearer_tokens(
+        self, site: Site
+    ) -> None:
+        """The loader would find the user, although the token was revoked."""
         people = People(site)
         people.names.add("robot")
         self.open(site).wait_for_end()
@@ -210,10 +218,10 @@ class TestUsersOfARequestLoader:
 
 
 class TestChannels:
-    def test_who_may_no_longer_listen_loses_the_stream(
+    def test_a_user_who_may_no_longer_listen_loses_the_stream(
         self, site: Site, people: People
     ) -> None:
-        """The rule is asked again; the browser that comes back is told for good."""
+        """The rule is asked again. The user's browser receives a 403 on return."""
         teams = {"alice"}
         site.hub.authorize_channel(lambda user, channel: user.get_id() in teams)
         browser = site.browser("alice")
@@ -229,18 +237,18 @@ class TestChannels:
         site.hub.publish("still here", channel="news")
         assert other.data(1) == ["still here"]
 
-    def test_what_a_view_granted_is_not_asked_about(
+    def test_a_channel_that_a_view_granted_is_not_checked_again(
         self, site: Site, people: People
     ) -> None:
-        """Its rule may have needed the request."""
+        """The view's rule may have needed the request."""
         stream = site.browser("alice").stream("/dashboard/sse")
         stream.next("connected")
         people.wait_until_loaded()
         site.hub.publish("still here", channel="dashboard")
         assert stream.data(1) == ["still here"]
 
-    def test_unless_it_says_how(self, site: Site) -> None:
-        """With the user as loaded again, and each channel."""
+    def test_a_view_can_have_its_channels_checked_again(self, site: Site) -> None:
+        """still_allowed receives the reloaded user and each channel."""
         asked: list[tuple[str, str]] = []
         allowed = True
 
@@ -259,8 +267,10 @@ class TestChannels:
         allowed = False
         stream.wait_for_end()
 
-    def test_anonymous_ones_are_asked_about_too(self, make_site: MakeSite) -> None:
-        """With whatever stands for nobody."""
+    def test_channels_of_anonymous_users_are_checked_again(
+        self, make_site: MakeSite
+    ) -> None:
+        """The rule receives Flask-Login's anonymous user, or None without it."""
         for login in (True, False):
             site = make_site(
                 revalidate_interval=INTERVAL, login_required=False, login=login
@@ -280,11 +290,11 @@ class TestChannels:
 
 
 class TestRefusalsThatAreRaised:
-    """By abort(403) or get_or_404(), as in a view."""
+    """Rules and loaders may refuse with abort(403) or get_or_404(), as views do."""
 
     @pytest.mark.parametrize("code", [401, 403, 404, 410])
-    def test_a_rule_may_say_no_so(self, site: Site, code: int) -> None:
-        """It is no failure."""
+    def test_a_rule_may_refuse_by_raising(self, site: Site, code: int) -> None:
+        """The raised refusal counts as a refusal and not as a failure of the rule."""
         allowed = True
 
         @site.hub.authorize_channel
@@ -297,17 +307,17 @@ class TestRefusalsThatAreRaised:
         stream.wait_for_end()
         wait_until(lambda: reasons(site) == {"revoked": 1})
 
-    def test_a_loader_too(self, site: Site, people: People) -> None:
-        """There is no such user any more."""
+    def test_a_loader_may_refuse_by_raising(self, site: Site, people: People) -> None:
+        """A 404 from the loader means that the user no longer exists."""
         stream = site.browser("alice").stream()
         stream.next("connected")
         people.at_load = lambda: abort(404)
         stream.wait_for_end()
 
-    def test_that_nothing_is_known_is_no_answer(
+    def test_a_raised_server_error_is_no_refusal(
         self, site: Site, people: People
     ) -> None:
-        """Neither is an error of the server."""
+        """A 503 from the loader does not show that the user is gone."""
         stream = site.browser("alice").stream()
         stream.next("connected")
         people.at_load = lambda: abort(503)
@@ -317,8 +327,8 @@ class TestRefusalsThatAreRaised:
         assert stream.data(1) == ["still here"]
 
 
-def test_a_rule_that_fails_keeps_no_other_stream_open(site: Site) -> None:
-    """One that needs a request, for one: the user's other streams are judged."""
+def test_a_failing_rule_keeps_no_other_stream_open(site: Site) -> None:
+    """The user's other streams are still checked when one stream's rule raises."""
     allowed = True
     site.hub.authorize_channel(lambda user, channel: allowed)
 
@@ -338,8 +348,10 @@ def test_a_rule_that_fails_keeps_no_other_stream_open(site: Site) -> None:
 
 
 class TestTickets:
-    def test_their_users_are_loaded_again(self, site: Site, people: People) -> None:
-        """A ticket outlives nobody; what it granted is not asked about."""
+    def test_the_user_of_a_ticket_is_loaded_again(
+        self, site: Site, people: People
+    ) -> None:
+        """A deleted user's ticket stops working; its channels are not checked again."""
         with site.app.app_context():
             ticket = site.hub.ticket(user="alice", channels=["orders"])
         stream = site.browser().stream(f"/events?ticket={ticket}")
@@ -353,15 +365,15 @@ class TestTickets:
 
 
 class TestTheAppsOwnRefusal:
-    """What Flask-Login calls where a login is needed."""
+    """Flask-Login's handler for requests that need a login."""
 
     @pytest.fixture(params=["/events", "/dashboard/sse"])
     def url(self, request: pytest.FixtureRequest) -> str:
         found: str = request.param
         return found
 
-    def test_its_answer_is_used(self, site: Site, url: str) -> None:
-        """Body, status and all; and its signal is sent."""
+    def test_its_response_is_used(self, site: Site, url: str) -> None:
+        """The response keeps its body and status, and Flask-Login's signal is sent."""
         told: list[object] = []
         user_unauthorized.connect(told.append, sender=site.app, weak=False)
         manager_of(site).unauthorized_handler(
@@ -371,8 +383,8 @@ class TestTheAppsOwnRefusal:
         assert (response.status_code, response.json) == (401, {"error": "who are you?"})
         assert told == [site.app]
 
-    def test_also_one_that_it_raises(self, site: Site, url: str) -> None:
-        """As abort() does."""
+    def test_a_refusal_that_it_raises_is_used(self, site: Site, url: str) -> None:
+        """The handler may refuse with abort()."""
 
         def refuse() -> None:
             raise Forbidden("members only")
@@ -382,12 +394,14 @@ class TestTheAppsOwnRefusal:
         assert response.status_code == 403
         assert "members only" in response.text
 
-    def test_but_a_redirect_is_none(self, site: Site, url: str) -> None:
-        """A login page is no stream: an EventSource would see that it is broken."""
+    def test_a_redirect_becomes_a_401(self, site: Site, url: str) -> None:
+        """A login page is no stream: an EventSource would report a broken stream."""
         manager_of(site).unauthorized_handler(lambda: redirect("/login"))
         assert site.browser().get(url).status_code == 401
 
-    def test_nobody_is_sent_to_the_login_page(self, site: Site, url: str) -> None:
-        """Nor shown a message of it later."""
+    def test_a_stream_request_is_not_sent_to_the_login_page(
+        self, site: Site, url: str
+    ) -> None:
+        """The user is shown no login message later either."""
         manager_of(site).login_view = "login"
         assert site.browser().get(url).status_code == 401

@@ -1,4 +1,4 @@
-"""Admission: the limits of a worker, and who makes room."""
+"""Admission: the limits of a worker, and the streams that are ended to make room."""
 
 from contextlib import ExitStack
 
@@ -18,7 +18,7 @@ def hub_with_places(at_once: int) -> HandHub:
 
 class TestLimits:
     def test_the_oldest_stream_of_a_user_makes_room(self) -> None:
-        """The tab that was opened last is the one that is looked at."""
+        """The most recently opened tab is probably the one that the user looks at."""
         hub = HandHub(max_clients_per_user=2)
         streams = []
         for _ in range(3):
@@ -31,16 +31,16 @@ class TestLimits:
         assert streams[0].client.close_reason is CloseReason.EVICTED
         assert not other.ended
 
-    def test_or_the_new_one_is_refused(self) -> None:
-        """Where the app prefers it; other users are not concerned."""
+    def test_the_new_stream_is_refused_if_so_configured(self) -> None:
+        """With evict_oldest=False the limit refuses. Other users are not affected."""
         hub = HandHub(max_clients_per_user=1, evict_oldest=False)
         hub.stream(user="alice")
         with pytest.raises(TooManyStreams, match="1 streams open"):
             hub.open(user="alice")
         hub.open(user="bob")
 
-    def test_anonymous_clients_are_nobodys(self) -> None:
-        """A limit per user does not count those who have none."""
+    def test_the_limit_per_user_ignores_anonymous_clients(self) -> None:
+        """Anonymous clients are not counted as one user."""
         hub = HandHub(max_clients_per_user=1, evict_oldest=False)
         hub.open()
         hub.open()
@@ -48,20 +48,20 @@ class TestLimits:
 
 
 class TestPlaces:
-    """What a server serves at once, where each stream takes one place of it."""
+    """A server's places: each stream by generator takes one of them."""
 
     @pytest.mark.parametrize(
         ("at_once", "for_streams"),
         [(1000, 950), (210, 200), (20, 19), (9, 8), (2, 1), (1, 1)],
     )
-    def test_some_are_kept_for_ordinary_requests(
+    def test_some_places_are_kept_for_ordinary_requests(
         self, at_once: int, for_streams: int
     ) -> None:
-        """A twentieth, and at least one; but a stream has one too."""
+        """A twentieth is kept, and at least one, but one stream is always possible."""
         assert Places(at_once, "threads").for_streams == for_streams
 
-    def test_beyond_that_a_stream_is_refused(self) -> None:
-        """Before the worker answers nothing else; the text names the setting."""
+    def test_a_stream_beyond_the_places_is_refused(self) -> None:
+        """The worker keeps serving requests, and the error text names the setting."""
         hub = hub_with_places(3)
         streams = [hub.stream(path=GENERATOR) for _ in range(2)]
         with pytest.raises(ClientRefused, match=r"2 of the 3 .*\(threads\)"):
@@ -69,8 +69,8 @@ class TestPlaces:
         streams[0].drop()
         hub.open(path=GENERATOR)
 
-    def test_it_counts_those_who_are_just_coming(self) -> None:
-        """However many are let in at the same moment."""
+    def test_places_count_clients_that_are_still_connecting(self) -> None:
+        """Clients that connect at the same moment cannot exceed the limit together."""
         hub = hub_with_places(2)
         client = Client("c", identity=Identity(), sink=HandSink(path=GENERATOR))
         with (
@@ -79,24 +79,24 @@ class TestPlaces:
         ):
             hub.open(path=GENERATOR)
 
-    def test_streams_on_sockets_of_their_own_take_none(self) -> None:
-        """Their requests are over."""
+    def test_streams_on_sockets_of_their_own_take_no_place(self) -> None:
+        """The request of such a stream is already over."""
         hub = hub_with_places(2)
         for _ in range(5):
             hub.open(path="socket")
 
 
 class TestStreamsPerAddress:
-    def test_who_fails_to_enter_is_not_counted(self) -> None:
-        """Or an address would be shut out by its failures."""
+    def test_a_client_that_fails_to_enter_is_not_counted(self) -> None:
+        """Otherwise failed attempts would lock an address out."""
         admission = HandHub(max_clients_per_ip=1).hub.admission
         client = Client("c", identity=Identity(), ip="192.0.2.1", sink=HandSink())
         with pytest.raises(OSError), admission.entering(client):
             raise OSError
         admission.check(Identity(), "192.0.2.1")
 
-    def test_who_leaves_is_counted_off_once(self) -> None:
-        """However many notice the end of a stream."""
+    def test_a_client_that_leaves_is_counted_off_once(self) -> None:
+        """Several parts may notice the end of the same stream."""
         hub = HandHub(max_clients_per_ip=1)
         first = hub.stream(ip="192.0.2.1")
         first.drop()
@@ -108,10 +108,10 @@ class TestStreamsPerAddress:
 
 
 class TestTheLog:
-    def test_hears_of_refusals_now_and_then(
+    def test_refusals_are_logged_now_and_then(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Anybody can be refused as often as they like: that fills no disk."""
+        """Refused clients may return as often as they like without filling the disk."""
         hub = HandHub(max_clients=1, max_clients_per_user=1, evict_oldest=False)
         hub.stream(user="alice")
         for _ in range(5):
@@ -125,10 +125,10 @@ class TestTheLog:
 
 
 class TestWhatReviewsFound:
-    """Faults that were seen once, each provoked as it was found."""
+    """Regressions: faults found in reviews, each provoked as it was found."""
 
-    def test_the_limit_counts_those_who_are_just_coming(self) -> None:
-        """However many are let in at the same moment."""
+    def test_the_limit_counts_clients_that_are_still_connecting(self) -> None:
+        """Clients that connect at the same moment cannot exceed the limit together."""
         hub = HandHub(max_clients=2)
         with ExitStack() as on_the_way:
             for _ in range(2):
@@ -138,8 +138,8 @@ class TestWhatReviewsFound:
                 hub.open()
         hub.open()
 
-    def test_so_does_the_limit_of_a_user(self) -> None:
-        """Whichever session they come with: two browsers, or a ticket beside one."""
+    def test_the_limit_per_user_counts_clients_that_are_still_connecting(self) -> None:
+        """All sessions of a user count: two browsers, or a browser and a ticket."""
         hub = HandHub(max_clients_per_user=1, evict_oldest=False)
         coming = Client("c", identity=Identity("alice", "one"), sink=HandSink())
         with hub.hub.admission.entering(coming):
@@ -148,7 +148,7 @@ class TestWhatReviewsFound:
             hub.open(user="bob")
 
     def test_an_evicted_client_comes_back_late(self) -> None:
-        """At once it would evict the next one, which would do the same."""
+        """An immediate return would evict the next client, which would do the same."""
         hub = HandHub(max_clients_per_user=1)
         first = hub.stream(user="alice")
         hub.clock.advance(1.0)

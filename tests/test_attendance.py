@@ -1,4 +1,4 @@
-"""Attendance: who came and who left, told to the app's own code."""
+"""Attendance: the app's own code is told about each connect and disconnect."""
 
 import logging
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def attendance_of(told: list[CloseReason]) -> Attendance:
 
 @pytest.fixture
 def failing_filter() -> Iterator[None]:
-    """A filter of the log that reads the request, which is not there."""
+    """A log filter that fails because it needs a request context."""
 
     def fail(record: logging.LogRecord) -> bool:
         raise RuntimeError("outside of a request")
@@ -40,8 +40,8 @@ def failing_filter() -> Iterator[None]:
     logger.setLevel(level)
 
 
-def test_ends_are_told_beside_in_their_order() -> None:
-    """Whoever serves everybody does not wait for receivers."""
+def test_disconnects_with_beside_are_told_later_and_in_order() -> None:
+    """A thread that serves all clients does not wait for receivers."""
     told: list[CloseReason] = []
     attendance = attendance_of(told)
     attendance.left(a_client(), CloseReason.AGE, beside=True)
@@ -51,10 +51,10 @@ def test_ends_are_told_beside_in_their_order() -> None:
     assert told == [CloseReason.AGE, CloseReason.STALLED]
 
 
-def test_receivers_that_never_return_hold_nobody_back(
+def test_receivers_that_never_return_hold_up_no_stream(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What they are not told any more is in the log."""
+    """Disconnects beyond the bound are only logged and not sent to receivers."""
     told: list[CloseReason] = []
     attendance = attendance_of(told)
     monkeypatch.setattr("flask_sse_hub.hub.clients.notices._MAX_WAITING", 1)
@@ -67,8 +67,8 @@ def test_receivers_that_never_return_hold_nobody_back(
 
 
 @pytest.mark.usefixtures("failing_filter")
-def test_a_log_that_fails_does_not_matter() -> None:
-    """Whoever ends streams serves everybody else too."""
+def test_a_failing_log_filter_does_not_stop_the_disconnect() -> None:
+    """The thread that ends a stream serves all other clients too."""
     told: list[CloseReason] = []
     attendance = attendance_of(told)
     attendance.left(a_client(), CloseReason.AGE)

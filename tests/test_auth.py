@@ -1,4 +1,4 @@
-"""Who may listen: logins, sessions, client ids and channels."""
+"""Authorization: logins, sessions, client ids and channels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,42 +23,40 @@ from tests.reader import StreamReader, wait_until
 
 class TestLogin:
     def test_a_stream_needs_a_login(self, site: Site) -> None:
-        """401, which ends an EventSource for good."""
+        """The response is a 401, which makes an EventSource give up."""
         assert site.browser().get().status_code == 401
 
     @pytest.mark.parametrize("name", ["locked", "deleted"])
-    def test_a_user_who_is_gone_or_inactive_has_none(
-        self, site: Site, name: str
-    ) -> None:
-        """A cookie alone is no login."""
+    def test_a_deleted_or_inactive_user_is_refused(self, site: Site, name: str) -> None:
+        """A session cookie alone is no login."""
         assert site.browser(name).get().status_code == 401
 
-    def test_without_flask_login_the_error_says_what_to_do(
+    def test_without_flask_login_the_error_names_the_fix(
         self, make_site: MakeSite
     ) -> None:
-        """By the time of the first stream, not before."""
+        """The error is raised by the first stream, and not at the start of the app."""
         bare = make_site(login=False)
         with pytest.raises(ConfigurationError, match="SSE_HUB_LOGIN_REQUIRED = False"):
             bare.browser().get()
 
-    def test_anonymous_streams_where_they_are_allowed(
+    def test_anonymous_streams_open_where_they_are_allowed(
         self, make_site: MakeSite
     ) -> None:
-        """With and without Flask-Login."""
+        """Both with Flask-Login and without it."""
         for login in (True, False):
             site = make_site(login=login, login_required=False)
             connected = site.browser().stream().next("connected")
             assert fields(connected)["user_id"] is None
 
-    def test_the_stream_follows_who_is_logged_in(self, site: Site) -> None:
-        """publish(user=...) reaches exactly that person's streams."""
+    def test_the_stream_belongs_to_the_logged_in_user(self, site: Site) -> None:
+        """publish(user=...) reaches exactly the streams of that user."""
         browser = site.browser("alice")
         assert fields(browser.stream().next())["user_id"] == "alice"
         browser.login("bob")
         assert fields(browser.stream().next())["user_id"] == "bob"
 
-    def test_the_user_is_loaded_after_the_logs_head_was_noted(self, site: Site) -> None:
-        """Somebody loaded earlier in the request may have been shut out since."""
+    def test_the_user_is_loaded_after_the_logs_head_was_read(self, site: Site) -> None:
+        """A user loaded earlier in the request may have been locked out since."""
         loads: list[str] = []
         manager = site.app.login_manager  # type: ignore[attr-defined]
 
@@ -77,8 +75,10 @@ class TestLogin:
         assert browser.get().status_code == 401
         assert loads == ["alice", "alice"]
 
-    def test_a_bearer_of_a_request_loader_has_a_stream(self, site: Site) -> None:
-        """Tokens of the app's own are logins like any other."""
+    def test_a_bearer_token_of_a_request_loader_opens_a_stream(
+        self, site: Site
+    ) -> None:
+        """The app's own tokens are logins like any other."""
         manager = site.app.login_manager  # type: ignore[attr-defined]
         manager.request_loader(
             lambda request: User("robot") if request.authorization else None
@@ -90,7 +90,7 @@ class TestLogin:
 
 class TestSessions:
     def test_logging_out_ends_the_streams_of_that_session(self, site: Site) -> None:
-        """The same person's streams elsewhere go on."""
+        """The same user's streams in other sessions go on."""
         here, there = site.browser("alice"), site.browser("alice")
         mine, other = here.stream(), there.stream()
         mine.next("connected")
@@ -102,10 +102,10 @@ class TestSessions:
         wait_until(lambda: site.hub.stats().closed == {"session_ended": 1})
         assert here.get().status_code == 401
 
-    def test_a_session_without_an_id_ends_all_of_the_users_streams(
+    def test_logging_out_a_session_without_an_id_ends_all_streams_of_the_user(
         self, site: Site
     ) -> None:
-        """It cannot be told which are its own."""
+        """Without an id, the session's own streams cannot be told from the others."""
         streams = [site.browser("alice").stream() for _ in range(2)]
         for stream in streams:
             stream.next("connected")
@@ -119,7 +119,7 @@ class TestSessions:
     def test_a_stream_of_a_session_without_an_id_ends_with_any_logout(
         self, site: Site
     ) -> None:
-        """A login from before the extension was installed is not forgotten."""
+        """A login from before the extension was installed is covered too."""
         old = site.browser()
         with old.client.session_transaction() as cookie:
             cookie["_user_id"] = "alice"
@@ -128,8 +128,10 @@ class TestSessions:
         site.browser("alice").logout()
         unnamed.wait_for_end()
 
-    def test_logging_in_ends_what_was_opened_before(self, make_site: MakeSite) -> None:
-        """The page of an anonymous visitor comes back as the person."""
+    def test_logging_in_ends_the_streams_opened_before(
+        self, make_site: MakeSite
+    ) -> None:
+        """An anonymous visitor's page reconnects as the logged-in user."""
         site = make_site(login_required=False)
         browser = site.browser()
         browser.page()
@@ -138,8 +140,8 @@ class TestSessions:
         browser.login("alice")
         stream.wait_for_end()
 
-    def test_the_id_is_replaced_at_login_and_logout(self, site: Site) -> None:
-        """An event for the session of before reaches nobody."""
+    def test_the_session_id_is_replaced_at_login_and_logout(self, site: Site) -> None:
+        """An event for the previous session id reaches no client."""
         browser = site.browser()
         ids = [browser.page()["session"]]
         browser.login("alice")
@@ -150,13 +152,13 @@ class TestSessions:
         assert browser.page()["session"] == ids[-1]
 
     @pytest.mark.parametrize("login_required", [True, False])
-    def test_a_strangers_logout_is_an_entry_of_the_log_only_if_it_has_to_be(
+    def test_an_anonymous_logout_is_logged_only_where_anonymous_streams_exist(
         self,
         make_site: MakeSite,
         monkeypatch: pytest.MonkeyPatch,
         login_required: bool,
     ) -> None:
-        """Where nobody listens without a login it would only push out events."""
+        """Elsewhere its control record would only displace events from the log."""
         sent: list[Record] = []
         monkeypatch.setattr(
             ControlSender, "send", lambda _, record: sent.append(record)
@@ -166,8 +168,8 @@ class TestSessions:
         stranger.logout()
         assert len(sent) == (0 if login_required else 1)
 
-    def test_logging_out_as_nobody_ends_nothing(self, site: Site) -> None:
-        """A second click on the button is no error."""
+    def test_an_anonymous_logout_ends_no_stream(self, site: Site) -> None:
+        """A second click on the logout button is no error."""
         stream = site.browser("alice").stream()
         stream.next("connected")
         site.browser().logout()
@@ -175,7 +177,7 @@ class TestSessions:
         assert stream.data(1) == ["still here"]
 
     def test_a_stream_sets_no_cookie(self, site: Site) -> None:
-        """A stream that reconnects for ever would keep a session alive for ever."""
+        """A reconnecting stream would otherwise keep a session alive for ever."""
 
         @site.app.before_request
         def touch() -> None:
@@ -188,8 +190,10 @@ class TestSessions:
         site.read(response).next("connected")
         assert "Set-Cookie" in browser.get("/page").headers
 
-    def test_nor_in_an_app_with_a_response_class_of_its_own(self, site: Site) -> None:
-        """Flask makes any other response one of that class, and of nothing else."""
+    def test_a_stream_sets_no_cookie_with_a_custom_response_class(
+        self, site: Site
+    ) -> None:
+        """Flask converts every other response to an instance of that class."""
 
         class OwnResponse(Response):
             pass
@@ -203,16 +207,18 @@ class TestSessions:
         assert "Set-Cookie" not in response.headers
         stream = site.read(response)
         stream.next("connected")
-        # Nothing is wrapped around it, which could not be closed while it waits.
+        # A wrapper around the stream could not be closed while the stream waits.
         stream.close()
         wait_until(lambda: not site.hub.stats().clients)
 
 
 class TestSessionsThatReviewsFound:
-    """Faults that were seen once, each provoked as it was found."""
+    """Regressions: faults found in reviews, each provoked as it was found."""
 
-    def test_a_logout_while_the_request_is_on_its_way(self, site: Site) -> None:
-        """The stream request carries the session of before; it gets nothing."""
+    def test_a_logout_during_the_stream_request_ends_the_stream(
+        self, site: Site
+    ) -> None:
+        """The request carries the logged-out session, so it receives no event."""
         held = site.browser("alice")
         logout = site.browser()
         with (
@@ -229,7 +235,7 @@ class TestSessionsThatReviewsFound:
     def test_a_login_over_a_session_without_an_id_ends_its_streams(
         self, site: Site
     ) -> None:
-        """Somebody else sits down at the same browser."""
+        """Another user logs in at the same browser."""
         browser = site.browser()
         with browser.client.session_transaction() as cookie:
             cookie["_user_id"] = "alice"
@@ -238,8 +244,8 @@ class TestSessionsThatReviewsFound:
         browser.login("bob")
         stream.wait_for_end()
 
-    def test_logging_in_once_more_ends_nothing(self, site: Site) -> None:
-        """Some apps do so at each request; it is the same person."""
+    def test_logging_in_again_as_the_same_user_ends_nothing(self, site: Site) -> None:
+        """Some apps log the same user in at each request."""
         browser = site.browser("alice")
         stream = browser.stream()
         stream.next("connected")
@@ -252,7 +258,7 @@ class TestSessionsThatReviewsFound:
     def test_a_session_that_begins_with_the_stream_ends_with_any_logout(
         self, site: Site
     ) -> None:
-        """The browser never learns its id, since a stream sets no cookie."""
+        """The browser never learns the session's id, since a stream sets no cookie."""
 
         @site.app.before_request
         def single_sign_on() -> None:
@@ -271,17 +277,17 @@ class TestSessionsThatReviewsFound:
         for stream in streams:
             stream.wait_for_end()
 
-    def test_an_id_of_nobody_in_particular_is_nobodys(
+    def test_a_client_id_without_a_session_cannot_be_reused(
         self, make_site: MakeSite
     ) -> None:
-        """It would be everybody's who has no session either."""
+        """Otherwise every visitor without a session could claim the id."""
         site = make_site(login_required=False)
         first = fields(site.browser().stream().next())["client_id"]
         again = site.browser().stream(f"/events?client_id={first}").next()
         assert fields(again)["client_id"] != first
 
-    def test_a_view_can_ask_whose_client_it_is(self, site: Site) -> None:
-        """Before it acts on an id that a page has sent; JSON can say anything."""
+    def test_a_view_can_check_the_owner_of_a_client_id(self, site: Site) -> None:
+        """Check the owner before you act on an id from a page."""
 
         @site.app.post("/owns")
         def owns() -> str:
@@ -296,21 +302,21 @@ class TestSessionsThatReviewsFound:
 
 
 def ends_alone(site: Site, stream: StreamReader, other: StreamReader) -> None:
-    """Wait for the end of a stream, and see that another one goes on."""
+    """Wait until a stream has ended, and check that another one goes on."""
     stream.wait_for_end()
     site.hub.publish("still here")
     assert other.data(1) == ["still here"]
 
 
 class TestClearedSessions:
-    """Logging out without saying so."""
+    """Logouts that only change the session, without Flask-Login's logout_user()."""
 
     @pytest.mark.parametrize("how", ["clear", "pop"])
     @pytest.mark.parametrize("named", [True, False])
-    def test_a_session_that_is_emptied_ends_its_streams(
+    def test_emptying_a_session_ends_its_streams(
         self, site: Site, how: str, named: bool
     ) -> None:
-        """session.clear() is a common way to log somebody out."""
+        """session.clear() is a common way to log a user out."""
 
         @site.app.post("/empty")
         def empty() -> str:
@@ -327,8 +333,8 @@ class TestClearedSessions:
         browser.client.post("/empty")
         ends_alone(site, stream, other)
 
-    def test_other_changes_of_a_session_end_nothing(self, site: Site) -> None:
-        """A shopping cart is no logout."""
+    def test_other_changes_of_a_session_end_no_stream(self, site: Site) -> None:
+        """A change to a shopping cart is no logout."""
 
         @site.app.post("/cart")
         def cart() -> str:
@@ -344,7 +350,7 @@ class TestClearedSessions:
 
 
 class TestEmptiedSessions:
-    """As apps do before a login or after a logout, so that no session is fixated."""
+    """Sessions emptied before a login or after a logout, to prevent fixation."""
 
     @pytest.mark.parametrize(
         "then",
@@ -357,10 +363,10 @@ class TestEmptiedSessions:
         ],
         ids=["login", "once more", "logout", "page", "page and login"],
     )
-    def test_its_streams_end_whatever_comes_then(
+    def test_its_streams_end_regardless_of_the_next_step(
         self, site: Site, then: Callable[[Site], object]
     ) -> None:
-        """Of the session that the request came with, and of no other of that user."""
+        """Only the streams of the request's session end, not the user's others."""
 
         @site.app.post("/empty")
         def empty() -> str:
@@ -375,8 +381,10 @@ class TestEmptiedSessions:
         browser.client.post("/empty")
         ends_alone(site, stream, other)
 
-    def test_its_tickets_and_copies_open_nothing(self, site: Site) -> None:
-        """Also where the user was loaded before, as login_required does."""
+    def test_tickets_and_copies_of_an_emptied_session_open_nothing(
+        self, site: Site
+    ) -> None:
+        """Also if the user was loaded before, as login_required does."""
 
         @site.app.get("/ticket")
         def ticket() -> str:
@@ -394,8 +402,8 @@ class TestEmptiedSessions:
         assert browser.client.post("/leave").text == "left"
         assert site.browser().get(url).status_code == 401
 
-    def test_another_user_who_was_written_into_it_is_a_login(self, site: Site) -> None:
-        """Without a word to Flask-Login."""
+    def test_writing_another_user_into_a_session_is_a_login(self, site: Site) -> None:
+        """The app sets the user id in the session without calling Flask-Login."""
 
         @site.app.post("/become/<name>")
         def become(name: str) -> str:
@@ -410,7 +418,7 @@ class TestEmptiedSessions:
 
 
 class TestRememberedLogins:
-    """Their sessions begin without a login."""
+    """Remembered logins, whose sessions begin without a login."""
 
     @pytest.fixture
     def remembered(self, site: Site) -> Browser:
@@ -430,10 +438,10 @@ class TestRememberedLogins:
         browser.client.delete_cookie("session")
         return browser
 
-    def test_a_logout_ends_what_several_pages_began(
+    def test_a_logout_ends_the_streams_of_all_pages_of_the_browser(
         self, site: Site, remembered: Browser
     ) -> None:
-        """Asked for at once, each of them begins a session, and one cookie is kept."""
+        """Pages loaded at once begin a session each, but only one cookie is kept."""
         tab = site.browser()
         cookie = remembered.client.get_cookie("remember_token")
         assert cookie is not None
@@ -447,7 +455,7 @@ class TestRememberedLogins:
     def test_a_ticket_ends_with_the_session(
         self, site: Site, remembered: Browser
     ) -> None:
-        """Though it may be the first that needs the session to have an id."""
+        """The ticket may be the first use that needs the session to have an id."""
         url = f"/events?ticket={remembered.get('/ticket').text}"
         stream = site.browser().stream(url)
         stream.next("connected")
@@ -457,10 +465,10 @@ class TestRememberedLogins:
 
 
 class TestIdsOfUsers:
-    """What an app's get_id() returns is its own business."""
+    """User ids: an app's get_id() may return any value."""
 
     class Numbered(UserMixin):  # type: ignore[misc]
-        """Somebody whose id is a number."""
+        """A user whose id is a number."""
 
         def __init__(self, number: int) -> None:
             self.id = number
@@ -468,8 +476,8 @@ class TestIdsOfUsers:
         def get_id(self) -> int:
             return self.id
 
-    def test_numbers_are_compared_as_text(self, site: Site) -> None:
-        """The session keeps a number as it is: logging in once more ends nothing."""
+    def test_numeric_ids_are_compared_as_text(self, site: Site) -> None:
+        """The session keeps the number as it is. Logging in again ends no stream."""
         site.app.login_manager.user_loader(self.Numbered)  # type: ignore[attr-defined]
 
         @site.app.post("/seven")
@@ -488,8 +496,10 @@ class TestIdsOfUsers:
         stream.wait_for_end()
 
     @pytest.mark.parametrize("name", ["x" * 300, "x" * 250, "a%0Ab"])
-    def test_none_makes_a_logout_fail(self, site: Site, name: str) -> None:
-        """Though it is no name that anything could be addressed to."""
+    def test_an_unusable_id_does_not_make_a_logout_fail(
+        self, site: Site, name: str
+    ) -> None:
+        """No event could be addressed to an id like these."""
         site.browser(name).logout()
         browser = site.browser()
         with browser.client.session_transaction() as cookie:
@@ -499,22 +509,22 @@ class TestIdsOfUsers:
 
 class TestChannels:
     @pytest.mark.parametrize("channel", ["news", "sport.tennis"])
-    def test_public_ones_are_for_everybody_admitted(
+    def test_public_channels_are_open_to_every_admitted_client(
         self, site: Site, channel: str
     ) -> None:
-        """By the patterns in the configuration."""
+        """The patterns in the configuration name the public channels."""
         stream = site.browser("alice").stream(f"/events?channel={channel}")
         stream.next("connected")
         site.hub.publish("x", channel=channel)
         assert stream.data(1) == ["x"]
 
-    def test_others_are_for_nobody_without_a_rule(self, site: Site) -> None:
-        """Nobody listens to what is not theirs by guessing a name."""
+    def test_other_channels_are_refused_without_a_rule(self, site: Site) -> None:
+        """Guessing a channel's name does not give access to it."""
         response = site.browser("alice").get("/events?channel=news&channel=orders")
         assert response.status_code == 403
 
     def test_a_rule_decides_by_user_and_channel(self, site: Site) -> None:
-        """It is asked for each channel that is not public."""
+        """The rule is asked about each channel that is not public."""
         asked: list[tuple[str, str]] = []
 
         @site.hub.authorize_channel
@@ -540,15 +550,15 @@ class TestChannels:
     def test_a_bad_name_is_a_bad_request(
         self, site: Site, query: dict[str, Any]
     ) -> None:
-        """400, and the stream is not opened."""
+        """The response is a 400, and no stream is opened."""
         response = site.browser("alice").get("/events", query_string=query)
         assert response.status_code == 400
 
     @pytest.mark.parametrize("name", ["u:bob", "s:x", "*", "i:x"])
-    def test_no_name_reaches_a_users_session_or_client(
+    def test_no_channel_name_reaches_a_user_session_or_client(
         self, make_site: MakeSite, name: str
     ) -> None:
-        """They follow from who is connected, even where every channel is public."""
+        """Only the login gives access to these addresses, not a public channel."""
         site = make_site(public_channels=["*"])
         stream = site.browser("alice").stream("/events", query_string={"channel": name})
         stream.next("connected")

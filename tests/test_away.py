@@ -1,4 +1,4 @@
-"""Clients that come while the broker is away, to a worker that knows nothing yet."""
+"""Clients that connect while the broker is away, to a worker that has just started."""
 
 import time
 from pathlib import Path
@@ -38,7 +38,7 @@ class AwaySQLite(SQLiteBroker):
 
 
 def log_of(*names: str, when: float = NOW, retention: Retention = KEEP_ALL) -> Broker:
-    """Return a log in which some users were disconnected at a time."""
+    """Return a log with a disconnect record for each named user, written at `when`."""
     broker = MemoryBroker(retention, clock=Clock(when))
     for name in names:
         broker.publish(Record((address.user(name),), Disconnect("disconnected")))
@@ -46,19 +46,19 @@ def log_of(*names: str, when: float = NOW, retention: Retention = KEEP_ALL) -> B
 
 
 def log_with(data: str, *, to: Address = BROADCAST, when: float) -> Broker:
-    """Return a log with an event of a time."""
+    """Return a log with one event, published at `when`."""
     broker = MemoryBroker(KEEP_ALL, clock=Clock(when))
     broker.publish(Record((to,), Event(data)))
     return broker
 
 
 def came_blind(hub: HandHub, *, user: str | None = "alice") -> HandStream:
-    """Return the stream of a client that came at NOW, when nobody knew the head."""
+    """Return a stream that was opened at NOW, while the log's head was unknown."""
     return hub.stream(user=user, since=UNPLACED, loaded_at=NOW)
 
 
-def test_a_new_client_is_let_in_and_told_where_it_is_afterwards() -> None:
-    """Before that it has no id to come back with."""
+def test_a_new_client_is_admitted_and_receives_its_position_later() -> None:
+    """Until then the client has no id to resume from."""
     hub = HandHub(log_with("before", when=NOW - 600.0), begun=False)
     stream, (connected,) = hub.open(since=UNPLACED, loaded_at=NOW)
     assert (connected.type, connected.id) == ("connected", "")
@@ -71,8 +71,8 @@ def test_a_new_client_is_let_in_and_told_where_it_is_afterwards() -> None:
     assert stream.data() == ["after"]
 
 
-def test_what_is_published_before_the_worker_is_back_is_not_lost() -> None:
-    """Another one may be quicker."""
+def test_events_published_before_the_worker_recovers_are_not_lost() -> None:
+    """Another worker may recover earlier and publish."""
     hub = HandHub(log_with("meanwhile", when=NOW + 1.0), begun=False)
     stream = hub.stream(since=UNPLACED, loaded_at=NOW)
     hub.begin()
@@ -80,10 +80,10 @@ def test_what_is_published_before_the_worker_is_back_is_not_lost() -> None:
 
 
 @pytest.mark.parametrize(("channels", "expected"), [(["x"], ["reset"]), ([], ["ping"])])
-def test_what_cannot_be_told_by_the_clock_is_a_reset(
+def test_an_event_too_close_to_the_connect_time_causes_a_reset(
     channels: list[str], expected: list[str]
 ) -> None:
-    """It was published before or after the client came; if it is for the client."""
+    """The clock cannot tell whether the client missed it. Others receive a ping."""
     log = log_with("just now", to=address.channel("x"), when=NOW - 5.0)
     hub = HandHub(log, begun=False)
     stream = hub.stream(since=UNPLACED, loaded_at=NOW, channels=tuple(channels))
@@ -91,8 +91,8 @@ def test_what_cannot_be_told_by_the_clock_is_a_reset(
     assert types(stream.read()) == expected
 
 
-def test_a_ping_without_a_place_has_no_id() -> None:
-    """An id that says nothing would end in a reset."""
+def test_a_ping_without_a_known_position_has_no_id() -> None:
+    """A meaningless id would lead to a reset when the client reconnects."""
     hub = HandHub(begun=False)
     stream = hub.stream(since=UNPLACED)
     hub.hub.dispatcher.ping(stream.client)
@@ -100,8 +100,8 @@ def test_a_ping_without_a_place_has_no_id() -> None:
     assert (ping.type, ping.id) == ("ping", "")
 
 
-def test_a_client_that_resumes_goes_on_where_it_was() -> None:
-    """It waits with its own cursor."""
+def test_a_resuming_client_continues_at_its_own_cursor() -> None:
+    """The client waits with the cursor that it brought."""
     broker = FlakyBroker(KEEP_ALL)
     before = HandHub(broker)
     last = before.stream().drop()
@@ -117,8 +117,8 @@ def test_a_client_that_resumes_goes_on_where_it_was() -> None:
     assert stream.data() == ["missed"]
 
 
-def test_an_id_of_another_log_is_found_out_afterwards() -> None:
-    """It could not be judged when it came."""
+def test_an_id_of_another_log_is_detected_later() -> None:
+    """The id could not be checked while the broker was away."""
     broker = FlakyBroker(KEEP_ALL)
     broker.away = True
     hub = HandHub(broker, begun=False)
@@ -130,8 +130,8 @@ def test_an_id_of_another_log_is_found_out_afterwards() -> None:
     assert fields(reset) == {"reason": "epoch"}
 
 
-def test_who_is_ahead_of_the_worker_then_waits_for_it() -> None:
-    """The broker may bring on what another worker has told already."""
+def test_a_client_ahead_of_the_worker_waits_for_it() -> None:
+    """The broker may deliver an event late that another worker has already sent."""
     broker = FlakyBroker(KEEP_ALL)
     broker.away = True
     hub = HandHub(broker, begun=False)
@@ -153,16 +153,16 @@ def test_who_is_ahead_of_the_worker_then_waits_for_it() -> None:
     ("name", "when", "reason"),
     [
         ("alice", NOW + 5.0, CloseReason.DISCONNECTED),
-        # By a clock that is behind.
+        # Written by another machine whose clock is behind.
         ("alice", NOW - 5.0, CloseReason.DISCONNECTED),
         ("alice", NOW - 600.0, None),
         ("bob", NOW + 5.0, None),
     ],
 )
-def test_it_is_judged_by_the_time_of_control_records(
+def test_control_records_are_matched_by_their_time(
     name: str, when: float, reason: CloseReason | None
 ) -> None:
-    """One that was appended since its user was loaded ends it, yesterday's does not."""
+    """A record written after the user was loaded ends the stream; older ones do not."""
     hub = HandHub(log_of(name, when=when), begun=False)
     stream = came_blind(hub)
     hub.begin()
@@ -170,10 +170,10 @@ def test_it_is_judged_by_the_time_of_control_records(
 
 
 @pytest.mark.parametrize(("user", "reason"), [("alice", CloseReason.GAP), (None, None)])
-def test_a_log_that_does_not_reach_back_to_it_ends_it(
+def test_a_log_that_does_not_reach_back_ends_the_streams_of_users(
     user: str | None, reason: CloseReason | None
 ) -> None:
-    """A logout may be among what is lost; who has none stays."""
+    """The lost part may contain a logout. Anonymous streams stay open."""
     few = Retention(events=2, seconds=3600.0, bytes=10_000_000)
     hub = HandHub(log_of("bob", "bob", "bob", retention=few), begun=False)
     stream = came_blind(hub, user=user)
@@ -181,8 +181,8 @@ def test_a_log_that_does_not_reach_back_to_it_ends_it(
     assert stream.client.close_reason is reason
 
 
-def test_an_id_of_an_earlier_epoch_is_good_afterwards(tmp_path: Path) -> None:
-    """It costs no read of the broker again and again."""
+def test_an_id_of_an_earlier_epoch_is_accepted_later(tmp_path: Path) -> None:
+    """The client no longer has to be served from the broker afterwards."""
     path = tmp_path / "hub.db"
     first = SQLiteBroker(path, KEEP_ALL)
     last = first.publish(Record((BROADCAST,), Event("x")))
@@ -201,10 +201,10 @@ def test_an_id_of_an_earlier_epoch_is_good_afterwards(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("back", "reason"), [(0, None), (1, CloseReason.GAP)])
-def test_a_gap_ends_whose_user_was_loaded_before_it(
+def test_a_gap_ends_streams_whose_user_was_loaded_before_it(
     back: int, reason: CloseReason | None
 ) -> None:
-    """Nothing that concerns a later one was lost; it is only reset."""
+    """A user loaded after the gap cannot have missed a logout, and is only reset."""
     hub = HandHub()
     head = Cursor("new", 7)
     since = Cursor("new", 7 - back)

@@ -1,4 +1,4 @@
-"""The backlog: pages of the log that are read once for all who are there."""
+"""The backlog: pages of the log that are read once and shared by all clients."""
 
 import threading
 from typing import Any
@@ -26,7 +26,7 @@ class CountingBroker(MemoryBroker):
 
 
 def log_of(broker: MemoryBroker, count: int) -> list[Cursor]:
-    """Publish so many events; return the cursor before them and theirs."""
+    """Publish `count` events; return the cursor before them and the cursor of each."""
     return [
         broker.head(),
         *(broker.publish(Record((BROADCAST,), Event(str(n)))) for n in range(count)),
@@ -39,8 +39,8 @@ def page_at(pages: Backlog, cursor: Cursor) -> History:
     return page
 
 
-def test_clients_that_are_near_each_other_share_a_page() -> None:
-    """A storm of resumes costs as many reads as there are pages, not clients."""
+def test_clients_near_each_other_share_a_page() -> None:
+    """A storm of resumes costs one read for each page, not one for each client."""
     broker = CountingBroker(KEEP_ALL)
     cursors = log_of(broker, 100)
     pages = Backlog(broker)
@@ -48,8 +48,8 @@ def test_clients_that_are_near_each_other_share_a_page() -> None:
     assert broker.reads == 1
 
 
-def test_clients_that_come_at_one_moment_share_a_page() -> None:
-    """Whoever waits for the read of another one has no need of its own."""
+def test_clients_that_arrive_at_the_same_moment_share_a_page() -> None:
+    """A client that waits for another client's read needs no read of its own."""
     broker = CountingBroker(KEEP_ALL)
     start, *_ = log_of(broker, 10)
     pages = Backlog(broker)
@@ -61,8 +61,8 @@ def test_clients_that_come_at_one_moment_share_a_page() -> None:
     assert broker.reads == 1
 
 
-def test_at_the_head_the_broker_is_asked_for_more() -> None:
-    """A page that was read before the newest event must not hide it."""
+def test_at_the_head_the_broker_is_read_again() -> None:
+    """A page that was read before the newest event must not hide that event."""
     broker = CountingBroker(KEEP_ALL)
     start, last = log_of(broker, 1)
     pages = Backlog(broker)
@@ -72,14 +72,14 @@ def test_at_the_head_the_broker_is_asked_for_more() -> None:
     assert len(page_at(pages, last)) == 1
 
 
-def test_a_gap_is_said() -> None:
-    """It is the broker that knows how far the log reaches back."""
+def test_a_gap_is_reported() -> None:
+    """Only the broker knows how far the log reaches back."""
     broker = MemoryBroker(KEEP_ALL)
     assert Backlog(broker).page(Cursor("another", 1)) is GapReason.EPOCH
 
 
-def test_a_broker_that_does_not_answer_is_not_asked_by_everybody() -> None:
-    """They would wait one after the other, each for as long as it takes."""
+def test_a_broker_that_does_not_answer_is_asked_only_once() -> None:
+    """Otherwise the clients would wait for the broker one after the other."""
     broker = FlakyBroker(KEEP_ALL)
     start, _ = log_of(broker, 1)
     clock = Clock()
@@ -93,8 +93,8 @@ def test_a_broker_that_does_not_answer_is_not_asked_by_everybody() -> None:
     assert len(page_at(pages, start)) == 1
 
 
-def test_what_it_holds_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pages that were read first go first, and all when nobody wants them."""
+def test_the_memory_for_pages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest pages are dropped first, and all pages once no client needs them."""
     monkeypatch.setattr(backlog, "_PAGE_RECORDS", 10)
     monkeypatch.setattr(backlog, "_MAX_BYTES", 10_000)
     broker = MemoryBroker(KEEP_ALL)

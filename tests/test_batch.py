@@ -1,4 +1,4 @@
-"""Batches: what leaves together, and when."""
+"""Batches: the items that are sent together, and the time when they are due."""
 
 import math
 from typing import Any
@@ -9,8 +9,8 @@ from flask_sse_hub import Batch, ConfigurationError
 from flask_sse_hub.answers.batch import Collector
 
 
-def test_a_batch_is_due_as_soon_as_it_is_full() -> None:
-    """It does not wait for its interval."""
+def test_a_full_batch_is_due_at_once() -> None:
+    """A full batch does not wait for its interval."""
     collector = Collector(Batch(size=3, interval=10.0))
     collector.add("a", now=5.0)
     collector.add("b", now=6.0)
@@ -21,7 +21,7 @@ def test_a_batch_is_due_as_soon_as_it_is_full() -> None:
 
 
 def test_the_interval_begins_with_the_first_item() -> None:
-    """Later ones do not put it off, and the next batch has one of its own."""
+    """Later items do not extend the interval. The next batch has its own."""
     collector = Collector(Batch(size=10, interval=0.5))
     assert collector.due == math.inf
     collector.add("a", now=1.0)
@@ -33,16 +33,16 @@ def test_the_interval_begins_with_the_first_item() -> None:
     assert collector.due == 9.5
 
 
-def test_the_rest_is_whatever_was_collected() -> None:
-    """And nothing, if nothing was."""
+def test_the_last_batch_contains_the_remaining_items() -> None:
+    """The last batch is empty if no item is left."""
     collector = Collector(Batch())
     collector.add("a", now=0.0)
     assert collector.take() == ["a"]
     assert collector.take() == []
 
 
-def test_items_are_merged_to_one() -> None:
-    """In their order; nothing is merged where there is nothing."""
+def test_items_are_merged_into_one() -> None:
+    """Items are merged in order. An empty batch stays empty."""
     collector = Collector(Batch(merge="".join))
     for piece in ("on", "ce ", "upon"):
         collector.add(piece, now=0.0)
@@ -68,7 +68,7 @@ def test_items_are_merged_to_one() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_a_batch_is_refused(wrong: dict[str, Any]) -> None:
-    """Where it is written, and not when the first item comes."""
+def test_invalid_settings_of_a_batch_are_refused(wrong: dict[str, Any]) -> None:
+    """The constructor raises, rather than the first item."""
     with pytest.raises(ConfigurationError, match=r"batch|merge"):
         Batch(**wrong)

@@ -11,8 +11,8 @@ TOKEN = "a token of some length"
 
 
 class TestHeaders:
-    def test_they_keep_proxies_out_of_the_way(self, site: Site) -> None:
-        """As every proxy and browser needs them."""
+    def test_headers_stop_proxies_from_buffering_and_caching(self, site: Site) -> None:
+        """Browsers and proxies need exactly these headers for a stream."""
         response = site.browser("alice").get()
         assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         assert response.headers["Cache-Control"] == "no-cache, no-transform"
@@ -30,16 +30,16 @@ class TestHeaders:
             ("/events/stats", 403),
         ],
     )
-    def test_no_cache_keeps_what_is_no_stream(
+    def test_other_responses_are_never_cached(
         self, site: Site, path: str, status: int
     ) -> None:
-        """Nobody gets the refusal of somebody else, or what health was."""
+        """A cache must not repeat another client's refusal or an old health status."""
         response = site.browser().get(path)
         assert response.status_code == status
         assert response.headers["Cache-Control"] == "no-store"
 
-    def test_a_head_request_opens_nothing(self, site: Site) -> None:
-        """It has the same headers and no body."""
+    def test_a_head_request_opens_no_stream(self, site: Site) -> None:
+        """The response has the same headers as a stream and no body."""
         browser = site.browser("alice")
         response = browser.client.head("/events")
         assert response.status_code == 200
@@ -48,10 +48,10 @@ class TestHeaders:
         assert site.hub.stats().connections == 0
         assert site.hub.stats().opened == 0
 
-    def test_what_the_app_hangs_onto_the_response_runs_at_its_end(
+    def test_close_callbacks_of_the_app_run_when_the_stream_ends(
         self, site: Site
     ) -> None:
-        """As with any other response."""
+        """The callbacks of a stream run like those of any other response."""
         closed: list[str] = []
 
         @site.app.after_request
@@ -68,7 +68,7 @@ class TestHeaders:
     def test_a_hook_that_reads_the_response_fails_instead_of_waiting(
         self, site: Site
     ) -> None:
-        """It would wait for the end of an endless stream."""
+        """The hook would otherwise wait for the end of an endless stream."""
 
         @site.app.after_request
         def after(response: Response) -> Response:
@@ -81,10 +81,10 @@ class TestHeaders:
 
 
 class TestRefusals:
-    def test_a_browser_gets_a_stream_that_says_when_to_come_back(
+    def test_a_refused_browser_receives_a_stream_with_a_retry_time(
         self, make_site: MakeSite
     ) -> None:
-        """A native EventSource never comes back from a 429 or 503."""
+        """A native EventSource never returns after a 429 or 503."""
         site = make_site(max_clients=1)
         site.browser("alice").stream().next("connected")
         response = site.browser("bob").get()
@@ -100,10 +100,10 @@ class TestRefusals:
             ({"max_clients_per_user": 1, "user_limit": "refuse"}, 429),
         ],
     )
-    def test_who_handles_statuses_gets_one(
+    def test_a_client_that_prefers_statuses_receives_one(
         self, make_site: MakeSite, settings: dict[str, Any], status: int
     ) -> None:
-        """With a Retry-After, by asking for it."""
+        """The client sends "Prefer: sse-status". The response has a Retry-After."""
         site = make_site(**settings)
         site.browser("alice").stream().next("connected")
         response = site.browser("alice").get(headers={"Prefer": "sse-status"})
@@ -111,8 +111,10 @@ class TestRefusals:
         assert int(response.headers["Retry-After"]) > 0
         assert response.headers["Cache-Control"] == "no-store"
 
-    def test_a_view_of_the_apps_own_refuses_alike(self, make_site: MakeSite) -> None:
-        """No cache keeps that either."""
+    def test_a_stream_of_the_apps_own_view_refuses_the_same_way(
+        self, make_site: MakeSite
+    ) -> None:
+        """The refusal has the same status and is not cached."""
         site = make_site(max_clients=1)
         site.app.get("/mine")(lambda: site.hub.stream())
         site.browser("alice").stream().next("connected")
@@ -123,12 +125,14 @@ class TestRefusals:
 
 class TestHealth:
     def test_a_worker_that_can_serve_streams_is_ready(self, site: Site) -> None:
-        """Nobody needs a login to ask."""
+        """The health check needs no login."""
         response = site.browser().get("/events/health")
         assert (response.status_code, response.json) == (200, {"status": "ready"})
 
-    def test_one_whose_broker_is_away_is_not_but_lives(self, site: Site) -> None:
-        """A load balancer turns away; a supervisor does not restart it."""
+    def test_a_worker_whose_broker_is_away_is_live_but_not_ready(
+        self, site: Site
+    ) -> None:
+        """A load balancer sends clients elsewhere; a supervisor does not restart it."""
         site.app.extensions["sse_hub"].hub.broker.head = _away
         browser = site.browser()
         response = browser.get("/events/health")
@@ -136,8 +140,8 @@ class TestHealth:
         assert response.json["reason"] == "the broker cannot be reached"
         assert browser.get("/events/health/live").status_code == 200
 
-    def test_one_whose_hub_is_broken_says_so(self, site: Site) -> None:
-        """Its streams look alive and bring nothing."""
+    def test_a_worker_whose_hub_is_broken_is_not_ready(self, site: Site) -> None:
+        """The streams of a broken hub look alive but deliver no events."""
         site.app.extensions["sse_hub"].hub.broken = True
         assert site.browser().get("/events/health").status_code == 503
 
@@ -149,15 +153,15 @@ def _away() -> None:
 
 
 class TestStats:
-    def test_they_are_for_nobody_by_default(self, site: Site) -> None:
-        """Who is connected to what is nobody's business."""
+    def test_statistics_are_refused_by_default(self, site: Site) -> None:
+        """The list of users and channels is private."""
         assert site.browser("alice").get("/events/stats").status_code == 403
 
     @pytest.mark.parametrize(
         ("token", "status"),
         [(TOKEN, 200), (TOKEN + "x", 403), ("", 403), ("é", 403), (None, 403)],
     )
-    def test_a_token_admits(
+    def test_a_token_gives_access(
         self, make_site: MakeSite, token: str | None, status: int
     ) -> None:
         """A monitoring system has no login."""
@@ -170,22 +174,24 @@ class TestStats:
     def test_a_token_may_have_any_character(
         self, make_site: MakeSite, token: str
     ) -> None:
-        """It is text, and not the parameters that other schemes have there."""
+        """The header's value is one text, not the parameters of other schemes."""
         site = make_site(stats_access=token)
         headers = {"Authorization": f"bearer {token}"}
         response = site.browser().get("/events/stats", headers=headers)
         assert response.status_code == 200
 
     @pytest.mark.parametrize(("admits", "status"), [(True, 200), (False, 403)])
-    def test_a_callable_decides_in_the_request(
+    def test_a_callable_decides_during_the_request(
         self, make_site: MakeSite, admits: bool, status: int
     ) -> None:
-        """By who is logged in, for instance."""
+        """The callable may look at the current user, for instance."""
         site = make_site(stats_access=lambda: admits)
         assert site.browser().get("/events/stats").status_code == status
 
-    def test_they_are_json_with_clients_if_asked_for(self, make_site: MakeSite) -> None:
-        """Every figure of stats(), by its name."""
+    def test_statistics_are_json_and_list_clients_on_request(
+        self, make_site: MakeSite
+    ) -> None:
+        """The response contains every figure of stats() under its name."""
         site = make_site(stats_access=lambda: True, public_channels=["news"])
         browser = site.browser("alice")
         browser.stream("/events?channel=news").next("connected")
@@ -199,7 +205,7 @@ class TestStats:
 
 
 def test_the_prefix_can_be_changed(make_site: MakeSite) -> None:
-    """The whole blueprint moves."""
+    """All routes of the blueprint move with the prefix."""
     site = make_site(url_prefix="/push/stream")
     site.browser("alice").stream("/push/stream").next("connected")
     assert site.browser().get("/push/stream/health").status_code == 200

@@ -1,4 +1,4 @@
-"""The browser client's file, and what a template writes so that a page finds it."""
+"""The browser client's file, and the tags with which a page finds it."""
 
 import gzip
 import hashlib
@@ -51,7 +51,7 @@ class Head(HTMLParser):
 
     @property
     def address(self) -> str:
-        """The address of the client, by the import map."""
+        """The address of the client in the import map."""
         found = json.loads(self.text)
         assert list(found) == ["imports"]
         assert list(found["imports"]) == ["sse-hub"]
@@ -60,7 +60,7 @@ class Head(HTMLParser):
 
 
 def head(site: Site, *channels: str, path: str = "/", **options: Any) -> Head:
-    """Return what is written into a page of alice's."""
+    """Return the tags that the hub writes into a page."""
     with site.app.test_request_context(path):
         return Head(str(site.hub.script(*channels, **options)))
 
@@ -77,15 +77,17 @@ def page(site: Site) -> Site:
 
 
 class TestFile:
-    def test_it_is_a_module_for_everybody(self, site: Site) -> None:
-        """As a browser takes it for a script: by its type, and without a login."""
+    def test_it_is_a_module_that_needs_no_login(self, site: Site) -> None:
+        """The content type is one that browsers accept for a script."""
         response = site.browser().get(PATH)
         assert response.status_code == 200
         assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
         assert "export" in response.text
 
-    def test_with_its_hash_it_is_kept_for_good(self, site: Site) -> None:
-        """A newer one has another address."""
+    def test_an_address_with_the_current_hash_is_cached_for_good(
+        self, site: Site
+    ) -> None:
+        """A newer file has another address."""
         visitor = site.browser()
         digest = hashlib.sha256(visitor.get(PATH).data).hexdigest()[:16]
         response = visitor.get(f"{PATH}?v={digest}")
@@ -94,13 +96,15 @@ class TestFile:
         )
 
     @pytest.mark.parametrize("query", ["", "?v=", "?v=0123456789abcdef", "?v=%00"])
-    def test_without_it_browsers_ask_each_time(self, site: Site, query: str) -> None:
-        """Also with that of an older one, from a page that was open meanwhile."""
+    def test_an_address_without_the_current_hash_is_revalidated(
+        self, site: Site, query: str
+    ) -> None:
+        """A page that is still open may have the hash of an older file."""
         response = site.browser().get(PATH + query)
         assert response.headers["Cache-Control"] == "no-cache"
 
-    def test_who_has_it_does_not_get_it_again(self, site: Site) -> None:
-        """By its strong ETag, with the same word to caches."""
+    def test_an_unchanged_file_is_not_sent_again(self, site: Site) -> None:
+        """The file has a strong ETag, and a 304 has the same Cache-Control."""
         visitor = site.browser()
         tag = visitor.get(PATH).headers["ETag"]
         assert not tag.startswith("W/")
@@ -120,10 +124,10 @@ class TestFile:
             ("br", False),
         ],
     )
-    def test_it_is_compressed_for_who_can_read_that(
+    def test_it_is_compressed_for_clients_that_accept_gzip(
         self, site: Site, accepted: str, is_compressed: bool
     ) -> None:
-        """Under a tag of its own, as it is another file to caches."""
+        """The compressed file has its own ETag: caches store it separately."""
         visitor = site.browser()
         plain = visitor.get(PATH)
         response = visitor.get(PATH, headers={"Accept-Encoding": accepted})
@@ -134,16 +138,16 @@ class TestFile:
         again = {"Accept-Encoding": accepted, "If-None-Match": response.headers["ETag"]}
         assert visitor.get(PATH, headers=again).status_code == 304
 
-    def test_a_head_request_has_the_same_headers(self, site: Site) -> None:
-        """And no body."""
+    def test_a_head_request_receives_the_same_headers(self, site: Site) -> None:
+        """The response has no body."""
         client = site.browser().client
         get, head = client.get(PATH), client.head(PATH)
         assert head.data == b""
         for name in ("Content-Type", "Content-Length", "ETag", "Cache-Control"):
             assert head.headers[name] == get.headers[name]
 
-    def test_it_carries_nothing_of_who_asks(self, site: Site) -> None:
-        """A cache gives it to others: no cookie, and not one copy for each cookie."""
+    def test_it_contains_nothing_about_its_visitor(self, site: Site) -> None:
+        """A shared cache stores one copy for all: no cookie is set or varied by."""
 
         @site.app.before_request
         def touch() -> None:
@@ -153,8 +157,8 @@ class TestFile:
         assert "Set-Cookie" not in response.headers
         assert response.headers["Vary"] == "Accept-Encoding"
 
-    def test_it_does_not_look_at_the_session(self, make_site: MakeSite) -> None:
-        """As Flask sees it; Flask-Login's own hooks look at each."""
+    def test_it_does_not_access_the_session(self, make_site: MakeSite) -> None:
+        """Flask then adds no "Vary: Cookie". Flask-Login would access every session."""
         site = make_site(login=False, login_required=False)
         looked: list[bool] = []
 
@@ -166,10 +170,10 @@ class TestFile:
         visitor = site.browser()
         visitor.get(PATH)
         visitor.get("/page")
-        assert looked == [False, True], "a page does look"
+        assert looked == [False, True], "a page accesses the session"
 
     def test_pages_of_allowed_origins_may_import_it(self, make_site: MakeSite) -> None:
-        """And caches keep the answers apart, whatever else they vary by."""
+        """Caches keep responses to different origins apart by Vary."""
         site = make_site(cors_origins=[FRIEND])
         site.app.before_request(lambda: session.get("x"))
         response = site.browser().get(PATH, headers={"Origin": FRIEND})
@@ -180,8 +184,10 @@ class TestFile:
 
 
 class TestScript:
-    def test_a_page_gets_its_stream_its_id_and_the_client(self, page: Site) -> None:
-        """In a template, where it is not escaped once more."""
+    def test_a_page_contains_its_stream_its_client_id_and_the_client(
+        self, page: Site
+    ) -> None:
+        """The template does not escape the tags a second time."""
         visitor = page.browser("alice")
         found = Head(visitor.get("/rendered").text)
         assert found.meta["data-url"] == "/events?channel=news"
@@ -191,17 +197,17 @@ class TestScript:
         stream = visitor.stream(f"/events?channel=news&client_id={client_id}")
         assert fields(stream.next("connected"))["client_id"] == client_id
 
-    def test_the_address_of_the_client_is_the_one_that_is_kept(
-        self, page: Site
-    ) -> None:
+    def test_a_page_uses_the_address_that_is_cached_for_good(self, page: Site) -> None:
         """The hash in the page is the hash of the file."""
         visitor = page.browser()
         address = Head(visitor.get("/rendered").text).address
         assert address.startswith(f"{PATH}?v=")
         assert "immutable" in visitor.get(address).headers["Cache-Control"]
 
-    def test_a_visitor_without_a_session_gets_one(self, make_site: MakeSite) -> None:
-        """The client id is bound to it, and opens no stream without it."""
+    def test_a_visitor_without_a_session_is_given_one(
+        self, make_site: MakeSite
+    ) -> None:
+        """The client id is bound to the session and is not accepted without it."""
         site = make_site(login_required=False)
         site.app.get("/script")(lambda: site.hub.script())
         visitor = site.browser()
@@ -217,49 +223,51 @@ class TestScript:
         ids = {head(site).meta["data-client-id"] for _ in range(3)}
         assert len(ids) == 3
 
-    def test_what_is_not_given_is_not_there(self, site: Site) -> None:
-        """No empty nonce, which would match an empty one, and no empty cursor."""
+    def test_options_that_are_not_given_are_left_out(self, site: Site) -> None:
+        """An empty nonce would match an empty one; an empty cursor means nothing."""
         found = head(site)
         assert set(found.meta) == {"data-url", "data-client-id"}
         assert found.meta["data-url"] == "/events"
         assert found.script == {}
 
-    def test_a_cursor_is_where_the_stream_begins(self, site: Site) -> None:
-        """As it was taken before the page's state."""
+    def test_a_cursor_sets_where_the_stream_begins(self, site: Site) -> None:
+        """The view took the cursor before it loaded the page's state."""
         assert head(site, cursor="e-7").meta["data-last-event-id"] == "e-7"
 
-    def test_a_view_of_the_apps_own_is_named_by_its_url(self, site: Site) -> None:
-        """In place of the blueprint's stream."""
+    def test_url_selects_a_view_of_the_app(self, site: Site) -> None:
+        """The page connects to that view instead of the blueprint's stream."""
         assert head(site, url="/mine?a=1&b=2").meta["data-url"] == "/mine?a=1&b=2"
 
-    def test_channels_beside_a_url_are_a_mistake(self, site: Site) -> None:
-        """They would be lost without a word."""
+    def test_channels_together_with_a_url_are_refused(self, site: Site) -> None:
+        """The channels would be lost silently."""
         with pytest.raises(ConfigurationError, match="url='/mine'"):
             head(site, "news", url="/mine")
 
     @pytest.mark.parametrize("name", ["", "a\nb", "x" * 256])
-    def test_a_channel_that_is_none_is_refused(self, site: Site, name: str) -> None:
-        """In the template, where it was written, and not later by the stream."""
+    def test_an_invalid_channel_name_is_refused(self, site: Site, name: str) -> None:
+        """The template raises, rather than the stream later."""
         with pytest.raises(InvalidName):
             head(site, name)
 
     @pytest.mark.parametrize("name", [HOSTILE, "a&channel=b", "ä #?%2F+", "{0}%s"])
-    def test_channels_arrive_as_they_are(self, site: Site, name: str) -> None:
-        """Whatever is in them, and none becomes two."""
+    def test_channel_names_are_escaped_in_the_url(self, site: Site, name: str) -> None:
+        """No name changes its meaning or becomes two names."""
         url = head(site, name, "news").meta["data-url"] or ""
         assert parse_qs(urlsplit(url).query) == {"channel": [name, "news"]}
         assert urlsplit(url).path == "/events"
 
-    def test_nothing_breaks_out(self, site: Site) -> None:
-        """However hostile, it is the value of an attribute and nothing else."""
+    def test_hostile_values_stay_inside_their_attributes(self, site: Site) -> None:
+        """Each value is the value of one attribute and nothing else."""
         found = head(site, url=HOSTILE, nonce=HOSTILE, cursor=HOSTILE)
         assert found.meta["data-url"] == HOSTILE
         assert found.meta["data-last-event-id"] == HOSTILE
         assert found.script == {"nonce": HOSTILE}
 
     @pytest.mark.parametrize("root", ["/sub", "/a'&<b>", "/</script><script>"])
-    def test_it_follows_where_the_app_is_mounted(self, site: Site, root: str) -> None:
-        """Behind a prefix of the server's (SCRIPT_NAME), with any characters in it."""
+    def test_addresses_include_the_prefix_of_the_server(
+        self, site: Site, root: str
+    ) -> None:
+        """The prefix (SCRIPT_NAME) may contain any characters."""
         with site.app.test_request_context(environ_overrides={"SCRIPT_NAME": root}):
             written = site.hub.script()
         found = Head(str(written))
@@ -268,14 +276,16 @@ class TestScript:
         assert found.address.startswith(f"{prefix}{PATH}?v=")
         assert str(written).count("</script>") == 1
 
-    def test_it_follows_the_prefix_of_the_blueprint(self, make_site: MakeSite) -> None:
+    def test_addresses_include_the_prefix_of_the_blueprint(
+        self, make_site: MakeSite
+    ) -> None:
         """SSE_HUB_URL_PREFIX moves the stream and the client."""
         found = head(make_site(url_prefix="/push"))
         assert found.meta["data-url"] == "/push"
         assert found.address.startswith("/push/sse-hub.js?v=")
 
-    def test_the_application_root_is_in_front(self) -> None:
-        """Where Flask itself is told of it."""
+    def test_addresses_include_the_application_root(self) -> None:
+        """Flask's APPLICATION_ROOT comes before the blueprint's prefix."""
         app = Flask("site")
         app.config.update(
             SECRET_KEY="k", APPLICATION_ROOT="/root", SSE_HUB_LOGIN_REQUIRED=False
@@ -284,16 +294,16 @@ class TestScript:
         with app.test_request_context():
             assert Head(str(hub.script())).meta["data-url"] == "/root/events"
 
-    def test_it_needs_a_secret_key(self, make_site: MakeSite) -> None:
-        """As the client id in it does."""
+    def test_script_needs_a_secret_key(self, make_site: MakeSite) -> None:
+        """The client id in the page is signed with the key."""
         site = make_site(login=False, login_required=False)
         site.app.secret_key = None
         with pytest.raises((ConfigurationError, RuntimeError)):
             head(site)
 
 
-def test_the_files_are_those_that_are_served_or_bundled() -> None:
-    """The client is among them, and nothing that does not belong to it."""
+def test_the_list_of_files_contains_the_client() -> None:
+    """The client is one of the files, and their names are sorted."""
     names = [file.name for file in client_script.files()]
     assert client_script.CLIENT_FILE in names
     assert names == sorted(names)

@@ -1,4 +1,4 @@
-"""Callers: the addresses that streams are asked for from, and how often."""
+"""Callers: the network addresses that open streams, and how often they do."""
 
 import logging
 import threading
@@ -28,18 +28,18 @@ PREFERS_STATUSES = {"Prefer": "sse-status"}
         ("unix:", None),
     ],
 )
-def test_an_address_is_what_one_household_has(remote: str, found: str | None) -> None:
-    """Of IPv6 it has as many as it likes; a Unix socket has none."""
+def test_an_address_stands_for_one_household(remote: str, found: str | None) -> None:
+    """A household has many IPv6 addresses in one /64; a Unix socket has none."""
     environ = {"REMOTE_ADDR": remote}
     with Flask("any").test_request_context(environ_overrides=environ):
         assert Callers(None).address() == found
 
 
 class TestRate:
-    def test_who_comes_too_often_is_told_to_come_later(
+    def test_a_client_that_connects_too_often_is_told_to_retry_later(
         self, make_site: MakeSite
     ) -> None:
-        """In a way that ends no EventSource for good."""
+        """The refusal does not make an EventSource give up."""
         site = make_site(connect_rate="2/minute")
         browser = site.browser("alice")
         for _ in range(2):
@@ -50,34 +50,36 @@ class TestRate:
         assert browser.get(headers=PREFERS_STATUSES).status_code == 429
         assert site.hub.stats().refused == 2
 
-    def test_without_room_for_a_thread_it_is_told_to_come_later(
+    def test_a_client_is_told_to_retry_later_if_no_thread_can_start(
         self, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The package starts one to count with, and a 500 would end an EventSource."""
+        """Counting needs a thread, and a 500 would make an EventSource give up."""
         browser = make_site(connect_rate="9/minute").browser("alice")
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", _no_room)
             assert browser.get(headers=PREFERS_STATUSES).status_code == 429
         browser.stream().next("connected")
 
-    def test_each_address_for_itself(self, make_site: MakeSite) -> None:
-        """One that comes too often keeps nobody else out."""
+    def test_each_address_is_counted_on_its_own(self, make_site: MakeSite) -> None:
+        """An address that connects too often does not affect other addresses."""
         site = make_site(connect_rate="1/minute", login_required=False)
         for host in (1, 2):
             elsewhere = {"REMOTE_ADDR": f"192.0.2.{host}"}
             stream = site.browser().stream(environ_overrides=elsewhere)
             stream.next("connected")
 
-    def test_it_is_asked_before_the_user_is_loaded(self, make_site: MakeSite) -> None:
-        """Who is not logged in cannot have the database asked without end."""
+    def test_the_rate_is_checked_before_the_user_is_loaded(
+        self, make_site: MakeSite
+    ) -> None:
+        """Clients without a login cannot cause endless database queries."""
         site = make_site(connect_rate="1/minute")
         assert site.browser().get(headers=PREFERS_STATUSES).status_code == 401
         assert site.browser().get(headers=PREFERS_STATUSES).status_code == 429
 
 
 class TestStreamsPerAddress:
-    def test_beyond_the_limit_they_are_refused(self, make_site: MakeSite) -> None:
-        """Whoever they belong to; nobody's stream is ended for it."""
+    def test_streams_beyond_the_limit_are_refused(self, make_site: MakeSite) -> None:
+        """All users of an address count together, and no open stream is ended."""
         site = make_site(max_clients_per_ip=2)
         streams = [site.browser(name).stream() for name in ("alice", "bob")]
         for stream in streams:
@@ -89,10 +91,10 @@ class TestStreamsPerAddress:
         wait_until(lambda: site.hub.stats().connections == 1)
         site.browser("carol").stream().next("connected")
 
-    def test_behind_a_proxy_it_is_the_clients_address(
+    def test_behind_a_proxy_the_clients_address_counts(
         self, make_site: MakeSite
     ) -> None:
-        """Where ProxyFix reads the header that the proxy writes."""
+        """ProxyFix reads the header that the proxy writes."""
         site = make_site(max_clients_per_ip=1, login_required=False)
         site.app.wsgi_app = ProxyFix(site.app.wsgi_app)  # type: ignore[method-assign]
         for host in (1, 2):
@@ -102,19 +104,19 @@ class TestStreamsPerAddress:
 
 
 class TestForgottenProxyFix:
-    def test_it_is_said_once(
+    def test_a_missing_proxy_fix_is_logged_once(
         self, make_site: MakeSite, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """To the app everybody seems to come from the proxy."""
+        """Without ProxyFix all clients seem to come from the proxy's address."""
         site = make_site()
         for _ in range(2):
             site.browser("alice").get(headers={"X-Forwarded-For": "192.0.2.1"})
         assert caplog.text.count("ProxyFix(app.wsgi_app") == 1
 
-    def test_not_where_it_is(
+    def test_an_app_with_proxy_fix_logs_no_warning(
         self, make_site: MakeSite, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A well-made deployment has a quiet log."""
+        """A correct deployment has a quiet log."""
         site = make_site()
         site.app.wsgi_app = ProxyFix(site.app.wsgi_app)  # type: ignore[method-assign]
         with caplog.at_level(logging.WARNING):

@@ -1,4 +1,4 @@
-"""What a client gets next: delivery, resuming, gaps and resets."""
+"""Catching up: delivery, resuming, gaps and resets."""
 
 import pytest
 
@@ -28,8 +28,8 @@ ALICE = address.user("alice")
 
 
 class TestDelivery:
-    def test_each_gets_its_part_of_the_log_in_order(self) -> None:
-        """Broadcast, channel, user, session and client each reach whom they name."""
+    def test_each_client_receives_its_events_in_order(self) -> None:
+        """Broadcast, channel, user, session and client each reach their clients."""
         hub = HandHub()
         ann = hub.stream(user="alice", session="s1", client_id="a", channels=("news",))
         ben = hub.stream(user="bob", session="s2", client_id="b")
@@ -47,7 +47,7 @@ class TestDelivery:
         assert ben.data() == ["*", "u:bob", "i:b"]
 
     def test_several_waiting_events_are_one_chunk(self) -> None:
-        """A client that was busy gets what has gathered in one write."""
+        """A client that was busy receives all its waiting events in one write."""
         hub = HandHub()
         stream = hub.stream()
         list(numbered(hub, 50))
@@ -59,8 +59,8 @@ class TestDelivery:
         ]
         assert hub.hub.take(stream.client) == b""
 
-    def test_a_client_far_behind_is_served_in_chunks(self) -> None:
-        """What it holds beside the kernel is bounded."""
+    def test_a_lagging_client_is_served_in_chunks(self) -> None:
+        """The bytes held for one client, beside the kernel's buffer, are bounded."""
         hub = HandHub()
         stream = hub.stream()
         for _ in range(10):
@@ -73,7 +73,7 @@ class TestDelivery:
         assert sum(len(stream.feed(chunk)) for chunk in chunks) == 10
 
     def test_the_sender_can_be_excluded(self) -> None:
-        """Its other tabs still hear it."""
+        """The sender's other tabs still receive the event."""
         hub = HandHub()
         ann, tab = hub.stream(client_id="a"), hub.stream(client_id="tab")
         hub.publish("mine", exclude=("a",))
@@ -82,7 +82,7 @@ class TestDelivery:
         assert tab.data() == ["mine"]
         assert ann.sink.woken == 0
 
-    def test_an_event_for_nobody_has_an_id_all_the_same(self) -> None:
+    def test_an_event_without_addresses_still_has_an_id(self) -> None:
         """An empty list of users is no error."""
         hub = HandHub()
         stream = hub.stream()
@@ -91,8 +91,8 @@ class TestDelivery:
         assert stream.data() == []
         assert hub.position == cursor
 
-    def test_a_burst_larger_than_one_piece_reaches_everybody(self) -> None:
-        """Fan-out in pieces loses nothing between them."""
+    def test_a_burst_larger_than_one_piece_reaches_every_client(self) -> None:
+        """The fan-out works in pieces and loses nothing between them."""
         hub = HandHub(max_clients_per_user=None)
         streams = [hub.stream() for _ in range(70)]
         list(numbered(hub, 200))
@@ -102,8 +102,8 @@ class TestDelivery:
 
 
 class TestResume:
-    def test_it_goes_on_after_the_id(self) -> None:
-        """In order, with nothing missed and nothing twice."""
+    def test_a_client_resumes_after_its_last_event_id(self) -> None:
+        """Events are replayed in order; none is missed and none is sent twice."""
         hub = HandHub()
         ids = list(numbered(hub, 10))
         hub.bring()
@@ -112,8 +112,8 @@ class TestResume:
         assert fields(connected)["resumed"] is True
         assert stream.data() == ["4", "5", "6", "7", "8", "9"]
 
-    def test_it_joins_what_is_live(self) -> None:
-        """There is no seam between what was missed and what comes."""
+    def test_replayed_events_are_followed_by_live_ones(self) -> None:
+        """No event is lost between the replay and the live stream."""
         hub = HandHub()
         ids = list(numbered(hub, 3))
         hub.bring()
@@ -122,8 +122,8 @@ class TestResume:
         hub.bring()
         assert stream.data() == ["1", "2", "live"]
 
-    def test_on_another_worker_it_is_the_same(self) -> None:
-        """Ids belong to the log, not to the worker."""
+    def test_a_client_can_resume_on_another_worker(self) -> None:
+        """Event ids belong to the log, not to the worker."""
         broker = MemoryBroker(KEEP_ALL)
         one, other = HandHub(broker), HandHub(broker)
         last = one.stream().drop()
@@ -131,8 +131,8 @@ class TestResume:
         other.bring()
         assert other.stream(last_event_id=last).data() == ["missed"]
 
-    def test_a_worker_that_is_behind_lets_the_client_wait(self) -> None:
-        """Another worker was quicker; nothing is doubled when this one catches up."""
+    def test_a_client_ahead_of_its_worker_waits(self) -> None:
+        """Another worker was quicker. No event is sent twice after catching up."""
         broker = MemoryBroker(KEEP_ALL)
         quick, slow = HandHub(broker), HandHub(broker)
         seen = quick.publish("seen on the quick one")
@@ -145,7 +145,7 @@ class TestResume:
         assert stream.data() == ["next"]
 
     def test_a_client_that_waited_keeps_up_afterwards(self) -> None:
-        """It does not fall out of a busy log that has nothing for it."""
+        """A busy log without events for the client does not leave it behind."""
         broker = MemoryBroker(KEEP_ALL)
         slow = HandHub(broker, memory=Retention(5, 3600.0, 10_000_000))
         seen = slow.publish("seen elsewhere", to=ALICE)
@@ -159,8 +159,8 @@ class TestResume:
         slow.bring()
         assert stream.data() == ["for me"]
 
-    def test_a_client_that_waits_and_leaves_is_forgotten(self) -> None:
-        """Nothing holds on to it."""
+    def test_a_client_that_leaves_while_it_waits_is_forgotten(self) -> None:
+        """The dispatcher keeps no reference to the client."""
         broker = MemoryBroker(KEEP_ALL)
         slow = HandHub(broker)
         stream = slow.stream(last_event_id=slow.publish("seen elsewhere"))
@@ -169,8 +169,8 @@ class TestResume:
         assert not slow.hub.dispatcher._ahead
         assert stream.sink.woken == 0
 
-    def test_what_memory_forgot_is_read_from_the_broker(self) -> None:
-        """Chunk by chunk, then on from memory."""
+    def test_events_no_longer_in_memory_are_read_from_the_broker(self) -> None:
+        """The broker is read chunk by chunk, and later events come from memory."""
         hub = HandHub(memory=Retention(3, 3600.0, 10_000_000))
         ids = list(numbered(hub, 700))
         hub.bring()
@@ -182,8 +182,8 @@ class TestResume:
         hub.bring()
         assert stream.data() == ["live"]
 
-    def test_what_excludes_the_client_is_not_replayed_to_it(self) -> None:
-        """Neither from memory nor from the broker."""
+    def test_an_event_that_excludes_the_client_is_not_replayed(self) -> None:
+        """Replays from memory and from the broker both leave such events out."""
         hub = HandHub(memory=Retention(1, 3600.0, 10_000_000))
         start = str(hub.position)
         hub.publish("mine", exclude=("me",))
@@ -193,8 +193,8 @@ class TestResume:
         stream, (_, *events) = hub.open(last_event_id=start, client_id="me")
         assert [e.data for e in events] + stream.data() == ["yours"]
 
-    def test_a_broker_that_is_away_is_no_reason_to_refuse(self) -> None:
-        """The client is taken in with its cursor, and goes on once it is back."""
+    def test_a_client_is_admitted_while_the_broker_is_away(self) -> None:
+        """The client keeps its cursor and continues once the broker is back."""
         broker = FlakyBroker(KEEP_ALL)
         hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
         ids = list(numbered(hub, 5))
@@ -208,7 +208,7 @@ class TestResume:
         assert stream.data() == ["1", "2", "3", "4"]
 
     def test_a_client_that_waits_for_the_broker_is_pinged(self) -> None:
-        """With its own cursor, not with a position that it has not reached."""
+        """The ping has the client's own cursor, not a position it has not reached."""
         broker = FlakyBroker(KEEP_ALL)
         hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
         ids = list(numbered(hub, 5))
@@ -230,10 +230,10 @@ class TestReset:
             ("{epoch}-0", "expired"),
         ],
     )
-    def test_it_says_why_history_does_not_reach_back(
+    def test_a_reset_says_why_history_does_not_reach_back(
         self, last_event_id: str, reason: str
     ) -> None:
-        """Never a partial replay that looks whole; the reset carries the position."""
+        """A partial replay never looks complete. The reset carries the position."""
         small = Retention(2, 3600.0, 10_000_000)
         hub = HandHub(MemoryBroker(small), memory=small)
         for n in range(5):
@@ -250,8 +250,8 @@ class TestReset:
         hub.bring()
         assert stream.data() == ["live"]
 
-    def test_a_client_of_a_quiet_channel_does_not_fall_out_of_a_busy_log(self) -> None:
-        """It keeps up, however much goes by that is not for it."""
+    def test_a_client_of_a_quiet_channel_keeps_up_with_a_busy_log(self) -> None:
+        """Events for other addresses move its cursor on, however many there are."""
         small = Retention(5, 3600.0, 10_000_000)
         hub = HandHub(MemoryBroker(small), memory=small)
         stream = hub.stream(channels=("quiet",))
@@ -264,8 +264,8 @@ class TestReset:
         assert [event.data for event in events] == ["at last"]
         assert hub.hub.stats().resets == {}
 
-    def test_its_ping_carries_the_position_so_that_it_can_resume(self) -> None:
-        """A drop after hours of silence resumes from what it last saw."""
+    def test_a_ping_carries_the_position_to_resume_from(self) -> None:
+        """A connection that drops after hours of silence resumes without a reset."""
         small = Retention(5, 3600.0, 10_000_000)
         hub = HandHub(MemoryBroker(small), memory=small)
         stream = hub.stream(channels=("quiet",))
@@ -279,8 +279,8 @@ class TestReset:
         assert types(greeting) == ["connected"]
         assert again.read() == []
 
-    def test_a_slow_client_that_history_has_left_behind_is_told(self) -> None:
-        """It gets one reset and goes on from the position."""
+    def test_a_client_that_lags_beyond_history_receives_a_reset(self) -> None:
+        """The client receives one reset and continues at the position."""
         small = Retention(3, 3600.0, 10_000_000)
         hub = HandHub(MemoryBroker(small), memory=small)
         stream = hub.stream()
@@ -294,8 +294,8 @@ class TestReset:
         hub.bring()
         assert stream.data() == ["live"]
 
-    def test_a_gap_that_the_follower_sees_resets_every_client(self) -> None:
-        """Whoever was connected is told, since nobody knows what was lost."""
+    def test_a_gap_in_the_log_resets_every_client(self) -> None:
+        """The lost events are unknown, so every connected client is told."""
         hub = HandHub()
         stream = hub.stream()
         hub.publish("lost with the gap")
@@ -308,8 +308,8 @@ class TestReset:
         assert reset.id == "new-7"
         assert hub.position == new_log
 
-    def test_a_reset_stands_for_all_up_to_the_position(self) -> None:
-        """The client loads its state anew, and gets what comes after that."""
+    def test_a_reset_covers_all_events_up_to_the_position(self) -> None:
+        """The client reloads its state and then receives only later events."""
         hub = HandHub()
         stream = hub.stream()
         other = MemoryBroker(KEEP_ALL)
@@ -321,8 +321,8 @@ class TestReset:
         (reset,) = stream.read()
         assert reset.id == str(batch.cursor) == str(hub.position)
 
-    def test_a_gap_ends_the_streams_of_who_is_logged_in(self) -> None:
-        """A logout may be among what was lost, so the login is asked for anew."""
+    def test_a_gap_ends_the_streams_of_logged_in_users(self) -> None:
+        """The lost part may contain a logout, so each login is checked again."""
         hub = HandHub()
         ann, anonymous = hub.stream(user="alice"), hub.stream()
         hub.hub.dispatcher.accept(Batch((), Cursor("new", 0), GapReason.EPOCH))
@@ -332,8 +332,8 @@ class TestReset:
         assert ann.client.close_reason is CloseReason.GAP
         assert not anonymous.ended
 
-    def test_a_reset_meets_a_client_that_reads_from_the_broker(self) -> None:
-        """What it was reading belongs to the log that is gone."""
+    def test_a_reset_reaches_a_client_that_reads_from_the_broker(self) -> None:
+        """The page that the client was reading belongs to a log that is gone."""
         broker = DuringReplay(KEEP_ALL)
         hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
         stream = hub.stream()
@@ -346,10 +346,10 @@ class TestReset:
 
 
 class TestWhatReviewsFound:
-    """Faults that were seen once, each provoked as it was found."""
+    """Regressions: faults found in reviews, each provoked as it was found."""
 
-    def test_a_logout_during_a_deep_read_stops_what_was_read(self) -> None:
-        """The page that the broker returned is not written any more."""
+    def test_a_logout_during_a_read_from_the_broker_stops_the_replay(self) -> None:
+        """The page that the broker returned is not written."""
         broker = DuringReplay(KEEP_ALL)
         hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
         stream = hub.stream(user="alice")
@@ -361,8 +361,8 @@ class TestWhatReviewsFound:
         assert stream.read() == []
         assert stream.ended
 
-    def test_a_logout_before_the_greeting_keeps_the_first_page_back(self) -> None:
-        """What lies far back is not sent to who was shut out meanwhile."""
+    def test_a_logout_before_the_greeting_stops_the_replay(self) -> None:
+        """Old events are not sent to a user who was logged out meanwhile."""
         broker = DuringReplay(KEEP_ALL)
         hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
         start = str(hub.position)
@@ -377,10 +377,10 @@ class TestWhatReviewsFound:
         ("last_event_id", "reason"),
         [("otherepoch-5000", "epoch"), ("{epoch}-5000", "ahead")],
     )
-    def test_an_id_that_could_not_be_judged_is_judged_later(
+    def test_an_id_that_could_not_be_checked_is_checked_later(
         self, last_event_id: str, reason: str
     ) -> None:
-        """A client taken in while the broker was away does not stay deaf."""
+        """A client admitted while the broker was away still receives live events."""
         broker = FlakyBroker(KEEP_ALL)
         hub = HandHub(broker)
         broker.away = True
@@ -396,8 +396,8 @@ class TestWhatReviewsFound:
         hub.bring()
         assert stream.data() == ["live"]
 
-    def test_who_comes_while_the_head_is_asked_is_not_judged_by_it(self) -> None:
-        """Its id may be later than that head."""
+    def test_a_client_that_arrives_during_the_check_is_not_judged_by_it(self) -> None:
+        """The client's id may be later than the head that the check has read."""
         broker = DuringHead(KEEP_ALL)
         slow = HandHub(broker)
         first = slow.stream(last_event_id=slow.publish("seen elsewhere"))
@@ -408,8 +408,8 @@ class TestWhatReviewsFound:
         slow.hub.dispatcher.judge_ahead()
         assert [first.read(), came[0].read()] == [[], []]
 
-    def test_who_is_rightly_ahead_is_left_to_wait(self) -> None:
-        """And while the broker is away nobody is judged."""
+    def test_a_client_that_is_rightly_ahead_keeps_waiting(self) -> None:
+        """While the broker is away, no client is judged."""
         broker = FlakyBroker(KEEP_ALL)
         slow = HandHub(broker)
         stream = slow.stream(last_event_id=slow.publish("seen elsewhere"))
@@ -418,8 +418,8 @@ class TestWhatReviewsFound:
         slow.hub.dispatcher.judge_ahead()
         assert stream.read() == []
 
-    def test_a_broker_that_is_further_than_this_worker_is_waited_for(self) -> None:
-        """Asking it again at once would never end."""
+    def test_a_client_ahead_of_the_worker_does_not_read_the_broker_again(self) -> None:
+        """Reading the broker again at once would never end."""
         hub = HandHub()
         stream = hub.stream()
         stream.client.cursor = Cursor("next", 5)
@@ -428,8 +428,8 @@ class TestWhatReviewsFound:
         )
         assert stream.read() == []
 
-    def test_a_page_of_large_events_is_not_one_chunk(self) -> None:
-        """What a client that is far behind holds is bounded in bytes too."""
+    def test_a_page_of_large_events_is_split_into_chunks(self) -> None:
+        """The bytes held for a lagging client are bounded too."""
         hub = HandHub(memory=Retention(1, 3600.0, 10_000_000))
         start = str(hub.position)
         for number in range(6):

@@ -1,4 +1,4 @@
-"""The census: what the workers of one machine tell each other, through a real file."""
+"""The census: how the workers of one machine share counts, through a real file."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(directory: Path) -> Iterator[Start]:
-    """Return what starts another worker that has so many clients."""
+    """Return a function that starts another worker with a number of clients."""
     with ExitStack() as started:
 
         def start(clients: int, *, listener: int = LISTENER) -> Colleague:
@@ -43,8 +43,8 @@ def census(directory: Path) -> Iterator[Census]:
     census.leave()
 
 
-def test_workers_see_each_others_clients(census: Census, start: Start) -> None:
-    """And each its own."""
+def test_workers_see_the_clients_of_each_other(census: Census, start: Start) -> None:
+    """Each worker also knows its own count."""
     census.join()
     census.tell(7)
     assert start(3).has_joined()
@@ -53,10 +53,10 @@ def test_workers_see_each_others_clients(census: Census, start: Start) -> None:
     assert (mine, sorted(others)) == (7, [3, 5])
 
 
-def test_workers_that_join_at_once_get_slots_of_their_own(
+def test_workers_that_join_at_once_have_separate_slots(
     census: Census, start: Start
 ) -> None:
-    """As those of a server that has just been started do."""
+    """The workers of a server that has just been started join like this."""
     census.join()
     members = [start(number) for number in range(1, 9)]
     for member in members:
@@ -65,7 +65,7 @@ def test_workers_that_join_at_once_get_slots_of_their_own(
 
 
 def test_a_dead_worker_is_not_counted(census: Census, start: Start) -> None:
-    """It was killed, and could not leave."""
+    """A killed worker could not leave."""
     census.join()
     member = start(3)
     assert member.has_joined()
@@ -73,7 +73,7 @@ def test_a_dead_worker_is_not_counted(census: Census, start: Start) -> None:
     assert census.counts() == (0, [])
 
 
-def test_a_dead_workers_slot_is_given_to_the_next(census: Census, start: Start) -> None:
+def test_the_slot_of_a_dead_worker_is_used_again(census: Census, start: Start) -> None:
     """The file does not grow with each restart."""
     census.join()
     for clients in range(5):
@@ -86,7 +86,7 @@ def test_a_dead_workers_slot_is_given_to_the_next(census: Census, start: Start) 
 
 
 def test_a_worker_that_left_is_not_counted(census: Census, directory: Path) -> None:
-    """It drains, and takes nobody in."""
+    """A draining worker admits no clients."""
     census.join()
     census.tell(7)
     census.leave()
@@ -98,10 +98,10 @@ def test_a_worker_that_left_is_not_counted(census: Census, directory: Path) -> N
     again.leave()
 
 
-def test_the_hubs_of_one_process_are_one_worker(
+def test_the_hubs_of_one_process_count_as_one_worker(
     census: Census, directory: Path
 ) -> None:
-    """What counts is how many clients a process has to serve."""
+    """The count is the number of clients that a process has to serve."""
     census.join()
     census.tell(2)
     beside = Census(LISTENER, directory=directory)
@@ -112,17 +112,19 @@ def test_the_hubs_of_one_process_are_one_worker(
     assert census.counts() == (2, [])
 
 
-def test_servers_do_not_count_each_others_workers(census: Census, start: Start) -> None:
-    """They listen to sockets of their own."""
+def test_servers_do_not_count_the_workers_of_other_servers(
+    census: Census, start: Start
+) -> None:
+    """Each server listens to a socket of its own."""
     census.join()
     assert start(3, listener=LISTENER + 1).has_joined()
     assert census.counts() == (0, [])
 
 
-def test_what_gone_servers_have_left_is_removed(
+def test_files_of_dead_servers_are_removed(
     census: Census, start: Start, directory: Path
 ) -> None:
-    """And what belongs to one that runs is not."""
+    """The files of running servers are kept."""
     gone = start(3, listener=1)
     assert gone.has_joined()
     assert start(3, listener=2).has_joined()
@@ -131,10 +133,10 @@ def test_what_gone_servers_have_left_is_removed(
     assert {path.name for path in directory.iterdir()} == {"2", str(LISTENER)}
 
 
-def test_a_worker_that_was_stopped_while_it_joined_holds_up_nobody(
+def test_a_worker_stopped_while_joining_holds_up_no_other(
     census: Census, start: Start, directory: Path
 ) -> None:
-    """Nobody waits for the lock."""
+    """Workers do not wait for the lock."""
     import fcntl
 
     directory.mkdir(mode=0o700)
@@ -147,10 +149,10 @@ def test_a_worker_that_was_stopped_while_it_joined_holds_up_nobody(
     assert census.joined
 
 
-def test_a_stopped_worker_is_counted_with_what_it_holds(
+def test_a_stopped_worker_is_counted_with_its_clients(
     census: Census, start: Start
 ) -> None:
-    """Its clients are still there, and are served when it goes on."""
+    """The clients are still connected and are served when the worker continues."""
     census.join()
     member = start(3)
     assert member.has_joined()
@@ -158,8 +160,8 @@ def test_a_stopped_worker_is_counted_with_what_it_holds(
     assert census.counts() == (0, [3])
 
 
-def test_a_file_that_was_cleaned_away_is_left(census: Census, start: Start) -> None:
-    """The others make a new one, and meet there."""
+def test_a_worker_leaves_a_file_that_was_deleted(census: Census, start: Start) -> None:
+    """The other workers create a new file and meet there."""
     census.join()
     census.path.unlink()
     census.counts()
@@ -169,8 +171,8 @@ def test_a_file_that_was_cleaned_away_is_left(census: Census, start: Start) -> N
     assert census.counts() == (0, [3])
 
 
-def test_where_there_can_be_no_directory_there_is_no_census(tmp_path: Path) -> None:
-    """Whoever asks goes without one."""
+def test_without_a_usable_directory_there_is_no_census(tmp_path: Path) -> None:
+    """The hub then works without one."""
     tmp_path.joinpath("file").touch()
     census = Census(LISTENER, directory=tmp_path / "file" / "census")
     with pytest.raises(OSError):
@@ -178,8 +180,8 @@ def test_where_there_can_be_no_directory_there_is_no_census(tmp_path: Path) -> N
     assert not census.joined
 
 
-def test_a_directory_that_is_none_is_refused(census: Census, directory: Path) -> None:
-    """Somebody else may have put a link to a place of theirs there."""
+def test_a_directory_that_is_a_link_is_refused(census: Census, directory: Path) -> None:
+    """Another user of the machine may have put the link there."""
     elsewhere = directory.with_name("elsewhere")
     elsewhere.mkdir()
     directory.symlink_to(elsewhere)
@@ -189,22 +191,22 @@ def test_a_directory_that_is_none_is_refused(census: Census, directory: Path) ->
 
 
 def test_only_its_owner_can_read_the_census(census: Census) -> None:
-    """How many clients there are is nobody else's business."""
+    """The number of clients is private."""
     census.join()
     assert census.path.parent.stat().st_mode & 0o777 == 0o700
     assert census.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_damaged_file_is_read_as_far_as_it_goes(census: Census) -> None:
-    """A slot that is cut off is nobody's, and is given to the next."""
+def test_a_truncated_file_can_be_used(census: Census) -> None:
+    """A slot that is cut off belongs to no worker and is used again."""
     census.path.parent.mkdir(mode=0o700)
     census.path.write_bytes(b"\xff" * 11)
     census.join()
     assert census.counts() == (0, [])
 
 
-def test_nobody_joins_a_full_census(census: Census, directory: Path) -> None:
-    """What lies beyond is not looked at, so it is not written either."""
+def test_a_full_census_refuses_to_join(census: Census, directory: Path) -> None:
+    """Slots beyond the limit are not read, so none is written either."""
     directory.mkdir(mode=0o700)
     slot = os.getppid().to_bytes(4, sys.byteorder) + bytes(4)
     census.path.write_bytes(slot * 512)
@@ -213,8 +215,8 @@ def test_nobody_joins_a_full_census(census: Census, directory: Path) -> None:
     assert not census.joined
 
 
-def test_a_census_that_was_not_joined_says_nothing(census: Census) -> None:
-    """To tell and to leave are no errors."""
+def test_a_census_that_was_not_joined_does_nothing(census: Census) -> None:
+    """Calling tell() or leave() is no error."""
     census.tell(3)
     census.leave()
     assert census.counts() == (0, [])

@@ -1,4 +1,4 @@
-"""``flask sse``: publishing, listening, tokens for HTTP, and the browser client."""
+"""``flask sse``: publish, listen, create HTTP tokens, and copy the browser client."""
 
 import json
 import sqlite3
@@ -43,7 +43,7 @@ def run(url: str, *words: str, stdin: str | None = None) -> Result:
 
 
 def listen(path: Path, log: SQLiteBroker, *words: str, retention: Any = None) -> Result:
-    """Listen to what is there after the log's beginning, until its broker is closed."""
+    """Run ``listen`` until it has read to the end of the log."""
     app = Flask("shell")
     app.config.update(
         SSE_HUB_BROKER_URL=f"sqlite:///{path}", SSE_HUB_LOGIN_REQUIRED=False
@@ -65,10 +65,10 @@ def listen(path: Path, log: SQLiteBroker, *words: str, retention: Any = None) ->
 
 
 class TestPublish:
-    def test_it_prints_the_id_of_what_is_in_the_log(
+    def test_publish_prints_the_id_of_the_event(
         self, path: Path, log: SQLiteBroker
     ) -> None:
-        """With every target, and what else an event has."""
+        """The event in the log has every target and option of the command line."""
         start = log.head()
         words = "hello --type t --user 7 --user 8 --channel a --session s --client c"
         more = "--exclude-client me --retry 2.5 --idempotency-key k"
@@ -88,28 +88,28 @@ class TestPublish:
     def test_without_an_argument_the_data_comes_from_standard_input(
         self, path: Path, log: SQLiteBroker
     ) -> None:
-        """The newline that a shell puts at its end is not the event's."""
+        """The trailing newline that a shell adds is not part of the data."""
         start = log.head()
         run(f"sqlite:///{path}", "publish", stdin="one\n\ntwo\n")
         (record,) = log.replay(start, page=9).records
         assert record.content == Event("one\n\ntwo")
         assert address.names_of(record.addresses) == "everyone"
 
-    def test_nothing_on_standard_input_is_a_mistake(self, path: Path) -> None:
-        """As in a cron job whose other half failed; an empty argument is none."""
+    def test_empty_standard_input_is_refused(self, path: Path) -> None:
+        """The cause is probably a failed pipe. An empty argument is fine."""
         url = f"sqlite:///{path}"
         assert run(url, "publish", "-", stdin="").exit_code == 2
         assert run(url, "publish", "").exit_code == 0
 
     @pytest.mark.parametrize("command", ["publish", "listen"])
-    def test_a_log_that_nobody_shares_is_refused(self, command: str) -> None:
-        """It would reach nobody, and look as if it had."""
+    def test_a_broker_that_is_not_shared_is_refused(self, command: str) -> None:
+        """The command would appear to work but would reach no client."""
         result = run("memory://", command, stdin="")
         assert result.exit_code == 2
         assert "memory://" in result.output
 
-    def test_an_error_is_one_line(self, path: Path) -> None:
-        """No traceback, whatever the event is like."""
+    def test_an_error_is_printed_on_one_line(self, path: Path) -> None:
+        """No traceback is printed, whatever is wrong with the event."""
         result = run(f"sqlite:///{path}", "publish", "x", "--user", "")
         assert result.exit_code == 1
         assert result.output.startswith("Error: ")
@@ -117,10 +117,10 @@ class TestPublish:
 
 
 class TestListen:
-    def test_what_it_cannot_read_is_said_and_nothing_reaches_the_terminal_raw(
+    def test_unreadable_entries_are_reported_and_output_is_escaped(
         self, path: Path, log: SQLiteBroker
     ) -> None:
-        """Names may have control characters, but for those that end a line."""
+        """Names may contain control characters other than line ends."""
         start = log.head()
         log.publish(Record((address.channel("\x1b[2J"),), Event("x", type="\x1b[3J")))
         with closing(sqlite3.connect(path)) as other, other:
@@ -131,8 +131,10 @@ class TestListen:
         assert "to channel=\\x1b[2J: x" in result.stdout
         assert result.stderr == "1 entries could not be read\n"
 
-    def test_it_prints_what_comes(self, path: Path, log: SQLiteBroker) -> None:
-        """When, the id, the type, whom it is for, and the data on one line."""
+    def test_listen_prints_each_event_on_one_line(
+        self, path: Path, log: SQLiteBroker
+    ) -> None:
+        """The line has the time, the id, the type, the targets and the data."""
         start = log.head()
         log.publish(
             Record((address.user("7"), address.channel("a")), Event("x\n\033[2J"))
@@ -142,8 +144,8 @@ class TestListen:
         assert one.endswith(r" message to user=7 channel=a: x\n\x1b[2J")
         assert two.endswith(f" {last} t to nobody: y")
 
-    def test_as_json_it_is_for_programs(self, path: Path, log: SQLiteBroker) -> None:
-        """One object a line, with the data as it is."""
+    def test_listen_can_print_json(self, path: Path, log: SQLiteBroker) -> None:
+        """Each line is one JSON object with the data unchanged."""
         start = log.head()
         cursor = log.publish(Record((address.BROADCAST,), Event("ä\n")))
         result = listen(path, log, "--json", "--last-event-id", str(start))
@@ -156,8 +158,10 @@ class TestListen:
             "target": "everyone",
         }
 
-    def test_targets_narrow_it_down(self, path: Path, log: SQLiteBroker) -> None:
-        """And control records are not for people."""
+    def test_listen_shows_only_the_given_targets(
+        self, path: Path, log: SQLiteBroker
+    ) -> None:
+        """Control records are never shown."""
         start = log.head()
         log.publish(Record((address.user("7"),), Event("mine")))
         log.publish(Record((address.user("8"),), Event("other")))
@@ -167,8 +171,8 @@ class TestListen:
         assert line.endswith("mine")
 
     @pytest.mark.parametrize("as_json", [True, False])
-    def test_a_gap_is_said(self, path: Path, as_json: bool) -> None:
-        """What was missed is not known, and it goes on."""
+    def test_a_gap_is_reported(self, path: Path, as_json: bool) -> None:
+        """The command says that events were missed, and goes on listening."""
         log = SQLiteBroker(path, Retention(events=2, seconds=3600.0, bytes=10_000_000))
         start = log.head()
         for _ in range(5):
@@ -179,10 +183,10 @@ class TestListen:
         assert str(log.head()) in result.output
         log.close()
 
-    def test_without_an_id_it_begins_with_what_comes(
+    def test_without_an_id_listen_shows_only_new_events(
         self, path: Path, log: SQLiteBroker
     ) -> None:
-        """What was there before is not shown."""
+        """Events from before the command are not shown."""
         log.publish(Record((), Event("before")))
         publisher = threading.Timer(0.3, log.publish, [Record((), Event("after"))])
         publisher.start()
@@ -190,16 +194,16 @@ class TestListen:
         publisher.join()
         assert line.endswith("after")
 
-    def test_an_id_that_is_none_is_refused(self, path: Path) -> None:
-        """It is a mistake of whoever typed it."""
+    def test_an_invalid_event_id_is_refused(self, path: Path) -> None:
+        """The command ends with a usage error."""
         result = run(f"sqlite:///{path}", "listen", "--last-event-id", "x y")
         assert result.exit_code == 2
         assert "is no event id" in result.output
 
 
 class TestToken:
-    def test_what_it_prints_is_good_for_the_configuration(self) -> None:
-        """The token for who publishes, and JSON for the environment with its hash."""
+    def test_the_printed_token_and_configuration_work_together(self) -> None:
+        """The command prints the token and a JSON setting that contains its hash."""
         words = "--channel orders.* --target user --name shop"
         result = run("memory://", "token", *words.split())
         made, value = result.stdout.splitlines()
@@ -212,21 +216,21 @@ class TestToken:
         assert token.targets == {"channel", "user"}
         assert token.name == "shop"
 
-    def test_each_is_another(self) -> None:
-        """And long enough that nobody guesses it."""
+    def test_each_token_is_different(self) -> None:
+        """A token is too long to be guessed."""
         made = {run("memory://", "token").stdout.split()[0] for _ in range(3)}
         assert len(made) == 3
         assert all(len(token) >= 43 for token in made)
 
     @pytest.mark.parametrize("words", [("--target", "all"), ("--channel", "")])
-    def test_a_scope_that_is_none_is_refused(self, words: tuple[str, str]) -> None:
-        """It would be refused when the app starts."""
+    def test_an_invalid_scope_is_refused(self, words: tuple[str, str]) -> None:
+        """The app would refuse the scope at start."""
         assert run("memory://", "token", *words).exit_code == 2
 
 
 class TestClient:
-    def test_it_copies_what_a_bundler_needs(self, tmp_path: Path) -> None:
-        """Into a folder that it makes, and says what it wrote, and of which version."""
+    def test_it_copies_the_files_that_a_bundler_needs(self, tmp_path: Path) -> None:
+        """The command creates the folder and prints the files and their version."""
         folder = tmp_path / "src" / "vendor"
         result = run("memory://", "client", str(folder))
         assert result.exit_code == 0, result.output
@@ -236,15 +240,15 @@ class TestClient:
         assert result.stderr.startswith("the browser client of flask-sse-hub")
 
     def test_it_overwrites_its_own_files_and_no_others(self, tmp_path: Path) -> None:
-        """A newer client replaces the older one; the folder may hold anything else."""
+        """A newer client replaces an older one. Other files in the folder are kept."""
         (tmp_path / client_script.CLIENT_FILE).write_text("an older one")
         (tmp_path / "mine.js").write_text("mine")
         assert run("memory://", "client", str(tmp_path)).exit_code == 0
         assert "older" not in (tmp_path / client_script.CLIENT_FILE).read_text()
         assert (tmp_path / "mine.js").read_text() == "mine"
 
-    def test_a_file_is_no_folder(self, tmp_path: Path) -> None:
-        """It is said, and the file stays."""
+    def test_a_file_in_place_of_the_folder_is_refused(self, tmp_path: Path) -> None:
+        """The error says so, and the file is kept."""
         path = tmp_path / "file"
         path.write_text("mine")
         result = run("memory://", "client", str(path))
@@ -252,8 +256,10 @@ class TestClient:
         assert "is a file" in result.output
         assert path.read_text() == "mine"
 
-    def test_a_folder_that_cannot_be_written_is_one_line(self, tmp_path: Path) -> None:
-        """With the system's reason: here a file where a folder would have to be."""
+    def test_a_folder_that_cannot_be_created_is_a_one_line_error(
+        self, tmp_path: Path
+    ) -> None:
+        """The line contains the system's reason: here a parent that is a file."""
         (tmp_path / "file").write_text("")
         result = run("memory://", "client", str(tmp_path / "file" / "folder"))
         assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""The client: identity, addresses and what is said of it."""
+"""The client: its identity, its addresses and its appearance in logs and stats."""
 
 import pytest
 
@@ -10,31 +10,31 @@ from tests.hand import HandSink
 
 
 def test_an_anonymous_client_has_no_user_address() -> None:
-    """There is no address that all anonymous people share but everybody's."""
+    """Anonymous clients share no address except the one for broadcasts."""
     client = Client("c", identity=Identity(), sink=HandSink())
     assert set(client.addresses) == {BROADCAST, address.client("c")}
     assert client.owners == (address.client("c"),)
 
 
-def test_a_channel_named_twice_is_one() -> None:
-    """?channel=a&channel=a is no double delivery."""
+def test_a_channel_named_twice_counts_once() -> None:
+    """?channel=a&channel=a does not deliver events twice."""
     client = Client("c", identity=Identity(), channels=("a", "a"), sink=HandSink())
     assert client.addresses.count(address.channel("a")) == 1
 
 
-def test_a_client_id_is_a_name() -> None:
-    """It is written into the stream's first event and into logs."""
+def test_a_client_id_must_be_a_valid_name() -> None:
+    """The id is written into the stream's first event and into logs."""
     with pytest.raises(InvalidName):
         Client("a\nb", identity=Identity(), sink=HandSink())
 
 
 def test_no_metadata_is_an_empty_dict() -> None:
-    """Receivers of signals need not ask for None."""
+    """Receivers of signals do not have to check for None."""
     assert Client("c", identity=Identity(), sink=HandSink()).metadata == {}
 
 
 def test_a_client_lags_once_a_write_takes_over_a_second() -> None:
-    """Statistics name those that do not read, before they are closed for it."""
+    """Statistics show lagging clients before they are closed for not reading."""
     sink = HandSink()
     client = Client("c", identity=Identity(), sink=sink)
     assert not client.lags(now=100.0)
@@ -44,7 +44,7 @@ def test_a_client_lags_once_a_write_takes_over_a_second() -> None:
     assert client.lags(now=100.0)
 
 
-def test_its_name_in_the_log_has_no_raw_control_characters() -> None:
+def test_a_clients_repr_has_no_raw_control_characters() -> None:
     """An id from outside cannot forge a line of the log."""
     client = Client("c", identity=Identity("7\x1b[2J"), sink=HandSink())
     assert "\x1b" not in repr(client)

@@ -1,4 +1,4 @@
-"""Content codings: blocks that are compressed once, and read by any client."""
+"""Content codings: each block is compressed once and can be read by any client."""
 
 import threading
 import zlib
@@ -14,7 +14,7 @@ from tests.decoding import decoder
 
 CODINGS = ["gzip", "zstd"]
 
-# Of each kind: stored, compressed, and of several pieces.
+# Blocks of each kind: stored, compressed, and compressed in several pieces.
 BLOCKS = st.lists(
     st.one_of(
         st.binary(max_size=40),
@@ -32,7 +32,7 @@ def compressed(name: str, *, min_bytes: int = 100) -> Compressed:
 
 
 def counted(one: Coding, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return a list to which all is added that a coding compresses from now on."""
+    """Return a list that records each piece that a coding compresses from now on."""
     assert isinstance(one, Compressed)
     pieces: list[bytes] = []
     original = one._compress
@@ -47,10 +47,10 @@ def counted(one: Coding, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 @pytest.mark.parametrize("name", CODINGS)
 @given(st.lists(BLOCKS, min_size=1, max_size=4), st.randoms())
-def test_who_gets_which_blocks_does_not_matter(
+def test_clients_can_read_any_sequence_of_blocks(
     name: str, streams: list[list[bytes]], random: object
 ) -> None:
-    """Each client reads its own, whatever others had before or between."""
+    """Each client decodes its own blocks, whatever blocks other clients received."""
     one = compressed(name)
     coded = [[one.encode([block]) for block in blocks] for blocks in streams]
     every_second = [block for blocks in streams for block in blocks][::2]
@@ -65,10 +65,10 @@ def test_who_gets_which_blocks_does_not_matter(
 
 @pytest.mark.parametrize("name", CODINGS)
 @given(BLOCKS)
-def test_a_block_is_readable_as_soon_as_it_is_there(
+def test_a_block_is_readable_as_soon_as_it_arrives(
     name: str, blocks: list[bytes]
 ) -> None:
-    """Without anything that comes after it."""
+    """Decoding does not need any bytes that come later."""
     one = compressed(name)
     decode = decoder(name)
     decode(one.head)
@@ -78,7 +78,7 @@ def test_a_block_is_readable_as_soon_as_it_is_there(
 
 @pytest.mark.parametrize("name", CODINGS)
 def test_a_block_is_compressed_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For all clients, those that ask for it later too."""
+    """All clients share the compressed block, including those that need it later."""
     one = compressed(name)
     pieces = counted(one, monkeypatch)
     block = b"event " * 100
@@ -87,30 +87,32 @@ def test_a_block_is_compressed_once(name: str, monkeypatch: pytest.MonkeyPatch) 
     assert pieces == [block]
 
 
-def test_small_blocks_are_left_as_they_are() -> None:
-    """They would hardly shrink, and greetings are each client's own."""
+def test_small_blocks_are_not_compressed() -> None:
+    """Small blocks hardly shrink, and greetings are different for each client."""
     assert b"small" in compressed("gzip").encode([b"small"])
 
 
 @given(BLOCKS)
 def test_each_block_of_gzip_ends_in_a_flush(blocks: list[bytes]) -> None:
-    """Some decoders keep what they have until then: Go's, and so Caddy."""
+    """Some decoders hold bytes back until a flush, such as Go's and therefore Caddy."""
     one = compressed("gzip")
     for block in filter(None, blocks):
         assert one.encode([block]).endswith(b"\0\0\xff\xff")
 
 
 @pytest.mark.parametrize("size", [1, 100, 65_535, 65_536, 65_537])
-def test_a_block_may_have_any_size_whatever_the_smallest(size: int) -> None:
-    """What is stored has its length in two bytes."""
+def test_a_stored_block_may_have_any_size(size: int) -> None:
+    """A stored block's length is written in two bytes."""
     one = compressed("gzip", min_bytes=1_000_000)
     block = b"x" * size
     assert decoder("gzip")(one.head + one.encode([block])) == block
 
 
 @pytest.mark.parametrize("name", CODINGS)
-def test_what_is_kept_has_a_bound(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks that were not asked for longest are compressed again."""
+def test_the_memory_for_compressed_blocks_is_bounded(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The least recently used blocks are dropped and compressed again if needed."""
     monkeypatch.setattr(coding, "_KEPT_BYTES", 3000)
     one = compressed(name)
     pieces = counted(one, monkeypatch)
@@ -126,10 +128,10 @@ def test_what_is_kept_has_a_bound(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert decoder(name)(one.head + one.encode([first])) == first
 
 
-def test_others_have_their_turn_between_the_pieces(
+def test_other_tasks_run_between_pieces(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A megabyte takes longer than a request should wait."""
+    """Compressing a megabyte takes longer than a request should wait."""
     breaths: list[None] = []
     monkeypatch.setattr(native, "breathe", lambda: breaths.append(None))
     compressed("gzip").encode([b"x" * 1_000_000])
@@ -137,10 +139,10 @@ def test_others_have_their_turn_between_the_pieces(
 
 
 @pytest.mark.parametrize("name", CODINGS)
-def test_who_asks_for_what_is_being_compressed_shares_it(
+def test_a_block_being_compressed_is_shared(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or each of those who resume at once would compress all of a large event."""
+    """Otherwise each client that resumes would compress the same large event."""
     one = compressed(name)
     pieces = counted(one, monkeypatch)
     block = b"".join(b"%d," % number for number in range(50_000))
@@ -157,8 +159,8 @@ def test_who_asks_for_what_is_being_compressed_shares_it(
 
 
 @pytest.mark.parametrize("name", CODINGS)
-def test_threads_may_ask_at_once(name: str) -> None:
-    """Each server's thread encodes for its own client."""
+def test_threads_may_encode_at_the_same_time(name: str) -> None:
+    """Each thread of a server encodes for its own client."""
     one = compressed(name)
     wrong: list[int] = []
 
@@ -179,7 +181,7 @@ def test_threads_may_ask_at_once(name: str) -> None:
 
 
 class _OutOfMemory:
-    """A compressor that has taken something when it fails."""
+    """A compressor that fails after it has taken some input."""
 
     def __init__(self) -> None:
         self._deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
@@ -191,8 +193,8 @@ class _OutOfMemory:
         raise MemoryError
 
 
-def test_what_could_not_be_compressed_is_sent_to_nobody_else() -> None:
-    """The compressor is everybody's, and may hold what it had taken by then."""
+def test_a_failed_block_does_not_leak_into_the_next_one() -> None:
+    """All clients share the compressor, which may still hold the failed input."""
     one = compressed("gzip")
     assert isinstance(one, Gzip)
     one._deflate = _OutOfMemory()
@@ -202,23 +204,23 @@ def test_what_could_not_be_compressed_is_sent_to_nobody_else() -> None:
     assert decoder("gzip")(one.head + one.encode([block])) == block
 
 
-def test_the_better_one_is_offered_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Zstd where there is a module for it, nothing where compression is off."""
+def test_the_better_coding_is_offered_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zstd is offered if its module is installed, and no coding without compression."""
     assert Codings(min_bytes=1).names == ("zstd", "gzip")
     assert Codings(min_bytes=None).names == ()
     monkeypatch.setattr(coding, "_zstd", lambda: None)
     assert Codings(min_bytes=1).names == ("gzip",)
 
 
-def test_each_coding_is_made_once() -> None:
-    """Its blocks are shared by all who ask for it."""
+def test_each_coding_is_created_once() -> None:
+    """All clients that use a coding share its compressed blocks."""
     codings = Codings(min_bytes=1)
     assert codings.named("gzip") is codings.named("gzip")
     assert codings.named(None) is IDENTITY
 
 
-def test_chunks_frame_what_is_encoded() -> None:
-    """An empty chunk would end the body, and only the last one does."""
+def test_chunks_frame_the_encoded_bytes() -> None:
+    """An empty chunk ends the body, so only the last frame contains one."""
     form = IDENTITY.form(chunked=True)
     assert form is IDENTITY.form(chunked=True)
     assert form.frame(b"0123456789abcdef") == b"10\r\n0123456789abcdef\r\n"

@@ -1,4 +1,4 @@
-"""Compressed responses: who gets which coding, and what a stream is in it."""
+"""Compressed responses: the negotiated coding, and streams in that coding."""
 
 import json
 import re
@@ -44,10 +44,10 @@ ROWS = [{"order": number, "status": "open"} for number in range(100)]
         ("gzip;q=none, \x7f", None),
     ],
 )
-def test_a_stream_has_the_coding_that_its_client_likes_best(
+def test_a_stream_has_the_coding_that_its_client_prefers(
     site: Site, asked: str, coding: str | None
 ) -> None:
-    """And caches are told what it depends on."""
+    """The Vary header tells caches that the response depends on Accept-Encoding."""
     response = site.browser("alice").get(headers={"Accept-Encoding": asked})
     assert response.headers.get("Content-Encoding") == coding
     assert ("Accept-Encoding" in response.vary) == (coding is not None)
@@ -57,16 +57,16 @@ def test_a_stream_has_the_coding_that_its_client_likes_best(
     assert json.loads(stream.next("message").data) == ROWS
 
 
-def test_compression_can_be_off(make_site: MakeSite) -> None:
-    """For an app whose events mix secrets with what strangers have written."""
+def test_compression_can_be_turned_off(make_site: MakeSite) -> None:
+    """Turn compression off if events mix secrets with text of untrusted authors."""
     site = make_site(compress_min_bytes=None)
     response = site.browser("alice").get(headers={"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in response.headers
     site.read(response).next("connected")
 
 
-def test_a_refusal_that_passes_is_no_compressed_stream(make_site: MakeSite) -> None:
-    """It is one line."""
+def test_a_temporary_refusal_is_not_compressed(make_site: MakeSite) -> None:
+    """The body is a single line."""
     site = make_site(max_clients=1)
     site.read(site.browser("alice").get()).next("connected")
     response = site.browser("bob").get(headers={"Accept-Encoding": "gzip"})
@@ -76,10 +76,10 @@ def test_a_refusal_that_passes_is_no_compressed_stream(make_site: MakeSite) -> N
 
 @pytest.mark.parametrize("name", ["gzip", "zstd"])
 class TestHubStreams:
-    """Each byte of a stream is in its coding, and events are compressed once."""
+    """Each byte of a stream is in its coding, and each event is compressed once."""
 
-    def test_a_drain_says_farewell(self, name: str) -> None:
-        """After what came before, in the coding of the stream."""
+    def test_a_drain_ends_the_stream_with_a_retry_time(self, name: str) -> None:
+        """The farewell follows the events, in the coding of the stream."""
         hub = HandHub()
         stream = hub.stream(coding=hub.hub.codings.named(name))
         hub.publish(LARGE)
@@ -90,18 +90,18 @@ class TestHubStreams:
         assert stream.ended
         assert re.search(rb"text \n\nretry: \d+\n\n$", stream.raw)
 
-    def test_a_refusal_in_the_last_moment_can_be_read(self, name: str) -> None:
-        """The head has been sent when it turns out that there is no room."""
+    def test_a_refusal_after_the_headers_is_readable(self, name: str) -> None:
+        """The headers are already sent when the worker turns out to be full."""
         hub = HandHub(max_clients=1)
         hub.stream()
         client = Client("late", identity=Identity(), coding=hub.hub.codings.named(name))
         late = EventStream(hub.hub, client, last_event_id=None, connection=None)
         assert decoder(name)(b"".join(late)).startswith(b"retry: ")
 
-    def test_who_resumes_shares_what_others_got(
+    def test_a_resuming_client_shares_compressed_events(
         self, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What was compressed for those who were there is not compressed again."""
+        """An event compressed for connected clients is not compressed again."""
         hub = HandHub()
         coding = hub.hub.codings.named(name)
         there, dropped = hub.stream(coding=coding), hub.stream(coding=coding)
@@ -118,7 +118,7 @@ class TestHubStreams:
     def test_nothing_is_written_after_a_logout(
         self, name: str, resumes: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Which may come while a large event is compressed, and others have a turn."""
+        """The logout may come while a large event is compressed in pieces."""
         hub = HandHub(memory=Retention(1, 3600.0, 1_000_000))
         coding = hub.hub.codings.named(name)
         stream = hub.stream(coding=coding)
@@ -126,7 +126,7 @@ class TestHubStreams:
         hub.publish("row," * 50_000)
         hub.bring()
         if resumes:
-            # Its event is not in the memory any more, and so comes with the greeting.
+            # The event is no longer in memory, so it is replayed with the greeting.
             hub.publish("later")
             hub.bring()
 
@@ -141,10 +141,10 @@ class TestHubStreams:
         assert stream.data() == []
         assert stream.ended
 
-    def test_events_of_one_write_are_compressed_each_by_itself(
+    def test_the_events_of_one_write_are_compressed_separately(
         self, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Or their size would tell what one has in common with a stranger's."""
+        """Otherwise the size would reveal text that two events have in common."""
         hub = HandHub()
         coding = hub.hub.codings.named(name)
         pieces = counted(coding, monkeypatch)
@@ -156,8 +156,8 @@ class TestHubStreams:
             peer.read_until(texts)
         assert [piece.count(b"\n\n") for piece in pieces if len(piece) > 600] == [1] * 3
 
-    def test_statistics_count_what_was_published(self, name: str) -> None:
-        """Bytes are the events', by whatever coding they left."""
+    def test_statistics_count_uncompressed_bytes(self, name: str) -> None:
+        """A client's bytes are the bytes of its events, in any coding."""
         hub = HandHub()
         plain, coded = hub.stream(), hub.stream(coding=hub.hub.codings.named(name))
         hub.publish(LARGE)
@@ -167,8 +167,8 @@ class TestHubStreams:
         assert first.bytes == second.bytes > len(LARGE)
 
 
-def test_a_stream_that_the_hub_ends_is_whole() -> None:
-    """In zstd, whose clients may take it for an error otherwise."""
+def test_a_stream_that_the_hub_ends_is_complete() -> None:
+    """Clients that read zstd may report an incomplete frame as an error."""
     hub = HandHub()
     coding = hub.hub.codings.named("zstd")
     sent = {}
@@ -176,7 +176,7 @@ def test_a_stream_that_the_hub_ends_is_whole() -> None:
         client = Client(reason, identity=Identity(), coding=coding)
         client.close_reason = reason
         sent[reason] = coding.head + hub.hub.farewell(client)
-    # It raises an error where a frame is not whole.
+    # decompress() raises an error if the frame is incomplete.
     assert zstd.decompress(sent[CloseReason.SHUTDOWN]).startswith(b"retry: ")
     assert zstd.decompress(sent[CloseReason.AGE]) == b""
 
@@ -193,8 +193,8 @@ class TestAnswers:
 
         return app
 
-    def test_it_is_compressed_as_it_comes(self, app: Flask) -> None:
-        """Each event can be read before the next one, and the end is whole."""
+    def test_an_answer_is_compressed_event_by_event(self, app: Flask) -> None:
+        """Each event can be read before the next one, and the end is complete."""
         response: Any = app.test_client().get("/answer", headers=GZIP)
         assert response.headers["Content-Encoding"] == "gzip"
         decode = zlib.decompressobj(16 + zlib.MAX_WBITS)
@@ -208,21 +208,23 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("url", "asked"), [("/answer", "identity"), ("/answer?plain", "gzip")]
     )
-    def test_it_need_not_be(self, app: Flask, url: str, asked: str) -> None:
-        """As the client asks, or the app says."""
+    def test_an_answer_can_be_left_uncompressed(
+        self, app: Flask, url: str, asked: str
+    ) -> None:
+        """The client or the app may turn compression off."""
         headers = {"Accept-Encoding": asked}
         response = app.test_client().get(url, headers=headers)
         assert "Content-Encoding" not in response.headers
         assert response.data.startswith(b":")
 
-    def test_many_events_that_look_alike_take_little(self, app: Flask) -> None:
-        """Each refers to the ones before."""
+    def test_similar_events_compress_well(self, app: Flask) -> None:
+        """Each event is compressed with reference to the ones before it."""
         client = app.test_client()
         compressed = client.get("/answer", headers=GZIP).data
         assert len(compressed) < len(client.get("/answer").data) / 2
 
-    def test_closing_it_closes_what_it_is_made_of(self, app: Flask) -> None:
-        """Once, and whatever the app hung onto the response is run."""
+    def test_closing_the_response_closes_its_iterable(self, app: Flask) -> None:
+        """The iterable and the app's close callbacks are each called once."""
         closed: list[str] = []
 
         @app.after_request

@@ -1,4 +1,4 @@
-"""The configuration: read once, checked there, explained in place."""
+"""The configuration: read once, checked in one place, and documented there."""
 
 import sys
 from dataclasses import fields
@@ -11,7 +11,7 @@ from flask_sse_hub.web.config import Config
 
 
 def test_every_key_has_a_default_and_is_documented() -> None:
-    """An app without settings works, and a reference can be made from the code."""
+    """An app works without settings, and the reference is generated from the code."""
     config = Config.read({})
     for part in fields(config):
         assert part.metadata["doc"].endswith("."), part.name
@@ -19,8 +19,8 @@ def test_every_key_has_a_default_and_is_documented() -> None:
         part.metadata["check"](part.default)
 
 
-def test_the_settings_reach_the_hub() -> None:
-    """Names are said once; units are seconds and bytes throughout."""
+def test_settings_reach_the_hub() -> None:
+    """Each setting has one name, and units are seconds and bytes throughout."""
     config = Config.read(
         {
             "SSE_HUB_HEARTBEAT_INTERVAL": 5,
@@ -91,10 +91,8 @@ def test_the_settings_reach_the_hub() -> None:
         ("HISTORY_BYTES", 1_000_000, "two of the largest events"),
     ],
 )
-def test_a_setting_that_cannot_work_is_refused(
-    key: str, value: Any, remedy: str
-) -> None:
-    """At start, with the key, the value and what would work."""
+def test_an_invalid_setting_is_refused(key: str, value: Any, remedy: str) -> None:
+    """The error at start names the key, the value and a value that would work."""
     with pytest.raises(ConfigurationError, match=remedy) as caught:
         Config.read({f"SSE_HUB_{key}": value})
     assert f"SSE_HUB_{key}" in str(caught.value)
@@ -105,14 +103,14 @@ def test_a_setting_that_cannot_work_is_refused(
     [("STATS_ACCESS", "s3cret"), ("BROKER_URL", "reddis://:s3cret@host")],
 )
 def test_a_secret_is_not_shown_in_the_error(key: str, value: str) -> None:
-    """Errors end in logs."""
+    """Error messages end up in logs."""
     with pytest.raises(ConfigurationError) as caught:
         Config.read({f"SSE_HUB_{key}": value})
     assert "s3cret" not in str(caught.value)
 
 
 def test_a_redis_needs_a_name() -> None:
-    """Several apps may share it, and some of them are called app."""
+    """Several apps may share a Redis, and more than one may be called "app"."""
     settings = {"SSE_HUB_BROKER_URL": "redis://localhost/0"}
     with pytest.raises(ConfigurationError, match="SSE_HUB_NAME must be set"):
         Config.read(settings)
@@ -120,25 +118,27 @@ def test_a_redis_needs_a_name() -> None:
     assert Config.read(settings | {"SSE_HUB_NAME": "a.b_c:d-7"}).name == "a.b_c:d-7"
 
 
-def test_a_redis_that_is_not_installed_is_said_at_start(
+def test_a_missing_redis_package_is_reported_at_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With what to install."""
+    """The error names the package to install."""
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.delitem(sys.modules, "flask_sse_hub.brokers.redis.url", raising=False)
     with pytest.raises(ConfigurationError, match=r"flask-sse-hub\[redis\]"):
         Config.read({"SSE_HUB_BROKER_URL": "redis://localhost", "SSE_HUB_NAME": "x"})
 
 
-def test_a_rate_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the error says how to get it."""
+def test_a_rate_limit_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the package to install."""
     monkeypatch.setitem(sys.modules, "limits", None)
     with pytest.raises(ConfigurationError, match=r"flask-sse-hub\[limits\]"):
         Config.read({"SSE_HUB_CONNECT_RATE": "10/second"})
 
 
-def test_a_key_that_is_not_known_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    """A misspelt setting would otherwise do nothing, silently."""
+def test_an_unknown_key_is_logged_as_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A misspelt setting would otherwise have no effect, silently."""
     Config.read({"SSE_HUB_HEARTBEAT": 5, "SSE_HUB_ZZZ": 1})
     assert "did you mean SSE_HUB_HEARTBEAT_INTERVAL?" in caplog.text
     assert "SSE_HUB_ZZZ is not known\n" in caplog.text
@@ -149,13 +149,13 @@ def test_a_key_that_is_not_known_is_warned_of(caplog: pytest.LogCaptureFixture) 
     [("news", True), ("sport.tennis", True), ("News", False), ("newsroom", False)],
 )
 def test_public_channels_are_glob_patterns(channel: str, public: bool) -> None:
-    """Whole names, with case."""
+    """Patterns match whole names, and case matters."""
     config = Config.read({"SSE_HUB_PUBLIC_CHANNELS": ["news", "sport.*"]})
     assert config.is_public(channel) is public
 
 
-def test_one_pattern_may_stand_alone() -> None:
-    """As an environment variable gives it; its letters are not patterns."""
+def test_public_channels_may_be_a_single_pattern() -> None:
+    """An environment variable gives a string; its letters are not patterns."""
     config = Config.read({"SSE_HUB_PUBLIC_CHANNELS": "news"})
     assert config.public_channels == ("news",)
     assert not config.is_public("n")

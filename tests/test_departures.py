@@ -1,4 +1,4 @@
-"""Departures: streams are told that their peer has left, or that their worker goes."""
+"""Departures: streams are told when their peer has left or their worker leaves."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ from tests.sockets import Pair
 
 
 class Stream:
-    """One that notes what it is told, and writes when it is asked to."""
+    """A stream that records its calls and writes to its connection when probed."""
 
     def __init__(self, connection: socket.socket | None = None) -> None:
         self.told: list[str] = []
@@ -40,7 +40,7 @@ class Stream:
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that stands still until it is moved."""
 
     now = 1000.0
 
@@ -60,8 +60,8 @@ def ended(watch: Departures) -> bool:
     return watch._peers is None
 
 
-def test_a_peer_that_left_is_told_of_after_a_probe(pair: Pair) -> None:
-    """A closed half alone may be all that it closed."""
+def test_a_departed_peer_is_reported_after_a_probe(pair: Pair) -> None:
+    """The peer may have closed only its sending half."""
     ours, theirs = pair
     watch = Departures()
     stream = Stream(ours)
@@ -72,8 +72,8 @@ def test_a_peer_that_left_is_told_of_after_a_probe(pair: Pair) -> None:
     watch.remove(stream)
 
 
-def test_one_that_had_left_before_is_told_of_too(pair: Pair) -> None:
-    """Its stream may begin after it has gone."""
+def test_a_peer_that_left_earlier_is_reported(pair: Pair) -> None:
+    """A stream may begin after its peer has left."""
     ours, theirs = pair
     theirs.close()
     watch = Departures()
@@ -83,8 +83,8 @@ def test_one_that_had_left_before_is_told_of_too(pair: Pair) -> None:
     watch.remove(stream)
 
 
-def test_one_whose_server_forgot_it_is_told(pair: Pair) -> None:
-    """Not every middleware passes close() on. Who has its descriptor now is kept."""
+def test_a_stream_that_its_server_forgot_is_told(pair: Pair) -> None:
+    """Some middleware does not pass close() on. The descriptor's new owner is kept."""
     ours, theirs = pair
     watch = Departures()
     forgotten, later = Stream(), Stream()
@@ -101,8 +101,8 @@ def test_one_whose_server_forgot_it_is_told(pair: Pair) -> None:
         watch.remove(later)
 
 
-def test_nothing_is_left_when_the_last_stream_has_ended(pair: Pair) -> None:
-    """Neither its thread nor its epoll; the next stream starts it anew."""
+def test_the_last_stream_to_end_stops_the_watch(pair: Pair) -> None:
+    """The thread and its epoll are closed. The next stream starts them again."""
     ours, _ = pair
     watch = Departures()
     stream = Stream(ours)
@@ -118,10 +118,10 @@ def test_nothing_is_left_when_the_last_stream_has_ended(pair: Pair) -> None:
     assert stream.told == []
 
 
-def test_a_watch_that_could_not_start_is_started_by_the_next_stream(
+def test_the_next_stream_starts_a_watch_that_failed_to_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A system may have no room for a thread, for a while."""
+    """The system may have no room for another thread for a while."""
     worker = a_worker(graceful_timeout=0)
     worker.alive = False
     watch = Departures(find_worker=lambda: worker)
@@ -139,8 +139,8 @@ def _refuse(self: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
 
 
-def test_a_worker_that_goes_is_told_of_near_the_end_of_its_grace() -> None:
-    """Until then its streams go on; who takes nothing after that is cut off."""
+def test_streams_are_told_near_the_end_of_the_workers_grace_period() -> None:
+    """Until then streams go on. A stream that does not end afterwards is cut off."""
     worker = a_worker(graceful_timeout=30)
     clock = Clock()
     watch = Departures(find_worker=lambda: worker, clock=clock)
@@ -163,8 +163,8 @@ def test_a_worker_that_goes_is_told_of_near_the_end_of_its_grace() -> None:
     wait_until(lambda: ended(watch))
 
 
-def test_a_short_grace_leaves_none_for_streams() -> None:
-    """They are told at once; and so are those of a server that says no time."""
+def test_a_short_grace_period_leaves_no_time_for_streams() -> None:
+    """Streams are told at once, as on a server without a grace period."""
     for settings in ({"graceful_timeout": 1}, {}):
         worker = a_worker(**settings)
         worker.alive = False
@@ -176,7 +176,7 @@ def test_a_short_grace_leaves_none_for_streams() -> None:
 
 
 def test_a_process_ends_its_streams_before_it_exits() -> None:
-    """It waits for those who go, and not for long for those who do not."""
+    """The exit waits for streams that end, and only briefly for others."""
     watch = Departures()
     staying = Stream()
 
@@ -194,10 +194,10 @@ def test_a_process_ends_its_streams_before_it_exits() -> None:
     watch.remove(staying)
 
 
-def test_a_process_waits_for_what_is_cleaned_up(
+def test_a_process_waits_for_iterables_to_be_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also of streams that have ended by then."""
+    """The iterables of streams that have already ended are included."""
     going_on = threading.Event()
 
     class Slow:
@@ -227,10 +227,10 @@ def test_a_process_waits_for_what_is_cleaned_up(
         going_on.set()
 
 
-def test_a_forked_child_has_a_watch_of_its_own(
+def test_a_forked_child_has_its_own_watch(
     monkeypatch: pytest.MonkeyPatch, pair: Pair
 ) -> None:
-    """Its parent's is not asked, since what it tells would be lost to the parent."""
+    """The child must not use its parent's watch: the parent would lose reports."""
     ours, theirs = pair
     monkeypatch.setattr(module, "_of_processes", {})
     parents = departures()

@@ -1,4 +1,4 @@
-"""The dispatcher's threads: fan-out, and the follower that is held back."""
+"""The dispatcher's threads: the fan-out, and the follower that waits for it."""
 
 import threading
 
@@ -34,7 +34,7 @@ def batch(*offsets: int) -> Batch:
 
 
 def test_the_position_follows_the_fan_out_and_not_the_log() -> None:
-    """What is accepted is not delivered yet."""
+    """An accepted event has not been delivered yet."""
     dispatcher = dispatcher_of(KEEP_ALL)
     dispatcher.accept(batch(1, 2))
     assert dispatcher.position == Cursor("e", 0)
@@ -44,17 +44,17 @@ def test_the_position_follows_the_fan_out_and_not_the_log() -> None:
 
 
 def test_a_batch_without_records_moves_the_position() -> None:
-    """A broker that skipped something unreadable has still gone on."""
+    """A broker that skips an unreadable entry still advances."""
     dispatcher = dispatcher_of(KEEP_ALL)
     dispatcher.accept(Batch((), Cursor("e", 9)))
     assert dispatcher.fan_out()
     assert dispatcher.position == Cursor("e", 9)
 
 
-def test_entries_that_nobody_can_read_are_counted_and_said_sparingly(
+def test_unreadable_entries_are_counted_and_rarely_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whoever writes one may write very many: there is a line for each doubling."""
+    """Entries may be very many, so a line is logged each time their number doubles."""
     dispatcher = dispatcher_of(KEEP_ALL)
     for offset in range(1, 21):
         dispatcher.accept(Batch((), Cursor("e", offset), malformed=1))
@@ -64,15 +64,15 @@ def test_entries_that_nobody_can_read_are_counted_and_said_sparingly(
     assert dispatcher.malformed == 29
 
 
-def test_they_are_in_the_statistics() -> None:
-    """Nothing is passed over in silence."""
+def test_statistics_contain_the_unreadable_entries() -> None:
+    """No entry is skipped silently."""
     hub = HandHub()
     hub.hub.dispatcher.accept(Batch((), Cursor("e", 9), malformed=2))
     assert hub.hub.stats().malformed == 2
 
 
 def test_a_long_backlog_is_fanned_out_in_pieces() -> None:
-    """Between them everything else in the process gets its turn."""
+    """Other threads and greenlets of the process run between the pieces."""
     hub = HandHub()
     stream = hub.stream()
     list(numbered(hub, 500))
@@ -87,7 +87,7 @@ def test_a_long_backlog_is_fanned_out_in_pieces() -> None:
 
 
 def test_a_follower_waits_while_the_memory_is_full() -> None:
-    """A flood of publishes does not fill the worker before it is fanned out."""
+    """A flood of publishes does not fill the worker's memory before the fan-out."""
     dispatcher = dispatcher_of(Retention(1000, 1e12, 2000))
     accepted: list[int] = []
 
@@ -106,8 +106,8 @@ def test_a_follower_waits_while_the_memory_is_full() -> None:
     assert len(accepted) == 39
 
 
-def test_stopping_frees_a_follower_that_waits() -> None:
-    """No thread is left behind when a hub is closed in the middle."""
+def test_stopping_releases_a_waiting_follower() -> None:
+    """Closing a hub leaves no thread behind."""
     dispatcher = dispatcher_of(Retention(1000, 1e12, 100))
     follower = threading.Thread(target=lambda: dispatcher.accept(batch(1, 2)))
     follower.start()
@@ -117,7 +117,7 @@ def test_stopping_frees_a_follower_that_waits() -> None:
 
 
 def test_each_client_is_woken_once_for_many_records() -> None:
-    """A burst is one wake-up, and leaves in one write."""
+    """A burst causes one wake-up and leaves in one write."""
     hub = HandHub()
     stream = hub.stream()
     list(numbered(hub, 60))
@@ -126,8 +126,8 @@ def test_each_client_is_woken_once_for_many_records() -> None:
     assert len(stream.data()) == 60
 
 
-def test_wakes_come_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fan-out to very many lets others run in between."""
+def test_clients_are_woken_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fan-out to very many clients lets other tasks run in between."""
     hub = HandHub(max_clients_per_user=None)
     streams = [hub.stream() for _ in range(200)]
     seen: list[int] = []
@@ -141,8 +141,8 @@ def test_wakes_come_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [64, 128, 192]
 
 
-def test_a_ping_waits_for_what_is_better() -> None:
-    """A client that gets an event needs no ping beside it."""
+def test_a_ping_is_dropped_if_an_event_is_sent() -> None:
+    """A client that receives an event needs no ping as well."""
     hub = HandHub()
     stream = hub.stream()
     hub.publish("x")

@@ -1,4 +1,4 @@
-"""The documentation says what the code does."""
+"""The documentation agrees with the code."""
 
 import json
 import re
@@ -20,13 +20,13 @@ PAGES = sorted(
 )
 
 
-def test_the_configuration_page_is_made_from_the_code() -> None:
-    """Every key with its default; `python -m docs.make_configuration` writes it."""
+def test_the_configuration_page_is_generated_from_the_code() -> None:
+    """Every key is listed; `python -m docs.make_configuration` writes the page."""
     assert (ROOT / "docs/configuration.md").read_text() == page()
 
 
-def test_the_api_page_names_everything_public() -> None:
-    """What can be called, what is raised, and what is sent."""
+def test_the_api_page_names_every_public_function() -> None:
+    """The page names each method of SSEHub and each public function."""
     text = (ROOT / "docs/api.md").read_text()
     methods = {name for name in vars(SSEHub) if not name.startswith("_")} - {"init_app"}
     assert {name for name in methods if f"sse_hub.{name}" not in text} == set()
@@ -35,8 +35,8 @@ def test_the_api_page_names_everything_public() -> None:
     assert {name for name in public if f"`{name}(" not in text} == set()
 
 
-def test_every_route_is_described_for_programs(make_site: MakeSite) -> None:
-    """Each path and method of the blueprint is in openapi.json, and nothing else."""
+def test_every_route_is_in_openapi_json(make_site: MakeSite) -> None:
+    """openapi.json describes each path and method of the blueprint, and no others."""
     site = make_site(publish_tokens=["a-token-for-everything"])
     described = json.loads((ROOT / "docs/openapi.json").read_text())["paths"]
     assert {(path, method) for path in described for method in described[path]} == {
@@ -48,9 +48,9 @@ def test_every_route_is_described_for_programs(make_site: MakeSite) -> None:
 
 
 def comments(of: type) -> dict[str, str]:
-    """Return what the code says of each field, where it says something.
+    """Return each field's comment in the code, for the fields that have one.
 
-    A comment is about the fields that follow it, up to the next one.
+    A comment applies to the fields that follow it, up to the next comment.
     """
     body = getsource(of).partition('"""\n')[2]
     found: dict[str, str] = {}
@@ -66,8 +66,8 @@ def comments(of: type) -> dict[str, str]:
     return found
 
 
-def test_every_figure_is_explained_for_programs() -> None:
-    """By what the code says of it."""
+def test_openapi_json_explains_every_statistic() -> None:
+    """The descriptions are the comments in the code."""
     described = json.loads((ROOT / "docs/openapi.json").read_text())["components"]
     figures = described["schemas"]["Stats"]["properties"]
     explained = {name: it.get("description") for name, it in figures.items()}
@@ -77,37 +77,37 @@ def test_every_figure_is_explained_for_programs() -> None:
 @pytest.mark.parametrize(
     ("schema", "of"), [("Stats", HubStats), ("Client", ClientStats)]
 )
-def test_every_figure_is_described_for_programs(schema: str, of: type) -> None:
-    """By its name in the statistics."""
+def test_openapi_json_lists_every_statistic(schema: str, of: type) -> None:
+    """The properties have the names and the order of the fields."""
     described = json.loads((ROOT / "docs/openapi.json").read_text())["components"]
     names = [part.name for part in fields(of)]
     assert list(described["schemas"][schema]["properties"]) == names
 
 
-def test_every_reason_of_a_reset_is_in_the_concepts_page() -> None:
-    """Whoever gets one finds what it says."""
+def test_every_reset_reason_is_on_the_concepts_page() -> None:
+    """A developer who sees a reset reason can look it up."""
     page = (ROOT / "docs/concepts.md").read_text()
     for reason in GapReason:
         assert f"| `{reason}` |" in page
 
 
-def test_every_close_reason_is_in_the_operations_page() -> None:
-    """An operator finds what a log line says."""
+def test_every_close_reason_is_on_the_operations_page() -> None:
+    """An operator can look up the reason in a log line."""
     page = (ROOT / "docs/operations.md").read_text()
     for reason in CloseReason:
         assert f"| `{reason}` |" in page
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_links_between_pages_lead_somewhere(path: Path) -> None:
-    """A page that was moved takes its links along."""
+def test_links_between_pages_have_a_target(path: Path) -> None:
+    """A page that is moved must have its links updated."""
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
         assert (path.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_links_to_a_part_of_a_page_find_it(path: Path) -> None:
-    """By its heading, as GitHub makes an address of it."""
+def test_links_to_a_section_have_a_target(path: Path) -> None:
+    """GitHub generates the anchor from the heading."""
     links = r"\]\((?!https?:)([^)#]*)#([^)]+)\)"
     for target, part in re.findall(links, path.read_text()):
         page = (path.parent / target) if target else path
@@ -118,7 +118,7 @@ def test_links_to_a_part_of_a_page_find_it(path: Path) -> None:
 
 
 def test_the_browser_page_names_every_option() -> None:
-    """What connect() takes, and what a stream has, by the client's own types."""
+    """The client's type definitions list the options of connect() and of streams."""
     types = (ROOT / "flask_sse_hub/static/sse-hub.d.ts").read_text()
     page = (ROOT / "docs/browser.md").read_text()
     named: set[str] = set()
@@ -130,7 +130,7 @@ def test_the_browser_page_names_every_option() -> None:
 
 
 def test_the_browser_page_names_every_reason() -> None:
-    """Whoever sees one in `error.reason` finds what it says."""
+    """A developer who sees a reason in `error.reason` can look it up."""
     sources = "".join(p.read_text() for p in (ROOT / "client/src").glob("*.js"))
     reasons = set(re.findall(r'(?:StreamError|\berror)\(\s*"([a-z-]+)"', sources))
     page = (ROOT / "docs/browser.md").read_text()

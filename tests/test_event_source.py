@@ -1,4 +1,4 @@
-"""The stream of one request: what a view yields, as its client gets it."""
+"""Streams of one request: the client receives the values that a view yields."""
 
 import gc
 import json
@@ -34,7 +34,7 @@ from tests.test_producer import Upstream
 
 
 class Site:
-    """An app whose one view streams what it is given."""
+    """An app with one view, which streams a given iterable."""
 
     def __init__(self) -> None:
         self.app = Flask("site")
@@ -101,11 +101,11 @@ def until_done(reader: StreamReader) -> list[str]:
     return [data for _, data in events]
 
 
-# What is sent
+# Content of the stream
 
 
 def test_each_value_is_an_event(site: Site) -> None:
-    """Text as it is, anything else as the app writes JSON."""
+    """Text is sent unchanged; other values go through the app's JSON provider."""
     values = ["a\nb", {"n": 1}, [1, 2], None, b"bytes", Event("x", type="token")]
     seen = rest_of(site.read(values))
     assert seen[:-1] == [
@@ -120,20 +120,20 @@ def test_each_value_is_an_event(site: Site) -> None:
 
 
 def test_the_apps_own_json_is_used(site: Site) -> None:
-    """It may know more than the standard library."""
+    """The app's JSON provider may serialise more types than the standard library."""
     site.app.json.default = lambda value: "as the app has it"  # type: ignore[attr-defined]
     assert until_done(site.read([{"n": object()}])) == ['{"n": "as the app has it"}']
 
 
-def test_an_event_may_tell_a_delay(site: Site) -> None:
-    """It is for a client that reconnects by itself."""
+def test_an_event_may_set_the_reconnect_delay(site: Site) -> None:
+    """The delay is for clients that reconnect by themselves."""
     reader = site.read([Event("x", retry=2.5)])
     assert until_done(reader) == ["x"]
     assert reader.parser.retry_ms == 2500
 
 
-def test_the_first_bytes_leave_at_once(site: Site) -> None:
-    """Or onopen would wait for the first token, and a proxy give up."""
+def test_the_first_bytes_are_sent_at_once(site: Site) -> None:
+    """Otherwise onopen would wait for the first token, and a proxy might time out."""
     going_on = threading.Event()
     reader = site.read(going_on.wait() and "a" for _ in range(1))
     wait_until(lambda: not reader._arrived.empty())
@@ -142,8 +142,8 @@ def test_the_first_bytes_leave_at_once(site: Site) -> None:
     assert until_done(reader) == ["a"]
 
 
-def test_the_headers_are_those_of_every_stream(site: Site) -> None:
-    """No proxy holds it back, and it sets no cookie."""
+def test_the_headers_are_the_same_as_for_other_streams(site: Site) -> None:
+    """Proxies do not buffer the response, and the response sets no cookie."""
     headers = site.respond(["a"]).headers
     assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert headers["Cache-Control"] == "no-cache, no-transform"
@@ -151,13 +151,13 @@ def test_the_headers_are_those_of_every_stream(site: Site) -> None:
     assert "Set-Cookie" not in headers
 
 
-def test_it_answers_a_post(site: Site) -> None:
-    """A prompt is longer than a URL."""
+def test_a_post_request_can_be_answered(site: Site) -> None:
+    """A prompt may be longer than a URL."""
     assert until_done(site.read(["a"], method="POST")) == ["a"]
 
 
-def test_what_is_silent_gets_comments(site: Site) -> None:
-    """No script sees them, and no proxy closes the connection."""
+def test_a_silent_stream_sends_comments(site: Site) -> None:
+    """Scripts do not see comments, and proxies keep the connection open."""
     going_on = threading.Event()
     reader = site.read((going_on.wait() and "a" for _ in range(1)), heartbeat=0.01)
     wait_until(lambda: reader._arrived.qsize() > 3)
@@ -167,7 +167,7 @@ def test_what_is_silent_gets_comments(site: Site) -> None:
 
 
 def test_an_item_may_change_after_it_was_yielded(site: Site) -> None:
-    """The iterable runs ahead of what is written."""
+    """The iterable runs ahead of the writes."""
 
     def accumulating() -> Iterator[dict[str, str]]:
         answer = {"content": ""}
@@ -183,15 +183,15 @@ def test_an_item_may_change_after_it_was_yielded(site: Site) -> None:
     ]
 
 
-# How it ends
+# End of the stream
 
 
 @pytest.mark.parametrize("how", ["header", "query"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_who_comes_back_after_the_end_is_sent_away(
+def test_a_client_that_returns_after_the_end_receives_a_204(
     site: Site, how: str, method: str
 ) -> None:
-    """A native EventSource would have the model run again, for ever."""
+    """A native EventSource would otherwise repeat the work for ever."""
     reader = site.read(["a"])
     done = reader.next("done")
     assert json.loads(done.data) == {"id": done.id}
@@ -207,8 +207,8 @@ def test_who_comes_back_after_the_end_is_sent_away(
     assert upstream.closed == 1
 
 
-def test_a_view_that_says_200_sends_away_too(site: Site) -> None:
-    """A native EventSource would come back every few seconds to an empty stream."""
+def test_a_view_that_returns_an_explicit_200_sends_a_204_too(site: Site) -> None:
+    """A native EventSource would return to an empty stream every few seconds."""
 
     @site.app.get("/explicit")
     def explicit() -> tuple[Response, int]:
@@ -219,7 +219,7 @@ def test_a_view_that_says_200_sends_away_too(site: Site) -> None:
 
 
 def test_a_304_has_no_body(site: Site) -> None:
-    """A hook may make each response conditional; a body would be the next response."""
+    """A body after a 304 would be read as the next response. Hooks may cause a 304."""
 
     @site.app.get("/conditional")
     def conditional() -> Response:
@@ -240,13 +240,13 @@ def test_a_304_has_no_body(site: Site) -> None:
 
 
 @pytest.mark.parametrize("last", ["", "0123456789ab-7", "end-", "end-0123 or so"])
-def test_other_ids_are_none_of_its_own(site: Site, last: str) -> None:
-    """A hub's, for example, from before the app used this."""
+def test_unknown_event_ids_are_ignored(site: Site, last: str) -> None:
+    """The id may come from a hub that the app used before."""
     assert until_done(site.read(["a"], headers={"Last-Event-ID": last})) == ["a"]
 
 
-def test_a_post_is_never_sent_away(site: Site) -> None:
-    """No browser repeats one by itself."""
+def test_a_post_never_receives_a_204(site: Site) -> None:
+    """Browsers do not repeat a POST by themselves."""
     done = site.read(["a"]).next("done")
     again = site.read(["b"], method="POST", headers={"Last-Event-ID": done.id})
     assert until_done(again) == ["b"]
@@ -287,12 +287,12 @@ def by_exit() -> Iterator[str]:
     "failing",
     [at_once, in_the_middle, in_its_finally, without_a_form, without_utf8, by_exit],
 )
-def test_an_error_is_told_safely_and_logged(
+def test_an_error_is_sent_without_details_and_logged(
     site: Site,
     failing: Callable[[], Iterator[Any]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One event, whose id leads to the traceback; what came before is sent."""
+    """Earlier events are sent. The id of the error event is in the log line."""
     reader = site.read(failing())
     seen = rest_of(reader)
     assert [data for type, data in seen if type == "message"] in (["a"], [])
@@ -309,16 +309,16 @@ def test_an_error_is_told_safely_and_logged(
     wait_until(lambda: not producers())
 
 
-def test_an_error_keeps_nothing_of_the_iterable(
+def test_an_error_keeps_no_reference_to_the_iterable(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it held is let go of by then, and not when garbage is collected."""
-    # pytest keeps what is logged.
+    """The iterable's objects are freed at once, without the garbage collector."""
+    # pytest would keep a reference to the logged error.
     monkeypatch.setattr(logging.getLogger(AnswerStream.__module__), "disabled", True)
     held: list[weakref.ref[Any]] = []
 
     class Connection:
-        """One that nobody closes."""
+        """A connection that is never closed explicitly."""
 
     def failing() -> Iterator[str]:
         connection = Connection()
@@ -335,10 +335,10 @@ def test_an_error_keeps_nothing_of_the_iterable(
         gc.enable()
 
 
-def test_an_error_is_logged_also_where_nobody_is_told(
+def test_an_error_is_logged_even_if_the_client_has_left(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The iterable is ahead of its client, who left before it came to that."""
+    """The iterable runs ahead, so it may fail after its client has left."""
     body = a_body(site, in_the_middle())
     wait_until(lambda: body._producer._ended)
     body.close()
@@ -351,8 +351,8 @@ def test_an_error_is_logged_also_where_nobody_is_told(
 # Batches
 
 
-def test_a_batch_is_one_write_of_several_events(site: Site) -> None:
-    """In their order, and the rest at the end."""
+def test_a_batch_is_one_write_with_several_events(site: Site) -> None:
+    """Events keep their order, and the rest is sent at the end."""
     chunks = list(
         site.respond(map(str, range(25)), batch=Batch(size=10, interval=60)).response
     )
@@ -360,8 +360,8 @@ def test_a_batch_is_one_write_of_several_events(site: Site) -> None:
     assert b"event: done" in chunks[-1]
 
 
-def test_a_batch_leaves_after_its_interval(site: Site) -> None:
-    """Also where the next item does not come."""
+def test_a_batch_is_sent_after_its_interval(site: Site) -> None:
+    """The batch does not wait for a further item."""
     going_on = threading.Event()
 
     def pausing() -> Iterator[str]:
@@ -376,7 +376,7 @@ def test_a_batch_leaves_after_its_interval(site: Site) -> None:
 
 
 def test_text_can_be_merged(site: Site) -> None:
-    """Ten tokens are one event of their text."""
+    """Ten tokens become one event with their joined text."""
     batch = Batch(size=10, interval=60, merge="".join)
     assert until_done(site.read("abcdefghijkl".__iter__(), batch=batch)) == [
         "abcdefghij",
@@ -385,10 +385,10 @@ def test_text_can_be_merged(site: Site) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3], ids=["when full", "at the end"])
-def test_what_cannot_be_merged_is_an_error(
+def test_a_failing_merge_is_an_error(
     site: Site, count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of the stream, as if the iterable had failed."""
+    """The stream ends as if the iterable had failed."""
     upstream = Upstream(lambda: iter([1] * count))
     batch = Batch(size=2 if count == 2 else 10, merge="".join)
     ((type, data),) = rest_of(site.read(upstream, batch=batch))
@@ -397,10 +397,10 @@ def test_what_cannot_be_merged_is_an_error(
     wait_until(lambda: upstream.closed == 1)
 
 
-def test_each_of_two_errors_is_logged_and_one_is_told(
+def test_two_errors_are_both_logged_but_only_one_is_sent(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No id is in the log that no client has."""
+    """Only the id that the client received is in the log."""
 
     def failing() -> Iterator[int]:
         yield 1
@@ -416,8 +416,8 @@ def test_each_of_two_errors_is_logged_and_one_is_told(
 # Contexts
 
 
-def test_there_is_no_context_without_asking_for_one(site: Site) -> None:
-    """The request is over, and its database session with it."""
+def test_there_is_no_context_by_default(site: Site) -> None:
+    """The request is over, and so is its database session."""
 
     def looking() -> Iterator[bool]:
         yield has_app_context() or has_request_context()
@@ -425,8 +425,8 @@ def test_there_is_no_context_without_asking_for_one(site: Site) -> None:
     assert until_done(site.read(looking())) == ["false"]
 
 
-def test_an_app_context_is_around_all_of_it_and_left_at_the_end(site: Site) -> None:
-    """Closing too; what the app tears down is torn down before the end is told."""
+def test_an_app_context_lasts_for_the_whole_iteration(site: Site) -> None:
+    """The context includes closing, and is torn down before the client sees the end."""
     torn_down: list[Any] = []
 
     def working() -> Iterator[str]:
@@ -436,7 +436,7 @@ def test_an_app_context_is_around_all_of_it_and_left_at_the_end(site: Site) -> N
         finally:
             app_globals.closed = has_app_context()
 
-    # The request's own is torn down too.
+    # The teardown of the request's own context is recorded too.
     site.app.teardown_appcontext(
         lambda error: torn_down.append(app_globals.get("closed"))
     )
@@ -444,8 +444,8 @@ def test_an_app_context_is_around_all_of_it_and_left_at_the_end(site: Site) -> N
     assert sorted(torn_down, key=str) == [None, True]
 
 
-def test_no_app_context_is_left_within_the_view(site: Site) -> None:
-    """Tearing one down may end the view's own database session, if it is a thread's."""
+def test_no_app_context_ends_within_the_view(site: Site) -> None:
+    """A teardown could end the view's database session if sessions are per thread."""
     order: list[str] = []
 
     @site.app.get("/working")
@@ -463,8 +463,8 @@ def test_no_app_context_is_left_within_the_view(site: Site) -> None:
     assert order[0] == "view"
 
 
-def test_an_app_context_is_left_where_the_client_leaves(site: Site) -> None:
-    """Its connection goes back to the pool."""
+def test_an_app_context_ends_when_the_client_leaves(site: Site) -> None:
+    """The context's database connection returns to the pool."""
     torn_down: list[Any] = []
     site.app.teardown_appcontext(
         lambda error: torn_down.append(app_globals.get("mine"))
@@ -482,14 +482,14 @@ def test_an_app_context_is_left_where_the_client_leaves(site: Site) -> None:
     wait_until(lambda: not producers())
 
 
-def test_nothing_of_the_request_is_kept(site: Site) -> None:
-    """A stream may be open for long."""
+def test_no_reference_to_the_request_is_kept(site: Site) -> None:
+    """A stream may stay open for a long time."""
     requests: list[weakref.ref[Any]] = []
     going_on = threading.Event()
     environs: list[weakref.ref[Any]] = []
 
     class Environ(dict[str, Any]):
-        """One that can be weakly referred to."""
+        """A dict that supports weak references."""
 
     @site.app.get("/kept")
     def kept() -> Response:
@@ -509,11 +509,11 @@ def test_nothing_of_the_request_is_kept(site: Site) -> None:
     body.close()  # type: ignore[attr-defined]
 
 
-# Beginnings and ends that are not the usual ones
+# Unusual beginnings and ends
 
 
-def test_a_head_request_iterates_nothing(site: Site) -> None:
-    """It is closed and answered."""
+def test_a_head_request_does_not_iterate(site: Site) -> None:
+    """The iterable is closed, and the response is a 200."""
     upstream = Upstream(lambda: pytest.fail("it was iterated"))
     response = site.respond(upstream, method="HEAD")
     assert response.status_code == 200
@@ -521,8 +521,8 @@ def test_a_head_request_iterates_nothing(site: Site) -> None:
     assert upstream.closed == 1
 
 
-def test_closing_stops_the_iterable_and_runs_what_hangs_on_it(site: Site) -> None:
-    """Once, however often it is closed."""
+def test_closing_stops_the_iterable_and_runs_close_callbacks(site: Site) -> None:
+    """Both happen once, even if the response is closed several times."""
     closed: list[str] = []
     upstream = Upstream(lambda: iter(range(1000)))
 
@@ -542,7 +542,7 @@ def test_closing_stops_the_iterable_and_runs_what_hangs_on_it(site: Site) -> Non
 
 
 def test_a_server_that_interrupts_the_response_stops_the_iterable(site: Site) -> None:
-    """A worker at the end of its patience does, and calls nothing any more."""
+    """A worker interrupts a response at its timeout, and then calls nothing more."""
     upstream = Upstream(lambda: iter(range(1000)))
     body = a_body(site, upstream)
 
@@ -556,7 +556,7 @@ def test_a_server_that_interrupts_the_response_stops_the_iterable(site: Site) ->
 
 
 def test_a_sync_server_is_refused(site: Site) -> None:
-    """It would serve nothing else, and the error says what to do."""
+    """The stream would block all other requests. The error names the fix."""
     with site.app.test_request_context("/answer", multithread=False):
         flask_request.environ["werkzeug.socket"] = None
         with pytest.raises(UnsupportedServer, match="--without-threads"):
@@ -579,10 +579,10 @@ def test_a_sync_server_is_refused(site: Site) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_streamed_is_refused(
+def test_an_invalid_iterable_or_option_is_refused(
     site: Site, iterable: Any, options: dict[str, Any]
 ) -> None:
-    """In the view, where its author sees it."""
+    """The error is raised in the view, where its author sees it."""
     with (
         site.app.test_request_context("/answer"),
         pytest.raises(ConfigurationError),
@@ -607,7 +607,7 @@ def a_body(
 
 
 def test_a_peer_that_may_have_left_is_probed(site: Site) -> None:
-    """By a comment that ends no block."""
+    """The probe is a comment that does not end a block."""
     going_on = threading.Event()
     body = a_body(site, (going_on.wait() for _ in range(1)))
     body.probe()
@@ -616,8 +616,8 @@ def test_a_peer_that_may_have_left_is_probed(site: Site) -> None:
     going_on.set()
 
 
-def test_a_peer_that_left_ends_the_stream_and_the_iterable(site: Site) -> None:
-    """Without a word, and with nothing left to wait for."""
+def test_a_departed_peer_ends_the_stream_and_the_iterable(site: Site) -> None:
+    """No event is sent, and the server does not wait."""
     upstream = Upstream(lambda: iter(range(1000)))
     body = a_body(site, upstream)
     body.peer_left()
@@ -625,8 +625,8 @@ def test_a_peer_that_left_ends_the_stream_and_the_iterable(site: Site) -> None:
     wait_until(lambda: upstream.closed == 1)
 
 
-def test_a_worker_that_leaves_is_told_after_what_was_yielded(site: Site) -> None:
-    """With the reason, and an id by which nothing runs again."""
+def test_a_stopping_worker_ends_the_stream_after_the_yielded_items(site: Site) -> None:
+    """The error event has the reason and an id that prevents a second run."""
     more = threading.Event()
 
     def waiting() -> Iterator[str]:
@@ -650,10 +650,10 @@ def test_a_worker_that_leaves_is_told_after_what_was_yielded(site: Site) -> None
     assert site.respond([], query=f"last_event_id={error.id}").status_code == 204
 
 
-def test_a_worker_that_leaves_is_not_told_of_an_iterable_at_its_end(
+def test_a_stopping_worker_sends_done_if_the_iterable_has_ended(
     site: Site,
 ) -> None:
-    """All of the answer is there: it is done."""
+    """The answer is complete, so the client receives no error."""
     body = a_body(site, ["a"])
     wait_until(lambda: body._producer._ended)
     body.worker_leaves()
@@ -662,17 +662,17 @@ def test_a_worker_that_leaves_is_not_told_of_an_iterable_at_its_end(
 
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Both ends of a connection: ours, and the peer's."""
+    """Return both ends of a connection: ours and the peer's."""
     ours, theirs = socket.socketpair()
     yield ours, theirs
     ours.close()
     theirs.close()
 
 
-def test_a_write_that_blocks_is_cut_off(
+def test_a_blocking_write_is_cut_off(
     site: Site, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    """By its connection; once the server has closed it, nothing is."""
+    """cut() shuts down the connection, unless the server has already closed it."""
     ours, theirs = pair
     body = a_body(site, [], ours)
     body.cut()
@@ -681,10 +681,10 @@ def test_a_write_that_blocks_is_cut_off(
     body.cut()
 
 
-def test_a_worker_that_leaves_waits_for_no_other_request(
+def test_a_stopping_worker_accepts_no_further_request_on_the_connection(
     site: Site, pair: tuple[socket.socket, socket.socket], monkeypatch: Any
 ) -> None:
-    """On the connection of a stream that has ended; what was written still leaves."""
+    """The connection's stream has ended. Bytes already written are still sent."""
     ours, theirs = pair
     body = a_body(site, [], ours)
     monkeypatch.setattr(body._watch, "_leave_at", 0.0)
@@ -693,10 +693,10 @@ def test_a_worker_that_leaves_waits_for_no_other_request(
     assert b"event: done" in theirs.recv(1000)
 
 
-def test_a_client_that_leaves_is_noticed_between_two_heartbeats(
+def test_a_departed_client_is_noticed_between_heartbeats(
     site: Site, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    """With nothing that would call close()."""
+    """The server does not have to call close()."""
     ours, theirs = pair
     upstream = Upstream(lambda: iter(range(1000)))
     body = a_body(site, upstream, ours)
@@ -705,10 +705,10 @@ def test_a_client_that_leaves_is_noticed_between_two_heartbeats(
     body.close()
 
 
-def test_no_line_is_logged_for_a_client_that_left(
+def test_no_line_is_logged_for_a_departed_client(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is no error."""
+    """A client that leaves is no error."""
     with caplog.at_level(logging.WARNING):
         body = a_body(site, iter(range(1000)))
         body.close()
@@ -725,14 +725,14 @@ def test_no_line_is_logged_for_a_client_that_left(
         ("POST", {}, 503),
     ],
 )
-def test_beyond_the_room_for_streams_one_is_refused(
+def test_a_stream_beyond_the_servers_places_is_refused(
     site: Site,
     monkeypatch: pytest.MonkeyPatch,
     method: str,
     headers: dict[str, str],
     status: int,
 ) -> None:
-    """As its client understands it, and the iterable is closed without being begun."""
+    """The refusal suits the client. The iterable is closed without being started."""
     gate = threading.Event()
 
     def waiting() -> Iterator[str]:
@@ -751,10 +751,10 @@ def test_beyond_the_room_for_streams_one_is_refused(
         gate.set()
 
 
-def test_room_is_shared_with_the_streams_of_a_hub(
+def test_places_are_shared_with_the_streams_of_a_hub(
     site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Both take places of one server: either is refused beside the other."""
+    """Each kind of stream is refused if the other kind has taken the places."""
     site.app.instance_path = str(tmp_path)
     site.app.config["SSE_HUB_LOGIN_REQUIRED"] = False
     SSEHub(site.app)

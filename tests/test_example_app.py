@@ -5,10 +5,10 @@ from flask_sse_hub.testing import Stream
 from tests.conftest import DemoApp
 
 
-def test_who_is_back_before_the_old_stream_has_ended_is_there(
+def test_a_user_who_reconnects_before_the_old_stream_ends_is_present(
     demo_app: DemoApp,
 ) -> None:
-    """A connection that died is noticed late, and its client has another by then."""
+    """A dead connection is noticed late, when its client has already reconnected."""
     browser = demo_app.browser("alice")
     url = "/events?channel=lobby"
     dead = Stream(url, client=browser)

@@ -46,12 +46,12 @@ def fill(demo_app: DemoApp, user: str, *, exchanges: int) -> None:
 
 
 class TestStream:
-    """Answers, as they come."""
+    """Answers are streamed as they are produced."""
 
-    def test_each_event_of_a_post_has_all_of_the_text_so_far(
+    def test_each_event_of_a_post_contains_the_whole_text_so_far(
         self, demo_app: DemoApp
     ) -> None:
-        """And the last one says that it is complete, before the stream does."""
+        """The last event of the answer is marked as done, and then the stream ends."""
         *answer, end = ask(demo_app.browser(), "What is a stream?")
         data = [json.loads(each.data) for each in answer]
         contents = [each["content"] for each in data]
@@ -62,10 +62,8 @@ class TestStream:
         assert {each.type for each in answer} == {"message"}
         assert end.type == "done"
 
-    def test_a_get_says_what_answers_and_then_each_token(
-        self, demo_app: DemoApp
-    ) -> None:
-        """As a native EventSource takes it; the tokens are the text that is kept."""
+    def test_a_get_sends_metadata_and_then_each_token(self, demo_app: DemoApp) -> None:
+        """The format suits a native EventSource. The tokens join to the stored text."""
         browser = demo_app.browser()
         response = browser.get("/api/stream?message=What+is+a+proxy")
         metadata, *tokens, end = parse(response.data)
@@ -78,10 +76,10 @@ class TestStream:
         assert exchange["question"] == "What is a proxy"
         assert end.type == "done"
 
-    def test_no_connection_to_the_database_is_held_while_tokens_come(
+    def test_no_database_connection_is_held_while_tokens_arrive(
         self, demo_app: DemoApp
     ) -> None:
-        """As many answers can be on their way as there are threads or greenlets."""
+        """The number of parallel answers is limited by threads or greenlets only."""
         browser = demo_app.browser()
         fill(demo_app, "alice", exchanges=1)
         demo_app.app.config["CHAT_PACE"] = 0.02
@@ -91,10 +89,10 @@ class TestStream:
         with demo_app.app.app_context():
             assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
-    def test_an_answer_that_fails_is_told_with_the_id_that_is_in_the_log(
+    def test_the_error_id_of_a_failed_answer_is_in_the_log(
         self, demo_app: DemoApp, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """And nothing of it is kept."""
+        """No part of a failed answer is stored."""
         browser = demo_app.browser()
         *answer, end = ask(browser, "Please fail!")
         assert answer
@@ -105,7 +103,7 @@ class TestStream:
 
 
 class TestRefusals:
-    """What is no question, and who may not ask."""
+    """Invalid questions and users who may not ask are refused."""
 
     @pytest.mark.parametrize(
         ("body", "field", "problem"),
@@ -121,25 +119,25 @@ class TestRefusals:
             ([], "body", "must be a JSON object"),
         ],
     )
-    def test_a_body_is_refused_with_its_field(
+    def test_an_invalid_body_is_refused_with_the_field_name(
         self, demo_app: DemoApp, body: Any, field: str, problem: str
     ) -> None:
-        """Before anything is streamed."""
+        """The response is a 400, and no stream begins."""
         response = demo_app.browser().post("/api/chat/stream", json=body)
         assert response.status_code == 400
         assert response.get_json()["field"] == field
         assert problem in response.get_json()["error"]
 
     @pytest.mark.parametrize("query", ["", "?message=", f"?message={'x' * 2001}"])
-    def test_a_query_is_refused_in_the_same_way(
+    def test_an_invalid_query_is_refused_in_the_same_way(
         self, demo_app: DemoApp, query: str
     ) -> None:
-        """A GET has no body."""
+        """A GET has no body, so the question is in the query."""
         response = demo_app.browser().get(f"/api/stream{query}")
         assert (response.status_code, response.get_json()["field"]) == (400, "message")
 
-    def test_what_is_no_json_is_refused(self, demo_app: DemoApp) -> None:
-        """By its type, which no form of another site can have, and by what it is."""
+    def test_a_body_that_is_not_json_is_refused(self, demo_app: DemoApp) -> None:
+        """A form of another site cannot send JSON's type. Invalid JSON is a 400."""
         browser, url = demo_app.browser(), "/api/chat/stream"
         assert browser.post(url, data={"message": "hello"}).status_code == 415
         bad = browser.post(url, data="{", content_type="application/json")
@@ -154,16 +152,16 @@ class TestRefusals:
             ("DELETE", "/api/chat/messages"),
         ],
     )
-    def test_strangers_are_told_to_sign_in(
+    def test_anonymous_visitors_are_told_to_sign_in(
         self, demo_app: DemoApp, method: str, path: str
     ) -> None:
-        """In JSON, whatever they send."""
+        """The response is JSON for every request."""
         response = demo_app.browser(None).open(path, method=method)
         assert response.status_code == 401
         assert response.get_json() == {"error": "sign in first"}
 
-    def test_a_link_on_another_site_asks_nothing(self, demo_app: DemoApp) -> None:
-        """A GET is followed with the visitor's cookie, and would be kept as theirs."""
+    def test_a_link_on_another_site_cannot_ask(self, demo_app: DemoApp) -> None:
+        """Browsers send the user's cookies with a link's GET, so it is refused."""
         browser = demo_app.browser()
         headers = {"Sec-Fetch-Site": "cross-site"}
         response = browser.get("/api/stream?message=hello", headers=headers)
@@ -171,12 +169,12 @@ class TestRefusals:
 
 
 class TestKept:
-    """The conversation, in the database."""
+    """The conversation is stored in the database."""
 
-    def test_an_answer_that_is_complete_is_kept_with_its_question(
+    def test_a_complete_answer_is_stored_with_its_question(
         self, demo_app: DemoApp
     ) -> None:
-        """Under the id that its response named."""
+        """The stored id is the id in the response's header."""
         browser = demo_app.browser()
         url, body = "/api/chat/stream", {"message": "What is a heartbeat?"}
         response = browser.post(url, json=body)
@@ -190,10 +188,10 @@ class TestKept:
             }
         ]
 
-    def test_an_answer_that_is_stopped_is_kept_as_far_as_it_came(
+    def test_a_stopped_answer_is_stored_as_far_as_it_came(
         self, demo_app: DemoApp
     ) -> None:
-        """And marked."""
+        """The stored answer is marked as stopped."""
         browser = demo_app.browser()
         demo_app.app.config["CHAT_PACE"] = 0.05
         response = browser.get("/api/stream?message=What+is+a+client")
@@ -205,8 +203,8 @@ class TestKept:
         assert exchange["stopped"]
         assert exchange["answer"].startswith(shown)
 
-    def test_the_other_tabs_are_told(self, demo_app: DemoApp) -> None:
-        """Of what was kept, and that all was cleared; nobody else is."""
+    def test_the_users_other_tabs_are_told(self, demo_app: DemoApp) -> None:
+        """Other users receive no event about stored answers or about the clearing."""
         alice, bob = demo_app.browser("alice"), demo_app.browser("bob")
         tab, other = (demo_app.read(who.get("/events")) for who in (alice, bob))
         for stream in (tab, other):
@@ -219,26 +217,26 @@ class TestKept:
         bob.post("/trigger")
         assert other.next().type == "notification"
 
-    def test_a_conversation_is_its_users_own(self, demo_app: DemoApp) -> None:
-        """To see and to clear."""
+    def test_a_conversation_belongs_to_its_user(self, demo_app: DemoApp) -> None:
+        """Only that user can see and clear the conversation."""
         fill(demo_app, "alice", exchanges=1)
         fill(demo_app, "bob", exchanges=1)
         demo_app.browser("bob").delete("/api/chat/messages")
         assert kept(demo_app.browser("bob")) == []
         assert len(kept(demo_app.browser("alice"))) == 1
 
-    def test_a_page_has_what_was_kept(self, demo_app: DemoApp) -> None:
-        """As data that cannot become a part of the page, whatever was asked."""
+    def test_a_page_contains_the_stored_conversation(self, demo_app: DemoApp) -> None:
+        """The conversation is escaped, so no question can become part of the page."""
         browser = demo_app.browser()
         ask(browser, "</script><script>alert(1)</script>")
         page = browser.get("/chat").text
         assert "alert(1)" in page
         assert "<script>alert" not in page
 
-    def test_a_long_conversation_is_shown_and_remembered_in_part(
+    def test_only_the_end_of_a_long_conversation_is_used(
         self, demo_app: DemoApp, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Its end: the model reads all that it is given before its first word."""
+        """The model reads all of its input before its first word."""
         fill(demo_app, "alice", exchanges=60)
         given: list[Message] = []
         complete = language_model.complete
@@ -262,10 +260,10 @@ class TestKept:
 
 
 class TestTables:
-    """A database that several workers begin with."""
+    """Several workers may create the tables of a new database."""
 
-    def test_two_workers_can_make_them_at_once(self, demo_app: DemoApp) -> None:
-        """Also when one has looked, and the other one is faster to make them."""
+    def test_two_workers_can_create_the_tables_at_once(self, demo_app: DemoApp) -> None:
+        """The other worker may create the tables after this one has looked for them."""
         others: list[str] = []
         with demo_app.app.app_context():
             db.drop_all()
@@ -280,10 +278,10 @@ class TestTables:
             assert others
             assert set(inspect(db.engine).get_table_names()) == {"exchange", "contact"}
 
-    def test_what_people_wrote_is_not_in_the_log_when_the_database_fails(
+    def test_a_database_error_does_not_log_what_users_wrote(
         self, demo_app: DemoApp, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """An error says which statement failed, and not with which values."""
+        """The error names the statement that failed but not its values."""
         browser = demo_app.browser()
         with demo_app.app.app_context():
             refuse = "CREATE TRIGGER full BEFORE INSERT ON exchange"
@@ -297,20 +295,20 @@ class TestTables:
 
 
 class TestStandIn:
-    """What takes a model's place."""
+    """The stand-in takes the place of a language model."""
 
     def test_the_same_conversation_has_the_same_answer(self, demo_app: DemoApp) -> None:
-        """So that a demonstration can be given twice."""
+        """A demonstration can be repeated."""
         with demo_app.app.app_context():
             asked: list[Message] = [{"role": "user", "content": "What is an event?"}]
             first, second = (list(language_model.complete(asked)) for _ in range(2))
         assert first == second
         assert len(first) > 40
 
-    def test_a_call_that_is_closed_ends(
+    def test_closing_a_call_ends_it(
         self, demo_app: DemoApp, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """As one over the network gives its connection back."""
+        """A call over the network would release its connection."""
         caplog.set_level(logging.INFO)
         with demo_app.app.app_context():
             call = language_model.complete([{"role": "user", "content": "hello"}])

@@ -25,7 +25,7 @@ def events(browser: FlaskClient, content: bytes) -> list[ParsedEvent]:
     response = send(browser, content)
     assert response.status_code == 200, response.text
     seen = parse(response.data)
-    # Whatever the file was, the stream came to its end.
+    # The stream must end with "done", whatever the file contains.
     assert seen[-1].type == "done"
     return seen[:-1]
 
@@ -44,8 +44,8 @@ def count(browser: FlaskClient) -> int:
     return found
 
 
-def test_an_import_says_how_far_it_is(demo_app: DemoApp) -> None:
-    """By rows and bytes, after each batch, and what has become of all in the end."""
+def test_an_import_reports_its_progress(demo_app: DemoApp) -> None:
+    """Progress is in rows and bytes after each batch. The end has a summary."""
     browser = demo_app.browser()
     content = rows(250)
     seen = events(browser, content)
@@ -59,8 +59,8 @@ def test_an_import_says_how_far_it_is(demo_app: DemoApp) -> None:
     assert count(browser) == 250
 
 
-def test_what_cannot_be_used_is_named_with_its_line(demo_app: DemoApp) -> None:
-    """The rest is added; a row may be several lines, and empty ones mean nothing."""
+def test_an_invalid_row_is_reported_with_its_line(demo_app: DemoApp) -> None:
+    """Other rows are added. A row may span several lines; empty lines are ignored."""
     browser = demo_app.browser()
     seen = events(
         browser,
@@ -86,8 +86,8 @@ def test_what_cannot_be_used_is_named_with_its_line(demo_app: DemoApp) -> None:
     assert (summary["added"], summary["refused"]) == (2, 6)
 
 
-def test_nobody_is_added_twice(demo_app: DemoApp) -> None:
-    """Within a file, and from one file to the next; case does not matter in emails."""
+def test_no_contact_is_added_twice(demo_app: DemoApp) -> None:
+    """Emails repeated in a file or already stored are skipped. Case is ignored."""
     browser = demo_app.browser()
     content = HEADER + b"Ann,ann@example.com\nAnn,ANN@example.com\n"
     for added, known in ((1, 1), (0, 2)):
@@ -96,8 +96,8 @@ def test_nobody_is_added_twice(demo_app: DemoApp) -> None:
     assert count(browser) == 1
 
 
-def test_contacts_are_their_users_own(demo_app: DemoApp) -> None:
-    """Two people may know the same one, and each forgets for themselves."""
+def test_contacts_belong_to_their_user(demo_app: DemoApp) -> None:
+    """Two users may have the same contact, and each deletes only their own."""
     alice, bob = demo_app.browser("alice"), demo_app.browser("bob")
     events(alice, rows(3))
     (summary,) = of(events(bob, rows(3)), "summary")
@@ -129,14 +129,14 @@ def test_contacts_are_their_users_own(demo_app: DemoApp) -> None:
     ],
     ids=lambda value: None if isinstance(value, int) else repr(value[:24]),
 )
-def test_what_is_no_csv_is_told_and_from_which_line_on(
+def test_an_unreadable_file_is_reported_with_the_line(
     demo_app: DemoApp,
     caplog: pytest.LogCaptureFixture,
     content: bytes,
     line: int,
     problem: str,
 ) -> None:
-    """It is the file's fault and not the server's: no error, and nothing in the log."""
+    """The file is at fault and not the server, so there is no error and no log line."""
     seen = events(demo_app.browser(), content)
     (unreadable,) = of(seen, "unreadable")
     assert unreadable["line"] == line
@@ -146,8 +146,8 @@ def test_what_is_no_csv_is_told_and_from_which_line_on(
     assert caplog.records == []
 
 
-def test_what_was_read_before_is_kept(demo_app: DemoApp) -> None:
-    """A file that cannot be read to its end has given its rows until then."""
+def test_rows_before_an_unreadable_part_are_kept(demo_app: DemoApp) -> None:
+    """A file that cannot be read to its end still adds its earlier rows."""
     browser = demo_app.browser()
     (summary,) = of(events(browser, rows(120) + b"\xff"), "summary")
     assert (summary["added"], count(browser)) == (120, 120)
@@ -162,26 +162,26 @@ def test_what_was_read_before_is_kept(demo_app: DemoApp) -> None:
     ],
 )
 def test_files_of_many_programs_are_read(demo_app: DemoApp, content: bytes) -> None:
-    """With a mark at the beginning, in any order, with other columns, and quoted."""
+    """A byte order mark, any column order, extra columns and quotes are accepted."""
     (summary,) = of(events(demo_app.browser(), content), "summary")
     assert (summary["added"], summary["refused"]) == (1, 0)
 
 
-def test_only_the_first_problems_are_named(demo_app: DemoApp) -> None:
-    """All are counted."""
+def test_only_the_first_problems_are_listed(demo_app: DemoApp) -> None:
+    """All problems are counted."""
     seen = events(demo_app.browser(), HEADER + b"bad\n" * 350)
     assert len(of(seen, "problem")) == 100
     assert of(seen, "summary")[0]["refused"] == 350
 
 
-def test_a_file_full_of_nothing_lets_others_have_their_turn(demo_app: DemoApp) -> None:
-    """It rests also when rows are empty, and not so often that it takes minutes."""
+def test_a_file_of_empty_rows_lets_other_tasks_run(demo_app: DemoApp) -> None:
+    """The import pauses for empty rows too, but not so often that it takes minutes."""
     seen = events(demo_app.browser(), HEADER + b",\n" * 20_000)
     assert len(of(seen, "progress")) == 10
 
 
 class TestRefusals:
-    """What is no upload."""
+    """Requests that are no valid upload are refused."""
 
     @pytest.mark.parametrize(
         ("form", "problem"),
@@ -195,7 +195,7 @@ class TestRefusals:
     def test_a_form_without_a_csv_file_is_refused(
         self, demo_app: DemoApp, form: dict[str, Any], problem: str
     ) -> None:
-        """With the field."""
+        """The response names the field."""
         response = demo_app.browser().post(
             "/api/import", data=form, content_type="multipart/form-data"
         )
@@ -204,7 +204,7 @@ class TestRefusals:
         assert problem in response.get_json()["error"]
 
     def test_a_file_that_is_too_large_is_refused(self, demo_app: DemoApp) -> None:
-        """With how large one may be."""
+        """The response names the limit."""
         demo_app.app.config["IMPORT_MAX_BYTES"] = 100 * 1024
         browser = demo_app.browser()
         response = send(browser, rows(4000))
@@ -212,8 +212,8 @@ class TestRefusals:
         assert response.get_json() == {"error": "file is larger than 100 KiB"}
         assert count(browser) == 0
 
-    def test_other_bodies_stay_small(self, demo_app: DemoApp) -> None:
-        """The limit is raised for files alone."""
+    def test_other_requests_keep_the_small_body_limit(self, demo_app: DemoApp) -> None:
+        """The limit is raised for uploads only."""
         browser = demo_app.browser()
         assert len(rows(3000)) > 64 * 1024
         assert of(events(browser, rows(3000)), "summary")
@@ -229,10 +229,10 @@ class TestRefusals:
             ("DELETE", "/api/contacts"),
         ],
     )
-    def test_strangers_are_told_to_sign_in(
+    def test_anonymous_visitors_are_told_to_sign_in(
         self, demo_app: DemoApp, method: str, path: str
     ) -> None:
-        """Before what they send is read."""
+        """The request is refused before its body is read."""
         response = demo_app.browser(None).open(path, method=method)
         assert response.status_code == 401
         assert response.get_json() == {"error": "sign in first"}
@@ -243,10 +243,10 @@ def importing() -> bool:
 
 
 class TestCancelling:
-    """Who leaves before the end."""
+    """Clients that leave before the end cancel their import."""
 
     def test_whole_batches_are_kept(self, demo_app: DemoApp) -> None:
-        """Those that were added before; the same file goes on from there."""
+        """Batches added before stay, and the same file continues from there."""
         browser = demo_app.browser()
         demo_app.app.config["IMPORT_PAUSE"] = 0.02
         stream = demo_app.read(send(browser, rows(5000)))
@@ -260,15 +260,15 @@ class TestCancelling:
         (summary,) = of(events(browser, rows(5000)), "summary")
         assert (summary["known"], summary["added"]) == (added, 5000 - added)
 
-    def test_the_file_is_deleted_also_when_nothing_was_read_of_it(self) -> None:
-        """Who leaves at once leaves nothing behind."""
+    def test_the_file_is_deleted_even_if_it_was_never_read(self) -> None:
+        """A client may leave before the import begins."""
         file = io.BytesIO(rows(1))
         Import("alice", file).close()
         assert file.closed
 
 
-def test_the_sample_is_a_file_to_import(demo_app: DemoApp) -> None:
-    """Of some thousand rows, a few of which show what is refused."""
+def test_the_sample_can_be_imported(demo_app: DemoApp) -> None:
+    """The sample has 5,000 rows, a few of which are refused as examples."""
     browser = demo_app.browser()
     sample = browser.get("/api/import/sample.csv")
     assert sample.headers["Content-Disposition"].startswith("attachment")

@@ -1,4 +1,4 @@
-"""The extension: what an app calls, and what its people may ask for."""
+"""The extension: the methods that an app calls, and the requests of its users."""
 
 import threading
 from typing import Any
@@ -28,20 +28,22 @@ from tests.reader import wait_until
 
 class TestInit:
     def test_a_second_init_app_is_refused(self, site: Site) -> None:
-        """Two hubs in one app would each have half of the clients."""
+        """Two hubs in one app would each serve a part of the clients."""
         with pytest.raises(ConfigurationError, match="already has an SSEHub"):
             SSEHub(site.app)
 
-    def test_it_starts_nothing(self) -> None:
-        """A master process that only loads the app has nothing to lose in a fork."""
+    def test_creating_the_extension_starts_no_thread(self) -> None:
+        """A master process that only loads the app can fork safely."""
         before = set(threading.enumerate())
         app = Flask("quiet")
         SSEHub(app)
         assert set(threading.enumerate()) <= before
         assert app.extensions["sse_hub"]._hubs == {}
 
-    def test_one_object_serves_many_apps(self, make_site: MakeSite) -> None:
-        """The hub is the app's; two apps in one process do not touch each other."""
+    def test_one_extension_object_serves_several_apps(
+        self, make_site: MakeSite
+    ) -> None:
+        """Each app has a hub of its own, so two apps in one process stay separate."""
         one, two = make_site(), make_site()
         shared = SSEHub()
         apps = [Flask("a"), Flask("b")]
@@ -62,8 +64,8 @@ class TestInit:
             second = shared.publish("b")
         assert first.split("-")[0] != second.split("-")[0]
 
-    def test_without_a_context_it_must_be_clear_which_app_is_meant(self) -> None:
-        """One app is; none or several are not, and the error says what to do."""
+    def test_without_a_context_the_app_must_be_unambiguous(self) -> None:
+        """A single app is used. With none or several, the error names the fix."""
         hub = SSEHub()
         with pytest.raises(ConfigurationError, match="init_app"):
             hub.publish("x")
@@ -75,8 +77,8 @@ class TestInit:
         with pytest.raises(ConfigurationError, match="app_context"):
             hub.publish("x")
 
-    def test_an_app_without_a_hub_is_told_what_is_missing(self) -> None:
-        """The error names the call that was forgotten."""
+    def test_an_app_without_a_hub_raises_a_clear_error(self) -> None:
+        """The error names the call that is missing."""
         hub = SSEHub()
         with (
             Flask("bare").app_context(),
@@ -84,10 +86,10 @@ class TestInit:
         ):
             hub.publish("x")
 
-    def test_in_the_context_of_another_app_nothing_is_published(
+    def test_publishing_in_the_context_of_another_app_is_refused(
         self, make_site: MakeSite
     ) -> None:
-        """Its user 42 is somebody else."""
+        """User 42 of the other app is another person."""
         one, two = make_site(), make_site()
         with (
             two.app.app_context(),
@@ -95,8 +97,8 @@ class TestInit:
         ):
             one.hub.publish("x", user=42)
 
-    def test_a_forked_child_makes_its_own_hub(self, site: Site) -> None:
-        """It inherits neither threads nor locks of its parent."""
+    def test_a_forked_child_creates_its_own_hub(self, site: Site) -> None:
+        """The child uses neither the threads nor the locks of its parent."""
         app_hub = site.app.extensions["sse_hub"]
         mine = app_hub.hub
         assert app_hub.hub is mine
@@ -106,14 +108,14 @@ class TestInit:
 
 class TestPublish:
     def test_data_may_be_text_bytes_or_json(self, site: Site) -> None:
-        """Text as it is; anything else through the app's JSON provider."""
+        """Text is sent unchanged; other values go through the app's JSON provider."""
         stream = site.browser("alice").stream()
         for data in ("text", b"bytes", {"a": [1, None]}, 7, None, ""):
             site.hub.publish(data)
         assert stream.data(6) == ["text", "bytes", '{"a": [1, null]}', "7", "null", ""]
 
-    def test_each_target_reaches_whom_it_names(self, site: Site) -> None:
-        """User A never sees what is for user B."""
+    def test_each_target_reaches_only_its_own_clients(self, site: Site) -> None:
+        """User A never receives an event for user B."""
         ann, ben = site.browser("alice"), site.browser("bob")
         page = ann.page()
         ann_stream = ann.stream(f"/events?channel=news&client_id={page['client']}")
@@ -136,15 +138,15 @@ class TestPublish:
         assert ben_stream.data(3) == ["not alice", "all but one", "everybody"]
 
     def test_type_and_retry_reach_the_client(self, site: Site) -> None:
-        """As the fields that EventSource knows."""
+        """Type and retry are sent as the fields that EventSource knows."""
         stream = site.browser("alice").stream()
         event_id = site.hub.publish("x", type="note", retry=1.5)
         event = stream.next("note")
         assert event.id == event_id
         assert stream.parser.retry_ms == 1500
 
-    def test_an_event_has_its_own_type_and_retry(self, site: Site) -> None:
-        """As what makes events returns it, it is published."""
+    def test_an_event_object_keeps_its_type_and_retry(self, site: Site) -> None:
+        """A function may return an Event, which is then published as it is."""
         stream = site.browser("alice").stream()
         event_id = site.hub.publish(Event("x", type="note", retry=1.5), user="alice")
         event = stream.next("note")
@@ -152,15 +154,15 @@ class TestPublish:
         assert stream.parser.retry_ms == 1500
 
     @pytest.mark.parametrize("beside", [{"type": "message"}, {"retry": 1.5}], ids=str)
-    def test_an_event_has_no_second_type_or_retry(
+    def test_an_event_object_refuses_a_second_type_or_retry(
         self, site: Site, beside: dict[str, Any]
     ) -> None:
-        """It is not to be guessed which one was meant."""
+        """With two values it would be unclear which one is meant."""
         with pytest.raises(InvalidEvent, match="its own type and retry"):
             site.hub.publish(Event("x"), **beside)
 
     def test_an_idempotency_key_publishes_once(self, site: Site) -> None:
-        """The second one returns the first one's id."""
+        """The second call returns the id of the first event."""
         first = site.hub.publish("x", idempotency_key="k")
         assert site.hub.publish("x", idempotency_key="k") == first
 
@@ -183,17 +185,17 @@ class TestPublish:
         ],
         ids=str,
     )
-    def test_what_cannot_be_published_raises_and_appends_nothing(
+    def test_an_invalid_publish_raises_and_appends_nothing(
         self, site: Site, arguments: dict[str, Any], error: type[Exception]
     ) -> None:
-        """The error is the package's own, whatever is wrong."""
+        """All errors are the package's own."""
         before = site.hub.cursor()
         with pytest.raises(error):
             site.hub.publish(**({"data": "x"} | arguments))
         assert site.hub.cursor() == before
 
-    def test_it_works_from_a_real_thread(self, site: Site) -> None:
-        """A job publishes without an app context."""
+    def test_publish_works_in_a_plain_thread(self, site: Site) -> None:
+        """A background job publishes without an app context."""
         stream = site.browser("alice").stream()
         stream.next("connected")
         worker = threading.Thread(target=site.hub.publish, args=("from a thread",))
@@ -201,10 +203,10 @@ class TestPublish:
         worker.join()
         assert stream.data(1) == ["from a thread"]
 
-    def test_in_a_server_of_several_processes_the_memory_broker_refuses(
+    def test_the_memory_broker_refuses_a_server_of_several_processes(
         self, site: Site
     ) -> None:
-        """A clear error, not events that most clients never see."""
+        """Without the error, most clients would never receive the events."""
 
         @site.app.get("/publish")
         def publish() -> str:
@@ -220,8 +222,8 @@ class TestPublish:
 
 
 class TestStream:
-    def test_a_view_may_have_rules_of_its_own(self, site: Site) -> None:
-        """It subscribes whoever it lets through; personal addresses are included."""
+    def test_a_view_can_choose_the_channels(self, site: Site) -> None:
+        """The view decides about access. Personal addresses are included."""
         stream = site.browser("alice").stream("/dashboard/sse")
         assert fields(stream.next("connected"))["channels"] == ["dashboard"]
         site.hub.publish("figures", channel="dashboard")
@@ -229,7 +231,7 @@ class TestStream:
         assert stream.data(2) == ["figures", "mine"]
 
     def test_personal_addresses_can_be_left_out(self, site: Site) -> None:
-        """A public screen shows nothing that is said to who switched it on."""
+        """A public screen shows no event for the user who turned it on."""
 
         @site.app.get("/screen")
         def screen() -> Any:
@@ -242,8 +244,8 @@ class TestStream:
         site.hub.publish("figures", channel="dashboard")
         assert stream.data(1) == ["figures"]
 
-    def test_a_bad_channel_name_of_a_view_is_its_own_mistake(self, site: Site) -> None:
-        """It raises, rather than answering the browser that its request was bad."""
+    def test_an_invalid_channel_name_in_a_view_raises(self, site: Site) -> None:
+        """The mistake is the view's, so the browser does not receive a 400."""
 
         @site.app.get("/mistake")
         def mistake() -> Any:
@@ -252,8 +254,8 @@ class TestStream:
         with pytest.raises(InvalidName):
             site.browser("alice").get("/mistake")
 
-    def test_metadata_is_seen_in_stats_and_signals(self, site: Site) -> None:
-        """Who is on which page, for a person who looks at the statistics."""
+    def test_metadata_is_in_statistics_and_signals(self, site: Site) -> None:
+        """An operator can see which page each client has open."""
 
         @site.hub.describe_client
         def describe() -> dict[str, str]:
@@ -278,23 +280,23 @@ class TestStream:
         ],
         ids=["list", "nested", "long", "name", "many"],
     )
-    def test_metadata_is_a_small_dict(self, site: Site, metadata: Any) -> None:
-        """It is held for each client, and shown to people."""
+    def test_metadata_must_be_a_small_dict(self, site: Site, metadata: Any) -> None:
+        """Metadata is held in memory for each client and shown to people."""
         site.hub.describe_client(lambda: metadata)
         with pytest.raises(InvalidMetadata):
             site.browser("alice").get()
 
-    def test_a_page_that_takes_the_cursor_first_misses_nothing(
+    def test_a_page_that_takes_the_cursor_first_misses_no_event(
         self, site: Site
     ) -> None:
-        """What happens between render and connect is delivered."""
+        """Events between rendering and connecting are delivered."""
         cursor = site.hub.cursor()
         site.hub.publish("in between")
         stream = site.browser("alice").stream(f"/events?last_event_id={cursor}")
         assert stream.data(1) == ["in between"]
 
-    def test_the_header_is_newer_than_the_url(self, site: Site) -> None:
-        """A browser comes back to the same URL, with what it saw last in the header."""
+    def test_the_last_event_id_header_overrides_the_url(self, site: Site) -> None:
+        """A browser reconnects to the same URL with a newer id in the header."""
         first = site.hub.cursor()
         second = site.hub.publish("seen")
         site.hub.publish("not seen")
@@ -303,8 +305,8 @@ class TestStream:
         )
         assert stream.data(1) == ["not seen"]
 
-    def test_an_empty_id_is_none(self, site: Site) -> None:
-        """A template without a cursor asks for nothing."""
+    def test_an_empty_last_event_id_is_ignored(self, site: Site) -> None:
+        """A template without a cursor writes an empty id."""
         stream = site.browser("alice").stream("/events?last_event_id=")
         assert fields(stream.next())["resumed"] is False
         site.hub.publish("x")
@@ -312,8 +314,8 @@ class TestStream:
 
 
 class TestSignals:
-    def test_a_stream_is_told_when_it_comes_and_goes(self, site: Site) -> None:
-        """With its figures and the reason it ended for."""
+    def test_a_disconnect_sends_a_signal(self, site: Site) -> None:
+        """The signal has the client's statistics and the close reason."""
         told: list[tuple[ClientStats, CloseReason]] = []
         with client_disconnected.connected_to(
             lambda _, client, reason: told.append((client, reason)), sender=site.app
@@ -325,8 +327,8 @@ class TestSignals:
         assert client.user_id == "alice"
         assert reason is CloseReason.CLIENT_GONE
 
-    def test_an_event_is_told_when_it_is_in_the_log(self, site: Site) -> None:
-        """With the id that it has there."""
+    def test_a_publish_sends_a_signal(self, site: Site) -> None:
+        """The signal has the id that the event has in the log."""
         told: list[tuple[str, str]] = []
         with event_published.connected_to(
             lambda _, event, event_id: told.append((event.data, event_id)),
@@ -335,10 +337,10 @@ class TestSignals:
             event_id = site.hub.publish("x")
         assert told == [("x", event_id)]
 
-    def test_a_receiver_that_fails_does_not_undo_a_publish(
+    def test_a_failing_receiver_does_not_undo_a_publish(
         self, site: Site, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Who is told of an error would publish once more."""
+        """A caller that sees an error would publish the event again."""
 
         def fail(_: object, **__: object) -> None:
             raise RuntimeError("a bug in the app")
@@ -349,28 +351,28 @@ class TestSignals:
 
 
 class TestScripts:
-    """What is published where nobody listens."""
+    """Publishing from a process that serves no streams."""
 
     def test_a_script_on_the_memory_broker_is_warned_once(
         self, site: Site, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Its events reach no page, and nothing else would say so."""
+        """The script's events reach no page, and nothing else would show that."""
         for _ in range(2):
             site.hub.publish("x")
         assert caplog.text.count("serves no stream so far") == 1
 
-    def test_a_worker_that_goes_away_warns_of_what_it_loses(
+    def test_a_draining_worker_warns_of_events_that_reach_no_client(
         self, site: Site, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A request in flight may publish after the clients have left."""
+        """A request in progress may publish after the clients have left."""
         site.hub.drain()
         site.hub.publish("x")
         assert "going away: with memory:// nobody gets it" in caplog.text
 
 
 class TestDisconnect:
-    def test_it_ends_the_streams_of_a_user(self, site: Site) -> None:
-        """And nobody else's."""
+    def test_disconnect_ends_the_streams_of_a_user(self, site: Site) -> None:
+        """The streams of other users stay open."""
         ann, ben = site.browser("alice").stream(), site.browser("bob").stream()
         ann.next("connected")
         ben.next("connected")
@@ -380,16 +382,16 @@ class TestDisconnect:
         assert ben.data(1) == ["still here"]
         wait_until(lambda: site.hub.stats().closed == {"disconnected": 1})
 
-    def test_it_needs_somebody(self, site: Site) -> None:
-        """A forgotten argument does not end everybody's streams."""
+    def test_disconnect_needs_a_target(self, site: Site) -> None:
+        """A forgotten argument does not end the streams of all users."""
         with pytest.raises(InvalidTarget, match="needs a user"):
             site.hub.disconnect()
         with pytest.raises(InvalidTarget):
             site.hub.disconnect(user=None)  # type: ignore[arg-type]
 
 
-def test_draining_by_hand_ends_all_streams(site: Site) -> None:
-    """For servers that do not tell when they are stopped."""
+def test_drain_ends_all_streams(site: Site) -> None:
+    """Call drain() on servers that do not announce that they stop."""
     stream = site.browser("alice").stream()
     stream.next("connected")
     site.hub.drain()
@@ -398,8 +400,8 @@ def test_draining_by_hand_ends_all_streams(site: Site) -> None:
     assert site.browser("alice").get("/events/health").status_code == 503
 
 
-def test_templates_know_the_hub(site: Site) -> None:
-    """A page names its client before the stream is opened."""
+def test_templates_can_use_the_hub(site: Site) -> None:
+    """A page knows its client id before the stream is opened."""
 
     @site.app.get("/template")
     def template() -> Any:

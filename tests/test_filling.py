@@ -1,4 +1,4 @@
-"""Filling a worker's memory with the tail of the log, before anybody is served."""
+"""Filling a worker's memory with the end of the log, before it serves clients."""
 
 from collections.abc import Iterator
 
@@ -33,8 +33,8 @@ class Scripted(MemoryBroker):
             yield Batch((), self.head(), GapReason.EXPIRED)
 
 
-def test_a_gap_on_the_way_begins_it_anew() -> None:
-    """What was read before the gap is no part of one whole with what comes after."""
+def test_a_gap_while_filling_starts_it_again() -> None:
+    """Events from before the gap must not be joined with events after it."""
     hub = Hub(Scripted(gap_at=9), HubOptions())
     hub._follow()
     assert hub.ready
@@ -42,8 +42,8 @@ def test_a_gap_on_the_way_begins_it_anew() -> None:
     assert len(hub._history) == 0
 
 
-def test_a_gap_later_forgets_the_backlog_too() -> None:
-    """Nobody is served from pages of a log that is not there any more."""
+def test_a_later_gap_empties_the_backlog() -> None:
+    """No client is served from pages of a log that no longer exists."""
     broker = Scripted()
     hub = Hub(broker, HubOptions())
     hub._catchup.backlog.page(Cursor(broker.head().epoch, 0))
@@ -53,8 +53,8 @@ def test_a_gap_later_forgets_the_backlog_too() -> None:
     assert not hub._catchup.backlog._pages
 
 
-def test_a_hub_that_is_closed_meanwhile_is_never_ready() -> None:
-    """Its follower ends before it got to the head."""
+def test_a_hub_that_is_closed_while_filling_is_never_ready() -> None:
+    """The hub's follower ends before it reaches the head."""
     broker = Scripted()
     broker.follow = lambda after: iter(())  # type: ignore[method-assign]
     hub = Hub(broker, HubOptions())
@@ -62,8 +62,8 @@ def test_a_hub_that_is_closed_meanwhile_is_never_ready() -> None:
     assert not hub.ready
 
 
-def test_a_log_that_is_replaced_meanwhile_is_asked_again() -> None:
-    """Offsets of two logs have no order: this one would be waited for in vain."""
+def test_a_log_that_is_replaced_while_filling_is_read_again() -> None:
+    """Offsets of two logs cannot be compared; the old head would never be reached."""
     broker = Scripted()
     tails = iter([Cursor("another", 0)])
     tail = broker.tail
@@ -74,10 +74,10 @@ def test_a_log_that_is_replaced_meanwhile_is_asked_again() -> None:
     assert hub.dispatcher.position == broker.head()
 
 
-def test_a_broker_that_stays_away_is_said_once(
+def test_a_broker_that_stays_away_is_logged_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not once a second, and again when it is back."""
+    """One line is logged when the broker is away, and one when it is back."""
     caplog.set_level("INFO")
     monkeypatch.setattr("flask_sse_hub.hub.hub._RETRY_START_SECONDS", 0.01)
     broker = AwayThreeTimes()
