@@ -1,4 +1,4 @@
-"""Steps of a `flask sse mock` script, and the errors refused at the start."""
+"""Steps of a `flask sse mock` script, and the errors that are refused at the start."""
 
 import json
 from typing import Any
