@@ -170,7 +170,7 @@ from flask_sse_hub import _native, _sockets
 start = _native.original("_thread", "start_new_thread")
 
 class Interrupted(collections.deque):
-    # A thread may be suspended right after it has appended.
+    # A thread may lose its turn right after it has appended.
     def append(self, each):
         super().append(each)
         while len(self) < 2:
