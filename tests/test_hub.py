@@ -231,7 +231,7 @@ class TestDisconnect:
         assert stream.ended
         assert stream.client.close_reason is CloseReason.SESSION_ENDED
 
-    def test_a_client_whose_check_lies_too_far_back_does_not_stay(self) -> None:
+    def test_a_client_whose_login_check_is_too_old_does_not_stay(self) -> None:
         """The disconnects since the login check are no longer known."""
         hub = HandHub(memory=Retention(2, 3600.0, 10_000_000))
         since = hub.broker.head()

@@ -47,7 +47,7 @@ class Door:
         self.workers = WORKERS
         mine = gevent.socket.socket(fileno=os.dup(listener.fileno()))
         self.server = StreamServer(mine, self.greet)
-        # As gunicorn has it for several workers.
+        # gunicorn sets the same for several workers.
         self.server.max_accept = 1
         self.server.start()
         self.inode = os.fstat(listener.fileno()).st_ino
