@@ -117,8 +117,8 @@ class TestEnds:
         assert None not in delays
         assert len(delays) > 1
 
-    def test_other_close_reasons_send_no_retry_delay(self) -> None:
-        """Only a drain sends a last retry delay."""
+    def test_a_stream_that_ends_by_age_sends_no_retry_delay(self) -> None:
+        """The client keeps the retry delay that its greeting set."""
         hub = HandHub()
         stream = hub.stream()
         stream.parser.retry_ms = None
