@@ -1,4 +1,4 @@
-"""The heartbeat: pings, stalls, age, and a worker that is going."""
+"""The heartbeat: pings, stalled clients, the age of streams, and worker shutdown."""
 
 import signal
 import sys
@@ -16,7 +16,7 @@ from tests.hand import KEEP_ALL, FlakyBroker, HandHub, HandStream, numbered, typ
 
 @dataclass
 class Worker:
-    """What is known of gunicorn's worker."""
+    """The attributes of gunicorn's worker that the heartbeat reads."""
 
     alive: bool = True
     max_requests: int = sys.maxsize
@@ -28,7 +28,7 @@ def sweep(hub: HandHub) -> None:
 
 class TestPings:
     def test_no_stream_is_silent_for_longer_than_the_interval(self) -> None:
-        """Whatever is drawn, the ping comes before the interval is over."""
+        """For any drawn delay, the ping comes before the interval is over."""
         hub = HandHub(heartbeat_interval=10.0, max_clients_per_user=None)
         streams = [hub.stream() for _ in range(50)]
         pinged: dict[int, float] = {}
@@ -40,8 +40,8 @@ class TestPings:
                     pinged.setdefault(number, tenth / 10)
         assert len(pinged) == 50
 
-    def test_they_are_spread(self) -> None:
-        """Clients that one broadcast served are not all pinged at one moment."""
+    def test_pings_are_spread_over_the_interval(self) -> None:
+        """Clients that received the same broadcast are not all pinged at one moment."""
         hub = HandHub(heartbeat_interval=10.0, max_clients_per_user=None)
         streams = [hub.stream() for _ in range(50)]
         moments = set()
@@ -51,7 +51,7 @@ class TestPings:
             moments |= {tenth for stream in streams if stream.read()}
         assert len(moments) > 10
 
-    def test_a_stream_with_events_needs_none(self) -> None:
+    def test_a_stream_with_events_is_not_pinged(self) -> None:
         """Silence is counted from the last bytes of any kind."""
         hub = HandHub(heartbeat_interval=10.0)
         stream = hub.stream()
@@ -62,8 +62,8 @@ class TestPings:
             sweep(hub)
             assert types(stream.read()) == ["message"]
 
-    def test_it_carries_the_position(self) -> None:
-        """So that a quiet stream resumes from where the log is."""
+    def test_a_ping_carries_the_position(self) -> None:
+        """A quiet stream can resume from the current position of the log."""
         hub = HandHub(heartbeat_interval=10.0)
         stream = hub.stream()
         hub.clock.advance(9.0)
@@ -75,7 +75,7 @@ class TestPings:
 
 class TestEnds:
     def test_a_stream_ends_at_its_age_and_resumes(self) -> None:
-        """Each within 80 to 100 % of it, so that not all come back at once."""
+        """Each stream ends at 80 to 100 % of it, so that not all return at once."""
         hub = HandHub(max_age=100.0, max_clients_per_user=None)
         streams = [hub.stream() for _ in range(30)]
         ended: list[int] = []
@@ -95,7 +95,7 @@ class TestEnds:
         assert hub.stream(last_event_id=streams[0].drop()).data() == ["missed"]
 
     def test_a_client_that_takes_nothing_is_cut_off(self) -> None:
-        """Its place and its socket are free, though its server still writes."""
+        """Its place and socket are freed, even while its server still writes."""
         hub = HandHub(connection_timeout=60.0)
         stream = _writing(hub)
         hub.clock.advance(59.0)
@@ -107,8 +107,8 @@ class TestEnds:
         assert hub.hub.stats().closed == {"stalled": 1}
         assert hub.hub.stats().connections == 0
 
-    def test_a_stream_that_nobody_ends_is_let_go_of(self) -> None:
-        """Its server has forgotten it, so it would count for ever."""
+    def test_a_stream_that_its_server_forgot_is_removed(self) -> None:
+        """A stream that its server never closes would be counted for ever."""
         hub = HandHub(max_age=10.0, connection_timeout=60.0)
         hub.stream()
         for _ in range(8):
@@ -117,8 +117,8 @@ class TestEnds:
         assert hub.hub.stats().closed == {"age": 1}
         assert hub.hub.stats().connections == 0
 
-    def test_a_slow_client_that_takes_some_stays(self) -> None:
-        """Only one that takes no byte at all is stalled."""
+    def test_a_slow_client_that_takes_some_bytes_stays(self) -> None:
+        """Only a client that takes no byte at all is stalled."""
         hub = HandHub(connection_timeout=60.0)
         stream = _writing(hub)
         stream.sink.takes = True
@@ -128,8 +128,8 @@ class TestEnds:
         assert stream.sink.cuts == 0
         assert hub.hub.stats().connections == 1
 
-    def test_a_client_that_always_writes_still_ends_at_its_age(self) -> None:
-        """Its write is not cut: it resumes like any other."""
+    def test_a_stream_in_a_long_write_still_ends_at_its_age(self) -> None:
+        """The write is not cut, so the client resumes like any other."""
         hub = HandHub(max_age=100.0, connection_timeout=1e6)
         stream = _writing(hub)
         hub.clock.advance(101.0)
@@ -138,7 +138,7 @@ class TestEnds:
         assert stream.sink.cuts == 0
 
     def test_a_write_that_began_as_its_session_ended_is_cut(self) -> None:
-        """The close came before there was a write to cut, and the chunk after it."""
+        """The close found no write to cut, and the write began right after it."""
         hub = HandHub()
         stream = hub.stream(user="alice")
         hub.hub.dispatcher.close(stream.client, CloseReason.SESSION_ENDED)
@@ -146,8 +146,8 @@ class TestEnds:
         sweep(hub)
         assert stream.sink.cuts == 1
 
-    def test_looking_at_a_write_does_not_touch_it(self) -> None:
-        """It may end at the same moment, and its client wait for events again."""
+    def test_a_sweep_does_not_change_a_write(self) -> None:
+        """The write may end at that moment, and its client wait for events again."""
         hub = HandHub(connection_timeout=60.0)
         stream = _writing(hub)
         stream.sink.takes = True
@@ -164,7 +164,7 @@ def _writing(hub: HandHub) -> HandStream:
 
 
 def test_a_client_that_waits_for_the_broker_is_woken_to_try_again() -> None:
-    """It goes on by itself once the broker is back."""
+    """The client reads on by itself once the broker is back."""
     broker = FlakyBroker(KEEP_ALL)
     hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
     ids = list(numbered(hub, 3))
@@ -176,7 +176,7 @@ def test_a_client_that_waits_for_the_broker_is_woken_to_try_again() -> None:
 
 
 def test_expired_events_are_forgotten_while_no_new_ones_come() -> None:
-    """Nobody gets an hour-old event because the log is quiet."""
+    """A quiet log does not keep hour-old events for the next client."""
     hub = HandHub(MemoryBroker(KEEP_ALL), memory=Retention(100, 0.000_001, 10_000_000))
     hub.publish("x")
     hub.bring()
@@ -185,8 +185,8 @@ def test_expired_events_are_forgotten_while_no_new_ones_come() -> None:
 
 
 class TestWorker:
-    def test_a_worker_that_is_going_is_drained(self) -> None:
-        """With nothing configured: the worker says so itself."""
+    def test_a_worker_that_shuts_down_is_drained(self) -> None:
+        """No hook is configured: the worker's `alive` attribute shows the shutdown."""
         hub = HandHub()
         stream = hub.stream()
         worker = Worker(alive=False)
@@ -194,17 +194,17 @@ class TestWorker:
         stream.read()
         assert stream.client.close_reason is CloseReason.SHUTDOWN
 
-    def test_it_beats_until_the_hub_is_closed(self) -> None:
-        """The thread ends with its hub."""
+    def test_the_heartbeat_runs_until_the_hub_is_closed(self) -> None:
+        """The heartbeat's thread ends with its hub."""
         hub = HandHub()
         hub.hub.close()
         Heartbeat(hub.hub, find_worker=Worker).run()
         assert not hub.hub.draining
 
-    def test_max_requests_below_the_clients_is_warned_of_once(
+    def test_max_requests_below_the_number_of_clients_is_logged_once(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Their reconnects would restart each next worker without end."""
+        """The clients' reconnects would restart each following worker without end."""
         hub = HandHub()
         worker = Worker(max_requests=3)
         heartbeat = Heartbeat(hub.hub, find_worker=lambda: worker)
@@ -216,8 +216,8 @@ class TestWorker:
         heartbeat._check_max_requests(worker)
         assert caplog.text.count("max_requests = 3 ") == 1
 
-    def test_it_is_found_by_its_signal_handler(self) -> None:
-        """Any worker class, no hook of gunicorn's is needed."""
+    def test_the_worker_is_found_by_its_signal_handler(self) -> None:
+        """This works for any worker class and needs no gunicorn hook."""
 
         class Serving(Worker):
             def handle_exit(self, *_: Any) -> None:
@@ -230,6 +230,6 @@ class TestWorker:
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    def test_elsewhere_there_is_none(self) -> None:
-        """The development server and gevent's own have no worker."""
+    def test_other_servers_have_no_worker(self) -> None:
+        """The development server and gevent's own server have no worker object."""
         assert serving_worker() is None

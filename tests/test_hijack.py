@@ -1,4 +1,4 @@
-"""The takeover of a socket, without a server."""
+"""The takeover of a socket, tested without a server."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,7 @@ from tests.sockets import tcp_pair
 def test_a_takeover_that_fails_leaves_nothing_behind(
     failing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server answers the error, and asks nobody to close what was not begun."""
+    """The server answers with the error, and no stream is left to be closed."""
     hub = HandHub()
     original = getattr(hub.hub, failing)
 
@@ -44,7 +44,7 @@ def test_a_takeover_that_fails_leaves_nothing_behind(
         assert sink.descriptor == -1
         hub.bring()
         assert hub.hub.stats().connections == 0
-        # It is still the server's own, to answer the error on.
+        # The socket still belongs to the server, which answers the error on it.
         theirs.setblocking(True)
         theirs.recv(65536) if failing == "adopt" else None
         assert ours.send(b"HTTP/1.1 500") == 12
@@ -53,7 +53,7 @@ def test_a_takeover_that_fails_leaves_nothing_behind(
 
 
 class Sizes:
-    """A socket that takes all, and notes how much at once."""
+    """A socket that takes every byte and records the size of each write."""
 
     form = IDENTITY.form(chunked=False)
 
@@ -66,7 +66,7 @@ class Sizes:
 
 
 def test_a_long_write_is_made_in_parts() -> None:
-    """Segments that fill the send buffer are acknowledged 40 ms late, each of them."""
+    """A segment that fills the send buffer would be acknowledged 40 ms late."""
     connection: Any = Sizes()
     sink = SocketSink(connection, lambda sink: None)
     sink.go_on(b"x" * 40_000, sent=1)

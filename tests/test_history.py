@@ -1,4 +1,4 @@
-"""History: what came after a cursor, or that it does not reach back so far."""
+"""History: reading the events after a cursor, and detecting gaps."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ def read(
     max_bytes: int = 1_000_000,
     client_id: str = "me",
 ) -> tuple[list[int], int]:
-    """Return the offsets of what is read, and of the cursor to read on from."""
+    """Return the offsets of the frames read and of the cursor to read on from."""
     reading = history.read(
         Cursor(EPOCH, after),
         upto=history.cursor if upto is None else Cursor(EPOCH, upto),
@@ -68,7 +68,7 @@ def read(
 
 class TestCursor:
     def test_its_text_is_the_event_id(self) -> None:
-        """What is written as an id is read back as the same cursor."""
+        """An event id written from a cursor is read back as the same cursor."""
         assert Cursor.parse(str(Cursor("a1", 12))) == Cursor("a1", 12)
 
     @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ class TestCursor:
         ],
     )
     def test_a_malformed_id_is_no_cursor(self, text: str) -> None:
-        """Anything that no hub ever wrote is told apart, never guessed at."""
+        """An id that no hub ever wrote is rejected and never guessed at."""
         assert Cursor.parse(text) is None
 
 
 class TestRead:
     def test_frames_come_in_order_after_the_cursor(self) -> None:
-        """What was seen is not repeated, what was not is not left out."""
+        """Frames before the cursor are not repeated, and none after it is left out."""
         history = history_of(*(record(n) for n in range(1, 6)))
         assert read(history, 2) == ([3, 4, 5], 5)
 
@@ -98,23 +98,23 @@ class TestRead:
         assert read(history, 0, NEWS, SPORT) == ([1, 2, 3, 4], 4)
 
     def test_a_frame_for_two_of_its_addresses_comes_once(self) -> None:
-        """The union is addressed, so nothing is doubled."""
+        """The addresses are read as a union, so no frame comes twice."""
         history = history_of(record(1, NEWS, SPORT), record(2, SPORT))
         assert read(history, 0, NEWS, SPORT) == ([1, 2], 2)
 
-    def test_what_is_for_others_only_moves_the_cursor(self) -> None:
+    def test_frames_for_other_clients_only_move_the_cursor(self) -> None:
         """A quiet client keeps up with a busy log."""
         history = history_of(record(1, SPORT), record(2, SPORT))
         assert read(history, 0, NEWS) == ([], 2)
 
-    def test_an_excluded_client_gets_nothing_of_it(self) -> None:
-        """The sender does not hear itself."""
+    def test_an_excluded_client_does_not_receive_the_frame(self) -> None:
+        """The sender does not receive its own event."""
         history = history_of(replace(record(1), exclude=("me",)), record(2))
         assert read(history, 0) == ([2], 2)
         assert read(history, 0, client_id="other") == ([1, 2], 2)
 
-    def test_it_stops_at_the_position(self) -> None:
-        """What has not been fanned out yet is read later."""
+    def test_reading_stops_at_the_position(self) -> None:
+        """Frames that have not been fanned out yet are read later."""
         history = history_of(*(record(n) for n in range(1, 6)))
         assert read(history, 1, upto=3) == ([2, 3], 3)
 
@@ -123,11 +123,11 @@ class TestRead:
         history = history_of(*(record(n) for n in range(1, 6)))
         assert read(history, 4, upto=3) == ([], 4)
 
-    def test_a_chunk_ends_before_the_frame_that_is_too_much(self) -> None:
+    def test_a_chunk_ends_before_the_frame_that_exceeds_it(self) -> None:
         """The next read goes on with exactly the frame that was left out.
 
-        Its cursor is that of a record: where offsets are not dense, another one could
-        not be told from that of a record that was lost.
+        The returned cursor is that of a record. Where offsets are not dense, any other
+        cursor could not be told from the cursor of a record that was lost.
         """
         history = history_of(record(1), record(2, NEWS), record(3), record(4))
         first, cursor = read(history, 0, max_bytes=1)
@@ -135,15 +135,15 @@ class TestRead:
         assert cursor == 1
         assert read(history, cursor) == ([3, 4], 4)
 
-    def test_only_what_was_seen_is_known(self) -> None:
-        """An id between two frames may be of a record that the log has lost."""
+    def test_only_cursors_of_seen_records_are_known(self) -> None:
+        """An id between two frames may belong to a record that the log has lost."""
         history = history_of(record(10), record(20), record(30))
         known = [n for n in range(35) if history.knows(Cursor(EPOCH, n))]
         assert known == [0, 10, 20, 30]
         assert not history.knows(Cursor("another", 20))
 
-    def test_what_was_appended_since_a_time(self) -> None:
-        """Where older records were forgotten, it cannot be told for certain."""
+    def test_the_cursor_before_a_time(self) -> None:
+        """Once older records are forgotten, the cursor is unknown: None."""
         history = history_of(record(1, time=10), record(2, time=20))
         assert history.before(15) == Cursor(EPOCH, 1)
         assert history.before(25) == Cursor(EPOCH, 2)
@@ -153,13 +153,13 @@ class TestRead:
         history.append([Frame.of(record(8, time=30))], Cursor(EPOCH, 8))
         assert history.before(25) is None
 
-    def test_control_records_are_not_written_to_anybody(self) -> None:
-        """They end streams; they are no events."""
+    def test_control_records_are_not_written_to_clients(self) -> None:
+        """Control records end streams; they are not events."""
         control = replace(record(1), content=Disconnect("disconnected"))
         assert read(history_of(control, record(2)), 0) == ([2], 2)
 
     def test_control_records_are_found_by_address(self) -> None:
-        """A client that was let in late finds what concerns it."""
+        """A client that was admitted late finds the records for its addresses."""
         control = replace(record(2, NEWS), content=Disconnect("disconnected"))
         history = history_of(record(1, NEWS), control)
         assert list(history.disconnects(0, [NEWS])) == [Disconnect("disconnected")]
@@ -174,14 +174,14 @@ class TestRead:
         after=st.integers(0, 30),
         max_bytes=st.integers(1, 200),
     )
-    def test_read_on_from_chunk_to_chunk_is_the_clients_part_of_the_log(
+    def test_all_chunks_together_are_the_clients_part_of_the_log(
         self,
         log: list[set[Address]],
         listens: set[Address],
         after: int,
         max_bytes: int,
     ) -> None:
-        """In whatever chunks: nothing lost, nothing twice, nothing out of order."""
+        """For chunks of any size, no event is lost, repeated or out of order."""
         history = history_of(*(record(n, *to) for n, to in enumerate(log, 1)))
         got: list[int] = []
         cursor = after
@@ -192,15 +192,15 @@ class TestRead:
 
 
 class TestRetention:
-    def test_a_new_history_covers_only_what_comes(self) -> None:
-        """It begins after a cursor, and knows nothing before it."""
+    def test_a_new_history_covers_only_later_events(self) -> None:
+        """The history begins after a cursor and knows nothing before it."""
         history = history_of()
         history.restart(Cursor(EPOCH, 10))
         assert history.covers(Cursor(EPOCH, 10))
         assert not history.covers(Cursor(EPOCH, 9))
 
     def test_a_cursor_of_another_epoch_is_not_covered(self) -> None:
-        """Offsets of two logs have no order."""
+        """Offsets of two logs cannot be compared."""
         assert not history_of(record(1)).covers(Cursor("other", 1))
 
     @pytest.mark.parametrize(
@@ -212,10 +212,10 @@ class TestRetention:
         ],
         ids=["events", "seconds", "bytes"],
     )
-    def test_whichever_bound_is_reached_first_forgets(
+    def test_the_first_bound_that_is_reached_forgets_events(
         self, retention: Retention
     ) -> None:
-        """Count, age and bytes each bound the memory by themselves."""
+        """Count, age and bytes each bound the memory independently."""
         clock = Clock(0)
         history = history_of(
             *(record(n, time=n * 10.0) for n in range(1, 5)),
@@ -231,7 +231,7 @@ class TestRetention:
         assert read(history, 2) == ([3, 4], 4)
 
     def test_nothing_is_forgotten_before_its_fan_out(self) -> None:
-        """However full it is, what nobody got yet stays."""
+        """Events that were not fanned out yet stay, however full the history is."""
         history = history_of(
             *(record(n) for n in range(1, 5)),
             retention=Retention(events=1, seconds=1e9, bytes=10**9),
@@ -239,8 +239,8 @@ class TestRetention:
         history.trim(upto=2)
         assert read(history, 2) == ([3, 4], 4)
 
-    def test_bytes_are_given_back(self) -> None:
-        """A history that forgot everything counts nothing."""
+    def test_forgotten_events_free_their_bytes(self) -> None:
+        """A history that forgot every event counts zero bytes."""
         history = history_of(
             record(1, NEWS),
             record(2, SPORT),
@@ -252,8 +252,8 @@ class TestRetention:
         assert (len(history), history.bytes) == (0, 0)
         assert history.cursor == Cursor(EPOCH, 2)
 
-    def test_it_says_when_too_much_waits_for_its_fan_out(self) -> None:
-        """The follower holds back then, so that the memory stays bounded."""
+    def test_a_history_reports_when_too_much_waits_for_fan_out(self) -> None:
+        """The follower then pauses, so that the memory stays bounded."""
         small = Retention(events=100, seconds=1e9, bytes=400)
         assert not history_of(record(1), retention=small).overfull
         assert history_of(*map(record, range(1, 5)), retention=small).overfull

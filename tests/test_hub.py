@@ -1,4 +1,4 @@
-"""The hub, moved by hand: connect, ends, disconnects, statistics."""
+"""The hub, moved by hand: connecting, closing, disconnects and statistics."""
 
 import threading
 from typing import Any
@@ -25,7 +25,7 @@ ALICE = address.user("alice")
 
 class TestConnect:
     def test_the_first_block_greets_the_client(self) -> None:
-        """One block says who it is, where it is, and when to come back."""
+        """The first block carries the client's id, its position and its retry delay."""
         hub = HandHub(retry=(3.0, 3.0), heartbeat_interval=7.0)
         stream, (connected,) = hub.open(user="alice", channels=("news",))
         assert connected.type == "connected"
@@ -40,14 +40,14 @@ class TestConnect:
         assert stream.parser.retry_ms == 3000
 
     def test_the_reconnect_delay_is_drawn_for_each_client(self) -> None:
-        """A restart is no stampede."""
+        """Clients do not all come back at the same moment after a restart."""
         hub = HandHub(retry=(2.0, 5.0), max_clients_per_user=None)
         delays = {hub.stream().parser.retry_ms for _ in range(20)}
         assert len(delays) > 10
         assert all(delay and 2000 <= delay <= 5000 for delay in delays)
 
-    def test_a_new_client_gets_nothing_of_before(self) -> None:
-        """Who does not resume begins at the position."""
+    def test_a_new_client_does_not_receive_earlier_events(self) -> None:
+        """A client that does not resume begins at the position."""
         hub = HandHub()
         hub.publish("before")
         hub.bring()
@@ -56,8 +56,8 @@ class TestConnect:
         hub.bring()
         assert stream.data() == ["after"]
 
-    def test_it_is_greeted_with_the_position_and_not_with_the_head(self) -> None:
-        """What is in the log but not fanned out yet is still to come."""
+    def test_the_greeting_has_the_position_and_not_the_head(self) -> None:
+        """Events in the log that are not fanned out yet are still delivered."""
         hub = HandHub()
         position = hub.position
         hub.publish("on its way")
@@ -68,7 +68,7 @@ class TestConnect:
         assert stream.data() == ["on its way"]
 
     def test_a_drop_before_the_first_event_loses_nothing(self) -> None:
-        """The greeting's own id is enough to come back with."""
+        """The client can resume from the id of the greeting alone."""
         hub = HandHub()
         last = hub.stream().drop()
         hub.publish("missed")
@@ -77,7 +77,7 @@ class TestConnect:
         assert stream.data() == ["missed"]
 
     def test_nothing_is_left_of_a_client_that_was_refused(self) -> None:
-        """A refusal registers nothing."""
+        """A refused client is not registered."""
         hub = HandHub(max_clients=1)
         hub.stream()
         with pytest.raises(ClientRefused, match="holds 1 clients"):
@@ -87,8 +87,8 @@ class TestConnect:
 
 
 class TestEnds:
-    def test_the_first_reason_counts(self) -> None:
-        """A stream that ends for two reasons is counted once."""
+    def test_the_first_close_reason_counts(self) -> None:
+        """A stream that is closed for two reasons is counted once."""
         hub = HandHub()
         stream = hub.stream()
         hub.hub.dispatcher.close(stream.client, CloseReason.AGE)
@@ -99,7 +99,7 @@ class TestEnds:
         stream.drop()
         assert hub.hub.stats().closed == {"age": 1}
 
-    def test_a_drain_says_when_to_come_back_and_ends(self) -> None:
+    def test_a_drain_sends_a_retry_delay_and_ends(self) -> None:
         """Each client has a delay of its own, and the last bytes are whole."""
         hub = HandHub(retry=(2.0, 5.0))
         streams = [hub.stream(user=f"u{n}") for n in range(5)]
@@ -112,8 +112,8 @@ class TestEnds:
         assert None not in delays
         assert len(delays) > 1
 
-    def test_other_ends_have_no_farewell(self) -> None:
-        """Only a drain has something to say."""
+    def test_a_stream_that_ends_by_age_sends_no_retry_delay(self) -> None:
+        """The client keeps the retry delay that its greeting set."""
         hub = HandHub()
         stream = hub.stream()
         stream.parser.retry_ms = None
@@ -121,25 +121,25 @@ class TestEnds:
         stream.read()
         assert stream.parser.retry_ms is None
 
-    def test_a_drain_cuts_off_who_does_not_take_the_farewell(self) -> None:
-        """A worker on its way out does not wait for a stalled client."""
+    def test_a_drain_cuts_off_a_client_that_does_not_read(self) -> None:
+        """A worker that shuts down does not wait for a stalled client."""
         hub = HandHub()
         stream = hub.stream()
         hub.hub.drain()
         assert stream.sink.cuts == 1
 
-    def test_no_client_is_taken_in_while_draining(self) -> None:
-        """It would be thrown out at once; publishing goes on."""
+    def test_no_client_is_admitted_while_draining(self) -> None:
+        """The client would be closed at once. Publishing still works."""
         hub = HandHub()
         hub.hub.drain()
         with pytest.raises(ClientRefused, match="going away"):
             hub.open()
         hub.publish("still works")
 
-    def test_a_client_that_came_during_the_drain_leaves_with_it(
+    def test_a_client_admitted_just_before_the_drain_is_drained_too(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It was let in a moment before."""
+        """A client that passed admission a moment earlier does not stay behind."""
         hub = HandHub()
         monkeypatch.setattr(hub.hub.admission, "check", lambda *_: None)
         hub.hub.drain()
@@ -148,8 +148,8 @@ class TestEnds:
         assert stream.ended
         assert stream.client.close_reason is CloseReason.SHUTDOWN
 
-    def test_the_end_is_told_once_with_its_figures(self) -> None:
-        """Receivers get who, why, how long and how much."""
+    def test_the_close_is_reported_once_with_its_figures(self) -> None:
+        """Listeners receive the user, the close reason, the age and the counters."""
         told: list[tuple[str, ClientStats, Any]] = []
         hub = HandHub(
             listeners=Listeners(
@@ -170,10 +170,10 @@ class TestEnds:
         assert (last.user_id, last.age, last.events) == ("alice", 12.0, 1)
         assert last.bytes == len(stream.raw)
 
-    def test_a_receiver_that_fails_harms_nobody(
+    def test_a_listener_that_fails_does_no_harm(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Its error is logged; the stream goes on."""
+        """The listener's error is logged, and the stream goes on."""
 
         def fail(*_: object) -> None:
             raise RuntimeError("a bug in the app")
@@ -185,8 +185,8 @@ class TestEnds:
 
 
 class TestDisconnect:
-    def test_it_ends_the_streams_of_a_user_everywhere(self) -> None:
-        """Here at once, on other workers through the log."""
+    def test_a_disconnect_ends_the_streams_of_a_user_everywhere(self) -> None:
+        """Streams here end at once, and those on other workers through the log."""
         broker = MemoryBroker(KEEP_ALL)
         here, there = HandHub(broker), HandHub(broker)
         mine, other = here.stream(user="alice"), here.stream(user="bob")
@@ -202,8 +202,8 @@ class TestDisconnect:
         assert far.ended
         assert far.client.close_reason is CloseReason.DISCONNECTED
 
-    def test_yesterdays_never_ends_todays_stream(self) -> None:
-        """Only what comes after the user was loaded concerns a client."""
+    def test_an_old_disconnect_never_ends_a_newer_stream(self) -> None:
+        """Only disconnects after the user was loaded concern a client."""
         broker = MemoryBroker(KEEP_ALL)
         hub = HandHub(broker)
         hub.hub.disconnect((ALICE,), reason=CloseReason.DISCONNECTED)
@@ -213,8 +213,8 @@ class TestDisconnect:
         stream.read()
         assert not stream.ended
 
-    def test_what_came_between_login_check_and_stream_counts(self) -> None:
-        """A user who is loaded, then logged out, then let in does not stay."""
+    def test_a_disconnect_between_login_check_and_stream_counts(self) -> None:
+        """A user who is loaded, logged out and then connected does not stay."""
         broker = MemoryBroker(KEEP_ALL)
         hub = HandHub(broker)
         since = broker.head()
@@ -226,8 +226,8 @@ class TestDisconnect:
         assert stream.ended
         assert stream.client.close_reason is CloseReason.SESSION_ENDED
 
-    def test_a_client_whose_check_lies_too_far_back_does_not_stay(self) -> None:
-        """What happened since cannot be told any more."""
+    def test_a_client_whose_login_check_is_too_old_does_not_stay(self) -> None:
+        """The disconnects since the login check are no longer known."""
         hub = HandHub(memory=Retention(2, 3600.0, 10_000_000))
         since = hub.broker.head()
         list(numbered(hub, 10))
@@ -236,8 +236,8 @@ class TestDisconnect:
         stream.read()
         assert stream.client.close_reason is CloseReason.GAP
 
-    def test_a_worker_that_starts_acts_on_nothing_that_was_before(self) -> None:
-        """Its memory is filled with control records too, and they are history."""
+    def test_a_new_worker_ignores_earlier_disconnects(self) -> None:
+        """Control records that fill its memory at the start are only history."""
         broker = MemoryBroker(KEEP_ALL)
         HandHub(broker).hub.disconnect((ALICE,), reason=CloseReason.DISCONNECTED)
         _wait_for_record(broker)
@@ -247,8 +247,8 @@ class TestDisconnect:
         stream.read()
         assert not stream.ended
 
-    def test_a_resuming_client_is_not_ended_by_what_it_missed(self) -> None:
-        """A control record between its cursor and its login is over."""
+    def test_a_resuming_client_is_not_ended_by_a_missed_disconnect(self) -> None:
+        """A control record between the cursor and the login no longer counts."""
         broker = MemoryBroker(KEEP_ALL)
         hub = HandHub(broker)
         last = hub.stream(user="alice").drop()
@@ -268,10 +268,10 @@ class TestDisconnect:
         hub.hub.dispatcher.close(stream.client, CloseReason.SESSION_ENDED)
         assert stream.sink.cuts == 1
 
-    def test_it_is_tried_again_while_the_broker_is_away(
+    def test_a_disconnect_is_retried_while_the_broker_is_away(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Logging out neither fails nor waits; the record follows later."""
+        """Logging out neither fails nor waits; the record is appended later."""
         broker = AwayForPublish(KEEP_ALL, times=2)
         hub = HandHub(broker)
         waits: list[float] = []
@@ -281,10 +281,10 @@ class TestDisconnect:
         assert broker.head().offset == 1
         assert "not ended yet" in caplog.text
 
-    def test_it_gives_up_aloud(
+    def test_a_disconnect_that_is_given_up_is_logged(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A thread does not live for ever because of a broker that never comes back."""
+        """The thread does not live for ever when the broker never comes back."""
         hub = HandHub(AwayForPublish(KEEP_ALL, times=1000))
         monkeypatch.setattr(
             "flask_sse_hub.hub.control.time.sleep", lambda seconds: None
@@ -294,7 +294,7 @@ class TestDisconnect:
 
 
 class AwayForPublish(MemoryBroker):
-    """A memory broker that cannot be published to a number of times."""
+    """A memory broker that refuses to publish a given number of times."""
 
     def __init__(self, retention: Retention, *, times: int) -> None:
         super().__init__(retention)
@@ -317,8 +317,8 @@ def _wait_for_record(broker: MemoryBroker) -> None:
 
 
 class TestStats:
-    def test_they_count_what_happened(self) -> None:
-        """Connections, users, channels, events and bytes, in and out."""
+    def test_stats_count_clients_events_and_bytes(self) -> None:
+        """The stats count connections, users, channels, events and bytes."""
         hub = HandHub()
         ann = hub.stream(user="alice", channels=("news",))
         tab = hub.stream(user="alice", channels=("news", "sport"))
@@ -346,28 +346,28 @@ class TestStats:
         assert [client.id for client in stats.clients] == ["client-1", "client-2"]
 
     def test_clients_are_only_listed_when_asked_for(self) -> None:
-        """With ten thousand of them the answer would be long."""
+        """A list of ten thousand clients would make the answer long."""
         hub = HandHub()
         hub.stream()
         assert hub.hub.stats().clients == ()
 
 
 class TestCursor:
-    def test_it_is_the_head_of_the_log(self) -> None:
-        """A page that is rendered after an event does not get it again."""
+    def test_the_cursor_is_the_head_of_the_log(self) -> None:
+        """A page that is rendered after an event does not receive the event again."""
         hub = HandHub()
         assert str(hub.hub.cursor()) == str(hub.position)
         assert hub.publish("x") == str(hub.hub.cursor())
 
-    def test_it_is_the_position_while_the_broker_is_away(self) -> None:
-        """At most some events come twice; none is missed."""
+    def test_the_cursor_is_the_position_while_the_broker_is_away(self) -> None:
+        """Some events may come twice, but none is missed."""
         broker = FlakyBroker(KEEP_ALL)
         hub = HandHub(broker)
         broker.away = True
         assert hub.hub.cursor() == hub.position
 
-    def test_without_a_position_the_error_is_told(self) -> None:
-        """A process that follows nothing has no other answer."""
+    def test_without_a_position_the_error_is_raised(self) -> None:
+        """A process that follows no log has no cursor to return."""
         broker = FlakyBroker(KEEP_ALL)
         hub = HandHub(broker)
         hub.hub._ready.clear()
@@ -377,10 +377,10 @@ class TestCursor:
 
 
 class TestWhatReviewsFound:
-    """Faults that were seen once, each provoked as it was found."""
+    """Regressions: each fault was found in a review and is provoked here."""
 
     def test_a_final_disconnect_bars_streams_that_are_opened_later(self) -> None:
-        """A request may have read its session before the logout, and come after it."""
+        """A request may read its session before the logout and connect after it."""
         broker = MemoryBroker(KEEP_ALL)
         here, there = HandHub(broker), HandHub(broker)
         here.hub.disconnect(
@@ -395,8 +395,8 @@ class TestWhatReviewsFound:
             assert stream.read() == []
             assert stream.client.close_reason is CloseReason.SESSION_ENDED
 
-    def test_an_unknown_reason_ends_streams_all_the_same(self) -> None:
-        """A newer version on another worker may give one."""
+    def test_an_unknown_close_reason_still_ends_streams(self) -> None:
+        """A newer version on another worker may send a reason unknown here."""
         hub = HandHub()
         stream = hub.stream(user="alice")
         hub.broker.publish(Record((ALICE,), Disconnect("of the future")))
@@ -407,7 +407,7 @@ class TestWhatReviewsFound:
     def test_a_thread_that_cannot_start_is_tried_again(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The next stream is not refused for what was short a moment ago."""
+        """The next stream is not refused for a shortage that is over."""
         hub = Hub(MemoryBroker(KEEP_ALL), HubOptions())
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", _no_room)
@@ -419,7 +419,7 @@ class TestWhatReviewsFound:
         hub.close()
 
     def test_closing_a_hub_ends_its_streams(self) -> None:
-        """Whoever waits in one is woken."""
+        """Streams that wait for events are woken."""
         hub = HandHub()
         stream = hub.stream()
         hub.hub.close()

@@ -22,7 +22,7 @@ from flask_sse_hub import (
 from flask_sse_hub.events.hypermedia import DATASTAR_MODES, TURBO_ACTIONS
 from tests.sse_parser import ParsedEvent, parse
 
-# What somebody could type, to whom the page should not belong.
+# Text that an attacker could type to take over the page.
 HOSTILE = [
     '"><script>alert(1)</script>',
     "' onload='x",
@@ -53,14 +53,14 @@ class Tags(HTMLParser):
 
 
 class Mode(str, enum.Enum):  # noqa: UP042
-    """As people name constants; written into a text it would be Mode.APPEND."""
+    """An enum of the usual kind, which str() would show as Mode.APPEND."""
 
     APPEND = "append"
 
 
 class TestTurboStream:
-    def test_it_is_the_markup_that_turbo_reads(self) -> None:
-        """Without a type: turbo-stream-source listens to no other."""
+    def test_the_event_is_the_markup_that_turbo_reads(self) -> None:
+        """The event has no type, because turbo-stream-source listens to no other."""
         assert turbo_stream("append", "messages", "<p>hello</p>") == Event(
             '<turbo-stream action="append" target="messages">'
             "<template><p>hello</p></template></turbo-stream>"
@@ -68,13 +68,13 @@ class TestTurboStream:
 
     @pytest.mark.parametrize("action", sorted(set(TURBO_ACTIONS) - {"refresh"}))
     def test_each_action_takes_an_id_or_a_selector(self, action: str) -> None:
-        """And stands in the attribute of that name."""
+        """The id or the selector is in the attribute of that name."""
         for name in ("target", "targets"):
             event = turbo_stream(action, **{name: "x"})  # type: ignore[arg-type]
             assert f'<turbo-stream action="{action}" {name}="x">' in event.data
 
     def test_removing_and_refreshing_have_no_template(self) -> None:
-        """There is nothing to put anywhere."""
+        """These two actions have no content to put anywhere."""
         assert turbo_stream("remove", targets=".old").data == (
             '<turbo-stream action="remove" targets=".old"></turbo-stream>'
         )
@@ -84,14 +84,16 @@ class TestTurboStream:
         )
 
     @pytest.mark.parametrize("action", ["replace", "update"])
-    def test_it_can_morph(self, action: str) -> None:
-        """By the method that Turbo looks for."""
+    def test_replace_and_update_can_morph(self, action: str) -> None:
+        """The event has the `method` attribute that Turbo looks for."""
         assert ' method="morph"' in turbo_stream(action, "x", "y", morph=True).data
 
     @pytest.mark.parametrize("value", [*HOSTILE, Markup('a"b&amp;')], ids=repr)
     @pytest.mark.parametrize("name", ["target", "targets"])
-    def test_an_attribute_cannot_be_left(self, name: str, value: str) -> None:
-        """Whatever is in it is its value, and nothing else."""
+    def test_a_value_cannot_break_out_of_its_attribute(
+        self, name: str, value: str
+    ) -> None:
+        """Hostile text in an attribute stays the value of that attribute."""
         event = turbo_stream("append", html="y", **{name: value})  # type: ignore[arg-type]
         assert Tags(event.data).found == [
             ("turbo-stream", {"action": "append", name: value}),
@@ -99,20 +101,20 @@ class TestTurboStream:
         ]
 
     @given(TEXTS.filter(bool))
-    def test_no_text_leaves_an_attribute(self, value: str) -> None:
-        """Nor does any other."""
+    def test_no_text_breaks_out_of_an_attribute(self, value: str) -> None:
+        """The rule holds for any text."""
         stream = ("turbo-stream", {"action": "remove", "target": value})
         assert Tags(turbo_stream("remove", value).data).found == [stream]
 
     def test_html_stays_as_it_is(self) -> None:
-        """Whoever rendered it has escaped it, into a Markup or a str."""
+        """The template that rendered the HTML has escaped it, into Markup or str."""
         for html in ("<b>&amp;</b>\n]]>\u2028", Markup("<b>&amp;</b>"), ""):
             event = turbo_stream("append", "x", html)
             assert f"<template>{html!s}</template>" in event.data
             assert type(event.data) is str
 
     def test_html_may_have_templates_of_its_own(self) -> None:
-        """Each with its end, as deep as one likes."""
+        """Each inner template has its end tag, at any depth."""
         html = "<TEMPLATE id=a><template></template></template ><templates></templates>"
         assert html in turbo_stream("append", "x", html).data
 
@@ -129,7 +131,7 @@ class TestTurboStream:
         ],
     )
     def test_html_cannot_end_the_template(self, html: str) -> None:
-        """Turbo would drop what comes after, or all of it."""
+        """Turbo would drop the rest of the HTML, or all of it."""
         with pytest.raises(InvalidEvent, match="template"):
             turbo_stream("append", "x", html)
 
@@ -156,26 +158,26 @@ class TestTurboStream:
         ],
         ids=str,
     )
-    def test_what_turbo_would_not_carry_out_is_refused(
+    def test_an_event_that_turbo_would_ignore_is_refused(
         self, arguments: dict[str, Any], text: str
     ) -> None:
-        """Here, where somebody sees it, and not in a browser's console."""
+        """The error is raised on the server and not in a browser's console."""
         with pytest.raises(InvalidEvent, match=text):
             turbo_stream(**arguments)
 
-    def test_the_member_of_an_enum_is_its_value(self) -> None:
-        """However it writes itself."""
+    def test_an_enum_member_is_written_as_its_value(self) -> None:
+        """The str() of the member does not matter."""
         assert ' action="append"' in turbo_stream(Mode.APPEND, "x").data
 
 
 def lines_of(event: Event) -> ParsedEvent:
-    """Return what a client sees of an event."""
+    """Return an event as a client sees it."""
     (seen,) = parse(event.encode("1-1"))
     return seen
 
 
 def as_its_authors_do(text: str) -> ParsedEvent:
-    """Return what a client sees of an event that Datastar's own package has made."""
+    """Return an event by Datastar's own package as a client sees it."""
     (seen,) = parse(text.encode())
     return seen
 
@@ -184,10 +186,10 @@ class TestDatastarPatch:
     @pytest.mark.parametrize("mode", sorted(set(DATASTAR_MODES) - {"remove"}))
     @pytest.mark.parametrize("namespace", ["html", "svg", "mathml"])
     @pytest.mark.parametrize("view_transition", [False, True])
-    def test_it_is_what_datastars_own_package_sends(
+    def test_a_patch_equals_that_of_datastars_own_package(
         self, mode: str, namespace: str, view_transition: bool
     ) -> None:
-        """Each line of the elements is a line of its own."""
+        """Each line of the elements becomes a line of its own."""
         elements = '<p id="a">\n  b: \U0001f4e6\n</p>'
         ours = datastar_patch(
             elements,
@@ -207,36 +209,36 @@ class TestDatastarPatch:
         assert lines_of(ours) == as_its_authors_do(theirs)
 
     def test_removing_takes_a_selector_alone(self) -> None:
-        """As Datastar's own package sends it."""
+        """The event equals that of Datastar's own package."""
         theirs = ServerSentEventGenerator.remove_elements("#x, .y", event_id="1-1")
         ours = datastar_patch(selector="#x, .y", mode="remove")
         assert lines_of(ours) == as_its_authors_do(theirs)
 
     @pytest.mark.parametrize("elements", HOSTILE, ids=repr)
     def test_no_elements_become_another_argument(self, elements: str) -> None:
-        """Whatever is in them, each line begins as elements do."""
+        """Each line begins with `elements`, whatever text it holds."""
         lines = datastar_patch(elements).data.split("\n")
         assert all(line.startswith("elements ") for line in lines)
 
     @given(TEXTS.filter(bool))
     def test_any_elements_arrive_whole(self, elements: str) -> None:
-        """Also where Python knows more line ends than the wire does."""
+        """Line ends that Python knows and the wire does not are kept."""
         lines = lines_of(datastar_patch(elements)).data.split("\n")
         assert "\n".join(line.removeprefix("elements ") for line in lines) == elements
 
     def test_every_line_end_of_the_wire_ends_a_line(self) -> None:
-        """CR and CRLF too, which arrive as LF."""
+        """CR and CRLF end a line too and arrive as LF."""
         assert datastar_patch("a\r\nb\rc\nd").data == (
             "elements a\nelements b\nelements c\nelements d"
         )
 
     def test_an_element_may_be_emptied(self) -> None:
-        """By nothing, put inside it."""
+        """Empty elements in the mode `inner` empty the element."""
         event = datastar_patch(selector="#x", mode="inner")
         assert event.data == "mode inner\nselector #x\nelements "
 
     def test_markup_is_html_like_any_other(self) -> None:
-        """And what is made of it a plain str."""
+        """Markup is taken as HTML, and the event's data is a plain str."""
         event = datastar_patch(Markup("<i id=x>&amp;</i>"), selector=Markup("a > b"))
         assert event.data == "selector a > b\nelements <i id=x>&amp;</i>"
         assert type(event.data) is str
@@ -260,25 +262,25 @@ class TestDatastarPatch:
         ],
         ids=str,
     )
-    def test_what_datastar_would_not_carry_out_is_refused(
+    def test_an_event_that_datastar_would_ignore_is_refused(
         self, arguments: dict[str, Any], text: str
     ) -> None:
-        """Here, where somebody sees it, and not in a browser's console."""
+        """The error is raised on the server and not in a browser's console."""
         with pytest.raises(InvalidEvent, match=text):
             datastar_patch(**arguments)
 
-    def test_the_member_of_an_enum_is_its_value(self) -> None:
-        """However it writes itself."""
+    def test_an_enum_member_is_written_as_its_value(self) -> None:
+        """The str() of the member does not matter."""
         event = datastar_patch("x", selector="#x", mode=Mode.APPEND)
         assert event.data.startswith("mode append\n")
 
 
 class TestDatastarSignals:
     @pytest.mark.parametrize("only_if_missing", [False, True])
-    def test_it_is_what_datastars_own_package_sends(
+    def test_signals_equal_those_of_datastars_own_package(
         self, only_if_missing: bool
     ) -> None:
-        """But for the spaces of its JSON."""
+        """Only the spaces in the JSON differ."""
         signals: Any = {"a": {"b": [1, None, "\n\u2028\U0001f4e6</script>"]}, "c": None}
         theirs = as_its_authors_do(
             ServerSentEventGenerator.patch_signals(
@@ -295,7 +297,7 @@ class TestDatastarSignals:
 
     @given(st.dictionaries(TEXTS, TEXTS))
     def test_any_signals_are_one_line(self, signals: dict[str, str]) -> None:
-        """JSON has no line ends but those in front of it."""
+        """JSON escapes every line end inside a string."""
         data = datastar_signals(signals).data
         assert json.loads(data.removeprefix("signals ")) == signals
         assert len(data.splitlines()) == 1
@@ -305,7 +307,7 @@ class TestDatastarSignals:
         [None, "{}", [1], {"a": object()}, {"a": float("nan")}, {("a", 1): 2}],
         ids=repr,
     )
-    def test_what_has_no_json_form_is_refused(self, signals: Any) -> None:
-        """Signals are an object, and JavaScript reads no NaN from JSON."""
+    def test_signals_without_a_json_form_are_refused(self, signals: Any) -> None:
+        """Signals are an object, and JavaScript cannot read NaN from JSON."""
         with pytest.raises(InvalidEvent):
             datastar_signals(signals)

@@ -11,8 +11,8 @@ import flask_sse_hub
 
 PACKAGE = Path(flask_sse_hub.__file__).parent
 
-#: Each part may import those of the rows above it, and of its own row only what is
-#: named before it there.
+#: Each part may import parts of the rows above it, and the parts that stand before
+#: it in its own row.
 FLOORS = [
     [
         "runtime",
@@ -133,7 +133,7 @@ MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports(module: str) -> tuple[set[str], set[str]]:
-    """Return what a module imports: parts of the package, and packages of others."""
+    """Return the imports of a module: parts of this package, and other packages."""
     ours: set[str] = set()
     others: set[str] = set()
     path = MODULES[module]
@@ -153,13 +153,20 @@ def imports(module: str) -> tuple[set[str], set[str]]:
 
 
 def test_every_module_has_its_place() -> None:
-    """A new part is put where a newcomer looks for it, and here."""
+    """A new part is added to the drawing that a newcomer reads, and to this list."""
     assert set(MODULES) == set(ORDER)
+
+
+def test_the_design_page_names_every_module() -> None:
+    """The drawing shows each module by the last part of its name."""
+    names = {module.rpartition(".")[2] for module in MODULES} - {"__init__"}
+    drawn = set(re.findall(r"\w+", PARTS))
+    assert names - drawn == set()
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_run_one_way(module: str) -> None:
-    """No circles, and nothing below knows what is above."""
+    """There are no import cycles, and lower parts do not know higher ones."""
     ours, _ = imports(module)
     above = {name for name in ours if ORDER.index(name) >= ORDER.index(module)}
     assert not above
@@ -167,7 +174,7 @@ def test_imports_run_one_way(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_flask_side_knows_flask(module: str) -> None:
-    """The core runs in a worker process that has no Flask."""
+    """The core also runs in a worker process that has no Flask."""
     _, others = imports(module)
     if module not in FLASK_SIDE:
         assert not others & {"flask", "werkzeug", "flask_login", "itsdangerous"}
@@ -182,7 +189,7 @@ def test_only_the_native_part_knows_gevent(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_redis_broker_knows_redis(module: str) -> None:
-    """It takes 22 MB of each process that imports it."""
+    """The redis package takes 22 MB of each process that imports it."""
     _, others = imports(module)
     assert "redis" not in others or module in KNOW_REDIS
 
@@ -196,21 +203,21 @@ def test_only_the_plugin_knows_pytest(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_module_is_much_above_four_hundred_lines(module: str) -> None:
-    """One that grows beyond that holds more than one idea."""
+    """A longer module holds more than one idea."""
     assert len(MODULES[module].read_text().splitlines()) <= 420
 
 
 @pytest.mark.parametrize(
     "package", ["gevent", "flask", "flask_login", "sqlite3", "redis", "pytest"]
 )
-def test_importing_it_does_not_import_what_is_optional(package: str) -> None:
-    """An app pays for what it uses."""
+def test_importing_the_package_does_not_import_optional_ones(package: str) -> None:
+    """An app loads only the packages that it uses."""
     check = f"import sys, flask_sse_hub; sys.exit({package!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
 def test_the_public_names_are_sorted_and_complete() -> None:
-    """What __init__ imports is what it offers."""
+    """The package offers exactly the names that its __init__ imports."""
     assert flask_sse_hub.__all__ == sorted(flask_sse_hub.__all__)
     tree = ast.parse(MODULES["__init__"].read_text())
     imported = {
@@ -223,8 +230,8 @@ def test_the_public_names_are_sorted_and_complete() -> None:
 
 
 def test_every_close_reason_is_explained() -> None:
-    """Each has its line above it, where an operator who meets it will look."""
-    lines = MODULES["hub.clients.client"].read_text().splitlines()
+    """Each reason has a comment above it, where an operator looks it up."""
+    lines = MODULES["client"].read_text().splitlines()
     for reason in flask_sse_hub.CloseReason:
         at = next(n for n, line in enumerate(lines) if f'= "{reason}"' in line)
         assert lines[at - 1].strip().startswith("#:"), reason

@@ -1,4 +1,4 @@
-"""What stands in the log and in errors: nothing raw, nothing secret, nothing long."""
+"""Logs and error texts show nothing raw, nothing secret and nothing long."""
 
 import logging
 import re
@@ -12,10 +12,10 @@ from tests.reader import wait_until
 
 CONTROL = "\x1b[2J\x07\x9b\u2028"
 SECRET = "hunter2"
-# Not where it is published: a traceback shows that line.
+# Defined here and not where it is published: a traceback shows that line.
 PAYLOAD = "the payload"
 
-#: URLs that cannot be used, for whatever reason, with a password somewhere.
+#: URLs with a password that are invalid, each for another reason.
 URLS = [
     f"redis://:{SECRET}@host:port/0",
     f"redis://:{SECRET}/@host:6379/0",
@@ -32,7 +32,7 @@ URLS = [
 
 @pytest.mark.parametrize("url", URLS)
 def test_an_error_does_not_repeat_a_password(url: str) -> None:
-    """Where it is taken for a port or a path too, as one with a slash is."""
+    """A password with a slash in it would be parsed as a port or a path."""
     app = Flask("app")
     app.config.update(SSE_HUB_BROKER_URL=url, SSE_HUB_NAME="app")
     with pytest.raises(ConfigurationError) as refused:
@@ -43,10 +43,10 @@ def test_an_error_does_not_repeat_a_password(url: str) -> None:
     assert SECRET not in str(refused.value)
 
 
-def test_a_redis_that_is_away_does_not_tell_its_password(
+def test_an_unreachable_redis_does_not_reveal_its_password(
     caplog: pytest.LogCaptureFixture, make_site: MakeSite
 ) -> None:
-    """Neither do the log, the health, nor the page of an error."""
+    """The log, the health answer and the error page all leave the password out."""
     site = make_site(broker_url=f"redis://:{SECRET}@127.0.0.1:1/0", name="app")
     site.app.testing = False
     site.app.add_url_rule("/publish", view_func=lambda: site.hub.publish(PAYLOAD))
@@ -62,10 +62,10 @@ def test_a_redis_that_is_away_does_not_tell_its_password(
         assert PAYLOAD not in text
 
 
-def test_names_and_payloads_of_a_stream_s_life(
+def test_the_log_quotes_names_and_omits_payloads(
     caplog: pytest.LogCaptureFixture, make_site: MakeSite
 ) -> None:
-    """Names are quoted, so that they can neither forge a line nor move a cursor."""
+    """Quoted names can neither forge a log line nor move the terminal's cursor."""
     site = make_site(public_channels=["*"])
     site.hub.describe_client(lambda: {"device": f"the metadata {CONTROL}"})
     with caplog.at_level(logging.DEBUG, "flask_sse_hub"):
@@ -88,10 +88,10 @@ def test_names_and_payloads_of_a_stream_s_life(
         assert not re.search("the payload|the metadata|a key for tests", message)
 
 
-def test_an_error_page_neither_runs_nor_repeats_what_was_sent(
+def test_an_error_page_escapes_and_cuts_the_names_that_were_sent(
     make_site: MakeSite,
 ) -> None:
-    """A name is escaped, and cut where it is long."""
+    """The answer has no script from the name and not all of a long name."""
     site = make_site(public_channels=["*"])
     name = "<script>\n" + "x" * 240
     answer = site.browser("alice").get("/events", query_string={"channel": name})

@@ -1,4 +1,4 @@
-"""What a script of ``flask sse mock`` may say, and what is refused at the start."""
+"""Steps of a `flask sse mock` script, and the errors that are refused at the start."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ def script(*steps: dict[str, Any]) -> str:
 
 
 def test_each_step_is_read() -> None:
-    """In the order of the lines; blank ones are nothing."""
+    """Steps are read in the order of the lines, and blank lines are skipped."""
     text = script({"wait": 1.5}, {"drop": True}, {"status": 503, "retry_after": 5})
     assert read_script(text + "\n\n" + script({"status": 204}) + "\n") == [
         Wait(1.5),
@@ -41,7 +41,7 @@ def test_each_step_is_read() -> None:
 def test_an_event_is_written_as_the_hub_would(
     step: dict[str, Any], seen: ParsedEvent
 ) -> None:
-    """Also the hub's own types, whose handling is to be tried as well."""
+    """The hub's own event types are allowed too, so that pages can try them."""
     (read,) = read_script(json.dumps(step, ensure_ascii=False))
     assert isinstance(read, Send)
     parser = Parser()
@@ -51,7 +51,7 @@ def test_an_event_is_written_as_the_hub_would(
 
 
 def test_comments_and_delays_are_no_events() -> None:
-    """And leave the last id as it is."""
+    """Comments and delays leave the last event id unchanged."""
     parser = Parser()
     parser.feed(b"id: 7\ndata: x\n\n")
     for step in read_script(script({"retry": 0.5}, {"comment": "a\nb: \rc"})):
@@ -88,15 +88,15 @@ def test_comments_and_delays_are_no_events() -> None:
     ],
 )
 def test_a_line_that_cannot_be_played_is_refused(line: str, said: str) -> None:
-    """With its number and why, before anything is played."""
+    """The error gives the line number and the reason before anything is played."""
     text = script({"data": 0, "id": "first"}) + f"\n\n{line}\n"
     with pytest.raises(InvalidScript, match="line 3: ") as raised:
         read_script(text)
     assert said in str(raised.value)
 
 
-def test_all_bad_lines_are_told_at_once() -> None:
-    """Nobody likes to mend one after another."""
+def test_all_bad_lines_are_reported_at_once() -> None:
+    """An author can fix all bad lines in one go."""
     with pytest.raises(InvalidScript) as raised:
         read_script('{"wait": "x"}\n{"data": 1}\n{"drop": 0}')
     assert [line[:7] for line in str(raised.value).splitlines()] == [
@@ -106,20 +106,20 @@ def test_all_bad_lines_are_told_at_once() -> None:
 
 
 def test_a_file_of_another_kind_does_not_fill_the_screen() -> None:
-    """All of its lines are bad, and their number is enough."""
+    """The error lists the first bad lines and counts the rest."""
     with pytest.raises(InvalidScript) as raised:
         read_script("no JSON\n" * 1_000)
     assert str(raised.value).splitlines()[20:] == ["and 980 more"]
 
 
 def test_a_script_needs_a_step() -> None:
-    """An empty file is most likely not the one that was meant."""
+    """An empty file is most likely not the file that was meant."""
     with pytest.raises(InvalidScript, match="empty"):
         read_script("\n")
 
 
 def test_a_loop_needs_a_wait() -> None:
-    """Or a browser gets events as fast as the machine can write them."""
+    """Without a wait, a browser receives events as fast as the machine writes them."""
     with pytest.raises(InvalidScript, match="needs a wait"):
         read_script(script({"data": 1}, {"wait": 0}), loop=True)
     assert read_script(script({"data": 1}, {"wait": 0.1}), loop=True)

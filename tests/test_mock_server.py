@@ -1,4 +1,4 @@
-"""``flask sse mock``: what a client sees of a script."""
+"""`flask sse mock`: the events that a client receives from a script."""
 
 import json
 import signal
@@ -25,12 +25,12 @@ def script(*steps: dict[str, Any]) -> str:
 
 @pytest.fixture
 def play() -> Iterator[Play]:
-    """Serve a script; return its address."""
+    """Serve a script and return its address."""
     with_threads = []
 
     def start(*steps: dict[str, Any], loop: bool = False) -> str:
         server = make_mock_server(script(*steps), port=0, loop=loop)
-        # Often, so that the end of a test need not wait for it.
+        # Poll often, so that the end of a test does not wait for the server.
         serve = threading.Thread(target=lambda: server.serve_forever(0.01))
         serve.start()
         with_threads.append((server, serve))
@@ -48,7 +48,7 @@ def texts(stream: Stream, count: int) -> list[str]:
 
 
 def test_a_script_is_played_in_order(play: Play) -> None:
-    """And then the stream is silent, and open."""
+    """After the last step the stream stays open and silent."""
     url = play(
         {"retry": 0.5},
         {"data": "a", "id": "1", "type": "note"},
@@ -66,20 +66,20 @@ def test_a_script_is_played_in_order(play: Play) -> None:
 
 
 def test_a_drop_happens_once(play: Play) -> None:
-    """Who comes back from it with its last id goes on behind it."""
+    """A client that reconnects with its last id goes on after the drop."""
     url = play({"data": "a", "id": "1"}, {"drop": True}, {"data": "b", "id": "2"})
     with Stream(url) as stream, Stream(url) as other:
         assert [event.data for event in stream.rest()] == ["a"]
         stream.resume()
         assert texts(stream, 1) == ["b"]
-        # Everybody has that drop.
+        # Each client has the drop once.
         assert [event.data for event in other.rest()] == ["a"]
         other.resume()
         assert texts(other, 1) == ["b"]
 
 
-def test_whoever_was_dropped_without_ids_goes_on_too(play: Play) -> None:
-    """Or a script without them would never come past its first drop."""
+def test_a_dropped_client_without_ids_goes_on_too(play: Play) -> None:
+    """A script without ids would otherwise never get past its first drop."""
     url = play({"data": "a"}, {"drop": True}, {"data": "b"})
     with Stream(url) as stream:
         stream.rest()
@@ -87,8 +87,8 @@ def test_whoever_was_dropped_without_ids_goes_on_too(play: Play) -> None:
         assert texts(stream, 1) == ["b"]
 
 
-def test_an_id_is_resumed_from(play: Play) -> None:
-    """By the header or the URL; an id that the script does not know is none."""
+def test_a_client_resumes_from_an_id(play: Play) -> None:
+    """The id comes in the header or the URL. An unknown id starts at the beginning."""
     url = play({"data": "a", "id": "1"}, {"data": "b", "id": "2"}, {"data": "c"})
     with Stream(url, last_event_id="1") as stream:
         assert texts(stream, 2) == ["b", "c"]
@@ -98,8 +98,11 @@ def test_an_id_is_resumed_from(play: Play) -> None:
         assert texts(stream, 1) == ["a"]
 
 
-def test_a_status_answers_whoever_comes_to_it(play: Play) -> None:
-    """At once where it is first; otherwise the stream ends, and who returns gets it."""
+def test_a_status_step_answers_the_next_request(play: Play) -> None:
+    """A status step that is not the first ends the stream.
+
+    The client receives the status when it reconnects.
+    """
     url = play(
         {"status": 503, "retry_after": 5},
         {"data": "a", "id": "1"},
@@ -118,14 +121,14 @@ def test_a_status_answers_whoever_comes_to_it(play: Play) -> None:
 
 
 def test_a_loop_begins_again(play: Play) -> None:
-    """For a page that is looked at for longer than a script lasts."""
+    """A page may stay open for longer than the script lasts."""
     url = play({"data": "a"}, {"data": "b"}, {"wait": 0.01}, loop=True)
     with Stream(url) as stream:
         assert texts(stream, 5) == ["a", "b", "a", "b", "a"]
 
 
 def test_a_loop_that_ends_with_a_drop_begins_again(play: Play) -> None:
-    """With the next client that comes back."""
+    """The script starts again with the next reconnect."""
     url = play({"data": "a"}, {"drop": True}, loop=True)
     with Stream(url) as stream:
         for _ in range(3):
@@ -137,7 +140,7 @@ def test_a_loop_that_ends_with_a_drop_begins_again(play: Play) -> None:
 def test_a_client_that_leaves_frees_its_thread(
     play: Play, silence: list[dict[str, Any]]
 ) -> None:
-    """Also while nothing is sent, or a page that is reloaded all day fills the RAM."""
+    """The thread ends while nothing is sent too, or reloads would fill the RAM."""
     before = threading.active_count()
     url = play({"data": "a"}, *silence)
     for _ in range(3):
@@ -157,10 +160,10 @@ def test_a_client_that_leaves_frees_its_thread(
         ("http://localhost:80@example.com", False),
     ],
 )
-def test_pages_of_this_machine_may_read_it(
+def test_only_pages_of_this_machine_may_read_the_mock(
     play: Play, origin: str, welcome: bool
 ) -> None:
-    """And no others: the front end has a server of its own, on another port."""
+    """The front end has a server of its own, on another port of this machine."""
     url = play({"data": "a"})
     with Stream(url, headers={"Origin": origin}) as stream:
         allowed = stream.headers.get("Access-Control-Allow-Origin")
@@ -193,17 +196,17 @@ def command(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # A shell that runs the tests in its background has them ignore Ctrl-C.
+            # A shell that runs the tests in the background makes them ignore Ctrl-C.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     return start
 
 
-def test_it_prints_its_address_and_ends_by_ctrl_c(
+def test_the_command_prints_its_address_and_ends_by_ctrl_c(
     command: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    """Quietly, with a stream that is open."""
+    """The command ends without a traceback while a stream is open."""
     with command(script({"data": "a"}), "--port", "0") as mock:
         try:
             assert mock.stdout is not None
@@ -221,7 +224,7 @@ def test_it_prints_its_address_and_ends_by_ctrl_c(
 def test_a_bad_script_is_refused_at_the_start(
     command: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    """With the numbers of its lines, and nothing is served."""
+    """The error gives the line numbers, and nothing is served."""
     with command('{"data": 1}\n{"wait": "x"}\n', "--port", "0") as mock:
         out, errors = mock.communicate(timeout=DEADLINE)
     assert mock.returncode == 1
@@ -232,7 +235,7 @@ def test_a_bad_script_is_refused_at_the_start(
 
 
 def test_a_byte_order_mark_is_no_part_of_a_script(site: Site, tmp_path: Path) -> None:
-    """Some editors begin each file with one: the first line is as good as without."""
+    """Some editors begin each file with a byte order mark. It is skipped."""
     path = tmp_path / "script.jsonl"
     path.write_text('{"data": 1}\r\n{"wait": "x"}\r\n', encoding="utf-8-sig")
     done = site.app.test_cli_runner().invoke(args=["sse", "mock", str(path)])

@@ -1,4 +1,4 @@
-"""What reaches below gevent; run plainly and patched, the promises are the same."""
+"""Primitives below gevent keep the same promises with and without patching."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ def start_real_thread(target: object, *args: object) -> None:
 
 
 def test_a_bell_is_heard_from_a_real_thread() -> None:
-    """A publisher that is no greenlet wakes the follower."""
+    """A publisher in a real thread, not a greenlet, wakes the follower."""
     bell = native.bell()
     start_real_thread(bell.ring)
     assert bell.wait(10.0)
@@ -26,7 +26,7 @@ def test_a_bell_is_heard_from_a_real_thread() -> None:
 
 
 def test_a_bell_that_was_rung_before_is_heard_once() -> None:
-    """Nothing is missed between looking at the log and waiting."""
+    """No event is missed between looking at the log and waiting."""
     bell = native.bell()
     bell.ring()
     bell.ring()
@@ -37,7 +37,7 @@ def test_a_bell_that_was_rung_before_is_heard_once() -> None:
 
 @pytest.mark.skipif(not native.patched(), reason="only greenlets are interrupted")
 def test_a_greenlet_is_interrupted_only_while_that_is_allowed() -> None:
-    """It is asked when it would happen, which is later than when it was wanted."""
+    """Permission is asked when the interruption happens, not when it is requested."""
     greenlets: list[object] = []
     going_on = threading.Event()
     ended: list[str] = []
@@ -47,7 +47,7 @@ def test_a_greenlet_is_interrupted_only_while_that_is_allowed() -> None:
         try:
             going_on.wait()
             ended.append("by itself")
-        except BaseException as interruption:  # noqa: BLE001 - it is looked at
+        except BaseException as interruption:  # noqa: BLE001 - its type is asserted
             ended.append(type(interruption).__name__)
 
     for allowed in (False, True):
@@ -69,7 +69,7 @@ def test_a_greenlet_is_interrupted_only_while_that_is_allowed() -> None:
 
 
 def test_a_real_thread_is_no_greenlet() -> None:
-    """Nobody would interrupt it."""
+    """A real thread cannot be interrupted."""
     found: list[object] = []
     start_real_thread(lambda: found.append(native.current_greenlet()))
     deadline = time.monotonic() + 10.0
@@ -79,7 +79,7 @@ def test_a_real_thread_is_no_greenlet() -> None:
 
 
 def test_a_closed_bell_can_be_rung() -> None:
-    """A publisher may have seen it a moment ago."""
+    """A publisher may have read the bell a moment before it was closed."""
     bell = native.bell()
     bell.close()
     rung = threading.Event()
@@ -111,8 +111,8 @@ def test_a_native_lock_excludes_real_threads() -> None:
     assert order == ["holder", "thread"]
 
 
-def test_others_run_while_it_breathes() -> None:
-    """A long fan-out lets sockets be served in between."""
+def test_other_threads_run_during_breathe() -> None:
+    """Sockets are served in the middle of a long fan-out."""
     ours, theirs = socket.socketpair()
     served = threading.Event()
 
@@ -132,8 +132,8 @@ def test_others_run_while_it_breathes() -> None:
     theirs.close()
 
 
-def test_it_breathes_while_others_are_busy_all_the_time() -> None:
-    """A moment without traffic may never come, and is not waited for."""
+def test_breathe_returns_while_others_are_busy_all_the_time() -> None:
+    """A moment without traffic may never come, so breathe() does not wait for it."""
     ours, theirs = socket.socketpair()
     rounds = 0
     stopped = False
@@ -187,16 +187,16 @@ gevent.spawn(main).get()
 
 
 def test_answers_of_two_threads_at_once_both_arrive() -> None:
-    """Neither leaves it to the other one to wake the greenlets."""
+    """Neither thread relies on the other one to wake the greenlets."""
     command = [sys.executable, "-c", _TWO_THREADS_POST]
     subprocess.run(command, check=True, timeout=30.0)
 
 
 class TestReply:
-    """What a real thread answers to a greenlet or thread that waits."""
+    """The answer of a real thread to a greenlet or thread that waits."""
 
-    def test_an_answer_is_brought_from_a_real_thread(self) -> None:
-        """While the asker waits, in a thread or a greenlet of its own too."""
+    def test_an_answer_arrives_from_a_real_thread(self) -> None:
+        """The asker may wait in the main thread, in another thread or in a greenlet."""
         answers: list[object] = []
 
         def ask() -> None:
@@ -210,21 +210,21 @@ class TestReply:
         ask()
         assert answers == ["answer", "answer"]
 
-    def test_an_error_is_raised_where_it_was_asked(self) -> None:
-        """As if there were no thread in between."""
+    def test_an_error_is_raised_in_the_asker(self) -> None:
+        """The error is raised as if there were no thread in between."""
         reply = native.Reply()
         native.start_thread(lambda: reply.fail(ZeroDivisionError()))
         with pytest.raises(ZeroDivisionError):
             reply.wait(10.0)
 
-    def test_an_answer_that_does_not_come_is_not_waited_for_ever(self) -> None:
-        """The asker is told so."""
+    def test_waiting_for_an_answer_times_out(self) -> None:
+        """The asker receives a TimeoutError."""
         with pytest.raises(TimeoutError):
             native.Reply().wait(0.01)
 
 
 def test_a_peer_that_acknowledges_nothing_is_left_to_the_kernel() -> None:
-    """It ends the connection by itself; what is no TCP socket is left alone."""
+    """The kernel ends the connection by itself. Sockets other than TCP are ignored."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         sockets.limit_unacknowledged(ours, 2.5)
@@ -239,8 +239,8 @@ def test_a_peer_that_acknowledges_nothing_is_left_to_the_kernel() -> None:
 
 
 class TestShutdown:
-    def test_it_ends_the_connection_and_leaves_the_descriptor(self) -> None:
-        """The server closes what it opened; a blocked write ends at once."""
+    def test_shutdown_ends_the_connection_and_leaves_the_descriptor(self) -> None:
+        """The server closes the socket that it opened; a blocked write ends at once."""
         ours, theirs = socket.socketpair()
         sockets.shutdown(ours.fileno())
         assert theirs.recv(1) == b""
@@ -250,11 +250,11 @@ class TestShutdown:
 
     @pytest.mark.parametrize("descriptor", [-1, 10_000])
     def test_a_connection_that_is_gone_is_no_error(self, descriptor: int) -> None:
-        """It may have been closed a moment ago; what is no socket is left alone."""
+        """The connection may have been closed a moment ago."""
         assert sockets.shutdown(descriptor) is None  # type: ignore[func-returns-value]
 
-    def test_a_file_is_no_socket(self) -> None:
-        """Nothing happens to it."""
+    def test_a_pipe_is_left_alone(self) -> None:
+        """A descriptor that is no socket still works afterwards."""
         reading, writing = os.pipe()
         sockets.shutdown(writing)
         os.write(writing, b"x")
@@ -264,8 +264,8 @@ class TestShutdown:
 
 
 class TestUnsentBytes:
-    def test_it_is_what_the_peer_has_not_taken(self) -> None:
-        """A stalled client is told from a slow one by it."""
+    def test_bytes_that_the_peer_has_not_taken_are_counted(self) -> None:
+        """The count tells a stalled client from a slow one."""
         listener = socket.create_server(("127.0.0.1", 0))
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
@@ -279,14 +279,14 @@ class TestUnsentBytes:
         for each in (listener, ours, theirs):
             each.close()
 
-    def test_of_no_socket_it_is_nothing(self) -> None:
+    def test_the_count_is_zero_without_a_socket(self) -> None:
         """The heartbeat looks at many sockets, and one may just have gone."""
         assert sockets.unsent_bytes(-1) == 0
         assert sockets.unsent_bytes(10_000) == 0
 
 
-def test_it_can_be_told_whether_a_greenlet_runs_the_code() -> None:
-    """Under gevent's own server without patching, a stream would stop everything."""
+def test_in_greenlet_tells_whether_a_greenlet_runs_the_code() -> None:
+    """Under gevent's own server without patching, a stream would block everything."""
     in_thread: list[bool] = []
     thread = threading.Thread(target=lambda: in_thread.append(native.in_greenlet()))
     thread.start()

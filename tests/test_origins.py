@@ -1,4 +1,4 @@
-"""Origins: which other sites' pages may use the endpoints."""
+"""Origins: which pages of other sites may use the endpoints."""
 
 from typing import Any
 
@@ -22,14 +22,14 @@ def get(site: Site, origin: str, *, user: str | None = "alice") -> Any:
 
 
 def test_nothing_is_allowed_by_default(make_site: MakeSite) -> None:
-    """Not a header of it is sent."""
+    """Without allowed origins, no CORS header is sent."""
     response = get(make_site(), FRIEND)
     assert not [name for name, _ in response.headers if name.startswith("Access")]
     assert "Vary" not in response.headers or "Origin" not in response.vary
 
 
 def test_an_allowed_origin_may_use_the_visitors_login(site: Site) -> None:
-    """By its exact name; a wildcard does not go with cookies."""
+    """The answer names the exact origin, because a wildcard excludes cookies."""
     headers = get(site, FRIEND).headers
     assert headers["Access-Control-Allow-Origin"] == FRIEND
     assert headers["Access-Control-Allow-Credentials"] == "true"
@@ -50,13 +50,13 @@ def test_an_allowed_origin_may_use_the_visitors_login(site: Site) -> None:
     ],
 )
 def test_no_other_origin_is_allowed(site: Site, origin: str) -> None:
-    """However much it looks alike."""
+    """An origin that only looks similar is not allowed."""
     assert "Access-Control-Allow-Origin" not in get(site, origin).headers
 
 
 @pytest.mark.parametrize("origin", [FRIEND, STRANGER])
 def test_caches_keep_answers_apart(site: Site, origin: str) -> None:
-    """One site's answer is never given to another."""
+    """A cached answer for one site is never served to another."""
     assert "Origin" in get(site, origin).vary
 
 
@@ -67,14 +67,14 @@ def test_a_refusal_can_be_read_too(site: Site) -> None:
     assert response.headers["Access-Control-Allow-Origin"] == FRIEND
 
 
-def test_a_view_of_the_apps_own_is_read_in_the_same_way(site: Site) -> None:
-    """What stream() returns has the headers."""
+def test_an_allowed_origin_may_read_the_apps_own_view(site: Site) -> None:
+    """The response of stream() has the headers too."""
     response = site.browser("alice").get("/dashboard/sse", headers={"Origin": FRIEND})
     assert response.headers["Access-Control-Allow-Origin"] == FRIEND
 
 
 def test_a_preflight_is_answered_without_a_login(site: Site) -> None:
-    """A browser sends no cookie with it, and asks for Last-Event-ID."""
+    """A browser sends no cookie with a preflight, and it asks for Last-Event-ID."""
     headers = STREAM | {
         "Origin": FRIEND,
         "Access-Control-Request-Headers": "last-event-id, prefer",
@@ -88,8 +88,10 @@ def test_a_preflight_is_answered_without_a_login(site: Site) -> None:
         assert name in allowed
 
 
-def test_so_is_one_of_who_publishes(make_site: MakeSite) -> None:
-    """A body in JSON and a bearer token are asked for too."""
+def test_a_preflight_for_publishing_is_answered_without_a_login(
+    make_site: MakeSite,
+) -> None:
+    """The browser asks whether it may send a JSON body and a bearer token."""
     site = make_site(cors_origins=[FRIEND], publish_tokens=["a-token-of-a-test"])
     headers = {"Access-Control-Request-Method": "POST", "Origin": FRIEND}
     response = site.browser().client.options("/events/publish", headers=headers)
@@ -99,24 +101,24 @@ def test_so_is_one_of_who_publishes(make_site: MakeSite) -> None:
 
 
 def test_a_strangers_preflight_allows_nothing(site: Site) -> None:
-    """Its request is never sent."""
+    """The browser then never sends the request itself."""
     headers = STREAM | {"Origin": STRANGER}
     response = site.browser().client.options("/events", headers=headers)
     assert not [name for name, _ in response.headers if name.startswith("Access")]
 
 
 class TestStreamsOfOtherSites:
-    """A page that cannot read a stream could still open very many."""
+    """A page of another site that cannot read streams could still open many."""
 
-    def test_they_are_not_opened(self, site: Site) -> None:
-        """With the visitor's cookies they would end the visitor's own."""
+    def test_a_page_of_another_site_opens_no_stream(self, site: Site) -> None:
+        """With the visitor's cookies, its streams would evict the visitor's own."""
         headers = {"Sec-Fetch-Site": "cross-site", "Origin": STRANGER}
         response = site.browser("alice").get(headers=headers)
         assert response.status_code == 403
         assert "SSE_HUB_CORS_ORIGINS" in response.text
 
-    def test_nor_as_an_image(self, site: Site) -> None:
-        """Such a request names no origin."""
+    def test_an_image_of_another_site_opens_no_stream(self, site: Site) -> None:
+        """A request for an image names no origin."""
         headers = {"Sec-Fetch-Site": "cross-site"}
         assert site.browser("alice").get(headers=headers).status_code == 403
 
@@ -130,6 +132,8 @@ class TestStreamsOfOtherSites:
         ],
         ids=["allowed", "same site", "same origin", "not a browser"],
     )
-    def test_others_are(self, site: Site, headers: dict[str, str]) -> None:
-        """Only a browser says that its page is another site's."""
+    def test_other_requests_open_a_stream(
+        self, site: Site, headers: dict[str, str]
+    ) -> None:
+        """Only a browser says that its page belongs to another site."""
         assert site.browser("alice").get(headers=headers).status_code == 200

@@ -1,4 +1,4 @@
-"""The peer watch: who has left, told by the kernel."""
+"""The peer watch: the kernel reports the clients that have left."""
 
 import socket
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def next_change(watch: Watch) -> Change:
 
 
 def test_a_peer_that_stays_changes_nothing(watch: Watch, pair: Pair) -> None:
-    """Not even when it sends something."""
+    """A peer that sends bytes is not reported either."""
     ours, theirs = pair
     watch.add(ours.fileno(), a_client())
     theirs.send(b"GET / HTTP/1.1")
@@ -49,7 +49,7 @@ def test_a_peer_that_stays_changes_nothing(watch: Watch, pair: Pair) -> None:
 def test_a_closed_connection_shows_first_as_half_closed(
     watch: Watch, pair: Pair
 ) -> None:
-    """A write tells whether the other half is open: a peer that is gone resets."""
+    """A write tells whether the other half is open, because a closed peer resets."""
     ours, theirs = pair
     watch.add(ours.fileno(), a_client())
     theirs.close()
@@ -59,7 +59,7 @@ def test_a_closed_connection_shows_first_as_half_closed(
 
 
 def test_a_half_closed_peer_goes_on_receiving(watch: Watch, pair: Pair) -> None:
-    """It is told apart from one that is gone, and told once."""
+    """A half-closed peer is told apart from a closed one and reported once."""
     ours, theirs = pair
     watch.add(ours.fileno(), a_client())
     theirs.shutdown(socket.SHUT_WR)
@@ -72,7 +72,7 @@ def test_a_half_closed_peer_goes_on_receiving(watch: Watch, pair: Pair) -> None:
 def test_a_connection_that_is_not_watched_any_more_is_silent(
     watch: Watch, pair: Pair
 ) -> None:
-    """Its descriptor may be somebody else's by then."""
+    """The descriptor may belong to another connection by then."""
     ours, theirs = pair
     watch.add(ours.fileno(), a_client())
     watch.remove(ours.fileno())
@@ -85,8 +85,8 @@ def test_a_connection_that_is_not_watched_any_more_is_silent(
 def test_without_epoll_nothing_is_watched(
     watch: Watch, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other systems notice by their pings."""
-    monkeypatch.setattr(native, "original", _no_such_thing)
+    """Other systems notice a lost client by their pings."""
+    monkeypatch.setattr(_native, "original", _no_such_thing)
     ours, _ = pair
     watch.add(ours.fileno(), a_client())
     watch.remove(ours.fileno())
@@ -98,13 +98,13 @@ def _no_such_thing(module: str, name: str) -> None:
 
 
 def test_a_socket_that_is_closed_already_is_not_watched(watch: Watch) -> None:
-    """Its server closed it before the stream began."""
+    """The server may have closed the socket before the stream began."""
     watch.add(-1, a_client())
     assert list(watch.changes()) == []
 
 
-def test_who_has_left_is_probed_and_then_let_go_of(pair: Pair) -> None:
-    """A comment that no script sees tells whether the peer is there."""
+def test_a_client_that_has_left_is_probed_and_then_removed(pair: Pair) -> None:
+    """A comment that scripts cannot see tests whether the peer is there."""
     hub = HandHub()
     stream = hub.stream()
     ours, theirs = pair

@@ -1,4 +1,4 @@
-"""The producer: an iterable in a thread of its own, closed once whatever happens."""
+"""The producer: runs an iterable in its own thread and closes it exactly once."""
 
 import contextvars
 import logging
@@ -19,7 +19,7 @@ under_gevent = pytest.mark.skipif(
 
 
 class Upstream:
-    """An iterable that notes what is done to it."""
+    """An iterable that records how it is used."""
 
     def __init__(self, steps: Callable[[], Iterator[Any]] = lambda: iter(())) -> None:
         self.closed = 0
@@ -56,7 +56,7 @@ def wait_for_end(producer: Producer) -> None:
 
 
 def test_items_come_in_order_and_then_the_end() -> None:
-    """And the iterable is closed by then."""
+    """The iterable is closed when the end is reported."""
     upstream = Upstream(lambda: iter(range(100)))
     producer = Producer(upstream)
     producer.start()
@@ -68,7 +68,7 @@ def test_items_come_in_order_and_then_the_end() -> None:
     assert upstream.closed == 1
 
 
-def test_it_runs_ahead_by_what_the_buffer_holds() -> None:
+def test_the_producer_runs_ahead_by_the_size_of_the_buffer() -> None:
     """A slow client slows the iterable, and memory stays bounded."""
     asked = 0
 
@@ -91,7 +91,7 @@ def test_it_runs_ahead_by_what_the_buffer_holds() -> None:
 
 
 def test_taking_gives_up_after_its_timeout() -> None:
-    """And when it is woken, for whoever has to write something else."""
+    """A wake-up ends the wait too, so that the caller can write something else."""
     never = threading.Event()
     producer = Producer(never.wait() for _ in range(1))
     producer.start()
@@ -104,8 +104,8 @@ def test_taking_gives_up_after_its_timeout() -> None:
     wait_for_end(producer)
 
 
-def test_an_error_comes_after_what_was_yielded() -> None:
-    """It is handed over as it is, and the iterable is closed."""
+def test_an_error_comes_after_the_yielded_items() -> None:
+    """The error is handed over unchanged, and the iterable is closed."""
 
     def failing() -> Iterator[str]:
         yield "a"
@@ -121,7 +121,7 @@ def test_an_error_comes_after_what_was_yielded() -> None:
 
 
 class FailsToBegin:
-    """An iterable of which no iterator can be made."""
+    """An iterable whose iterator cannot be made."""
 
     closed = 0
 
@@ -133,7 +133,7 @@ class FailsToBegin:
 
 
 def test_an_iterable_that_cannot_begin_is_closed() -> None:
-    """Its error is handed over like any other."""
+    """The error is handed over like any other."""
     upstream = FailsToBegin()
     producer = Producer(upstream)
     producer.start()
@@ -142,8 +142,8 @@ def test_an_iterable_that_cannot_begin_is_closed() -> None:
     assert upstream.closed == 1
 
 
-def test_only_what_can_be_called_closes() -> None:
-    """A row or a table may have a column of that name."""
+def test_a_close_attribute_that_is_no_method_is_ignored() -> None:
+    """A row or a table may have a column with the name `close`."""
 
     class Prices:
         close = 7.5
@@ -157,8 +157,8 @@ def test_only_what_can_be_called_closes() -> None:
     assert producer.error is None
 
 
-def test_the_iterator_is_closed_before_what_it_iterates() -> None:
-    """A library's stream may make a generator of itself and have a close() besides."""
+def test_the_iterator_is_closed_before_its_iterable() -> None:
+    """A library's stream may have a generator as __iter__ and a close() besides."""
     order: list[str] = []
 
     class Stream:
@@ -179,8 +179,11 @@ def test_the_iterator_is_closed_before_what_it_iterates() -> None:
     assert order == ["iterator", "stream"]
 
 
-def test_what_is_never_started_is_closed_and_not_iterated() -> None:
-    """A HEAD request does that. What comes after has no effect."""
+def test_a_producer_that_never_starts_closes_its_iterable() -> None:
+    """A HEAD request stops a producer without starting it.
+
+    Later calls have no effect.
+    """
     upstream = Upstream(lambda: pytest.fail("it was iterated"))
     producer = Producer(upstream)
     producer.stop()
@@ -190,8 +193,8 @@ def test_what_is_never_started_is_closed_and_not_iterated() -> None:
     assert upstream.closed == 1
 
 
-def test_stopping_wakes_one_that_waits_for_room() -> None:
-    """Its finally runs at once, once, and in its own thread."""
+def test_stopping_wakes_a_producer_that_waits_for_room() -> None:
+    """Its `finally` runs at once, once, and in the producer's thread."""
     closed_in: list[threading.Thread] = []
 
     def endless() -> Iterator[int]:
@@ -212,8 +215,8 @@ def test_stopping_wakes_one_that_waits_for_room() -> None:
     assert closed_in[0] is not threading.current_thread()
 
 
-def test_what_was_yielded_before_the_stop_can_be_taken() -> None:
-    """A worker that goes away still sends it."""
+def test_items_yielded_before_the_stop_can_be_taken() -> None:
+    """A worker that shuts down still sends them."""
     producer = Producer(iter(range(100)))
     producer.start()
     wait_until(lambda: len(producer._items) == BUFFERED_ITEMS)
@@ -225,7 +228,7 @@ def test_what_was_yielded_before_the_stop_can_be_taken() -> None:
 
 @under_gevent
 def test_a_greenlet_is_interrupted_where_it_waits() -> None:
-    """An upstream call that would wait for ever ends, and what is around it."""
+    """An upstream call that would wait for ever ends, and its `finally` runs."""
     ran: list[str] = []
 
     def waiting() -> Iterator[int]:
@@ -246,8 +249,8 @@ def test_a_greenlet_is_interrupted_where_it_waits() -> None:
 
 
 @under_gevent
-def test_an_interruption_that_is_swallowed_ends_it_at_the_next_item() -> None:
-    """Whoever catches everything is closed instead."""
+def test_a_swallowed_interruption_takes_effect_at_the_next_item() -> None:
+    """An iterable that catches everything is closed instead."""
     ran: list[str] = []
 
     def stubborn() -> Iterator[int]:
@@ -272,7 +275,7 @@ def test_an_interruption_that_is_swallowed_ends_it_at_the_next_item() -> None:
 
 
 def test_closing_is_not_interrupted() -> None:
-    """A finally that writes to a database may wait for it."""
+    """A `finally` that writes to a database may wait for it."""
     going_on = threading.Event()
     closing = threading.Event()
     ran: list[str] = []
@@ -297,7 +300,7 @@ def test_closing_is_not_interrupted() -> None:
 
 @pytest.mark.skipif(native.patched(), reason="greenlets are interrupted")
 def test_a_real_thread_ends_at_its_next_item() -> None:
-    """It cannot be interrupted; what it yields then goes nowhere."""
+    """A real thread cannot be interrupted; its next item is dropped."""
     upstream_answers = threading.Event()
 
     def waiting() -> Iterator[int]:
@@ -317,7 +320,10 @@ def test_a_real_thread_ends_at_its_next_item() -> None:
 
 
 def test_an_error_in_closing_is_handed_over() -> None:
-    """Whether it ended by itself or by another error, of which it tells too."""
+    """The error of close() is reported after a normal end and after another error.
+
+    In the second case the first error is its context.
+    """
 
     class FailsToClose(Upstream):
         def close(self) -> None:
@@ -340,7 +346,7 @@ def test_an_error_in_closing_is_handed_over() -> None:
 
 
 def test_an_error_after_the_stop_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody takes it any more; to be stopped is no error."""
+    """No caller takes the error any more. Being stopped is itself no error."""
 
     def failing() -> Iterator[int]:
         try:
@@ -365,8 +371,8 @@ def test_an_error_after_the_stop_is_logged(caplog: pytest.LogCaptureFixture) -> 
     assert isinstance(record.exc_info[1], ArithmeticError)
 
 
-def test_everything_runs_within_what_is_around() -> None:
-    """Iterating, converting and closing; entered and left once."""
+def test_everything_runs_within_the_surrounding_context() -> None:
+    """Iterating, converting and closing run inside it. It is entered and left once."""
     order: list[str] = []
     threads: set[threading.Thread] = set()
 
@@ -399,8 +405,8 @@ def test_everything_runs_within_what_is_around() -> None:
     assert len(threads) == 1
 
 
-def test_it_is_closed_also_where_nothing_can_be_around_it() -> None:
-    """A database that is away when its context is entered, for example."""
+def test_a_context_that_cannot_be_entered_still_closes_the_iterable() -> None:
+    """The database of the context may be away when it is entered."""
 
     @contextmanager
     def around() -> Iterator[None]:
@@ -416,7 +422,7 @@ def test_it_is_closed_also_where_nothing_can_be_around_it() -> None:
 
 
 def test_a_conversion_that_fails_ends_the_iteration() -> None:
-    """Like an error of the iterable itself."""
+    """The error is handled like an error of the iterable itself."""
     upstream = Upstream(lambda: iter(["1", "x", "2"]))
     producer = Producer(upstream, convert=int)
     producer.start()
@@ -425,8 +431,8 @@ def test_a_conversion_that_fails_ends_the_iteration() -> None:
     assert upstream.closed == 1
 
 
-def test_it_does_not_see_who_started_it() -> None:
-    """A request that is still around there is not kept, nor taken for its own."""
+def test_the_iterable_does_not_see_the_callers_context() -> None:
+    """The request that started the producer is neither kept nor visible to it."""
     request = contextvars.ContextVar("request", default="none")
 
     def looking() -> Iterator[str]:
@@ -438,7 +444,7 @@ def test_it_does_not_see_who_started_it() -> None:
     assert take_all(producer) == ["none"]
 
 
-def test_a_system_without_room_for_a_thread_is_told(
+def test_a_thread_that_cannot_start_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The iterable is closed and the error handed over."""

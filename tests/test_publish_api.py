@@ -1,4 +1,4 @@
-"""Publishing over HTTP: who may, what may be in a body, and what is answered."""
+"""Publishing over HTTP: permissions, valid bodies, refusals and answers."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ EVENT = {"data": "x", "target": "everyone"}
 
 
 class Log(Published):
-    """What one app has published, and a client that publishes to it."""
+    """The events that one app has published, and a client that publishes to it."""
 
     def __init__(self, site: Site) -> None:
         super().__init__(site.app)
@@ -40,7 +40,7 @@ class Log(Published):
         return [event.data for event in self.events()]
 
     def post(self, body: Any, *, token: str | None = TOKEN, **options: Any) -> Any:
-        """Post a body: bytes as they are, anything else as JSON."""
+        """Post a body: bytes unchanged, anything else as JSON."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return self.site.app.test_client().post(
             "/events/publish",
@@ -64,7 +64,7 @@ def refusal(response: Any) -> tuple[int, str | None]:
 
 class TestPublishing:
     def test_an_event_is_in_the_log_as_publish_would_put_it(self, log: Log) -> None:
-        """Everything that publish() takes; the answer has its id."""
+        """The API takes everything that publish() takes and returns the event id."""
         target = {
             "channel": "a",
             "user": [7, 8, "9"],
@@ -97,18 +97,18 @@ class TestPublishing:
         [("x", "x"), ("", ""), (None, "null"), (7, "7"), ([1, "é"], '[1,"\\u00e9"]')],
     )
     def test_data_is_text_or_any_json(self, log: Log, data: Any, text: str) -> None:
-        """Text arrives as it is."""
+        """Text arrives unchanged."""
         assert log.post({"data": data, "target": "everyone"}).status_code == 202
         assert [each.replace(" ", "") for each in log.data] == [text]
 
-    def test_everyone_is_said_aloud(self, log: Log) -> None:
-        """A broadcast is never what comes of leaving something out."""
+    def test_a_broadcast_names_everyone_as_its_target(self, log: Log) -> None:
+        """Leaving out the target never makes a broadcast."""
         log.post(EVENT)
         (event,) = log.events()
         assert event.target == "everyone"
 
     def test_a_list_is_published_in_its_order(self, log: Log) -> None:
-        """With an id for each."""
+        """The answer has one id for each event."""
         response = log.post([EVENT | {"data": str(n)} for n in range(MAX_EVENTS)])
         assert response.status_code == 202
         assert response.json == {"ids": [each.id for each in log.events()]}
@@ -121,21 +121,21 @@ class TestPublishing:
         assert log.events() == []
 
     def test_an_idempotency_key_publishes_once(self, log: Log) -> None:
-        """A webhook that is delivered twice has one event, and one id."""
+        """A webhook that is delivered twice makes one event with one id."""
         event = EVENT | {"idempotency_key": "k" * 237}
         first, again = log.post(event), log.post(event)
         assert first.json == again.json
         assert len(log.events()) == 1
 
-    def test_a_key_is_its_tokens_own(self, log: Log) -> None:
-        """Nobody swallows, or learns the id of, what another token's holder sends."""
+    def test_an_idempotency_key_is_scoped_to_its_token(self, log: Log) -> None:
+        """A key cannot suppress another token's events or reveal their ids."""
         event = {"data": "x", "target": {"channel": "orders.1"}, "idempotency_key": "k"}
         ids = {log.post(event, token=each).json["id"] for each in (NARROW, OTHER)}
         ids.add(log.site.hub.publish("x", idempotency_key="k"))
         assert len(ids) == 3
 
-    def test_receivers_of_the_signal_are_told(self, log: Log) -> None:
-        """As of any event; what one raises is logged and goes no further."""
+    def test_the_signal_is_sent(self, log: Log) -> None:
+        """As for any event, an error in a receiver is logged and goes no further."""
         told: list[str] = []
 
         def receive(sender: Flask, event: Event, event_id: str) -> None:
@@ -146,20 +146,22 @@ class TestPublishing:
             response = log.post(EVENT)
         assert told == [response.json["id"]]
 
-    def test_it_goes_on_while_the_worker_drains(self, log: Log) -> None:
+    def test_publishing_works_while_the_worker_drains(self, log: Log) -> None:
         """Requests in flight are served to the end."""
         log.site.hub.drain()
         assert log.post(EVENT).status_code == 202
 
 
 class TestTokens:
-    def test_without_tokens_there_is_no_such_route(self, site: Site) -> None:
-        """Nothing is open that was not asked for."""
+    def test_without_tokens_there_is_no_route(self, site: Site) -> None:
+        """Publishing over HTTP is off until tokens are configured."""
         assert site.app.test_client().post("/events/publish").status_code == 404
 
     @pytest.mark.parametrize("token", [None, "", "a-token-for-everythinG", "é" * 16])
-    def test_who_has_none_is_refused(self, log: Log, token: str | None) -> None:
-        """Before anything of the body is looked at."""
+    def test_a_request_without_a_valid_token_is_refused(
+        self, log: Log, token: str | None
+    ) -> None:
+        """The token is checked before any part of the body."""
         response = log.post(b"{", token=token)
         assert refusal(response) == (401, None)
         assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -175,27 +177,27 @@ class TestTokens:
             ({"client": "c"}, "target.client"),
         ],
     )
-    def test_what_is_out_of_scope_is_refused(
+    def test_a_target_out_of_scope_is_refused(
         self, log: Log, target: Any, field: str
     ) -> None:
-        """Each target of an event, whatever else it is for."""
+        """Each target of an event is checked, whatever else the event is for."""
         event = {"data": "x", "target": target}
         assert refusal(log.post(event, token=NARROW)) == (403, field)
         assert log.events() == []
 
-    def test_what_is_in_scope_is_published(self, log: Log) -> None:
-        """By its pattern."""
+    def test_a_target_in_scope_is_published(self, log: Log) -> None:
+        """The channels match the token's pattern."""
         event = {"data": "x", "target": {"channel": ["orders.1", "orders.2"]}}
         assert log.post(event, token=NARROW).status_code == 202
 
     def test_a_list_is_within_scope_as_a_whole(self, log: Log) -> None:
-        """Or nothing of it is published."""
+        """One event out of scope keeps back the whole list."""
         mine = {"data": "x", "target": {"channel": "orders.1"}}
         assert refusal(log.post([mine, EVENT], token=NARROW)) == (403, "[1].target")
         assert log.events() == []
 
     def test_a_login_is_no_token(self, log: Log) -> None:
-        """Cookies are not looked at: a forged request has nothing to ride on."""
+        """Cookies are ignored, so a forged request cannot use them."""
         response = log.site.browser("alice").client.post("/events/publish", json=EVENT)
         assert response.status_code == 401
 
@@ -240,10 +242,10 @@ class TestBodies:
             (EVENT | {"idempotency_key": "k" * 238}, "idempotency_key"),
         ],
     )
-    def test_what_cannot_be_published_is_refused_by_name(
+    def test_a_bad_field_is_refused_by_name(
         self, log: Log, event: Any, field: str | None
     ) -> None:
-        """In a list with its place."""
+        """In a list, the answer has the event's position too."""
         assert refusal(log.post(event)) == (400, field)
         place = "[1]" + (f".{field}" if field else "")
         assert refusal(log.post([EVENT, event])) == (400, place)
@@ -269,8 +271,8 @@ class TestBodies:
             b'{"data": "x", "target": {"user": 1, "user": 2}}',
         ],
     )
-    def test_what_is_no_json_is_refused(self, log: Log, body: bytes) -> None:
-        """What a reader could take in two ways too."""
+    def test_a_body_that_is_no_json_is_refused(self, log: Log, body: bytes) -> None:
+        """JSON that parsers could read in two ways is refused too."""
         assert refusal(log.post(body))[0] == 400
         assert log.events() == []
 
@@ -285,34 +287,34 @@ class TestBodies:
     def test_more_names_than_one_event_may_have_are_refused(
         self, log: Log, body: Any
     ) -> None:
-        """In all of a request: a worker that checks millions does nothing else."""
+        """The limit holds for the whole request, which would occupy the worker."""
         assert refusal(log.post(body)) == (400, None)
 
     @pytest.mark.parametrize("type", ["", "text/plain", "multipart/form-data"])
     def test_another_content_type_is_refused(self, log: Log, type: str) -> None:
-        """A browser's form cannot send this one."""
+        """A browser's form cannot send `application/json`."""
         response = log.post(json.dumps(EVENT).encode(), content_type=type)
         assert refusal(response) == (415, None)
 
     def test_a_parameter_of_the_content_type_does_no_harm(self, log: Log) -> None:
-        """Many clients name the charset."""
+        """Many clients add the charset."""
         response = log.post(EVENT, content_type="application/json; charset=utf-8")
         assert response.status_code == 202
 
     def test_data_that_is_too_long_is_refused(self, log: Log) -> None:
-        """As publish() does."""
+        """The limit is that of publish()."""
         event = {"data": "x" * 1001, "target": "everyone"}
         assert refusal(log.post([event])) == (413, "[0].data")
 
     def test_the_largest_event_fits_however_it_is_written(self, log: Log) -> None:
-        """JSON may take six bytes for one."""
+        """JSON may take six bytes for one byte of text."""
         body = '{"data": "%s", "target": "everyone"}' % (r"\u0061" * 1000)
         assert log.post(body.encode()).status_code == 202
         assert log.data == ["a" * 1000]
 
 
 class Pieces:
-    """A body that comes in pieces, and perhaps breaks off with an error."""
+    """A body that arrives in pieces and may break off with an error."""
 
     def __init__(self, *pieces: bytes | Exception) -> None:
         self._pieces = iter(pieces)
@@ -331,7 +333,7 @@ class TestLengths:
     BODY = json.dumps(EVENT).encode()
 
     def send(self, log: Log, body: Pieces, length: int | None) -> Any:
-        """Send as servers do that end the input themselves, as gunicorn does."""
+        """Send a body through a server that ends the input itself, as gunicorn does."""
         return log.post(
             b"",
             environ_overrides={
@@ -344,16 +346,16 @@ class TestLengths:
 
     @pytest.mark.parametrize("with_length", [True, False])
     def test_a_body_may_come_in_pieces(self, log: Log, with_length: bool) -> None:
-        """With its length or without."""
+        """The body may have a Content-Length or not."""
         pieces = Pieces(*(self.BODY[n : n + 1] for n in range(len(self.BODY))))
         length = len(self.BODY) if with_length else None
         assert self.send(log, pieces, length).status_code == 202
 
     @pytest.mark.parametrize("most", [None, 5000])
-    def test_a_long_one_is_refused_by_its_length(
+    def test_a_long_body_is_refused_by_its_length(
         self, log: Log, most: int | None
     ) -> None:
-        """Unread; an app's own MAX_CONTENT_LENGTH counts where it is smaller."""
+        """The body is not read. A smaller MAX_CONTENT_LENGTH of the app counts too."""
         log.site.app.config["MAX_CONTENT_LENGTH"] = most
         pieces = Pieces(self.BODY)
         length = (most or body_limit(1000)) + 1
@@ -361,10 +363,10 @@ class TestLengths:
         assert pieces.taken == 0
 
     @pytest.mark.parametrize("most", [None, 5000])
-    def test_one_in_chunks_is_read_no_further_than_allowed(
+    def test_a_chunked_body_is_read_no_further_than_allowed(
         self, log: Log, most: int | None
     ) -> None:
-        """It does not say how long it is."""
+        """A chunked body does not announce its length."""
         log.site.app.config["MAX_CONTENT_LENGTH"] = most
         limit = most or body_limit(1000)
         whole = self.BODY + b" " * (limit - len(self.BODY))
@@ -373,8 +375,8 @@ class TestLengths:
         assert refusal(self.send(log, pieces, None)) == (413, None)
         assert pieces.taken <= limit + 1
 
-    def test_one_of_exactly_the_apps_limit_is_taken(self, log: Log) -> None:
-        """As every other view takes it."""
+    def test_a_body_of_exactly_the_apps_limit_is_accepted(self, log: Log) -> None:
+        """Every other view of the app accepts it too."""
         log.site.app.config["MAX_CONTENT_LENGTH"] = len(self.BODY)
         assert log.post(self.BODY).status_code == 202
 
@@ -386,10 +388,10 @@ class TestLengths:
             (Pieces(BODY, Exception("an error of the server's own")), None),
         ],
     )
-    def test_one_that_breaks_off_publishes_nothing(
+    def test_a_body_that_breaks_off_publishes_nothing(
         self, log: Log, broken: Pieces, length: int | None
     ) -> None:
-        """Even where what arrived could stand alone."""
+        """A valid beginning of a body is not published either."""
         assert refusal(self.send(log, broken, length)) == (400, None)
         assert log.events() == []
 
@@ -428,7 +430,7 @@ def one_log() -> Iterator[Log]:
 class TestAnyBody:
     @given(body=near_events | st.lists(near_events, max_size=3) | json_values)
     def test_json_is_published_or_refused(self, one_log: Log, body: Any) -> None:
-        """Never a failure of the server, and never both."""
+        """There is never a server error, and a refused body publishes nothing."""
         before = len(one_log.events())
         response = one_log.post(body)
         published = len(one_log.events()) - before
@@ -439,16 +441,16 @@ class TestAnyBody:
             assert published == 0
 
     @given(body=st.binary())
-    def test_bytes_are_refused(self, one_log: Log, body: bytes) -> None:
-        """Whatever they are."""
+    def test_random_bytes_are_refused(self, one_log: Log, body: bytes) -> None:
+        """Bytes of any kind are answered with 400."""
         assert refusal(one_log.post(body))[0] == 400
 
 
 class TestBroker:
-    def test_one_that_is_away_is_worth_another_try(
+    def test_a_broker_that_is_away_is_answered_with_503(
         self, log: Log, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """With what was published of a list; of the next event it is unknown."""
+        """The answer has the ids published so far; the next event's fate is unknown."""
         hub = log.site.app.extensions["sse_hub"].hub
         publish: Callable[[Record], Cursor] = hub.broker.publish
 
@@ -468,10 +470,10 @@ class TestBroker:
 
 
 class TestRefusalsInTheLog:
-    def test_they_are_warnings_without_secrets(
+    def test_refusals_are_warnings_without_secrets(
         self, log: Log, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Which token, but not what it is or what was sent."""
+        """The log names the token, but has neither its text nor the body."""
         caplog.set_level(logging.DEBUG)
         event = {"data": "s3cret", "target": "everyone", "idempotency_key": "s3cret"}
         log.post(event)
@@ -484,19 +486,19 @@ class TestRefusalsInTheLog:
         for secret in ("s3cret", TOKEN, NARROW):
             assert secret not in caplog.text
 
-    def test_one_kind_is_said_once_a_minute(
+    def test_each_kind_of_refusal_is_logged_once_a_minute(
         self, log: Log, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Whoever guesses tokens does not fill the disk."""
+        """An attacker who guesses tokens cannot fill the disk."""
         for _ in range(5):
             log.post(EVENT, token="wrong")
             log.post({})
         assert len(caplog.records) == 2
 
-    def test_an_address_that_somebody_made_up_forges_no_line(
+    def test_a_forged_remote_address_forges_no_log_line(
         self, log: Log, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """With ProxyFix it is what stands in a header, if no proxy has written it."""
+        """With ProxyFix, the address is a header that a client may have written."""
         made_up = "\x1b[2J\x9b\x85" + "A" * 1000
         log.post(EVENT, token=None, environ_base={"REMOTE_ADDR": made_up})
         (line,) = caplog.messages
@@ -507,7 +509,7 @@ class TestRefusalsInTheLog:
 class TestBesideTheApp:
     @pytest.mark.parametrize("first", ["csrf", "hub"])
     def test_no_csrf_token_is_needed(self, first: str) -> None:
-        """Whichever extension is added first; other views stay protected."""
+        """Either extension may be added first; other views stay protected."""
         app = Flask("guarded")
         app.config.update(
             SECRET_KEY="a key for tests",
@@ -523,18 +525,18 @@ class TestBesideTheApp:
         assert response.status_code == 202
         assert client.post("/guarded", headers=headers).status_code == 400
 
-    def test_something_else_by_that_name_does_no_harm(self, log: Log) -> None:
-        """Not every extension that is called csrf can exempt views."""
+    def test_another_extension_named_csrf_does_no_harm(self, log: Log) -> None:
+        """Not every extension with the name `csrf` can exempt views."""
         log.site.app.extensions["csrf"] = object()
         assert log.post(EVENT).status_code == 202
 
-    def test_the_session_is_not_looked_at(self, make_site: MakeSite) -> None:
-        """So no answer sets a cookie, or varies by one."""
+    def test_the_session_is_not_read(self, make_site: MakeSite) -> None:
+        """No answer sets a cookie or varies by one."""
         response = Log(make_site(publish_tokens=TOKENS, login=False)).post(EVENT)
         assert response.status_code == 202
         assert not {"Set-Cookie", "Vary"} & {*response.headers.keys()}
 
     def test_the_apps_error_pages_do_not_replace_the_answer(self, log: Log) -> None:
-        """Who publishes is a program."""
+        """The caller is a program and needs JSON."""
         log.site.app.register_error_handler(400, lambda error: ("<h1>Oops</h1>", 400))
         assert refusal(log.post({})) == (400, "data")

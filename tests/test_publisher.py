@@ -50,7 +50,7 @@ def log(path: Path) -> Iterator[SQLiteBroker]:
 
 
 def test_an_event_is_in_the_apps_log(publisher: Publisher, log: SQLiteBroker) -> None:
-    """With the type, the targets and everything else that it was given."""
+    """The event has its type, targets and all other arguments of publish()."""
     start = log.head()
     event_id = publisher.publish(
         {"a": 1}, type="t", user=7, channel=["x", "y"], exclude_client="c", retry=2.0
@@ -66,18 +66,18 @@ def test_an_event_is_in_the_apps_log(publisher: Publisher, log: SQLiteBroker) ->
     assert record.exclude == ("c",)
 
 
-def test_an_event_is_published_as_it_is(
+def test_an_event_object_is_published_unchanged(
     publisher: Publisher, log: SQLiteBroker
 ) -> None:
-    """With the type and the retry that it was made with."""
+    """An Event keeps the type and the retry that it was made with."""
     start = log.head()
     publisher.publish(Event("x", type="t", retry=2.0))
     (record,) = log.replay(start, page=9).records
     assert record.content == Event("x", type="t", retry=2.0)
 
 
-def test_it_takes_what_the_apps_publish_takes() -> None:
-    """Whoever moves a call into a job changes nothing of it."""
+def test_publish_has_the_same_arguments_as_the_apps() -> None:
+    """A call can be moved into a job without a change."""
     assert signature(Publisher.publish) == signature(SSEHub.publish)
 
 
@@ -91,7 +91,7 @@ def test_an_idempotency_key_holds_across_processes(
 
 
 def test_bad_input_is_refused_as_in_the_app(publisher: Publisher) -> None:
-    """None is nobody's user, dates have no JSON form, and there is a largest size."""
+    """A user of None, data without a JSON form and too much data are refused."""
     with pytest.raises(InvalidTarget):
         publisher.publish("x", user=None)  # type: ignore[arg-type]
     with pytest.raises(InvalidEvent):
@@ -100,8 +100,8 @@ def test_bad_input_is_refused_as_in_the_app(publisher: Publisher) -> None:
         publisher.publish("x" * 101)
 
 
-def test_it_can_be_told_how_to_write_json(path: Path) -> None:
-    """As the app's own provider does it."""
+def test_the_json_writer_is_configurable(path: Path) -> None:
+    """The app's own JSON provider can be used."""
     publisher = Publisher(
         f"sqlite:///{path}", dumps=lambda data: json.dumps(data, default=str)
     )
@@ -109,10 +109,10 @@ def test_it_can_be_told_how_to_write_json(path: Path) -> None:
     publisher.close()
 
 
-def test_it_keeps_as_much_of_the_log_as_the_app_does(
+def test_the_publisher_keeps_as_much_of_the_log_as_the_app(
     publisher: Publisher, path: Path
 ) -> None:
-    """It was never told a retention: the app notes its own in the log."""
+    """The publisher has no retention setting; the app notes its own in the log."""
     log = SQLiteBroker(path, Retention(events=3, seconds=3600.0, bytes=10_000_000))
     log.publish(EVENT)
     for _ in range(9):
@@ -121,10 +121,10 @@ def test_it_keeps_as_much_of_the_log_as_the_app_does(
     log.close()
 
 
-def test_without_an_app_it_trims_nothing(
+def test_without_an_app_the_publisher_trims_nothing(
     publisher: Publisher, log: SQLiteBroker
 ) -> None:
-    """How much is kept is not its business."""
+    """Only the app decides how much of the log is kept."""
     for _ in range(9):
         publisher.publish("x")
     assert len(log.replay(log.tail(10**9), page=99).records) == 9
@@ -134,7 +134,7 @@ def test_without_an_app_it_trims_nothing(
 def test_a_forked_child_has_connections_of_its_own(
     publisher: Publisher, log: SQLiteBroker
 ) -> None:
-    """As Celery's workers, which are forked from a process that has published."""
+    """Celery forks its workers from a process that may have published."""
     script = (
         "import os, sys; from flask_sse_hub import Publisher\n"
         "publisher = Publisher(sys.argv[1])\n"
@@ -163,7 +163,7 @@ def test_a_forked_child_has_connections_of_its_own(
     ],
 )
 def test_a_url_that_cannot_work_is_refused_at_once(url: Any, text: str) -> None:
-    """With what to write instead."""
+    """The error says what to write instead."""
     with pytest.raises(ConfigurationError, match=text):
         Publisher(url)
 
@@ -183,7 +183,7 @@ def test_a_url_that_cannot_work_is_refused_at_once(url: Any, text: str) -> None:
 def test_options_that_cannot_work_are_refused_at_once(
     options: dict[str, Any], text: str
 ) -> None:
-    """Not by an event that nobody gets."""
+    """The mistake does not show only later, by an event that never arrives."""
     with pytest.raises(ConfigurationError, match=text):
         Publisher("redis://localhost", **options)
 
@@ -202,7 +202,7 @@ publisher.close()
 def test_a_process_may_end_right_after_closing(
     path: Path, broker: str, request: pytest.FixtureRequest
 ) -> None:
-    """Its real threads are in the middle of what they do, beside gevent too."""
+    """Real threads may be busy at that moment, beside gevent too."""
     url = f"sqlite:///{path}"
     if broker == "redis":
         url = request.getfixturevalue("redis_server").url

@@ -1,4 +1,4 @@
-"""The fixtures for pytest, as the page about them shows them, in a run of its own."""
+"""The pytest fixtures, used as their page shows them, in a pytest run of its own."""
 
 import os
 import re
@@ -21,7 +21,7 @@ TESTING = "docs/testing.md"
 PAGE = (ROOT / TESTING).read_text()
 PLUGIN = "flask_sse_hub.pytest_plugin"
 
-#: The page's files by their names, which are their first lines.
+#: The page's files, by the names in their first lines.
 FILES = {
     code.splitlines()[0].removeprefix("# "): code for code in samples(TESTING, "python")
 }
@@ -33,10 +33,11 @@ SCRIPT = sample(TESTING, "json")
 def run_pytest(
     folder: Path, *options: str, finds_plugins: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run pytest as a user would, in a folder that knows nothing of this project.
+    """Run pytest as a user would, in a folder outside this project.
 
-    With the plugin alone: those of other packages take most of the time. Pytest looks
-    for it itself with ``finds_plugins``, and otherwise is given its name.
+    Only this plugin is loaded, because plugins of other packages take most of the time.
+    With ``finds_plugins`` pytest looks for the plugin itself; otherwise ``-p`` names
+    it.
     """
     path = os.pathsep.join([str(ROOT), str(folder)])
     env = {**os.environ, "PYTHONPATH": path}
@@ -66,7 +67,7 @@ def page(tmp_path: Path) -> Path:
 
 
 def test_every_example_of_the_page_runs(page: Path) -> None:
-    """Each file has at least one test, and warnings are errors."""
+    """Each test file has at least one test, and warnings are errors."""
     done = run_pytest(page)
     assert done.returncode == 0, done.stdout + done.stderr
     for name in FILES:
@@ -74,20 +75,20 @@ def test_every_example_of_the_page_runs(page: Path) -> None:
 
 
 def test_a_test_of_a_stream_is_short() -> None:
-    """The first thing on the page, in under ten lines."""
+    """The first example on the page has at most ten lines."""
     assert PAGE.index("# test_shop.py") == PAGE.index("```python") + len("```python\n")
     assert len(FILES["test_shop.py"].splitlines()) <= 10
 
 
-def test_the_script_of_the_page_is_played() -> None:
-    """And each kind of step is in its table."""
+def test_the_script_of_the_page_is_valid() -> None:
+    """Each kind of step in the page's table can be read too."""
     assert len(read_script(SCRIPT)) == len(SCRIPT.splitlines())
     for line in re.findall(r"^\| `(\{.*?\})` \|", PAGE, re.MULTILINE):
         read_script(line.replace("...}", '"..."}'))
 
 
 def test_pytest_finds_the_plugin_by_itself(page: Path) -> None:
-    """By the package's metadata, and under its module's name, as -p would."""
+    """The package's metadata declares the plugin by its module name, as -p does."""
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
     declared = config["options.entry_points"]["pytest11"]
@@ -101,13 +102,13 @@ def test_pytest_finds_the_plugin_by_itself(page: Path) -> None:
 
 
 def test_the_options_of_the_fixture_are_those_of_a_stream() -> None:
-    """A type checker is told them twice, and both times the same."""
+    """A type checker reads the options in two places, which must agree."""
     names = set(signature(Stream.__init__).parameters) - {"self", "url"}
     assert set(StreamOptions.__annotations__) == names
 
 
 def test_a_run_without_streams_does_not_pay_for_them(tmp_path: Path) -> None:
-    """Pytest loads the plugin of every package that is installed, in every run."""
+    """Pytest loads the plugin of every installed package in every run."""
     (tmp_path / "test_it.py").write_text(
         "import sys\n\ndef test_it():\n    assert 'flask' not in sys.modules\n"
     )
@@ -116,7 +117,7 @@ def test_a_run_without_streams_does_not_pay_for_them(tmp_path: Path) -> None:
 
 
 def test_a_failure_says_what_came_instead(page: Path) -> None:
-    """In pytest's own report, where a user reads it."""
+    """The events that came are in pytest's own report, where a user reads it."""
     shop = FILES["shop.py"].replace('type="shipped"', 'type="paid"')
     (page / "shop.py").write_text(shop)
     done = run_pytest(page, "test_shop.py")
@@ -127,8 +128,8 @@ def test_a_failure_says_what_came_instead(page: Path) -> None:
     assert client.sub("?", said) == client.sub("?", MISSING.strip())
 
 
-def test_an_app_fixture_is_asked_for(tmp_path: Path) -> None:
-    """Whoever has none is told its name, and what it is to return."""
+def test_a_missing_app_fixture_is_explained(tmp_path: Path) -> None:
+    """The error names the fixture and says what it must return."""
     (tmp_path / "test_it.py").write_text("def test_it(sse_stream):\n    pass\n")
     done = run_pytest(tmp_path)
     assert done.returncode == 1
@@ -136,8 +137,8 @@ def test_an_app_fixture_is_asked_for(tmp_path: Path) -> None:
     assert "return create_app(" in done.stdout
 
 
-def test_what_an_app_fixture_lacks_is_told_as_it_is(tmp_path: Path) -> None:
-    """And not that there is no fixture of that name."""
+def test_a_fixture_that_the_app_fixture_lacks_is_named(tmp_path: Path) -> None:
+    """The error does not claim that the app fixture is missing."""
     (tmp_path / "test_it.py").write_text(
         "import pytest\n\n@pytest.fixture\ndef app(settings):\n    pass\n\n"
         "def test_it(sse_stream):\n    pass\n"

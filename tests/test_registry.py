@@ -1,4 +1,4 @@
-"""The registry: who listens to what, and whose streams they are."""
+"""The registry: clients by the addresses they listen to and belong to."""
 
 from typing import Any
 
@@ -36,13 +36,13 @@ def reach(registry: ClientRegistry, *addresses: address.Address, **options: Any)
 
 
 def listening(registry: ClientRegistry, *addresses: address.Address) -> list[Client]:
-    """Return who is found at the addresses, with no connections of their own."""
+    """Return the clients found at the addresses; none has a connection of its own."""
     found: list[Client] = reach(registry, *addresses).others
     return found
 
 
-def test_a_client_listens_to_its_channels_itself_and_everybody() -> None:
-    """Its user's, session's and own address follow from who is connected."""
+def test_a_client_listens_to_its_channels_its_own_addresses_and_broadcasts() -> None:
+    """The user, session and client addresses come from the client's identity."""
     ann = client("a", "news", user="7")
     registry = registry_of(ann, client("b"))
     for place in (
@@ -56,30 +56,30 @@ def test_a_client_listens_to_its_channels_itself_and_everybody() -> None:
 
 
 def test_a_client_with_two_of_the_addresses_is_found_once() -> None:
-    """The union of targets is addressed."""
+    """The targets are addressed as a union."""
     ann = client("a", "news", "sport")
     registry = registry_of(ann)
     places = [address.channel("news"), address.channel("sport")]
     assert listening(registry, *places) == [ann]
 
 
-def test_nobody_listens_to_an_unknown_address() -> None:
-    """Looking leaves nothing behind."""
+def test_no_client_listens_to_an_unknown_address() -> None:
+    """A lookup adds nothing to the index."""
     registry = registry_of(client("a"))
     assert listening(registry, address.channel("none")) == []
     assert listening(registry) == []
 
 
 def test_a_client_without_personal_addresses_hears_only_its_channels() -> None:
-    """A page for the public screen does not show what is said to its user."""
+    """A page for a public screen does not show events for its user."""
     ann = client("a", "news", user="7", personal=False)
     registry = registry_of(ann)
     assert listening(registry, BROADCAST, address.user("7")) == []
     assert listening(registry, address.channel("news")) == [ann]
 
 
-def test_it_still_belongs_to_its_user_when_streams_are_ended() -> None:
-    """A stream that hears nothing personal must not outlive a logout."""
+def test_a_client_without_personal_addresses_still_belongs_to_its_user() -> None:
+    """A stream without personal addresses must not outlive a logout."""
     ann = client("a", "news", user="7", personal=False)
     registry = registry_of(ann, client("b", user="8"))
     assert registry.belonging([address.user("7")]) == [ann]
@@ -87,7 +87,7 @@ def test_it_still_belongs_to_its_user_when_streams_are_ended() -> None:
 
 
 def test_a_client_that_was_removed_leaves_nothing_behind() -> None:
-    """No index keeps a name that nobody uses."""
+    """The indexes drop names that no client uses any more."""
     ann = client("a", "news", user="7")
     ben = client("b", "news", user="7", personal=False)
     registry = registry_of(ann, ben)
@@ -99,7 +99,7 @@ def test_a_client_that_was_removed_leaves_nothing_behind() -> None:
 
 
 def test_removing_twice_counts_once() -> None:
-    """The end of a stream is counted by whoever removed it first."""
+    """The end of a stream is counted by the first caller that removes it."""
     ann = client("a")
     registry = registry_of(ann)
     assert registry.remove(ann)
@@ -107,7 +107,7 @@ def test_removing_twice_counts_once() -> None:
 
 
 def test_only_the_connection_of_a_registered_client_is_cut() -> None:
-    """Afterwards the descriptor may be somebody else's."""
+    """Afterwards the descriptor may belong to another connection."""
     sink = HandSink()
     ann = Client("a", identity=Identity(), sink=sink)
     registry = registry_of(ann)
@@ -119,15 +119,15 @@ def test_only_the_connection_of_a_registered_client_is_cut() -> None:
 
 
 def test_clients_are_listed_in_the_order_they_came() -> None:
-    """The oldest comes first, which is who is evicted."""
+    """The oldest client comes first, because it is the one to be evicted."""
     clients = [client(name) for name in "abc"]
     registry = registry_of(*clients)
     assert registry.clients() == clients
     assert clients[0] in registry
 
 
-def test_those_without_personal_addresses_leave_one_by_one() -> None:
-    """The others of the same user are still found when its streams are to end."""
+def test_clients_without_personal_addresses_are_removed_one_by_one() -> None:
+    """The user's other clients are still found when streams are to end."""
     first = client("a", user="7", personal=False)
     second = client("b", user="7", personal=False)
     registry = registry_of(first, second)
@@ -150,8 +150,8 @@ class Line:
 
 
 class TestReach:
-    def test_who_keeps_up_is_reached_by_connection(self) -> None:
-        """And the others as themselves; each once, whatever they listen to."""
+    def test_a_client_that_keeps_up_is_reached_by_its_connection(self) -> None:
+        """Other clients are returned as themselves, and each client comes once."""
         ann, ben = client("a", "news", "sport"), client("b", "news")
         registry = registry_of(ann, ben)
         line = Line()
@@ -162,8 +162,8 @@ class TestReach:
         assert reach(registry, BROADCAST, exclude=("a",)) == ([], [ben])
         assert reach(registry, address.client("a")) == ([line], [])
 
-    def test_what_was_written_is_counted_from_when_one_came(self) -> None:
-        """At the address, or at the client, whichever is cheaper."""
+    def test_written_events_are_counted_from_the_clients_arrival(self) -> None:
+        """The counts are kept at the address or the client, whichever is cheaper."""
         ann, ben = client("a"), client("b")
         registry = registry_of(ann, ben)
         registry.promote(ann, Line())
@@ -180,7 +180,7 @@ class TestReach:
         assert ben.written == (6, 30, 7.0)
 
     def test_an_address_that_others_come_to_goes_on_counting(self) -> None:
-        """The first of several was alone before."""
+        """The first client was alone at its address before the second one came."""
         ann = client("a", "news")
         registry = registry_of(ann)
         registry.promote(ann, Line())
@@ -189,7 +189,7 @@ class TestReach:
         reach(registry, address.channel("news"))
         assert registry.written(ann).events == 4
 
-    def test_one_that_has_left_is_not_promoted(self) -> None:
+    def test_a_client_that_has_left_is_not_promoted(self) -> None:
         """Its socket may be closed by now."""
         ann = client("a")
         registry = registry_of(ann)

@@ -1,4 +1,4 @@
-"""The raw body of a request: what is not tried through the endpoints that read one."""
+"""The raw body of a request: cases that the tests of its endpoints do not cover."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from flask_sse_hub.web.request_body import read_body
 from tests.sockets import tcp_pair
 
 
-def test_a_body_that_stops_is_not_waited_for_without_an_end(
+def test_waiting_for_a_body_that_stops_has_an_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is refused, and the connection is as it was."""
+    """The request is refused, and the socket has its old timeout again."""
     monkeypatch.setattr(request_body, "_PATIENCE_SECONDS", 0.02)
     ours, theirs = tcp_pair()
     ours.settimeout(None)

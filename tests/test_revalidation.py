@@ -1,4 +1,4 @@
-"""Revalidation: everybody is asked about within the interval, and not all at once."""
+"""Revalidation: every user is checked once per interval, spread over the interval."""
 
 import logging
 import threading
@@ -14,12 +14,12 @@ from tests.reader import DEADLINE, wait_until
 
 INTERVAL = 100.0
 
-#: Anything that is not None: there is something to ask.
+#: Any grant other than None, so that the client is checked.
 GRANT = object()
 
 
 class Asked:
-    """A judge that notes whom it was asked about, and when."""
+    """A judge that records the users it was asked about, and when."""
 
     def __init__(self, hub: HandHub, *, interval: float = INTERVAL) -> None:
         self.hub = hub
@@ -39,7 +39,7 @@ class Asked:
         return [client for client in clients if key in self.lost]
 
     def run(self, seconds: float, *, step: float = 5.0) -> None:
-        """Let the time pass, look by look."""
+        """Let the time pass, one look after another."""
         end = self.hub.clock.now + seconds
         while self.hub.clock.now < end:
             since = self.hub.clock.now
@@ -49,7 +49,7 @@ class Asked:
 
 @pytest.fixture
 def hub() -> HandHub:
-    # Nobody ends by age or leaves in the tests of this file.
+    # No stream ends by its age, and no client is evicted, in the tests of this file.
     return HandHub(max_age=1e9, max_clients_per_user=None)
 
 
@@ -58,10 +58,8 @@ def asked(hub: HandHub) -> Asked:
     return Asked(hub)
 
 
-def test_everybody_is_asked_about_within_the_interval(
-    hub: HandHub, asked: Asked
-) -> None:
-    """From the beginning of a stream on, and from each time to the next."""
+def test_every_user_is_checked_within_the_interval(hub: HandHub, asked: Asked) -> None:
+    """This holds from the start of a stream and from each check to the next."""
     for number in range(200):
         hub.stream(user=f"user-{number}", grant=GRANT)
     start = hub.clock.now
@@ -73,8 +71,8 @@ def test_everybody_is_asked_about_within_the_interval(
         assert max(waits) <= INTERVAL
 
 
-def test_they_are_spread_over_the_interval(hub: HandHub, asked: Asked) -> None:
-    """Very many that came at once are not loaded at once."""
+def test_checks_are_spread_over_the_interval(hub: HandHub, asked: Asked) -> None:
+    """Many users that came at the same moment are not all loaded at once."""
     for number in range(1000):
         hub.stream(user=f"user-{number}", grant=GRANT)
     asked.run(INTERVAL)
@@ -82,16 +80,18 @@ def test_they_are_spread_over_the_interval(hub: HandHub, asked: Asked) -> None:
     assert max(at_once.values()) < 150
 
 
-def test_a_user_is_asked_about_once_for_all_streams(hub: HandHub, asked: Asked) -> None:
-    """Ten tabs are not ten loads."""
+def test_a_user_is_checked_once_for_all_streams(hub: HandHub, asked: Asked) -> None:
+    """Ten tabs of a user are loaded once and not ten times."""
     for _ in range(10):
         hub.stream(user="alice", grant=GRANT)
     asked.run(0.9 * INTERVAL)
     assert len(asked.times["alice"]) == 1
 
 
-def test_who_may_no_longer_listen_loses_all_streams(hub: HandHub, asked: Asked) -> None:
-    """And nobody else does."""
+def test_a_user_who_may_no_longer_listen_loses_all_streams(
+    hub: HandHub, asked: Asked
+) -> None:
+    """Streams of other users stay open."""
     streams = [hub.stream(user="alice", grant=GRANT) for _ in range(2)]
     other = hub.stream(user="bob", grant=GRANT)
     asked.lost = {"alice"}
@@ -102,28 +102,26 @@ def test_who_may_no_longer_listen_loses_all_streams(hub: HandHub, asked: Asked) 
     assert reasons == [CloseReason.REVOKED, CloseReason.REVOKED, None]
 
 
-def test_anonymous_streams_are_asked_about_one_by_one(
-    hub: HandHub, asked: Asked
-) -> None:
-    """They have no user in common."""
+def test_anonymous_streams_are_checked_one_by_one(hub: HandHub, asked: Asked) -> None:
+    """Anonymous streams have no user in common."""
     for number in range(3):
         hub.stream(client_id=f"c{number}", grant=GRANT)
     asked.run(0.9 * INTERVAL)
     assert set(asked.times) == {"c0", "c1", "c2"}
 
 
-def test_where_there_is_nothing_to_ask_nobody_is(hub: HandHub, asked: Asked) -> None:
-    """A stream without a user, of public channels."""
+def test_a_stream_without_a_grant_is_not_checked(hub: HandHub, asked: Asked) -> None:
+    """Such a stream has no user and only public channels."""
     hub.stream()
     asked.run(2 * INTERVAL)
     assert asked.times == {}
 
 
 class TestFailures:
-    def test_whose_loading_fails_goes_on_and_is_asked_about_soon(
+    def test_a_user_whose_loading_fails_stays_and_is_checked_soon(
         self, hub: HandHub, asked: Asked
     ) -> None:
-        """A database that is away signs nobody out, and nobody is forgotten."""
+        """A database that is away signs no user out, and no user is forgotten."""
         stream = hub.stream(user="alice", grant=GRANT)
         asked.failing = {"alice"}
         asked.run(INTERVAL)
@@ -133,10 +131,10 @@ class TestFailures:
         asked.run(5.0)
         assert stream.client.close_reason is CloseReason.REVOKED
 
-    def test_a_database_that_is_away_is_not_asked_for_everybody(
+    def test_a_database_that_is_away_is_not_asked_for_every_user(
         self, hub: HandHub, asked: Asked
     ) -> None:
-        """Each call may take its time until it fails."""
+        """Each call may take long until it fails."""
         users = {f"user-{number}" for number in range(100)}
         for user in users:
             hub.stream(user=user, grant=GRANT)
@@ -147,20 +145,20 @@ class TestFailures:
         asked.run(5.0)
         assert set(asked.times) == users
 
-    def test_some_whose_loading_fails_keep_nobody_else_out(
+    def test_failing_users_do_not_keep_others_from_being_checked(
         self, hub: HandHub, asked: Asked
     ) -> None:
-        """However often they are tried again."""
+        """The failing users are tried again, but other users are still checked."""
         asked.failing = {f"broken-{number}" for number in range(4)}
         for user in [*asked.failing, *(f"user-{number}" for number in range(20))]:
             hub.stream(user=user, grant=GRANT)
         asked.run(3 * INTERVAL)
         assert {f"user-{number}" for number in range(20)} <= set(asked.times)
 
-    def test_it_is_said_once(
+    def test_a_failure_is_logged_once(
         self, hub: HandHub, asked: Asked, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Not at every look, until it works again."""
+        """The error is not logged again at every look until loading works again."""
         hub.stream(user="alice", grant=GRANT)
         asked.failing = {"alice"}
         with caplog.at_level(logging.ERROR):
@@ -168,10 +166,10 @@ class TestFailures:
         assert len(caplog.records) == 1
         assert "'alice'" in caplog.text
 
-    def test_without_room_for_a_thread_they_are_asked_about_soon(
+    def test_without_room_for_a_thread_users_are_checked_soon(
         self, hub: HandHub, asked: Asked, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The hub lives on, and no user waits for an answer that never comes."""
+        """The hub lives on, and no check waits for an answer that never comes."""
         streams = [hub.stream(user=f"user-{n}", grant=GRANT) for n in range(10)]
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", _no_room)
@@ -188,7 +186,7 @@ def _no_room(self: threading.Thread) -> None:
 
 
 class TestLoadersThatDoNotReturn:
-    # Whoever looks waits for a twentieth of it, by the real clock.
+    # A look waits for a twentieth of it, by the real clock.
     INTERVAL = 0.2
 
     @pytest.fixture
@@ -197,8 +195,10 @@ class TestLoadersThatDoNotReturn:
         yield asked
         asked.hanging.set()
 
-    def test_keep_nobody_else_waiting(self, hub: HandHub, asked: Asked) -> None:
-        """The others lose their streams as soon as ever."""
+    def test_a_hanging_loader_does_not_delay_others(
+        self, hub: HandHub, asked: Asked
+    ) -> None:
+        """The streams of other users end as soon as ever."""
         streams = [hub.stream(user=f"user-{n}", grant=GRANT) for n in range(20)]
         hub.stream(user="stuck", grant=GRANT)
         asked.lost = {f"user-{n}" for n in range(20)}
@@ -207,16 +207,18 @@ class TestLoadersThatDoNotReturn:
         reasons = {stream.client.close_reason for stream in streams}
         assert reasons == {CloseReason.REVOKED}
 
-    def test_are_told_of(
+    def test_a_hanging_loader_is_logged(
         self, hub: HandHub, asked: Asked, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Once, and by the name of whom it is about."""
+        """The log names the user, once."""
         hub.stream(user="stuck", grant=GRANT)
         asked.run(4 * self.INTERVAL, step=0.01)
         assert caplog.text.count("whether 'stuck' may still listen") == 1
 
-    def test_are_few_at_one_time(self, hub: HandHub, asked: Asked) -> None:
-        """They take no more of the app's connections; all are asked about later."""
+    def test_only_a_few_loaders_hang_at_one_time(
+        self, hub: HandHub, asked: Asked
+    ) -> None:
+        """They take no more of the app's connections; all users are checked later."""
         users = {f"stuck-{n}" for n in range(10)}
         for user in users:
             hub.stream(user=user, grant=GRANT)
@@ -228,8 +230,8 @@ class TestLoadersThatDoNotReturn:
         assert set(asked.times) == users
 
 
-def test_it_ends_with_its_worker(hub: HandHub, asked: Asked) -> None:
-    """A worker that goes away has nobody left to ask about."""
+def test_revalidation_ends_with_its_worker(hub: HandHub, asked: Asked) -> None:
+    """A worker that shuts down has no clients left to check."""
     hub.hub.admission.closed = True
     Revalidation(hub.hub, asked, interval=0.01).run()
     hub.hub.admission.closed = False

@@ -1,4 +1,4 @@
-"""Who signed a delivery: the providers' own vectors, and whatever was changed since."""
+"""Webhook signatures: the providers' own examples, and changes that must not fit."""
 
 import base64
 import hashlib
@@ -42,8 +42,8 @@ SLACK_BODY = (
     b"&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
 )
 
-#: Scheme, headers, body and time, each as the provider's documentation has them, but
-#: for Stripe's: that shows a header without its secret, so openssl signed this one.
+#: Scheme, headers, body and time, copied from each provider's documentation. Stripe's
+#: documentation shows a header without its secret, so openssl signed that one.
 VECTORS: dict[str, Vector] = {
     "GitHub": (
         GitHub("It's a Secret to Everybody"),
@@ -111,13 +111,13 @@ def vectors(those: dict[str, Vector]) -> pytest.MarkDecorator:
 
 @vectors(VECTORS)
 class TestVectors:
-    def test_what_the_provider_signed_is_accepted(self, vector: Vector) -> None:
-        """As its own documentation says that it signs."""
+    def test_the_providers_own_signature_is_accepted(self, vector: Vector) -> None:
+        """Each provider's documentation has the example."""
         scheme, headers, body, now = vector
         assert scheme.verify(headers, body, now=now)
 
     def test_each_byte_of_the_body_counts(self, vector: Vector) -> None:
-        """Whichever is another one."""
+        """A change of any byte is found."""
         scheme, headers, body, now = vector
         for at in range(len(body)):
             changed = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
@@ -125,7 +125,7 @@ class TestVectors:
                 scheme.verify(headers, changed, now=now)
 
     def test_another_secret_does_not_fit(self, vector: Vector) -> None:
-        """Whoever does not know the secret cannot sign."""
+        """A sender that does not know the secret cannot sign."""
         scheme, headers, body, now = vector
         other = replace(scheme, secrets="whsec_b3RoZXI=")
         with pytest.raises(InvalidSignature, match="does not fit"):
@@ -133,14 +133,14 @@ class TestVectors:
 
     @pytest.mark.parametrize("is_list", [True, False], ids=["list", "callable"])
     def test_any_of_several_secrets_fits(self, vector: Vector, is_list: bool) -> None:
-        """While one replaces another, the provider signs with either."""
+        """While one secret replaces another, the provider signs with either."""
         scheme, headers, body, now = vector
         secrets: Any = ["whsec_b3RoZXI=", scheme.secrets]
         rotating = replace(scheme, secrets=secrets if is_list else lambda: secrets)
         assert rotating.verify(headers, body, now=now)
 
     def test_a_header_that_is_missing_is_named(self, vector: Vector) -> None:
-        """Most likely somebody else calls, or a proxy drops it."""
+        """Most likely another sender is calling, or a proxy drops the header."""
         scheme, headers, body, now = vector
         for name in headers:
             if name != "X-GitHub-Delivery":
@@ -151,8 +151,8 @@ class TestVectors:
     @pytest.mark.parametrize(
         "odd", ["é", "ÿ" * 9000, "\ud800", ",=,=", "v1,", "t=1,v1=é", "²", "-1", "1e9"]
     )
-    def test_no_header_is_an_error(self, vector: Vector, odd: str) -> None:
-        """Whatever stands there, the delivery is refused."""
+    def test_no_header_causes_a_server_error(self, vector: Vector, odd: str) -> None:
+        """A header with any text in it makes a refusal."""
         scheme, headers, body, now = vector
         for name in headers:
             if name != "X-GitHub-Delivery":
@@ -160,8 +160,8 @@ class TestVectors:
                     scheme.verify(headers | {name: odd}, body, now=now)
 
     @pytest.mark.parametrize("empty", ["", b"", [], ["czE=", ""], None])
-    def test_an_empty_secret_signs_nothing(self, vector: Vector, empty: Any) -> None:
-        """One that is written down is refused at once, any other when it is used."""
+    def test_an_empty_secret_is_refused(self, vector: Vector, empty: Any) -> None:
+        """A literal secret is refused at once, and a callable's when it is used."""
         scheme, headers, body, now = vector
         with pytest.raises(ConfigurationError, match="missing or empty"):
             replace(scheme, secrets=empty)
@@ -170,29 +170,31 @@ class TestVectors:
             late.verify(headers, body, now=now)
 
     def test_secrets_are_not_shown(self, vector: Vector) -> None:
-        """A scheme ends up in tracebacks and logs."""
+        """The repr of a scheme ends up in tracebacks and logs."""
         assert str(vector[0].secrets) not in repr(vector[0])
 
 
 @vectors(SIGNS_A_TIME)
 class TestTime:
     @pytest.mark.parametrize("seconds", [-300.0, 300.0])
-    def test_what_is_in_the_window_is_accepted(
+    def test_a_time_in_the_window_is_accepted(
         self, vector: Vector, seconds: float
     ) -> None:
-        """Five minutes for the way and for clocks, both ends included."""
+        """Five minutes are allowed for delivery and clocks, both ends included."""
         scheme, headers, body, now = vector
         assert scheme.verify(headers, body, now=now + seconds)
 
     @pytest.mark.parametrize("seconds", [-301.0, 301.0, 10.0**9])
-    def test_what_is_not_is_refused(self, vector: Vector, seconds: float) -> None:
-        """What was captured cannot be sent again later."""
+    def test_a_time_outside_the_window_is_refused(
+        self, vector: Vector, seconds: float
+    ) -> None:
+        """A captured delivery cannot be sent again later."""
         scheme, headers, body, now = vector
         with pytest.raises(InvalidSignature, match="too old"):
             scheme.verify(headers, body, now=now + seconds)
 
-    def test_the_window_can_be_another_one(self, vector: Vector) -> None:
-        """For clocks that are worse, or an app that is stricter."""
+    def test_the_window_is_configurable(self, vector: Vector) -> None:
+        """Clocks may be worse, or an app stricter."""
         scheme, headers, body, now = vector
         strict: Scheme = replace(scheme, tolerance=1.0)  # type: ignore[call-arg]
         with pytest.raises(InvalidSignature, match="too old"):
@@ -200,10 +202,10 @@ class TestTime:
 
 
 class TestManySignatures:
-    """A provider that changes its secret sends one for each."""
+    """A provider that changes its secret sends one signature for each secret."""
 
-    def test_any_of_stripes_may_fit(self) -> None:
-        """Those of other schemes do not count."""
+    def test_any_of_stripes_signatures_may_fit(self) -> None:
+        """Signatures of other schemes do not count."""
         now, right = 5.0, hex_of("s", b"5." + BODY)
         stripe = Stripe("s")
         header = {"Stripe-Signature": f"t=5,v1={'0' * 64},v1={right}"}
@@ -212,24 +214,24 @@ class TestManySignatures:
         with pytest.raises(InvalidSignature):
             stripe.verify(header, BODY, now=now)
 
-    def test_two_times_are_none(self) -> None:
-        """One would be signed, and the other one looked at."""
+    def test_a_header_with_two_times_is_refused(self) -> None:
+        """One time could be the signed one and the other be compared with the clock."""
         right = hex_of("s", b"5." + BODY)
         for times in ("t=5,t=900", "t=900,t=5", ""):
             header = {"Stripe-Signature": f"{times},v1={right}"}
             with pytest.raises(InvalidSignature):
                 Stripe("s").verify(header, BODY, now=900.0)
 
-    def test_any_of_the_standards_may_fit(self) -> None:
-        """Asymmetric ones are passed over."""
+    def test_any_of_the_standards_signatures_may_fit(self) -> None:
+        """Asymmetric signatures are skipped."""
         scheme, headers, body, now = VECTORS["Standard Webhooks"]
         right = headers["webhook-signature"]
         many = headers | {"webhook-signature": f"v1a,abc v1,AAAA {right}"}
         assert scheme.verify(many, body, now=now)
 
     @pytest.mark.parametrize("name", ["Stripe", "Standard Webhooks"])
-    def test_how_many_are_looked_at_is_bounded(self, name: str) -> None:
-        """Each costs a comparison, and anybody can send a header full of them."""
+    def test_the_number_of_compared_signatures_is_bounded(self, name: str) -> None:
+        """Each one costs a comparison, and any sender can fill a header with them."""
         scheme, headers, body, now = VECTORS[name]
         before, header = {
             "Stripe": (",v1=", "Stripe-Signature"),
@@ -246,18 +248,18 @@ class TestManySignatures:
 
 
 class TestIdentity:
-    """What tells a delivery from others is nothing that an attacker can choose."""
+    """An attacker can choose no part of the content that identifies a delivery."""
 
-    def test_githubs_is_its_body(self) -> None:
-        """Its id is not signed: what was captured could come under any."""
+    def test_githubs_identity_is_the_body(self) -> None:
+        """GitHub's id is not signed, so a captured delivery could come under any id."""
         scheme, headers, body, now = VECTORS["GitHub"]
         other = headers | {"X-GitHub-Delivery": "another"}
         first, second = (scheme.verify(h, body, now=now) for h in (headers, other))
         assert (first.id, second.id) == (headers["X-GitHub-Delivery"], "another")
         assert first.content == second.content == body
 
-    def test_stripes_is_the_events_id(self) -> None:
-        """Its body says how often it was tried, and the time is another one."""
+    def test_stripes_identity_is_the_events_id(self) -> None:
+        """The body counts the attempts, and each attempt has another time."""
         contents = set()
         for now, tries in ((5, 1), (7, 0)):
             body = json.dumps({"id": "evt_1", "pending_webhooks": tries}).encode()
@@ -271,27 +273,27 @@ class TestIdentity:
     @pytest.mark.parametrize(
         "body", [b"{", b"[]", b'{"id": 7}', b'{"id": ""}', b"[" * 100_000, b"\xff"]
     )
-    def test_stripes_is_the_body_if_there_is_no_id(self, body: bytes) -> None:
-        """It is signed, whatever it is."""
+    def test_stripes_identity_is_the_body_if_there_is_no_id(self, body: bytes) -> None:
+        """The body is signed, whatever it holds."""
         header = {"Stripe-Signature": f"t=5,v1={hex_of('s', b'5.' + body)}"}
         assert Stripe("s").verify(header, body, now=5.0) == (None, body)
 
-    def test_no_id_of_stripe_is_an_error(self) -> None:
-        """JSON can say what no encoding can."""
+    def test_no_id_of_stripes_causes_a_server_error(self) -> None:
+        """JSON can hold a surrogate that no encoding can write."""
         body = rb'{"id": "\ud800"}'
         header = {"Stripe-Signature": f"t=5,v1={hex_of('s', b'5.' + body)}"}
         assert Stripe("s").verify(header, body, now=5.0).id == "\ud800"
 
-    def test_the_standards_is_its_id(self) -> None:
-        """It is signed; the time is another one when the delivery comes again."""
+    def test_the_standards_identity_is_its_id(self) -> None:
+        """The id is signed. The time changes when a delivery is sent again."""
         scheme, headers, body, now = VECTORS["Svix"]
         signed = scheme.verify(headers, body, now=now)
         assert signed == (headers["svix-id"], headers["svix-id"].encode())
 
 
 class TestHMAC:
-    def test_base64_is_as_good_as_hex(self) -> None:
-        """It is the same proof; Shopify sends it so."""
+    def test_a_signature_may_be_base64_or_hex(self) -> None:
+        """Both write the same digest; Shopify sends base64."""
         digest = hmac.digest(b"s", BODY, "sha256")
         scheme = HMAC("s", header="X-Shopify-Hmac-Sha256", id_header="X-Id")
         headers = {scheme.header: base64.b64encode(digest).decode()}
@@ -307,24 +309,24 @@ class TestHMAC:
             {"time_header": "X-Time"},
         ],
     )
-    def test_a_time_is_looked_at_only_if_it_is_signed(
+    def test_a_time_must_be_signed_and_have_a_header(
         self, wrong: dict[str, str]
     ) -> None:
-        """Anything else is a mistake in the app."""
+        """Any other combination is a mistake in the app."""
         with pytest.raises(ConfigurationError, match="signed"):
             HMAC("s", **wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_not base64!", "whsec_ab-_", "é"])
 def test_a_secret_of_the_standard_is_base64(secret: str) -> None:
-    """Taken as text it would fit nothing, and nobody would know why."""
+    """A secret that was taken as text would fit no signature and give no reason."""
     with pytest.raises(ConfigurationError, match="base64"):
         StandardWebhooks(secret)
 
 
 @pytest.mark.parametrize("secret", [7, [7], {"s"}])
 def test_a_secret_is_text_or_bytes(secret: Secrets) -> None:
-    """The environment makes a number of digits."""
+    """Parsing an environment variable may turn a secret of digits into a number."""
     with pytest.raises(ConfigurationError, match="must be str or bytes"):
         GitHub(secret)
 
@@ -341,7 +343,7 @@ class TestOracle:
         data=st.text(),
         change=st.data(),
     )
-    def test_what_it_signs_is_accepted_and_nothing_else(
+    def test_only_the_signed_delivery_is_accepted(
         self,
         secret: bytes,
         delivery_id: str,
@@ -349,7 +351,7 @@ class TestOracle:
         data: str,
         change: st.DataObject,
     ) -> None:
-        """Whatever the delivery is, and whichever byte of it is changed."""
+        """This holds for any delivery and for any byte that is changed."""
         text = "whsec_" + base64.b64encode(secret).decode()
         now = int(at.replace(tzinfo=UTC).timestamp())
         headers = {

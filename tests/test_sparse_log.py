@@ -8,8 +8,10 @@ from flask_sse_hub.runtime.rare_log import SparseLog
 from flask_sse_hub.testing import Clock
 
 
-def test_a_kind_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    """A line says how many others there were since the last one."""
+def test_a_kind_of_line_is_logged_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A line says how many like it were left out since the last one."""
     clock = Clock()
     log = SparseLog(logging.getLogger(__name__), clock=clock)
     for _ in range(5):

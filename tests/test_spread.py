@@ -1,4 +1,4 @@
-"""The spread: who waits for others, for how long; with gevent's real server."""
+"""The spread: how long a worker lets others accept first, with gevent's real server."""
 
 import os
 import socket
@@ -19,14 +19,14 @@ from tests.colleague import Colleague
 from tests.hand import HandHub
 from tests.ports import HOST
 
-# Four workers of which only one has said how many clients it has.
+# Of the four workers, only one has reported its number of clients.
 WORKERS = 4
 MANY = 20
 
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have the census in a folder of the test's own."""
+    """Keep the census in a folder of the test's own."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -38,7 +38,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 class Door:
-    """A real server that says who has accepted, and lets a hub attend."""
+    """A real server that sends its name on accept, and lets hubs attend."""
 
     def __init__(self, listener: socket.socket, name: bytes, *hubs: HandHub) -> None:
         self.listener = listener
@@ -47,7 +47,7 @@ class Door:
         self.workers = WORKERS
         mine = gevent.socket.socket(fileno=os.dup(listener.fileno()))
         self.server = StreamServer(mine, self.greet)
-        # As gunicorn has it for several workers.
+        # gunicorn sets the same for several workers.
         self.server.max_accept = 1
         self.server.start()
         self.inode = os.fstat(listener.fileno()).st_ino
@@ -57,19 +57,19 @@ class Door:
         connection.sendall(self.name)
 
     def attend(self) -> None:
-        """Do what a request for a stream does."""
+        """Attend as a request for a stream does."""
         config = SimpleNamespace(workers=self.workers)
         worker = SimpleNamespace(cfg=config, sockets=[self.listener])
         for hub in self.hubs:
             hub.hub.spread.attend(worker)
 
     def attend_in_greenlet(self) -> None:
-        """Do so as the server would, and let in nobody."""
+        """Attend as the server would, without accepting a connection."""
         close = self.server.do_close
         gevent.spawn(lambda _: self.attend(), close).get(timeout=10.0)
 
     def knock(self) -> str:
-        """Connect; return who has accepted."""
+        """Connect, and return the name of the server that has accepted."""
         address = self.listener.getsockname()
         with gevent.Timeout(10.0), gevent.socket.create_connection(address) as mine:
             found: bytes = mine.recv(10)
@@ -94,7 +94,7 @@ def door(listener: socket.socket, hub: HandHub) -> Iterator[Door]:
 
 @pytest.fixture
 def others(listener: socket.socket, door: Door) -> Iterator[Door]:
-    """Return another door to the same listener, which holds nobody back."""
+    """Return another door to the same listener, which never waits."""
     others = Door(listener, b"others")
     yield others
     others.server.stop()
@@ -107,12 +107,12 @@ def census_of(hub: HandHub) -> Census:
 
 
 def entrance_of(door: Door) -> Any:
-    """Return what accepts in the server's place."""
+    """Return the object that accepts in the server's place."""
     return door.server.do_read.__self__
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Let the server go on until it is true."""
+    """Let the server run until the condition is true."""
     with gevent.Timeout(10.0):
         while not condition():
             gevent.sleep(0.001)
@@ -123,30 +123,32 @@ def let_in(hub: HandHub, count: int = MANY) -> None:
         hub.open()
 
 
-def test_whoever_holds_too_many_leaves_the_next_to_others(
+def test_a_worker_above_its_share_leaves_new_clients_to_others(
     hub: HandHub, door: Door, others: Door
 ) -> None:
-    """All of them, as long as the others take them."""
+    """All new clients go to the others, as long as the others accept."""
     let_in(hub)
     assert {door.knock() for _ in range(30)} == {"others"}
 
 
-def test_whoever_holds_its_share_accepts_at_once(hub: HandHub, door: Door) -> None:
-    """A few more or less are nothing to wait for."""
+def test_a_worker_within_its_share_accepts_at_once(hub: HandHub, door: Door) -> None:
+    """A worker does not wait for a difference of a few clients."""
     let_in(hub, 2)
     assert hub.hub.spread.patience() == 0
     let_in(hub)
     assert hub.hub.spread.patience() > 0
 
 
-def test_whom_nobody_takes_is_accepted_late(hub: HandHub, door: Door) -> None:
-    """The others may be stopped, dead, full, or not there at all."""
+def test_a_client_that_no_other_worker_accepts_is_accepted_late(
+    hub: HandHub, door: Door
+) -> None:
+    """The others may be stopped, dead, full or missing."""
     let_in(hub)
     assert [door.knock() for _ in range(5)] == ["ours"] * 5
 
 
 def test_waiting_in_vain_has_an_end(hub: HandHub, door: Door) -> None:
-    """And is tried again after a while, for a small part of it."""
+    """Waiting is tried again after a while, for a small part of the time."""
     let_in(hub)
     first = hub.hub.spread.patience()
     for _ in range(20):
@@ -160,10 +162,10 @@ def test_waiting_in_vain_has_an_end(hub: HandHub, door: Door) -> None:
     assert hub.hub.spread.patience() == 0
 
 
-def test_leaving_somebody_to_others_is_not_in_vain(
+def test_waiting_that_others_use_is_not_in_vain(
     hub: HandHub, door: Door, others: Door
 ) -> None:
-    """So it goes on for as long as there are others who accept."""
+    """A worker goes on waiting as long as other workers accept."""
     let_in(hub)
     before = hub.hub.spread.patience()
     for _ in range(30):
@@ -171,10 +173,10 @@ def test_leaving_somebody_to_others_is_not_in_vain(
     assert hub.hub.spread.patience() == before
 
 
-def test_the_share_is_that_of_all_who_are_known(
+def test_the_share_counts_every_known_worker(
     hub: HandHub, door: Door, directory: Path
 ) -> None:
-    """More workers than configured may have been added."""
+    """Workers may have been added beyond the configured number."""
     let_in(hub)
     census = census_of(hub)
     with ExitStack() as colleagues:
@@ -186,7 +188,7 @@ def test_the_share_is_that_of_all_who_are_known(
 
 
 def test_a_closed_server_stays_closed(hub: HandHub, door: Door) -> None:
-    """Its worker may be told to go while it waits."""
+    """The worker may be asked to shut down while it waits."""
     let_in(hub)
     with gevent.socket.create_connection(door.listener.getsockname()):
         wait_for(lambda: entrance_of(door)._timer)
@@ -195,10 +197,10 @@ def test_a_closed_server_stays_closed(hub: HandHub, door: Door) -> None:
     assert door.server._watcher is None
 
 
-def test_a_stream_that_comes_when_all_is_closed_is_served(
+def test_a_stream_that_comes_after_the_listener_closed_is_served(
     hub: HandHub, listener: socket.socket
 ) -> None:
-    """On a connection that was accepted before."""
+    """The connection was accepted before the listener was closed."""
     door = Door(listener, b"ours", hub)
     door.server.close()
     listener.close()
@@ -209,7 +211,7 @@ def test_a_stream_that_comes_when_all_is_closed_is_served(
 def test_a_server_that_resumes_by_itself_waits_on(
     hub: HandHub, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gevent's pool has its server accept again whenever a request has ended."""
+    """Gevent's pool makes its server accept again whenever a request has ended."""
     let_in(hub)
     monkeypatch.setattr("flask_sse_hub.server.accept_balance._WAIT_SECONDS", 3600.0)
     monkeypatch.setattr("flask_sse_hub.server.accept_balance._VAIN_SECONDS", 3600.0)
@@ -225,7 +227,7 @@ def test_a_server_that_resumes_by_itself_waits_on(
 
 
 def test_a_worker_that_drains_is_not_counted(hub: HandHub, door: Door) -> None:
-    """And comes into the census no more, whatever is still asked of it."""
+    """A draining worker does not join the census again."""
     hub.hub.drain()
     hub.clock.advance(10.0)
     door.knock()
@@ -234,7 +236,7 @@ def test_a_worker_that_drains_is_not_counted(hub: HandHub, door: Door) -> None:
 
 
 def test_a_census_that_broke_is_joined_again(hub: HandHub, door: Door) -> None:
-    """Meanwhile whoever comes is let in."""
+    """Until then, every client is accepted at once."""
     let_in(hub)
     os.close(cast("int", census_of(hub)._file))
     assert hub.hub.spread.patience() == 0
@@ -245,17 +247,17 @@ def test_a_census_that_broke_is_joined_again(hub: HandHub, door: Door) -> None:
 
 
 def test_a_broken_census_ends_no_stream(hub: HandHub, door: Door) -> None:
-    """To come and to leave are told to nobody, and happen."""
+    """Streams begin and end, though the census cannot be updated."""
     os.close(cast("int", census_of(hub)._file))
     stream = hub.stream()
     stream.drop()
     assert hub.hub.stats().connections == 0
 
 
-def test_without_a_census_everybody_is_let_in(
+def test_without_a_census_every_client_is_accepted(
     hub: HandHub, listener: socket.socket, directory: Path
 ) -> None:
-    """A disk may be full, or nothing may be written there."""
+    """The disk may be full or read-only."""
     tempfile.tempdir = str(directory / "nowhere")
     door = Door(listener, b"ours", hub)
     let_in(hub)
@@ -267,7 +269,7 @@ def test_without_a_census_everybody_is_let_in(
 def test_a_census_that_could_not_be_joined_is_tried_again(
     hub: HandHub, listener: socket.socket, directory: Path
 ) -> None:
-    """After a while: to try for each stream would cost too much."""
+    """The next try comes after a while, because one per stream would cost too much."""
     tempfile.tempdir = str(directory / "later")
     door = Door(listener, b"ours", hub)
     door.knock()
@@ -281,7 +283,7 @@ def test_a_census_that_could_not_be_joined_is_tried_again(
 
 
 def test_two_hubs_of_a_worker_wait_once(hub: HandHub, listener: socket.socket) -> None:
-    """An app may be made of several, at one server."""
+    """One server may serve an app that is made of several apps."""
     other = HandHub()
     door = Door(listener, b"ours", hub, other)
     accept = door.server.do_read
@@ -293,10 +295,8 @@ def test_two_hubs_of_a_worker_wait_once(hub: HandHub, listener: socket.socket) -
     door.server.stop()
 
 
-def test_a_worker_without_colleagues_is_left_alone(
-    hub: HandHub, listener: socket.socket
-) -> None:
-    """Nobody else could accept."""
+def test_a_single_worker_never_waits(hub: HandHub, listener: socket.socket) -> None:
+    """No other worker could accept."""
     door = Door(listener, b"ours", hub)
     door.workers = 1
     assert door.knock() == "ours"
@@ -304,8 +304,8 @@ def test_a_worker_without_colleagues_is_left_alone(
     door.server.stop()
 
 
-def test_where_no_greenlet_serves_nothing_happens(hub: HandHub, door: Door) -> None:
-    """Threads of gthread, a shell, or a server that is not gevent's."""
+def test_without_a_serving_greenlet_nothing_happens(hub: HandHub, door: Door) -> None:
+    """The caller may be a gthread thread, a shell, or a server other than gevent's."""
     aside = HandHub()
     door.hubs = (aside,)
     door.attend()

@@ -1,4 +1,4 @@
-"""Delivery by generator: the iterable that a WSGI server gets."""
+"""Delivery by generator: the iterable that is returned to a WSGI server."""
 
 import socket
 from collections.abc import Iterator
@@ -39,8 +39,8 @@ def publish(hub: Hub, data: str) -> None:
     hub.publish(Record((BROADCAST,), Event(data)))
 
 
-def test_it_greets_and_delivers_as_events_come(hub: Hub) -> None:
-    """The first bytes leave before any event, the others when they are there."""
+def test_the_stream_greets_and_delivers_events_as_they_come(hub: Hub) -> None:
+    """The first bytes leave before any event, and each event leaves at once."""
     with StreamReader(stream_of(hub)) as reader:
         assert reader.next().type == "connected"
         publish(hub, "one")
@@ -59,8 +59,8 @@ def test_nothing_is_registered_before_iteration_starts(hub: Hub) -> None:
         next(stream)
 
 
-def test_closing_lets_go_of_the_client(hub: Hub) -> None:
-    """Whoever waits in it is woken and ends."""
+def test_closing_removes_the_client(hub: Hub) -> None:
+    """The thread that waits in the stream is woken and ends."""
     reader = StreamReader(stream_of(hub))
     reader.next("connected")
     reader.close()
@@ -70,7 +70,7 @@ def test_closing_lets_go_of_the_client(hub: Hub) -> None:
 
 
 def test_closing_calls_the_responses_own_close_once(hub: Hub) -> None:
-    """Whatever the app hung onto the response is run."""
+    """Functions that the app added with call_on_close() run."""
     calls: list[str] = []
     stream = stream_of(hub)
     stream.on_close = lambda: calls.append("closed")
@@ -79,8 +79,8 @@ def test_closing_calls_the_responses_own_close_once(hub: Hub) -> None:
     assert calls == ["closed"]
 
 
-def test_a_stream_that_ended_is_let_go_of_without_close(hub: Hub) -> None:
-    """Some middlewares forget to call it."""
+def test_a_stream_that_ended_is_removed_without_close(hub: Hub) -> None:
+    """Some middlewares forget to call close()."""
     stream = stream_of(hub)
     next(stream)
     hub.dispatcher.close(stream._client, CloseReason.AGE)
@@ -91,7 +91,7 @@ def test_a_stream_that_ended_is_let_go_of_without_close(hub: Hub) -> None:
 
 
 def test_an_error_in_the_middle_leaves_nothing_behind(hub: Hub) -> None:
-    """It is counted as an error, and the server sees it."""
+    """The stream is counted as an error, and the server sees the exception."""
     stream = stream_of(hub)
     next(stream)
     stream._hub.take = _fail  # type: ignore[method-assign]
@@ -115,8 +115,8 @@ def _fail(client: Client) -> bytes:
     raise RuntimeError("a bug")
 
 
-def test_a_refused_client_is_told_when_to_come_back(hub: Hub) -> None:
-    """Without a blank line, which would make a browser forget its last id."""
+def test_a_refused_client_receives_a_retry_delay(hub: Hub) -> None:
+    """A blank line is left out, because a browser would forget its last id by it."""
     readers = [StreamReader(stream_of(hub)) for _ in range(3)]
     for reader in readers:
         reader.next("connected")
@@ -129,8 +129,8 @@ def test_a_refused_client_is_told_when_to_come_back(hub: Hub) -> None:
         reader.close()
 
 
-def test_a_drain_ends_it_with_a_farewell(hub: Hub) -> None:
-    """A last retry of its own, then the end; the registry is empty."""
+def test_a_drain_ends_the_stream_with_a_retry_delay(hub: Hub) -> None:
+    """The client receives a last `retry`, then the end; the registry is empty."""
     reader = StreamReader(stream_of(hub))
     reader.next("connected")
     reader.parser.retry_ms = None
@@ -141,8 +141,8 @@ def test_a_drain_ends_it_with_a_farewell(hub: Hub) -> None:
     assert hub.stats().closed == {"shutdown": 1}
 
 
-def test_its_socket_stops_reading_at_the_end(hub: Hub) -> None:
-    """The server does not wait for another request of this connection."""
+def test_the_socket_stops_reading_at_the_end(hub: Hub) -> None:
+    """The server does not wait for another request on this connection."""
     ours, theirs = socket.socketpair()
     reader = StreamReader(stream_of(hub, connection=ours))
     reader.next("connected")
@@ -154,7 +154,7 @@ def test_its_socket_stops_reading_at_the_end(hub: Hub) -> None:
 
 
 def test_a_write_that_does_not_return_can_be_cut(hub: Hub) -> None:
-    """The stream is ended from outside, by its socket."""
+    """The hub ends the stream from outside, through its socket."""
     ours, theirs = socket.socketpair()
     stream = stream_of(hub, connection=ours)
     next(stream)
@@ -167,7 +167,7 @@ def test_a_write_that_does_not_return_can_be_cut(hub: Hub) -> None:
 
 
 def test_without_a_socket_there_is_nothing_to_cut(hub: Hub) -> None:
-    """A server that does not show it ends its writes by itself."""
+    """A server that does not expose its socket ends its writes by itself."""
     stream = stream_of(hub)
     next(stream)
     stream.cut()
@@ -175,8 +175,8 @@ def test_without_a_socket_there_is_nothing_to_cut(hub: Hub) -> None:
     stream.close()
 
 
-def test_it_can_be_told_whether_the_client_takes_bytes(hub: Hub) -> None:
-    """What the kernel still holds becomes less."""
+def test_a_stream_knows_whether_its_client_takes_bytes(hub: Hub) -> None:
+    """The kernel then holds fewer unsent bytes than before."""
     listener = socket.create_server(("127.0.0.1", 0))
     ours = socket.create_connection(listener.getsockname())
     theirs, _ = listener.accept()
@@ -190,8 +190,8 @@ def test_it_can_be_told_whether_the_client_takes_bytes(hub: Hub) -> None:
         each.close()
 
 
-def test_waking_before_it_waits_is_not_lost(hub: Hub) -> None:
-    """And waking twice is waking once."""
+def test_a_wake_up_before_the_wait_is_not_lost(hub: Hub) -> None:
+    """Waking twice equals waking once."""
     stream = stream_of(hub)
     next(stream)
     stream.wake()
@@ -204,7 +204,7 @@ def test_waking_before_it_waits_is_not_lost(hub: Hub) -> None:
 def test_events_of_a_process_that_publishes_before_it_serves_are_history(
     hub: Hub,
 ) -> None:
-    """A new client gets what comes, and can resume from what was before."""
+    """A new client receives later events and can resume from earlier ones."""
     start = str(hub.cursor())
     publish(hub, "before")
     new, resuming = (
@@ -223,7 +223,7 @@ def test_events_of_a_process_that_publishes_before_it_serves_are_history(
 def test_a_broker_that_is_away_at_the_start_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Clients are let in meanwhile, and get what comes once it is there."""
+    """Clients are admitted meanwhile and receive events once the broker is there."""
     broker = FlakyBroker(KEEP_ALL)
     broker.away = True
     hub = Hub(broker, HubOptions())
@@ -232,7 +232,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(
     connected = reader.next()
     assert (connected.type, connected.id) == ("connected", "")
     broker.away = False
-    # Now it has an id to resume from.
+    # Now the client has an id to resume from.
     assert reader.next("ping").id == str(broker.head())
     publish(hub, "after")
     assert reader.data(1) == ["after"]
@@ -241,7 +241,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(
 
 
 def test_closing_a_hub_that_never_started_ends_its_threads() -> None:
-    """It does not wait for its broker any longer."""
+    """The follower stops waiting for the broker."""
     broker = FlakyBroker(KEEP_ALL)
     broker.away = True
     hub = Hub(broker, HubOptions())
@@ -249,10 +249,10 @@ def test_closing_a_hub_that_never_started_ends_its_threads() -> None:
     assert hub._follow() is None  # type: ignore[func-returns-value]
 
 
-def test_a_follower_that_fails_is_said(
+def test_a_follower_that_fails_is_logged(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Streams would look alive and bring nothing; health says so."""
+    """Streams would look alive and deliver nothing, so health reports it."""
     monkeypatch.setattr(hub.broker, "head", _fail_without_client)
     monkeypatch.setattr("flask_sse_hub.hub.hub._START_SECONDS", 0.01)
     (refusal,) = list(stream_of(hub))
@@ -282,17 +282,17 @@ class TestServers:
         ],
         ids=["sync", "http2", "single-threaded"],
     )
-    def test_one_that_cannot_hold_streams_is_refused_with_a_remedy(
+    def test_a_server_that_cannot_hold_streams_is_refused(
         self, environ: dict[str, Any], remedy: str
     ) -> None:
-        """The text says what to start instead."""
+        """The error says how to start the server instead."""
         with pytest.raises(UnsupportedServer, match=remedy):
             check_server(environ, threads=lambda: None)
 
     def test_gthread_with_one_thread_is_a_sync_worker(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is gunicorn's default for gthread, and hangs with the first stream."""
+        """One thread is gthread's default, and the first stream blocks it."""
         environ = {"gunicorn.socket": 1, "wsgi.multithread": True}
         monkeypatch.setattr("flask_sse_hub.runtime.native.patched", lambda: False)
         with pytest.raises(UnsupportedServer, match="--threads N"):
@@ -318,21 +318,21 @@ class TestServers:
         ],
         ids=["test client", "gunicorn", "development server"],
     )
-    def test_others_are_not(self, environ: dict[str, Any]) -> None:
-        """Threads or greenlets, and the test client."""
+    def test_other_servers_are_accepted(self, environ: dict[str, Any]) -> None:
+        """Servers with threads or greenlets and the test client can hold streams."""
         assert check_server(environ, threads=lambda: None) is None  # type: ignore[func-returns-value]
 
     @pytest.mark.parametrize("key", ["gunicorn.socket", "werkzeug.socket"])
-    def test_the_socket_is_found_where_it_is_shown(self, key: str) -> None:
-        """And nowhere else."""
+    def test_the_socket_is_found_in_the_environ(self, key: str) -> None:
+        """A server that does not expose its socket has none."""
         ours, theirs = socket.socketpair()
         assert connection_of({key: ours}) is ours
         assert connection_of({}) is None
         ours.close()
         theirs.close()
 
-    def test_the_reason_of_an_end_is_the_first_one(self, hub: Hub) -> None:
-        """A client that is gone after it was disconnected was disconnected."""
+    def test_the_first_close_reason_is_kept(self, hub: Hub) -> None:
+        """A client that leaves after a disconnect counts as disconnected."""
         stream = stream_of(hub)
         next(stream)
         hub.dispatcher.close(stream._client, CloseReason.DISCONNECTED)

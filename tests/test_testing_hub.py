@@ -1,4 +1,4 @@
-"""The kit for tests: what was published, a hub of a test's own, a clock by hand."""
+"""The testing kit: published events, a hub for each test, and a manual clock."""
 
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from tests.conftest import MakeSite, Site
 from tests.hand import KEEP_ALL
 from tests.reader import DEADLINE, wait_until
 
-#: How long something takes that is waited for, in the tests of waiting.
+#: Seconds that a task takes, in the tests that wait for one.
 SHORTLY = 0.05
 
 
@@ -44,11 +44,13 @@ def clock(site: Site) -> Iterator[Clock]:
         yield clock
 
 
-# What was published
+# Published events
 
 
-def test_an_event_is_told_as_it_was_published(site: Site, published: Published) -> None:
-    """With whom it is for and whom it leaves out, and though nobody listens."""
+def test_an_event_is_listed_as_it_was_published(
+    site: Site, published: Published
+) -> None:
+    """The target and the excluded clients are listed, even without listeners."""
     event_id = site.hub.publish(
         {"n": 1}, type="note", user=42, channel="news", exclude_client="c", retry=2
     )
@@ -62,10 +64,8 @@ def test_an_event_is_told_as_it_was_published(site: Site, published: Published) 
     assert event.time > 0
 
 
-def test_events_are_found_by_all_that_is_asked(
-    site: Site, published: Published
-) -> None:
-    """Not by any of it; a broadcast is addressed to nobody in particular."""
+def test_events_match_all_given_filters(site: Site, published: Published) -> None:
+    """One matching filter is not enough; a broadcast has no target in particular."""
     site.hub.publish("both", user=[42, 43], channel="news")
     site.hub.publish("user", user="42", type="note")
     site.hub.publish("everyone")
@@ -83,7 +83,7 @@ def test_events_are_found_by_all_that_is_asked(
 
 
 def test_all_ways_of_publishing_are_seen(site: Site, published: Published) -> None:
-    """Also those that do not go through the app's own code."""
+    """Events are listed that do not go through the app's own code."""
     headers = {"Authorization": "Bearer a-token-for-everything"}
     body = {"data": "x", "type": "note", "target": {"user": 42}}
     response = site.app.test_client().post(
@@ -94,8 +94,8 @@ def test_all_ways_of_publishing_are_seen(site: Site, published: Published) -> No
     assert [event.data for event in published.events(user=42)] == ["x", "y"]
 
 
-def test_what_was_before_does_not_count(site: Site) -> None:
-    """Neither before it began, nor before it was cleared."""
+def test_earlier_events_are_not_listed(site: Site) -> None:
+    """Events from before the start, or from before clear(), are left out."""
     site.hub.publish("before")
     published = Published(site.app)
     site.hub.publish("between")
@@ -104,14 +104,14 @@ def test_what_was_before_does_not_count(site: Site) -> None:
     assert published.events() == []
 
 
-def test_nobody_is_not_everybody(published: Published) -> None:
-    """As in publish(): a test for an anonymous user would be green by accident."""
+def test_a_user_of_none_is_refused(published: Published) -> None:
+    """As in publish(): a test with an anonymous user would pass by accident."""
     with pytest.raises(InvalidTarget):
         published.events(user=None)  # type: ignore[arg-type]
 
 
 def test_the_only_event_is_returned(site: Site, published: Published) -> None:
-    """By the same filters; whoever expected another one sees what there is."""
+    """The filters are the same, and an error lists the events that were published."""
     site.hub.publish("x", type="note", user=42)
     assert published.one(user=42).data == "x"
     site.hub.publish("y", user=[42, 43])
@@ -123,17 +123,17 @@ def test_the_only_event_is_returned(site: Site, published: Published) -> None:
         published.one(user=42)
 
 
-def test_what_was_published_is_shown_where_an_assertion_fails(
+def test_a_failed_assertion_shows_the_published_events(
     site: Site, published: Published
 ) -> None:
-    """Which shows the object whose events() were not as expected."""
+    """The assertion shows the repr of the object."""
     assert repr(published) == "<Published: nothing>"
     site.hub.publish("x" * 200, type="note")
     assert repr(published) == f"<Published:\n  note to everyone: {'x' * 100}>"
 
 
-def test_a_log_that_is_too_short_is_told(make_site: MakeSite) -> None:
-    """A test does not take the rest of the events for all of them."""
+def test_a_log_that_is_too_short_is_an_error(make_site: MakeSite) -> None:
+    """A test does not mistake the remaining events for all events."""
     site = make_site(history_events=2)
     published = Published(site.app)
     for number in range(3):
@@ -142,8 +142,8 @@ def test_a_log_that_is_too_short_is_told(make_site: MakeSite) -> None:
         published.events()
 
 
-def test_any_broker_will_do(make_site: MakeSite, tmp_path: Path) -> None:
-    """What is in a file from before does not count."""
+def test_published_works_with_any_broker(make_site: MakeSite, tmp_path: Path) -> None:
+    """Earlier events in a database file are left out."""
     url = f"sqlite:///{tmp_path / 'hub.db'}"
     for _ in range(2):
         site = make_site(broker_url=url)
@@ -153,7 +153,7 @@ def test_any_broker_will_do(make_site: MakeSite, tmp_path: Path) -> None:
             assert [event.data for event in published.events(user=42)] == ["x"]
 
 
-# A hub of a test's own
+# A hub for each test
 
 
 def hub_threads() -> set[str]:
@@ -164,15 +164,15 @@ def hub_threads() -> set[str]:
     }
 
 
-def test_an_app_is_needed_that_has_a_hub() -> None:
-    """Whoever gives something else is told what it is."""
+def test_an_app_with_a_hub_is_required() -> None:
+    """The error names the type of the wrong argument, or the missing init_app()."""
     for app, told in ((None, "not NoneType"), (Flask("bare"), "init_app")):
         with pytest.raises(ConfigurationError, match=told), fresh_hub(app):  # type: ignore[arg-type]
             pass
 
 
 def test_a_hub_leaves_nothing_behind(site: Site) -> None:
-    """Neither threads nor events, and the app goes on with another one."""
+    """Neither threads nor events remain, and the app goes on with another hub."""
     wait_until(lambda: not hub_threads())
     with fresh_hub(site.app), Stream(client=site.app.test_client()) as stream:
         site.hub.publish("for this test")
@@ -184,8 +184,8 @@ def test_a_hub_leaves_nothing_behind(site: Site) -> None:
         assert s.next(type="reset").json() == {"reason": "epoch"}
 
 
-def test_a_hub_begins_with_nothing(site: Site) -> None:
-    """Whatever the app has done with an older one."""
+def test_a_hub_begins_empty(site: Site) -> None:
+    """Events from the app's earlier hub are not in it."""
     before = site.hub.publish("before")
     with (
         fresh_hub(site.app, clock=Clock()),
@@ -194,17 +194,17 @@ def test_a_hub_begins_with_nothing(site: Site) -> None:
         assert stream.next(type="reset").json() == {"reason": "epoch"}
 
 
-def test_an_app_without_a_hub_is_told() -> None:
-    """What is missing, and where."""
+def test_an_app_without_a_hub_is_an_error() -> None:
+    """The error says that init_app() is missing."""
     with pytest.raises(ConfigurationError, match="init_app"), fresh_hub(Flask("bare")):
         pass
 
 
-# A clock by hand
+# A manual clock
 
 
-def test_a_ping_comes_when_its_time_has_come(site: Site, clock: Clock) -> None:
-    """And not before; half a minute of it takes no time."""
+def test_a_ping_comes_when_it_is_due(site: Site, clock: Clock) -> None:
+    """The ping does not come earlier, and half a minute takes no real time."""
     with Stream(client=site.app.test_client()) as stream:
         stream.next(type="connected")
         clock.advance(0.5 * 30)
@@ -215,7 +215,7 @@ def test_a_ping_comes_when_its_time_has_come(site: Site, clock: Clock) -> None:
 
 
 def test_a_stream_ends_by_its_age(site: Site, clock: Clock) -> None:
-    """Its reason is told as ever."""
+    """The close reason is the usual one."""
     reasons: list[CloseReason] = []
 
     def note(_: Flask, reason: CloseReason, **__: object) -> None:
@@ -230,8 +230,8 @@ def test_a_stream_ends_by_its_age(site: Site, clock: Clock) -> None:
     assert reasons == [CloseReason.AGE]
 
 
-def test_whoever_may_no_longer_listen_is_found_out(make_site: MakeSite) -> None:
-    """After the interval, in one step."""
+def test_a_user_who_lost_access_is_disconnected(make_site: MakeSite) -> None:
+    """The check comes after the interval, in one step of the clock."""
     site = make_site(public_channels=[])
     members = {"ann"}
     site.hub.authorize_channel(lambda user, channel: user.id in members)
@@ -248,7 +248,7 @@ def test_whoever_may_no_longer_listen_is_found_out(make_site: MakeSite) -> None:
 
 
 def test_a_client_that_takes_nothing_is_closed(site: Site, clock: Clock) -> None:
-    """After SSE_HUB_CONNECTION_TIMEOUT, without waiting for it."""
+    """The clock passes SSE_HUB_CONNECTION_TIMEOUT without a real wait."""
     hub = site.app.extensions["sse_hub"].hub
     with Stream(client=site.app.test_client()) as stream, stream.paused():
         (client,) = hub.registry.clients()
@@ -260,10 +260,10 @@ def test_a_client_that_takes_nothing_is_closed(site: Site, clock: Clock) -> None
 
 
 @pytest.mark.parametrize("broker", ["memory", "sqlite"])
-def test_events_are_retained_by_it(
+def test_events_expire_by_the_clock(
     make_site: MakeSite, tmp_path: Path, broker: str
 ) -> None:
-    """Who was away for longer is told so."""
+    """A client that was away for longer receives a reset."""
     urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path / 'hub.db'}"}
     site = make_site(login_required=False, history_seconds=600, broker_url=urls[broker])
     clock = Clock()
@@ -281,8 +281,8 @@ def test_events_are_retained_by_it(
         assert stream.next(type="reset").json() == {"reason": "expired"}
 
 
-def test_a_ticket_expires_by_it(site: Site, clock: Clock) -> None:
-    """Not before, and it was made by the same clock."""
+def test_a_ticket_expires_by_the_clock(site: Site, clock: Clock) -> None:
+    """The same clock makes the ticket and checks it."""
     clock.advance(1_000)
     with site.app.app_context():
         ticket = site.hub.ticket(user=42, expires=60)
@@ -296,7 +296,7 @@ def test_a_ticket_expires_by_it(site: Site, clock: Clock) -> None:
 
 
 class SlowLooks:
-    """A hub for which two tasks look at the clock, in their own time."""
+    """A hub with two tasks that look at the clock and take their time."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -312,7 +312,7 @@ class SlowLooks:
     def look(self) -> None:
         self.begins.wait(DEADLINE)
         while not self.hub.closed.wait(30):
-            # Long enough for whoever does not wait for it to be too early.
+            # Long enough that a clock that does not wait returns too early.
             threading.Event().wait(SHORTLY)
             self.looked.append(self.clock.now)
 
@@ -326,7 +326,7 @@ class SlowLooks:
 
 
 def test_time_does_not_pass_before_a_hub_looks_at_it() -> None:
-    """What its threads have not begun to wait for would come too late."""
+    """A thread that began to wait after the step would be late."""
     with SlowLooks() as slow:
         advancing = threading.Thread(target=slow.clock.advance, args=[30])
         advancing.start()
@@ -336,8 +336,8 @@ def test_time_does_not_pass_before_a_hub_looks_at_it() -> None:
         assert slow.looked == [1_030.0, 1_030.0]
 
 
-def test_what_was_due_has_been_done() -> None:
-    """When advance() returns; a test need not wait for it."""
+def test_tasks_that_are_due_are_done_when_advance_returns() -> None:
+    """A test does not have to wait for them."""
     with SlowLooks() as slow:
         slow.begins.set()
         slow.clock.advance(29)
@@ -347,13 +347,13 @@ def test_what_was_due_has_been_done() -> None:
 
 
 def test_a_clock_does_not_go_back() -> None:
-    """A hub could not know what to do, and does not have to."""
+    """A hub does not have to handle time that runs backwards."""
     with pytest.raises(ValueError, match="does not go back"):
         Clock().advance(-1)
 
 
-def test_a_clock_without_a_hub_just_goes_on() -> None:
-    """It is a function that tells the time, for whatever takes one."""
+def test_a_clock_works_without_a_hub() -> None:
+    """The clock is a function that returns the time, for any code that takes one."""
     clock = Clock(5)
     clock.advance(1.5)
     assert clock() == clock.now == 6.5

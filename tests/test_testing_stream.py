@@ -1,4 +1,4 @@
-"""The kit for tests of apps that stream: against a hub, plain views, and a server."""
+"""The testing kit's Stream, read from a hub, from plain views and from a server."""
 
 import itertools
 import socket
@@ -16,7 +16,7 @@ from flask_sse_hub.testing import EventMissing, Stream, UnexpectedEvent
 from tests.conftest import MakeSite, Site
 from tests.reader import wait_until
 
-#: How long a test waits for what is not to come.
+#: How long a test waits for an event that must not come, in seconds.
 SHORTLY = 0.05
 
 OpenStream = Callable[..., Stream]
@@ -24,7 +24,7 @@ OpenStream = Callable[..., Stream]
 
 @pytest.fixture
 def site(make_site: MakeSite) -> Site:
-    """A site whose streams anybody may open."""
+    """A site whose streams are open to every client."""
     return make_site(login_required=False, public_channels=["news"])
 
 
@@ -67,8 +67,8 @@ def connections(site: Site) -> int:
 # A stream, with a server and without
 
 
-def test_what_is_published_comes(opened: OpenStream, hub: SSEHub) -> None:
-    """As soon as the stream is open; the hub's own greeting is passed over."""
+def test_a_published_event_arrives(opened: OpenStream, hub: SSEHub) -> None:
+    """The stream is open at once, and next() skips the hub's own greeting."""
     stream = opened("/events?channel=news")
     event_id = hub.publish({"text": "hello"}, type="note", channel="news")
     event = stream.next(type="note")
@@ -79,7 +79,7 @@ def test_what_is_published_comes(opened: OpenStream, hub: SSEHub) -> None:
 
 
 def test_a_dropped_client_resumes(opened: OpenStream, site: Site, hub: SSEHub) -> None:
-    """It gets what it missed, in order, and nothing twice."""
+    """The client receives the events it missed, in order and without repeats."""
     stream = opened()
     hub.publish("1")
     assert stream.next().data == "1"
@@ -91,16 +91,16 @@ def test_a_dropped_client_resumes(opened: OpenStream, site: Site, hub: SSEHub) -
     assert [event.data for event in stream.events(2)] == ["2", "3"]
 
 
-def test_a_gap_is_answered_by_reset(opened: OpenStream, hub: SSEHub) -> None:
-    """It is not hidden, since every app has to deal with it."""
+def test_a_gap_is_answered_with_a_reset(opened: OpenStream, hub: SSEHub) -> None:
+    """The reset is not hidden, because every app has to handle it."""
     stream = opened()
     hub.publish("lost")
     stream.resume(gap=True)
     assert stream.next(type="reset").json() == {"reason": "epoch"}
 
 
-def test_the_end_by_the_server_is_waited_for(opened: OpenStream, hub: SSEHub) -> None:
-    """With the events up to there."""
+def test_rest_waits_for_the_end_by_the_server(opened: OpenStream, hub: SSEHub) -> None:
+    """The events up to the end are returned."""
     stream = opened()
     client_id = stream.next(type="connected").json()["client_id"]
     hub.publish("last")
@@ -110,8 +110,8 @@ def test_the_end_by_the_server_is_waited_for(opened: OpenStream, hub: SSEHub) ->
     assert stream.ended
 
 
-def test_a_refusal_is_told_by_its_status(opened: OpenStream) -> None:
-    """And by what it says; whoever waits for an event all the same is told of it."""
+def test_a_refusal_has_its_status_and_text(opened: OpenStream) -> None:
+    """Waiting for an event of a refused stream is an error that shows the status."""
     stream = opened("/events?channel=secret")
     assert stream.status == 403
     assert stream.ended
@@ -121,8 +121,10 @@ def test_a_refusal_is_told_by_its_status(opened: OpenStream) -> None:
             wait()
 
 
-def test_what_came_instead_is_told(opened: OpenStream, hub: SSEHub) -> None:
-    """A test that fails says why, without being run again."""
+def test_an_error_lists_the_events_that_came_instead(
+    opened: OpenStream, hub: SSEHub
+) -> None:
+    """A failed test gives its reason without being run again."""
     stream = opened()
     hub.publish("something else", type="other")
     with pytest.raises(EventMissing) as raised:
@@ -133,8 +135,10 @@ def test_what_came_instead_is_told(opened: OpenStream, hub: SSEHub) -> None:
     assert "\n  other: something else" in str(raised.value)
 
 
-def test_nothing_is_left_open(opened: OpenStream, site: Site, hub: SSEHub) -> None:
-    """Neither a client in the hub, nor a thread."""
+def test_a_closed_stream_leaves_nothing_open(
+    opened: OpenStream, site: Site, hub: SSEHub
+) -> None:
+    """Neither a client in the hub nor a thread remains."""
     with opened() as stream:
         assert connections(site) == 1
         stream.close()
@@ -144,10 +148,10 @@ def test_nothing_is_left_open(opened: OpenStream, site: Site, hub: SSEHub) -> No
 
 
 def test_a_slow_client_catches_up(opened: OpenStream, site: Site) -> None:
-    """Behind a server what the kernel holds comes first; it lags for all that."""
+    """Behind a server the kernel's buffers fill first; after that the client lags."""
     stream = opened()
     with stream.paused():
-        # More than the kernel takes for a connection that nobody reads.
+        # More than the kernel buffers for a connection that is not read.
         for number in range(12):
             site.hub.publish(f"{number} {'x' * 1_000_000}")
         (client,) = site.app.extensions["sse_hub"].hub.registry.clients()
@@ -164,15 +168,15 @@ def stream_of(site: Site, url: str = "/events", **options: Any) -> Stream:
     return Stream(url, client=site.app.test_client(), **options)
 
 
-def test_cookies_are_those_of_the_client(make_site: MakeSite) -> None:
-    """A stream is of whoever has logged in, as in a browser."""
+def test_the_cookies_of_the_client_are_sent(make_site: MakeSite) -> None:
+    """The stream belongs to the user who has logged in, as in a browser."""
     browser = make_site().browser("ann")
     with Stream(client=browser.client) as stream:
         assert stream.next(type="connected").json()["user_id"] == "ann"
 
 
 def test_a_client_in_a_with_block_can_be_used(site: Site) -> None:
-    """Whose requests keep their context, which a stream has no use for."""
+    """Requests of such a client keep their context, which a stream does not need."""
     with site.app.test_client() as client:
         client.get("/page")
         with Stream(client=client) as stream:
@@ -182,7 +186,7 @@ def test_a_client_in_a_with_block_can_be_used(site: Site) -> None:
 
 
 def test_a_client_that_takes_nothing_lags(site: Site) -> None:
-    """The hub sees that, and the client reads on afterwards."""
+    """The hub sees the client lagging, and the client reads on afterwards."""
     with stream_of(site) as stream:
         (client,) = site.app.extensions["sse_hub"].hub.registry.clients()
         wait_until(lambda: client.sink.writing_since is None)
@@ -198,8 +202,8 @@ def test_a_client_that_takes_nothing_lags(site: Site) -> None:
         assert [event.data for event in stream.events(4)] == ["1", "2", "3", "4"]
 
 
-def test_the_count_that_came_is_told(site: Site) -> None:
-    """And which ones, where fewer came than were waited for."""
+def test_an_error_has_the_number_of_events_that_came(site: Site) -> None:
+    """The events themselves are listed too, if there were too few."""
     with stream_of(site) as stream:
         site.hub.publish("one")
         with pytest.raises(EventMissing) as raised:
@@ -207,8 +211,8 @@ def test_the_count_that_came_is_told(site: Site) -> None:
     assert raised.value.__notes__ == ["1 of 2 events had come:\n  message: one"]
 
 
-def test_one_of_several_types_is_waited_for(opened: OpenStream, hub: SSEHub) -> None:
-    """Whichever comes first; an error names them all."""
+def test_next_waits_for_one_of_several_types(opened: OpenStream, hub: SSEHub) -> None:
+    """The first event of any of the types is returned; an error names every type."""
     stream = opened()
     hub.publish("x", type="note")
     hub.publish("y", type="done")
@@ -217,8 +221,8 @@ def test_one_of_several_types_is_waited_for(opened: OpenStream, hub: SSEHub) -> 
         stream.next(type=["error", "done"], within=SHORTLY)
 
 
-def test_why_a_hub_ended_a_stream_is_told(make_site: MakeSite) -> None:
-    """Whoever opens too many for one user would not think of it."""
+def test_an_error_says_why_the_hub_ended_the_stream(make_site: MakeSite) -> None:
+    """A test that opens too many streams for one user is hard to find otherwise."""
     site = make_site(max_clients_per_user=1)
     client = site.browser("alice").client
     told = pytest.raises(EventMissing, match=r"ended the stream \(.*1 evicted\)")
@@ -226,8 +230,8 @@ def test_why_a_hub_ended_a_stream_is_told(make_site: MakeSite) -> None:
         first.next()
 
 
-def test_what_is_not_to_come_is_told(opened: OpenStream, hub: SSEHub) -> None:
-    """It does not take what came otherwise."""
+def test_none_fails_if_an_event_comes(opened: OpenStream, hub: SSEHub) -> None:
+    """The event that came is still there for next()."""
     stream = opened()
     hub.publish("x", type="note")
     stream.none(type="billed", within=SHORTLY)
@@ -237,8 +241,8 @@ def test_what_is_not_to_come_is_told(opened: OpenStream, hub: SSEHub) -> None:
     stream.none(within=SHORTLY)
 
 
-def test_nothing_can_come_where_no_stream_is_open(site: Site) -> None:
-    """A test would be green because somebody is refused, or has gone."""
+def test_none_fails_if_no_stream_is_open(site: Site) -> None:
+    """A test would pass because its client was refused or has gone."""
     refused = Stream("/events?channel=secret", client=site.app.test_client())
     with refused, pytest.raises(EventMissing, match="answered with 403"):
         refused.none(within=5)
@@ -250,8 +254,8 @@ def test_nothing_can_come_where_no_stream_is_open(site: Site) -> None:
         stream.none(within=5)
 
 
-def test_whoever_has_dropped_is_told_to_resume(site: Site) -> None:
-    """A test that forgot it need not wait for the deadline."""
+def test_reading_a_dropped_stream_is_an_error(site: Site) -> None:
+    """A test that forgot resume() does not wait for the deadline."""
     stream = stream_of(site)
     stream.drop()
     assert not stream.ended
@@ -260,13 +264,13 @@ def test_whoever_has_dropped_is_told_to_resume(site: Site) -> None:
 
 
 def test_a_path_needs_a_client() -> None:
-    """The error says which one."""
+    """The error says which client is meant."""
     with pytest.raises(ConfigurationError, match=r"app\.test_client\(\)"):
         Stream("/events")
 
 
 def view(site: Site, respond: Callable[[], Iterator[bytes]]) -> str:
-    """Add a view that streams what is given; return its path."""
+    """Add a view that streams the given chunks, and return its path."""
 
     @site.app.route("/view", methods=["GET", "POST"])
     def streams() -> Response:
@@ -276,7 +280,7 @@ def view(site: Site, respond: Callable[[], Iterator[bytes]]) -> str:
 
 
 def test_any_view_that_streams_can_be_read(site: Site) -> None:
-    """It need not know this package; a JSON body makes it a POST."""
+    """The view need not use this package; a JSON body makes the request a POST."""
 
     def answer() -> Iterator[bytes]:
         assert request.method == "POST"
@@ -288,15 +292,15 @@ def test_any_view_that_streams_can_be_read(site: Site) -> None:
 
 
 def test_a_204_has_no_events(site: Site) -> None:
-    """It says that there is nothing more, which is no refusal."""
+    """The status says that there are no more events, which is no refusal."""
     site.app.add_url_rule("/finished", view_func=lambda: ("", 204))
     with stream_of(site, "/finished") as stream:
         assert stream.rest() == []
         assert stream.ended
 
 
-def test_what_a_view_raises_is_raised(site: Site) -> None:
-    """Instead of an answer, as by the test client for any other view."""
+def test_an_error_of_the_view_is_raised(site: Site) -> None:
+    """The test client raises the errors of any other view too."""
 
     def answer() -> Iterator[bytes]:
         raise LookupError("no such thing")
@@ -305,8 +309,8 @@ def test_what_a_view_raises_is_raised(site: Site) -> None:
         stream_of(site, view(site, answer))
 
 
-def test_what_is_raised_in_the_middle_is_the_cause(site: Site) -> None:
-    """Of the event that did not come, and of the end that was none."""
+def test_an_error_in_the_middle_of_a_stream_is_the_cause(site: Site) -> None:
+    """Waiting for the next event, or for the end, fails because of the app's error."""
 
     def answer() -> Iterator[bytes]:
         yield encode_block("begun")
@@ -322,7 +326,7 @@ def test_what_is_raised_in_the_middle_is_the_cause(site: Site) -> None:
 
 
 def test_a_view_that_does_not_answer_is_given_up(site: Site) -> None:
-    """Its deadline holds from the request on; that it is stuck is told too."""
+    """The deadline counts from the request on. A warning says that a thread hangs."""
     stuck = threading.Event()
 
     def answer() -> Iterator[bytes]:
@@ -338,8 +342,8 @@ def test_a_view_that_does_not_answer_is_given_up(site: Site) -> None:
     stuck.set()
 
 
-def test_a_middleware_around_a_stream_does_not_hold_it(site: Site, hub: SSEHub) -> None:
-    """A generator that waits cannot be closed; what it waits for can."""
+def test_a_middleware_does_not_keep_a_stream_open(site: Site, hub: SSEHub) -> None:
+    """A generator that waits cannot be closed, but the stream inside it can."""
     wrap_body_of(site.app)
     with stream_of(site) as stream:
         hub.publish("x")
@@ -349,7 +353,7 @@ def test_a_middleware_around_a_stream_does_not_hold_it(site: Site, hub: SSEHub) 
 
 
 def wrap_body_of(app: Flask) -> None:
-    """Put around an app what looks at each chunk, as profilers do."""
+    """Wrap an app's body in a generator that handles each chunk, as profilers do."""
     inner = app.wsgi_app
 
     def wrapped(*request: Any) -> Iterator[bytes]:
@@ -365,7 +369,7 @@ def wrap_body_of(app: Flask) -> None:
 def test_a_view_that_never_stops_is_held_back(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By what was taken of it; and the deadline holds though there is always more."""
+    """Unread events hold the view back, and the deadline holds in an endless stream."""
     monkeypatch.setattr("flask_sse_hub.testing.reading._MAX_WAITING", 10)
     made = itertools.count()
     last = 0
@@ -385,8 +389,8 @@ def test_a_view_that_never_stops_is_held_back(
             stream.rest(within=SHORTLY)
 
 
-def test_the_end_of_a_view_is_run_once(site: Site) -> None:
-    """What an app hung onto its response, however it ended."""
+def test_the_cleanup_of_a_view_runs_once(site: Site) -> None:
+    """Functions added with call_on_close() run once, however the stream ended."""
     ends: list[str] = []
 
     def answer() -> Iterator[bytes]:
@@ -413,7 +417,7 @@ def test_the_end_of_a_view_is_run_once(site: Site) -> None:
 
 
 def test_a_server_that_is_silent_is_given_up() -> None:
-    """A connection alone is no answer."""
+    """A connection without a response does not count as an answer."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(EventMissing, match="did not answer within"):
@@ -421,15 +425,17 @@ def test_a_server_that_is_silent_is_given_up() -> None:
 
 
 def test_a_server_that_is_not_there_is_an_error() -> None:
-    """The system's own, which says so best."""
+    """The system's own error is raised, because it says it best."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
         Stream(f"http://127.0.0.1:{port}/")
 
 
-def test_a_server_is_asked_as_a_test_client_is(opened: OpenStream, site: Site) -> None:
-    """With the body and the headers that are given."""
+def test_a_server_receives_the_same_request_as_a_test_client(
+    opened: OpenStream, site: Site
+) -> None:
+    """The request has the given body and headers."""
 
     def answer() -> Iterator[bytes]:
         word = f"{request.method} {request.json} {request.headers['X-Of']}"
@@ -439,8 +445,8 @@ def test_a_server_is_asked_as_a_test_client_is(opened: OpenStream, site: Site) -
     assert stream.next().data == "POST [1] mine"
 
 
-def test_a_connection_that_breaks_is_an_end() -> None:
-    """As for a browser; events that were whole before it can be taken."""
+def test_a_connection_that_breaks_ends_the_stream() -> None:
+    """As in a browser, events that were complete before the break can be read."""
 
     def break_off(server: socket.socket) -> None:
         connection, _ = server.accept()
@@ -460,8 +466,8 @@ def test_a_connection_that_breaks_is_an_end() -> None:
         thread.join()
 
 
-def test_a_compressed_stream_is_said_to_be_one(opened: OpenStream) -> None:
-    """It would only be waited for in vain: the kit shows what was published."""
+def test_a_compressed_stream_is_refused(opened: OpenStream) -> None:
+    """Waiting would be in vain, because the kit reads only plain text."""
     stream = opened(headers={"Accept-Encoding": "gzip"})
     with pytest.raises(EventMissing, match="it is in gzip, which is not read here"):
         stream.next(within=SHORTLY)

@@ -1,4 +1,4 @@
-"""Tickets: streams for those who can send neither cookies nor headers."""
+"""Tickets: streams for clients that can send neither cookies nor headers."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.reader import StreamReader
 
 @pytest.fixture
 def site(make_site: MakeSite) -> Site:
-    """An app with a view that gives out tickets, as its users would write it."""
+    """An app with a view that gives out tickets, as users would write it."""
     site = make_site(public_channels=["news"])
 
     @site.app.get("/ticket")
@@ -30,7 +30,7 @@ def mint(site: Site, **options: Any) -> str:
 
 
 def get(site: Site, ticket: str, **query: Any) -> Any:
-    """Ask for a stream with nothing but a ticket."""
+    """Ask for a stream with only a ticket."""
     return site.browser().get("/events", query_string={"ticket": ticket} | query)
 
 
@@ -44,8 +44,8 @@ def ticket_of(browser: Browser) -> str:
 
 
 class TestWhatItOpens:
-    def test_the_streams_of_its_user(self, site: Site) -> None:
-        """What is addressed to the user, and what is for everybody."""
+    def test_it_opens_the_streams_of_its_user(self, site: Site) -> None:
+        """The stream has the user's events and the broadcasts."""
         reader = stream(site, mint(site))
         assert fields(reader.next())["user_id"] == "alice"
         site.hub.publish("mine", user="alice")
@@ -53,25 +53,27 @@ class TestWhatItOpens:
         site.hub.publish("everybody's")
         assert reader.data(2) == ["mine", "everybody's"]
 
-    def test_its_channels_though_nobody_could_ask_for_them(self, site: Site) -> None:
-        """All of them, or those that are asked for."""
+    def test_it_opens_its_channels_even_if_they_are_not_public(
+        self, site: Site
+    ) -> None:
+        """The stream has all channels of the ticket, or those that the URL selects."""
         ticket = mint(site, channels=["orders", "builds"])
         assert fields(stream(site, ticket).next())["channels"] == ["orders", "builds"]
         some = stream(site, ticket, channel="builds").next()
         assert fields(some)["channels"] == ["builds"]
 
-    def test_public_channels(self, site: Site) -> None:
-        """They are open to everybody admitted."""
+    def test_it_opens_public_channels(self, site: Site) -> None:
+        """Public channels are open to every admitted client."""
         opened = stream(site, mint(site), channel="news").next()
         assert fields(opened)["channels"] == ["news"]
 
-    def test_no_other_channel(self, site: Site) -> None:
-        """Not even one that the user could ask for without a ticket."""
+    def test_it_opens_no_other_channel(self, site: Site) -> None:
+        """The user could ask for the refused channel without a ticket."""
         site.hub.authorize_channel(lambda user, channel: True)
         assert get(site, mint(site), channel="orders").status_code == 403
 
-    def test_it_wins_over_the_cookie(self, site: Site) -> None:
-        """Who shows one means it."""
+    def test_a_ticket_wins_over_the_cookie(self, site: Site) -> None:
+        """A client that sends a ticket wants to use it."""
         url = f"/events?ticket={mint(site)}"
         assert fields(site.browser("bob").stream(url).next())["user_id"] == "alice"
 
@@ -81,8 +83,8 @@ class TestWhatItOpens:
         for _ in range(2):
             stream(site, ticket).next("connected")
 
-    def test_it_opens_nothing_else(self, site: Site) -> None:
-        """A view of the app asks its own login."""
+    def test_it_does_not_log_in_to_a_view_of_the_app(self, site: Site) -> None:
+        """A view of the app requires its own login."""
 
         @site.app.get("/own/sse")
         def own() -> Any:
@@ -93,15 +95,15 @@ class TestWhatItOpens:
 
 
 class TestWhenItIsRefused:
-    """Always with 401: an EventSource stops, and who can gets a fresh one."""
+    """Each refusal is a 401: an EventSource stops, and the page can get a new one."""
 
     @pytest.mark.parametrize("forged", ["x", "a.b", "é", "." * 5000, "W10.x", "\x00"])
     def test_forged(self, site: Site, forged: str) -> None:
-        """It needs the app's secret key."""
+        """A valid ticket needs the app's secret key."""
         assert get(site, forged).status_code == 401
 
     def test_changed_by_a_character(self, site: Site) -> None:
-        """Of what it says, or of its signature."""
+        """The change may be in the content or in the signature."""
         ticket = mint(site)
         for at in (0, len(ticket) // 2, len(ticket) - 2):
             changed = "A" if ticket[at] != "A" else "B"
@@ -109,7 +111,7 @@ class TestWhenItIsRefused:
             assert get(site, forged).status_code == 401
 
     def test_expired(self, site: Site) -> None:
-        """After the seconds that it was made for, and not before."""
+        """A ticket expires after its `expires` seconds and not before."""
         now = [0.0]
         site.app.extensions["sse_hub"].time_of_day = lambda: now[0]
         ticket = mint(site, expires=60)
@@ -119,29 +121,29 @@ class TestWhenItIsRefused:
         assert get(site, ticket).status_code == 401
 
     def test_of_another_kind(self, site: Site) -> None:
-        """A client id is signed by the same key, and is no ticket."""
+        """A client id is signed with the same key and is no ticket."""
         assert get(site, site.browser("alice").page()["client"]).status_code == 401
 
     @pytest.mark.parametrize("user", ["deleted", "locked"])
     def test_of_a_user_who_is_gone(self, site: Site, user: str) -> None:
-        """It says who somebody is, not that they may still come."""
+        """A ticket proves who the user is, not that the user may still connect."""
         assert get(site, mint(site, user=user)).status_code == 401
 
     def test_of_another_app(self, site: Site, make_site: MakeSite) -> None:
-        """Which has another key."""
+        """Another app has another secret key."""
         other = make_site()
         other.app.secret_key = "another key"
         assert get(site, mint(other)).status_code == 401
 
     def test_where_there_is_no_secret_key(self, make_site: MakeSite) -> None:
-        """The app can have made none; a stranger who sends one makes no error."""
+        """Without a key no ticket is valid, and a forged one is no server error."""
         site = make_site(login=False, login_required=False)
         site.app.secret_key = None
         assert get(site, "forged").status_code == 401
 
 
-def test_it_survives_the_rotation_of_the_secret_key(site: Site) -> None:
-    """As sessions do, as long as the key of before is a fallback."""
+def test_a_ticket_survives_the_rotation_of_the_secret_key(site: Site) -> None:
+    """As with sessions, the old key must be in SECRET_KEY_FALLBACKS."""
     ticket = mint(site)
     site.app.config["SECRET_KEY_FALLBACKS"] = [site.app.secret_key]
     site.app.secret_key = "a newer key"
@@ -151,13 +153,13 @@ def test_it_survives_the_rotation_of_the_secret_key(site: Site) -> None:
 
 
 class TestTicketsOfOnesOwn:
-    def test_whoever_asks_for_one_is_its_user(self, site: Site) -> None:
-        """The view need not say."""
+    def test_a_ticket_is_for_the_user_of_the_request(self, site: Site) -> None:
+        """The view does not have to name the user."""
         opened = stream(site, ticket_of(site.browser("alice"))).next()
         assert fields(opened)["user_id"] == "alice"
 
-    def test_it_ends_with_the_session(self, site: Site) -> None:
-        """Its streams at once, and it opens no more."""
+    def test_a_ticket_ends_with_its_session(self, site: Site) -> None:
+        """Its streams end at once, and it opens no more."""
         browser = site.browser("alice")
         ticket = ticket_of(browser)
         reader = stream(site, ticket)
@@ -166,8 +168,8 @@ class TestTicketsOfOnesOwn:
         reader.wait_for_end()
         assert get(site, ticket).status_code == 401
 
-    def test_one_for_somebody_else_does_not(self, site: Site) -> None:
-        """An admin's logout is not the end of whom a ticket was made for."""
+    def test_a_ticket_for_another_user_outlives_the_session(self, site: Site) -> None:
+        """The logout of an admin does not end another user's ticket."""
 
         @site.app.get("/ticket/<user>")
         def ticket_for(user: str) -> str:
@@ -178,14 +180,14 @@ class TestTicketsOfOnesOwn:
         admin.logout()
         assert fields(stream(site, ticket).next())["user_id"] == "alice"
 
-    def test_nobody_gets_one_without_a_login(self, site: Site) -> None:
-        """The view is answered as a stream would be."""
+    def test_a_ticket_requires_a_login(self, site: Site) -> None:
+        """The view answers 401, as a stream would."""
         assert site.browser().get("/ticket").status_code == 401
 
-    def test_where_no_login_is_required_it_is_for_nobody(
+    def test_without_required_login_a_ticket_has_no_user(
         self, make_site: MakeSite
     ) -> None:
-        """It opens its channels, in the visitor's session if there is one."""
+        """The ticket opens its channels, in the visitor's session if there is one."""
         site = make_site(login_required=False)
 
         @site.app.get("/ticket")
@@ -199,8 +201,8 @@ class TestTicketsOfOnesOwn:
 
 
 class TestMakingOne:
-    def test_of_somebody_outside_a_request(self, site: Site) -> None:
-        """There is nobody whom it could mean."""
+    def test_outside_a_request_a_user_is_required(self, site: Site) -> None:
+        """Outside a request there is no current user to use."""
         with site.app.app_context(), pytest.raises(InvalidTarget, match="needs a user"):
             site.hub.ticket(channels=["orders"])
 
@@ -222,36 +224,36 @@ class TestMakingOne:
             ({"expires": "60"}, InvalidTicket),
         ],
     )
-    def test_of_something_bad_is_an_error(
+    def test_bad_arguments_are_an_error(
         self, site: Site, options: dict[str, Any], error: type[Exception]
     ) -> None:
-        """None is no user: it never becomes a ticket for anybody else."""
+        """A user of None is refused and never becomes a ticket for anybody else."""
         with pytest.raises(error):
             mint(site, **options)
 
     def test_a_single_channel_and_a_number_are_names(self, site: Site) -> None:
-        """As for publish()."""
+        """The arguments are the same as those of publish()."""
         opened = fields(stream(site, mint(site, user=7, channels="orders")).next())
         assert (opened["user_id"], opened["channels"]) == ("7", ["orders"])
 
-    def test_needs_a_secret_key(self, make_site: MakeSite) -> None:
-        """There is nothing to sign with, and the error says so."""
+    def test_making_a_ticket_needs_a_secret_key(self, make_site: MakeSite) -> None:
+        """Without one nothing can be signed, and the error says so."""
         site = make_site(login=False, login_required=False)
         site.app.secret_key = None
         with pytest.raises(ConfigurationError, match="SECRET_KEY"):
             mint(site)
 
 
-def test_without_flask_login_the_app_says_who_somebody_is(make_site: MakeSite) -> None:
-    """There is nobody to load."""
+def test_without_flask_login_no_user_is_loaded(make_site: MakeSite) -> None:
+    """The ticket's user is trusted, because there is no user to load."""
     site = make_site(login=False, login_required=False)
     assert fields(stream(site, mint(site)).next())["user_id"] == "alice"
 
 
-def test_without_a_user_loader_the_apps_own_loads_the_user(
+def test_without_a_user_loader_reload_user_loads_the_user(
     make_site: MakeSite,
 ) -> None:
-    """An API that knows bearer tokens only registers reload_user."""
+    """An API that knows only bearer tokens registers just reload_user."""
     site = make_site()
     manager = site.app.login_manager  # type: ignore[attr-defined]
     manager._user_callback = None

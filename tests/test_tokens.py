@@ -1,4 +1,4 @@
-"""Tokens for publishing over HTTP: how they are configured, what each may do."""
+"""Tokens for publishing over HTTP: their configuration and their scopes."""
 
 import hashlib
 from typing import Any
@@ -22,7 +22,7 @@ def read(entries: Any) -> tuple[PublishToken, ...]:
     [[TOKEN], [HASH], ["sha256:" + HASH[7:].upper()], TOKEN, (TOKEN,)],
 )
 def test_a_token_or_its_hash_may_publish_to_everything(entries: Any) -> None:
-    """One alone needs no list, as an environment variable gives it."""
+    """A single token needs no list, as an environment variable gives it."""
     (token,) = read(entries)
     assert find(TOKEN, [token]) is token
     assert all(token.allows(kind) for kind in KINDS)
@@ -30,13 +30,13 @@ def test_a_token_or_its_hash_may_publish_to_everything(entries: Any) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", TOKEN + "x", TOKEN[:-1], HASH, "é", "\udcff"])
-def test_nothing_else_is_that_token(sent: str) -> None:
-    """Not even the hash, which whoever reads the configuration knows."""
+def test_no_other_text_is_accepted_as_the_token(sent: str) -> None:
+    """The hash is refused too, because readers of the configuration know it."""
     assert find(sent, read([TOKEN, mint()[1]])) is None
 
 
-def test_each_of_many_is_found() -> None:
-    """Whatever its place."""
+def test_each_of_many_tokens_is_found() -> None:
+    """The position in the list does not matter."""
     made = [mint() for _ in range(5)]
     entries = read([{"token": digest, "name": sent} for sent, digest in made])
     for sent, _ in made:
@@ -61,10 +61,10 @@ def test_each_of_many_is_found() -> None:
         ({"targets": "channel"}, {"channel"}, {"orders.7", "news"}),
     ],
 )
-def test_a_scope_names_all_that_is_allowed(
+def test_a_scope_lists_everything_that_is_allowed(
     scope: dict[str, Any], kinds: set[str], channels: set[str]
 ) -> None:
-    """Who names channels cannot broadcast, nor reach a person, by saying no more."""
+    """A token with only channels can neither broadcast nor reach a user."""
     (token,) = read([{"token": TOKEN, **scope}])
     assert {kind for kind in KINDS if token.allows(kind)} == kinds
     known = {"orders.7", "news"}
@@ -94,7 +94,7 @@ def test_a_scope_names_all_that_is_allowed(
     ],
 )
 def test_an_entry_that_cannot_work_is_refused(entries: Any, said: str) -> None:
-    """At start, with its position and field."""
+    """The error comes at start and names the position and the field."""
     with pytest.raises(ConfigurationError, match=f"SSE_HUB_PUBLISH_TOKENS .*{said}"):
         read(entries)
 
@@ -104,14 +104,14 @@ def test_an_entry_that_cannot_work_is_refused(entries: Any, said: str) -> None:
     ["s3cret", ["s3cret"], [{"token": "s3cret"}], {"s3cret": {}}, [["s3cret"]]],
 )
 def test_an_error_does_not_show_the_token(entries: Any) -> None:
-    """Errors end in logs."""
+    """Error texts end up in logs."""
     with pytest.raises(ConfigurationError) as caught:
         read(entries)
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_token_is_not_kept() -> None:
-    """Nor is what could be tried against it shown where a configuration is printed."""
+def test_a_printed_configuration_does_not_show_the_token() -> None:
+    """Its hash is not shown either, because guesses could be tried against it."""
     config = Config.read({"SSE_HUB_PUBLISH_TOKENS": [TOKEN]})
     assert TOKEN not in repr(config)
     assert HASH.removeprefix("sha256:") not in repr(config)

@@ -1,4 +1,4 @@
-"""Webhooks in an app: who is let through, how much is read, what is published once."""
+"""Webhooks in an app: signatures, size limits, and publishing each delivery once."""
 
 import hashlib
 import hmac
@@ -34,7 +34,7 @@ def signed(body: bytes, secret: str = SECRET) -> dict[str, str]:
 
 @pytest.fixture
 def site(make_site: MakeSite) -> Site:
-    """An app that takes webhooks of GitHub and publishes them."""
+    """An app that receives webhooks of GitHub and publishes them."""
     site = make_site(public_channels=["builds"])
 
     @site.app.post("/github")
@@ -85,16 +85,16 @@ class TestRefusals:
             signed(b"another body"),
         ],
     )
-    def test_what_is_not_signed_is_401(
+    def test_a_delivery_without_a_valid_signature_is_401(
         self, client: FlaskClient, headers: dict[str, str]
     ) -> None:
-        """Nothing that a header holds is an error of the server."""
+        """No text in a header causes a server error."""
         assert client.post("/github", data=BODY, headers=headers).status_code == 401
 
-    def test_nothing_secret_is_told(
+    def test_a_refusal_reveals_no_secret(
         self, client: FlaskClient, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Neither the answer nor the log helps whoever tries to sign, or leaks."""
+        """Neither the answer nor the log shows the secret, a signature or the body."""
         body = b'{"token": "payload"}'
         wrong = signed(body, "another secret")
         answer = client.post("/github", data=body, headers=wrong)
@@ -109,15 +109,15 @@ class TestRefusals:
         client: FlaskClient,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """Anybody can be refused at any rate."""
+        """Strangers can cause refusals at any rate."""
         for _ in range(5):
             client.post("/github")
         assert len(caplog.messages) == 1
 
-    def test_refusals_do_not_hide_a_secret_that_is_missing(
+    def test_refusals_do_not_hide_a_missing_secret_in_the_log(
         self, client: FlaskClient, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Anybody can cause the former; the latter is the operator's to mend."""
+        """Strangers can cause refusals; the operator must see the missing secret."""
         client.post("/tenants/ann")
         client.post("/tenants/ann", data=BODY, headers=signed(BODY))
         assert "secret" in caplog.messages[-1]
@@ -132,7 +132,7 @@ class TestRefusals:
         assert record.levelno == logging.ERROR
         assert "missing or empty" in record.message
 
-    def test_a_callable_is_asked_for_each_delivery(
+    def test_a_callable_secret_is_called_for_each_delivery(
         self, client: FlaskClient, site: Site
     ) -> None:
         """A secret can be replaced while the app runs."""
@@ -145,7 +145,7 @@ class TestRefusals:
             assert answer.status_code == 200
 
     def test_a_time_is_compared_with_the_clock(self, site: Site) -> None:
-        """Seconds since 1970, as providers send them."""
+        """Times are seconds since 1970, as providers send them."""
         scheme = HMAC("s", signed="{time}.{body}", time_header="X-Time")
 
         @site.app.post("/timed")
@@ -167,25 +167,25 @@ class TestRefusals:
 
 
 class TestBody:
-    def test_it_is_as_it_came(self, client: FlaskClient) -> None:
-        """Whatever its type says, and the view may ask the request for it too."""
+    def test_the_body_is_unchanged(self, client: FlaskClient) -> None:
+        """The content type does not matter, and the request has the body too."""
         for mimetype in ("application/json", "application/x-www-form-urlencoded", ""):
             answer = client.post(
                 "/echo", data=BODY, headers=signed(BODY), content_type=mimetype
             )
             assert answer.json == {"id": "7", "same": True}
 
-    def test_who_read_it_before_does_no_harm(
+    def test_a_hook_that_reads_the_body_first_does_no_harm(
         self, client: FlaskClient, site: Site
     ) -> None:
-        """A hook that looks at the data leaves it where it is found again."""
+        """The body that get_data() has read stays available to the webhook."""
         site.app.before_request(lambda: request.get_data() and None)
         assert client.post("/echo", data=BODY, headers=signed(BODY)).status_code == 200
 
     def test_a_form_that_was_parsed_before_is_500(
         self, client: FlaskClient, site: Site, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """The bytes are gone, and the log says who may have taken them."""
+        """The raw bytes are gone, and the log says what may have read them."""
         site.app.before_request(lambda: request.form and None)
         body = b"payload=%7B%7D"
         answer = client.post(
@@ -199,24 +199,24 @@ class TestBody:
 
     @pytest.mark.parametrize(("size", "status"), [(1000, 200), (1001, 413)])
     @pytest.mark.parametrize("is_chunked", [False, True], ids=["whole", "chunked"])
-    def test_it_is_bounded(
+    def test_the_size_of_the_body_is_limited(
         self, client: FlaskClient, size: int, status: int, is_chunked: bool
     ) -> None:
-        """Also where it comes in chunks, and nobody knows how many."""
+        """The limit holds for a chunked body of unknown length too."""
         body = b" " * (size - 1) + b"1"
         assert post(client, body, is_chunked=is_chunked) == status
 
     @pytest.mark.parametrize("is_chunked", [False, True], ids=["whole", "chunked"])
-    def test_the_apps_own_bound_counts_too(
+    def test_the_apps_own_limit_counts_too(
         self, client: FlaskClient, site: Site, is_chunked: bool
     ) -> None:
-        """Whichever is lower."""
+        """The lower limit applies."""
         site.app.config["MAX_CONTENT_LENGTH"] = 10
         assert post(client, b" " * 9 + b"1", is_chunked=is_chunked) == 200
         assert post(client, b" " * 10 + b"1", is_chunked=is_chunked) == 413
 
-    def test_one_that_stops_half_way_is_refused(self, client: FlaskClient) -> None:
-        """A part of what was signed was not signed."""
+    def test_a_body_that_stops_half_way_is_refused(self, client: FlaskClient) -> None:
+        """The signature is that of the whole body."""
         answer = client.post(
             "/github",
             input_stream=io.BytesIO(BODY[:4]),
@@ -227,19 +227,21 @@ class TestBody:
     @pytest.mark.parametrize(
         "body", [b"{", b"", b"NaN", b"-Infinity", b"1e999", b"[" * 900, b"\xff\xfe"]
     )
-    def test_what_is_no_json_is_400(self, client: FlaskClient, body: bytes) -> None:
-        """Signed as it may be, it cannot become an event."""
+    def test_a_body_that_is_no_json_is_400(
+        self, client: FlaskClient, body: bytes
+    ) -> None:
+        """A signed body that is no JSON cannot become an event."""
         answer = client.post("/github", data=body, headers=signed(body))
         assert answer.status_code == 400
 
     def test_deep_nesting_is_400(self) -> None:
-        """However deep the stack of the server is."""
+        """The depth of the server's stack does not matter."""
         with pytest.raises(BadRequest, match="nested"):
             Delivery(None, "k", b"[" * 200_000).json()
 
 
 def post(client: FlaskClient, body: bytes, *, is_chunked: bool) -> int:
-    """Post as a server passes it on that knows where chunks end."""
+    """Post a body as a server does that knows where chunks end."""
     if not is_chunked:
         return client.post("/github", data=body, headers=signed(body)).status_code
     return client.post(
@@ -254,23 +256,25 @@ class TestOnce:
     def test_a_delivery_that_comes_twice_is_published_once(
         self, client: FlaskClient
     ) -> None:
-        """Its provider got no answer, or somebody sends what they captured."""
+        """The provider received no answer, or an attacker sends a captured delivery."""
         first = client.post("/github", data=BODY, headers=signed(BODY))
         others = signed(BODY) | {"X-GitHub-Delivery": "another"}
         second = client.post("/github", data=BODY, headers=others)
         assert first.status_code == 200
         assert first.text == second.text
 
-    def test_another_one_is_another_event(self, client: FlaskClient) -> None:
-        """What is signed differs."""
+    def test_another_delivery_is_another_event(self, client: FlaskClient) -> None:
+        """The signed content differs."""
         ids = {
             client.post("/github", data=body, headers=signed(body)).text
             for body in (b"1", b"2")
         }
         assert len(ids) == 2
 
-    def test_each_view_has_its_own(self, client: FlaskClient, site: Site) -> None:
-        """A provider may send the same to two views, or for two tenants."""
+    def test_each_view_and_tenant_has_its_own_event(
+        self, client: FlaskClient, site: Site
+    ) -> None:
+        """A provider may send the same delivery to two views, or for two tenants."""
         site.app.config["SECRET_OF_TENANTS"] = SECRET
         answers = [
             client.post(path, data=BODY, headers=signed(BODY))
@@ -279,7 +283,7 @@ class TestOnce:
         assert len({answer.text.split()[-1] for answer in answers}) == 4
 
     def test_a_slash_at_the_end_is_no_other_view(self, site: Site) -> None:
-        """What somebody captured does not become new by it."""
+        """A captured delivery does not become a new one by a slash."""
 
         @site.app.post("/lenient", strict_slashes=False)
         @webhook(GitHub(SECRET))
@@ -295,7 +299,7 @@ class TestOnce:
 
     @pytest.mark.parametrize("delivery_id", ["msg_1", "x" * 6000, "a\tb \xff"])
     def test_a_key_is_always_a_usable_name(self, site: Site, delivery_id: str) -> None:
-        """However long or odd an id is."""
+        """The delivery id may be long or have odd characters."""
         keys = []
         scheme = StandardWebhooks(b"s")
 
@@ -320,7 +324,7 @@ class TestOnce:
 
 
 def test_a_view_keeps_its_name_and_documentation() -> None:
-    """Two views that are decorated are two endpoints."""
+    """Two decorated views are two endpoints."""
 
     def pushed(delivery: Delivery) -> str:
         """Say so."""
@@ -331,5 +335,5 @@ def test_a_view_keeps_its_name_and_documentation() -> None:
 
 
 def test_a_delivery_does_not_show_its_body() -> None:
-    """It ends up in tracebacks and logs."""
+    """The repr of a delivery ends up in tracebacks and logs."""
     assert "payload" not in repr(Delivery(None, "k", b"payload"))

@@ -20,12 +20,12 @@ from tests.hand import KEEP_ALL, FlakyBroker, HandHub, fields, numbered, types
 from tests.reader import wait_until
 from tests.sockets import HEAD, Peer, join, peers, turn
 
-# More than the kernel takes for a peer that does not read, with buffers of 4 KiB.
+# More than the kernel buffers for a peer that does not read, with buffers of 4 KiB.
 LARGE = "x" * 30_000
 
 
 def block(peer: Peer, *others: Peer) -> None:
-    """Have the kernel hold as much for a peer as it takes; the others read theirs."""
+    """Fill the kernel's buffer for a peer, while the other peers read."""
     while peer.sink.writing_since is None:
         peer.hub.publish(LARGE)
         turn(peer.hub)
@@ -34,7 +34,7 @@ def block(peer: Peer, *others: Peer) -> None:
 
 
 def read_all(peer: Peer, last: str, *, count: int = 0) -> None:
-    """Read, and have the hub write, until an event has arrived."""
+    """Read, and let the hub write, until an event has arrived."""
 
     def look() -> bool:
         turn(peer.hub)
@@ -45,8 +45,8 @@ def read_all(peer: Peer, last: str, *, count: int = 0) -> None:
 
 
 class TestFanOut:
-    def test_everybody_gets_the_same_bytes_in_one_order(self) -> None:
-        """What was published to all is written to each, and counted."""
+    def test_every_client_receives_the_same_bytes_in_one_order(self) -> None:
+        """A broadcast is written to each client and counted."""
         hub = HandHub()
         with peers(hub, 3) as them:
             list(numbered(hub, 100))
@@ -62,8 +62,8 @@ class TestFanOut:
             )
             assert hub.hub.stats().delivery == {"socket": 3}
 
-    def test_who_keeps_up_is_written_to_without_a_cursor(self) -> None:
-        """It costs the event loop one call for each."""
+    def test_a_client_that_keeps_up_is_written_to_without_a_cursor(self) -> None:
+        """A fan-out costs the event loop one call for each such client."""
         hub = HandHub()
         with peers(hub) as (peer,):
             assert peer.client.connection is peer.sink.socket
@@ -75,7 +75,7 @@ class TestFanOut:
             assert peer.client.cursor is None
 
     def test_only_records_of_the_same_addresses_and_exclusions_are_joined(self) -> None:
-        """In the order of the log, whoever they are for."""
+        """The order of the log is kept for every client."""
         hub = HandHub()
         with peers(hub, channels=("a",)) as (peer,):
             hub.publish("1", to=channel("a"))
@@ -91,10 +91,10 @@ class TestFanOut:
             assert events == [2, 1, 1, 1]
             peer.read_until(["1", "2", "3", "5"])
 
-    def test_who_leaves_in_the_middle_gets_no_byte_more(
+    def test_a_client_that_leaves_in_the_middle_receives_no_more_bytes(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Its descriptor may be somebody else's connection by then."""
+        """The descriptor may belong to another connection by then."""
         hub = HandHub()
         monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._WRITES_AT_ONCE", 1)
         with peers(hub, 3) as them:
@@ -120,10 +120,10 @@ class TestFanOut:
                 else:
                     peer.read_until(["secret"])
 
-    def test_who_comes_in_the_middle_begins_after_it(
+    def test_a_client_that_comes_in_the_middle_begins_after_it(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Neither twice nor half: its id says that it has what is being written."""
+        """The id in the greeting covers the event that is being written."""
         hub = HandHub()
         monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._WRITES_AT_ONCE", 1)
         late: list[tuple[Any, Any]] = []
@@ -146,10 +146,10 @@ class TestFanOut:
             for peer in them:
                 peer.read_until(["one", "two"])
 
-    def test_others_get_their_turn_in_the_middle(
+    def test_other_threads_run_in_the_middle_of_a_fan_out(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A fan-out to very many does not hold the process for its length."""
+        """A fan-out to very many clients does not occupy the process all the time."""
         hub = HandHub()
         turns: list[int] = []
         monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._SLICE_SECONDS", 0.0)
@@ -167,7 +167,7 @@ class TestFanOut:
 
 class TestLagging:
     def test_a_blocked_client_reads_on_when_it_can(self) -> None:
-        """Nothing is lost, nothing comes twice, no frame is broken."""
+        """No event is lost or comes twice, and no frame is broken."""
         hub = HandHub()
         with peers(hub, 2) as (slow, quick):
             block(slow, quick)
@@ -184,8 +184,8 @@ class TestLagging:
             hub.bring()
             slow.read_until([*slow.data, "live"])
 
-    def test_its_cursor_tells_what_it_has(self) -> None:
-        """The record of which a part was sent counts as sent, others do not."""
+    def test_the_cursor_of_a_lagging_client_covers_what_was_sent(self) -> None:
+        """A record that was sent in part counts as sent, and later ones do not."""
         hub = HandHub()
         with peers(hub) as (peer,):
             block(peer)
@@ -194,8 +194,8 @@ class TestLagging:
             unfinished = peer.sink._unfinished
             assert (peer.client.cursor == hub.position) == bool(unfinished)
 
-    def test_it_costs_nothing_while_it_waits(self) -> None:
-        """It is looked at when its socket takes bytes again, not for each event."""
+    def test_a_lagging_client_costs_nothing_while_it_waits(self) -> None:
+        """The writer looks at it when its socket takes bytes, not for each event."""
         hub = HandHub()
         with peers(hub) as (peer,):
             block(peer)
@@ -206,7 +206,7 @@ class TestLagging:
             assert not peer.sink.due
 
     def test_nothing_is_written_into_an_unfinished_frame(self) -> None:
-        """No ping, no probe, no farewell: only the rest, or the end."""
+        """The rest of the frame comes before any ping, probe or farewell."""
         hub = HandHub()
         with peers(hub) as (peer,):
             block(peer)
@@ -220,8 +220,8 @@ class TestLagging:
             assert peer.raw.endswith(b"\n\n")
             assert b"retry: " in peer.raw[-20:]
 
-    def test_one_that_takes_nothing_is_closed_as_stalled(self) -> None:
-        """After the connection timeout; what it had is not reset or lost silently."""
+    def test_a_client_that_takes_nothing_is_closed_as_stalled(self) -> None:
+        """The close comes after the connection timeout and not before."""
         hub = HandHub(connection_timeout=60.0)
         with peers(hub) as (peer,):
             block(peer)
@@ -235,8 +235,8 @@ class TestLagging:
             assert hub.hub.stats().closed == {"stalled": 1}
             assert peer.sink.descriptor == -1
 
-    def test_one_that_reads_slowly_is_kept(self) -> None:
-        """Bytes that leave the kernel are what counts."""
+    def test_a_client_that_reads_slowly_is_kept(self) -> None:
+        """Bytes that leave the kernel count as progress."""
         hub = HandHub(connection_timeout=60.0)
         with peers(hub) as (peer,):
             block(peer)
@@ -259,8 +259,8 @@ class TestLagging:
             assert peer.sink.writing_since is not None
             assert hub.hub.stats().connections == 1
 
-    def test_beyond_the_memory_the_broker_is_read_beside(self) -> None:
-        """Everybody else is written to meanwhile."""
+    def test_events_beyond_the_memory_are_read_from_the_broker(self) -> None:
+        """The other clients are written to meanwhile."""
         hub = HandHub(memory=Retention(2, 3600.0, 10_000_000))
         with peers(hub, 2) as (slow, quick):
             block(slow, quick)
@@ -273,8 +273,8 @@ class TestLagging:
             assert slow.data == quick.data
             assert slow.client.connection is slow.sink.socket
 
-    def test_while_the_broker_is_away_it_waits_with_its_cursor(self) -> None:
-        """And goes on once the broker is back."""
+    def test_a_client_waits_while_the_broker_is_away(self) -> None:
+        """The client keeps its cursor and goes on once the broker is back."""
         broker = FlakyBroker(KEEP_ALL)
         hub = HandHub(broker, memory=Retention(2, 3600.0, 10_000_000))
         with peers(hub) as (slow,):
@@ -293,7 +293,7 @@ class TestLagging:
             wait_until(waits_for_the_broker)
             assert "19" not in slow.data
             broker.away = False
-            # The backlog asks an absent broker once a second; here by hand.
+            # The backlog retries an absent broker once a second, by the clock.
             hub.clock.advance(2.0)
             slow.sink.wake()
             read_all(slow, "19")
@@ -301,15 +301,15 @@ class TestLagging:
 
     @given(st.lists(st.integers(0, 9), min_size=5, max_size=60))
     @settings(max_examples=15, deadline=None)
-    def test_whatever_the_pace_each_gets_each_once_in_order(
+    def test_every_client_receives_each_event_once_at_any_pace(
         self, paces: list[int]
     ) -> None:
-        """Peers that read now and then, events of all sizes, each form of a stream."""
+        """Peers read now and then, events have all sizes, and streams all codings."""
         hub = HandHub()
         expected: list[str] = []
         with peers(hub, 6, codings=(None, "gzip", "zstd")) as them:
             for number, pace in enumerate(paces):
-                # No coding makes it much smaller.
+                # Random data, which no coding makes much smaller.
                 data = (
                     f"{number}:" + random.Random(number).randbytes(pace**5 // 4).hex()
                 )
@@ -333,23 +333,23 @@ def wait_for(hub: HandHub, *, connections: int) -> None:
 
 
 class TestPeers:
-    def test_what_the_kernel_tells_is_looked_at_between_fan_outs(self) -> None:
-        """The event loop only says that there is something."""
+    def test_changes_of_peers_are_handled_between_fan_outs(self) -> None:
+        """The event loop only signals that there are changes."""
         hub = HandHub()
         with peers(hub) as (peer,):
             peer.socket.send(b"x")
             wait_until(lambda: _is_told(hub, peer))
 
-    def test_one_that_closes_is_let_go_of(self) -> None:
-        """Without any traffic: a probe is answered by a reset."""
+    def test_a_peer_that_closes_is_removed(self) -> None:
+        """No traffic is needed: the peer answers a probe with a reset."""
         hub = HandHub()
         with peers(hub) as (peer,):
             peer.socket.close()
             wait_for(hub, connections=0)
             assert hub.hub.stats().closed == {"client_gone": 1}
 
-    def test_one_that_resets_is_let_go_of(self) -> None:
-        """At once."""
+    def test_a_peer_that_resets_is_removed(self) -> None:
+        """The hub removes the client at once."""
         hub = HandHub()
         with peers(hub) as (peer,):
             linger = b"\1\0\0\0\0\0\0\0"
@@ -357,8 +357,8 @@ class TestPeers:
             peer.socket.close()
             wait_for(hub, connections=0)
 
-    def test_one_that_closes_its_half_goes_on_receiving(self) -> None:
-        """As `nc` does, or a client that says it has no more to ask."""
+    def test_a_peer_that_closes_its_half_goes_on_receiving(self) -> None:
+        """`nc` does so, and so does a client with no more to send."""
         hub = HandHub()
         with peers(hub) as (peer,):
             peer.socket.shutdown(socket.SHUT_WR)
@@ -368,8 +368,8 @@ class TestPeers:
             assert b":\n" in peer.raw
             assert hub.hub.stats().connections == 1
 
-    def test_a_write_that_fails_is_the_end(self) -> None:
-        """It is counted once, and the others get theirs."""
+    def test_a_write_that_fails_ends_the_stream(self) -> None:
+        """The end is counted once, and the other clients receive their events."""
         hub = HandHub()
         with peers(hub, 2) as (peer, other):
             peer.socket.close()
@@ -380,8 +380,8 @@ class TestPeers:
             other.read_until(["x"] * 3)
             assert hub.hub.stats().closed == {"client_gone": 1}
 
-    def test_what_it_sends_is_thrown_away(self) -> None:
-        """Up to a bound; it never reaches anybody."""
+    def test_bytes_from_a_client_are_thrown_away(self) -> None:
+        """The bytes are discarded up to a bound and never reach anybody."""
         hub = HandHub()
         with peers(hub) as (peer,):
             peer.socket.send(b"GET / HTTP/1.1\r\n\r\n")
@@ -389,8 +389,8 @@ class TestPeers:
             hub.publish("x")
             peer.read_until(["x"])
 
-    def test_one_that_sends_without_end_is_closed(self) -> None:
-        """It does not speak of event streams."""
+    def test_a_client_that_sends_without_end_is_closed(self) -> None:
+        """Such a client does not follow the protocol."""
         hub = HandHub()
         with peers(hub) as (peer,):
 
@@ -407,8 +407,8 @@ class TestPeers:
 
 
 class TestEnds:
-    def test_a_drain_says_farewell_and_closes(self) -> None:
-        """The last line is a delay of its own."""
+    def test_a_drain_sends_a_retry_delay_and_closes(self) -> None:
+        """Each client's last line is a retry delay of its own."""
         hub = HandHub()
         with peers(hub, 3) as them:
             thread = threading.Thread(target=hub.hub.drain)
@@ -424,10 +424,10 @@ class TestEnds:
     @pytest.mark.parametrize(
         "reason", [CloseReason.SESSION_ENDED, CloseReason.DISCONNECTED]
     )
-    def test_a_kill_does_not_wait_for_what_is_unfinished(
+    def test_a_disconnect_does_not_wait_for_an_unfinished_frame(
         self, reason: CloseReason
     ) -> None:
-        """What such a client is still to get is not its any more."""
+        """Such a client may no longer receive the rest."""
         hub = HandHub()
         with peers(hub) as (peer,):
             block(peer)
@@ -435,8 +435,8 @@ class TestEnds:
             hub.bring()
             assert hub.hub.stats().closed == {reason.value: 1}
 
-    def test_after_a_kill_nothing_more_is_fanned_out_to_it(self) -> None:
-        """Not even what comes before its socket is closed."""
+    def test_after_a_disconnect_nothing_more_is_fanned_out_to_the_client(self) -> None:
+        """Events that come before its socket is closed are not sent either."""
         hub = HandHub()
         with peers(hub, user="ann") as (peer,):
             hub.hub.dispatcher.close(peer.client, CloseReason.SESSION_ENDED)
@@ -444,8 +444,8 @@ class TestEnds:
             peer.read_to_the_end()
             assert peer.data == []
 
-    def test_an_evicted_client_is_told_to_come_back_late(self) -> None:
-        """At once it would evict the next one, which would do the same."""
+    def test_an_evicted_client_receives_a_long_retry_delay(self) -> None:
+        """At once, it would evict the next client, which would do the same."""
         hub = HandHub(max_clients_per_user=1)
         with peers(hub, user="ann") as (peer,):
             peer.parser.retry_ms = None
@@ -456,9 +456,9 @@ class TestEnds:
             assert hub.hub.stats().closed == {"evicted": 1}
             other.socket.close()
 
-    def test_listeners_are_told_beside(self) -> None:
-        """An app's receiver that waits does not hold the fan-out."""
-        from flask_sse_hub.hub.clients.notices import Listeners
+    def test_listeners_are_called_outside_the_fan_out(self) -> None:
+        """An app's listener that waits does not hold up the fan-out."""
+        from flask_sse_hub.attendance import Listeners
 
         ended: list[CloseReason] = []
         hub = HandHub(
@@ -475,7 +475,7 @@ class TestEnds:
             assert ended == [CloseReason.AGE]
 
     def test_closing_the_hub_closes_the_sockets(self) -> None:
-        """For tests and scripts; a worker drains."""
+        """Tests and scripts close a hub; a worker drains it."""
         hub = HandHub()
         with peers(hub) as (peer,):
             hub.hub.close()
@@ -485,7 +485,7 @@ class TestEnds:
     def test_a_process_that_exits_drains_first(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Its server knows nothing of the streams. A forked child says nothing."""
+        """Its server does not know of the streams. A forked child drains nothing."""
         hub = HandHub()
         with peers(hub) as (peer,):
             monkeypatch.setattr(hub.hub, "_pid", 0)
@@ -499,7 +499,7 @@ class TestEnds:
             assert hub.hub.stats().closed == {"shutdown": 1}
 
     def test_a_forked_child_leaves_the_sockets_alone(self) -> None:
-        """It would write everything twice, and its exit would end all streams."""
+        """The child would write every event twice, and its exit end all streams."""
         hub = HandHub()
         with peers(hub) as (peer,):
             pid = os.fork()
@@ -513,8 +513,8 @@ class TestEnds:
 
 
 class TestGaps:
-    def test_a_reset_comes_before_what_follows_the_gap(self) -> None:
-        """Whoever kept up is not written to directly until it was told."""
+    def test_a_reset_comes_before_the_events_after_the_gap(self) -> None:
+        """A client that kept up is not written to directly before its reset."""
         hub = HandHub()
         with peers(hub) as (peer,):
             start = Cursor(hub.position.epoch, hub.position.offset + 5)
@@ -537,7 +537,7 @@ class TestGaps:
             assert types(peer.events)[:2] == ["connected", "reset"]
 
     def test_a_ping_is_not_overtaken(self) -> None:
-        """Its id would otherwise bring an event a second time."""
+        """The ping's old id would otherwise bring an event a second time."""
         hub = HandHub()
         with peers(hub) as (peer,):
             hub.hub.dispatcher.ping(peer.client)
@@ -554,8 +554,8 @@ def _is_told(hub: HandHub, peer: Peer) -> bool:
     return peer.sink._received == 1
 
 
-def test_a_resuming_client_gets_what_it_missed_and_then_keeps_up() -> None:
-    """Resume and live delivery are the same."""
+def test_a_resuming_client_receives_missed_events_and_then_keeps_up() -> None:
+    """Resuming and live delivery are the same."""
     hub = HandHub()
     start = str(hub.position)
     list(numbered(hub, 30))
@@ -567,8 +567,8 @@ def test_a_resuming_client_gets_what_it_missed_and_then_keeps_up() -> None:
         assert peer.client.connection is not None
 
 
-def test_it_runs_until_it_is_stopped() -> None:
-    """What is accepted is fanned out by its own thread, which then ends."""
+def test_the_writer_runs_until_it_is_stopped() -> None:
+    """The writer's thread fans out accepted events and then ends."""
     hub = HandHub()
     writer = hub.hub.writer
     thread = threading.Thread(target=writer.run)
@@ -584,7 +584,7 @@ def test_it_runs_until_it_is_stopped() -> None:
 def test_an_error_of_the_backlog_ends_only_that_client(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The others go on."""
+    """The other clients stay connected."""
     hub = HandHub(memory=Retention(1, 3600.0, 10_000_000))
     with peers(hub, 2) as (slow, quick):
         block(slow, quick)
@@ -603,10 +603,10 @@ def _fail(_: object) -> Any:
 
 
 class TestErrors:
-    def test_one_of_a_client_ends_only_that_client(
+    def test_an_error_of_one_client_ends_only_that_client(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Not the writer, and with it all streams of this worker."""
+        """The writer, and with it all other streams of this worker, goes on."""
         hub = HandHub()
         with peers(hub, 2) as (peer, other):
             take = hub.hub._catchup.take
@@ -624,8 +624,8 @@ class TestErrors:
             assert hub.hub.stats().closed == {"error": 1}
             assert "a bug" in caplog.text
 
-    def test_the_log_s_own_ends_no_stream(self) -> None:
-        """As a filter that reads the request, which is not there."""
+    def test_an_error_in_logging_ends_no_stream(self) -> None:
+        """A log filter may read the request, which is missing in the writer."""
 
         def fail(record: logging.LogRecord) -> bool:
             raise RuntimeError("outside of a request")
@@ -645,8 +645,8 @@ class TestErrors:
             hub.publish("x")
             other.read_until(["x"])
 
-    def test_a_timeout_of_the_app_s_own_makes_no_socket_wait(self) -> None:
-        """The whole process would."""
+    def test_a_default_timeout_of_the_app_makes_no_socket_wait(self) -> None:
+        """A socket that waits would stop the whole process."""
         socket.setdefaulttimeout(5.0)
         try:
             hub = HandHub()
