@@ -111,7 +111,7 @@ def test_closing_ends_followers_and_publishing(make_broker: MakeBroker) -> None:
 
 
 class TestReplay:
-    def test_it_returns_the_later_records_of_the_addresses(
+    def test_a_replay_returns_later_records_of_the_addresses(
         self, make_broker: MakeBroker
     ) -> None:
         """The records are in order, without those for other addresses."""
@@ -150,7 +150,7 @@ class TestReplay:
         assert (replay.records, replay.cursor, replay.gap) == ((), broker.head(), None)
 
     @pytest.mark.parametrize("reason", list(GapReason)[:3])
-    def test_it_says_why_it_does_not_reach_back(
+    def test_a_gap_has_a_reason(
         self, make_broker: MakeBroker, reason: GapReason
     ) -> None:
         """The cursor is too old, of another log, or beyond the head.
@@ -200,7 +200,9 @@ class TestTail:
         assert replay.gap is None
         assert 1 <= len(replay.records) <= 3
 
-    def test_it_is_never_before_what_is_retained(self, make_broker: MakeBroker) -> None:
+    def test_the_tail_is_never_before_the_oldest_record(
+        self, make_broker: MakeBroker
+    ) -> None:
         """A follower that begins at the tail begins without a gap."""
         broker = make_broker(Retention(events=3, seconds=3600.0, bytes=10_000_000))
         for _ in range(5):

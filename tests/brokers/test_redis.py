@@ -173,7 +173,7 @@ class TestRetention:
     def test_numbers_beyond_those_of_redis_mean_no_bound(
         self, open_broker: Open, retention: Retention
     ) -> None:
-        """They do not fail an append half-way."""
+        """A very large number does not fail an append half-way."""
         assert publish(open_broker(retention=retention), 3)
 
     @pytest.mark.parametrize("flushed", [False, True])
@@ -450,7 +450,7 @@ class TestConnections:
         wait_until(lambda: not _clients(server))
 
     def test_a_real_thread_may_publish(self, open_broker: Open) -> None:
-        """It works beside gevent too, whose sockets belong to one thread."""
+        """Publishing works beside gevent too, where a socket belongs to one thread."""
         broker = open_broker()
         follower = broker.follow(broker.head())
         start_thread = _native.original("_thread", "start_new_thread")

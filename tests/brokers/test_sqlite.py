@@ -157,7 +157,7 @@ class TestEpochs:
     def test_a_cold_start_begins_an_epoch_and_old_ids_stay_good(
         self, open_broker: Open
     ) -> None:
-        """They are good up to the file's last offset, so a restart resets no client."""
+        """Ids are good up to the file's last offset, so a restart resets no client."""
         first = open_broker()
         old = publish(first, 3)
         first.close()

@@ -127,7 +127,7 @@ def test_a_process_that_closes_takes_nothing_from_others(
 
 
 def test_processes_that_start_together_begin_one_epoch(path: Path) -> None:
-    """An epoch whose last ids may be lost must not go on."""
+    """An old epoch must not go on, since its last ids may be lost."""
     first = SQLiteBroker(path, KEEP_ALL)
     before = first.publish(EVENT).epoch
     close(first)

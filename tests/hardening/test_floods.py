@@ -21,7 +21,7 @@ HALF_A_BODY = (
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
 def test_ten_thousand_half_open_connections_delay_nobody(delivery: str) -> None:
-    """With room for them, other clients do not wait; the server drops them itself."""
+    """With room for all, other clients do not wait; the server drops silent ones."""
     count = room_for(10_000)
     args = f"--workers 2 --worker-connections {count + 100} --backlog 2048"
     with (

@@ -141,7 +141,7 @@ class TestRevalidation:
     def test_a_deleted_user_loses_all_streams(
         self, server: Server, everywhere: Everywhere
     ) -> None:
-        """They end on every worker, with every credential, and cannot be reopened."""
+        """Streams end on every worker, with every credential, and stay refused."""
         cookie = server.cookie("admin")
         ticket = post(server, "/ticket", {"user": "admin"})
         streams = [
@@ -160,7 +160,7 @@ class TestRevalidation:
     def test_a_user_who_loses_a_channel_loses_its_streams(
         self, server: Server, everywhere: Everywhere
     ) -> None:
-        """They end on every worker; the user's other streams stay open."""
+        """Its streams end on every worker; the user's other streams stay open."""
         cookie = server.cookie("alice")
         streams = everywhere.open("/events?channel=alice%2Bbob", Cookie=cookie)
         others = everywhere.open("/events?channel=news", Cookie=cookie)

@@ -62,7 +62,7 @@ def test_a_page_shows_published_notes(
 def test_a_page_resumes_after_a_drop_and_misses_nothing(
     name: str, site: Site, open_page: OpenPage
 ) -> None:
-    """It resumes from its last event id: each event is shown once, in order."""
+    """The page resumes from its last event id: each event is shown once, in order."""
     page = open_page(name)
     site.connected()
     add(page, "one")
@@ -163,7 +163,7 @@ def test_turbo_shows_each_note_once_in_a_page_of_its_cache(
 def test_turbo_takes_events_without_a_type_for_html(
     site: Site, open_page: OpenPage
 ) -> None:
-    """For this reason the how-to page gives types to all other events."""
+    """The how-to page therefore gives types to all other events."""
     page = open_page("turbo")
     site.publish("not meant for", user="alice", type="other")
     site.publish("some words", user="alice")
@@ -192,7 +192,7 @@ def test_datastar_asks_for_a_login_after_a_logout(
 def test_htmx_goes_on_trying_after_a_logout(
     name: str, site: Site, open_page: OpenPage
 ) -> None:
-    """It tries less and less often; an error event tells the page."""
+    """The page tries less and less often, and receives an error event."""
     page = open_page(name)
     site.connected()
     page.evaluate("fetch('/logout', {method: 'POST'})")

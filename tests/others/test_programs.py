@@ -161,7 +161,7 @@ def test_a_program_receives_an_event(name: str, site: Site) -> None:
 def test_a_program_resumes_after_a_drop_and_misses_nothing(
     name: str, site: Site
 ) -> None:
-    """It resumes from its last event id: each event arrives once, in order."""
+    """The program resumes from its last event id: each event arrives once."""
     with listening(name, site) as listener:
         (last_id,) = say(site, "one")
         assert listener.next().id == last_id
@@ -229,7 +229,7 @@ def test_launchdarkly_reads_a_chunked_stream_at_once() -> None:
 
 
 def test_sseclient_receives_no_half_events() -> None:
-    """It would take half an event for a whole one, and resume after it."""
+    """The library would take half an event for a whole one, and resume after it."""
     names: dict[str, Any] = {}
     exec(SSECLIENT, names)  # noqa: S102
     stream = b"id: 1\ndata: a\n\nid: 2\ndata: one half\ndata: the other half\n\n"

@@ -80,10 +80,8 @@ PIECES = [
 # The many examples are for rare sequences of line ends.
 @settings(max_examples=2000)
 @given(st.lists(st.sampled_from(PIECES), max_size=12), st.sets(st.integers(1, 60)))
-def test_it_sees_what_the_tests_own_parser_sees(
-    made_of: list[bytes], cuts: set[int]
-) -> None:
-    """Both parsers read any bytes, cut anywhere, in the same way."""
+def test_both_parsers_see_the_same_events(made_of: list[bytes], cuts: set[int]) -> None:
+    """Any bytes, cut anywhere, are read in the same way as by the tests' own parser."""
     stream = b"".join(made_of)
     places = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
     ours, theirs = Parser(), SpecParser()
@@ -96,7 +94,7 @@ def test_it_sees_what_the_tests_own_parser_sees(
 
 
 def test_an_id_takes_effect_at_the_end_of_its_block() -> None:
-    """It counts without data too, and a client resumes from it."""
+    """The id counts without data too, and a client resumes from it."""
     parser = Parser("1")
     assert parser.last_event_id == "1"
     parser.feed(b"id: 2\n")
