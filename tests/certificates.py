@@ -1,4 +1,4 @@
-"""Certificates that sign themselves, for servers of the tests that speak TLS."""
+"""Self-signed certificates for the tests' TLS servers."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ from tests.wire.real_parts import absent
 
 
 def make_certificate(folder: Path) -> None:
-    """Write ``cert.pem`` and ``key.pem``, for localhost by name and by address."""
+    """Write ``cert.pem`` and ``key.pem`` for localhost, as a name and as an address."""
     if shutil.which("openssl") is None:
         absent("openssl", remedy="apt-get install openssl")
     words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"

@@ -1,4 +1,4 @@
-"""Another worker that takes part in a census: a process of the test."""
+"""Another worker of a census, as a child process of the test."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ sys.stdin.read()
 
 
 class Colleague:
-    """One that has so many clients, and stays in the census until it is left."""
+    """A worker that reports ``clients`` clients, and stays until its block ends."""
 
     def __init__(self, directory: Path, listener: int, clients: int) -> None:
         self._process = subprocess.Popen(
@@ -33,12 +33,12 @@ class Colleague:
         self.pid = self._process.pid
 
     def has_joined(self) -> bool:
-        """Wait until it has."""
+        """Wait for the worker's report; return whether it has joined the census."""
         assert self._process.stdout is not None
         return self._process.stdout.readline() == b"joined\n"
 
     def end(self) -> None:
-        """Kill it, so that it cannot leave the census."""
+        """Kill the worker, so that it cannot leave the census itself."""
         self._process.kill()
         self._process.communicate()
 

@@ -1,4 +1,4 @@
-"""Apps for the tests of the Flask side, and a browser for those that need one."""
+"""Apps for the tests of the Flask side, and a browser for the tests that need one."""
 
 import shutil
 import socket
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser as Chromium
 
 _CHROMIUM_ARGS = [
-    "--no-sandbox",  # it does not start as root with one, and continuous runs are root
+    "--no-sandbox",  # CI runs as root, and Chromium as root starts only without one
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -96,7 +96,7 @@ class Site:
 
 
 class Browser:
-    """One cookie jar, perhaps logged in."""
+    """One cookie jar, logged in or not."""
 
     def __init__(self, site: Site, user: str | None) -> None:
         self._site = site
@@ -126,7 +126,7 @@ MakeSite = Callable[..., Site]
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    """Both ends of a TCP connection: ours, and the peer's."""
+    """Both ends of a TCP connection: ours and the peer's."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         theirs = socket.create_connection(listener.getsockname())
         ours, _ = listener.accept()
@@ -137,7 +137,7 @@ def pair() -> Iterator[Pair]:
 
 @pytest.fixture
 def make_site() -> Iterator[MakeSite]:
-    """Return what makes an app; its streams and hub are closed at the end."""
+    """Return a function that makes apps; streams and hubs are closed at the end."""
     made: list[Site] = []
 
     def make(**options: Any) -> Site:
@@ -151,13 +151,13 @@ def make_site() -> Iterator[MakeSite]:
 
 @pytest.fixture
 def site(make_site: MakeSite) -> Site:
-    """An app with logins and the default settings, but for a public channel."""
+    """An app with logins, public channels, and otherwise the default settings."""
     return make_site(public_channels=["news", "sport.*"])
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    """Return a Redis that no test may stop; each uses names of its own in it."""
+    """A Redis that all tests share: never stop it, and use names of your own in it."""
     with RedisServer() as server:
         yield server
 
@@ -165,8 +165,8 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator["Chromium"]:
     """One real Chromium for the whole run; Playwright starts only one at a time."""
-    # Here and not at the top: this module is imported under gevent too, where the
-    # browser tests are left out and Playwright does not work.
+    # Imported here, since this module is imported under gevent too. Playwright does
+    # not work there, and the browser tests are left out.
     from playwright.sync_api import sync_playwright
 
     path = shutil.which("chromium")
@@ -176,7 +176,7 @@ def chromium() -> Iterator["Chromium"]:
         started = playwright.chromium.launch(
             executable_path=path,
             args=_CHROMIUM_ARGS,
-            # Which visitors have, and Playwright leaves out.
+            # Visitors' browsers have this cache, and Playwright disables it.
             ignore_default_args=["--disable-back-forward-cache"],
         )
         yield started
@@ -184,7 +184,7 @@ def chromium() -> Iterator["Chromium"]:
 
 
 class DemoApp:
-    """The example app without a server, quick, with files of its own."""
+    """The example app without a server, without pauses, with files of its own."""
 
     def __init__(self) -> None:
         self.app = create_app()

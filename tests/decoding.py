@@ -1,10 +1,10 @@
-"""Decoders of content codings, by the standard tools and nothing of the package."""
+"""Decoders of content codings, built on standard tools, not on the package."""
 
 import zlib
 from collections.abc import Callable
 from typing import Any
 
-#: Takes the next bytes of a coded stream and returns all that can be read by then.
+#: Takes the next bytes of a coded stream and returns all text that is complete so far.
 Decoder = Callable[[bytes], bytes]
 
 
@@ -17,18 +17,18 @@ def decoder(coding: str | None) -> Decoder:
             return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress
         case "zstd":
             return _Frames().decode
-    raise ValueError(f"nobody here reads {coding}")
+    raise ValueError(f"the tests have no decoder for {coding!r}")
 
 
 class _Frames:
-    """Frames that follow each other, as httpx takes them: RFC 8878, 3.
+    """Decode zstd frames that follow each other, as httpx does. Source: RFC 8878, 3.
 
-    It makes a new decoder when there is more than a frame, so one that is at its end
-    with nothing left is asked once more, and fails.
+    httpx starts a new decoder only when bytes follow a frame. A decoder that is at the
+    end of its frame therefore fails if it receives more bytes later.
     """
 
     def __init__(self) -> None:
-        # Here, as servers that benchmarks compare with import this module without it.
+        # Imported here: the benchmarks' other servers use this module without zstd.
         from backports import zstd
 
         self._new = zstd.ZstdDecompressor

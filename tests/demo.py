@@ -59,7 +59,7 @@ class Demo:
             connection.close()
 
     def cookie(self, user: str) -> str:
-        """Sign in and return the session's cookie."""
+        """Log in and return the session cookie."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=10.0)
         try:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -69,13 +69,13 @@ class Demo:
             connection.close()
 
     def lose_history(self) -> None:
-        """Delete the log under the running workers."""
+        """Delete the broker's log while the workers run."""
         for each in self.log_path.parent.glob("sse_hub.db*"):
             if each.is_file():
                 each.unlink()
 
     def kill_workers(self) -> None:
-        """End the workers as the kernel does when memory is short."""
+        """Kill the workers, as the kernel does when memory is short."""
         for worker in psutil.Process(self.process.pid).children():
             worker.kill()
 

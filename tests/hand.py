@@ -1,4 +1,4 @@
-"""A hub that is moved by hand: no threads, no waiting, a clock that stands still."""
+"""A hub that tests move by hand: no threads, no waiting, a clock that stands still."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ KEEP_ALL = Retention(events=10_000, seconds=3600.0, bytes=10_000_000)
 
 @dataclass
 class HandSink:
-    """A sink that notes what it is told; the test reads the client itself."""
+    """A sink that counts the calls it receives; the test reads the client itself."""
 
     path: str = "hand"
     writing_since: float | None = None
@@ -42,7 +42,7 @@ class HandSink:
 
 @dataclass
 class HandStream:
-    """One client's stream, read as far as it goes without waiting."""
+    """One client's stream, read as far as possible without waiting."""
 
     hub: Hub
     client: Client
@@ -60,7 +60,7 @@ class HandStream:
         return self.parser.feed(text)
 
     def read(self) -> list[ParsedEvent]:
-        """Return the events that are there now."""
+        """Return the events that can be read now."""
         events: list[ParsedEvent] = []
         while chunk := self.hub.take(self.client):
             events += self.feed(chunk)
@@ -70,7 +70,7 @@ class HandStream:
         return events
 
     def data(self) -> list[str]:
-        """Return the data of the app's own events that are there now."""
+        """Return the data of the app's own events that can be read now."""
         return [event.data for event in self.read() if event.type == "message"]
 
     @property
@@ -78,13 +78,13 @@ class HandStream:
         return self.parser.last_event_id
 
     def drop(self) -> str:
-        """Leave as a dropped connection does; return the id to come back with."""
+        """Leave as a dropped connection does; return the id to resume from."""
         self.hub.leave(self.client, CloseReason.CLIENT_GONE)
         return self.last_event_id
 
 
 class HandHub:
-    """One worker's hub without its threads; bring() does what they would do."""
+    """One worker's hub without its threads; ``bring()`` does their work."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class HandHub:
             self.begin()
 
     def begin(self) -> None:
-        """Fill the memory from the log, as a follower does once the broker is there."""
+        """Fill the memory from the log, as a follower does when the broker answers."""
         start = self._seen = self.broker.tail(self.hub.options.memory.bytes)
         self._follower = self.broker.follow(start)
         tail = []
@@ -127,18 +127,18 @@ class HandHub:
     def publish(
         self, data: str = "", *, to: Address = BROADCAST, **options: Any
     ) -> str:
-        """Append an event to the log, without bringing it to anybody yet."""
+        """Append an event to the log, without fanning it out yet."""
         return str(self.hub.publish(Record((to,), Event(data), **options)))
 
     def follow(self) -> None:
-        """Let the follower take what the broker has, without fanning it out."""
+        """Let the follower read the new records, without fanning them out."""
         while self.broker.head() != self._seen:
             batch = next(self._follower)
             self._seen = batch.cursor
             self.hub.dispatcher.accept(batch)
 
     def bring(self) -> None:
-        """Let the follower and the dispatcher do all there is to do."""
+        """Let the follower and the dispatcher do all their work."""
         self.follow()
         while self.hub.writer.step():
             pass
@@ -170,7 +170,7 @@ class HandHub:
         return stream, stream.feed(greeting)
 
     def stream(self, **options: Any) -> HandStream:
-        """Open a stream and drop what it is greeted with."""
+        """Open a stream and discard its greeting."""
         stream, _ = self.open(**options)
         return stream
 
@@ -192,7 +192,7 @@ def numbered(hub: HandHub, count: int, **options: Any) -> Iterator[str]:
 
 
 class FlakyBroker(MemoryBroker):
-    """A memory broker that can be out of reach for reading."""
+    """A memory broker whose reads can be made to fail."""
 
     away = False
 
@@ -210,7 +210,7 @@ class FlakyBroker(MemoryBroker):
 
 
 class DuringReplay(MemoryBroker):
-    """A memory broker under which something happens while it is read."""
+    """A memory broker that calls ``during`` in the middle of each replay."""
 
     during: Any = None
 
@@ -222,7 +222,7 @@ class DuringReplay(MemoryBroker):
 
 
 class DuringHead(MemoryBroker):
-    """A memory broker under which something happens once, while its head is told."""
+    """A memory broker that calls ``during`` once, after it has read its head."""
 
     during: Any = None
 

@@ -1,4 +1,4 @@
-"""Read an endless stream with a deadline, whatever brings its bytes."""
+"""Read an endless stream with a deadline, from any source of bytes."""
 
 import queue
 import threading
@@ -10,12 +10,12 @@ from typing import Any, Self
 from tests.decoding import decoder
 from tests.sse_parser import ParsedEvent, Parser
 
-#: Far longer than anything takes; only a test that fails waits for it.
+#: Far longer than any step takes; only a failing test waits for this long.
 DEADLINE = 10.0
 
 
 class EndOfStream(Exception):
-    """The stream ended while an event was waited for."""
+    """Raised when the stream ends while a test waits for an event."""
 
 
 class StreamReader:
@@ -41,7 +41,7 @@ class StreamReader:
             self._arrived.put(None)
 
     def next(self, type: str | None = None, *, within: float = DEADLINE) -> ParsedEvent:
-        """Return the next event, or the next one of a type, dropping what is before."""
+        """Return the next event, or the next of a type, skipping those before it."""
         deadline = time.monotonic() + within
         while True:
             while self._waiting:
@@ -79,7 +79,7 @@ class StreamReader:
         return self.parser.last_event_id
 
     def close(self) -> None:
-        """Do what a server does when its client has left."""
+        """Close the source, as a server does when its client has left."""
         self._close_source()
         self._thread.join(DEADLINE)
 

@@ -1,4 +1,4 @@
-"""A real redis-server as a process of the test, on a port and folder of its own."""
+"""A real redis-server as a child process, on a port and folder of its own."""
 
 import shutil
 import signal
@@ -16,7 +16,7 @@ from tests.wire.real_parts import absent
 
 
 class RedisServer:
-    """A server that keeps everything on disk, each write before it is answered."""
+    """A Redis that writes each command to disk before it answers."""
 
     def __init__(self, *args: str, port: int | None = None) -> None:
         if shutil.which("redis-server") is None:
@@ -41,7 +41,7 @@ class RedisServer:
         self._folder.cleanup()
 
     def start(self) -> None:
-        """Start it on the files that are there, and wait until it answers."""
+        """Start Redis on its existing files, and wait until it answers."""
         self._process = subprocess.Popen(
             ["redis-server", *self._arguments()],
             cwd=self.folder,
@@ -52,28 +52,28 @@ class RedisServer:
     def _arguments(self) -> list[str]:
         listening = ["--bind", HOST, "--port", str(self.port), "--logfile", "log"]
         keeping = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
-        # A replica is not kept waiting for others that might come too.
+        # A replica does not wait for other replicas before its first copy.
         copying = ["--repl-diskless-sync-delay", "0"]
         return [*listening, *keeping, *copying, *self._args]
 
     def stop(self) -> None:
-        """End it as an operator does."""
+        """Stop Redis as an operator does."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it without a warning."""
+        """Kill Redis without a warning."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Have it keep its connections and answer nothing."""
+        """Freeze Redis: it keeps its connections and does not answer."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Have it answer again."""
+        """Let a frozen Redis answer again."""
         self._signal(signal.SIGCONT)
 
     def connect(self) -> Any:
-        """Return a client; the caller closes it."""
+        """Return a Redis client; the caller closes it."""
         return redis.Redis(port=self.port, host=HOST, socket_timeout=DEADLINE)
 
     def run(self, *command: str | int) -> Any:
@@ -101,7 +101,7 @@ class RedisServer:
 
 
 class SentinelServer(RedisServer):
-    """A Sentinel that decides alone, and soon, that its master is down."""
+    """A Sentinel that declares its master down quickly, asking no other Sentinel."""
 
     def __init__(self, service: str, master: RedisServer) -> None:
         super().__init__()

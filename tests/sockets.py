@@ -1,4 +1,4 @@
-"""Clients of a hand-moved hub whose sockets the writer has, and the peers' ends."""
+"""Clients of a hand-moved hub whose sockets the writer owns, and their peers' ends."""
 
 import socket
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,14 @@ from tests.hand import HandHub
 from tests.reader import wait_until
 from tests.sse_parser import ParsedEvent, Parser
 
-#: Our end of a connection, and the peer's.
+#: Our end of a connection, and the peer's end.
 Pair = tuple[socket.socket, socket.socket]
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 def tcp_pair(*, buffers: int = 4096) -> Pair:
-    """Return both ends of a connection that holds little."""
+    """Return both ends of a connection with small buffers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
         theirs = socket.socket()
@@ -33,15 +33,15 @@ def tcp_pair(*, buffers: int = 4096) -> Pair:
 
 
 class Chunks:
-    """Takes a body out of its chunks as it comes. Source: RFC 9112, section 7.1."""
+    """Decode the chunked transfer coding as it arrives. Source: RFC 9112, 7.1."""
 
     def __init__(self) -> None:
         self._rest = b""
-        #: Whether the last chunk has come.
+        #: Whether the last chunk has arrived.
         self.complete = False
 
     def feed(self, received: bytes) -> bytes:
-        """Return what whole chunks hold, and keep the rest for later."""
+        """Return the content of all complete chunks, and keep the rest for later."""
         self._rest += received
         body = b""
         while b"\r\n" in self._rest:
@@ -60,8 +60,8 @@ class Chunks:
 class Peer:
     """A client's own end of its connection.
 
-    ``raw`` is what it got: head and body, out of its chunks and decoded where it was
-    coded.
+    ``raw`` holds the bytes that arrived: head and body, without chunk framing and
+    content coding.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Peer:
         return sink
 
     def read(self, at_most: int = 1 << 20) -> None:
-        """Take what has arrived."""
+        """Read the bytes that have arrived."""
         try:
             chunk = self.socket.recv(at_most)
         except BlockingIOError:
@@ -106,7 +106,7 @@ class Peer:
         return [event.data for event in self.events if event.type == "message"]
 
     def read_until(self, data: list[str]) -> None:
-        """Read, and have the hub write, until these events have arrived."""
+        """Let the hub write and read from it until these events have arrived."""
 
         def look() -> bool:
             turn(self.hub)
@@ -126,7 +126,7 @@ class Peer:
 
 
 def turn(hub: HandHub) -> None:
-    """Do all that the writer has to do now."""
+    """Do all the work that the writer has now."""
     hub.hub.writer.look_after_peers()
     hub.bring()
 
@@ -139,9 +139,10 @@ def peers(
     codings: Sequence[str | None] = (None,),
     **options: Any,
 ) -> Iterator[list[Peer]]:
-    """Return so many clients that have been greeted; they are gone at the end.
+    """Yield ``count`` greeted clients; their connections are closed at the end.
 
-    Every second one gets its stream in chunks, and two each one of the codings.
+    Every second client receives its stream in chunks. The codings go round: each is
+    used by two clients in a row.
     """
     found = [
         join(
@@ -171,7 +172,7 @@ def join(
     coding: str | None = None,
     **options: Any,
 ) -> Peer:
-    """Have a client come whose socket was taken over."""
+    """Connect a client whose socket has been taken over."""
     ours, theirs = tcp_pair()
     identity = Identity(options.pop("user", None), options.pop("session", None))
     client = Client(

@@ -1,8 +1,8 @@
 """A parser of text/event-stream that follows the WHATWG HTML standard to the letter.
 
-Written from sections 9.2.5 (parsing) and 9.2.6 (interpreting), in their order and with
-their names, so that each line can be checked against the text. It knows nothing of the
-package under test and shares no code with it: the two must meet on the wire alone.
+It is written from sections 9.2.5 (parsing) and 9.2.6 (interpreting), in their order and
+with their names, so that each line can be checked against the text. It shares no code
+with the package under test: the two may meet on the wire alone.
 """
 
 import codecs
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ParsedEvent:
-    """What a script sees of one event: its type, data and lastEventId."""
+    """One event as a script sees it: its type, data and lastEventId."""
 
     type: str
     data: str
@@ -31,7 +31,7 @@ class Parser:
         self.retry_ms: int | None = None
         self.comments: list[str] = []
         # 9.2.5: "Streams must be decoded using the UTF-8 decode algorithm", which
-        # replaces what is malformed and never fails.
+        # replaces malformed bytes and never fails.
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._at_start = True
         self._after_cr = False
@@ -44,7 +44,7 @@ class Parser:
 
     @property
     def midway(self) -> bool:
-        """Whether an event, or a line, has begun and has not ended."""
+        """Whether an event or a line has begun and not ended."""
         return bool(self._line or self._data_buffer)
 
     def feed(self, chunk: bytes) -> list[ParsedEvent]:
@@ -85,8 +85,8 @@ class Parser:
         if line.startswith(":"):
             self.comments.append(line[1:])
             return None
-        # "If the line contains a colon": the field is what stands before the first one,
-        # the value what follows; "if value starts with a space, remove it from value".
+        # "If the line contains a colon": the field is the text before the first one,
+        # the value is the rest; "if value starts with a space, remove it from value".
         # "Otherwise": the whole line is the field, and the value is empty.
         field, _, value = line.partition(":")
         self._process_field(field, value.removeprefix(" "))
@@ -110,17 +110,17 @@ class Parser:
         # "Otherwise: the field is ignored."
 
     def _dispatch(self) -> ParsedEvent | None:
-        # Step 1: the last event ID string takes the buffer's value. The buffer is not
-        # reset, so that the value stays until the server sets another one.
+        # Step 1: the last event ID string is set to the buffer. The buffer is not
+        # reset, so the value stays until the server sets another one.
         self.last_event_id = self._last_event_id_buffer
         data, event_type = "".join(self._data_buffer), self._event_type_buffer
-        # Steps 2 and 7: both buffers become empty, with an event or without.
+        # Steps 2 and 7: both buffers are emptied, whether there is an event or not.
         self._data_buffer.clear()
         self._event_type_buffer = ""
         # Step 2: "If the data buffer is an empty string", return.
         if not data:
             return None
-        # Steps 3 to 6: without the last line feed; "message" unless a type was set.
+        # Steps 3 to 6: drop the last line feed; the type is "message" by default.
         return ParsedEvent(
             type=event_type or "message",
             data=data.removesuffix("\n"),

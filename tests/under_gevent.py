@@ -1,4 +1,4 @@
-"""Run pytest as gunicorn's gevent worker runs the code: with everything patched."""
+"""Run pytest with everything patched, as gunicorn's gevent worker runs the code."""
 
 from gevent import monkey
 

@@ -1,4 +1,4 @@
-"""The brokers that the contract suite runs on; add yours to run it too."""
+"""The brokers that the contract suite runs on. Add your own broker here to test it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def redis_url(request: pytest.FixtureRequest, count: int) -> str:
     params=[memory_url, sqlite_url, redis_url], ids=lambda p: p.__name__[:-4]
 )
 def make_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeBroker]:
-    """Return what makes a broker on a log of its own; all are closed at the end."""
+    """Return a function that makes brokers, each with a log of its own."""
     made: list[Broker] = []
 
     def make(retention: Retention) -> Broker:

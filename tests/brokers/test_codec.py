@@ -1,4 +1,4 @@
-"""The stored form: what is read is what was written."""
+"""The stored form of records: reading returns exactly the record that was written."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ from flask_sse_hub.hub.delivery.history import Cursor, Disconnect, Frame, Record
 
 AT = Cursor("e", 7)
 
-#: What somebody else may have put into a log.
+#: Bodies that a foreign program may have written into a log.
 HOSTILE_BODIES = [
     b"",
     b"x",
@@ -85,29 +85,29 @@ disconnects = st.builds(Disconnect, names, final=st.booleans())
     )
 )
 def test_a_record_survives_the_round_trip(record: Record) -> None:
-    """Whatever its data, its names and its kind; as text and as bytes."""
+    """Data, names and kind all survive, read as text and as bytes."""
     body = codec.encode(record)
     assert codec.decode(body, cursor=AT, time=5.0) == record
     assert codec.decode(body.encode(), cursor=AT, time=5.0) == record
 
 
 @pytest.mark.parametrize("body", HOSTILE_BODIES, ids=lambda body: repr(body[:40]))
-def test_what_nobody_wrote_is_malformed(body: bytes) -> None:
-    """Never another error, which would stop a follower."""
+def test_a_body_that_no_publisher_wrote_is_malformed(body: bytes) -> None:
+    """Any other error would stop a follower."""
     with pytest.raises(codec.Malformed):
         codec.decode(body, cursor=AT, time=5.0)
 
 
-def test_what_is_larger_than_any_event_is_malformed() -> None:
-    """To encode it would stop a worker for seconds, and take gigabytes."""
+def test_a_record_larger_than_any_event_is_malformed() -> None:
+    """Encoding such a record would stop a worker for seconds and take gigabytes."""
     record = Record((BROADCAST,), Event("\n" * 2 * LARGEST_BYTES))
     with pytest.raises(codec.Malformed):
         codec.decode(codec.encode(record), cursor=AT, time=5.0)
 
 
 @pytest.mark.parametrize("time", ["now", b"", None, -1.0, float("inf"), float("nan")])
-def test_a_time_that_is_none_is_malformed(time: Any) -> None:
-    """SQLite keeps whatever is written into a column of numbers."""
+def test_an_impossible_time_is_malformed(time: Any) -> None:
+    """SQLite stores any value in a column of numbers."""
     with pytest.raises(codec.Malformed):
         codec.decode(codec.encode(Record((), Event(""))), cursor=AT, time=time)
 
@@ -139,7 +139,7 @@ heads = st.fixed_dictionaries(
     | st.builds(lambda head: json.dumps(head).encode() + b"\nx", heads)
 )
 def test_any_bytes_are_a_record_or_malformed(body: bytes) -> None:
-    """A record that is read can be written to clients and shown, whatever it was."""
+    """Every record that decodes can be written to clients, shown and encoded again."""
     try:
         record = codec.decode(body, cursor=AT, time=5.0)
     except codec.Malformed:

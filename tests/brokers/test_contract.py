@@ -1,4 +1,4 @@
-"""What every broker promises, whoever wrote it."""
+"""The promises that every broker keeps. Run this suite on a broker of your own too."""
 
 import threading
 from itertools import islice
@@ -30,13 +30,13 @@ def record(data: str = "x", *, to: Address = BROADCAST, **more: Any) -> Record:
 
 
 def follow(broker: Broker, after: Cursor, count: int) -> list[Record]:
-    """Return the next records after a cursor."""
+    """Return the next ``count`` records after a cursor."""
     records = (each for batch in broker.follow(after) for each in batch.records)
     return list(islice(records, count))
 
 
 def beyond_reach(reason: GapReason, start: Cursor, head: Cursor) -> Cursor:
-    """Return a cursor that the log does not reach, for this reason."""
+    """Return a cursor that the log does not reach, for the given reason."""
     return {
         GapReason.EXPIRED: start,
         GapReason.EPOCH: Cursor("another", head.offset),
@@ -45,7 +45,7 @@ def beyond_reach(reason: GapReason, start: Cursor, head: Cursor) -> Cursor:
 
 
 def test_offsets_rise_and_the_head_is_the_newest(make_broker: MakeBroker) -> None:
-    """Each record has an id of its own, in the order of the log."""
+    """Each record has a cursor of its own, in the order of the log."""
     broker = make_broker(KEEP_ALL)
     before = broker.head()
     cursors = [broker.publish(record()) for _ in range(5)]
@@ -55,10 +55,10 @@ def test_offsets_rise_and_the_head_is_the_newest(make_broker: MakeBroker) -> Non
     assert broker.head() == cursors[-1]
 
 
-def test_a_follower_gets_every_record_as_it_was_published(
+def test_a_follower_receives_every_record_as_it_was_published(
     make_broker: MakeBroker,
 ) -> None:
-    """Nothing of a record is lost on its way."""
+    """Every part of a record arrives unchanged."""
     broker = make_broker(KEEP_ALL)
     start = broker.head()
     sent = [
@@ -75,8 +75,8 @@ def test_a_follower_gets_every_record_as_it_was_published(
     assert all(r.time > 1_600_000_000 for r in got)
 
 
-def test_a_follower_waits_for_what_comes(make_broker: MakeBroker) -> None:
-    """A record that is published later wakes it."""
+def test_a_follower_waits_for_records_to_come(make_broker: MakeBroker) -> None:
+    """Publishing a record wakes a waiting follower."""
     broker = make_broker(KEEP_ALL)
     start = broker.head()
     got: list[Record] = []
@@ -89,7 +89,7 @@ def test_a_follower_waits_for_what_comes(make_broker: MakeBroker) -> None:
 
 
 def test_two_followers_see_one_order(make_broker: MakeBroker) -> None:
-    """Whatever publishers do at the same time, there is one log."""
+    """Concurrent publishers write one log, and all followers read it in one order."""
     broker = make_broker(KEEP_ALL)
     start = broker.head()
     publishers = [
@@ -106,7 +106,7 @@ def test_two_followers_see_one_order(make_broker: MakeBroker) -> None:
 
 
 def test_closing_ends_followers_and_publishing(make_broker: MakeBroker) -> None:
-    """A thread that follows does not outlive its hub."""
+    """A follower's thread does not outlive its hub."""
     broker = make_broker(KEEP_ALL)
     start = broker.head()
     follower = threading.Thread(target=lambda: list(broker.follow(start)))
@@ -120,10 +120,10 @@ def test_closing_ends_followers_and_publishing(make_broker: MakeBroker) -> None:
 
 
 class TestReplay:
-    def test_it_is_what_came_after_for_these_addresses(
+    def test_a_replay_returns_later_records_of_the_addresses(
         self, make_broker: MakeBroker
     ) -> None:
-        """In order, with nothing for others."""
+        """The records are in order, without those for other addresses."""
         broker = make_broker(KEEP_ALL)
         start = broker.head()
         broker.publish(record("one", to=NEWS))
@@ -134,7 +134,7 @@ class TestReplay:
         assert (replay.cursor, replay.gap) == (broker.head(), None)
 
     def test_pages_join_without_a_seam(self, make_broker: MakeBroker) -> None:
-        """The cursor of a page is where the next one begins."""
+        """The next page begins at the cursor of the page before."""
         broker = make_broker(KEEP_ALL)
         cursor = broker.head()
         for n in range(7):
@@ -150,7 +150,7 @@ class TestReplay:
     def test_a_quiet_channel_on_a_busy_log_has_no_gap(
         self, make_broker: MakeBroker
     ) -> None:
-        """What is for others still moves the cursor to the head."""
+        """Records for other addresses still move the cursor to the head."""
         broker = make_broker(KEEP_ALL)
         start = broker.head()
         for _ in range(20):
@@ -159,10 +159,13 @@ class TestReplay:
         assert (replay.records, replay.cursor, replay.gap) == ((), broker.head(), None)
 
     @pytest.mark.parametrize("reason", list(GapReason)[:3])
-    def test_it_says_why_it_does_not_reach_back(
+    def test_a_gap_has_a_reason(
         self, make_broker: MakeBroker, reason: GapReason
     ) -> None:
-        """Too old, of another log, or beyond the head; never a partial answer."""
+        """The cursor is too old, of another log, or beyond the head.
+
+        A replay with a gap has no records, so no client takes a part for the whole.
+        """
         broker = make_broker(Retention(events=3, seconds=3600.0, bytes=10_000_000))
         start = broker.head()
         for _ in range(5):
@@ -175,10 +178,10 @@ class TestReplay:
 
 class TestFollowerGaps:
     @pytest.mark.parametrize("reason", list(GapReason)[:3])
-    def test_they_are_said_and_the_log_goes_on(
+    def test_a_follower_reports_a_gap_and_reads_on(
         self, make_broker: MakeBroker, reason: GapReason
     ) -> None:
-        """What is lost on the way is never passed over."""
+        """Lost records are never skipped silently."""
         broker = make_broker(Retention(events=3, seconds=3600.0, bytes=10_000_000))
         start = broker.head()
         for _ in range(5):
@@ -196,10 +199,8 @@ class TestFollowerGaps:
 
 
 class TestTail:
-    def test_it_is_where_about_so_many_bytes_remain(
-        self, make_broker: MakeBroker
-    ) -> None:
-        """A worker that starts fills its memory from there."""
+    def test_about_the_requested_bytes_follow_it(self, make_broker: MakeBroker) -> None:
+        """A worker that starts fills its memory from the tail."""
         broker = make_broker(KEEP_ALL)
         for _ in range(10):
             broker.publish(record("x" * 100))
@@ -208,22 +209,26 @@ class TestTail:
         assert replay.gap is None
         assert 1 <= len(replay.records) <= 3
 
-    def test_it_is_never_before_what_is_retained(self, make_broker: MakeBroker) -> None:
-        """Following from it begins without a gap."""
+    def test_the_tail_is_never_before_the_oldest_record(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """A follower that begins at the tail begins without a gap."""
         broker = make_broker(Retention(events=3, seconds=3600.0, bytes=10_000_000))
         for _ in range(5):
             broker.publish(record())
         replay = broker.replay(broker.tail(10**9), addresses=[BROADCAST], page=10)
         assert (replay.gap, len(replay.records)) == (None, 3)
 
-    def test_of_an_empty_log_it_is_the_head(self, make_broker: MakeBroker) -> None:
-        """There is nothing to fill a memory with."""
+    def test_the_tail_of_an_empty_log_is_the_head(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """An empty log has nothing to fill a memory with."""
         broker = make_broker(KEEP_ALL)
         assert broker.tail(1000) == broker.head()
 
 
 class TestIdempotency:
-    def test_the_second_publish_returns_the_first_ones_id(
+    def test_the_second_publish_returns_the_id_of_the_first(
         self, make_broker: MakeBroker
     ) -> None:
         """A webhook that is delivered twice is published once."""
@@ -232,20 +237,20 @@ class TestIdempotency:
         assert broker.publish(record("a", idempotency_key="k")) == first
         assert broker.head() == first
 
-    def test_other_keys_and_none_are_not_concerned(
+    def test_events_with_other_keys_or_none_are_all_published(
         self, make_broker: MakeBroker
     ) -> None:
-        """Only what names the same key is the same event."""
+        """Only events with the same key are the same event."""
         broker = make_broker(KEEP_ALL)
         keys = ["k", "other", None, None]
         cursors = [broker.publish(record(idempotency_key=key)) for key in keys]
         assert len(set(cursors)) == 4
 
-    def test_how_many_are_held_is_bounded(
+    def test_the_number_of_keys_is_bounded(
         self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The newest hold, and the oldest are forgotten, however young they are."""
-        for module in (memory, log_file, stream):
+        """The oldest keys are forgotten first, even if they are young."""
+        for module in (memory, sqlite_file, redis_stream):
             monkeypatch.setattr(module, "IDEMPOTENCY_KEYS", 3)
         broker = make_broker(KEEP_ALL)
         sent = [record(idempotency_key=str(n)) for n in range(10)]
@@ -264,7 +269,7 @@ class TestIdempotency:
     ids=["events", "bytes"],
 )
 def test_the_log_is_bounded(make_broker: MakeBroker, retention: Retention) -> None:
-    """Count and bytes each bound it by themselves; the newest are kept."""
+    """Count and bytes each bound the log by themselves; the newest records are kept."""
     broker = make_broker(retention)
     for n in range(20):
         broker.publish(record(f"{n:100}"))

@@ -1,4 +1,4 @@
-"""What somebody else has written into a log: passed over, counted, never the end."""
+"""Foreign entries in a log are skipped and counted; they never stop a broker."""
 
 import sqlite3
 import time
@@ -30,7 +30,7 @@ def publish(broker: Broker, data: str) -> Cursor:
 def read_until(
     broker: Broker, after: Cursor, last: str
 ) -> tuple[list[str], int, list[GapReason]]:
-    """Follow to an event; return all data, what was passed over, and the gaps."""
+    """Follow up to an event; return data, number of skipped entries, and gaps."""
     data: list[str] = []
     malformed, gaps = 0, []
     for batch in broker.follow(after):
@@ -43,7 +43,7 @@ def read_until(
 
 
 def check_all_ways(broker: Broker, start: Cursor, *, malformed: int) -> None:
-    """See that every way to read on finds the events and nothing else."""
+    """Check that replay, follow and tail find the events and nothing else."""
     last = publish(broker, "after")
     assert read_until(broker, start, "after") == (["before", "after"], malformed, [])
     replay = broker.replay(start, page=9)
@@ -56,7 +56,7 @@ def check_all_ways(broker: Broker, start: Cursor, *, malformed: int) -> None:
 
 
 class SQLiteLog:
-    """A log in a file, and rows written by hand."""
+    """A log in a SQLite file, with a way to write rows by hand."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,7 +73,7 @@ class SQLiteLog:
 
 
 class RedisLog:
-    """A log in a Redis, and entries written by hand."""
+    """A log in a Redis, with a way to write entries by hand."""
 
     def __init__(self, server: RedisServer, name: str) -> None:
         self.server = server
@@ -88,7 +88,7 @@ class RedisLog:
             client.xadd(self.key, ours | fields, id=entry_id)
 
     def add(self, *fields: str | bytes) -> None:
-        """Write an entry of any fields."""
+        """Write an entry with any fields."""
         with self.server.connect() as client:
             client.execute_command("XADD", self.key, "*", *fields)
 
@@ -112,8 +112,8 @@ def log(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
-def test_bodies_that_nobody_wrote(log: SQLiteLog | RedisLog) -> None:
-    """Whatever the kind of log they are in."""
+def test_bodies_that_no_publisher_wrote_are_skipped(log: SQLiteLog | RedisLog) -> None:
+    """SQLite and Redis skip the same bodies."""
     start = log.broker.head()
     publish(log.broker, "before")
     for body in HOSTILE_BODIES:
@@ -138,10 +138,10 @@ class TestSQLite:
         ],
         ids=str,
     )
-    def test_columns_that_are_none(
+    def test_columns_with_impossible_values_are_skipped(
         self, sqlite_log: SQLiteLog, columns: dict[str, Any]
     ) -> None:
-        """SQLite takes anything into a column, and hands it out as it was."""
+        """SQLite stores any value in a column and returns it unchanged."""
         start = publish(sqlite_log.broker, "first")
         publish(sqlite_log.broker, "before")
         sqlite_log.write(**{"body": BODY} | columns)
@@ -150,10 +150,10 @@ class TestSQLite:
 
     @pytest.mark.parametrize("size", ["large", b"\xff", -(2**63), 2**63 - 1])
     @pytest.mark.parametrize("at", ["long ago", b"\xff", -9e999])
-    def test_rows_that_are_too_old_go(
+    def test_hostile_rows_that_are_too_old_are_deleted(
         self, sqlite_log: SQLiteLog, size: Any, at: Any
     ) -> None:
-        """Publishing goes on whatever it is that retention has to count."""
+        """Publishing goes on, even if retention cannot count sizes and times."""
         publish(sqlite_log.broker, "before")
         for _ in range(4):
             sqlite_log.write(body=BODY, size=size, time=at)
@@ -167,10 +167,10 @@ class TestSQLite:
             assert not rows.fetchall()
 
     @pytest.mark.parametrize("offset", [10**18, 2**63 - 1])
-    def test_an_offset_without_a_next_one(
+    def test_a_row_with_too_large_an_offset_is_removed(
         self, sqlite_log: SQLiteLog, offset: int
     ) -> None:
-        """The row is removed under a new epoch; ids from before it stay good."""
+        """The log begins a new epoch, and cursors from before it stay good."""
         start = sqlite_log.broker.head()
         before = publish(sqlite_log.broker, "before")
         sqlite_log.write(body=BODY, offset=offset)
@@ -179,10 +179,10 @@ class TestSQLite:
         replay = sqlite_log.broker.replay(start, page=9)
         assert [r.content for r in replay.records] == [Event("before"), Event("after")]
 
-    def test_a_follower_goes_on_after_such_an_offset(
+    def test_a_follower_reads_on_after_too_large_an_offset(
         self, sqlite_log: SQLiteLog
     ) -> None:
-        """It is told of the new epoch, and goes on at its head."""
+        """The follower reports the new epoch as a gap and reads on at its head."""
         start = publish(sqlite_log.broker, "before")
         sqlite_log.write(body=BODY, offset=2**63 - 1)
         follower = sqlite_log.broker.follow(start)
@@ -211,18 +211,18 @@ class TestRedis:
         ],
         ids=lambda fields: repr(fields)[:50],
     )
-    def test_entries_of_something_else(
+    def test_entries_with_foreign_fields_are_skipped(
         self, redis_log: RedisLog, fields: dict[str, Any]
     ) -> None:
-        """They are links of the chain: nobody is reset, and nothing is missed."""
+        """Foreign entries are links of the chain: no gap, and no event is missed."""
         start = redis_log.broker.head()
         publish(redis_log.broker, "before")
         for _ in range(3):
             redis_log.add(*[part for pair in fields.items() for part in pair])
         check_all_ways(redis_log.broker, start, malformed=3)
 
-    def test_they_are_passed_over_one_by_one(self, redis_log: RedisLog) -> None:
-        """By a follower that finds each alone, and one that resumes just there."""
+    def test_foreign_entries_are_skipped_one_by_one(self, redis_log: RedisLog) -> None:
+        """A follower reads each one alone, and a replay resumes right after it."""
         before = publish(redis_log.broker, "before")
         follower = redis_log.broker.follow(before)
         redis_log.add("a", "b")
@@ -233,8 +233,10 @@ class TestRedis:
         assert [r.content for r in next(follower).records] == [Event("after")]
         assert redis_log.broker.replay(batch.cursor, page=9).gap is None
 
-    def test_more_of_them_than_anybody_looks_back(self, redis_log: RedisLog) -> None:
-        """A new epoch is begun, and the log goes on."""
+    def test_too_many_foreign_entries_begin_a_new_epoch(
+        self, redis_log: RedisLog
+    ) -> None:
+        """A broker looks back over a bounded number of them, and the log goes on."""
         before = publish(redis_log.broker, "before")
         with redis_log.server.connect() as client, client.pipeline() as pipeline:
             for _ in range(300):
@@ -258,10 +260,10 @@ class TestRedis:
         ],
         ids=str,
     )
-    def test_one_that_looks_like_ours_breaks_the_chain(
+    def test_a_forged_entry_breaks_the_chain(
         self, redis_log: RedisLog, fields: dict[str, Any]
     ) -> None:
-        """That is a gap, as if something were lost; and the log goes on."""
+        """The follower reports a gap, as if events were lost, and the log goes on."""
         start = publish(redis_log.broker, "before")
         redis_log.write(body=BODY, **fields)
         follower = redis_log.broker.follow(start)
@@ -272,10 +274,10 @@ class TestRedis:
         assert redis_log.broker.tail(10**6).epoch == redis_log.broker.head().epoch
 
     @pytest.mark.parametrize("number", [2**18, 2**18 + 1, 2**40, 2**64 - 1])
-    def test_numbers_of_ids_that_are_not_ours(
+    def test_events_after_a_foreign_entry_id_arrive_once(
         self, redis_log: RedisLog, number: int
     ) -> None:
-        """What comes after them is missed by nobody, and comes once."""
+        """Entry numbers that no broker gives lose and repeat no event."""
         start = redis_log.broker.head()
         publish(redis_log.broker, "before")
         soon = round(time.time() * 1000) + 60_000
@@ -286,8 +288,10 @@ class TestRedis:
         assert (data, gaps) == (["before", "0", "1", "2", "3", "4"], [])
 
     @pytest.mark.parametrize("ms", [3_814_697_265_625, 2**64 - 1])
-    def test_an_id_without_a_next_one(self, redis_log: RedisLog, ms: int) -> None:
-        """A new log is begun; its ids are such as clients can come back with."""
+    def test_too_large_an_entry_id_begins_a_new_log(
+        self, redis_log: RedisLog, ms: int
+    ) -> None:
+        """Clients can resume from the cursors of the new log."""
         before = publish(redis_log.broker, "before")
         redis_log.write(body=BODY, entry_id=f"{ms}-{2**64 - 1}")
         after = publish(redis_log.broker, "after")

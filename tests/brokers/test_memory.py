@@ -1,4 +1,4 @@
-"""What only the memory broker does."""
+"""Behaviour of the memory broker alone."""
 
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events.address import BROADCAST
@@ -12,13 +12,13 @@ EVENT = Record((BROADCAST,), Event("x"))
 
 
 def test_each_broker_is_a_log_of_its_own() -> None:
-    """A restart has a new epoch, so that an id is never used twice."""
+    """A restart begins a new epoch, so no id is ever used twice."""
     one, two = MemoryBroker(KEEP_ALL), MemoryBroker(KEEP_ALL)
     assert one.publish(EVENT).epoch != two.publish(EVENT).epoch
 
 
 def test_events_expire_by_age() -> None:
-    """The clock of the broker counts, also while nothing is published."""
+    """Events expire by the broker's clock, even while nothing is published."""
     clock = Clock()
     broker = MemoryBroker(Retention(100, 60.0, 10_000), clock=clock)
     start = broker.head()
@@ -29,7 +29,7 @@ def test_events_expire_by_age() -> None:
 
 
 def test_an_idempotency_key_holds_for_a_day() -> None:
-    """After that the same key is a new event."""
+    """After a day, the same key stands for a new event."""
     clock = Clock()
     broker = MemoryBroker(KEEP_ALL, clock=clock)
     keyed = Record((BROADCAST,), Event("x"), idempotency_key="k")
@@ -41,7 +41,7 @@ def test_an_idempotency_key_holds_for_a_day() -> None:
 
 
 def test_a_follower_that_ended_leaves_no_bell() -> None:
-    """Publishers ring nobody who is gone."""
+    """Publishers ring only the bells of living followers."""
     broker = MemoryBroker(KEEP_ALL)
     follower = broker.follow(broker.head())
     broker.publish(EVENT)
@@ -52,7 +52,10 @@ def test_a_follower_that_ended_leaves_no_bell() -> None:
 
 
 def test_a_real_thread_wakes_a_follower() -> None:
-    """Also beside gevent, where patched primitives would take up to a second."""
+    """A thread that gevent does not patch wakes it too.
+
+    Patched primitives would take up to a second.
+    """
     broker = MemoryBroker(KEEP_ALL)
     follower = broker.follow(broker.head())
     start_thread = native.original("_thread", "start_new_thread")

@@ -1,4 +1,4 @@
-"""What only the Redis broker does: URLs, faults, gaps, and how many connections."""
+"""Behaviour of the Redis broker alone: URLs, faults, gaps, number of connections."""
 
 import subprocess
 import threading
@@ -36,14 +36,14 @@ Open = Callable[..., RedisBroker]
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    """Return a Redis that the test may stop."""
+    """A Redis that the test may stop."""
     with RedisServer() as server:
         yield server
 
 
 @pytest.fixture
 def open_broker(server: RedisServer) -> Iterator[Open]:
-    """Return what opens the log once more, as another process would."""
+    """Return a function that opens the log again, as another process would."""
     opened: list[RedisBroker] = []
 
     def open_broker(
@@ -74,20 +74,20 @@ def gap_after(broker: RedisBroker, cursor: Cursor) -> GapReason | None:
 
 class TestLog:
     def test_each_name_is_a_log_of_its_own(self, open_broker: Open) -> None:
-        """Several apps share a Redis and hear nothing of each other."""
+        """Apps with different names share a Redis and never see each other's events."""
         one, two = open_broker(name="one"), open_broker(name="two")
         head = two.head()
         publish(one)
         assert two.head() == head
 
     def test_two_logs_never_give_the_same_id(self, open_broker: Open) -> None:
-        """Not even two servers that each believe to be the only one, in one moment."""
+        """Two servers that each believe to be alone still give different ids."""
         brokers = [open_broker(name=str(n)) for n in range(5)]
         offsets = [publish(broker).offset for broker in brokers for _ in range(20)]
         assert len(set(offsets)) == 100
 
     def test_many_events_of_one_moment_stay_in_order(self, open_broker: Open) -> None:
-        """More than a millisecond has numbers for goes on in the next one."""
+        """Beyond the numbers of one millisecond, offsets continue in the next one."""
         broker = open_broker()
         start = broker.head()
         publishers = [threading.Thread(target=publish, args=[broker, 100])] * 1
@@ -103,7 +103,7 @@ class TestLog:
     def test_an_idempotency_key_expires(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """After one to two days, by Redis's own clock."""
+        """A key holds for one to two days, by Redis's own clock."""
         key, day = "sse-hub:{app}:keys", 86_400_000
         broker = open_broker()
         first = broker.publish(Record((), Event("x"), idempotency_key="first"))
@@ -115,10 +115,10 @@ class TestLog:
         assert again == first
         assert day - 5_000 < server.run("PTTL", f"{key}-before") <= day
 
-    def test_an_idempotency_key_that_outlived_its_log_counts_no_more(
+    def test_an_idempotency_key_that_outlived_its_log_is_ignored(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """The event that it names is lost, so the second one is not the same."""
+        """The key's event is lost, so the second publish is a new event."""
         keyed = Record((), Event("x"), idempotency_key="k")
         broker = open_broker()
         first = broker.publish(keyed)
@@ -129,7 +129,7 @@ class TestLog:
         assert broker.publish(keyed) == second == broker.head()
 
     def test_events_expire_by_age(self, server: RedisServer) -> None:
-        """Also while nothing is published."""
+        """Events expire even while nothing is published."""
         clock = Clock(time.time())
         broker = RedisBroker(
             server.url, Retention(100, 60.0, 100_000), name="app", clock=clock
@@ -146,7 +146,7 @@ class TestLog:
     def test_old_entries_are_trimmed_by_age(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """By the next append, but for the newest."""
+        """The next append trims them, and keeps the newest entry."""
         broker = open_broker(retention=Retention(100, 0.001, 100_000))
         publish(broker, 3)
 
@@ -159,7 +159,7 @@ class TestLog:
     def test_scripts_that_redis_forgot_are_loaded_again(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """Nothing is published twice for it."""
+        """Loading them again publishes nothing twice."""
         broker = open_broker()
         before = publish(broker)
         server.run("SCRIPT", "FLUSH")
@@ -177,17 +177,17 @@ class TestRetention:
         ],
         ids=["seconds", "events", "bytes"],
     )
-    def test_one_without_end_is_none(
+    def test_numbers_beyond_those_of_redis_mean_no_bound(
         self, open_broker: Open, retention: Retention
     ) -> None:
-        """Numbers beyond Redis's own do not fail an append half-way."""
+        """A very large number does not fail an append half-way."""
         assert publish(open_broker(retention=retention), 3)
 
     @pytest.mark.parametrize("flushed", [False, True])
-    def test_workers_that_only_serve_bound_what_others_publish(
+    def test_workers_that_only_serve_bound_the_log_of_publishers(
         self, open_broker: Open, server: RedisServer, flushed: bool
     ) -> None:
-        """They note what is kept when they begin, and again in a new log."""
+        """A worker notes its retention when it starts, and again in a new log."""
         broker = open_broker(retention=Retention(10, 3600.0, 10_000_000))
         HandHub(broker)
         if flushed:
@@ -198,10 +198,10 @@ class TestRetention:
         publish(publisher, 30)
         assert server.run("XLEN", "sse-hub:{app}:log") == 10
 
-    def test_it_is_noted_with_the_log_that_an_append_begins(
+    def test_an_append_that_begins_a_log_notes_the_retention(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """Whoever publishes next may be no app."""
+        """The next publisher may be a script that has no retention of its own."""
         broker = open_broker(retention=Retention(10, 3600.0, 10_000_000))
         publish(broker)
         server.run("FLUSHALL")
@@ -211,13 +211,13 @@ class TestRetention:
 
 
 class TestGaps:
-    """Whatever happens to the log, nothing is passed over and no id is used twice."""
+    """After any loss in the log, no event is skipped silently and no id used twice."""
 
     @pytest.mark.parametrize("command", ["FLUSHALL", "DEL sse-hub:{app}:log"])
-    def test_a_flush_or_an_eviction(
+    def test_a_flush_or_an_eviction_is_a_gap(
         self, open_broker: Open, server: RedisServer, command: str
     ) -> None:
-        """Noticed also where nothing is published afterwards."""
+        """The gap is noticed even if nothing is published afterwards."""
         broker = open_broker()
         last = publish(broker, 3)
         follower = broker.follow(last)
@@ -226,10 +226,10 @@ class TestGaps:
         assert gap_after(broker, last) is GapReason.EPOCH
         assert publish(broker).epoch != last.epoch
 
-    def test_a_flush_between_two_events(
+    def test_a_flush_between_two_events_is_a_gap(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """The new log's first event does not look like the next one of the old."""
+        """The new log's first event does not look like the old log's next one."""
         broker = open_broker()
         last = publish(broker, 3)
         follower = broker.follow(last)
@@ -237,10 +237,10 @@ class TestGaps:
         publish(broker)
         assert first_gap(follower) is GapReason.EPOCH
 
-    def test_a_log_trimmed_below_a_follower(
+    def test_a_log_trimmed_below_a_follower_is_a_gap(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """What was trimmed while it was paused is a gap."""
+        """Events that were trimmed while the follower was paused are a gap."""
         broker = open_broker()
         start = publish(broker)
         publish(broker, 5)
@@ -248,10 +248,10 @@ class TestGaps:
         assert first_gap(broker.follow(start)) is GapReason.EXPIRED
         assert gap_after(broker, start) is GapReason.EXPIRED
 
-    def test_a_failover_to_a_replica_that_lacks_the_tail(
+    def test_a_failover_to_a_replica_that_lacks_the_tail_is_a_gap(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """Followers are told, and an id that was lost is never taken for another."""
+        """Followers report a gap, and no lost id ever stands for another event."""
         broker = open_broker()
         publish(broker, 3)
         with RedisServer("--replicaof", f"{HOST} {server.port}") as replica:
@@ -271,7 +271,7 @@ class TestGaps:
     def test_a_client_with_a_lost_id_is_reset(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """Though its worker's memory holds what is older and what is newer."""
+        """The worker's memory holds older and newer events, and that is not enough."""
         broker = open_broker()
         hub = HandHub(broker)
         hub.publish("before")
@@ -288,7 +288,7 @@ class TestGaps:
     def test_a_hole_in_the_log_is_not_passed_over(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """An entry that somebody deleted is missed by the next one."""
+        """The entry after a deleted one reveals that it is missing."""
         broker = open_broker()
         start = publish(broker)
         gone = publish(broker)
@@ -299,7 +299,7 @@ class TestGaps:
     def test_a_restart_loses_nothing_that_redis_kept(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """Followers reconnect and go on, without a reset."""
+        """Followers reconnect and read on, without a reset."""
         broker = open_broker()
         start = broker.head()
         follower = broker.follow(start)
@@ -312,7 +312,7 @@ class TestGaps:
         batch = next(follower)
         assert (len(batch.records), batch.gap) == (1, None)
 
-    def test_what_was_lost_in_a_restart_is_a_gap(self) -> None:
+    def test_events_lost_in_a_restart_are_a_gap(self) -> None:
         """A Redis that keeps nothing on disk begins a new log."""
         with RedisServer("--appendonly", "no") as server:
             broker = RedisBroker(server.url, KEEP_ALL, name="app")
@@ -329,8 +329,8 @@ def _entry_id(cursor: Cursor) -> str:
 
 
 class TestFaults:
-    def test_a_server_that_is_away(self, open_broker: Open) -> None:
-        """Everything says so soon; nothing hangs."""
+    def test_a_server_that_is_away_is_reported_soon(self, open_broker: Open) -> None:
+        """Every call fails with the reason, and none hangs."""
         broker = open_broker(f"redis://{HOST}:{free_port()}")
         asks: list[Callable[[], object]] = [
             lambda: publish(broker),
@@ -343,10 +343,10 @@ class TestFaults:
                 ask()
             assert time.monotonic() - started < SOON
 
-    def test_a_server_that_answers_nothing(
+    def test_a_server_that_does_not_answer_is_reported_soon(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """A caller is told within two seconds, and all is well when it goes on."""
+        """A call fails within two seconds, and works when the server answers again."""
         broker = open_broker()
         follower = broker.follow(publish(broker))
         server.pause()
@@ -362,10 +362,10 @@ class TestFaults:
         while not records:
             records += next(follower).records
 
-    def test_who_waits_for_a_dead_server_does_not_wait_in_a_row(
+    def test_callers_of_a_dead_server_do_not_wait_in_a_row(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """Fifty requests at a time are all told within two seconds."""
+        """Fifty calls at the same time all fail within two seconds."""
         broker = open_broker()
         publish(broker)
         server.pause()
@@ -385,10 +385,10 @@ class TestFaults:
         assert len(errors) == 50
         assert time.monotonic() - started < SOON
 
-    def test_a_memory_that_is_full(
+    def test_a_full_memory_is_reported(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """The error names the limit; it goes on when there is room."""
+        """The error names the limit, and publishing works again when there is room."""
         broker = open_broker()
         head = publish(broker)
         server.run("CONFIG", "SET", "maxmemory", 1)
@@ -398,10 +398,10 @@ class TestFaults:
         assert broker.head() == head
         publish(broker)
 
-    def test_a_key_of_something_else(
+    def test_a_key_of_another_program_is_reported(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """The error says what to do, for a value and for another's stream alike."""
+        """The error says how to cure it, for a plain value and for a foreign stream."""
         server.run("SET", "sse-hub:{app}:log", "not a stream")
         with pytest.raises(BrokerUnavailable, match="another SSE_HUB_NAME"):
             publish(open_broker())
@@ -411,8 +411,10 @@ class TestFaults:
             other.head()
         assert publish(other) == other.head()
 
-    def test_a_replica(self, open_broker: Open, server: RedisServer) -> None:
-        """It can be read and not be written to, and the error says so."""
+    def test_a_replica_is_read_only(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Publishing to a replica fails, and the error asks for the master."""
         with RedisServer("--replicaof", f"{HOST} {server.port}") as replica:
             publish(open_broker())
             wait_until(lambda: replica.run("EXISTS", "sse-hub:{app}:log"))
@@ -432,7 +434,7 @@ class TestConnections:
     def test_a_process_has_three_at_most(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """However many publish, read and follow."""
+        """The number does not depend on the threads that publish, read and follow."""
         broker = open_broker()
         follower = broker.follow(broker.head())
         publishers = [threading.Thread(target=publish, args=[broker, 20])] * 1
@@ -445,7 +447,7 @@ class TestConnections:
         assert len(_clients(server)) == 3
 
     def test_closing_leaves_none(self, open_broker: Open, server: RedisServer) -> None:
-        """Neither of its own nor of a follower."""
+        """Closing ends the broker's own connections and those of its followers."""
         broker = open_broker()
         follower = broker.follow(broker.head())
         publish(broker)
@@ -455,7 +457,7 @@ class TestConnections:
         wait_until(lambda: not _clients(server))
 
     def test_a_real_thread_may_publish(self, open_broker: Open) -> None:
-        """Also beside gevent, whose sockets belong to one thread."""
+        """Publishing works beside gevent too, where a socket belongs to one thread."""
         broker = open_broker()
         follower = broker.follow(broker.head())
         start_thread = native.original("_thread", "start_new_thread")
@@ -474,8 +476,10 @@ def _clients(server: RedisServer) -> list[str]:
 
 
 class TestUrls:
-    def test_a_password(self, open_broker: Open, server: RedisServer) -> None:
-        """With the right one it works, and the error shows none."""
+    def test_a_url_with_a_password(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The right password works, and the error about a wrong one hides it."""
         url = f"redis://:s3cret@{HOST}:{server.port}/0"
         server.run("CONFIG", "SET", "requirepass", "s3cret")
         publish(open_broker(url))
@@ -483,21 +487,21 @@ class TestUrls:
             publish(open_broker(url.replace("s3cret", "wr0ng")))
         assert "wr0ng" not in str(caught.value)
 
-    def test_a_database_of_its_own(
+    def test_a_url_with_a_database(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """The number in the URL counts."""
+        """The log is written to the database of the URL's number."""
         publish(open_broker(f"redis://{HOST}:{server.port}/3"))
         assert server.run("DBSIZE") == 0
 
-    def test_a_unix_socket(self, open_broker: Open) -> None:
-        """No port is needed for one machine."""
+    def test_a_url_of_a_unix_socket(self, open_broker: Open) -> None:
+        """A Redis on the same machine needs no port."""
         with RedisServer("--unixsocket", "redis.sock") as server:
             publish(open_broker(f"unix://{server.folder}/redis.sock?db=0"))
             assert server.run("EXISTS", "sse-hub:{app}:log") == 1
 
-    def test_tls(self, open_broker: Open, tmp_path: Path) -> None:
-        """With the certificate that the URL names, and not without."""
+    def test_a_url_with_tls(self, open_broker: Open, tmp_path: Path) -> None:
+        """The server is trusted by the certificate in the URL, and not without it."""
         key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
         command = (
             "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
@@ -516,10 +520,10 @@ class TestUrls:
             with pytest.raises(BrokerUnavailable, match=r"(?i)certificate"):
                 publish(open_broker(url))
 
-    def test_sentinels_name_the_master(
+    def test_a_url_of_sentinels_leads_to_the_master(
         self, open_broker: Open, server: RedisServer
     ) -> None:
-        """And after a failover the new one, without anybody's help."""
+        """After a failover, it leads to the new master without help."""
         with (
             RedisServer("--replicaof", f"{HOST} {server.port}") as replica,
             SentinelServer("main", server) as sentinel,
@@ -538,14 +542,14 @@ class TestUrls:
         "url",
         ["redis://host:port", "redis+sentinel://host:1", "redis+sentinel:///main"],
     )
-    def test_a_url_that_names_nothing_is_refused(self, url: str) -> None:
-        """When the app is set up, not when the first event is published."""
+    def test_a_url_that_names_no_server_is_refused(self, url: str) -> None:
+        """The error is raised when the app is set up, not at the first event."""
         with pytest.raises(ValueError):
             check_url(url)
 
 
 def test_a_disconnect_is_a_record_like_any_other(open_broker: Open) -> None:
-    """A logout on one machine reaches the workers of all."""
+    """A logout on one machine closes the user's streams on every machine."""
     one, two = HandHub(open_broker()), HandHub(open_broker())
     stream = two.stream(user="alice")
     one.broker.publish(Record(("u:alice",), Disconnect("disconnected")))  # type: ignore[arg-type]

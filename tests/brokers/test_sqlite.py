@@ -1,4 +1,4 @@
-"""What only the SQLite broker does: files, faults, epochs, and waking others."""
+"""Behaviour of the SQLite broker alone: files, faults, epochs, and waking others."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def open_broker(path: Path) -> Iterator[Open]:
-    """Return what opens the log once more, as another process would."""
+    """Return a function that opens the log again, as another process would."""
     opened: list[SQLiteBroker] = []
 
     def open_broker(
@@ -61,7 +61,7 @@ def publish(broker: SQLiteBroker, count: int = 1) -> Cursor:
 
 
 class TestFiles:
-    def test_the_folder_is_made_and_nobody_else_can_read(
+    def test_the_folder_is_made_and_private(
         self, path: Path, open_broker: Open
     ) -> None:
         """Events are private; so are the file, its companions and the doorbells."""
@@ -77,15 +77,15 @@ class TestFiles:
             "hub.db.bells": 0o700,
         }
 
-    def test_constructing_it_touches_nothing(self, path: Path) -> None:
+    def test_constructing_it_touches_no_file(self, path: Path) -> None:
         """A master process that only loads the app has no file open."""
         SQLiteBroker(path, KEEP_ALL)
         assert not path.parent.exists()
 
-    def test_a_path_too_long_for_a_socket_is_no_obstacle(
+    def test_a_path_too_long_for_a_socket_works(
         self, tmp_path: Path, open_broker: Open
     ) -> None:
-        """The doorbells are put where there is room for their address."""
+        """The doorbells are put into a folder with a shorter path."""
         deep = tmp_path / ("x" * 60) / ("y" * 60) / "hub.db"
         one, two = open_broker(deep), open_broker(deep)
         start = one.head()
@@ -96,10 +96,10 @@ class TestFiles:
         assert len(os.fsencode(bells)) < 90
         shutil.rmtree(bells)
 
-    def test_a_directory_of_somebody_else_is_not_used(
+    def test_a_doorbell_folder_of_another_user_is_not_used(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """In a folder that everybody can write to, somebody may have been first."""
+        """Another user may have made it first, in a folder that all can write to."""
         path.parent.mkdir()
         Directory(path).path.mkdir()
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
@@ -109,7 +109,7 @@ class TestFiles:
     def test_a_follower_that_ended_leaves_no_doorbell(
         self, path: Path, open_broker: Open
     ) -> None:
-        """And a doorbell of a process that died is taken away by who rings."""
+        """The next publisher removes the doorbell of a process that died."""
         broker = open_broker()
         publish(broker)
         bells = Directory(path).path
@@ -126,8 +126,10 @@ class TestFiles:
 
 
 class TestProcesses:
-    def test_another_process_is_heard(self, path: Path, open_broker: Open) -> None:
-        """What a script publishes reaches the followers here."""
+    def test_events_of_another_process_arrive(
+        self, path: Path, open_broker: Open
+    ) -> None:
+        """An event that a script publishes reaches the followers of this process."""
         broker = open_broker()
         follower = broker.follow(publish(broker))
         script = (
@@ -141,10 +143,10 @@ class TestProcesses:
         (record,) = next(follower).records
         assert str(record.cursor) == done.stdout.decode().strip()
 
-    def test_without_doorbells_followers_look_by_themselves(
+    def test_without_doorbells_followers_poll(
         self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """As on systems that have no Unix sockets."""
+        """This is so on systems without Unix sockets."""
         monkeypatch.setattr(Directory, "doorbell", lambda self: None)
         monkeypatch.setattr(Directory, "ringer", lambda self: None)
         broker = open_broker()
@@ -157,7 +159,7 @@ class TestEpochs:
     def test_a_cold_start_begins_an_epoch_and_old_ids_stay_good(
         self, open_broker: Open
     ) -> None:
-        """Up to the last offset that the file holds; nobody is reset by a restart."""
+        """Ids are good up to the file's last offset, so a restart resets no client."""
         first = open_broker()
         old = publish(first, 3)
         first.close()
@@ -171,7 +173,7 @@ class TestEpochs:
         assert second.resolve(old) == Cursor(second.head().epoch, 3)
 
     def test_a_client_resumes_across_a_cold_start(self, open_broker: Open) -> None:
-        """In one piece, from memory."""
+        """The client receives its missed events from memory."""
         first = open_broker()
         before = HandHub(first)
         last = before.stream().drop()
@@ -183,10 +185,10 @@ class TestEpochs:
         assert fields(connected)["resumed"] is True
         assert stream.data() == ["missed"]
 
-    def test_ids_that_a_power_cut_took_are_never_given_again(
+    def test_ids_lost_in_a_power_cut_are_never_given_again(
         self, path: Path, open_broker: Open
     ) -> None:
-        """A loss of the last commits is a gap for who has seen them."""
+        """Clients that have seen the lost events have a gap."""
         first = open_broker()
         publish(first, 3)
         _checkpoint(path)
@@ -204,7 +206,7 @@ class TestEpochs:
     def test_an_older_file_put_back_under_a_running_server_is_noticed(
         self, path: Path, open_broker: Open
     ) -> None:
-        """Followers say so, and new events have new ids."""
+        """Followers report a gap, and new events have new ids."""
         broker = open_broker()
         publish(broker, 3)
         _checkpoint(path)
@@ -217,7 +219,7 @@ class TestEpochs:
         assert _first_gap(follower) is GapReason.EPOCH
 
     def test_two_processes_share_the_epoch(self, open_broker: Open) -> None:
-        """Only the first one to come begins a new one."""
+        """Only the first process to start begins a new epoch."""
         one = open_broker()
         epoch = publish(one).epoch
         assert publish(open_broker()).epoch == epoch
@@ -229,7 +231,7 @@ def _checkpoint(path: Path) -> None:
 
 
 def _put_back(path: Path) -> None:
-    """Replace the file by its older copy, as whoever restores a backup does."""
+    """Replace the file by its older copy, as an operator who restores a backup does."""
     for name in (path.name + "-wal", path.name + "-shm"):
         path.with_name(name).unlink(missing_ok=True)
     path.with_name("copy").replace(path)
@@ -240,8 +242,10 @@ def _first_gap(follower: Iterator[Batch]) -> GapReason | None:
 
 
 class TestFaults:
-    def test_a_folder_that_cannot_be_written_to(self, tmp_path: Path) -> None:
-        """Publish says so, with the path; nothing hangs."""
+    def test_a_folder_that_cannot_be_written_to_is_reported(
+        self, tmp_path: Path
+    ) -> None:
+        """Publishing fails with the path in the error, and nothing hangs."""
         (tmp_path / "file").write_text("")
         broker = SQLiteBroker(tmp_path / "file" / "hub.db", KEEP_ALL)
         with pytest.raises(BrokerUnavailable, match=r"hub\.db"):
@@ -250,8 +254,10 @@ class TestFaults:
             broker.head()
         broker.close()
 
-    def test_a_file_that_is_no_database(self, path: Path, open_broker: Open) -> None:
-        """The error says what helps; once it is moved away, all is well."""
+    def test_a_file_that_is_no_database_is_reported(
+        self, path: Path, open_broker: Open
+    ) -> None:
+        """The error says how to cure it; when the file is moved away, all works."""
         path.parent.mkdir()
         path.write_bytes(b"not a database at all, but long enough to look at" * 100)
         broker = open_broker()
@@ -260,8 +266,8 @@ class TestFaults:
         path.unlink()
         publish(broker)
 
-    def test_a_full_disk(self, path: Path, open_broker: Open) -> None:
-        """The error is clear, nothing is half appended, and it goes on when it can."""
+    def test_a_full_disk_is_reported(self, path: Path, open_broker: Open) -> None:
+        """The event is not half appended; with room again, publishing works."""
         broker = open_broker()
         head = publish(broker)
         connection = broker._appending._file._connection
@@ -274,10 +280,10 @@ class TestFaults:
         assert broker.head() == head
         assert broker.publish(large).offset == head.offset + 1
 
-    def test_a_file_that_is_locked(
+    def test_a_locked_file_is_reported(
         self, path: Path, open_broker: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A caller waits for it a while and is told; afterwards it works."""
+        """A caller waits a while for the lock and then fails; afterwards it works."""
         monkeypatch.setattr(
             "flask_sse_hub.brokers.sqlite.connection._BUSY_SECONDS", 0.05
         )
@@ -292,8 +298,8 @@ class TestFaults:
             other.execute("COMMIT")
         publish(broker)
 
-    def test_a_file_that_is_deleted(self, path: Path, open_broker: Open) -> None:
-        """A new log is begun, and followers are told that the old one is gone."""
+    def test_a_deleted_file_is_a_gap(self, path: Path, open_broker: Open) -> None:
+        """A new log is begun, and followers report that the old one is gone."""
         broker = open_broker()
         old = publish(broker, 3)
         follower = broker.follow(old)
@@ -303,10 +309,10 @@ class TestFaults:
         assert publish(broker).epoch != old.epoch
         assert _first_gap(follower) is GapReason.EPOCH
 
-    def test_a_followers_thread_that_fails_is_said(
+    def test_a_failure_of_a_followers_thread_is_raised(
         self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Streams would look alive and bring nothing."""
+        """Otherwise streams would look alive and bring no events."""
 
         def fail(file: object, after: object) -> None:
             raise ZeroDivisionError
@@ -320,7 +326,7 @@ class TestFaults:
     def test_a_file_without_its_state_is_damaged(
         self, path: Path, open_broker: Open
     ) -> None:
-        """The error says what helps."""
+        """The error says how to cure it."""
         broker = open_broker()
         publish(broker)
         with closing(sqlite3.connect(path)) as other, other:
@@ -331,14 +337,14 @@ class TestFaults:
     def test_a_disk_that_does_not_answer(
         self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The caller is told that the outcome is unknown, and does not hang."""
-        monkeypatch.setattr("flask_sse_hub.brokers.sqlite.broker._CALL_SECONDS", 0.01)
+        """The caller learns that the outcome is unknown, and does not hang."""
+        monkeypatch.setattr("flask_sse_hub.brokers.sqlite._CALL_SECONDS", 0.01)
         broker = open_broker()
         broker._writer._answer = lambda calls: None
         with pytest.raises(BrokerUnavailable, match="outcome is unknown"):
             publish(broker)
 
-    def test_an_error_that_nobody_expects_is_told_too(self, open_broker: Open) -> None:
+    def test_an_unexpected_error_reaches_the_caller(self, open_broker: Open) -> None:
         """A thread that fails must not leave its callers waiting."""
 
         def fail(calls: object) -> None:
@@ -352,7 +358,7 @@ class TestFaults:
     def test_a_thread_that_cannot_be_started_is_tried_again(
         self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The worker's hub would fail for what was short a moment ago."""
+        """Otherwise a shortage of a moment would end the worker's hub."""
         broker = open_broker()
         start = broker.head()
         publish(broker)
@@ -369,10 +375,10 @@ class TestFaults:
         assert len(next(broker.follow(start)).records) == 1
         assert refused.is_set()
 
-    def test_it_can_be_closed_while_no_thread_can_be_started(
+    def test_a_broker_can_be_closed_while_no_thread_can_be_started(
         self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Its follower ends."""
+        """Closing ends the follower that tries to start one."""
         broker = open_broker()
         start = broker.head()
 
@@ -384,8 +390,8 @@ class TestFaults:
         assert list(broker.follow(start)) == []
 
 
-def test_closing_answers_what_was_asked_before(path: Path) -> None:
-    """A control record of a worker on its way out is not lost in a queue."""
+def test_closing_answers_earlier_calls(path: Path) -> None:
+    """The last control record of a worker that ends is not lost in a queue."""
     writer = SQLiteBroker(path, KEEP_ALL)._writer
     call = Call(EVENT)
     writer._calls.append(call)
@@ -396,7 +402,7 @@ def test_closing_answers_what_was_asked_before(path: Path) -> None:
 
 
 def test_events_expire_by_age(path: Path) -> None:
-    """Also while nothing is published."""
+    """Events expire even while nothing is published."""
     clock = Clock(time.time())
     broker = SQLiteBroker(path, Retention(100, 60.0, 100_000), clock=clock)
     start = broker.head()
@@ -408,7 +414,7 @@ def test_events_expire_by_age(path: Path) -> None:
 
 
 def test_an_idempotency_key_holds_for_a_day(path: Path) -> None:
-    """After that the same key is a new event."""
+    """After a day, the same key stands for a new event."""
     clock = Clock(time.time())
     broker = SQLiteBroker(path, KEEP_ALL, clock=clock)
     keyed = Record((BROADCAST,), Event("x"), idempotency_key="k")
@@ -421,7 +427,7 @@ def test_an_idempotency_key_holds_for_a_day(path: Path) -> None:
 
 
 def test_keys_that_have_expired_are_deleted(path: Path) -> None:
-    """The file holds those of a day, not of all time."""
+    """The file holds the keys of one day, not of all time."""
     clock = Clock(time.time())
     broker = SQLiteBroker(path, KEEP_ALL, clock=clock)
     for key in ("a", "b"):

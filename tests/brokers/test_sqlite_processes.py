@@ -1,4 +1,4 @@
-"""SQLite's log and the processes that share it: locks, forks, beginnings, copies."""
+"""SQLite's log and the processes that share it: locks, forks, starts, copies."""
 
 import shutil
 import sqlite3
@@ -101,14 +101,14 @@ def broker(path: Path) -> Iterator[SQLiteBroker]:
 
 
 def run(script: str, path: Path) -> str:
-    """Run a script in a process of its own; return what it prints."""
+    """Run a script in a process of its own; return its output."""
     command = [sys.executable, "-c", script, str(path)]
     done = subprocess.run(command, capture_output=True, check=True, timeout=60.0)
     return done.stdout.decode().strip()
 
 
 def close(broker: SQLiteBroker) -> None:
-    """Close a broker, and wait until its process does not use the file any more."""
+    """Close a broker, and wait until its process no longer uses the file."""
     broker.close()
     wait_until(lambda: not broker._membership.held)
 
@@ -116,7 +116,7 @@ def close(broker: SQLiteBroker) -> None:
 def test_a_process_that_closes_takes_nothing_from_others(
     path: Path, broker: SQLiteBroker
 ) -> None:
-    """It would delete the write-ahead log if the others had lost their locks."""
+    """If the others had lost their locks, it would delete the write-ahead log."""
     ids = []
     for _ in range(3):
         ids.append(str(broker.publish(EVENT)))
@@ -126,8 +126,8 @@ def test_a_process_that_closes_takes_nothing_from_others(
     assert offsets == [1, 2, 3, 4, 5, 6]
 
 
-def test_of_those_that_begin_at_once_one_is_the_first(path: Path) -> None:
-    """Or an epoch would go on whose last ids may be lost."""
+def test_processes_that_start_together_begin_one_epoch(path: Path) -> None:
+    """An old epoch must not go on, since its last ids may be lost."""
     first = SQLiteBroker(path, KEEP_ALL)
     before = first.publish(EVENT).epoch
     close(first)
@@ -150,19 +150,19 @@ def test_of_those_that_begin_at_once_one_is_the_first(path: Path) -> None:
 
 
 def test_a_forked_child_has_locks_of_its_own(path: Path) -> None:
-    """SQLite's table of locks is inherited; the locks are not."""
+    """A child inherits SQLite's table of locks, and not the locks themselves."""
     if not Path("/proc/locks").exists():
         absent("/proc/locks", remedy="run this on Linux")
     assert run(LOCKS_OF_A_CHILD, path) == "True"
 
 
-def test_a_fork_may_come_at_any_moment(path: Path) -> None:
-    """Also while the parent is in the middle of an append."""
+def test_a_fork_may_happen_at_any_moment(path: Path) -> None:
+    """The parent may be in the middle of an append."""
     assert run(CHILDREN_OF_A_BUSY_PARENT, path) == "0"
 
 
-def test_workers_that_only_serve_bound_what_others_publish(path: Path) -> None:
-    """They note what is kept when they begin; a publisher trims by it."""
+def test_workers_that_only_serve_bound_the_log_of_publishers(path: Path) -> None:
+    """A worker notes its retention when it starts, and publishers trim by it."""
     broker = SQLiteBroker(path, Retention(10, 3600.0, 10_000_000))
     HandHub(broker)
     publisher = Publisher(f"sqlite:///{path}")
@@ -176,7 +176,7 @@ def test_workers_that_only_serve_bound_what_others_publish(path: Path) -> None:
 
 
 def test_a_copy_of_an_earlier_epoch_gives_no_id_again(path: Path) -> None:
-    """Put back under a running process, after restarts since it was made."""
+    """The copy is put back under a running process, some restarts later."""
     first = SQLiteBroker(path, KEEP_ALL)
     given = {first.publish(EVENT) for _ in range(3)}
     copy = path.with_name("copy")
@@ -196,10 +196,10 @@ def test_a_copy_of_an_earlier_epoch_gives_no_id_again(path: Path) -> None:
 @pytest.mark.parametrize(
     "pattern", ["hub.db*", "hub.db.lock", "hub.db-*"], ids=["all", "lock", "companions"]
 )
-def test_files_that_are_removed_split_nobody(
+def test_removed_files_never_split_the_log(
     path: Path, broker: SQLiteBroker, pattern: str
 ) -> None:
-    """Whatever somebody takes for rubbish: all go on with one log, or are told."""
+    """All processes go on with one log, or their followers report a gap."""
     follower = broker.follow(broker.publish(EVENT))
     ids = []
     for each in path.parent.glob(pattern):
@@ -223,7 +223,7 @@ def test_files_that_are_removed_split_nobody(
 def test_a_folder_that_is_removed_is_made_again(
     path: Path, broker: SQLiteBroker
 ) -> None:
-    """Also by a process that only follows."""
+    """A process that only follows makes it again too."""
     follower = broker.follow(broker.publish(EVENT))
     shutil.rmtree(path.parent)
     batch = next(follower)
@@ -232,8 +232,8 @@ def test_a_folder_that_is_removed_is_made_again(
     assert len(next(follower).records) == 1
 
 
-def test_membership_is_told_apart(path: Path) -> None:
-    """Who joins while another one is there is not the first, and leaving is enough."""
+def test_only_a_process_that_joins_alone_is_the_first(path: Path) -> None:
+    """A process that joins beside another one is not; leaving undoes a join."""
     one, two = Membership(path), Membership(path)
     assert one.join()
     assert not two.join()

@@ -1,4 +1,4 @@
-"""The thread that does a broker's work."""
+"""The thread that does a broker's work, one batch of calls at a time."""
 
 import threading
 from typing import Any
@@ -22,7 +22,7 @@ def worker() -> Worker:
 
 
 class LateLock:
-    """A lock after whose first release another thread gets its turn."""
+    """A lock that lets another thread run after its first release."""
 
     def __init__(self, lock: Any, other: Any) -> None:
         self._lock, self._other = lock, other
@@ -38,7 +38,7 @@ class LateLock:
 
 
 def test_calls_that_come_together_are_all_answered(worker: Worker) -> None:
-    """Neither caller leaves it to the other one to wake the thread."""
+    """Each caller makes sure itself that the thread is woken."""
     assert worker.ask(0) == 0
     threads = []
 
@@ -56,7 +56,7 @@ def test_calls_that_come_together_are_all_answered(worker: Worker) -> None:
 def test_a_thread_that_cannot_be_started_is_tried_again(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller is told, and nothing is left of its call."""
+    """The caller receives an error, and the worker forgets the call."""
 
     def full(target: object) -> None:
         raise RuntimeError("can't start new thread")
@@ -68,8 +68,8 @@ def test_a_thread_that_cannot_be_started_is_tried_again(
     assert worker.ask(2) == 2
 
 
-def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
-    """It was told that it failed, and would be published all the same."""
+def test_a_call_whose_caller_has_given_up_is_not_begun() -> None:
+    """Its caller was told that it failed; the event must not be published later."""
     begun: list[int] = []
     released = native.NativeFlag()
 

@@ -11,7 +11,7 @@ _FAULTS_SHOWN = 20
 
 
 def main() -> int:
-    """Run the storm that the command line asks for."""
+    """Run the storm that the command line describes."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--broker", choices=KEEPERS, required=True)
     parser.add_argument("--seconds", type=float, default=120.0)

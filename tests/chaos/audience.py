@@ -1,4 +1,4 @@
-"""Clients that do what a browser's EventSource does, however their streams end."""
+"""Clients that reconnect as a browser's EventSource does, after any end of a stream."""
 
 import heapq
 import itertools
@@ -12,19 +12,19 @@ from tests.chaos.checker import Part
 from tests.live.crowd import WHOLE, Crowd, Member, NoStream
 from tests.sse_parser import ParsedEvent
 
-# The wait of a stream that ended before it said how long to wait, and the longest:
-# a refusal asks for up to half a minute, in which a storm would have passed.
+# The wait after a stream that ended before its ``retry``, and the longest wait. A
+# refusal asks for up to half a minute, in which the whole storm would pass.
 _RETRY_SECONDS = 0.2
 _MAX_RETRY_SECONDS = 1.0
 
-# One in so many stays away for longer, as a laptop that is shut: what it missed is
-# more than one write, or no longer in the workers' memory.
+# One client in 20 stays away for longer, like a closed laptop. The events that it
+# misses fill more than one write, or are no longer in the workers' memory.
 _ONE_IN_SLEEPS = 20
 _SLEEP_SECONDS = (3.0, 12.0)
 
 
 class Listener(Member):
-    """One EventSource, over all the streams that it has one after another."""
+    """One EventSource, over all its consecutive streams."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class Listener(Member):
         self.user = user
         self.channels = channels
         self.client_id = ""
-        #: The id that it began with.
+        #: The id of its first ``connected`` event.
         self.started = ""
         self.received: list[ParsedEvent] = []
         self.resets: list[str] = []
         self.turned_away: list[str] = []
         self.resumes = self.refusals = self.cuts = 0
-        # What all received is kept once, or a long storm would not fit in memory.
+        # Equal events of all clients are kept once: a long storm must fit in memory.
         self._shared = shared
         super().__init__(port, self._path(), user, "")
 
@@ -54,18 +54,18 @@ class Listener(Member):
         return "/events?" + urlencode(asked)
 
     def open(self, last_event_id: str) -> None:
-        """Ask for the stream, whole again if the last one was to be cut."""
+        """Open the next stream, reading at full speed again after a cut."""
         self.at_once = WHOLE
-        # A refusal is a stream that says when to come back, and nothing before.
+        # A refusal is a stream with a ``retry`` and without a ``connected`` event.
         self._welcome = False
         super().open(last_event_id)
 
     def cut_soon(self, at_once: int) -> None:
-        """Read on by so few bytes, and leave at the first that is inside an event."""
+        """Read a few bytes at a time, and leave as soon as an event is incomplete."""
         self.at_once = at_once
 
     def read(self) -> None:
-        """Take what is there, and leave if this is to be cut."""
+        """Read the bytes that have arrived, and leave if this stream is to be cut."""
         try:
             super().read()
         except NoStream as answer:
@@ -78,7 +78,7 @@ class Listener(Member):
             self.refusals += 1
 
     def take(self, events: list[ParsedEvent]) -> None:
-        """Keep the app's events, and note what the stream says of itself."""
+        """Keep the app's events, and note the stream's own ones."""
         for event in events:
             if event.type == "connected":
                 self._greeted(event)
@@ -97,7 +97,7 @@ class Listener(Member):
             self.path = self._path()
 
     def part(self, *, who: str, stopped: str) -> Part:
-        """Return what the checker is to compare with the log."""
+        """Return this client's part, for the checker to compare with the log."""
         addresses = ["*", f"u:{self.user}", f"i:{self.client_id}"]
         addresses += [f"c:{name}" for name in self.channels]
         return Part(
@@ -113,25 +113,25 @@ class Listener(Member):
 
 
 class Audience(Crowd):
-    """A crowd of which everybody comes back after a while."""
+    """A crowd in which every client comes back after a while."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__()
         self._rng = rng
-        # Who is away, by the time of the return; the count decides between equal ones.
+        # The clients that are away, by the time of return; the count breaks ties.
         self._away: list[tuple[float, int, Member]] = []
         self._count = itertools.count()
 
     def read_for(
         self, seconds: float, *, unless: Callable[[], bool] = lambda: False
     ) -> None:
-        """Read everybody for a while, or until something is true."""
+        """Read all clients for a while, or until a condition is true."""
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0 and not unless():
             self.read_once(left)
 
     def read_once(self, timeout: float) -> list[Member]:
-        """Read those for whom something is there, and have others come back."""
+        """Read the clients that have data, and let others come back in time."""
         while self._away and self._away[0][0] <= time.monotonic():
             member = heapq.heappop(self._away)[-1]
             try:

@@ -1,7 +1,7 @@
-"""What clients and publishers were told, compared with the log.
+"""Compares the events and ids of clients and publishers with the log.
 
-Pure: a log and what was received go in, faults come out. Does not know how either was
-brought about.
+It is pure: a log and the received events go in, faults come out. It does not know how
+either came about.
 """
 
 from bisect import bisect_right
@@ -14,7 +14,7 @@ from operator import attrgetter
 from tests.chaos.log import Entry, Log
 from tests.sse_parser import ParsedEvent
 
-# Enough of an event's data to find it again.
+# The part of an event's data that a report shows, enough to find the event.
 _SHOWN = 60
 
 _PUBLISHER = "a publisher"
@@ -26,21 +26,21 @@ class Kind(StrEnum):
     LOST = "lost"
     DOUBLED = "doubled"
     OUT_OF_ORDER = "out of order"
-    #: Addressed to others, or from before the client came.
+    #: An event for others, or from before the client connected.
     FOREIGN = "foreign"
     WRONG_DATA = "wrong data"
     FALSE_RESET = "false reset"
-    #: Answered so that a browser's EventSource never comes back.
+    #: An answer after which a browser's EventSource never reconnects.
     TURNED_AWAY = "turned away for good"
-    #: A client or a publisher was given an id that is not in the log.
+    #: A client or a publisher received an id that is not in the log.
     UNKNOWN_ID = "id that is not in the log"
-    #: One publish call that the log holds more than once.
+    #: The log holds one publish call more than once.
     APPENDED_TWICE = "appended twice"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One broken promise: to whom, about which id, and what there is to see."""
+    """One broken promise: the client or publisher, the id, and the details."""
 
     kind: Kind
     who: str
@@ -53,12 +53,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One client's part of the log, and what it received of it, in order.
+    """One client's part of the log, and the events that it received, in order.
 
-    It is to get what is addressed to it after the id ``started``, up to and with the id
-    ``stopped``; what it received after that is not judged. ``resets`` holds the id of
-    each ``reset``: the log is whole, so it never has a reason for one. ``turned_away``
-    holds each answer that was no stream.
+    It must receive each event to its addresses after the id ``started``, up to and
+    including the id ``stopped``; later events are not judged. ``resets`` holds the id
+    of each ``reset`` event: the log is whole, so each of them is false. ``turned_away``
+    holds each answer that was not a stream.
     """
 
     who: str
@@ -73,9 +73,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One publish call: its data, which no other has, and the id that it returned.
+    """One publish call: its unique data, and the id that it returned.
 
-    The id is None where the call failed: then it is unknown whether it was appended.
+    The id is None if the call failed: the event may then be in the log or not.
     """
 
     data: str
@@ -83,12 +83,12 @@ class Published:
 
 
 def faults_of_clients(log: Log, parts: Iterable[Part]) -> list[Fault]:
-    """Return how far what each client received is not exactly its part of the log."""
+    """Return each difference between the received events and the clients' parts."""
     return [fault for part in parts for fault in _faults_of(part, log)]
 
 
 def faults_of_publishers(log: Log, published: Iterable[Published]) -> list[Fault]:
-    """Return how far the log does not hold what publish calls said that it holds."""
+    """Return each difference between the log and the results of publish calls."""
     at = {entry.place: entry for entry in log.entries}
     times = Counter(entry.data for entry in log.entries if not entry.is_control)
     faults = []
@@ -130,7 +130,7 @@ def _faults_of(part: Part, log: Log) -> Iterator[Fault]:
 def _judged(
     part: Part, log: Log, expected: Mapping[int, Entry]
 ) -> Iterator[tuple[int, Fault | None]]:
-    """Yield the place of each event received, with what is wrong with it."""
+    """Yield the place of each received event, and its fault or None."""
     known = {entry.place for entry in log.entries}
     upto = _place(log, part.stopped)
     seen: set[int] = set()
@@ -162,7 +162,7 @@ def _wrong(who: str, told: str, data: str, entry: Entry) -> Fault:
 
 
 def _place(log: Log, event_id: str) -> int:
-    """Return the place of an id, -1 if it has none: before all that is in the log."""
+    """Return the place of an id, or -1 (before the whole log) if it has none."""
     place = log.place(event_id)
     return -1 if place is None else place
 

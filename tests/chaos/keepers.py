@@ -1,4 +1,4 @@
-"""Where a storm's log is kept: settings of the site, how to read it, its outages."""
+"""The storage of a storm's log: settings of the site, a reader, and outages."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from tests.chaos.log import Log, read_redis, read_sqlite
 from tests.redis_server import RedisServer
 
-#: A time in which something is the matter with whatever keeps the log.
+#: A time in which the storage of the log fails.
 Outage = Callable[[], AbstractContextManager[None]]
 
 _NAME = "chaos"
@@ -18,7 +18,7 @@ _NAME = "chaos"
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """One broker's log: settings for the site, a reader, and its outages by name."""
+    """One broker's storage: settings for the site, a reader, and outages by name."""
 
     settings: Mapping[str, Any]
     read: Callable[[], Log]
@@ -27,7 +27,7 @@ class Keeper:
 
 @contextmanager
 def sqlite_keeper() -> Iterator[Keeper]:
-    """Keep the log in a file."""
+    """Keep the log in a SQLite file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "hub.db")
         yield Keeper({"broker_url": f"sqlite:///{path}"}, lambda: read_sqlite(path))

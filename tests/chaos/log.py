@@ -1,8 +1,7 @@
-"""The log itself, read by code of its own.
+"""Readers of the stored log that share no code with the package.
 
-Knows how each broker stores a log, from its documented form alone: it shares no code
-with the package, so that a run is checked against what was kept and not against what
-the package says was kept.
+They know the stored form of each broker from its documentation alone. A run is thus
+checked against the stored log, and not against the package's own view of it.
 """
 
 import json
@@ -13,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-# Redis counts within a millisecond from 0; so many bits of an event's number are that.
+# Redis counts from 0 within a millisecond; this many bits of an offset hold the count.
 _SEQUENCE_BITS = 18
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry; ``place`` orders those of one log, across its epochs too.
+    """One entry; ``place`` orders the entries of one log, across its epochs too.
 
-    ``data`` is empty for a control record, which no client gets to see.
+    ``data`` is empty for a control record, which no client ever sees.
     """
 
     place: int
@@ -33,7 +32,7 @@ class Entry:
 
     @classmethod
     def stored(cls, body: str | bytes, *, epoch: str, place: int) -> Self:
-        """Return the entry whose stored form this is."""
+        """Return the entry that a body stores."""
         text = body if isinstance(body, str) else body.decode()
         head, _, data = text.partition("\n")
         stored = json.loads(head)
@@ -49,15 +48,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Everything retained, oldest first, and up to which place each epoch's ids go."""
+    """All retained entries, oldest first, and the last place of each epoch's ids."""
 
     entries: tuple[Entry, ...]
     epochs: Mapping[str, int]
 
     def place(self, event_id: str) -> int | None:
-        """Return the place that an id names, None if it was never given in this log.
+        """Return the place of an id, or None if no entry of this log ever had the id.
 
-        A log that goes on in a new epoch keeps its places, so one place can have ids of
+        A new epoch continues the places of the last one, so one place can have ids of
         several epochs.
         """
         epoch, _, number = event_id.rpartition("-")
@@ -81,7 +80,7 @@ def read_sqlite(path: Path) -> Log:
 
 
 def read_redis(client: Any, name: str) -> Log:
-    """Return the log that a hub of this name has in Redis."""
+    """Return the log in Redis of the hub with this name."""
     return _of_stream(client.xrange(f"sse-hub:{{{name}}}:log"))
 
 

@@ -1,8 +1,8 @@
 """A process that publishes through the workers until its standard input is closed.
 
-Writes one line of JSON for each call: the event's data and the id that was returned,
-null where the call failed. Run as ``python -m tests.chaos.publisher PORT NAME ID...``
-with the ids of clients that are to be addressed, or left out.
+It writes one line of JSON for each call: the event's data and the returned id, which is
+null if the call failed. Run it as ``python -m tests.chaos.publisher PORT NAME ID...``
+with the ids of clients that events are addressed to or exclude.
 """
 
 import http.client
@@ -20,21 +20,21 @@ from tests.live.server import request
 CHANNELS = [f"news.{number}" for number in range(6)]
 USERS = ["alice", "bob"]
 
-# Calls per second of one publisher, if they took no time: with a third of the clients
-# listening to each event, several hundred clients take one core.
+# Calls per second of one publisher, if calls took no time. A third of the clients
+# receive each event, so with several hundred clients this takes one core.
 _RATE = 30.0
 
-# A call with an idempotency key is repeated so often until it is answered.
+# The most repetitions of an unanswered call with an idempotency key.
 _ATTEMPTS = 20
 
-# How often a call that was answered is repeated all the same, as webhooks are.
+# The share of answered calls that are repeated all the same, as webhooks are.
 _REPEATED = 0.1
 
-# How often the streams of one user are ended instead, by a control record.
+# The share of calls after which a control record ends the streams of one user.
 _DISCONNECTS = 0.001
 
-#: What data ends with, to see it come through whole: line ends, spaces, bytes that a
-#: cut falls between, and more than one segment.
+#: Endings of data that show whether it arrives whole: line ends, spaces, characters of
+#: several bytes, and more than one TCP segment.
 _ENDINGS = ["", "", "", "", "\n", "\n\nthree lines", "  ", " é€🙂", "x" * 3000]
 
 
@@ -48,7 +48,7 @@ class Publisher:
         self._rng = random.Random(name)
 
     def calls(self) -> Iterator[Published]:
-        """Publish without end; a pause is for the caller to make."""
+        """Publish without end; the caller pauses between calls."""
         for number in itertools.count():
             name = f"{self._name}-{number}"
             event = {"data": name + self._rng.choice(_ENDINGS), **self._target()}
@@ -60,11 +60,11 @@ class Publisher:
                 self._post(f"/disconnect/{self._rng.choice(USERS)}", None)
 
     def pause(self) -> float:
-        """Return how long to wait before the next call."""
+        """Return the seconds to wait before the next call."""
         return self._rng.expovariate(_RATE)
 
     def _insist(self, event: dict[str, Any], *, key: str) -> Iterator[Published]:
-        """Publish with an idempotency key until there is an answer, or again."""
+        """Publish with an idempotency key until answered, and sometimes once more."""
         for _ in range(_ATTEMPTS):
             call = self._publish(event | {"idempotency_key": key})
             yield call
@@ -103,7 +103,7 @@ def main(port: str, name: str, *client_ids: str) -> None:
     publisher = Publisher(int(port), name, client_ids)
     for call in publisher.calls():
         sys.stdout.write(json.dumps([call.data, call.id]) + "\n")
-        # Nothing is ever written to it: it is readable once it is closed.
+        # Nothing is ever written to standard input, so it is readable once closed.
         if select.select([sys.stdin], [], [], publisher.pause())[0]:
             return
 

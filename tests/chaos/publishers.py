@@ -10,12 +10,12 @@ from typing import IO, Any, Self
 from tests.chaos.checker import Published
 from tests.live.server import ROOT
 
-# A publisher that was told to end may still be in a call, which has a timeout.
+# A stopped publisher may still be in a call, which has a timeout.
 _END_SECONDS = 20.0
 
 
 class Publishers:
-    """Processes that publish from the beginning on; what they were told is kept."""
+    """Publishing processes, whose calls and results are kept."""
 
     def __init__(self, port: int, names: Sequence[str], ids: Sequence[str]) -> None:
         command = [sys.executable, "-m", f"{__package__}.publisher", str(port)]
@@ -34,17 +34,17 @@ class Publishers:
             )
 
     def stop(self) -> None:
-        """Have each end after its current call."""
+        """Let each process end after its current call."""
         for process in self._processes:
             if process.stdin is not None:
                 process.stdin.close()
 
     def ended(self) -> bool:
-        """Tell whether all have ended."""
+        """Return whether all processes have ended."""
         return all(process.poll() is not None for process in self._processes)
 
     def calls(self) -> list[Published]:
-        """Return what they did, once they have ended."""
+        """Return the calls of all processes, after they have ended."""
         codes = [process.returncode for process in self._processes]
         assert not any(codes), f"publishers ended with {codes}"
         found: list[Published] = []

@@ -1,7 +1,7 @@
-"""The storm: everything that can break is broken while events are published.
+"""The storm: each part that can break is broken while events are published.
 
-What it starts it stops, whatever happens, and it takes a bounded time. The checker says
-what became of the promises.
+A storm takes a bounded time and stops everything that it has started. The checker then
+judges whether the promises were kept.
 """
 
 import http.client
@@ -33,11 +33,11 @@ from tests.sse_parser import ParsedEvent
 
 _PUBLISHERS = 3
 
-# gunicorn loses a TERM to a worker that is just being started, and then waits for it.
+# gunicorn loses a TERM to a worker that is just starting, and then waits for it.
 _ARGS = "--workers 4 --graceful-timeout 3 --backlog 2048"
 
-# Nothing expires, so that every reset is false; but a worker remembers only some ten
-# seconds, so that a client which was away for longer is served from the broker.
+# Nothing expires, so every reset is false. A worker's memory reaches back only some ten
+# seconds, so a client that was away for longer is served from the broker.
 _SETTINGS: Mapping[str, Any] = {
     "history_events": 1_000_000,
     "history_bytes": 1_000_000_000,
@@ -46,24 +46,24 @@ _SETTINGS: Mapping[str, Any] = {
     "public_channels": ["news.*"],
     "max_clients_per_user": None,
     "retry": [0.05, 0.5],
-    # Streams end by age too, and a short silence is already ended by a ping.
+    # Streams end by age too, and a heartbeat ends even a short silence.
     "max_age": 20.0,
     "heartbeat_interval": 1.0,
 }
 
-# How often each is drawn, to one reload and one of each outage.
+# How often each fault is drawn, per one reload and one of each outage.
 _CUTS = 6
 _KILLS = 2
 
-# Seconds from one to the next: some find the server still busy with the last one.
+# Seconds between two faults: some hit a server still busy with the last one.
 _CALM = (0.2, 1.8)
 _OUTAGE = (0.5, 2.0)
 
 _MOST_CUTS = 40
-# About half an event, so that the first read that ends inside of one comes soon.
+# About half an event, so that a read soon ends inside an event.
 _CUT_BYTES = 40
 
-# How many clients are addressed, and left out, by their own id.
+# The number of clients that are addressed or excluded by their own id.
 _ADDRESSED = 8
 
 _START_SECONDS = 60.0
@@ -74,26 +74,26 @@ _END = "the end"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What storm it is; the seed decides what happens, though not quite when."""
+    """The settings of a storm; the seed decides the faults, not their exact time."""
 
     broker: str
     seconds: float
     clients: int = 400
     seed: int = 0
-    #: How the streams are delivered: what SSE_HUB_HIJACK takes.
+    #: The delivery of streams: a value of SSE_HUB_HIJACK.
     hijack: str | bool = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How much happened, by name, and which promises were broken."""
+    """The number of happenings by name, and the broken promises."""
 
     counts: Mapping[str, int]
     faults: list[Fault]
 
 
 def run(plan: Plan) -> Outcome:
-    """Run a storm and check what became of every event."""
+    """Run a storm and check every event."""
     with (
         KEEPERS[plan.broker]() as keeper,
         Server(
@@ -120,7 +120,7 @@ class Storm:
         self.audience = Audience(random.Random(plan.seed))
 
     def run(self) -> Outcome:
-        """Fill the house, let it storm, wait for calm, and check."""
+        """Connect the clients, run the storm, wait until all have caught up, check."""
         self._server.publish("the start")
         self._fill()
         some = self._rng.sample(self._listeners, _ADDRESSED)
@@ -152,7 +152,7 @@ class Storm:
         )
 
     def _rage(self) -> None:
-        """Break one thing after another, each kind again and again."""
+        """Break one part after another, each kind again and again."""
         ends = time.monotonic() + self._plan.seconds
         deck: list[Callable[[], None]] = []
         while time.monotonic() < ends:
@@ -164,13 +164,13 @@ class Storm:
             deck.pop()()
 
     def _cut(self) -> None:
-        """Have some clients leave in the middle of an event."""
+        """Let some clients leave in the middle of an event."""
         some = self._rng.randint(1, min(_MOST_CUTS, len(self._listeners)))
         for listener in self._rng.sample(self._listeners, some):
             listener.cut_soon(_CUT_BYTES)
 
     def _kill(self) -> None:
-        """End a worker, or all, without a warning; some only just begin or end."""
+        """Kill one worker, or all; some are just starting or ending."""
         workers = psutil.Process(self._server.process.pid).children()
         count = self._rng.choice([1, 1, 1, len(workers)])
         for worker in self._rng.sample(workers, min(count, len(workers))):
@@ -184,7 +184,7 @@ class Storm:
         self._counts["reloads"] += 1
 
     def _suffer(self, name: str) -> None:
-        """Have the log out of reach for a while, in which something else may break."""
+        """Make the log unreachable for a while, and break another part meanwhile."""
         with self._keeper.outages[name]():
             self.audience.read_for(self._rng.uniform(*_OUTAGE))
             self._rng.choice([self._cut, self._kill, self._reload])()
@@ -192,7 +192,7 @@ class Storm:
         self._counts[name] += 1
 
     def _end(self) -> Published:
-        """Publish the last event that is checked; everything before it is settled."""
+        """Publish the last event that is checked, when all calls before it are over."""
         told: list[str] = []
 
         def tell() -> bool:
@@ -204,7 +204,7 @@ class Storm:
         return Published(_END, told[0])
 
     def _all_at_the_end(self) -> bool:
-        # Some call whose publisher gave up may still be appended behind it.
+        # A call that its publisher gave up may still be appended after the last event.
         return all(
             _END in [event.data for event in listener.received[-_PUBLISHERS - 1 :]]
             for listener in self._listeners
@@ -221,7 +221,7 @@ class Storm:
             "disconnects": sum(entry.is_control for entry in log.entries),
             "deliveries": sum(len(each.received) for each in self._listeners),
             "publish calls": len(calls),
-            "of unknown outcome": sum(call.id is None for call in calls),
+            "unknown outcomes": sum(call.id is None for call in calls),
             "epochs": len(log.epochs),
             "resumes": sum(each.resumes for each in self._listeners),
             "refusals": sum(each.refusals for each in self._listeners),

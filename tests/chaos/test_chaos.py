@@ -10,7 +10,7 @@ pytestmark = pytest.mark.live
 @pytest.mark.parametrize("hijack", ["auto", False], ids=["socket", "generator"])
 @pytest.mark.parametrize("broker", ["sqlite", "redis"])
 def test_a_storm_loses_and_doubles_nothing(broker: str, hijack: str | bool) -> None:
-    """Everybody gets exactly their part of the log, whatever is broken meanwhile."""
+    """Each client receives exactly its part of the log, through all faults."""
     outcome = run(Plan(broker=broker, seconds=15.0, clients=100, seed=1, hijack=hijack))
     assert outcome.faults == []
     for happened in ("deliveries", "kills", "reloads", "cuts", "resumes"):

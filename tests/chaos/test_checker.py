@@ -1,4 +1,4 @@
-"""The checker finds each fault that is planted in a run, and none in a good run."""
+"""The checker finds every planted fault, and none in a good run."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -28,7 +28,7 @@ def entry(place: int, *to: str, exclude: str = "", control: bool = False) -> Ent
     )
 
 
-#: What alice, who listens to news, is to get of it is GOOD.
+#: The log; GOOD is the part of alice, who listens to the channel news.
 LOG = Log(
     (
         entry(1, "*"),
@@ -69,19 +69,19 @@ def found(faults: Iterable[Fault]) -> list[tuple[Kind, str]]:
 
 
 def test_a_good_run_has_no_fault() -> None:
-    """What others get, what she published herself and control are not missed."""
+    """Events for others, her own excluded event and control records are not missed."""
     assert faults_of_clients(LOG, [GOOD]) == []
 
 
 def test_an_id_of_an_earlier_epoch_names_the_same_place() -> None:
-    """A client that was there before the log went on in a new epoch."""
+    """A client may have connected before the log went on in a new epoch."""
     events = (received("before-2", "event 2"), *got(3, 7, 9))
     part = replace(GOOD, started="before-1", received=events)
     assert faults_of_clients(LOG, [part]) == []
 
 
-def test_what_comes_after_the_end_of_a_part_is_not_judged() -> None:
-    """Somebody may still publish while clients are stopped one after another."""
+def test_events_after_the_end_of_a_part_are_not_judged() -> None:
+    """Events may still be published while clients are stopped one after another."""
     part = replace(GOOD, received=got(2, 3, 7, 9, 10))
     assert faults_of_clients(LOG, [part]) == []
 
@@ -117,31 +117,31 @@ def test_what_comes_after_the_end_of_a_part_is_not_judged() -> None:
 def test_a_planted_fault_is_found(
     events: tuple[ParsedEvent, ...], expected: list[tuple[Kind, str]]
 ) -> None:
-    """As what it is, and once."""
+    """Each fault is found with its right kind, and once."""
     part = replace(GOOD, received=events)
     assert found(faults_of_clients(LOG, [GOOD, part])) == expected
 
 
 def test_a_reset_is_false_where_the_log_is_whole() -> None:
-    """The client threw its state away for nothing."""
+    """The client discarded its state for nothing."""
     part = replace(GOOD, resets=("now-7",))
     assert found(faults_of_clients(LOG, [part])) == [(Kind.FALSE_RESET, "now-7")]
 
 
 def test_an_answer_that_is_no_stream_is_a_fault() -> None:
-    """A browser takes it for good, though the client of a test comes back."""
+    """A browser would never reconnect, although the tests' client does."""
     part = replace(GOOD, turned_away=("500",))
     assert found(faults_of_clients(LOG, [part])) == [(Kind.TURNED_AWAY, "")]
 
 
 def test_a_client_that_began_outside_the_log_is_a_fault() -> None:
-    """Otherwise nothing at all would be expected of its stream."""
+    """Otherwise, no event at all would be expected on its stream."""
     part = replace(GOOD, started="other-1")
     assert found(faults_of_clients(LOG, [part])) == [(Kind.UNKNOWN_ID, "other-1")]
 
 
-def test_what_publishers_were_told_is_in_the_log() -> None:
-    """A call that failed may be in it, or not."""
+def test_the_ids_of_publish_calls_are_in_the_log() -> None:
+    """The event of a failed call may be in the log or not."""
     calls = [
         Published("event 2", "before-2"),
         Published("event 3", None),
@@ -165,7 +165,7 @@ def test_a_publish_that_returned_a_wrong_id_is_found(
 
 
 def test_a_publish_that_was_appended_twice_is_found() -> None:
-    """Also where the caller was told nothing."""
+    """The second entry is found even if the call returned no id."""
     again = replace(entry(11, "*"), data="event 2")
     log = Log((*LOG.entries, again), {"now": 11})
     calls = [Published("event 2", None)]

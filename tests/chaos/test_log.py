@@ -1,4 +1,4 @@
-"""The readers of the stored log see what a broker wrote."""
+"""The readers of the stored log return the records that a broker wrote."""
 
 import time
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ KEEP_ALL = Retention(events=1000, seconds=3600.0, bytes=1_000_000)
 
 
 def test_a_file_is_read_across_its_epochs(tmp_path: Path) -> None:
-    """Every id that was given names its place, also after a cold start."""
+    """Every id that was given names its place, even after a cold start."""
     path = tmp_path / "hub.db"
     membership = Membership(path)
     given = []
@@ -35,8 +35,8 @@ def test_a_file_is_read_across_its_epochs(tmp_path: Path) -> None:
     assert [log.place(str(cursor)) for cursor in given] == [1, 2]
 
 
-def test_an_entry_says_who_is_to_get_it(tmp_path: Path) -> None:
-    """Addresses, exclusions, and whether it is an event at all."""
+def test_an_entry_has_the_addresses_of_its_record(tmp_path: Path) -> None:
+    """An entry also has the exclusions, and knows events from control records."""
     to = (Address("u:alice"), Address("c:news"))
     with closing(SQLiteBroker(tmp_path / "hub.db", KEEP_ALL)) as broker:
         broker.publish(Record(to, Event("x"), exclude=("me",)))
@@ -57,7 +57,7 @@ def redis_server() -> Iterator[RedisServer]:
 def test_a_stream_is_read_with_the_ids_that_clients_know(
     redis_server: RedisServer,
 ) -> None:
-    """Epoch and number; the number is the entry's own id in one piece."""
+    """An id is the epoch and a number, which packs the two parts of the entry id."""
     body = '{"to":["*"],"event":["message",null]}\nx'
     for entry_id, epoch in (("5-0", "a"), ("5-1", "b")):
         fields = ("e", epoch, "p", "", "t", "1.0", "b", body)

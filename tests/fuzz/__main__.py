@@ -10,14 +10,16 @@ from functools import partial
 
 from tests.fuzz.targets import NAMES, Done, attempt
 
-# Several times what the default takes on two cores that do nothing else.
+# Several times the duration of a default run on two idle cores.
 _MOST_SECONDS = 20 * 60
 
 
 def main() -> int:
-    """Try what the command line asks for, and print what came of it."""
+    """Try all targets as the command line says, and print the outcomes."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=110_000, help="of all targets")
+    parser.add_argument(
+        "--cases", type=int, default=110_000, help="number of cases of all targets"
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
@@ -26,7 +28,7 @@ def main() -> int:
     start = time.monotonic()
     total = findings = 0
     one = partial(attempt, cases=options.cases, seed=options.seed)
-    # A process for each target: what is drawn also depends on what was imported.
+    # A process per target: the drawn cases also depend on the imported modules.
     with multiprocessing.get_context("spawn").Pool(
         initializer=stop_late, maxtasksperchild=1
     ) as pool:

@@ -1,4 +1,4 @@
-"""Publishing over HTTP: no body is an error of the server, or reaches anybody else."""
+"""Publishing over HTTP: no body makes the server fail or reaches another client."""
 
 import copy
 import json
@@ -29,12 +29,12 @@ TOKENS: list[Any] = [
 ]
 STATUSES = {202, 400, 401, 403, 413, 415}
 
-#: Room for few bytes of data, so that some cases have more.
+#: Small, so that some cases exceed it.
 MAX_EVENT_BYTES = 100
 
 
 class Request(NamedTuple):
-    """What is sent, and how it was changed on its way."""
+    """A publish request, and the changes to its body on the way."""
 
     body: str
     changes: list[Edit]
@@ -43,7 +43,7 @@ class Request(NamedTuple):
 
 
 def check(people: Population, request: Request) -> str:
-    """Post it, and have everybody look what has arrived."""
+    """Post a request, and check the events that every listener receives."""
     people.begin()
     body = people.filled(request.body).encode(errors="surrogatepass")
     body = edited(body, request.changes)
@@ -66,7 +66,7 @@ def check(people: Population, request: Request) -> str:
 
 
 def _published(body: bytes, answer: Any, authorization: str) -> list[Published]:
-    """Return the events of a body that was accepted, each once."""
+    """Return the events of an accepted body, each once."""
     given = json.loads(body.decode())
     events = given if isinstance(given, list) else [given]
     ids = answer["ids"] if isinstance(given, list) else [answer["id"]]
@@ -89,9 +89,9 @@ def _published(body: bytes, answer: Any, authorization: str) -> list[Published]:
 
 
 def _may_publish(authorization: str, target: Any) -> bool:
-    """Tell what TOKENS says, said once more without any pattern.
+    """Return whether TOKENS allows a target, written without any pattern.
 
-    An empty list names nobody, and anybody may publish to nobody.
+    An empty list names no client, and every token may publish to it.
     """
     kind, _, token = authorization.partition(" ")
     assert kind.lower() == "bearer"
@@ -116,7 +116,7 @@ def _may_publish(authorization: str, target: Any) -> bool:
 def _text(data: Any) -> str:
     if isinstance(data, str):
         return seen(data)
-    # As Flask writes it unless it is told otherwise.
+    # The form that Flask writes by default.
     return json.dumps(data, sort_keys=True)
 
 
@@ -147,7 +147,7 @@ _events = st.fixed_dictionaries(
 
 @st.composite
 def _damaged(draw: st.DrawFn) -> str:
-    """Return a body of which some part may have become another one."""
+    """Return a body, perhaps with some parts replaced."""
     body = draw(_events | st.lists(_events, max_size=4))
     for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
         body = _with_another_part(draw, copy.deepcopy(body))
@@ -155,7 +155,7 @@ def _damaged(draw: st.DrawFn) -> str:
 
 
 def _with_another_part(draw: st.DrawFn, whole: Any) -> Any:
-    """Replace, add or take away something, at any depth."""
+    """Replace, add or remove one part, at any depth."""
     if not isinstance(whole, dict | list) or not whole or draw(st.integers(0, 9)) == 9:
         return draw(json_values)
     places = list(whole) if isinstance(whole, dict) else list(range(len(whole)))
@@ -171,7 +171,7 @@ def _with_another_part(draw: st.DrawFn, whole: Any) -> Any:
     return whole
 
 
-# Deeper than any parser goes, or one that writes what another has read.
+# Deeper than JSON parsers and writers can recurse.
 _deep = st.integers(0, 3000).map(
     lambda depth: f'{{"data": {"[" * depth}{"]" * depth}, "target": "everyone"}}'
 )

@@ -1,4 +1,4 @@
-"""Webhooks: no delivery is accepted but as its provider has signed it."""
+"""Webhooks: a delivery is accepted only as its provider has signed it."""
 
 import re
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from tests.fuzz.edits import Edit, edited, edits
 from tests.fuzz.engine import Target, checking
 from tests.test_signatures import VECTORS
 
-#: The header with the signature, and those that are signed whole.
+#: The header with the signature, and the headers that are signed whole.
 _HEADERS = {
     "GitHub": ("X-Hub-Signature-256", []),
     "Stripe": ("Stripe-Signature", []),
@@ -23,7 +23,7 @@ _HEX_OR_BASE64 = re.compile("[0-9a-f]{64}|[A-Za-z0-9+/]{43}=")
 
 
 class Delivery(NamedTuple):
-    """What arrives: a genuine delivery, with what was changed on its way."""
+    """A genuine delivery, and the changes to it on the way."""
 
     kind: str
     headers: dict[int, list[Edit]]
@@ -33,7 +33,7 @@ class Delivery(NamedTuple):
 
 
 def check(delivery: Delivery) -> str:
-    """Whatever is accepted is what was signed, and not too old."""
+    """Check that every accepted delivery is as it was signed, and not too old."""
     scheme, genuine, body, now = VECTORS[delivery.kind]
     headers = dict(VECTORS[delivery.of_another][1]) if delivery.of_another else {}
     for number, (name, value) in enumerate(genuine.items()):

@@ -1,16 +1,16 @@
-"""Changes of bytes and texts: bits flipped, parts cut out, put in or moved."""
+"""Changes of bytes and texts: parts are cut out, replaced or put in."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-# Longer than anything that is changed here.
+# Longer than any text that is changed here.
 _ALL = 1000
 
 
 class Edit(NamedTuple):
-    """So many bytes from a place on, wherever that is, give way to others."""
+    """``length`` bytes at ``at``, modulo the length of the text, are replaced."""
 
     at: int
     length: int
@@ -22,7 +22,7 @@ class Edit(NamedTuple):
 
 
 def edited(whole: bytes, changes: Iterable[Edit]) -> bytes:
-    """Return some bytes after all changes."""
+    """Return the bytes after all changes, one after another."""
     for change in changes:
         whole = change.apply(whole)
     return whole
@@ -35,7 +35,7 @@ _puts = st.one_of(
     st.binary(max_size=3),
 )
 
-#: From none to a few.
+#: No change, or a few.
 edits = st.lists(
     st.builds(Edit, st.integers(-_ALL, _ALL), st.sampled_from([0, 1, 2, _ALL]), _puts),
     max_size=3,

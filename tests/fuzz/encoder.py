@@ -1,4 +1,4 @@
-"""The wire: whatever an event says, a client reads the same, and nothing beside it."""
+"""The wire: a client reads exactly the events that were sent, and nothing else."""
 
 import re
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from tests.fuzz.engine import Target, checking
 from tests.fuzz.strategies import mostly
 from tests.sse_parser import ParsedEvent, Parser
 
-# What the format is made of comes often.
+# The characters and fields of the wire format come often.
 _texts = st.one_of(
     st.text(),
     st.lists(
@@ -31,7 +31,7 @@ _retries = mostly(
 
 
 class Sent(NamedTuple):
-    """What somebody would like to send."""
+    """An event that an app tries to send."""
 
     data: str
     type: str
@@ -47,7 +47,7 @@ class Stream(NamedTuple):
 
 
 def check(stream: Stream) -> str:
-    """Compare what arrives with what was sent, whole, cut, and byte by byte."""
+    """Compare the received events with the sent ones: whole, cut, and byte by byte."""
     wire = b""
     expected: list[ParsedEvent] = []
     retry_ms = None
@@ -72,7 +72,7 @@ def check(stream: Stream) -> str:
     return "arrived" if expected else "refused"
 
 
-# A type that begins with a colon, say, is as good as any.
+# Odd names are valid too, such as a type that begins with a colon.
 _names = mostly(
     st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1),
     _texts,

@@ -1,9 +1,9 @@
-"""The HTTP endpoints: a real gunicorn answers as ``docs/openapi.json`` says it does.
+"""The HTTP endpoints: a real gunicorn answers as ``docs/openapi.json`` describes.
 
-Schemathesis makes requests of the description, valid and not. A stream is endless, and
-nobody would see the end of a 200: whoever asks has as many open as a user may, so that
-all is checked and the answer is when to come back. Streams that open are for the other
-targets, which read them as far as they know that something comes.
+Schemathesis makes valid and invalid requests from the description. It could not check
+a stream, which never ends. So the user already has as many streams open as allowed,
+and each request for one receives a refusal, which is checked. The other targets read
+open streams, since they know which events come.
 """
 
 import json
@@ -19,7 +19,7 @@ from tests.ports import HOST
 
 NAME = "HTTP endpoints"
 
-#: What the tokens in schemathesis.toml are good for.
+#: The permissions of the tokens in schemathesis.toml.
 _SETTINGS: dict[str, Any] = {
     "publish_tokens": ["a-token-for-everything"],
     "stats_access": "a-token-for-statistics",
@@ -27,19 +27,19 @@ _SETTINGS: dict[str, Any] = {
     "user_limit": "refuse",
 }
 
-# Beyond any doubt, also while the machine does other things.
+# Far too slow, even while the machine does other work.
 _SLOW_SECONDS = "5"
 
-# What is tried of each description at its limits before anything is drawn.
+# The requests of the coverage phase, which come before any request is drawn.
 _COVERED = 400
 
 
 def run(*, cases: int, seed: int) -> Outcome:
-    """Try about so many requests, and never less than each limit of the schema."""
+    """Try about ``cases`` requests, and at least each limit of the schema."""
     with Server(**_SETTINGS) as server, server.stream(user="admin") as stream:
         stream.next("connected")
         report = server.folder / "report.json"
-        # Two operations take all kinds of requests, the others very few.
+        # Two operations accept many kinds of requests, the others very few.
         most = max(1, (cases - _COVERED) // 2)
         done = subprocess.run(
             [
@@ -53,7 +53,7 @@ def run(*, cases: int, seed: int) -> Outcome:
                 *("--request-timeout", _SLOW_SECONDS),
                 *("--report-json-path", report),
             ],
-            # It leaves files where it runs.
+            # Schemathesis leaves files in its working directory.
             cwd=server.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""Try a promise on very many cases, and keep the smallest that breaks it."""
+"""Try a promise on many cases, and keep the smallest case that breaks it."""
 
 import traceback
 from collections import Counter
@@ -11,19 +11,19 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis.strategies import SearchStrategy
 
-#: Tries one case and returns what came of it in a word; raises if a promise is broken.
+#: Tries one case and returns its outcome in a word; raises if a promise is broken.
 Check = Callable[[Any], str]
 
-#: Makes what ends a case that takes too long.
+#: Makes a context that ends a case if it takes too long.
 Limit = Callable[[], AbstractContextManager[None]]
 
-# The engine remembers each case of a round: shorter ones take less memory, and longer
-# ones repeat less of what every round begins with.
+# The engine remembers each case of a round. Short rounds take less memory; long rounds
+# repeat fewer of the simple cases that every round begins with.
 _ROUND = 2500
 
 
 class Target(NamedTuple):
-    """A promise and its cases; ``prepare`` opens whatever they are checked on."""
+    """A promise and its cases; ``prepare`` opens everything that a check needs."""
 
     name: str
     cases: SearchStrategy[Any]
@@ -32,7 +32,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of the cases of one target, and the case that broke its promise."""
+    """The outcomes of one target's cases, and the case that broke its promise."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     finding: str | None = None
@@ -45,7 +45,7 @@ class Outcome:
 class Hang(BaseException):
     """Raised in a case that takes too long.
 
-    Not an Exception: the engine would try it again and again to make it smaller.
+    It is not an Exception, since the engine would repeat the case to make it smaller.
     """
 
 
@@ -57,7 +57,7 @@ def checking(check: Check) -> Callable[[], AbstractContextManager[Check]]:
 def run(
     target: Target, *, cases: int, seed: int, limit: Limit = nullcontext
 ) -> Outcome:
-    """Try a target on so many cases, each within what ``limit`` makes."""
+    """Try a target on ``cases`` cases, each inside a context of ``limit``."""
     outcomes: Counter[str] = Counter()
     for number, size in enumerate(_rounds(cases)):
         with target.prepare() as check:
@@ -72,7 +72,7 @@ def run(
 
 
 class _Attempts:
-    """One case after another; of those that fail the engine tries the smallest last."""
+    """Tries one case after another; the engine tries the smallest failing one last."""
 
     def __init__(self, check: Check, limit: Limit, outcomes: Counter[str]) -> None:
         self._check = check
@@ -107,7 +107,7 @@ def _property(
         max_examples=cases,
         database=None,
         deadline=None,
-        # Explaining a finding takes many more cases than finding it.
+        # Explaining a finding would take many more cases than finding it.
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,

@@ -1,4 +1,4 @@
-"""Names: an event arrives at those whom its names mean, or is clearly refused."""
+"""Names: an event reaches exactly the clients that its names mean, or is refused."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +51,7 @@ _calls = st.fixed_dictionaries(
 
 
 def check(people: Population, calls: list[dict[str, Any]]) -> str:
-    """Publish once or several times, and have everybody look what has arrived."""
+    """Publish once or several times, and check the events of every listener."""
     people.begin()
     published: dict[str, Published] = {}
     keys: dict[str, str] = {}
@@ -84,7 +84,7 @@ def check(people: Population, calls: list[dict[str, Any]]) -> str:
 
 
 def _filled(people: Population, value: Any) -> Any:
-    """Return an argument with the ids that this hub has drawn."""
+    """Return an argument with its placeholders replaced by this hub's ids."""
     if isinstance(value, list | tuple):
         return type(value)(_filled(people, each) for each in value)
     return people.filled(value) if type(value) is str else value

@@ -1,4 +1,4 @@
-"""A few people with open streams, and literally who of them is to get what."""
+"""Some users with open streams, and a literal rule for the events of each."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,8 +10,8 @@ from tests.sse_parser import ParsedEvent, Parser
 
 KINDS = ("channel", "user", "session", "client")
 
-#: Who listens, and to which channels. Names of one kind are names of others too, and
-#: look like what other kinds of addresses are inside.
+#: The users who listen, and their channels. Names of one kind are also names of other
+#: kinds, and look like the inner form of other kinds of addresses.
 PEOPLE = [
     ("alice", ["orders.1", "bob"]),
     ("alice", ["news", "u:alice"]),
@@ -22,15 +22,15 @@ PEOPLE = [
     ("*", ["i:", "s:"]),
 ]
 
-#: The names that the people have in common.
+#: The names of all users and channels.
 NAMES = sorted({name for user, channels in PEOPLE for name in (user, *channels)})
 
-#: Ids that are drawn anew by each hub, as cases write them: ``@session3``.
+#: Placeholders for ids that each hub draws: a case writes ``@session3``.
 OWN = [f"@{kind}{at}" for kind in ("session", "client") for at in range(len(PEOPLE))]
 
 
 class Published(NamedTuple):
-    """An event as its publisher meant it; no target at all is everybody."""
+    """An event as its publisher meant it; an empty target means every client."""
 
     id: str
     type: str
@@ -63,7 +63,7 @@ class Listener:
         self._response.close()
 
     def until(self, event_id: str) -> list[ParsedEvent]:
-        """Return what arrives before an event that everybody gets."""
+        """Return the events that arrive before a broadcast event."""
         while event_id not in (event.id for event in self._arrived):
             self._arrived += self._parser.feed(next(self._chunks))
         at = [event.id for event in self._arrived].index(event_id)
@@ -71,7 +71,7 @@ class Listener:
         return [event for event in before if event.type not in {"connected", "ping"}]
 
     def is_meant(self, event: Published) -> bool:
-        """Tell whether this stream is to get an event."""
+        """Return whether this stream is meant to receive an event."""
         if self.names["client"] & _texts(event.exclude):
             return False
         return not event.target or any(
@@ -80,7 +80,7 @@ class Listener:
 
 
 class Population:
-    """Everybody, on one hub."""
+    """All listeners, on one hub."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -99,21 +99,21 @@ class Population:
             listener.close()
 
     def begin(self) -> None:
-        """Forget what keys were used, so that each case can be tried again."""
+        """Forget the used idempotency keys, so that each case can be repeated."""
         self.site.app.extensions["sse_hub"].hub.broker._keys.clear()
 
     def filled(self, text: str) -> str:
-        """Return a text with the ids that it names."""
+        """Return a text with its placeholders replaced by ids."""
         return re.sub(r"@(session|client)\d", self._id, text)
 
     def _id(self, match: re.Match[str]) -> str:
         return self._own.get(match[0], match[0])
 
     def expect(self, events: Iterable[Published]) -> None:
-        """Check that everybody gets what is meant for them, in order, and no more."""
+        """Check that every listener receives exactly its events, in order."""
         events = list(events)
         fence = self.site.hub.publish("")
-        # Everybody reads before anything fails, so that the next case begins anew.
+        # All streams are read before any check, so that the next case starts clean.
         arrived = [listener.until(fence) for listener in self._listeners]
         for listener, got in zip(self._listeners, arrived, strict=True):
             meant = [
@@ -126,7 +126,7 @@ class Population:
 
 @contextmanager
 def populated(**settings: Any) -> Iterator[Population]:
-    """Make a hub and its people, who leave at the end."""
+    """Make a hub with its listeners; their streams are closed at the end."""
     site = Site(**settings)
     try:
         people = Population(site)
@@ -139,11 +139,11 @@ def populated(**settings: Any) -> Iterator[Population]:
 
 
 def seen(text: str) -> str:
-    """Return data as a browser shows it: its line ends are all the same."""
+    """Return data as a browser shows it, with all line ends the same."""
     return re.sub("\r\n|\r", "\n", text)
 
 
 def _texts(names: Any) -> set[str]:
-    """Return one name or several as the text by which they are compared."""
+    """Return one or several names as a set of the texts that are compared."""
     listed = names if isinstance(names, list | tuple) else [names]
     return {str.__str__(n) if isinstance(n, str) else str(n) for n in listed}

@@ -1,4 +1,4 @@
-"""Broker records: what is stored is a record, or malformed, and stops no follower."""
+"""Broker records: stored bytes are a record or malformed, and stop no follower."""
 
 import json
 from typing import NamedTuple
@@ -17,7 +17,7 @@ _AT = Cursor("e", 7)
 
 
 class Stored(NamedTuple):
-    """What lies in a log: bytes, and how they were changed since."""
+    """Bytes in a log, and the changes to them since they were written."""
 
     body: bytes
     changes: list[Edit]
@@ -25,10 +25,10 @@ class Stored(NamedTuple):
 
 
 def check(stored: Stored) -> str:
-    """Read it as a follower does: what is read can be fanned out, and written again."""
+    """Check that a readable record can be fanned out and written again."""
     body: str | bytes = edited(stored.body, stored.changes)
     if isinstance(body, bytes) and stored.as_text:
-        # As a Redis client or SQLite may return it.
+        # A Redis client or SQLite may return the body as text.
         body = body.decode(errors="surrogateescape")
     try:
         record = codec.decode(body, cursor=_AT, time=5.0)

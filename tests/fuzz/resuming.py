@@ -1,4 +1,4 @@
-"""``Last-Event-ID``: whatever it is, the stream opens and begins where it should."""
+"""``Last-Event-ID``: with any id, a stream opens and begins at the right place."""
 
 import json
 import re
@@ -16,26 +16,26 @@ from tests.fuzz.engine import Check, Target
 from tests.fuzz.strategies import mostly
 from tests.sse_parser import ParsedEvent, Parser
 
-#: Events that the broker retains; this worker's memory may reach back further.
+#: Number of events that the broker retains; a worker's memory may reach back further.
 _KEPT = 50
 
 
 class Id(NamedTuple):
-    """An id before the log's own epoch and offsets are filled in, and it is changed."""
+    """An id with placeholders for the log's epoch and offsets, and later changes."""
 
     text: str
     changes: list[Edit]
 
 
 class Asked(NamedTuple):
-    """Where a stream is asked to go on."""
+    """The ids from which a stream asks to resume."""
 
     header: Id | None
     query: Id | None
 
 
 class Log:
-    """A log that goes on, and somebody who listens to it."""
+    """A log that grows, and a client that listens to it."""
 
     def __init__(self, site: Site, browser: Browser) -> None:
         self._site = site
@@ -43,11 +43,11 @@ class Log:
         self._events: list[ParsedEvent] = []
         for _ in range(_KEPT):
             self.publish()
-        # From here on its worker is at the head whenever a stream opens.
+        # After this stream, the worker is at the head whenever another one opens.
         self.listen("/events", {})
 
     def publish(self) -> str:
-        """Publish an event for everybody, after one for somebody else."""
+        """Publish an event for every client, after one for another user."""
         self._site.hub.publish("nobody else's", user="bob")
         event_id = self._site.hub.publish("everybody's")
         self._events.append(ParsedEvent("message", "everybody's", event_id))
@@ -58,7 +58,7 @@ class Log:
         return place(self._events[-1].id)
 
     def filled(self, asked: Id) -> bytes:
-        """Return an id with what only this log knows."""
+        """Return an id with its placeholders filled in from this log."""
         text = asked.text.replace("@epoch", self.head.epoch)
         text = re.sub(
             "@back(-?[0-9]+)", lambda back: str(self.head.offset - int(back[1])), text
@@ -66,11 +66,11 @@ class Log:
         return edited(text.encode(errors="surrogatepass"), asked.changes)
 
     def after(self, offset: int) -> list[ParsedEvent]:
-        """Return what the listener is to get after a place."""
+        """Return the events that the client must receive after an offset."""
         return [event for event in self._events if place(event.id).offset > offset]
 
     def listen(self, url: str, headers: dict[str, str]) -> list[ParsedEvent]:
-        """Open a stream, then publish an event, and return all up to it."""
+        """Open a stream, publish an event, and return all events up to it."""
         response = self._browser.get(url, headers=headers)
         assert response.status_code == 200, response.status_code
         try:
@@ -86,7 +86,7 @@ class Log:
 
 
 def check(log: Log, asked: Asked) -> str:
-    """Come with ids, and compare what arrives with what the log has after them."""
+    """Connect with ids, and compare the received events with the log after them."""
     url, headers = "/events", {}
     header = query = ""
     if asked.query is not None:
@@ -110,7 +110,7 @@ def check(log: Log, asked: Asked) -> str:
         assert begun["resumed"] is bool(asked_for)
         assert events == whole
         return "resumed" if asked_for else "new"
-    # The log may be trimmed while it is read: then the reset comes after a true part.
+    # The log may be trimmed during a replay: the reset then follows a correct part.
     (at,) = resets
     reason = json.loads(events[at].data)["reason"]
     assert reason in reasons
@@ -121,13 +121,13 @@ def check(log: Log, asked: Asked) -> str:
 
 
 def place(event_id: str) -> Cursor:
-    """Return the place that an id of this log names."""
+    """Return the cursor that an id of this log stands for."""
     epoch, _, offset = event_id.partition("-")
     return Cursor(epoch, int(offset))
 
 
 def _reasons(event_id: str, head: Cursor) -> set[str | None]:
-    """Return the reasons that a reset may have; None where there need not be one."""
+    """Return the possible reasons of a reset; None if there may be no reset."""
     if not event_id:
         return {None}
     epoch, hyphen, offset = event_id.partition("-")

@@ -1,4 +1,4 @@
-"""Tickets and client ids: nobody becomes somebody else by what they send."""
+"""Tickets and client ids: no request gives a user the identity of another."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _LATER, _LONG_AGO = 32_503_680_000.0, 1.0
 
 
 class Sent(NamedTuple):
-    """Something signed: the content of one, the signature of one, and what changed."""
+    """The content of one signed value, the signature of one, and changes to both."""
 
     content: int
     signature: int
@@ -35,7 +35,7 @@ class Sent(NamedTuple):
 
 
 def _opened(browser: Browser, query: str) -> dict[str, Any] | None:
-    """Return what the stream of a URL is greeted with, None if it is refused."""
+    """Return the greeting of a URL's stream, or None if the stream is refused."""
     response = browser.get(f"/events?{query}")
     try:
         assert response.status_code in (200, 400, 401), response.status_code
@@ -59,7 +59,7 @@ def _site() -> Iterator[Site]:
 
 @contextmanager
 def _prepare_tickets() -> Iterator[Check]:
-    """Sign tickets for several people; nobody else can."""
+    """Sign tickets for several users; no other key can sign them."""
     with _site() as site:
         with site.app.app_context():
             good = {
@@ -76,7 +76,7 @@ def _prepare_tickets() -> Iterator[Check]:
         stranger = site.browser()
 
         def check(sent: Sent | bytes) -> str:
-            """Open a stream with a ticket alone."""
+            """Open a stream with a ticket and no other credential."""
             raw = sent if isinstance(sent, bytes) else sent.of(genuine)
             opened = _opened(stranger, f"ticket={quote(raw)}")
             if opened is None:
@@ -90,9 +90,9 @@ def _prepare_tickets() -> Iterator[Check]:
 
 
 def _is_the_same(ticket: str, genuine: str) -> bool:
-    """Tell whether a ticket is a genuine one, but for what is no part of base64.
+    """Return whether a ticket is a genuine one, apart from characters outside base64.
 
-    The last letter of a signature has two bits to spare.
+    The last letter of a signature has two unused bits.
     """
     content, _, signature = ticket.rpartition(".")
     letters = re.sub("[^A-Za-z0-9_-]", "", signature)
@@ -100,7 +100,7 @@ def _is_the_same(ticket: str, genuine: str) -> bool:
 
 
 def _forged_tickets(key: str) -> Iterator[str]:
-    """Yield what is like a ticket of alice's, signed by others or for other ends."""
+    """Yield tickets for alice with a wrong key or for another purpose."""
     content = ["alice", None, ["orders"], _LATER]
     for salt in ("flask-sse-hub.client-id", "cookie-session", "itsdangerous"):
         yield URLSafeSerializer(key, salt=salt).dumps(content)
@@ -110,7 +110,7 @@ def _forged_tickets(key: str) -> Iterator[str]:
 
 @contextmanager
 def _prepare_client_ids() -> Iterator[Check]:
-    """Give client ids to several people; alice comes with hers, and with others'."""
+    """Give client ids to several users; alice sends her own and those of others."""
     with _site() as site:
 
         @site.app.post("/owns")

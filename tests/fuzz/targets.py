@@ -20,7 +20,7 @@ from tests.fuzz import (
 )
 from tests.fuzz.engine import Hang, Outcome, run
 
-#: Those that Hypothesis draws the cases of.
+#: The targets whose cases Hypothesis draws.
 TARGETS = [
     encoder.TARGET,
     records.TARGET,
@@ -37,12 +37,12 @@ NAMES = [endpoints.NAME, *(target.name for target in TARGETS)]
 # A case takes milliseconds.
 _CASE_SECONDS = 20.0
 
-# A request of a schema to a real server takes ten times as long as any other case.
+# A request to a real server takes ten times as long as any other case.
 _REQUESTS = 0.02
 
 
 class Done(NamedTuple):
-    """What came of one target, and in how many seconds."""
+    """The outcome of one target, and its duration in seconds."""
 
     name: str
     outcome: Outcome
@@ -50,8 +50,8 @@ class Done(NamedTuple):
 
 
 def attempt(name: str, *, cases: int, seed: int) -> Done:
-    """Try one target on its part of all cases."""
-    # Refusals are what is asked for here.
+    """Try one target on its share of all cases."""
+    # Refusals are expected here, and each would be logged.
     logging.disable()
     start = time.monotonic()
     requests = round(cases * _REQUESTS)

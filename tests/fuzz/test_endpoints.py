@@ -8,7 +8,7 @@ pytestmark = pytest.mark.live
 
 
 def test_the_endpoints_answer_as_they_are_described() -> None:
-    """Also what is not valid: in a documented way, soon, and never with a 500."""
+    """Invalid requests too are answered as documented, soon, and never with a 500."""
     outcome = endpoints.run(cases=500, seed=1)
     assert outcome.finding is None
     assert outcome.cases >= 400

@@ -1,4 +1,4 @@
-"""A few cases of every target; ``make fuzz`` tries very many."""
+"""A few cases of every target; ``make fuzz`` tries many."""
 
 import hmac
 import re
@@ -18,14 +18,14 @@ from tests.fuzz.targets import TARGETS
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_no_case_breaks_a_promise(target: Target) -> None:
-    """And there are cases of more than one kind."""
+    """The cases have more than one outcome, so the promise is put to the test."""
     outcome = run(target, cases=100, seed=1)
     assert outcome.finding is None
     assert outcome.cases >= 100
     assert len(outcome.outcomes) > 1
 
 
-#: A fault for each target: where it is planted, and what is put there.
+#: A fault for each target: the object, the attribute, and its wrong value.
 FAULTS: dict[str, tuple[Any, str, Any]] = {
     "wire encoder": (event, "_NOT_IN_NAMES", re.compile("\0")),
     "broker records": (codec, "SSEHubError", codec.Malformed),
@@ -42,13 +42,13 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
 def test_a_planted_fault_is_found(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or a run without findings would say nothing."""
+    """Otherwise, a run without findings would prove nothing."""
     monkeypatch.setattr(*FAULTS[target.name])
     assert run(target, cases=1000, seed=1).finding is not None
 
 
 def test_a_finding_is_the_smallest_case() -> None:
-    """With what has failed, and where."""
+    """The finding ends with the error and the case."""
 
     def check(number: int) -> str:
         if number >= 10:
@@ -62,7 +62,7 @@ def test_a_finding_is_the_smallest_case() -> None:
 
 
 def test_a_case_that_hangs_is_a_finding_at_once() -> None:
-    """It is not tried again to make it smaller: each try would take as long."""
+    """A hanging case is not made smaller, since each try would take as long."""
     tried = []
 
     def hang(number: int) -> str:

@@ -1,4 +1,4 @@
-"""What attackers do, and how a server shows that it does not mind."""
+"""Attacks on a server, and checks that ordinary clients do not notice them."""
 
 import resource
 import socket
@@ -14,14 +14,14 @@ from tests.reader import wait_until
 
 _TCP_REPAIR = 19
 
-# What this process, and a server's, needs beside the attackers' connections.
+# Files that this process, and a server's, need beside the attackers' connections.
 _OTHER_FILES = 500
 
 
 def room_for(count: int) -> int:
-    """Return so many connections, or as many as the system lets a process have."""
+    """Return ``count``, or the most connections that the system allows a process."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Servers inherit it.
+    # Servers inherit this limit.
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return min(count, hard - _OTHER_FILES)
 
@@ -30,7 +30,7 @@ def room_for(count: int) -> int:
 def connections(
     server: Server, count: int, *, sent: bytes = b""
 ) -> Iterator[list[socket.socket]]:
-    """Return so many connections on which nothing more comes than these bytes."""
+    """Open ``count`` connections that send these bytes and nothing more."""
     with ExitStack() as stack:
         made = []
         for number in range(count):
@@ -38,7 +38,7 @@ def connections(
             made[-1].setblocking(False)
             made[-1].connect_ex((HOST, server.port))
             if number % 500 == 499:
-                # The server's queue holds some thousands.
+                # The server's queue holds some thousands of connections.
                 wait_until(lambda: is_sent(made[-1], b""))
         for each in made:
             wait_until(lambda each=each: is_sent(each, sent), within=30.0)  # type: ignore[misc]
@@ -46,7 +46,10 @@ def connections(
 
 
 def is_sent(connection: socket.socket, data: bytes) -> bool:
-    """Send once the connection is there; what the server ended is none of ours."""
+    """Send once connected; return whether sending is over.
+
+    It is over too if the server has ended the connection.
+    """
     try:
         connection.getpeername()
         if data:
@@ -59,7 +62,7 @@ def is_sent(connection: socket.socket, data: bytes) -> bool:
 
 
 def is_ended(connection: socket.socket) -> bool:
-    """Tell whether the server has ended a connection that does not block."""
+    """Return whether the server has ended a non-blocking connection."""
     try:
         return connection.recv(65536) == b""
     except BlockingIOError:
@@ -69,7 +72,10 @@ def is_ended(connection: socket.socket) -> bool:
 
 
 def vanish(connection: socket.socket) -> None:
-    """Be gone without a FIN, as after a loss of power. Raises PermissionError."""
+    """Disappear without a FIN, as after a loss of power.
+
+    Raises PermissionError without the capability CAP_NET_ADMIN.
+    """
     connection.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
     connection.close()
 
@@ -78,8 +84,8 @@ def vanish(connection: socket.socket) -> None:
 def unharmed(server: Server) -> Iterator[list[object]]:
     """Fail unless ordinary requests and a stream are served during this block.
 
-    Afterwards nothing of it is left in the server's workers. Returns what the requests
-    were answered so far.
+    Afterwards, the server's workers must have no file or connection left from it.
+    Yields the statuses and errors of the ordinary requests so far.
     """
     before = {pid: _descriptors_of_busy(server, pid) for pid in server.workers()}
     answers: list[object] = []
@@ -100,7 +106,7 @@ def unharmed(server: Server) -> Iterator[list[object]]:
             yield answers
             seen = len(answers)
             server.publish("during")
-            # A worker that is behind still brings what was published before.
+            # A worker that lags behind still brings earlier events first.
             while stream.data(1) != ["during"]:
                 pass
             wait_until(lambda: len(answers) > seen + 5)
@@ -113,7 +119,7 @@ def unharmed(server: Server) -> Iterator[list[object]]:
 
 
 def _descriptors_of_busy(server: Server, pid: int) -> int:
-    """Have a worker open all files that it needs while it lives, and count them."""
+    """Let a worker open all files that it keeps for its life, and count them."""
     with server.only(pid):
         with server.stream() as stream:
             stream.next("connected")
@@ -129,7 +135,7 @@ def _descriptors(pid: int) -> int:
 
 
 def _left(server: Server, before: dict[int, int]) -> dict[int, int]:
-    """Return what each worker has more than before, the same workers as before."""
+    """Return the additional files of each worker; fail if a worker was replaced."""
     assert set(server.workers()) == set(before), server.log
     # A request that is being answered, or a connection to the users' database.
     spare = 4

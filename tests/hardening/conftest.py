@@ -1,4 +1,4 @@
-"""Servers on each kind of log, and on each way of delivery."""
+"""Servers on each shared log, with each way of delivery."""
 
 import itertools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 
 from tests.live.server import DELIVERIES, Server
 
-#: Starts a server, by the settings of its hub.
+#: Starts a server with the given settings of its hub.
 Start = Callable[..., Server]
 
 _names = itertools.count()
@@ -25,7 +25,7 @@ def broker_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.fixture(params=DELIVERIES, scope="module")
 def start(request: pytest.FixtureRequest, broker_settings: dict[str, Any]) -> Start:
-    """Return what starts two workers on that log."""
+    """Return a function that starts two workers on the shared log."""
 
     def start(args: str = "--workers 2", **settings: Any) -> Server:
         settings = broker_settings | {"max_clients_per_user": None} | settings

@@ -1,4 +1,4 @@
-"""Who can listen to what, with what in hand: every case, stated and tried."""
+"""Access to every target with every credential: each case is stated and tried."""
 
 import json
 import secrets
@@ -19,12 +19,12 @@ from tests.reader import EndOfStream, StreamReader
 
 pytestmark = pytest.mark.live
 
-#: What there is to listen to: a public channel, a channel that the rule opens to alice
-#: and the admin, and what is addressed to alice, to her session, to her client.
+#: Targets of an event: a public channel, a channel that the access rule opens to alice
+#: and the admin, alice herself, her session, and her client.
 TARGETS = ["public", "private", "user", "session", "client"]
 
-#: Who comes with what in hand, and what becomes of it: an answer, or a stream that
-#: hears the event or does not.
+#: The answer to each visitor with each credential: an error status, or a stream that
+#: receives the event ("hears") or does not ("silent").
 MATRIX = """
 who        | in hand           | public | private | user  | session | client
 anonymous  | nothing           | 401    | 401     | 401   | 401     | 401
@@ -73,13 +73,13 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def alice(server: Server) -> dict[str, str]:
-    """Alice's page: its cookie, session and client id."""
+    """Alice's page: its cookie, session id and client id."""
     cookie = server.cookie("alice")
     return {"cookie": cookie, **server.json("/page", Cookie=cookie)}
 
 
 class Hand:
-    """What somebody has in hand: headers, and a query for the stream's URL."""
+    """A visitor's credentials: headers, and a query for the stream's URL."""
 
     def __init__(self, server: Server, who: str, alice: dict[str, str]) -> None:
         self._server = server
@@ -109,7 +109,7 @@ class Hand:
 
     def _own_ticket(self) -> None:
         self._cookie()
-        # Bob's view would not give him a channel that is not his.
+        # Bob's own view would not issue a ticket for another user's channel.
         channels = [CHANNELS["private"]] if self._who != "bob" else []
         self.query["ticket"] = self._ticket_of(self.headers.pop("Cookie"), channels)
 
@@ -185,7 +185,7 @@ class Hand:
         return body.decode()
 
     def _end(self, cookie: str) -> None:
-        """Log out, and wait until every worker has heard of it."""
+        """Log out, and wait until every worker knows of the logout."""
         with self._server.stream(user=None, Cookie=cookie) as stream:
             stream.next("connected")
             for worker in self._server.workers():
@@ -202,12 +202,12 @@ def signing(key: str = SECRET_KEY) -> Any:
 
 
 def long_ago() -> Any:
-    """Sign as if it were over a month ago."""
+    """Sign as if it were more than a month ago."""
     return patch.object(TimestampSigner, "get_timestamp", lambda _: int(LONG_AGO))
 
 
 @pytest.mark.parametrize(("who", "in_hand", "target", "expected"), _CELLS)
-def test_who_hears_what(
+def test_each_visitor_receives_the_events_of_the_matrix(
     server: Server,
     alice: dict[str, str],
     who: str,
@@ -215,7 +215,7 @@ def test_who_hears_what(
     target: str,
     expected: str,
 ) -> None:
-    """As the table says, on each way of delivery."""
+    """The matrix holds for each way of delivery."""
     hand = Hand(server, who, alice)
     hand.take(in_hand)
     if target in CHANNELS:
@@ -224,7 +224,7 @@ def test_who_hears_what(
 
 
 def outcome(server: Server, hand: Hand, target: str, alice: dict[str, str]) -> str:
-    """Return what becomes of a stream that is asked for, and an event for it."""
+    """Open a stream and publish to the target; return the cell of the matrix."""
     where = {
         "public": {"channel": CHANNELS["public"]},
         "private": {"channel": CHANNELS["private"]},
@@ -247,10 +247,10 @@ def outcome(server: Server, hand: Hand, target: str, alice: dict[str, str]) -> s
 def first_of(
     stream: StreamReader, server: Server, *targets: dict[str, str]
 ) -> dict[str, str]:
-    """Publish an event for each target; return that of the first one to be heard.
+    """Publish an event for each target; return the target of the first to arrive.
 
-    A stream begins where its worker is, which may not have heard yet of what a test
-    before this one has published: that says another number.
+    A stream begins at its worker's position. A lagging worker may still bring events
+    of an earlier test, so each call marks its own events with a random token.
     """
     mine = secrets.token_hex(4)
     for number, target in enumerate(targets):
@@ -269,10 +269,10 @@ def first_of(
         for name in (f"{target[0]}:{{}}", "i:{}", f"{target}:{{}}", "*", "{}")
     ],
 )
-def test_no_channels_name_leads_to_an_address(
+def test_no_channel_name_leads_to_an_address(
     server: Server, alice: dict[str, str], target: str, name: str
 ) -> None:
-    """Not even for the admin, to whom all channels are open."""
+    """Even the admin, who may open every channel, receives no other target's event."""
     addressed = {"user": "alice"} | alice
     channel = name.format(addressed[target])
     answer = server.open(

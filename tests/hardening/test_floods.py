@@ -1,4 +1,4 @@
-"""Very many who connect and say little or nothing: everybody else is still served."""
+"""Floods of silent or slow connections: all other clients are still served."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ HALF_A_BODY = (
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
-def test_ten_thousand_half_open_connections(delivery: str) -> None:
-    """With room for them nobody else waits; the server drops them by itself."""
+def test_ten_thousand_half_open_connections_delay_nobody(delivery: str) -> None:
+    """With room for all, other clients do not wait; the server drops silent ones."""
     count = room_for(10_000)
     args = f"--workers 2 --worker-connections {count + 100} --backlog 2048"
     with (
@@ -30,12 +30,12 @@ def test_ten_thousand_half_open_connections(delivery: str) -> None:
         connections(server, count // 2) as silent,
         connections(server, count // 2, sent=HALF_A_HEAD) as slow,
     ):
-        # A head may take no longer than gunicorn's keepalive.
+        # A request's head may take as long as gunicorn's keepalive, and no longer.
         wait_until(lambda: is_ended(silent[-1]) and is_ended(slow[-1]))
 
 
-def test_more_of_them_than_worker_connections() -> None:
-    """Who comes meanwhile waits until the server has dropped them, and is answered."""
+def test_more_half_open_connections_than_worker_connections_pass() -> None:
+    """New clients wait until the server has dropped them, and are then served."""
     args = "--worker-connections 100 --backlog 2048 --keep-alive 1"
     with Server(args=args) as server, server.stream() as stream:
         stream.next("connected")
@@ -45,8 +45,8 @@ def test_more_of_them_than_worker_connections() -> None:
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
-def test_bodies_that_stop_half_way(delivery: str) -> None:
-    """They hold what they have; while there are more worker_connections all is well."""
+def test_bodies_that_stop_half_way_delay_nobody(delivery: str) -> None:
+    """Each occupies one of the worker_connections; the others serve new clients."""
     args = "--worker-connections 1000 --backlog 2048"
     with (
         Server(delivery, args=args) as server,
@@ -56,8 +56,10 @@ def test_bodies_that_stop_half_way(delivery: str) -> None:
         assert server.get("/events/health") == (200, b'{"status":"ready"}\n')
 
 
-def test_more_of_them_than_worker_connections_with_our_settings(tmp_path: Path) -> None:
-    """A body without an end is waited for otherwise."""
+def test_more_half_bodies_than_worker_connections_pass_with_our_settings(
+    tmp_path: Path,
+) -> None:
+    """Without our settings, a server waits for such a body for ever."""
     config = tmp_path / "gunicorn.conf.py"
     ours = (ROOT / "gunicorn.conf.py").read_text()
     config.write_text(f"{ours}\nbody_timeout = 1.0\nworkers = 1\n")
@@ -70,8 +72,8 @@ def test_more_of_them_than_worker_connections_with_our_settings(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
-def test_clients_that_vanish(delivery: str) -> None:
-    """Without a FIN, as after a loss of power: the next ping finds out."""
+def test_vanished_clients_are_dropped_by_a_heartbeat(delivery: str) -> None:
+    """A client that vanishes sends no FIN; the next heartbeat reveals the loss."""
     args = "--worker-connections 2000 --backlog 2048"
     with (
         Server(
@@ -84,18 +86,18 @@ def test_clients_that_vanish(delivery: str) -> None:
             for member in them.members:
                 vanish(member.socket)
         except PermissionError:
-            absent("CAP_NET_ADMIN", remedy="run it as root, who can vanish")
+            absent("CAP_NET_ADMIN", remedy="run the tests as root")
         wait_until(lambda: server.stats()["connections"] == 1)
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
-def test_streams_that_are_asked_for_and_dropped(delivery: str) -> None:
-    """Whatever moment of the request the drop meets."""
+def test_streams_that_are_dropped_at_once_leave_nothing(delivery: str) -> None:
+    """The drop may come at any moment of the request."""
     with Server(delivery, max_clients_per_user=None) as server, unharmed(server):
         for number in range(1000):
             connection = raw_request(server.port)
             if number % 2:
-                # A reset instead of a FIN.
+                # Closing a socket with unread bytes sends a reset instead of a FIN.
                 connection.recv(1)
             connection.close()
         wait_until(lambda: server.stats()["connections"] == 1)

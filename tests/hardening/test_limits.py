@@ -1,4 +1,4 @@
-"""Limits, from outside: who is refused, how, and what goes on all the same."""
+"""Limits from outside: refused clients, their answers, and clients still served."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def greeted(streams: ExitStack, server: Server, user: str = "alice") -> StreamRe
 
 
 def refusals(server: Server) -> dict[str, tuple[int, bytes]]:
-    """Return what a browser is answered, and who handles statuses."""
+    """Return the answers to a browser and to a client that handles statuses."""
     bearer = "Bearer alice"
     status, body, headers = server.request(
         "GET", "/events", Authorization=bearer, Prefer="sse-status"
@@ -55,7 +55,7 @@ def refusals(server: Server) -> dict[str, tuple[int, bytes]]:
 def test_generators_leave_room_for_ordinary_requests(
     streams: ExitStack, kind: str, args: str, setting: str, places: int
 ) -> None:
-    """A worker with all its places taken would answer nothing, and say nothing."""
+    """A worker without a free place would answer no request and report nothing."""
     with Server(kind, args=args) as server:
         for _ in range(places):
             last = greeted(streams, server)
@@ -74,8 +74,8 @@ def test_generators_leave_room_for_ordinary_requests(
         greeted(streams, server)
 
 
-def test_sockets_of_their_own_need_no_room(streams: ExitStack) -> None:
-    """Their requests are over as soon as they have begun."""
+def test_streams_on_sockets_of_their_own_need_no_room(streams: ExitStack) -> None:
+    """The requests of such streams end as soon as the streams begin."""
     with Server(args="--worker-connections 10") as server:
         for _ in range(20):
             greeted(streams, server)
@@ -84,8 +84,8 @@ def test_sockets_of_their_own_need_no_room(streams: ExitStack) -> None:
 
 @pytest.mark.parametrize("kind", DELIVERIES)
 class TestLimits:
-    def test_of_a_user(self, streams: ExitStack, kind: str) -> None:
-        """The oldest stream ends, or the new one is refused."""
+    def test_a_limit_of_streams_per_user(self, streams: ExitStack, kind: str) -> None:
+        """Beyond it, the oldest stream ends or the new one is refused."""
         with Server(kind, max_clients_per_user=1) as server:
             first = greeted(streams, server)
             greeted(streams, server)
@@ -95,8 +95,8 @@ class TestLimits:
             assert refusals(server)["others"][0] == 429
             greeted(streams, server, "bob")
 
-    def test_of_an_address(self, streams: ExitStack, kind: str) -> None:
-        """Whoever its streams belong to; one that ends makes room."""
+    def test_a_limit_of_streams_per_ip(self, streams: ExitStack, kind: str) -> None:
+        """The streams of all users of an IP count; one that ends makes room."""
         with Server(kind, max_clients_per_ip=2) as server:
             first = greeted(streams, server)
             greeted(streams, server, "bob")
@@ -107,7 +107,7 @@ class TestLimits:
             wait_until(lambda: server.stats()["connections"] == 1)
             greeted(streams, server)
 
-    def test_of_a_rate(self, streams: ExitStack, kind: str) -> None:
+    def test_a_limit_of_the_connect_rate(self, streams: ExitStack, kind: str) -> None:
         """Ordinary requests are not counted."""
         with Server(kind, connect_rate="3/hour") as server:
             for _ in range(3):
@@ -115,18 +115,16 @@ class TestLimits:
             assert refusals(server)["others"][0] == 429
             assert server.get("/slow")[0] == 200
 
-    def test_of_channels(self, kind: str) -> None:
-        """For good: the page asks for too many."""
+    def test_a_limit_of_channels(self, kind: str) -> None:
+        """The refusal is final: the page itself asks for too many."""
         with Server(kind, max_channels=1) as server:
             path = "/events?channel=news&channel=alice"
             assert server.get(path, Authorization="Bearer alice")[0] == 400
 
 
 @pytest.mark.parametrize("kind", DELIVERIES)
-def test_another_origin_may_use_a_stream_if_it_is_named(
-    streams: ExitStack, kind: str
-) -> None:
-    """With a preflight, since it resumes by a header."""
+def test_a_configured_origin_may_open_a_stream(streams: ExitStack, kind: str) -> None:
+    """A preflight allows the Last-Event-ID header; other origins are refused."""
     with Server(kind, cors_origins=[FRIEND]) as server:
         asked = {"Access_Control_Request_Method": "GET", "Origin": FRIEND}
         status, _, headers = server.request("OPTIONS", "/events", **asked)

@@ -1,4 +1,4 @@
-"""Streams obey the login, whichever worker they are on."""
+"""Streams obey logins and logouts on every worker."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,14 +27,14 @@ def everywhere(server: Server) -> Iterator["Everywhere"]:
 
 
 class Everywhere:
-    """Opens streams on each worker."""
+    """Opens one stream on each worker."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._streams: list[StreamReader] = []
 
     def open(self, path: str = "/events", **headers: str) -> list[StreamReader]:
-        """Return one stream on each worker, all greeted."""
+        """Return one greeted stream per worker."""
         streams = []
         for worker in self._server.workers():
             with self._server.only(worker):
@@ -55,7 +55,7 @@ def end_of_all(streams: list[StreamReader]) -> None:
 
 
 def hear(server: Server, streams: list[StreamReader]) -> None:
-    """Make sure that streams are open."""
+    """Check that all streams are open and receive an event."""
     server.publish("still here")
     for stream in streams:
         assert stream.data(1) == ["still here"]
@@ -64,13 +64,13 @@ def hear(server: Server, streams: list[StreamReader]) -> None:
 def test_a_logout_ends_the_sessions_streams_on_every_worker(
     server: Server, everywhere: Everywhere
 ) -> None:
-    """Whichever answers it; the same person's other session is not concerned."""
+    """Any worker may answer it; the same user's other sessions stay open."""
     for worker in server.workers():
         cookie = server.cookie("alice")
         streams = everywhere.open(Cookie=cookie)
         others = everywhere.open(Cookie=server.cookie("alice"))
         with server.only(worker):
-            # Whoever is stopped for a moment hears of it as soon as it goes on.
+            # The stopped workers learn of the logout as soon as they run again.
             server.request("POST", "/logout", Cookie=cookie)
         end_of_all(streams)
         hear(server, others)
@@ -79,7 +79,7 @@ def test_a_logout_ends_the_sessions_streams_on_every_worker(
 def test_a_logout_ends_the_streams_of_tickets_of_that_session(
     server: Server, everywhere: Everywhere
 ) -> None:
-    """And they open nothing more, on any worker."""
+    """Afterwards the tickets open no streams, on any worker."""
     cookie = server.cookie("alice")
     ticket = post(server, "/ticket", {}, Cookie=cookie)
     url = f"/events?ticket={ticket}"
@@ -91,10 +91,10 @@ def test_a_logout_ends_the_streams_of_tickets_of_that_session(
             assert server.get(url)[0] == 401
 
 
-def test_a_disconnect_ends_all_of_a_users_streams(
+def test_a_disconnect_ends_all_streams_of_a_user(
     server: Server, everywhere: Everywhere
 ) -> None:
-    """Of all sessions; whoever comes back is let in, and others are not concerned."""
+    """All sessions are closed, the user may connect again, and other users stay."""
     streams = [
         *everywhere.open(Cookie=server.cookie("alice")),
         *everywhere.open(Cookie=server.cookie("alice")),
@@ -108,7 +108,7 @@ def test_a_disconnect_ends_all_of_a_users_streams(
 def test_a_remembered_login_ends_with_a_logout(
     server: Server, everywhere: Everywhere
 ) -> None:
-    """Its cookie opens streams, whose session has no id of its own yet."""
+    """A remember cookie opens streams before its session has an id of its own."""
     _, _, headers = server.request("POST", "/login/alice?remember")
     cookies = [cookie.split(";")[0] for cookie in headers.get_all("Set-Cookie", [])]
     remembered = next(each for each in cookies if each.startswith("remember_token"))
@@ -117,19 +117,19 @@ def test_a_remembered_login_ends_with_a_logout(
     end_of_all(streams)
 
 
-def test_a_session_is_good_for_one_browser(server: Server) -> None:
-    """Where Flask-Login protects sessions strongly, as this app does."""
+def test_a_session_belongs_to_one_browser(server: Server) -> None:
+    """This holds where Flask-Login's protection is "strong", as in this app."""
     cookie = server.cookie("alice")
     assert server.get("/events", Cookie=cookie, User_Agent="another")[0] == 401
 
 
-def test_the_apps_own_handler_refuses(server: Server) -> None:
-    """As it does everywhere else in the app."""
+def test_the_apps_own_unauthorized_handler_answers(server: Server) -> None:
+    """A stream is refused as every other view of the app is."""
     assert server.get("/events") == (401, b'{"error":"log in first"}\n')
 
 
 def test_a_stream_does_not_prolong_a_session(server: Server) -> None:
-    """However often it comes back, where each page does."""
+    """Unlike a page, a stream that reconnects sets no session cookie."""
     cookie = server.cookie("alice", "permanent")
     assert "Set-Cookie" in server.request("GET", "/page", Cookie=cookie)[2]
     connection = Connection(server.port, "/events", Cookie=cookie)
@@ -138,10 +138,10 @@ def test_a_stream_does_not_prolong_a_session(server: Server) -> None:
 
 
 class TestRevalidation:
-    def test_who_is_deleted_loses_all_streams(
+    def test_a_deleted_user_loses_all_streams(
         self, server: Server, everywhere: Everywhere
     ) -> None:
-        """On every worker, however they came; a browser that comes back is told."""
+        """Streams end on every worker, with every credential, and stay refused."""
         cookie = server.cookie("admin")
         ticket = post(server, "/ticket", {"user": "admin"})
         streams = [
@@ -157,10 +157,10 @@ class TestRevalidation:
         assert server.get(f"/events?ticket={ticket}")[0] == 401
         assert total(server, "revoked") == len(streams)
 
-    def test_who_may_no_longer_hear_a_channel_loses_its_streams(
+    def test_a_user_who_loses_a_channel_loses_its_streams(
         self, server: Server, everywhere: Everywhere
     ) -> None:
-        """On every worker; their other streams go on."""
+        """Its streams end on every worker; the user's other streams stay open."""
         cookie = server.cookie("alice")
         streams = everywhere.open("/events?channel=alice%2Bbob", Cookie=cookie)
         others = everywhere.open("/events?channel=news", Cookie=cookie)
@@ -170,10 +170,10 @@ class TestRevalidation:
         closed = server.get("/events?channel=alice%2Bbob", Cookie=cookie)
         assert closed[0] == 403
 
-    def test_who_came_with_a_bearer_token_comes_again_with_it(
+    def test_a_client_with_a_bearer_token_resumes_after_revalidation(
         self, server: Server, everywhere: Everywhere
     ) -> None:
-        """Of which only a request knows; nothing is missed meanwhile."""
+        """Only a request can check it, so the stream ends; no event is missed."""
         (stream, *_) = everywhere.open(Authorization="Bearer bob")
         stream.wait_for_end()
         missed = server.publish("missed", user="bob")
@@ -190,7 +190,7 @@ def post(server: Server, path: str, body: Any, **headers: str) -> str:
 
 
 def total(server: Server, reason: str) -> int:
-    """Return how many streams ended for a reason, on all workers."""
+    """Return the number of streams that ended for a reason, on all workers."""
     count = 0
     for worker in server.workers():
         with server.only(worker):

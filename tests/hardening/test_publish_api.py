@@ -1,4 +1,4 @@
-"""Publishing over HTTP through real servers, and what a client's network does to it."""
+"""Publishing over HTTP through real servers and interrupted connections."""
 
 import json
 import socket
@@ -34,7 +34,7 @@ def publish(server: Server, body: Any, *, token: str = TOKEN) -> tuple[int, Any]
 
 
 def send(server: Server, framing: str, *pieces: bytes) -> bytes:
-    """Send a body piece by piece, say that this was all, return the answer."""
+    """Send a body in pieces, close our side for writing, and return the answer."""
     with socket.create_connection((HOST, server.port), timeout=10) as sock:
         sock.sendall(
             "POST /events/publish HTTP/1.1\r\nHost: localhost\r\n"
@@ -52,8 +52,8 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def test_an_event_arrives_at_whom_it_is_addressed_to(server: Server) -> None:
-    """And at nobody else, whichever worker takes the request."""
+def test_an_event_arrives_at_its_target_only(server: Server) -> None:
+    """Any worker may take the request."""
     with server.stream() as ann, server.stream(user="bob") as ben:
         ann.next("connected")
         ben.next("connected")
@@ -66,8 +66,8 @@ def test_an_event_arrives_at_whom_it_is_addressed_to(server: Server) -> None:
         assert ann.data(1) == ["both"]
 
 
-def test_a_list_arrives_as_a_whole_or_not_at_all(server: Server) -> None:
-    """Also where only its last event is out of scope."""
+def test_a_list_is_published_as_a_whole_or_not_at_all(server: Server) -> None:
+    """One event that is invalid or out of scope refuses the whole list."""
     mine, his = ({"data": d, "target": {"channel": d}} for d in ("orders.1", "news"))
     with server.stream("/events?channel=news") as stream:
         stream.next("connected")
@@ -94,10 +94,10 @@ def test_a_list_arrives_as_a_whole_or_not_at_all(server: Server) -> None:
         ("Transfer-Encoding: chunked", [chunk(b" " * 10**6)] * 2, 413),
     ],
 )
-def test_a_body_is_taken_whole(
+def test_an_incomplete_body_publishes_nothing(
     server: Server, framing: str, pieces: list[bytes], status: int
 ) -> None:
-    """One that breaks off publishes nothing, even if what arrived could stand alone."""
+    """This holds even if the part that arrived is a valid event."""
     with server.stream() as stream:
         stream.next("connected")
         answer = send(server, framing, *pieces)

@@ -17,7 +17,7 @@ STREAM = b"GET /events HTTP/1.1\r\n" + WHO
 POST = b"POST /publish HTTP/1.1\r\n" + WHO + b"Content-Type: application/json\r\n"
 SECOND = b"POST /disconnect/alice HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 
-#: What opens a stream all the same, and is no second request.
+#: Requests that open one stream; their remaining bytes are not a second request.
 STREAMS = {
     "pipelined": STREAM + b"Connection: keep-alive\r\n\r\n" + SECOND,
     "no body": STREAM + b"Content-Length: 0\r\n\r\n" + SECOND,
@@ -37,7 +37,7 @@ STREAMS = {
     + b"\r\n",
 }
 
-#: What is refused, with how.
+#: Requests that are refused, with the status of each.
 REFUSED = {
     "10 MB of id": (STREAM + b"Last-Event-ID: " + b"9" * 10_000_000, 431),
     "two lengths": (
@@ -53,7 +53,7 @@ REFUSED = {
 
 @pytest.fixture(params=DELIVERIES, scope="module")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    # By generator a peer is noticed by a ping, if what it sent hides its FIN.
+    # A generator notices a lost peer by a heartbeat, if unread bytes hide its FIN.
     settings = {"max_clients_per_user": None, "heartbeat_interval": 1}
     with Server(request.param, **settings) as server:  # type: ignore[arg-type]
         yield server
@@ -65,8 +65,8 @@ def read_until(connection: socket.socket, wanted: bytes, received: bytes) -> byt
     return received
 
 
-def test_streams_that_are_asked_for_in_odd_ways(server: Server) -> None:
-    """Each is one stream; what follows the request is never taken for another one."""
+def test_odd_requests_open_one_stream_each(server: Server) -> None:
+    """Bytes after the request are never taken for another request."""
     with unharmed(server):
         for name, sent in STREAMS.items():
             with socket.create_connection((HOST, server.port), DEADLINE) as connection:
@@ -78,22 +78,22 @@ def test_streams_that_are_asked_for_in_odd_ways(server: Server) -> None:
         assert server.stats()["closed"].keys() <= {"client_gone"}
 
 
-def test_what_is_refused(server: Server) -> None:
-    """With one answer, and nobody else is kept waiting."""
+def test_invalid_requests_are_refused(server: Server) -> None:
+    """Each receives one answer, and other clients do not wait."""
     with unharmed(server):
         for name, (sent, status) in REFUSED.items():
             with socket.create_connection((HOST, server.port), DEADLINE) as connection:
                 try:
                     connection.sendall(sent + b"\r\n")
                 except ConnectionError:
-                    # It was answered before all of it was sent.
+                    # The server answered before it had read the whole request.
                     assert name == "10 MB of id"
                 received = read_until(connection, b"\r\n", b"")
             assert int(received.split()[1]) == status, name
 
 
-def test_a_client_that_goes_on_sending(server: Server) -> None:
-    """It is closed, or what it sends waits in its own socket: none of it is kept."""
+def test_bytes_that_a_client_sends_later_are_not_kept(server: Server) -> None:
+    """Its stream is closed, or the bytes wait in the client's own socket."""
     with (
         unharmed(server),
         socket.create_connection((HOST, server.port), DEADLINE) as connection,

@@ -28,7 +28,7 @@ def signature(body: bytes) -> str:
 def deliver(
     server: Server, body: bytes, *, sent: bytes | Iterable[bytes]
 ) -> tuple[int, str]:
-    """Send a body in chunks, signed; bytes are sent whole."""
+    """Deliver a signed body; an iterable of bytes is sent in chunks."""
     connection = http.client.HTTPConnection(HOST, server.port, timeout=DEADLINE)
     try:
         headers = {"X-Signature-256": signature(body)}
@@ -40,7 +40,7 @@ def deliver(
 
 
 def test_a_delivery_that_comes_twice_is_one_event(server: Server) -> None:
-    """Whichever worker takes it, whole or in chunks."""
+    """Any worker may take it, whole or in chunks."""
     with server.stream() as stream:
         stream.next("connected")
         once, again = "é\n", "the end"
@@ -53,13 +53,13 @@ def test_a_delivery_that_comes_twice_is_one_event(server: Server) -> None:
         assert stream.data(2) == [once, again]
 
 
-def test_what_is_not_signed_is_refused(server: Server) -> None:
-    """Nothing of it is published."""
+def test_a_delivery_with_a_wrong_signature_is_refused(server: Server) -> None:
+    """No event is published for it."""
     assert deliver(server, b"signed", sent=b"sent instead")[0] == 401
 
 
 def test_a_body_is_bounded(server: Server) -> None:
-    """Also one whose length nobody knows before."""
+    """A body in chunks, whose length is not known before, is bounded too."""
     body = b"x" * 1001
     for sent in (body, [body[:500], body[500:]]):
         assert deliver(server, body, sent=sent)[0] == 413
@@ -67,7 +67,7 @@ def test_a_body_is_bounded(server: Server) -> None:
 
 @pytest.mark.parametrize("start", ["Content-Length: 9\r\n\r\n", "9\r\n"])
 def test_a_body_that_stops_half_way_is_refused(server: Server, start: str) -> None:
-    """What was sent so far was not signed, and the worker goes on."""
+    """The part that arrived is not signed; the worker serves on."""
     if not start.startswith("Content"):
         start = f"Transfer-Encoding: chunked\r\n\r\n{start}"
     with socket.create_connection((HOST, server.port), DEADLINE) as sock:

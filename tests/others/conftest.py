@@ -1,4 +1,4 @@
-"""The site that others' clients are tried on, and a browser that is logged in to it."""
+"""The site for tests of other projects' clients, and a browser that is logged in."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,15 +15,15 @@ from tests.wire.real_parts import absent
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
-#: Several lines, what HTML and the wire take for their own, and what is not ASCII.
+#: Several lines, characters with a meaning in HTML and on the wire, and non-ASCII ones.
 TEXT = "one: 1\n\ndata: two & <b>three</b> \u2028 \U0001f4e6 \u00fc"
 
 
 class Site(Server):
-    """A server with one worker, which knows how its streams were asked for."""
+    """A server with one worker, which records the requests for its streams."""
 
     def __init__(self, kind: str = "gunicorn-gevent") -> None:
-        # Quick, so that the tests need not wait for what a client does after seconds.
+        # A short retry, so that tests need not wait seconds for a client to reconnect.
         super().__init__(kind, site="tests.others.site", retry=[0.2, 0.3])
 
     @property
@@ -31,13 +31,13 @@ class Site(Server):
         return f"http://{HOST}:{self.port}"
 
     def asked(self, field: str) -> list[str | None]:
-        """Return what each request for a stream had as the id: header or query."""
+        """Return the id of each stream request, from the header or from the query."""
         status, body = self.get("/asked")
         assert status == 200
         return [each[field] for each in json.loads(body)]
 
     def cursor(self) -> str:
-        """Return the id of what was published last."""
+        """Return the id of the last published event."""
         return self.get("/cursor")[1].decode()
 
     def connected(self) -> None:
@@ -45,15 +45,15 @@ class Site(Server):
         wait_until(lambda: self.stats()["connections"] == 1)
 
     def drop(self) -> None:
-        """End the streams of alice, who is welcome to come back."""
+        """End alice's streams; she may connect again."""
         self.request("POST", "/disconnect/alice")
 
     def refuse_next(self, status: int) -> None:
-        """Answer the next request for a stream as a proxy or a logout does."""
+        """Refuse the next request for a stream, as a proxy or a logout does."""
         self.request("POST", f"/refuse/{status}")
 
     def forget(self) -> None:
-        """Wait until everybody has left, and forget them."""
+        """Wait until all clients have left, and delete the records of them."""
         wait_until(lambda: self.stats()["connections"] == 0)
         self.request("POST", "/forget")
 
@@ -66,12 +66,12 @@ def running_site() -> Iterator[Site]:
 
 @pytest.fixture
 def site(running_site: Site) -> Site:
-    """A site that nobody has visited."""
+    """A site without clients, notes or recorded requests."""
     running_site.forget()
     return running_site
 
 
-#: What a page does about its requests for a stream.
+#: Handles a page's requests for a stream.
 OnStream = Callable[["Route"], object]
 
 OpenPage = Callable[..., "Page"]
@@ -79,7 +79,7 @@ OpenPage = Callable[..., "Page"]
 
 @pytest.fixture
 def open_page(chromium: "Browser", site: Site) -> Iterator[OpenPage]:
-    """Return what opens a page of the documentation, as alice."""
+    """Return a function that opens a page of the documentation as alice."""
     if not all(path.exists() for path in FILES.values()):
         absent("a package of npm", remedy="run `npm ci` in tests")
     context = chromium.new_context(base_url=site.url)

@@ -1,4 +1,4 @@
-"""The live site with the pages of the documentation, and the files that these load."""
+"""The live site with the documentation's pages, and the files that the pages load."""
 
 import zipfile
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.live import site
 _TESTS = Path(__file__).parents[1]
 _MODULES = _TESTS / "node_modules"
 
-#: Where each file comes from that a page loads from /static.
+#: The source of each file that a page loads from /static.
 FILES = {
     "htmx.min.js": _MODULES / "htmx.org/dist/htmx.min.js",
     "htmx-ext-sse.min.js": _MODULES / "htmx-ext-sse/dist/sse.min.js",
@@ -23,13 +23,13 @@ FILES = {
     "turbo.js": _MODULES / "@hotwired/turbo/dist/turbo.es2017-esm.js",
 }
 
-#: The package that has Datastar in it, once it was downloaded.
+#: The package that contains Datastar, or None before it is downloaded.
 DATASTAR = next(_TESTS.glob("wheels/starhtml-*.whl"), None)
 _DATASTAR_FILE = "starhtml/static/js/datastar-core.js"
 
 
 class Sample(NamedTuple):
-    """The blocks of a page of the documentation that are a page and its views."""
+    """The code blocks of a how-to page: an HTML page and its views."""
 
     html: str
     views: str
@@ -43,7 +43,7 @@ def _sample(page: str, *, html: str, views: tuple[str, ...] = ("@app.get",)) -> 
     )
 
 
-#: Pages by their path.
+#: Samples by the path of their page.
 PAGES = {
     "htmx": _sample(
         "htmx", html="htmx-ext-sse.min.js", views=("@app.get", 'type="note"')
@@ -57,7 +57,7 @@ PAGES = {
 
 
 class Note(NamedTuple):
-    """What the pages show, and are told of."""
+    """A note, as the pages show and receive it."""
 
     id: int
     text: str
@@ -85,7 +85,7 @@ def _static(filename: str) -> Response:
 
 
 def _pages(name: str, notes: list[Note], page: Sample) -> Blueprint:
-    """Return the views of a how-to page, under the page's own path."""
+    """Return the views of a how-to page, under a path of its own."""
     pages = Blueprint(name, __name__, url_prefix=f"/{name}")
     names: dict[str, Any] = {
         "app": pages,
@@ -113,7 +113,7 @@ def _saver(notes: list[Note]) -> Callable[[str], Note]:
 
 
 def _note_requests(app: Flask, notes: list[Note]) -> None:
-    """Note with which ids the stream is asked for, and refuse it as a proxy may."""
+    """Record the ids of stream requests, and refuse the next request when asked to."""
     asked: list[dict[str, str | None]] = []
     refusals: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The pages of the documentation, with the real packages, in a real browser."""
+"""The documentation's pages, with the real packages, in a real browser."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ each_page = pytest.mark.parametrize("name", PAGES)
 
 
 def add(page: "Page", *texts: str) -> None:
-    """Add notes, as the page's own person."""
+    """Add notes as the user of the page."""
     for text in texts:
         added = page.evaluate(
             "text => fetch('', {method: 'POST', body: new URLSearchParams({text})})"
@@ -38,7 +38,7 @@ def wait_for_note(page: "Page", text: str) -> None:
 
 
 def beside(page: "Page", condition: Callable[[], object]) -> Callable[[], object]:
-    """Return the condition, looked at while the page's routes are attended to."""
+    """Return the condition; each check of it lets the page handle its routes first."""
 
     def look() -> object:
         page.wait_for_timeout(1)
@@ -48,8 +48,10 @@ def beside(page: "Page", condition: Callable[[], object]) -> Callable[[], object
 
 
 @each_page
-def test_it_shows_what_is_published(name: str, site: Site, open_page: OpenPage) -> None:
-    """The lines and letters that came, as text and not as markup."""
+def test_a_page_shows_published_notes(
+    name: str, site: Site, open_page: OpenPage
+) -> None:
+    """Lines and special characters are shown as text, not as markup."""
     page = open_page(name)
     add(page, TEXT, "end")
     wait_for_note(page, "end")
@@ -57,10 +59,10 @@ def test_it_shows_what_is_published(name: str, site: Site, open_page: OpenPage) 
 
 
 @each_page
-def test_it_comes_back_and_misses_nothing(
+def test_a_page_resumes_after_a_drop_and_misses_nothing(
     name: str, site: Site, open_page: OpenPage
 ) -> None:
-    """With the id of what it saw last: each event is there once, in order."""
+    """The page resumes from its last event id: each event is shown once, in order."""
     page = open_page(name)
     site.connected()
     add(page, "one")
@@ -79,7 +81,7 @@ def test_it_comes_back_and_misses_nothing(
 def test_nothing_is_missed_before_the_stream_is_open(
     name: str, open_page: OpenPage
 ) -> None:
-    """It begins where the page's state was loaded, and not where somebody listens."""
+    """The stream begins at the cursor of the page's state, not at the connection."""
     held: list[Route] = []
     page = open_page(name, lambda route: held.append(route))
     add(page, "one")
@@ -92,10 +94,10 @@ def test_nothing_is_missed_before_the_stream_is_open(
 
 
 @pytest.mark.parametrize("name", ["htmx", "htmx4", "datastar"])
-def test_it_comes_back_from_a_refusal_and_misses_nothing(
+def test_a_page_resumes_after_a_refusal_and_misses_nothing(
     name: str, site: Site, open_page: OpenPage
 ) -> None:
-    """A proxy says 502 while the app starts, which ends a browser's own EventSource."""
+    """A proxy answers 502 while the app starts, which ends a native EventSource."""
     page = open_page(name)
     site.connected()
     add(page, "one")
@@ -106,15 +108,15 @@ def test_it_comes_back_from_a_refusal_and_misses_nothing(
     add(page, "two", "three")
     wait_for_note(page, "three")
     assert notes(page) == ["one", "two", "three"]
-    # htmx 2 opens a new stream, which can have its id only in the URL.
+    # htmx 2 opens a new EventSource, which can carry the id only in the URL.
     assert site.asked("query" if name == "htmx" else "header")[2] == last_id
 
 
 @pytest.mark.parametrize("status", [401, 502])
-def test_turbo_can_be_asked_whether_it_was_refused_for_good(
+def test_a_final_refusal_of_turbos_stream_can_be_seen(
     status: int, site: Site, open_page: OpenPage
 ) -> None:
-    """It opens no other stream by itself."""
+    """Turbo opens no other stream by itself; its readyState tells the page."""
     page = open_page("turbo")
     site.connected()
     site.refuse_next(status)
@@ -143,7 +145,7 @@ def test_turbo_misses_nothing_between_two_pages(
 def test_turbo_shows_each_note_once_in_a_page_of_its_cache(
     open_page: OpenPage,
 ) -> None:
-    """It is told again what it shows, and what it has missed."""
+    """The stream repeats notes that the cached page shows, and brings missed ones."""
     page = open_page("turbo")
     add(page, "one")
     wait_for_note(page, "one")
@@ -158,10 +160,10 @@ def test_turbo_shows_each_note_once_in_a_page_of_its_cache(
     assert notes(page) == ["one", "two", "three"]
 
 
-def test_turbo_takes_whatever_has_no_type_for_html(
+def test_turbo_takes_events_without_a_type_for_html(
     site: Site, open_page: OpenPage
 ) -> None:
-    """Why the how-to page tells people to give types to other events."""
+    """The how-to page therefore gives types to all other events."""
     page = open_page("turbo")
     site.publish("not meant for", user="alice", type="other")
     site.publish("some words", user="alice")
@@ -170,7 +172,7 @@ def test_turbo_takes_whatever_has_no_type_for_html(
 
 
 def test_datastar_patches_signals(open_page: OpenPage) -> None:
-    """Beside the elements."""
+    """One stream patches signals beside elements."""
     page = open_page("datastar")
     add(page, "one", "two")
     page.locator("#count", has_text="2").wait_for()
@@ -179,7 +181,7 @@ def test_datastar_patches_signals(open_page: OpenPage) -> None:
 def test_datastar_asks_for_a_login_after_a_logout(
     site: Site, open_page: OpenPage
 ) -> None:
-    """The page is loaded anew, which is where the app asks for one."""
+    """The page is loaded again, and the app asks for the login there."""
     page = open_page("datastar")
     site.connected()
     page.evaluate("fetch('/logout', {method: 'POST'})")
@@ -190,7 +192,7 @@ def test_datastar_asks_for_a_login_after_a_logout(
 def test_htmx_goes_on_trying_after_a_logout(
     name: str, site: Site, open_page: OpenPage
 ) -> None:
-    """More and more seldom; an error's event tells the page."""
+    """The page tries less and less often, and receives an error event."""
     page = open_page(name)
     site.connected()
     page.evaluate("fetch('/logout', {method: 'POST'})")
@@ -198,14 +200,14 @@ def test_htmx_goes_on_trying_after_a_logout(
 
 
 @pytest.mark.parametrize("name", ["htmx", "htmx4", "turbo"])
-def test_a_reset_loads_the_page_anew(
+def test_a_reset_loads_the_page_again(
     name: str, site: Site, open_page: OpenPage
 ) -> None:
-    """What was missed is not known, and the new page has all of it."""
+    """The missed events are unknown, and the new page shows the whole state."""
     known: list[str] = []
 
     def forge(route: "Route") -> None:
-        """Ask with an id that no log has, once."""
+        """Replace the id of the first request by one that no log has."""
         known.append(route.request.url)
         forged = re.sub("last_event_id=[^&]*", "last_event_id=nonsense", known[0])
         route.continue_(url=forged if len(known) == 1 else None)

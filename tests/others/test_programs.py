@@ -1,4 +1,4 @@
-"""The programs of the documentation, with the real packages, and a real server."""
+"""The documentation's programs, with the real packages, on a real server."""
 
 import json
 import os
@@ -28,7 +28,7 @@ TESTS = Path(__file__).parents[1]
 
 
 class Received(NamedTuple):
-    """An event as a client has it."""
+    """An event as a client receives it."""
 
     type: str
     data: str
@@ -36,7 +36,7 @@ class Received(NamedTuple):
 
 
 class Refused(Exception):
-    """Raised when a program says that it was refused for good."""
+    """Raised when a program reports that it was refused for good."""
 
 
 #: Runs a program of the documentation at a site, as alice, until it is refused.
@@ -50,7 +50,7 @@ LAUNCHDARKLY = sample(CLIENTS, "python", with_="ld_eventsource")
 
 
 def python(code: str, **options: Any) -> Program:
-    """Return what runs the ``listen`` of the documentation."""
+    """Return a program that runs the ``listen`` function of the documentation."""
     names: dict[str, Any] = {"__name__": __name__}
     exec(code, names)  # noqa: S102
 
@@ -62,7 +62,7 @@ def python(code: str, **options: Any) -> Program:
     return listen
 
 
-# What the documentation's program leaves to its reader.
+# The parts that the documentation leaves to its reader.
 NODE = """
 const [url, token] = [process.argv[1], "alice"];
 const say = (said) => console.log(JSON.stringify(said));
@@ -98,7 +98,7 @@ each_program = pytest.mark.parametrize("name", PROGRAMS)
 
 
 class Listener:
-    """A program that listens, in a thread of its own."""
+    """A program that listens in a thread of its own."""
 
     def __init__(self, events: Iterable[Received]) -> None:
         self._arrived: queue.Queue[Received | Exception] = queue.Queue()
@@ -113,7 +113,7 @@ class Listener:
             self._arrived.put(error)
 
     def next(self) -> Received:
-        """Return the app's next event; raise what the program has raised."""
+        """Return the app's next event; raise the program's error if it has one."""
         while True:
             event = self._arrived.get(timeout=DEADLINE)
             if isinstance(event, Exception):
@@ -127,7 +127,7 @@ class Listener:
 
 @contextmanager
 def listening(name: str, site: Site) -> Iterator[Listener]:
-    """Run a program, and refuse it for good at the end, which it takes for its own."""
+    """Run a program; a refusal for good ends it after the block."""
     if name == "eventsource":
         if shutil.which("node") is None:
             absent("node", remedy="install Node.js 18 or later")
@@ -150,16 +150,18 @@ def say(site: Site, *texts: str) -> list[str]:
 
 
 @each_program
-def test_it_receives_an_event(name: str, site: Site) -> None:
-    """At once, with its type, its data as it was, and its id."""
+def test_a_program_receives_an_event(name: str, site: Site) -> None:
+    """The event arrives with its type, its unchanged data, and its id."""
     with listening(name, site) as listener:
         (event_id,) = say(site, TEXT)
         assert listener.next() == Received("note", TEXT, event_id)
 
 
 @each_program
-def test_it_comes_back_and_misses_nothing(name: str, site: Site) -> None:
-    """With the id of what it got last: each event comes once, in order."""
+def test_a_program_resumes_after_a_drop_and_misses_nothing(
+    name: str, site: Site
+) -> None:
+    """The program resumes from its last event id: each event arrives once."""
     with listening(name, site) as listener:
         (last_id,) = say(site, "one")
         assert listener.next().id == last_id
@@ -172,8 +174,8 @@ def test_it_comes_back_and_misses_nothing(name: str, site: Site) -> None:
 
 
 @each_program
-def test_it_survives_a_killed_worker(name: str, site: Site) -> None:
-    """Whose sockets the kernel closes; the next one knows what was missed."""
+def test_a_program_survives_a_killed_worker(name: str, site: Site) -> None:
+    """The kernel closes its connection; the next worker sends the missed events."""
     with listening(name, site) as listener:
         say(site, "one")
         assert listener.data(1) == ["one"]
@@ -183,8 +185,8 @@ def test_it_survives_a_killed_worker(name: str, site: Site) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(PROGRAMS) - {"eventsource"}))
-def test_it_comes_back_from_a_refusal_that_passes(name: str, site: Site) -> None:
-    """A worker that is full, or a proxy whose app is just starting."""
+def test_a_program_resumes_after_a_temporary_refusal(name: str, site: Site) -> None:
+    """A full worker refuses in this way, or a proxy whose app is just starting."""
     with listening(name, site) as listener:
         say(site, "one")
         assert listener.data(1) == ["one"]
@@ -205,10 +207,10 @@ def test_it_comes_back_from_a_refusal_that_passes(name: str, site: Site) -> None
         ("launchdarkly-eventsource", 401, HTTPStatusError),
     ],
 )
-def test_it_says_when_it_is_refused_for_good(
+def test_a_program_reports_a_final_refusal(
     name: str, status: int, error: type[Exception], site: Site
 ) -> None:
-    """With the status, and does not try for ever."""
+    """The error has the status, and the program stops trying."""
     with listening(name, site) as listener:
         site.refuse_next(status)
         site.drop()
@@ -216,8 +218,8 @@ def test_it_says_when_it_is_refused_for_good(
             listener.next()
 
 
-def test_launchdarkly_reads_chunks_at_once_too() -> None:
-    """As a generator's streams are sent, and those behind a proxy."""
+def test_launchdarkly_reads_a_chunked_stream_at_once() -> None:
+    """A generator's streams are chunked, and so are those behind a proxy."""
     with (
         Site(DELIVERIES[1]) as site,
         listening("launchdarkly-eventsource", site) as listener,
@@ -226,8 +228,8 @@ def test_launchdarkly_reads_chunks_at_once_too() -> None:
         assert listener.next() == Received("note", TEXT, event_id)
 
 
-def test_sseclient_is_given_no_half_event() -> None:
-    """It would take it for a whole one, and its id for seen."""
+def test_sseclient_receives_no_half_events() -> None:
+    """The library would take half an event for a whole one, and resume after it."""
     names: dict[str, Any] = {}
     exec(SSECLIENT, names)  # noqa: S102
     stream = b"id: 1\ndata: a\n\nid: 2\ndata: one half\ndata: the other half\n\n"

@@ -1,4 +1,4 @@
-"""What a test says when a program that it needs is not there."""
+"""The answer of a test whose program or package is not installed."""
 
 import os
 from typing import NoReturn
@@ -9,7 +9,7 @@ import pytest
 def absent(part: str, *, remedy: str) -> NoReturn:
     """Skip on a developer's machine, fail where ``CI`` is set.
 
-    A continuous integration that skips would stay green for ever without the check.
+    If a missing part skipped in CI too, CI would stay green without ever testing it.
     """
     reason = f"{part} is missing: {remedy}"
     if os.environ.get("CI"):

@@ -1,7 +1,7 @@
-"""Events that are hard to carry, and what a client must see of each.
+"""Events that are hard to transmit, and the event that a client must see for each.
 
-One table for every parser: the tests' own, an npm package and a browser. What is seen
-is written out and not computed: computing it would repeat the package's own rules.
+One table serves every parser: the tests' own, an npm package and a browser. The seen
+events are written out, since computing them would repeat the package's own rules.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tests.sse_parser import ParsedEvent
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An event, the id it is sent under, and what a client sees of both."""
+    """An event, the id it is sent under, and the event that a client must see."""
 
     name: str
     event: Event
@@ -38,7 +38,7 @@ def sample(
     retry: float | None = None,
     retry_ms: int | None = None,
 ) -> Sample:
-    """Return a sample whose data is seen as it was given, unless ``seen`` is given."""
+    """Return a sample; ``seen`` is the seen data where it differs from ``data``."""
     return Sample(
         name=name,
         event=Event(data, type=type, retry=retry),
@@ -51,7 +51,7 @@ def sample(
 SAMPLES = (
     sample("plain", "hello"),
     sample("json", '{"id": 7, "name": "caf\\u00e9", "tags": ["a", "b"]}'),
-    # Data whose ends a parser trims, or takes for no data at all.
+    # Data that a parser might trim or take for no data at all.
     sample("empty", ""),
     sample("space", " "),
     sample("leading-space", " x"),
@@ -62,7 +62,7 @@ SAMPLES = (
     sample("leading-colon", ":x"),
     sample("colon", ":"),
     sample("leading-space-and-colon", " : x"),
-    # Line ends: three ways to write one, one way to see it.
+    # Line ends: they are written in three ways and seen in one.
     sample("lf", "a\nb"),
     sample("cr", "a\rb", seen="a\nb"),
     sample("crlf", "a\r\nb", seen="a\nb"),
@@ -79,7 +79,7 @@ SAMPLES = (
     sample("only-lfs", "\n\n\n"),
     sample("only-cr", "\r", seen="\n"),
     sample("only-crlfs", "\r\n\r\n", seen="\n\n"),
-    # What str.splitlines takes for a line end and the standard does not.
+    # Characters that str.splitlines takes for a line end and the standard does not.
     sample("line-separator", "a\u2028b"),
     sample("paragraph-separator", "a\u2029b"),
     sample("vertical-tab", "a\x0bb"),
@@ -100,7 +100,7 @@ SAMPLES = (
     sample("emoji", "\U0001f469\u200d\U0001f52c\U0001f1e9\U0001f1ea\u2764\ufe0f"),
     sample("combining", "e\u0301 \u00e9 a\u0308\u0323"),
     sample("right-to-left", "\u202e\u0645\u0631\u062d\u0628\u0627\u202c"),
-    # Data that reads like the wire.
+    # Data that looks like fields of the wire.
     sample("data-field-as-text", "data: x"),
     sample("id-field-as-text", "x\nid: 7"),
     sample("event-field-as-text", "x\nevent: forged\ndata: y"),
@@ -157,5 +157,5 @@ SAMPLES = (
     ),
 )
 
-#: Runs a test once per sample, under the sample's name.
+#: Runs a test once per sample, with the sample's name as the test id.
 each_sample = pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s.name)

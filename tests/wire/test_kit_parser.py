@@ -1,4 +1,4 @@
-"""The parser of the kit for tests: what it sees is what the standard says."""
+"""The parser of ``flask_sse_hub.testing``: it follows the standard."""
 
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ each_example = pytest.mark.parametrize(
 
 
 def seen_by(parser: Parser, *chunks: bytes) -> list[ParsedEvent]:
-    """Return what it sees as the tests' own parser would tell it."""
+    """Return its events in the form of the tests' own parser."""
     return [
         ParsedEvent(event.type, event.data, event.id)
         for chunk in chunks
@@ -28,7 +28,7 @@ def seen_by(parser: Parser, *chunks: bytes) -> list[ParsedEvent]:
 
 @each_sample
 def test_each_sample_is_seen_as_it_was_meant(sample: Sample) -> None:
-    """The table by which all parsers are checked."""
+    """The kit's parser passes the table that all parsers must pass."""
     parser = Parser()
     assert seen_by(parser, sample.encoded) == [sample.seen]
     assert parser.retry == (None if sample.retry_ms is None else sample.retry_ms / 1000)
@@ -40,7 +40,7 @@ def test_each_sample_is_seen_as_it_was_meant(sample: Sample) -> None:
 def test_examples_of_the_standard_survive_any_cut(
     stream: bytes, seen: list[ParsedEvent], line_end: bytes
 ) -> None:
-    """With each of the three line ends, and cut anywhere, even inside a CRLF."""
+    """All three line ends work, and the cut may be anywhere, even inside a CRLF."""
     stream = stream.replace(b"\n", line_end)
     for cut in range(len(stream) + 1):
         assert seen_by(Parser(), stream[:cut], stream[cut:]) == seen
@@ -63,27 +63,25 @@ def test_examples_of_the_standard_survive_any_cut(
         pytest.param([b"data: unfinished\n"], [], id="no blank line"),
     ],
 )
-def test_what_is_easily_read_otherwise(chunks: list[bytes], seen: list[str]) -> None:
-    """Cases in which one reading of the standard is right."""
+def test_streams_that_are_easily_misread(chunks: list[bytes], seen: list[str]) -> None:
+    """The standard allows only one reading of each of these streams."""
     parser = Parser()
     assert [each.data for each in seen_by(parser, *chunks)] == seen
     assert parser.last_event_id == ""
 
 
-#: What a stream's bytes are made of, where it matters.
+#: Pieces of a stream that the standard treats specially.
 PIECES = [
     *(b"data: x", b"data", b"id: 7", b"id", b"event: t", b"retry: 7", b": x", b"\0"),
     *(b"\r", b"\n", b"\r\n", b"\n\n", b"\xef\xbb\xbf", b"\xff", "\u2028".encode()),
 ]
 
 
-# A rare sequence of line ends is among so many.
+# The many examples are for rare sequences of line ends.
 @settings(max_examples=2000)
 @given(st.lists(st.sampled_from(PIECES), max_size=12), st.sets(st.integers(1, 60)))
-def test_it_sees_what_the_tests_own_parser_sees(
-    made_of: list[bytes], cuts: set[int]
-) -> None:
-    """Of any bytes, cut anywhere: two readings of one standard."""
+def test_both_parsers_see_the_same_events(made_of: list[bytes], cuts: set[int]) -> None:
+    """Any bytes, cut anywhere, are read in the same way as by the tests' own parser."""
     stream = b"".join(made_of)
     places = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
     ours, theirs = Parser(), SpecParser()
@@ -95,8 +93,8 @@ def test_it_sees_what_the_tests_own_parser_sees(
     assert ours.retry == (None if theirs.retry_ms is None else theirs.retry_ms / 1000)
 
 
-def test_an_id_holds_from_its_block_on() -> None:
-    """Also without data; it is the one that a client comes back with."""
+def test_an_id_takes_effect_at_the_end_of_its_block() -> None:
+    """The id counts without data too, and a client resumes from it."""
     parser = Parser("1")
     assert parser.last_event_id == "1"
     parser.feed(b"id: 2\n")

@@ -1,4 +1,4 @@
-"""The same samples as parsers of other authors see them: npm's and a browser's."""
+"""The samples as seen by parsers of other authors: npm's and a browser's."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def seen_by_npm() -> dict[str, Any]:
-    """What eventsource-parser makes of each sample's block, by name."""
+    """The events that eventsource-parser reads from each sample, by sample name."""
     node = shutil.which("node")
     if node is None:
         absent("node", remedy="install Node.js 18 or later")
@@ -55,13 +55,13 @@ def test_eventsource_parser_sees_the_event(
     assert decoded["errors"] == []
 
 
-# The event that ends each stream. Whatever a sample should not have made is dispatched
-# before it, so that nothing needs to be waited for in vain.
+# The event that ends each stream. Any event that a sample should not have made comes
+# before it, so no test has to wait for the absence of an event.
 SENTINEL = "end of the sample"
 
-# Collects the events of every stream. A stream is heard for every type of the table, so
-# that an event of a wrong type is seen as such. At the deadline a stream is closed with
-# what it has shown, which the tests then find wanting.
+# Collects the events of every stream. Each stream listens to every type of the table,
+# so an event of a wrong type is noticed. At the deadline, a stream is closed with its
+# events so far, and the tests then fail.
 COLLECT = """
 async ({count, types, sentinel, deadlineMs}) => {
   const collect = (index) => new Promise((resolve) => {
@@ -79,10 +79,10 @@ async ({count, types, sentinel, deadlineMs}) => {
 
 
 class SampleHandler(BaseHTTPRequestHandler):
-    """Serves a blank page, and each sample's block as a stream of its own."""
+    """Serves a blank page, and each sample as a stream of its own."""
 
     def do_GET(self) -> None:
-        """Answer with the sample that the path names by its place in the table."""
+        """Answer with the sample whose index is in the path."""
         if self.path.startswith("/streams/"):
             sample = SAMPLES[int(self.path.removeprefix("/streams/"))]
             end = f"event: {SENTINEL}\ndata: x\n\n".encode()
@@ -116,7 +116,7 @@ def serving_samples() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def seen_by_chromium(chromium: "Browser") -> dict[str, list[ParsedEvent]]:
-    """What Chromium's EventSource makes of each sample's block, by name."""
+    """The events that Chromium's EventSource reads from each sample, by sample name."""
     with serving_samples() as origin:
         page = chromium.new_page()
         page.goto(origin)

@@ -1,4 +1,4 @@
-"""The tests' own parser, held to the standard's examples before it judges anything."""
+"""The tests' own parser passes the standard's examples before it judges others."""
 
 import pytest
 
@@ -9,7 +9,7 @@ def message(data: str, *, last_id: str = "") -> ParsedEvent:
     return ParsedEvent("message", data, last_id)
 
 
-# The examples of sections 9.2.1 and 9.2.6, with what the standard says of each.
+# The examples of sections 9.2.1 and 9.2.6, with the events that the standard states.
 EXAMPLES = {
     "three messages": (
         (
@@ -36,7 +36,7 @@ EXAMPLES = {
         ],
     ),
     "stock quote": (b"data: YHOO\ndata: +2\ndata: 10\n\n", [message("YHOO\n+2\n10")]),
-    # Of four blocks the first has only a comment, the third resets the id, and the last
+    # The first of four blocks has only a comment, the third resets the id, and the last
     # lacks its blank line.
     "four blocks": (
         (
@@ -70,7 +70,7 @@ EXAMPLES = {
 def test_examples_of_the_standard(
     stream: bytes, seen: list[ParsedEvent], line_end: bytes
 ) -> None:
-    """Each example gives what the standard says, with each of the three line ends."""
+    """Each example gives the stated events, with each of the three line ends."""
     assert parse(stream.replace(b"\n", line_end)) == seen
 
 
@@ -79,7 +79,7 @@ def test_examples_of_the_standard(
 def test_examples_survive_any_cut(
     stream: bytes, seen: list[ParsedEvent], line_end: bytes
 ) -> None:
-    """Where a stream is cut into chunks changes nothing, even inside a CRLF."""
+    """Cutting a stream into chunks changes nothing, even inside a CRLF."""
     stream = stream.replace(b"\n", line_end)
     for cut in range(len(stream) + 1):
         parser = Parser()
@@ -101,7 +101,7 @@ def test_lfcr_is_two_line_ends() -> None:
 
 @pytest.mark.parametrize("char", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
 def test_nothing_else_ends_a_line(char: str) -> None:
-    """What str.splitlines breaks at is an ordinary character in a stream."""
+    """Characters at which str.splitlines breaks are ordinary in a stream."""
     assert parse(f"data: a{char}b\n\n".encode()) == [message(f"a{char}b")]
 
 
@@ -195,7 +195,7 @@ def test_unfinished_block_is_discarded() -> None:
 
 
 def test_retry_takes_effect_at_its_line() -> None:
-    """A retry of digits counts without a blank line, and zero is a number too."""
+    """A retry of digits counts without a blank line, and zero is valid."""
     parser = Parser()
     assert parser.retry_ms is None
     assert parser.feed(b"retry: 0\n") == []
@@ -209,7 +209,7 @@ def test_retry_takes_effect_at_its_line() -> None:
     ["+5", "-5", "5.0", "5 ", "  5", "1_000", "5e3", "0x5", "\u0665", "\u00b2", ""],
 )
 def test_retry_of_anything_but_ascii_digits_is_ignored(value: str) -> None:
-    """Whatever else Python would take for a number leaves the delay alone."""
+    """Other forms that Python takes for a number leave the retry alone."""
     parser = Parser()
     parser.feed(f"retry: 1\nretry: {value}\n\n".encode())
     assert parser.retry_ms == 1
