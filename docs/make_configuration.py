@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the code: run it after a change of the keys."""
+"""Write docs/configuration.md from the code. Run it after changing a setting."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -19,7 +19,7 @@ environment sets them: `FLASK_SSE_HUB_MAX_AGE=600`, and lists in JSON:
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the text of docs/configuration.md."""
     return _HEAD + "".join(
         f"| `{PREFIX}{part.name.upper()}` | `{part.default!r}` |"
         f" {part.metadata['doc'].replace('``', '`')} |\n"
