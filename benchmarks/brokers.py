@@ -275,7 +275,7 @@ def print_requests(settings: Settings) -> None:
     """Measure and print how long an ordinary request waits during other work."""
     print(f"\nms of a request, sqlite, {ROUNDS * REQUESTS} requests in turn")
     print(
-        f"{'beside':32}{'p50':>9}{'ratio':>8}{'p99':>9}{'ratio':>8}"
+        f"{'other load':32}{'p50':>9}{'ratio':>8}{'p99':>9}{'ratio':>8}"
         f"{'events/s':>10}{'deliv./s':>10}{'resets/s':>10}"
     )
     times, rates = measure_requests(settings)

@@ -7,10 +7,11 @@ from flask_sse_hub.config import PREFIX, Config
 
 _HEAD = """# Configuration
 
-Set in the app's config before `init_app`, which reads and checks each key once. Times
-are in seconds, sizes in bytes. A value that cannot work raises `ConfigurationError` at
-start; a key that is not known is warned of. With `app.config.from_prefixed_env()` the
-environment sets them: `FLASK_SSE_HUB_MAX_AGE=600`, and lists in JSON:
+Set these keys in the app's config before you call `init_app`, which reads and checks
+each key once. Times are in seconds, sizes in bytes. An invalid value raises
+`ConfigurationError` at start; an unknown key causes a warning in the log. To set keys
+by environment variables, call `app.config.from_prefixed_env()` first:
+`FLASK_SSE_HUB_MAX_AGE=600`, and lists in JSON:
 `FLASK_SSE_HUB_PUBLIC_CHANNELS='["news", "orders.*"]'`.
 
 | key | default | |

@@ -123,7 +123,7 @@ class FiguresPublisher:
             # starts a new one.
             self._running = listening or time.monotonic() < self._wanted_until
             if not self._running:
-                log.info("nobody looks at the dashboard: no more figures")
+                log.info("no dashboard is open: figures are no longer published")
             return self._running
 
 

@@ -166,12 +166,12 @@ SECTIONS = (
         "5,000 clients on 1,000 channels, 5 per channel. Each of 500 events goes to one"
         " channel and is published by its own request. For comparison, the same events"
         " go to 5 clients on the only channel. Both figures include one publish for"
-        " every 5 deliveries; *published to nobody* is the cost of a publish alone.",
+        " every 5 deliveries; *without clients* is the cost of a publish alone.",
         (
             figure("CPU µs per delivery, only channel", "alone_us"),
             figure("one of 1,000", "among_us"),
             figure("ratio", "ratio", digits=2, spread=True),
-            figure("CPU µs per event published to nobody", "nobody_us"),
+            figure("CPU µs per event without clients", "nobody_us"),
         ),
     ),
     Section(

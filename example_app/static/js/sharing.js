@@ -19,7 +19,7 @@ export function showSharingOf(stream, line) {
 function sentence({ state, sharing: { role, problem } }, tabs) {
   if (state === "closed") return "There is no connection.";
   if (role === "alone") {
-    return problem ? `Not shared: ${problem}.` : "This tab has a connection of its own.";
+    return problem ? `Not shared: ${problem}.` : "This tab has its own connection.";
   }
   const holder = role === "leader" ? "This tab" : "Another tab";
   if (tabs > 1) return `${holder} holds the connection: ${tabs} tabs share it.`;

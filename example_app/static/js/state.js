@@ -13,7 +13,7 @@ const REASONS = {
   unavailable: "the server is not ready",
   silent: "the line went silent",
   ticket: "no ticket",
-  hidden: "paused while nobody looks",
+  hidden: "paused while the page is hidden",
 };
 
 // After these reasons another user may be signed in, whose events are not for this page.
