@@ -7,79 +7,82 @@ from typing import Any
 
 wsgi_app = "example_app:create_app()"
 
-# This machine only, unless told otherwise: a proxy with TLS belongs in front.
+# The default is this machine only, since a proxy with TLS belongs in front.
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 
-# As many as there are cores is a good number. They hear each other through a file in
-# the instance folder, or through Redis where the environment names one.
+# The number of cores is a good choice. The workers exchange events through a file in
+# the instance folder, or through Redis if the environment names one.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 
-# A stream stays open for an hour: with sync workers it would be the only thing that its
-# worker does. A greenlet that waits costs a few kilobytes.
+# A stream stays open for an hour. A sync worker could serve nothing else during that
+# time, while a waiting greenlet costs a few kilobytes.
 worker_class = "gevent"
 
-# For requests that are being answered. Streams take none of these, unless something
-# keeps their sockets from being taken over; the log then says what.
+# The limit for requests that are being answered. Streams do not count, unless their
+# sockets cannot be taken over; the log then says why.
 worker_connections = 1000
 
-# A worker that goes away tells its clients when to come back, and is idle within a
-# second. This is only for requests that really need longer.
+# A worker that stops tells its clients when to reconnect, and is idle within a second.
+# This time is only for requests that really need longer.
 graceful_timeout = 10
 
-# How long a connection waits for its next request. Longer than a page takes to load its
-# parts; a proxy in front wants more than its own idle time, 75 for nginx's default 60.
+# How long a connection waits for its next request, in seconds: longer than a page takes
+# to load its parts. Behind a proxy, set more than the proxy's idle time, for example 75
+# for nginx's default of 60.
 keepalive = 5
 
-# For so many seconds a request's body may pause. gunicorn would wait for ever, and each
-# that stops half way would keep one of worker_connections. One that trickles is for the
-# proxy in front, which takes the whole body before it passes it on.
+# How long a request's body may pause, in seconds. gunicorn would wait for ever, and
+# each body that stops half way would occupy one of worker_connections. A body that
+# trickles in is left to the proxy in front, which reads a whole body before it passes
+# it on.
 body_timeout = 30.0
 
-# The worker tells the master that it lives, whatever its streams do: this is not a
-# limit on the length of a stream.
+# The worker reports to the master independently of its streams, so this does not limit
+# the length of a stream.
 timeout = 30
 
-# Newer gunicorns open a socket in the home directory to be commanded through. Nothing
-# here does that, and all servers of one person would share it.
+# Newer versions of gunicorn open a control socket in the home directory. Nothing here
+# uses it, and all servers of one person would share it.
 control_socket_disable = True
 
-# To standard output, for whatever runs this to collect. The path without its query, in
-# which a ticket may be, and anybody who reads the log could use it until it expires.
+# The access log goes to standard output, where a process manager collects it. It has
+# the path without the query, since a query may contain a ticket, which any reader of
+# the log could use until it expires.
 accesslog = "-"
 access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s "%(a)s"'
 loglevel = "info"
 
-# The hub logs through the standard library, and gunicorn only sets up its own loggers:
-# without this, nothing below a warning would be seen of flask_sse_hub.
+# The hub logs through the standard library, and gunicorn only sets up its own loggers.
+# Without this, the log would only have the hub's warnings and errors.
 logging.basicConfig(
     level=logging.INFO,
     format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
 )
 
-# Made here, once, before workers are forked. Each worker would make a key of its own
-# otherwise, and when one is replaced everybody would be signed out, and their clients
-# refused instead of resumed.
+# The key is made here, once, before workers are forked. Otherwise each worker would
+# make its own key. Replacing a worker would then sign everybody out, and their clients
+# would be refused instead of resumed.
 _KEY_IS_RANDOM = "FLASK_SECRET_KEY" not in os.environ
 if _KEY_IS_RANDOM:
     os.environ["FLASK_SECRET_KEY"] = secrets.token_urlsafe(32)
 
 
 def pre_request(_: Any, req: Any) -> None:
-    """Give up on a body that stops; who reads it gets an error."""
+    """Set the timeout of a body; a body that stops raises an error where it is read."""
     if {"CONTENT-LENGTH", "TRANSFER-ENCODING"} & {name for name, _ in req.headers}:
         req.unreader.sock.settimeout(body_timeout)
 
 
 def when_ready(server: Any) -> None:
-    """Say where the demo is, and who can sign in."""
+    """Log the URL of the demo, and the users who can sign in."""
     for listener in server.LISTENERS:
         server.log.info("The demo is at %s/sse-demo (alice or bob, demo)", listener)
 
 
 def on_starting(server: Any) -> None:
-    """Say what will not outlive this server."""
+    """Warn that logins end with this server if its key is random."""
     if _KEY_IS_RANDOM:
         server.log.warning(
             "FLASK_SECRET_KEY is not set: a random key is used, so everybody is signed"
-            " out when this server is started anew"
+            " out when this server is restarted"
         )

@@ -1,7 +1,7 @@
-"""What compressing the stream of one request takes, and saves, by form of its events.
+"""The cost and the savings of compressing an answer, for different forms of events.
 
-``python -m benchmarks.answers`` prints ratios to the events as they are, and for each
-stream the memory that its compressor holds.
+``python -m benchmarks.answers`` prints the sizes relative to the uncompressed events,
+and the memory that the compressor of each stream holds.
 """
 
 import json
@@ -21,12 +21,12 @@ _ROUNDS = 5
 _EVENTS = 500
 _STREAMS = 200
 
-#: Compresses one event after the other of one stream, each to be read at once.
+#: Compresses the next event of one stream, so that it can be read at once.
 Step = Callable[[bytes], bytes]
 
 
 class _Body:
-    """A response's body that is given its events by hand."""
+    """A response's body whose next event is set by the caller."""
 
     on_close: Callable[[], None] | None = None
 
@@ -40,11 +40,11 @@ class _Body:
         return self.event
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, since nothing is held."""
 
 
 def ours() -> Step:
-    """Return what an EventSourceResponse does."""
+    """Return the compression of an EventSourceResponse."""
     body = _Body()
     compressed = CompressedBody(body)
 
@@ -56,7 +56,7 @@ def ours() -> Step:
 
 
 def largest_window() -> Step:
-    """Return gzip as zlib has it by default."""
+    """Return gzip with zlib's defaults."""
     compressor = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
     return lambda event: (
         compressor.compress(event) + compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -64,7 +64,7 @@ def largest_window() -> Step:
 
 
 def small_zstd() -> Step:
-    """Return zstd with as little memory as it takes."""
+    """Return zstd with as little memory as possible."""
     parameter = zstd.CompressionParameter
     options: dict[int, int] = {
         parameter.compression_level: 1,
@@ -83,7 +83,7 @@ WAYS: dict[str, Callable[[], Step]] = {
 
 
 def answers() -> dict[str, list[bytes]]:
-    """Return one answer's events in each form that chats have."""
+    """Return the events of one answer in each form that chats use."""
     draw = random.Random(1)
     words = Path(__file__).with_name("README.md").read_text().split()
     tokens = [f"{draw.choice(words)} " for _ in range(_EVENTS)]
@@ -100,7 +100,7 @@ def answers() -> dict[str, list[bytes]]:
 
 
 def _chunk(token: str) -> dict[str, object]:
-    """Return what OpenAI-compatible servers send for a token."""
+    """Return the data that OpenAI-compatible servers send for a token."""
     choice = {"index": 0, "delta": {"content": token}, "finish_reason": None}
     return {
         "id": "chatcmpl-8f14e45fceea167a",
@@ -112,7 +112,7 @@ def _chunk(token: str) -> dict[str, object]:
 
 
 def _measure(make: Callable[[], Step], events: Sequence[bytes]) -> tuple[float, float]:
-    """Return the part of the bytes that is left, and the microseconds for an event."""
+    """Return the compressed size relative to the original, and us per event."""
     times, size = [], 0
     for _ in range(_ROUNDS):
         step = make()
@@ -123,7 +123,7 @@ def _measure(make: Callable[[], Step], events: Sequence[bytes]) -> tuple[float, 
 
 
 def _memory(make: Callable[[], Step], events: Sequence[bytes]) -> float:
-    """Return the KiB that one stream's compressor holds after some events."""
+    """Return how many KiB one stream's compressor holds after some events."""
     process = psutil.Process()
     before = process.memory_info().rss
     steps = [make() for _ in range(_STREAMS)]
@@ -136,7 +136,7 @@ def _memory(make: Callable[[], Step], events: Sequence[bytes]) -> float:
 def main() -> None:
     """Print the table."""
     forms = answers()
-    # First, as what is freed later would be used again and not be seen.
+    # Measured first: memory that other measurements free would be reused unseen.
     held = {way: _memory(make, forms["chunks of JSON"]) for way, make in WAYS.items()}
     print(f"{'':24}{'form':18}{'x bytes':>8}{'us an event':>13}{'KiB a stream':>14}")
     for way, make in WAYS.items():

@@ -1,4 +1,4 @@
-"""The apps that are measured: the hub, and what people write by hand without it."""
+"""The apps that are measured: the hub, and a handwritten solution without it."""
 
 import importlib
 import logging
@@ -18,21 +18,24 @@ from flask_sse_hub.server.accept_balance import Spread
 
 
 def hub() -> Flask:
-    """Return an app with the hub, open to everybody; the environment can set more."""
+    """Return an app with the hub, open to everybody.
+
+    The environment can change the settings.
+    """
     return _app(logins=False)
 
 
 def unyielding() -> Flask:
-    """Return the same with a fan-out that never gives the event loop back.
+    """Return the same app with a fan-out that never yields to the event loop.
 
-    What its ordinary requests wait, and what giving way costs in throughput, is seen
-    beside it.
+    A comparison with ``hub()`` shows how long ordinary requests wait without yielding,
+    and how much throughput yielding costs.
     """
     try:
         writer = importlib.import_module("flask_sse_hub.hub.delivery.writer")
     except ModuleNotFoundError:
         logging.getLogger(__name__).error(
-            "there is no fan-out over sockets: this one yields as ever"
+            "there is no fan-out over sockets: this app yields as usual"
         )
     else:
         writer._SLICE_SECONDS = math.inf  # type: ignore[attr-defined]  # noqa: SLF001
@@ -40,7 +43,10 @@ def unyielding() -> Flask:
 
 
 def users() -> Flask:
-    """Return the same with logins: ``X-User`` is logged in, in a session of its own."""
+    """Return the same app with logins.
+
+    The header ``X-User`` names the user, who is logged in with a separate session.
+    """
     return _app(logins=True)
 
 
@@ -52,14 +58,14 @@ class _User(UserMixin):  # type: ignore[misc]
 
 
 class _SessionOfHeader(SessionInterface):
-    """Sessions of the users that a header names, as a cookie would bring them."""
+    """Sessions of the users that a header names, instead of a cookie."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession:  # noqa: ARG002
-        """Return a session like one that has logged in and has an id of its own."""
+        """Return a session that is logged in and has its own id."""
         user = request.headers.get("X-User")
         if user is None:
             return SecureCookieSession()
-        # As long as the ids that are minted.
+        # The session id is as long as the hub's own session ids.
         return SecureCookieSession(
             {"_user_id": user, "_sse_hub_session": f"{user:0>22}"}
         )
@@ -67,11 +73,12 @@ class _SessionOfHeader(SessionInterface):
     def save_session(
         self, app: Flask, session: SessionMixin, response: Response
     ) -> None:
-        """Keep nothing: the next request says again who it is."""
+        """Store nothing, since each request names its user."""
 
 
 def _app(*, logins: bool) -> Flask:
-    # That more is published than clients can get is counted, and printed in a table.
+    # Some scenarios publish more than the clients can receive. The tables count that,
+    # so the warnings are left out.
     logging.getLogger("flask_sse_hub").setLevel(logging.ERROR)
     app = Flask("hub")
     app.config.update(
@@ -82,7 +89,7 @@ def _app(*, logins: bool) -> Flask:
     )
     app.config.from_prefixed_env()
     if logins:
-        # It signs the clients' ids.
+        # The key that signs the clients' ids.
         app.secret_key = "a key for benchmarks"  # noqa: S105
         app.session_interface = _SessionOfHeader()
         LoginManager(app).user_loader(_User)
@@ -106,7 +113,7 @@ def _app(*, logins: bool) -> Flask:
 
     @app.post("/publish")
     def publish_to() -> str:
-        # To one channel, or to everybody where none is named.
+        # The event goes to one channel, or to everybody if no channel is named.
         to: dict[str, Any] = request.args.to_dict()
         for _ in range(int(to.pop("count"))):
             sse_hub.publish(request.get_data(), **to)
@@ -116,7 +123,7 @@ def _app(*, logins: bool) -> Flask:
 
 
 def spread() -> Flask:
-    """Return the app with the hub, which says in a header which worker answers."""
+    """Return the app with the hub, with a header that names the answering worker."""
     app = hub()
 
     @app.after_request
@@ -128,7 +135,7 @@ def spread() -> Flask:
 
 
 def unspread() -> Flask:
-    """Return the same, whose workers accept clients as they come."""
+    """Return the same app, whose workers accept clients as they come."""
     Spread.attend = lambda *_: None  # type: ignore[method-assign]
     return spread()
 
@@ -136,7 +143,7 @@ def unspread() -> Flask:
 def baseline() -> Flask:
     """Return the usual first attempt: a generator and a queue for each client.
 
-    It has no ids, no history, no heartbeat and no end; so much less it does.
+    It does less than the hub: it has no ids, no history, no heartbeat and no shutdown.
     """
     app = Flask("baseline")
     clients: set[queue.SimpleQueue[bytes]] = set()

@@ -1,6 +1,6 @@
-"""What each broker costs: until an event arrives, to publish, beside requests.
+"""The cost of each broker: latency of events, publishing, and delay of requests.
 
-Prints tables of ratios. Those mean something on any machine; the times do not.
+Prints tables of ratios. Ratios are comparable between machines; the times are not.
 """
 
 import re
@@ -23,25 +23,25 @@ from tests.redis_server import RedisServer
 
 ROUNDS = 5
 
-#: Of one kind in one round, and the pause after each, in seconds: long enough for all
-#: processes to have gone to sleep again.
+#: Events and requests in one round, and the pause after each, in seconds. The pause is
+#: long enough for all processes to go to sleep again.
 EVENTS = 200
 REQUESTS = 200
 PAUSE = 0.01
 
-#: Those that are there while others publish without a pause.
+#: Clients that are connected while publishers publish without a pause.
 CLIENTS = 50
 
-#: The longest that a process beside runs on if nobody ends it.
+#: A parallel process ends after this time if it is not stopped before.
 AT_MOST_SECONDS = 300
 
-#: What workers do to Redis.
+#: The load for counting connections to Redis.
 REDIS_WORKERS = 4
 REDIS_CLIENTS = 400
 
-#: What goes on beside ordinary requests: a mode of the publishers, and the clients of
-#: the worker. The first is the baseline. A process that computes tells what it costs to
-#: have less of the machine.
+#: The load beside ordinary requests: a mode of the publishers, and the number of
+#: clients of the worker. The first scene is the baseline. The computing process shows
+#: the cost of having less of the machine.
 SCENES = {
     "nothing, 50 clients": ("", CLIENTS),
     "a computing process, 50 clients": ("compute", CLIENTS),
@@ -55,7 +55,7 @@ Times = dict[str, list[float]]
 
 
 class Rates(NamedTuple):
-    """What a worker has taken from the log and brought to clients."""
+    """The events that a worker has read from the log and delivered to clients."""
 
     events: float
     deliveries: float
@@ -63,24 +63,24 @@ class Rates(NamedTuple):
 
     @classmethod
     def of(cls, server: Server) -> Self:
-        """Return what it has done so far."""
+        """Return the worker's totals so far."""
         stats = server.stats()
         resets = sum(stats["resets"].values())
         return cls(stats["events_in"], stats["events_out"], resets)
 
     def since(self, before: Self, seconds: float) -> Self:
-        """Return what it did per second in between."""
+        """Return the rates per second since an earlier measurement."""
         pairs = zip(self, before, strict=True)
         return type(self)(*((now - then) / seconds for now, then in pairs))
 
     @classmethod
     def median(cls, rates: list[Self]) -> Self:
-        """Return the median of each."""
+        """Return the median of each rate."""
         return cls(*map(statistics.median, zip(*rates, strict=True)))
 
 
 class Route:
-    """The way of an event from one worker's publish to a client of another's."""
+    """The route of an event from a publish on one server to a client of another."""
 
     def __init__(self, publisher: Server, server: Server) -> None:
         self._publisher = publisher
@@ -102,7 +102,7 @@ class Route:
     def travel(self) -> float:
         """Return the milliseconds from just before a publish to the client's bytes."""
         answer = self._publisher.ask("POST", "/stamped")
-        # Before the answer, so that reading that one costs nothing here.
+        # The stream is read before the answer, whose reading must not be measured.
         stamp = self._read_until(rb"\ndata: (\d+)\n\n")
         taken = (time.monotonic_ns() - int(stamp[1])) / 1e6
         answer()
@@ -120,7 +120,7 @@ class Route:
 
 @contextmanager
 def brokers() -> Iterator[dict[str, Settings]]:
-    """Return the settings of each broker that there is."""
+    """Return the settings of each available broker."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         found = {
@@ -135,14 +135,15 @@ def brokers() -> Iterator[dict[str, Settings]]:
             if shutil.which("redis-server") is None:
                 print("redis is left out: redis-server is not installed")
             else:
-                # On disk once a second, as most have it, and about what SQLite does.
+                # Synced to disk once a second, a common setting, and about as safe as
+                # SQLite is here.
                 server = stack.enter_context(RedisServer("--appendfsync", "everysec"))
                 found["redis"] = {"broker_url": server.url, "name": "bench"}
         yield found
 
 
 def measure_arrival(brokers: dict[str, Settings]) -> Times:
-    """Return how many milliseconds events took, one at a time."""
+    """Return the milliseconds that each event took, one event at a time."""
     times: Times = {name: [] for name in brokers}
     with ExitStack() as stack:
         routes = {}
@@ -150,7 +151,7 @@ def measure_arrival(brokers: dict[str, Settings]) -> Times:
             server = stack.enter_context(Server("hub", settings=settings))
             publisher = server
             if name != "memory":
-                # A server of its own, so that the processes are certainly two.
+                # A second server, so that the publisher is certainly another process.
                 publisher = stack.enter_context(Server("hub", settings=settings))
             routes[name] = stack.enter_context(Route(publisher, server))
         for _ in range(ROUNDS):
@@ -160,7 +161,7 @@ def measure_arrival(brokers: dict[str, Settings]) -> Times:
 
 
 def measure_publishing(brokers: dict[str, Settings]) -> dict[str, dict[str, float]]:
-    """Return the medians of what publishers in a process of their own get done."""
+    """Return the median rates and times of publishers in a separate process."""
     rounds: list[dict[str, dict[str, float]]] = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
@@ -171,7 +172,7 @@ def measure_publishing(brokers: dict[str, Settings]) -> dict[str, dict[str, floa
             }
         for name, settings in brokers.items():
             figures[name] = answer("publishers", "broker", settings=settings)
-        figures["a thread, asked for nothing"] = answer("publishers", "thread")
+        figures["an idle thread"] = answer("publishers", "thread")
         rounds.append(figures)
     return {
         name: {
@@ -183,7 +184,7 @@ def measure_publishing(brokers: dict[str, Settings]) -> dict[str, dict[str, floa
 
 
 def measure_requests(settings: Settings) -> tuple[Times, dict[str, Rates]]:
-    """Return how many milliseconds ordinary requests took, and what else was done."""
+    """Return the milliseconds of ordinary requests, and the worker's event rates."""
     times: Times = {name: [] for name in SCENES}
     rates: dict[str, list[Rates]] = {name: [] for name in SCENES}
     for _ in range(ROUNDS):
@@ -223,7 +224,7 @@ def _paced(measure: Callable[[], float], count: int) -> list[float]:
 
 
 def measure_connections(settings: Settings) -> int:
-    """Return how many connections to Redis all workers hold while clients are there."""
+    """Return how many connections to Redis all workers hold with connected clients."""
     import redis
 
     with (
@@ -239,14 +240,14 @@ def _p99(times: list[float]) -> float:
 
 
 def print_arrival(brokers: dict[str, Settings]) -> None:
-    """Measure and print how long an event takes to another process's client."""
-    print(f"\nms from publish to a client's bytes, {ROUNDS * EVENTS} events in turn")
+    """Measure and print how long an event takes to a client of another process."""
+    print(f"\nms from a publish to a client's bytes, {ROUNDS * EVENTS} events in turn")
     print(f"{'':32}{'p50':>9}{'ratio':>8}{'p99':>9}{'ratio':>8}{'more':>9}")
     times = measure_arrival(brokers)
     p50, p99 = statistics.median(times["memory"]), _p99(times["memory"])
     for name, found in times.items():
         middle, high = statistics.median(found), _p99(found)
-        way = "within one worker" if name == "memory" else "from another server's"
+        way = "within one worker" if name == "memory" else "from another server"
         print(
             f"{name + ', ' + way:32}{middle:9.2f}{middle / p50:8.2f}"
             f"{high:9.2f}{high / p99:8.2f}{high - p99:9.2f}"
@@ -254,7 +255,7 @@ def print_arrival(brokers: dict[str, Settings]) -> None:
 
 
 def print_publishing(brokers: dict[str, Settings]) -> None:
-    """Measure and print what publishers get done."""
+    """Measure and print the rates and times of publishers."""
     print(f"\npublishing, medians of {ROUNDS} rounds in turn")
     print(f"{'':32}{'50: /s':>9}{'ratio':>8}{'1: p50 ms':>10}{'ratio':>8}{'p99 ms':>8}")
     found = measure_publishing(brokers)
@@ -271,10 +272,10 @@ def print_publishing(brokers: dict[str, Settings]) -> None:
 
 
 def print_requests(settings: Settings) -> None:
-    """Measure and print what an ordinary request waits while others publish."""
+    """Measure and print how long an ordinary request waits during other work."""
     print(f"\nms of a request, sqlite, {ROUNDS * REQUESTS} requests in turn")
     print(
-        f"{'beside':32}{'p50':>9}{'ratio':>8}{'p99':>9}{'ratio':>8}"
+        f"{'other load':32}{'p50':>9}{'ratio':>8}{'p99':>9}{'ratio':>8}"
         f"{'events/s':>10}{'deliv./s':>10}{'resets/s':>10}"
     )
     times, rates = measure_requests(settings)
@@ -289,7 +290,7 @@ def print_requests(settings: Settings) -> None:
 
 
 def print_connections(settings: Settings) -> None:
-    """Measure and print the connections to Redis."""
+    """Measure and print the number of connections to Redis."""
     count = measure_connections(settings)
     print(
         f"\n{count} connections to Redis of {REDIS_WORKERS} workers with"

@@ -1,6 +1,7 @@
-"""What delivery by generator costs, beside a queue per client on the same server.
+"""The cost of delivery by generator, compared with a queue per client.
 
-Prints a table of medians. The ratios mean something on any machine; the times do not.
+Both run on the same server. Prints a table of medians. The ratios are comparable
+between machines; the times are not.
 """
 
 import statistics
@@ -15,12 +16,12 @@ ROUNDS = 5
 LOADS = [("one event at a time", 1, 50), ("bursts of 50 events", 50, 4)]
 
 
-# Of the hub; whoever has none of its own ignores them.
+# A setting of the hub. The baseline ignores it.
 _BY_GENERATOR = {"hijack": "false"}
 
 
 def measure(app: str) -> dict[str, float]:
-    """Return the figures of one server's life."""
+    """Start a server, and return its figures."""
     figures: dict[str, float] = {}
     with Server(app, settings=_BY_GENERATOR) as server:
         (worker,) = server.workers
@@ -49,7 +50,7 @@ def _deliver(server: Server, them: Crowd, *, events: int, requests: int) -> floa
 
 
 def measure_stop() -> float:
-    """Return the seconds from TERM to the end of a server with 200 streams."""
+    """Return the seconds that a server with 200 streams takes to stop after TERM."""
     with Server("hub", settings=_BY_GENERATOR) as server, crowd(server.port, 200):
         return server.stop()
 

@@ -1,4 +1,4 @@
-"""Clients in a process of their own, which takes what they are sent and looks at none.
+"""Clients in a separate process, which reads and discards everything they are sent.
 
 ``python -m benchmarks.listeners PORT COUNT SECONDS``
 """
@@ -11,7 +11,7 @@ from tests.live.crowd import crowd
 
 
 def main(port: int, count: int, seconds: float) -> None:
-    """Connect, say so in a line, and read for so long."""
+    """Connect, print a line, and read for this number of seconds."""
     deadline = time.monotonic() + seconds
     with crowd(port, count) as them, selectors.DefaultSelector() as selector:
         for member in them.members:

@@ -1,7 +1,7 @@
-"""How soon a stream ends on one worker after a logout that another one answered.
+"""The time from a logout on one worker to the end of a stream on another worker.
 
-Prints medians and the worst of the rounds, beside a request that does nothing, on the
-same connection and in turn with them.
+Prints the median and the worst of all logouts. For comparison, a request that does
+nothing is measured in turn with them, on the same connection.
 """
 
 import http.client
@@ -18,7 +18,7 @@ _LOGOUTS = 50
 
 
 def main() -> None:
-    """Print a line for each kind of log and way of delivery."""
+    """Print a line for each kind of log and each kind of delivery."""
     with RedisServer() as redis:
         for kind in DELIVERIES:
             logs: dict[str, dict[str, Any]] = {
@@ -35,7 +35,7 @@ def _measure(server: Server) -> tuple[list[float], list[float]]:
     here, there = server.workers()
     ends: list[float] = []
     requests: list[float] = []
-    # It stays with the worker that accepted it, as a browser's connection does.
+    # The connection stays with the worker that accepted it, like a browser's.
     with server.only(there):
         connection = http.client.HTTPConnection(HOST, server.port)
         connection.connect()
@@ -58,7 +58,7 @@ def _measure(server: Server) -> tuple[list[float], list[float]]:
 def _ask(
     connection: http.client.HTTPConnection, method: str, path: str, **headers: str
 ) -> float:
-    """Make a request; return the seconds until its answer was read."""
+    """Send a request; return the seconds until its answer was read."""
     started = time.monotonic()
     connection.request(method, path, headers=headers)
     connection.getresponse().read()

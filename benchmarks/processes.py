@@ -1,6 +1,7 @@
-"""The processes that take part: servers of the apps, and other modules of this folder.
+"""The processes of a benchmark: servers of the apps, and other modules of this folder.
 
-Whatever is started here ends with its block, and listens to this machine only.
+Every process that is started here ends with its ``with`` block, and listens on this
+machine only.
 """
 
 import http.client
@@ -27,9 +28,9 @@ _ROOT = Path(__file__).parents[1]
 
 
 class Server:
-    """gunicorn with gevent workers that serve one of the apps, until it is left.
+    """gunicorn with gevent workers that serve one of the apps, within a ``with`` block.
 
-    ``settings`` are those of the hub, by the names of their keys.
+    ``settings`` are the hub's settings, by the names of their keys.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Server:
         return len(self.workers) == self._count
 
     def post(self, path: str) -> None:
-        """Ask for a publish and wait for the answer."""
+        """Request a publish and wait for the answer."""
         self.ask("POST", path, PAYLOAD)()
 
     def get(self, path: str) -> bytes:
@@ -83,7 +84,7 @@ class Server:
     def ask(
         self, method: str, path: str, body: bytes | None = None
     ) -> Callable[[], bytes]:
-        """Send a request on a connection of its own; return what reads the answer."""
+        """Send a request on a new connection; return a function to read the answer."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=30.0)
         connection.request(method, path, body)
 
@@ -105,12 +106,12 @@ class Server:
         return found
 
     def cpu(self) -> float:
-        """Return the seconds of CPU that the workers have taken so far."""
+        """Return the CPU seconds that the workers have used so far."""
         times = [worker.cpu_times() for worker in self.workers]
         return float(sum(each.user + each.system for each in times))
 
     def stop(self) -> float:
-        """Stop it, once; return the seconds that took."""
+        """Stop the server; return the seconds that this took."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -125,13 +126,13 @@ class Server:
 def running(
     module: str, *args: str | int, settings: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """Have a module of this folder run beside; it says in one line when it is ready."""
+    """Run a module of this folder in parallel; its first line says that it is ready."""
     with subprocess.Popen(
         _command(module, *args), stdout=subprocess.PIPE, env=_environ(settings or {})
     ) as process:
         try:
             if process.stdout is None or not process.stdout.readline():
-                raise RuntimeError(f"benchmarks.{module} has ended at once")
+                raise RuntimeError(f"benchmarks.{module} ended before it was ready")
             yield
         finally:
             process.kill()
@@ -157,6 +158,6 @@ def _command(module: str, *args: str | int) -> list[str]:
 
 
 def _environ(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which the apps find the hub's settings."""
+    """Return an environment with the hub's settings for the apps."""
     given = {f"FLASK_SSE_HUB_{key.upper()}": value for key, value in settings.items()}
     return os.environ | {"PYTHONPATH": str(_ROOT)} | given

@@ -1,7 +1,8 @@
-"""What a proxy in front of the hub costs a stream, beside the server asked directly.
+"""The cost of a proxy in front of the hub, compared with no proxy.
 
-Prints the table of docs/deploying.md, whose configurations it runs, and writes it there
-with ``--write``. Rounds in turn; ratios are those of medians of the same run.
+Runs the configurations of docs/deploying.md and prints the table of that page. With
+``--write``, writes the table into the page. All variants are measured in turn in each
+round. Ratios compare medians of the same run.
 """
 
 import argparse
@@ -25,16 +26,17 @@ from tests.reader import EndOfStream, StreamReader, wait_until
 
 ROUNDS = 3
 
-#: The events of one client, and of many.
+#: The number of events for one client, and for many clients.
 EVENTS, MANY = 300, 100
 
-#: How many clients there are, and how many of them come one by one.
+#: The number of clients, and how many of them connect one by one.
 CLIENTS, ALONE = 200, 50
 
 LEAVING = 10
 PAYLOAD = 100
 
-#: Seconds of the idle limit and between two pings, and how many limits are watched.
+#: The idle limit and the time between two pings, in seconds. A stream is watched for
+#: this number of idle limits.
 IDLE, PING, LIMITS = 1.0, 0.4, 10
 
 _PAGE = Path(__file__).parents[1] / "docs/deploying.md"
@@ -45,10 +47,10 @@ _MARKERS = (
 
 _HOW = f"""\
 Written by `make bench-proxies`: {{versions}}; medians of {ROUNDS} rounds in turn. Read
-the ratios (x, of medians to no proxy): the times are of a machine that had other work
-to do. *One client*: {EVENTS} events over TLS and HTTP/2, read through curl.
-*{CLIENTS} clients*: {MANY} events, plain HTTP/1.1. An event is published when everybody
-has the one before, and a ping comes every {IDLE:.0f} s.
+the ratios (x, medians compared with no proxy): the machine had other work to do, which
+affects the times. *One client*: {EVENTS} events over TLS and HTTP/2, read by curl.
+*{CLIENTS} clients*: {MANY} events, plain HTTP/1.1. Each event is published when all
+clients have received the one before. A ping is sent every {IDLE:.0f} s.
 """
 
 Figures = dict[str, list[float]]
@@ -56,7 +58,7 @@ Figures = dict[str, list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How clients reach the server: directly, or by a proxy with something changed."""
+    """How clients reach the server: directly, or by a proxy, possibly with changes."""
 
     label: str
     kind: str | None = None
@@ -64,7 +66,7 @@ class Way:
 
     @contextmanager
     def open(self, server: Server, protocol: str) -> Iterator["Front"]:
-        """Have the proxy run."""
+        """Run the proxy, if there is one."""
         if self.kind is None:
             yield Front(server.port)
             return
@@ -74,13 +76,13 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """What clients connect to."""
+    """The port that clients connect to, of a proxy or of the server itself."""
 
     port: int
     proxy: Proxy | None = None
 
     def ask(self, path: str) -> Curl:
-        """Make a request by curl."""
+        """Send a request with curl."""
         if self.proxy is not None:
             return self.proxy.ask(path)
         return Curl(f"http://{HOST}:{self.port}{path}", PROTOCOLS["plain"])
@@ -111,7 +113,7 @@ CHANGED = [
 
 
 class Clocked(Iterator[bytes]):
-    """The chunks of a stream, and the milliseconds from each stamp to its coming."""
+    """The chunks of a stream, and the milliseconds from each stamp to its arrival."""
 
     def __init__(self, chunks: Curl) -> None:
         self.delays: list[float] = []
@@ -125,17 +127,17 @@ class Clocked(Iterator[bytes]):
         return chunk
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         self._chunks.close()
 
 
 def publish(server: Server) -> None:
-    """Publish an event that says when."""
+    """Publish an event that contains the time."""
     server.ask("POST", "/publish/1", stamped(PAYLOAD))()
 
 
 def one_client(front: Front, server: Server) -> Figures:
-    """Return each event's delay; the next is published when it is there."""
+    """Return the delays of events. Each is published when the previous one arrived."""
     chunks = Clocked(front.ask("/events"))
     with StreamReader(chunks) as stream:
         stream.next("connected")
@@ -151,7 +153,7 @@ def one_client(front: Front, server: Server) -> Figures:
 
 
 def many_clients(front: Front, server: Server) -> Figures:
-    """Return the time to the first byte, and each event's delay to each client."""
+    """Return the times to the first byte, and the delays of events to all clients."""
     with Crowd() as crowd:
         first = [
             crowd.connect(1, port=front.port, within=5.0).first_byte.p50
@@ -165,7 +167,7 @@ def many_clients(front: Front, server: Server) -> Figures:
             crowd.wait(number + 1)
         report = crowd.report()
     if report.events != MANY * CLIENTS:
-        raise RuntimeError(f"{report.events} events came")
+        raise RuntimeError(f"{report.events} events of {MANY * CLIENTS} arrived")
     return {
         "first p50": [quantile(first, 0.5)],
         "many p50": [report.latency.p50],
@@ -174,7 +176,7 @@ def many_clients(front: Front, server: Server) -> Figures:
 
 
 def leaving(front: Front, server: Server) -> Figures:
-    """Return the time from a client's end to the app's statistics without it."""
+    """Return the time from a client's end until the app's statistics omit it."""
     times = []
     for _ in range(LEAVING):
         wait_until(lambda: server.stats()["connections"] == 0)
@@ -188,7 +190,7 @@ def leaving(front: Front, server: Server) -> Figures:
 
 
 def measure(way: Way) -> Figures:
-    """Return the figures of one round; none where nothing comes."""
+    """Return the figures of one round, or none if no event arrives."""
     found: Figures = {}
     with Server("hub", settings={"heartbeat_interval": str(IDLE)}) as server:
         with way.open(server, "plain") as front, suppress(CrowdError):
@@ -201,12 +203,15 @@ def measure(way: Way) -> Figures:
 
 
 def quantile(values: list[float], part: float) -> float:
-    """Return the value that so many are not above."""
+    """Return the quantile of some values, where ``part`` is from 0 to 1."""
     return sorted(values)[min(int(part * len(values)), len(values) - 1)]
 
 
 def seconds_open(way: Way, *, ping: float) -> float:
-    """Return for how long a stream is open under an idle limit, watched for so long."""
+    """Return for how many seconds a stream stays open under an idle limit.
+
+    The stream is watched for ``LIMITS`` times the limit.
+    """
     limit = {IDLE_LIMIT: f"{IDLE:.0f}s"}
     with (
         Server("hub", settings={"heartbeat_interval": str(ping)}) as server,
@@ -223,7 +228,7 @@ def seconds_open(way: Way, *, ping: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What became of the events while a proxy was restarted."""
+    """The events that were published, lost and doubled while a proxy was restarted."""
 
     meanwhile: int
     lost: int
@@ -281,14 +286,14 @@ def costs(rounds: list[dict[str, Figures]]) -> Iterator[str]:
     """Return the lines of the first table."""
     yield (
         "| | ms to the first byte | x | one client, HTTP/2: ms of an event, p50 | p99 |"
-        f" x | {CLIENTS} clients: p50 | p99 | x | ms until the app knows who left |"
+        f" x | {CLIENTS} clients: p50 | p99 | x | ms until the app notices a leave |"
     )
     yield "| --- |" + " ---: |" * 9
     direct = medians(rounds, DIRECT.label)
     for way in (DIRECT, *PAGE, *CHANGED):
         mine = medians(rounds, way.label)
         if not mine:
-            yield f"| {way.label} |" + " nothing comes |" + " |" * 8
+            yield f"| {way.label} |" + " no event arrives |" + " |" * 8
             continue
         cells = []
         for keys in (("first p50",), ("one p50", "one p99"), ("many p50", "many p99")):
@@ -316,14 +321,14 @@ def survival() -> Iterator[str]:
 
 
 def _limits(seconds: float) -> str:
-    """Return how many idle limits that is."""
+    """Return how long a stream stayed open, as a multiple of the idle limit."""
     if seconds >= LIMITS * IDLE:
         return f"open after {LIMITS} x the limit"
     return f"cut after {seconds / IDLE:.1f} x"
 
 
 def versions() -> str:
-    """Return what was measured, and on how many cores."""
+    """Return the versions of the proxies, and the number of cores."""
     asked = {"nginx": "nginx -v", "HAProxy": "haproxy -v", "Caddy": "caddy version"}
     said = []
     for name, words in asked.items():
@@ -353,16 +358,18 @@ def tables() -> str:
 
 
 def write(part: str) -> None:
-    """Put it between the markers of the page."""
+    """Write the tables between the markers of the page."""
     before, _, rest = _PAGE.read_text().partition(_MARKERS[0])
     _, _, after = rest.partition(_MARKERS[1])
     _PAGE.write_text(f"{before}{_MARKERS[0]}\n{part}\n{_MARKERS[1]}{after}")
 
 
 def main() -> None:
-    """Print the tables, and write them where that is wanted."""
+    """Print the tables, and write them into the page with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="into docs/deploying.md")
+    parser.add_argument(
+        "--write", action="store_true", help="write the tables into docs/deploying.md"
+    )
     wanted = parser.parse_args()
     found = tables()
     print(found)

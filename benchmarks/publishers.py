@@ -1,9 +1,12 @@
-"""Publishers in a process of their own, which is patched as a gevent worker is.
+"""Publishers in a separate process, which is patched like a gevent worker.
 
-``python -m benchmarks.publishers broker`` prints how fast the broker of the environment
-takes records, ``bare FILE`` how fast a plain loop makes the same group commits,
-``thread`` how soon a thread that does nothing answers a greenlet. ``flood SECONDS``
-publishes as much as it can, and ``compute SECONDS`` only takes a processor.
+``python -m benchmarks.publishers MODE`` has these modes:
+
+* ``broker`` prints how fast the configured broker accepts records;
+* ``bare FILE`` prints how fast a plain loop makes the same group commits;
+* ``thread`` prints how soon an idle thread answers a greenlet;
+* ``flood SECONDS`` publishes as fast as possible;
+* ``compute SECONDS`` only keeps a processor busy.
 """
 
 from gevent import monkey
@@ -31,7 +34,7 @@ from flask_sse_hub.hub.delivery.history import Record, Retention  # noqa: E402
 
 PUBLISHERS = 50
 
-# More than history holds by default, so that the oldest records are being deleted.
+# More than the history holds by default, so the oldest records are being deleted.
 RECORDS = 30_000
 
 # Enough for a 99th percentile.
@@ -43,10 +46,10 @@ Figures = dict[str, float]
 
 
 def broker() -> Figures:
-    """Return what 50 publishers get done together, and how long one alone waits."""
+    """Return the rate of 50 publishers together, and the waiting times of one alone."""
     log = _broker()
     try:
-        # Opens it; the plain loop's file is open too before it is timed.
+        # Opens the broker before the measurement, as the plain loop opens its file.
         log.publish(RECORD)
         started = time.perf_counter()
         publishers = [
@@ -64,7 +67,7 @@ def broker() -> Figures:
 
 
 def bare(path: str) -> Figures:
-    """Return the same of a loop that makes the same group commits, and nothing else."""
+    """Return the same figures for a loop that only makes the same group commits."""
     keep = Retention(events=10_000, seconds=3600.0, bytes=67_108_864)
     log = LogFile(Path(path), keep, clock=time.time)
     log.append([RECORD])
@@ -78,7 +81,7 @@ def bare(path: str) -> Figures:
 
 
 def thread() -> Figures:
-    """Return how long a greenlet waits for a real thread that has nothing to do."""
+    """Return how long a greenlet waits for the answer of an idle real thread."""
     asked = monkey.get_original("_thread", "allocate_lock")()
     asked.acquire()
     answered = gevent.event.Event()
@@ -100,7 +103,7 @@ def thread() -> Figures:
 
 
 def flood(seconds: str) -> None:
-    """Publish from 50 greenlets without a pause; say so in a line after the first."""
+    """Publish from 50 greenlets without a pause; print a line after the first event."""
     log = _broker()
     log.publish(RECORD)
     print("publishing", flush=True)
@@ -110,7 +113,7 @@ def flood(seconds: str) -> None:
 
 
 def compute(seconds: str) -> None:
-    """Keep one processor busy with nothing that concerns anybody."""
+    """Keep one processor busy, without publishing."""
     deadline = time.monotonic() + float(seconds)
     print("computing", flush=True)
     while time.monotonic() < deadline:
@@ -145,7 +148,7 @@ MODES: dict[str, Callable[..., Figures | None]] = {
 }
 
 if __name__ == "__main__":
-    # In a greenlet, as all of a worker's code runs; the main program is none.
+    # Run in a greenlet, like all code of a worker. The main program is not a greenlet.
     figures = gevent.spawn(MODES[sys.argv[1]], *sys.argv[2:]).get()
     if figures is not None:
         print(json.dumps(figures))

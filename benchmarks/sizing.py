@@ -1,7 +1,7 @@
-"""What an event takes where it is kept, and on its way to each worker.
+"""The size of an event in each history, and on the way to each worker.
 
-Prints bytes for events of two sizes, the same on any machine, and what an event costs
-Redis by the number of workers.
+Prints the bytes for events of two sizes, which are the same on any machine, and the CPU
+time of Redis per event by the number of workers.
 """
 
 import tempfile
@@ -23,7 +23,7 @@ EVENTS = 10_000
 SIZES = (100, 1000)
 FOLLOWERS = 4
 
-#: Followers that wait for each event while Redis's own time is measured.
+#: How many followers wait for each event while the CPU time of Redis is measured.
 CROWDS = (1, 8, 32)
 PUBLISHED = 2000
 
@@ -32,7 +32,7 @@ NAME = "sizing"
 
 
 def record(size: int) -> Record:
-    """Return an event of so many bytes to a user."""
+    """Return an event for a user, with this number of bytes as data."""
     return Record((address.user(42),), Event("x" * size, type="notification"))
 
 
@@ -45,18 +45,18 @@ def publish(broker: Broker, size: int) -> Cursor:
 
 
 def follow(broker: Broker, after: Cursor, count: int) -> None:
-    """Read so many events as a worker's follower does."""
+    """Read this number of events as a worker's follower does."""
     records: Iterator[Record] = (r for b in broker.follow(after) for r in b.records)
     deque(islice(records, count), maxlen=0)
 
 
 def measure_memory(size: int) -> float:
-    """Return the bytes that a worker's memory counts for one."""
+    """Return the bytes that the memory of a worker counts for one event."""
     return Frame.of(record(size)).size
 
 
 def measure_sqlite(size: int) -> float:
-    """Return the bytes of the file for each event."""
+    """Return the bytes of the SQLite files per event."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "hub.db")
         broker = SQLiteBroker(path, KEEP_ALL)
@@ -68,7 +68,7 @@ def measure_sqlite(size: int) -> float:
 
 
 def measure_redis(size: int) -> tuple[float, float]:
-    """Return the bytes of memory for each event, and those sent to each follower."""
+    """Return the bytes per event in Redis's memory, and sent to each follower."""
     with RedisServer("--appendonly", "no") as server:
         broker = RedisBroker(server.url, KEEP_ALL, name=NAME)
         start = publish(broker, size)
@@ -87,7 +87,7 @@ def _sent(server: RedisServer) -> int:
 
 
 def measure_redis_cpu(followers: int) -> float:
-    """Return the microseconds that one event takes of Redis, published one by one."""
+    """Return the microseconds of Redis per event. Events are published one by one."""
     with RedisServer("--appendonly", "no") as server:
         broker = RedisBroker(server.url, KEEP_ALL, name=NAME)
         start = broker.head()
@@ -115,7 +115,7 @@ def _cpu(server: RedisServer) -> float:
 
 def main() -> None:
     """Print the tables."""
-    print(f"bytes for each event, {EVENTS} events to one user")
+    print(f"bytes per event, {EVENTS} events to one user")
     print(f"{'data':>8}{'worker':>9}{'sqlite':>9}{'redis':>9}{'to each worker':>17}")
     for size in SIZES:
         held, sent = measure_redis(size)
@@ -123,7 +123,7 @@ def main() -> None:
             f"{size:8}{measure_memory(size):9.0f}{measure_sqlite(size):9.0f}"
             f"{held:9.0f}{sent:17.0f}"
         )
-    print(f"\nus of CPU that one event of {SIZES[0]} bytes takes of Redis")
+    print(f"\nus of CPU that Redis uses for one event of {SIZES[0]} bytes")
     print(f"{'workers':>8}{'us':>9}{'ratio':>9}")
     base = measure_redis_cpu(CROWDS[0])
     for followers in CROWDS:

@@ -1,7 +1,7 @@
-"""How evenly the workers of one server take its clients, with the spread and without.
+"""The distribution of clients over the workers of one server, with and without spread.
 
-Prints medians of rounds in turn. The shares mean something on any machine; of the times
-only the ratios do.
+Prints medians of rounds in turn. The shares are comparable between machines. Of the
+times, only the ratios are.
 """
 
 import re
@@ -20,11 +20,11 @@ from tests.ports import HOST
 WORKERS = 4
 ROUNDS = 5
 
-#: How many streams, and the seconds between two of them.
+#: The number of streams, and the seconds between two of them.
 LOADS = [(400, 0.05), (400, 0.005), (400, 0.0), (2000, 0.0)]
 
-# Ordinary requests, each on a connection of its own: beside the streams while they
-# come, and so many more when all are there.
+# Ordinary requests, each on its own connection: one after each pause while the streams
+# connect, and a fixed number when all streams are connected.
 _BETWEEN_REQUESTS = 0.01
 _AFTERWARDS = 200
 
@@ -32,7 +32,7 @@ _DEADLINE = 120.0
 
 
 class Ask:
-    """One request on a connection of its own, answered when its head has come."""
+    """One request on its own connection, answered when its head has arrived."""
 
     def __init__(self, port: int, path: str) -> None:
         self.path = path
@@ -44,7 +44,7 @@ class Ask:
         self.socket.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
 
     def read(self) -> bool:
-        """Take what is there; tell whether the answer has begun."""
+        """Read the available bytes; tell whether the head of the answer is complete."""
         chunk = self.socket.recv(4096)
         self._head += chunk
         if b"\r\n\r\n" not in self._head:
@@ -60,7 +60,7 @@ class Ask:
 
 
 class Load:
-    """Requests that are made at their times, however long the answers take."""
+    """Requests that are sent at planned times, however long the answers take."""
 
     def __init__(self, port: int, held: ExitStack) -> None:
         self.answered: list[Ask] = []
@@ -69,7 +69,7 @@ class Load:
         self._selector = held.enter_context(selectors.DefaultSelector())
 
     def run(self, plan: list[tuple[float, str]]) -> None:
-        """Make requests of these paths at these times from now; wait for all."""
+        """Request each path at its time from now, and wait for all answers."""
         start = time.monotonic()
         plan = sorted(plan, reverse=True)
         while plan or self._selector.get_map():
@@ -89,11 +89,11 @@ class Load:
 
 
 def measure(app: str, streams: int, apart: float) -> dict[str, float]:
-    """Return the figures of one server's life."""
+    """Start a server, and return its figures."""
     with Server(app, workers=WORKERS) as server, ExitStack() as held:
         load = Load(server.port, held)
         while len({each.worker for each in load.answered}) < WORKERS:
-            # At once, so that those that are started last get some too.
+            # Many at once, so that the workers that start last receive some too.
             load.run([(0.0, "/")] * 20)
         load.answered.clear()
         beside = int(max(streams * apart, 0.2) / _BETWEEN_REQUESTS)
@@ -122,13 +122,13 @@ def measure(app: str, streams: int, apart: float) -> dict[str, float]:
 
 
 def quantile(asks: list[Ask], part: float) -> float:
-    """Return the milliseconds within which so many of the answers began."""
+    """Return a quantile of the milliseconds to an answer; ``part`` is from 0 to 1."""
     seconds = sorted(each.seconds for each in asks)
     return seconds[min(int(part * len(seconds)), len(seconds) - 1)] * 1000
 
 
 def report(streams: int, apart: float) -> None:
-    """Measure one load, both ways in turn, and print its table."""
+    """Measure one load, with and without spread in turn, and print its table."""
     ways: list[Callable[[], dict[str, float]]] = [
         lambda: measure("unspread", streams, apart),
         lambda: measure("spread", streams, apart),

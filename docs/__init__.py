@@ -1,1 +1,1 @@
-"""The documentation, and what makes parts of it from the code."""
+"""The documentation, and scripts that generate parts of it from the code."""

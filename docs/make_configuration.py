@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the code: run it after a change of the keys."""
+"""Write docs/configuration.md from the code. Run it after changing a setting."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -7,10 +7,11 @@ from flask_sse_hub.web.config import PREFIX, Config
 
 _HEAD = """# Configuration
 
-Set in the app's config before `init_app`, which reads and checks each key once. Times
-are in seconds, sizes in bytes. A value that cannot work raises `ConfigurationError` at
-start; a key that is not known is warned of. With `app.config.from_prefixed_env()` the
-environment sets them: `FLASK_SSE_HUB_MAX_AGE=600`, and lists in JSON:
+Set these keys in the app's config before you call `init_app`, which reads and checks
+each key once. Times are in seconds, sizes in bytes. An invalid value raises
+`ConfigurationError` at start; an unknown key causes a warning in the log. To set keys
+by environment variables, call `app.config.from_prefixed_env()` first:
+`FLASK_SSE_HUB_MAX_AGE=600`, and lists in JSON:
 `FLASK_SSE_HUB_PUBLIC_CHANNELS='["news", "orders.*"]'`.
 
 | key | default | |
@@ -19,7 +20,7 @@ environment sets them: `FLASK_SSE_HUB_MAX_AGE=600`, and lists in JSON:
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the text of docs/configuration.md."""
     return _HEAD + "".join(
         f"| `{PREFIX}{part.name.upper()}` | `{part.default!r}` |"
         f" {part.metadata['doc'].replace('``', '`')} |\n"

@@ -1,6 +1,6 @@
-"""What MkDocs is told beside mkdocs.yml: files outside of docs/, and links to them.
+"""Hooks for MkDocs: add files from outside of docs/, and adapt links to them.
 
-All pages are read as plain files too, so their links are those of the repository.
+All pages are also read as plain files, so their links are relative to the repository.
 """
 
 import os
@@ -13,24 +13,24 @@ from mkdocs.structure.pages import Page
 
 _ROOT = Path(__file__).parents[1]
 
-#: Files from outside of docs/, and where the site has them: not beside one whose name
-#: differs in its case alone.
+#: Files from outside of docs/, with their places in the site. Two names in one folder
+#: must not differ only in case.
 _OUTSIDE = {
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security-policy.md",
     "benchmarks/README.md": "project/benchmarks.md",
-    # To be copied; as text, which browsers show.
+    # For readers to copy; as a .txt file, which browsers show.
     "gunicorn.conf.py": "project/gunicorn.conf.txt",
 }
 
-#: The front page is the site's own.
+#: The site has its own front page in place of the README.
 _PLACES = {"README.md": "index.md"} | _OUTSIDE
 
-#: Pages about what others make, which have a word as often as those that explain it.
+#: Pages about other packages. They use a word as often as the page that explains it.
 _OF_OTHERS = {"datastar.md", "htmx.md", "migration.md", "turbo.md", "webhooks.md"}
 
-#: A block of code, which is left alone, or a link to a file and perhaps a part of it.
+#: A code block, which is not changed, or a link to a file with an optional fragment.
 _BLOCK_OR_LINK = re.compile(
     r"^(?P<indent> *)```.*?^(?P=indent)```"
     r"|(?<!!)\[(?P<text>[^\]]*)\]\((?![a-z]+:)(?P<path>[^)#\s]+)(?P<part>#[^)]*)?\)",
@@ -47,9 +47,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
-    """Have links lead to where the site has what they lead to in the repository.
+    """Change links to the repository into links to the site.
 
-    And have the search show pages about others after those that explain a word.
+    Also make the search list pages about other packages after the site's own.
     """
     place = page.file.src_uri
     if place in _OF_OTHERS:
@@ -59,10 +59,10 @@ def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
 
 
 def relinked(markdown: str, *, source: str, place: str) -> str:
-    """Return a page of the repository with the links for its place in the site.
+    """Return a page of the repository with links that fit its place in the site.
 
-    What is in the repository and not in the site is named only. A link to what is in
-    neither stays as it is, so that a strict build refuses it.
+    A link to a file that is not in the site becomes plain text. A link to a missing
+    file stays as it is, so that a strict build refuses it.
     """
 
     def relink(match: re.Match[str]) -> str:

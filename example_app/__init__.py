@@ -1,18 +1,18 @@
-"""An example app: what people build with server-sent events, in small modules.
+"""An example app: typical uses of server-sent events, in small modules.
 
 Read it like a tutorial, in this order:
 
-* ``extensions`` and this module: how a hub is added to an app;
-* ``users`` and ``accounts``: who is there, since a stream belongs to somebody;
+* ``extensions`` and this module: adding a hub to an app;
+* ``users`` and ``accounts``: signing in, since a stream belongs to a user;
 * ``demo`` and ``presence``: publishing to people, tabs and channels;
-* ``figures`` and ``pages``: a dashboard that is right from its first moment on;
+* ``figures`` and ``pages``: a dashboard that is correct from the moment it loads;
 * ``api`` and ``webhooks``: publishing on behalf of programs;
 * ``database``, ``language_model``, ``conversations`` and ``chat``: an answer that comes
-  word by word, the stream of one request;
-* ``contacts`` and ``imports``: a long task with its progress, in the same way;
-* ``security`` and ``errors``: what every app needs, whatever it streams;
-* ``templates/base.html`` and ``static/js/page.js``: the one stream of all pages, and
-  from there what each page does with it.
+  word by word, as the stream of one request;
+* ``contacts`` and ``imports``: a long task that reports its progress in the same way;
+* ``security`` and ``errors``: the parts that every app needs, with or without streams;
+* ``templates/base.html`` and ``static/js/page.js``: the one stream of all pages. From
+  there, read how each page uses it.
 """
 
 import logging
@@ -43,30 +43,32 @@ log = logging.getLogger(__name__)
 
 
 def create_app() -> Flask:
-    """Return the app. The environment overrides each setting: ``FLASK_`` and its name.
+    """Return the app.
 
-    ``FLASK_SSE_HUB_HEARTBEAT_INTERVAL=10`` for one.
+    An environment variable overrides each setting. Its name is ``FLASK_`` and the name
+    of the setting, for example ``FLASK_SSE_HUB_HEARTBEAT_INTERVAL=10``.
     """
     app = Flask(__name__)
     app.config.from_mapping(
-        # Lax: a form on another site can post here, but without this cookie, so that it
-        # is nobody's request. With TLS in front set FLASK_SESSION_COOKIE_SECURE=true.
+        # Lax: a form on another site can post here, but without this cookie, so its
+        # request is anonymous. With TLS in front, set FLASK_SESSION_COOKIE_SECURE=true.
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_HTTPONLY=True,
-        # Whatever is posted here is one short event, but for files to import.
+        # Every body is one short event, except for the files to import.
         MAX_CONTENT_LENGTH=64 * 1024,
         IMPORT_MAX_BYTES=8 * 1024 * 1024,
-        # Seconds: how long the stand-in for a model takes for a token, and an import
-        # rests after each batch, in which all other requests have their turn.
+        # Both in seconds. CHAT_PACE is the time that the stand-in for a model takes per
+        # token. IMPORT_PAUSE is the pause of an import after each batch, in which other
+        # requests have their turn.
         CHAT_PACE=0.04,
         IMPORT_PAUSE=0.02,
         # Relative to the instance folder.
         SQLALCHEMY_DATABASE_URI="sqlite:///example.db",
-        # What people write and whom they know is not for the log, where an error of the
-        # database would have it otherwise.
+        # Keeps chats and contacts out of the log: a database error would otherwise
+        # quote the parameters of its statement.
         SQLALCHEMY_ENGINE_OPTIONS={"hide_parameters": True},
-        # Whether webhooks may be signed with a secret that anybody can read in this
-        # source: to try them out.
+        # True lets webhooks be signed with a secret that anybody can read in this
+        # source. Only for trying webhooks out.
         DEMO=False,
         SSE_HUB_PUBLIC_CHANNELS=(LOBBY,),
         SSE_HUB_STATS_ACCESS=current_user_is_admin,
@@ -91,7 +93,7 @@ def create_app() -> Flask:
 
 
 def _secret_key() -> str:
-    # Taken as it is written: from_prefixed_env would make a number of a key of digits.
+    # Read as a string: from_prefixed_env would turn a key of digits into a number.
     key = os.environ.get("FLASK_SECRET_KEY")
     if key:
         return key

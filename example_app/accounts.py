@@ -1,7 +1,7 @@
 """Signing in and out.
 
-There is nothing about streams here. The hub hears of each login and logout from
-Flask-Login and ends the streams of that session by itself.
+This module does not deal with streams. Flask-Login signals each login and logout, and
+the hub then ends the streams of that session.
 """
 
 import re
@@ -14,8 +14,8 @@ from .users import DEMO_PASSWORD, USERS, user_with
 
 blueprint = Blueprint("accounts", __name__)
 
-# A path of this site. Browsers take // and /\ for the beginning of a host's name, and
-# leave out tabs and line ends, so that "/<tab>/evil.example" would be one too.
+# A path of this site. Browsers read // and /\ as the beginning of a host name. They
+# also ignore tabs and line ends, so "/<tab>/evil.example" would name a host too.
 _LOCAL_PATH = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]*")
 
 
@@ -29,7 +29,7 @@ def login() -> ResponseReturnValue:
 
 @blueprint.post("/login")
 def sign_in() -> ResponseReturnValue:
-    """Sign in and go on to the page that was asked for."""
+    """Sign in and redirect to the page that was requested."""
     name = request.form.get("name", "")
     user = user_with(name, request.form.get("password", ""))
     if user is None:
@@ -40,8 +40,8 @@ def sign_in() -> ResponseReturnValue:
 
 @blueprint.post("/logout")
 def logout() -> ResponseReturnValue:
-    """Sign out; the streams of this session, in all its tabs, end with it."""
-    # A request without a session, from another site, must not begin a new one here.
+    """Sign out. The streams of this session end in all its tabs."""
+    # A request from another site comes without a session and must not begin one here.
     if current_user.is_authenticated:
         logout_user()
     return redirect(url_for("accounts.login"))
@@ -58,6 +58,6 @@ def _form(*, name: str = "", error: str | None = None) -> str:
 
 
 def _where_next() -> str:
-    # Anybody can write a link to the login page: it must not lead to another site.
+    # Anybody can write a link to the login page, and it must not lead to another site.
     path = request.args.get("next", "")
     return path if _LOCAL_PATH.fullmatch(path) else url_for("pages.index")

@@ -1,7 +1,7 @@
-"""Streams and publishing under addresses of this app's own.
+"""Streams and publishing under this app's own URLs.
 
-``/events`` comes with the hub. An app that has its own conventions, or views with rules
-of their own, calls the hub's methods as it is done here.
+``/events`` comes with the hub. An app with its own conventions or access rules calls
+the hub's methods from its views, as this module does.
 """
 
 from typing import Any
@@ -21,13 +21,13 @@ blueprint = Blueprint("api", __name__)
 blueprint.before_request(require_login)
 errors.refuse_bad_events(blueprint)
 
-# A field of the target, and the argument of publish() that it becomes.
+# Each field of the target, with the argument of publish() that it becomes.
 _TARGETS = {"clientId": "client", "userId": "user", "sessionId": "session"}
 
 
 @blueprint.get("/api/sse")
 def stream() -> Response:
-    """Stream what concerns the current user, and what concerns everybody."""
+    """Stream the events for the current user and the events for everybody."""
     return sse_hub.stream()
 
 
@@ -35,9 +35,9 @@ def stream() -> Response:
 def dashboard_stream() -> Response:
     """Stream the dashboard's figures.
 
-    The rule of this view is that a login is enough; it could be any other. Whoever gets
-    as far as ``stream()`` may listen. What is addressed to the person comes by the
-    stream that every page has, and would come twice: so this one is not ``personal``.
+    This view requires a login; it could apply any other rule. A request that reaches
+    ``stream()`` may listen. Every page already has a stream with the events addressed
+    to the user. This one is not ``personal``, or those events would arrive twice.
     """
     figures.ensure_running()
     return sse_hub.stream(
@@ -47,22 +47,23 @@ def dashboard_stream() -> Response:
 
 @blueprint.get("/api/dashboard/state")
 def dashboard_state() -> ResponseReturnValue:
-    """Return what the dashboard shows, for a page that has missed some of it."""
+    """Return the dashboard's figures, for a page that has missed some of them."""
     return jsonify(figures.state())
 
 
 @blueprint.post("/api/sse/ticket")
 def ticket() -> ResponseReturnValue:
-    """Give a ticket for one's own stream to a page of another origin, or a mobile app.
+    """Return a ticket for the user's own stream.
 
-    ``new EventSource("https://.../events?ticket=...")``, which sends no cookie there.
+    For a page of another origin or a mobile app, which send no cookie:
+    ``new EventSource("https://.../events?ticket=...")``.
     """
     return jsonify(ticket=sse_hub.ticket(channels=[LOBBY], expires=60))
 
 
 @blueprint.post("/trigger")
 def trigger() -> ResponseReturnValue:
-    """Notify oneself: the shortest way from a request to an event."""
+    """Notify the current user: the shortest way from a request to an event."""
     event_id = sse_hub.publish(
         {"text": "You asked for this notification."},
         type="notification",
@@ -73,10 +74,11 @@ def trigger() -> ResponseReturnValue:
 
 @blueprint.post("/api/sse/send")
 def send() -> ResponseReturnValue:
-    """Publish what the body says, to oneself; an admin may publish to anybody.
+    """Publish the event in the body. Only an admin may publish to other users.
 
-    ``{"type": "...", "data": ..., "target": {"userId": "..."}}``, where the target has
-    one or more of clientId, userId and sessionId. Without a target it is everybody.
+    The body is ``{"type": "...", "data": ..., "target": {"userId": "..."}}``. The
+    target has one or more of clientId, userId and sessionId. Without a target, the
+    event is for everybody.
     """
     body = json_object(fields=frozenset({"type", "data", "target"}))
     if "data" not in body:
@@ -96,7 +98,8 @@ def _target(body: dict[str, Any]) -> dict[str, Any]:
         return {}
     target = checked_object(body["target"], what="target", fields=frozenset(_TARGETS))
     if not target:
-        # Nobody is meant. It must not become nothing given, which is everybody.
+        # An empty target names nobody. Passed on, it would count as no target at all,
+        # and the event would go to everybody.
         raise BadField("target", f"needs one of {', '.join(_TARGETS)}")
     names = {field: _name(target, field) for field in target}
     for field, name in names.items():

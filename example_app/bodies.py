@@ -1,4 +1,4 @@
-"""Reading JSON that a client sent: each refusal names the field it is about."""
+"""Reading JSON bodies: each refusal names the field that it is about."""
 
 from typing import Any
 
@@ -15,15 +15,15 @@ class BadField(BadRequest):
 
 
 def json_object(*, fields: frozenset[str]) -> dict[str, Any]:
-    """Return the body as a dict that has no other fields than these.
+    """Return the body as a dict; refuse one that has any other field.
 
-    The content type must be application/json. A form on another site cannot send that,
-    and a script there must ask first whether it may, which is never answered with yes.
-    Together with SameSite=Lax this keeps other sites out without a CSRF token.
+    The content type must be application/json. A form on another site cannot send that.
+    A script there must ask for permission first, and this app never grants it. Together
+    with SameSite=Lax, this keeps other sites out without a CSRF token.
     """
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Content-Type must be application/json")
-    # Read here, and not within the try: a body that is too large is refused with 413.
+    # Read outside the try, so that a body that is too large is refused with 413.
     raw = request.get_data()
     try:
         body = json.loads(raw)
@@ -35,18 +35,18 @@ def json_object(*, fields: frozenset[str]) -> dict[str, Any]:
 
 
 def checked_object(body: Any, *, what: str, fields: frozenset[str]) -> dict[str, Any]:
-    """Return a JSON object that has no other fields than these."""
+    """Return a JSON object; refuse one that has any other field."""
     if not isinstance(body, dict):
         raise BadField(what, "must be a JSON object")
     for field in body:
-        # A misspelt "target" would otherwise be none, and none is everybody.
+        # A misspelt "target" would otherwise count as no target, which means everybody.
         if field not in fields:
             raise BadField(field, f"is not known; there is {', '.join(sorted(fields))}")
     return body
 
 
 def text(body: dict[str, Any], field: str, *, most: int = 255) -> str:
-    """Return a field that must be there, as text."""
+    """Return a required field as text."""
     if field not in body:
         raise BadField(field, "is missing")
     value = body[field]
@@ -55,7 +55,7 @@ def text(body: dict[str, Any], field: str, *, most: int = 255) -> str:
     if not value.strip():
         raise BadField(field, "is empty")
     if any("\ud800" <= char <= "\udfff" for char in value):
-        # JSON can write half of a character, which cannot be sent on or stored.
+        # JSON can contain half of a surrogate pair, which cannot be sent or stored.
         raise BadField(field, "is not valid Unicode")
     if len(value) > most:
         raise BadField(field, f"is longer than {most} characters")

@@ -1,16 +1,16 @@
-"""A chat with a language model: its answers are streams of one request.
+"""A chat with a language model. Each answer is the stream of one request.
 
-Beside them goes the one stream that all tabs share: when an answer was kept, the hub
-tells the user's other tabs.
+All tabs of a user also share one stream of the hub. When an answer has been kept, the
+hub tells the user's other tabs.
 
-An answer is kept with its question when it is complete. One that is stopped is kept as
-far as it came, and marked: what was shown stays. Whether the person stopped it, closed
-the page or lost the connection, or whether this worker had to stop, cannot be told
-apart here. Of an answer that fails, or is stopped before its first word, nothing is
-kept.
+A complete answer is kept with its question. An answer that is stopped is kept as far as
+it came and is marked as stopped, because the user has seen that much. The reasons for
+stopping cannot be told apart here: the user stopped the answer, closed the page or lost
+the connection, or this worker had to stop. An answer that fails, or is stopped before
+its first word, is not kept.
 
-An answer belongs to the request that asked for it. Who signs out meanwhile has it kept
-all the same, but the page stops it, since nothing should be shown from then on.
+An answer belongs to the request that asked for it. If the user signs out meanwhile, the
+answer is still kept, but the page stops showing it.
 """
 
 import json
@@ -38,26 +38,26 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint("chat", __name__, url_prefix="/api")
 blueprint.before_request(require_login)
 
-#: How long a question may be.
+#: The longest question, in characters.
 MOST_TEXT = 2000
 
-#: The header that names the exchange which an answer will be.
+#: The header with the id under which the exchange will be kept.
 EXCHANGE_ID = "Exchange-Id"
 
 
 @blueprint.post("/chat/stream")
 def ask() -> Response:
-    """Answer ``{"message": "..."}`` by events that each have all of the text so far.
+    """Answer ``{"message": "..."}`` with events that each have all of the text so far.
 
-    ``{"content": "...", "done": false}``, and the last one ``"done": true``, which says
-    that the exchange was kept.
+    Each event is ``{"content": "...", "done": false}``. The last one has
+    ``"done": true``, which says that the exchange was kept.
     """
     body = json_object(fields=frozenset({"message"}))
     question = text(body, "message", most=MOST_TEXT)
     exchange_id = _new_id()
     response = EventSourceResponse(
         _accumulated(_answer(current_user.id, question, exchange_id)),
-        # Each has what the ones before it have: of several only the last is needed.
+        # Each event contains the text of those before it, so the last one is enough.
         batch=Batch(size=20, interval=0.05, merge=lambda events: events[-1]),
         app_context=True,
     )
@@ -69,8 +69,8 @@ def ask() -> Response:
 def ask_by_address() -> Response:
     """Answer ``?message=...`` for a native EventSource: metadata, then each token.
 
-    A GET that changes something, since an EventSource can do nothing else: so it is
-    asked here, as for each POST, which site the request comes from.
+    This GET changes data, since an EventSource can only send a GET. It therefore
+    refuses requests of other sites, as every POST does.
     """
     refuse_other_sites()
     question = text(request.args.to_dict(), "message", most=MOST_TEXT)
@@ -81,13 +81,13 @@ def ask_by_address() -> Response:
 
 @blueprint.get("/chat/messages")
 def messages() -> ResponseReturnValue:
-    """Return the conversation, for a page that has missed some of it."""
+    """Return the conversation, for a page that has missed a part of it."""
     return jsonify(exchanges=conversations.recent(current_user.id))
 
 
 @blueprint.delete("/chat/messages")
 def clear() -> ResponseReturnValue:
-    """Forget the conversation. An answer that is still on its way begins a new one."""
+    """Delete the conversation. An answer that is still coming begins a new one."""
     conversations.clear(current_user.id)
     _tell_tabs(current_user.id, {}, type="chatCleared")
     return "", 204
@@ -95,7 +95,7 @@ def clear() -> ResponseReturnValue:
 
 def _accumulated(tokens: Generator[str, None, None]) -> Iterator[dict[str, Any]]:
     content = ""
-    # Closed here, and not when it happens to be collected: it keeps what was stopped.
+    # Closing keeps a stopped answer. Garbage collection would do it too late.
     with closing(tokens):
         for token in tokens:
             content += token
@@ -108,15 +108,15 @@ def _tokens(tokens: Generator[str, None, None], exchange_id: str) -> Iterator[Ev
     yield Event(json.dumps(metadata), type="metadata")
     with closing(tokens):
         for token in tokens:
-            # As JSON: a carriage return is a line end on the wire, and would come back
-            # as another one.
+            # As JSON: a raw carriage return is a line end on the wire, and the client
+            # would read it as a line feed.
             yield Event(json.dumps({"content": token}), type="token")
 
 
 def _answer(user: str, question: str, exchange_id: str) -> Generator[str, None, None]:
     """Yield the tokens of an answer, and keep the exchange.
 
-    No connection to the database is held from token to token.
+    No database connection is held between tokens.
     """
     conversation = conversations.messages(user)
     conversation.append({"role": "user", "content": question})
@@ -138,10 +138,10 @@ def _answer(user: str, question: str, exchange_id: str) -> Generator[str, None, 
                 answer.append(token)
                 yield token
     except Exception:
-        # It failed: nothing is kept.
+        # The answer failed: it is not kept.
         raise
     except BaseException:
-        # It was stopped: closed at a yield, or interrupted in the model's call.
+        # The answer was stopped: closed at a yield, or interrupted in the model's call.
         if answer:
             keep(stopped=True)
         raise
@@ -152,7 +152,7 @@ def _tell_tabs(user: str, data: dict[str, Any], *, type: str) -> None:
     try:
         sse_hub.publish(data, type=type, user=user)
     except BrokerUnavailable:
-        # It is done, and other tabs see it when they are loaded anew.
+        # The change is stored, and other tabs show it when they are loaded again.
         log.warning("the tabs of %s were not told of their chat", user)
 
 

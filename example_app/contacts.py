@@ -1,8 +1,8 @@
-"""Contacts: each user's list, and reading it from a CSV file that somebody sends.
+"""Contacts: each user's list, and a reader of CSV files with contacts.
 
-Reading knows no requests and no database. A file may be anything at all: what it gives
-is rows and what is wrong with others, each with its line, and ``Unreadable`` from where
-it cannot be read on. No more of it is held than one row.
+The reader knows no requests and no database. A file may contain anything. The reader
+yields usable rows and problems, each with its line, and raises ``Unreadable`` at the
+line where it cannot continue. It holds one row at a time.
 """
 
 import csv
@@ -19,24 +19,24 @@ from .extensions import Base, db
 
 _COLUMNS = ("name", "email")
 
-# Of a row, which may be several lines: it is read in one go, and nobody else has a turn
-# meanwhile. A contact has a few hundred.
+# The largest row, which may span several lines. A row is read in one go, and no other
+# request has a turn meanwhile. A contact has a few hundred bytes.
 _MOST_BYTES = 65_536
 
-# As many are read in the time in which one contact is added.
+# Reading this number of empty rows takes as long as adding one contact.
 _EMPTY_ROWS = 20
 
 _NOT_UTF_8 = "this is not UTF-8: save the file as CSV in UTF-8"
 
 _MOST_NAME = 100
-_MOST_EMAIL = 254  # as long as one can be in an SMTP command
+_MOST_EMAIL = 254  # the longest address that fits into an SMTP command
 
-# Whether it exists is known when something was sent there.
+# Checks the form only. Sending an email is the only way to know that an address exists.
 _EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\".]+")
 
 
 class Contact(Base):
-    """A person whom a user knows; nobody twice."""
+    """A person whom a user knows. An email is unique among the contacts of a user."""
 
     __tablename__ = "contact"
     __table_args__ = (UniqueConstraint("user", "email"),)
@@ -58,14 +58,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that cannot, and why."""
+    """A row that cannot be used, and why."""
 
     line: int
     problem: str
 
 
 class Unreadable(Exception):
-    """Raised when a file cannot be read on; its line, and why."""
+    """Raised when the rest of a file cannot be read; has the line and the reason."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(f"line {line}: {problem}")
@@ -76,8 +76,8 @@ class Unreadable(Exception):
 def read(file: BinaryIO) -> Iterator[Row | Problem | None]:
     """Yield the rows of a CSV file in UTF-8 whose first line names its columns.
 
-    None stands for some empty rows: they mean nothing, but a file may be full of them,
-    and who reads it wants to know that time passes.
+    None stands for some empty rows. They carry no contact, but a file may be full of
+    them, and the caller has to let other requests have their turn.
     """
     lines = _Lines(file)
     empty = 0
@@ -99,13 +99,13 @@ def read(file: BinaryIO) -> Iterator[Row | Problem | None]:
                 yield Problem(lines.row, problem)
             lines.begin_row()
     except csv.Error as error:
-        # After the dash comes advice for who has written the program.
+        # The text after the dash is advice for programmers.
         problem, _, _ = str(error).partition(" - ")
         raise Unreadable(lines.row, f"this is not CSV: {problem}") from error
 
 
 class _Lines:
-    """A file's lines as text. The CSV reader takes as many as it needs for a row."""
+    """A file's lines as text. The CSV reader takes the lines of one row at a time."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -113,7 +113,7 @@ class _Lines:
         self.begin_row()
 
     def begin_row(self) -> None:
-        """The next line begins a row; ``row`` is its number until the next one."""
+        """Note that the next line begins a row; ``row`` becomes the line's number."""
         self.row = self._number + 1
         self._left = _MOST_BYTES
 
@@ -129,18 +129,18 @@ class _Lines:
         if self._left < 0:
             problem = f"a row may have up to {_MOST_BYTES} bytes: is a quote missing?"
             raise Unreadable(self.row, problem)
-        # A NUL is in what is no text at all, and in UTF-16, as spreadsheets save it.
+        # Binary files contain NUL, and so does UTF-16, which some spreadsheets save.
         if b"\0" in raw:
             raise Unreadable(self._number, _NOT_UTF_8)
         try:
-            # With the mark that some programs put at a file's beginning, or without it.
+            # Some programs put a byte order mark at the beginning of a file.
             return raw.decode("utf-8-sig" if self._number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise Unreadable(self._number, _NOT_UTF_8) from error
 
 
 def _places(header: list[str]) -> tuple[int, int]:
-    """Return where the name and the email are."""
+    """Return the positions of the columns name and email."""
     if not any(header):
         raise Unreadable(1, "the file is empty, or its first line is")
     if any(header.count(name) != 1 for name in _COLUMNS):
@@ -166,11 +166,11 @@ def _checked(line: int, name: str, email: str) -> Row | Problem:
 
 
 def add(user: str, rows: list[Row]) -> int:
-    """Add contacts in one transaction; return how many were not there yet."""
+    """Add contacts in one transaction; return how many of them were new."""
     if not rows:
         return 0
     values = [{"user": user, "name": row.name, "email": row.email} for row in rows]
-    # Whether one is there and its being added are one statement, as in create_tables().
+    # One statement checks for a contact and adds it, as in create_tables().
     new = insert(Contact).values(values).on_conflict_do_nothing()
     with db.session.begin():
         return len(db.session.scalars(new.returning(Contact.number)).all())
@@ -184,6 +184,6 @@ def count(user: str) -> int:
 
 
 def clear(user: str) -> None:
-    """Forget a user's contacts."""
+    """Delete a user's contacts."""
     with db.session.begin():
         db.session.execute(delete(Contact).where(Contact.user == user))

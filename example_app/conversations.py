@@ -1,7 +1,7 @@
-"""What was asked and answered: a conversation for each user, in the database.
+"""Conversations: the questions and answers of each user, in the database.
 
-Knows no streams. A question and its answer are one row, so that neither is ever kept
-without the other.
+This module knows no streams. A question and its answer are one row, so neither is ever
+kept without the other.
 """
 
 from datetime import UTC, datetime
@@ -13,14 +13,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 from .extensions import Base, db
 from .language_model import Message
 
-# What a page shows of a long conversation, and how much of it the model is given, which
-# has to read all of that before its first word, each time.
+# The number of exchanges of a long conversation that a page shows, and the number that
+# the model is given. A model reads all of them again before each answer.
 _MOST_SHOWN = 50
 _MOST_REMEMBERED = 8
 
 
 class Exchange(Base):
-    """A question with its answer, or as much of it as came before it was stopped."""
+    """A question with its answer. A stopped answer is kept as far as it came."""
 
     __tablename__ = "exchange"
 
@@ -33,7 +33,7 @@ class Exchange(Base):
     at: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC))
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a page shows of it."""
+        """Return the fields that a page shows."""
         return {
             "id": self.id,
             "question": self.question,
@@ -43,7 +43,7 @@ class Exchange(Base):
 
 
 def keep(exchange: Exchange) -> dict[str, Any]:
-    """Keep an exchange; return what a page shows of it."""
+    """Keep an exchange; return the fields that a page shows."""
     with db.session.begin():
         db.session.add(exchange)
         db.session.flush()
@@ -57,7 +57,7 @@ def recent(user: str) -> list[dict[str, Any]]:
 
 
 def messages(user: str) -> list[Message]:
-    """Return the end of a user's conversation, as a model is given it."""
+    """Return the end of a user's conversation as messages for a model."""
     with db.session.begin():
         found: list[Message] = []
         for each in _last(user, _MOST_REMEMBERED):
@@ -67,7 +67,7 @@ def messages(user: str) -> list[Message]:
 
 
 def clear(user: str) -> None:
-    """Forget a user's conversation."""
+    """Delete a user's conversation."""
     with db.session.begin():
         db.session.execute(delete(Exchange).where(Exchange.user == user))
 

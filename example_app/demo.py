@@ -1,4 +1,4 @@
-"""The buttons of the demo page: one event, and the ways to say whom it is for."""
+"""The buttons of the demo page: publishing one event to each kind of target."""
 
 from typing import Any
 
@@ -23,29 +23,29 @@ _BURST = 5
 
 @blueprint.post("/publish")
 def publish() -> ResponseReturnValue:
-    """Publish a text to whom the button says."""
+    """Publish a text to the target of the button."""
     body = json_object(fields=frozenset({"to", "text", "user", "clientId"}))
     data = {"from": current_user.id, "text": text(body, "text", most=_MAX_TEXT)}
     match body.get("to"):
         case "everyone":
-            # No target at all: everybody who is connected.
+            # Without a target, every connected client receives the event.
             event_id = sse_hub.publish(data)
         case "me":
-            # A user is all of a person's tabs and devices.
+            # The target user means all tabs and devices of a person.
             event_id = sse_hub.publish(data, type="notification", user=current_user.id)
         case "user":
             event_id = sse_hub.publish(
                 data, type="notification", user=_known_user(body)
             )
         case "client":
-            # A client is one stream: of this browser, all tabs of which share it.
+            # A client is one stream, which all tabs of this browser share.
             event_id = sse_hub.publish(
                 data, type="notification", client=_own_client(body)
             )
         case "lobby":
-            # Those who listen to the channel, but for who this comes from: a chat shows
-            # what one writes at once, and must not show it again. The id is not
-            # checked: who knows one can keep this event from that client, no more, and
+            # Every client that listens to the channel, except the sender's. A chat
+            # shows the sender's own text at once and must not show it twice. The id is
+            # not checked: a foreign id would only keep this event from that client, and
             # ids cannot be guessed.
             event_id = sse_hub.publish(
                 data,
@@ -60,7 +60,7 @@ def publish() -> ResponseReturnValue:
 
 @blueprint.post("/burst")
 def burst() -> ResponseReturnValue:
-    """Publish numbered events to the current user, to count them by."""
+    """Publish numbered events to the current user, so that a gap would show."""
     ids = [
         sse_hub.publish(
             {"text": f"{number} of {_BURST}", "number": number}, user=current_user.id
@@ -74,8 +74,8 @@ def burst() -> ResponseReturnValue:
 def cut() -> ResponseReturnValue:
     """End a stream of the current user from the server's side.
 
-    Its client comes back by itself, and names the last id that it has: whatever is
-    published until then is waiting for it.
+    The client reconnects by itself and names the last id that it has. The hub then
+    replays the events that were published meanwhile.
     """
     body = json_object(fields=frozenset({"clientId"}))
     sse_hub.disconnect(client=_own_client(body))
@@ -84,7 +84,7 @@ def cut() -> ResponseReturnValue:
 
 @blueprint.get("/state")
 def state() -> ResponseReturnValue:
-    """Return what the page shows, for a page that cannot resume and begins anew."""
+    """Return the page's state, for a page that could not resume its stream."""
     return jsonify(people=people())
 
 

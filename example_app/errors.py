@@ -1,4 +1,4 @@
-"""Answers to what cannot be done: JSON for programs, pages for people."""
+"""Error answers: JSON for programs, pages for people."""
 
 from typing import NoReturn
 
@@ -26,21 +26,22 @@ from flask_sse_hub import (
 
 from .bodies import BadField
 
-# What programs ask for. An EventSource does not show what it is refused with, but
-# whoever looks at the network in their browser sees it.
+# The paths that programs request. An EventSource does not show the text of a refusal,
+# but the network tools of a browser do.
 _FOR_PROGRAMS = ("/api/", "/webhooks/", "/trigger", "/health")
 
 
 def init_app(app: Flask) -> None:
-    """Answer all errors of HTTP."""
+    """Register the answers to all HTTP errors."""
     app.register_error_handler(HTTPException, _answer)
     app.register_error_handler(BrokerUnavailable, _unavailable)
 
 
 def refuse_bad_events(blueprint: Blueprint) -> None:
-    """Have the hub's refusals answered with 400 in views that publish what was sent.
+    """Answer the hub's refusals with 400 in views that publish what a client sent.
 
-    Only there: elsewhere a bad name is a mistake in this app, and 500 is right.
+    Use it for such views only. Elsewhere a bad name is a mistake in this app, and 500
+    is the right answer.
     """
     for error in (InvalidEvent, InvalidName, InvalidTarget):
         blueprint.register_error_handler(error, _refused)

@@ -1,4 +1,4 @@
-"""The extensions, made without an app: any module can import them without a circle."""
+"""The extensions, created without an app so that no import becomes circular."""
 
 from flask_login import LoginManager
 from flask_sqlalchemy import SQLAlchemy
@@ -8,7 +8,7 @@ from flask_sse_hub import SSEHub
 
 
 class Base(DeclarativeBase):
-    """What each table's class is one of."""
+    """The base class of all tables."""
 
 
 sse_hub = SSEHub()

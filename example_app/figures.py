@@ -1,4 +1,4 @@
-"""The dashboard's figures, and the thread that publishes them while anybody looks."""
+"""The dashboard's figures, and a thread that publishes them while a client listens."""
 
 import logging
 import os
@@ -18,33 +18,36 @@ log = logging.getLogger(__name__)
 def channel() -> str:
     """Return the channel of this worker's figures.
 
-    The stream that names it is served by this worker, and one that reconnects to
-    another gets that one's. No rule opens it on ``/events``; the dashboard's view does.
+    The worker that serves a stream names its own channel. A stream that reconnects to
+    another worker listens to the channel of that worker. ``/events`` does not allow
+    this channel; only the dashboard's view does.
     """
     return f"dashboard.{os.getpid()}"
 
 
 _EXTENSION = "example_figures"
 
-# Fast enough to look alive, slow enough to cost nothing.
+# Seconds: short enough to look alive, long enough to cost almost nothing.
 _EVERY = 2.0
 
-# A stream is asked for a moment before it is connected; so long it is waited for.
+# Seconds for which the thread waits for its first client: a stream is requested a
+# moment before it is connected.
 _GRACE = 10.0
 
 # CPU time is counted in hundredths of a second: over less than this it is mostly noise.
 _SHORTEST_MEASURE = 1.0
 
-# What a page begins its charts with: three minutes.
+# The charts of a new page begin with this number of figures: three minutes.
 _RECENT = 90
 
 
 class FiguresPublisher:
-    """Measure this process, and publish what was measured while anybody listens."""
+    """Measure this process, and publish the figures while a client listens."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        # Guards all below: requests start the thread, and it decides to end.
+        # Guards all fields below: requests start the thread, and the thread decides
+        # when to end.
         self._lock = threading.Lock()
         began = psutil.Process().create_time()
         self._cpu, self._in, self._out = (Rate(since=began) for _ in range(3))
@@ -62,7 +65,7 @@ class FiguresPublisher:
             rate_out = self._out.of(stats.events_out)
         return {
             "time": round(time.time(), 2),
-            # Whose figures they are: a stream may come back on another worker.
+            # The worker that was measured: a stream may reconnect to another one.
             "worker": process.pid,
             "cpu": round(100 * cpu, 1),
             "rss": process.memory_info().rss,
@@ -77,22 +80,22 @@ class FiguresPublisher:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return all that a page shows: the figures now, and those before them.
+        """Return everything that a page shows: the current and the recent figures.
 
-        There are only those that were measured while somebody was looking.
+        The recent ones exist only for times at which a client was listening.
         """
         with self._lock:
             recent = list(self._recent)
         return {"current": self.current(), "recent": recent}
 
     def ensure_running(self) -> None:
-        """Have the figures published from now on, until nobody listens any more."""
+        """Start publishing the figures, until no client listens any more."""
         with self._lock:
             self._wanted_until = time.monotonic() + _GRACE
             if self._running:
                 return
             self._running = True
-        # Under gevent this is a greenlet: monkey patching has seen to it.
+        # Under gevent, monkey patching makes this thread a greenlet.
         threading.Thread(target=self._run, name="figures", daemon=True).start()
         log.info("figures are published every %.0f s", _EVERY)
 
@@ -108,32 +111,33 @@ class FiguresPublisher:
                         self._recent.append(figures)
                     sse_hub.publish(figures, type="dashboardUpdate", channel=channel())
                 except Exception:
-                    # The dashboard stands still, and the next figures may do better.
+                    # The dashboard stands still until the next figures are published.
                     log.exception("the figures could not be published")
 
     def _anybody_listens(self) -> bool:
-        """Tell whether to go on; if not, the next dashboard starts a thread anew."""
+        """Tell whether to go on. If not, the next dashboard starts a new thread."""
         listening = channel() in sse_hub.stats().channels
         with self._lock:
-            # Both under one lock: whoever comes just now finds it running, and waits
-            # for figures that will come, or finds it ended, and starts it.
+            # The check and the change are under one lock. A dashboard that opens now
+            # finds the thread running and receives its figures, or finds it ended and
+            # starts a new one.
             self._running = listening or time.monotonic() < self._wanted_until
             if not self._running:
-                log.info("nobody looks at the dashboard: no more figures")
+                log.info("no dashboard is open: figures are no longer published")
             return self._running
 
 
 class Rate:
-    """How fast a number grows that began with nothing at some time."""
+    """The growth per second of a number that began at zero."""
 
     def __init__(self, *, since: float) -> None:
-        # The first rate is the mean of the process's whole life.
+        # The first rate is the mean over the whole life of the process.
         self._measured_at = since
         self._total = 0.0
         self._rate = 0.0
 
     def of(self, total: float) -> float:
-        """Return the growth a second since the last measure, at least a second ago."""
+        """Return the growth per second since a measurement at least a second ago."""
         now = time.time()
         if now - self._measured_at >= _SHORTEST_MEASURE:
             self._rate = (total - self._total) / (now - self._measured_at)
@@ -142,23 +146,23 @@ class Rate:
 
 
 def init_app(app: Flask) -> None:
-    """Prepare the app. Starts nothing: a thread does not survive the server's fork."""
+    """Prepare the app. Starts no thread, since a thread does not survive a fork."""
     app.extensions[_EXTENSION] = {}
 
 
 def state() -> dict[str, Any]:
-    """Return this process's figures, now and before."""
+    """Return this process's figures, current and recent."""
     return _publisher().state()
 
 
 def ensure_running() -> None:
-    """Have this process publish its figures, once, while anybody listens."""
+    """Make sure that this process publishes its figures while a client listens."""
     _publisher().ensure_running()
 
 
 def _publisher() -> FiguresPublisher:
-    # One for each process: a child of a fork has its parent's memory, but none of its
-    # threads, and would believe for ever that its figures are being published.
+    # One publisher for each process. A forked child has its parent's memory but none of
+    # its threads, and would wrongly assume that its figures are being published.
     publishers: dict[int, FiguresPublisher] = current_app.extensions[_EXTENSION]
     publisher = publishers.get(os.getpid())
     if publisher is None:

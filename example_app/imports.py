@@ -1,8 +1,9 @@
-"""Importing a CSV file, with its progress as the stream of the request that sent it.
+"""Importing a CSV file. The request that uploads it streams the progress.
 
-Contacts are added in batches, each in a transaction of its own: one for all of a file
-would lock everybody else out of the database until its end. So who cancels keeps what
-was added before. Nobody is added twice: the same file, sent again, goes on from there.
+Contacts are added in batches, each in its own transaction: one transaction for a whole
+file would lock everybody else out of the database until its end. A cancelled import
+therefore keeps the contacts that it has added. No contact is added twice, so sending
+the same file again continues the import.
 """
 
 import json
@@ -32,7 +33,7 @@ blueprint.before_request(require_login)
 
 _ROWS_PER_BATCH = 100
 
-#: Who sees a hundred of them knows what is wrong with the file; the rest is counted.
+#: A hundred problems show what is wrong with a file; further ones are only counted.
 MOST_PROBLEMS = 100
 
 _SAMPLE_ROWS = 5000
@@ -40,13 +41,13 @@ _SAMPLE_ROWS = 5000
 
 @blueprint.post("/import")
 def import_contacts() -> Response:
-    """Import the form's ``file``, and say how far it is while it goes on.
+    """Import the form's ``file``, and stream the progress.
 
-    ``progress`` after each batch; ``problem`` for a row that cannot be used;
-    ``unreadable`` where the file cannot be read on; at last the ``summary``.
+    The events are ``progress`` after each batch, ``problem`` for a row that cannot be
+    used, ``unreadable`` if the rest of the file cannot be read, and ``summary`` last.
     """
     most: int = current_app.config["IMPORT_MAX_BYTES"]
-    # Of the whole form; its other parts are a few lines.
+    # The limit is for the whole form, whose other parts are a few lines.
     request.max_content_length = most + 4096
     try:
         sent = request.files.get("file")
@@ -58,7 +59,7 @@ def import_contacts() -> Response:
 
 @blueprint.get("/import/sample.csv")
 def sample() -> Response:
-    """Return a file to try it with; it has a few rows that cannot be used."""
+    """Return a sample file, in which a few rows cannot be used."""
     headers = {"Content-Disposition": 'attachment; filename="contacts.csv"'}
     return Response(_sample(), mimetype="text/csv", headers=headers)
 
@@ -71,16 +72,16 @@ def count() -> ResponseReturnValue:
 
 @blueprint.delete("/contacts")
 def clear() -> ResponseReturnValue:
-    """Forget the user's contacts."""
+    """Delete the user's contacts."""
     contacts.clear(current_user.id)
     return "", 204
 
 
 class Import:
-    """What the stream iterates over; closed at its end, however that comes.
+    """The events of one import. The stream closes it, however the stream ends.
 
-    A class and no generator: a generator that is closed before it begins does not run
-    its ``finally``, and the file would stay.
+    It is not a generator: a generator that is closed before it begins does not run its
+    ``finally``, and the file would stay.
     """
 
     def __init__(self, user: str, file: BinaryIO) -> None:
@@ -110,7 +111,7 @@ class Import:
                 if count % _ROWS_PER_BATCH == 0:
                     self._add(batch)
                     yield self._progress("progress")
-                    # All else in this process has its turn: adding waits for nothing.
+                    # Adding never waits, so this pause gives other requests their turn.
                     time.sleep(current_app.config["IMPORT_PAUSE"])
         except Unreadable as unreadable:
             readable = False
@@ -142,12 +143,12 @@ def _event(type: str, **data: Any) -> Event:
 
 
 def _file(sent: FileStorage | None) -> BinaryIO:
-    """Return a copy of what was sent, which the request closes at its own end."""
+    """Return a copy of the uploaded file, which the request closes when it ends."""
     if sent is None or not sent.filename:
         raise BadField("file", "is missing")
     if not sent.filename.lower().endswith(".csv"):
         raise BadField("file", "must be a .csv file")
-    # It has no name in the file system, so nothing is left even of a killed worker.
+    # The file has no name in the file system, so even a killed worker leaves nothing.
     file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed later
     sent.save(file)
     return file

@@ -1,7 +1,7 @@
-"""A language model's place, which a stand-in takes: a small text generator.
+"""A stand-in for a language model: a small text generator.
 
-Knows no requests, no streams and no database. ``complete()`` is all that the rest of
-the app calls, and all that has to be written anew for a real model.
+This module knows no requests, no streams and no database. The rest of the app calls
+only ``complete()``. Replace that function to use a real model.
 """
 
 import logging
@@ -15,13 +15,13 @@ from flask import current_app
 
 log = logging.getLogger(__name__)
 
-#: What the page calls it.
+#: The name that the page shows.
 NAME = "stand-in"
 
-#: A message with this word in it makes the stand-in fail, to see an error.
+#: A message that contains this word makes the stand-in fail, to show an error.
 FAILING_WORD = "fail"
 
-# The first token takes a model longer than the others: so many times.
+# A model takes longer for the first token than for the others: by this factor.
 _FIRST_TAKES = 8
 
 _FAILS_AFTER = 12
@@ -29,7 +29,7 @@ _FAILS_AFTER = 12
 _FEWEST_WORDS = 45
 _MOST_WORDS = 90
 
-# All that it knows.
+# The text from which the stand-in takes its words.
 _TEXT = """
 A stream is one answer that stays open while the server writes events to it. An event
 is a few lines of text with a blank line after them. The browser reads the lines as
@@ -69,8 +69,8 @@ class ModelFailed(Exception):
 def complete(messages: list[Message]) -> Generator[str, None, None]:
     """Yield the answer to a conversation in tokens, each as soon as it is made.
 
-    Closing the generator ends the call. Needs an app context. With the client of an
-    OpenAI-compatible server the body is instead::
+    Closing the generator ends the call. The call needs an app context. With the client
+    of an OpenAI-compatible server, the body is::
 
         call = dict(model="...", messages=messages, max_tokens=1000, stream=True)
         with client.chat.completions.create(**call) as chunks:
@@ -78,8 +78,8 @@ def complete(messages: list[Message]) -> Generator[str, None, None]:
                 if chunk.choices and chunk.choices[0].delta.content:
                     yield chunk.choices[0].delta.content
     """
-    # By the name, and not imported from the time module: gevent patches the function,
-    # and a call over the network waits in the same way.
+    # Below, time.sleep is called through its module, because gevent patches it there. A
+    # call over the network waits in the same way.
     pace = float(current_app.config["CHAT_PACE"])
     question = messages[-1]["content"]
     tokens = 0
@@ -92,14 +92,14 @@ def complete(messages: list[Message]) -> Generator[str, None, None]:
             tokens += 1
             time.sleep(pace)
     finally:
-        # Here a real call gives its connection back.
+        # A real call would give its connection back here.
         log.info("a call of the model ended after %d tokens", tokens)
 
 
 def _words(question: str, *, seed: str) -> Iterator[str]:
-    """Return words in an order in which the text could have had them.
+    """Yield words in an order that the text could have had.
 
-    Each follows from the two before it. The same seed has the same words.
+    Each word is chosen by the two before it. The same seed gives the same words.
     """
     drawn = random.Random(seed)
     before = _beginning(question, drawn)
@@ -113,7 +113,7 @@ def _words(question: str, *, seed: str) -> Iterator[str]:
 
 
 def _beginning(question: str, drawn: random.Random) -> tuple[str, str]:
-    """Return how a sentence begins, one about what is asked if there is one."""
+    """Return the beginning of a sentence, one that fits the question if possible."""
     asked = _words_of(question)
     every = [beginning for beginning, _ in _SENTENCES]
     fitting = [beginning for beginning, about in _SENTENCES if asked & about]
@@ -124,7 +124,7 @@ def _words_of(text: str) -> frozenset[str]:
     return frozenset(word.strip("?!.,:;\"'").lower() for word in text.split())
 
 
-# Too common to be what a question is about.
+# Words that are too common to be the subject of a question.
 _COMMON = frozenset(
     {"a", "an", "and", "are", "as", "at", "be", "by", "for", "how", "in", "is", "it"}
     | {"of", "on", "the", "to", "what"}
@@ -132,7 +132,7 @@ _COMMON = frozenset(
 
 
 def _sentences() -> list[tuple[tuple[str, str], frozenset[str]]]:
-    """Return how each sentence begins, and what it is about."""
+    """Return the beginning of each sentence, and the words that it is about."""
     found = []
     for sentence in " ".join(_TEXT.split()).split(". "):
         first, second, *_ = sentence.split()

@@ -13,7 +13,7 @@ blueprint = Blueprint("pages", __name__)
 
 @blueprint.get("/")
 def index() -> str:
-    """Show what there is to see."""
+    """Show an overview of the pages."""
     return render_template("index.html")
 
 
@@ -29,11 +29,12 @@ def sse_demo() -> ResponseReturnValue:
 
 @blueprint.get("/dashboard")
 def dashboard() -> ResponseReturnValue:
-    """Show the figures of this worker, now and from now on."""
+    """Show the figures of this worker, and keep them up to date."""
     require_login()
-    # The order matters. What is published between these two lines is in the figures and
-    # comes once more: harmless, for each event has all figures. The other way round it
-    # would be in neither, and the page wrong until the next event.
+    # The order matters. An event that is published between these two lines is in the
+    # figures and arrives again by the stream. That is harmless, since each event has
+    # all figures. In the other order it would be in neither, and the page would be
+    # wrong until the next event.
     cursor = sse_hub.cursor()
     state = figures.state()
     return render_template("dashboard.html", state=state, cursor=cursor)
@@ -41,9 +42,10 @@ def dashboard() -> ResponseReturnValue:
 
 @blueprint.get("/chat")
 def chat_page() -> ResponseReturnValue:
-    """Show the conversation, and what is asked from now on, in whichever tab."""
+    """Show the conversation, and the questions that any tab asks from now on."""
     require_login()
-    # First the cursor, as above: an answer that is kept in between comes by the stream.
+    # The cursor comes first, as above: an answer that is kept in between arrives by the
+    # stream.
     cursor = sse_hub.cursor()
     return render_template(
         "chat.html",
@@ -56,7 +58,7 @@ def chat_page() -> ResponseReturnValue:
 
 @blueprint.get("/import")
 def import_page() -> ResponseReturnValue:
-    """Show the form for a file, and how far its import is."""
+    """Show the form for a file, and the progress of its import."""
     require_login()
     return render_template(
         "import.html",

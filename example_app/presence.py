@@ -1,8 +1,8 @@
-"""Who is in the lobby: a list that the demo page keeps up to date.
+"""The list of people in the lobby, which the demo page shows.
 
-Each worker knows its own streams only, so all of them note theirs in one small file.
+Each worker knows only its own streams, so all workers record theirs in one small file.
 Each event carries the whole list. Events that say "came" and "left" would be smaller,
-but a page that missed one would be wrong for ever after.
+but a page that missed one would stay wrong.
 """
 
 import os
@@ -23,14 +23,14 @@ from flask_sse_hub import (
 
 from .extensions import sse_hub
 
-#: The channel that every page of who is signed in listens to. All of them ask for the
-#: same ones, and so all tabs of a browser can share one stream.
+#: The channel that the pages of all signed-in users listen to. Every page requests the
+#: same channels, so all tabs of a browser can share one stream.
 LOBBY = "lobby"
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS stream (worker INTEGER, client TEXT, person TEXT)"
 
-# One and no more: a client is often back, and in the list twice, before it is noticed
-# that the connection it had is dead.
+# Deletes exactly one row. A client often reconnects before its old connection is found
+# to be dead, and is then in the table twice.
 _ONE_LESS = """
     DELETE FROM stream WHERE rowid = (
         SELECT min(rowid) FROM stream WHERE worker = ? AND client = ? AND person = ?
@@ -39,7 +39,7 @@ _ONE_LESS = """
 
 
 def init_app(app: Flask) -> None:
-    """Publish the list when somebody's first stream has come or the last one left."""
+    """Publish the list when a user's first stream connects or the last one ends."""
 
     def came(_: Flask, *, client: ClientStats) -> None:
         if LOBBY in client.channels and client.user_id is not None:
@@ -48,7 +48,7 @@ def init_app(app: Flask) -> None:
                 _change("INSERT INTO stream VALUES (?, ?, ?)", client)
 
     def left(_: Flask, *, client: ClientStats, reason: CloseReason) -> None:
-        # The clients of a worker that goes away are back before anybody has noticed.
+        # The clients of a worker that shuts down reconnect at once.
         if LOBBY in client.channels and reason is not CloseReason.SHUTDOWN:
             with app.app_context():
                 _change(_ONE_LESS, client)
@@ -77,7 +77,7 @@ def _change(statement: str, client: ClientStats) -> None:
 def _people(connection: sqlite3.Connection) -> list[str]:
     for (worker,) in connection.execute("SELECT DISTINCT worker FROM stream"):
         if not psutil.pid_exists(worker):
-            # Killed, or stopped: its streams are gone with it.
+            # The worker was killed or has stopped, and its streams have ended.
             connection.execute("DELETE FROM stream WHERE worker = ?", (worker,))
     found = connection.execute("SELECT DISTINCT person FROM stream ORDER BY person")
     return [person for (person,) in found]
@@ -89,7 +89,7 @@ def _file() -> Iterator[sqlite3.Connection]:
     folder.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(folder / "presence.db")
     try:
-        # One change at a time, so that each sees what the one before has done.
+        # One change at a time, so that each one sees the result of the one before.
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_SCHEMA)
         yield connection

@@ -1,4 +1,4 @@
-"""What keeps other sites out, in headers that browsers know."""
+"""Protection against other sites, by headers that browsers know."""
 
 import secrets
 
@@ -7,7 +7,7 @@ from werkzeug.exceptions import Forbidden
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    # The address of a stream holds a client id, which is nobody else's business.
+    # The URL of a stream contains a client id, which other sites must not see.
     "Referrer-Policy": "same-origin",
 }
 
@@ -15,17 +15,17 @@ _CHANGE_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def init_app(app: Flask) -> None:
-    """Check where each request comes from, and send the headers with each answer."""
+    """Check the origin of each request, and send the headers with each answer."""
     app.before_request(_refuse_changes_by_other_sites)
     app.after_request(_add_headers)
     app.template_global()(csp_nonce)
 
 
 def csp_nonce() -> str:
-    """Return what marks this answer's own inline scripts.
+    """Return the nonce that marks this answer's own inline scripts.
 
-    Nothing else inline is run: a text that gets into a page by mistake, with a script
-    in it, cannot know it. The one inline script here is the import map.
+    Browsers run no other inline script. A script that gets into a page by mistake, in
+    some text, cannot know the nonce. The only inline script here is the import map.
     """
     if "csp_nonce" not in g:
         g.csp_nonce = secrets.token_urlsafe(16)
@@ -34,17 +34,16 @@ def csp_nonce() -> str:
 
 
 def refuse_other_sites() -> None:
-    """Refuse a request that a page of another site has made, or a link there."""
-    # Browsers say where a request comes from; programs, webhooks among them, do not
-    # send this header.
+    """Refuse a request that comes from a page or a link of another site."""
+    # Browsers send this header. Programs do not, and neither do webhooks.
     site = request.headers.get("Sec-Fetch-Site", "none")
     if site not in ("same-origin", "none"):
         raise Forbidden("this request was made by another site")
 
 
 def _refuse_changes_by_other_sites() -> None:
-    # SameSite takes the cookie from a request of another site, but the login form needs
-    # no cookie: such a site could sign people in as somebody else.
+    # SameSite removes the cookie from a request of another site, but the login form
+    # needs no cookie: such a site could sign people in as another user.
     if request.method not in _CHANGE_NOTHING:
         refuse_other_sites()
 
@@ -54,7 +53,7 @@ def _add_headers(response: Response) -> Response:
         response.headers.setdefault(name, value)
     response.headers.setdefault("Content-Security-Policy", _policy())
     if response.mimetype == "text/html":
-        # A page that is kept would have an old nonce, and the client id of another tab.
+        # A stored page would have an old nonce and the client id of another tab.
         response.cache_control.no_store = True
     return response
 

@@ -1,4 +1,4 @@
-"""Webhooks: another service calls, and the person concerned sees it at once."""
+"""Webhooks: another service calls, and the user concerned is notified at once."""
 
 import os
 
@@ -15,7 +15,7 @@ from .extensions import sse_hub
 blueprint = Blueprint("webhooks", __name__)
 errors.refuse_bad_events(blueprint)
 
-#: The services that call, and the environment's names for the secrets shared with them.
+#: The services that call, with the environment variables of their shared secrets.
 PROVIDERS = {
     "payments": "WEBHOOK_SECRET_PAYMENTS",
     "builds": "WEBHOOK_SECRET_BUILDS",
@@ -36,7 +36,7 @@ def _secret() -> str:
 @blueprint.post(f"/webhooks/<any({', '.join(PROVIDERS)}):provider>")
 @webhook(HMAC(_secret, header="X-Signature-256", id_header="X-Delivery-Id"))
 def receive(delivery: Delivery, provider: str) -> ResponseReturnValue:
-    """Take ``{"user": "alice", "text": "..."}`` and notify that user."""
+    """Notify the user that the body names: ``{"user": "alice", "text": "..."}``."""
     body = checked_object(
         delivery.json(), what="body", fields=frozenset({"user", "text"})
     )
@@ -44,10 +44,12 @@ def receive(delivery: Delivery, provider: str) -> ResponseReturnValue:
         {"from": provider, "text": text(body, "text", most=500)},
         type="notification",
         user=text(body, "user"),
-        # A service that got no answer sends its call again, and the user shall still
-        # be notified once. Its id tells, though nobody signed it: to be told the same
-        # twice is right here, and by delivery.idempotency_key it would be once a day.
+        # A service that received no answer sends its call again, and the user should
+        # still be notified only once. The delivery's id identifies a repeated call,
+        # although the id is not signed. The same text with another id is a second
+        # notification here; with delivery.idempotency_key it would be sent once a day.
         idempotency_key=f"{provider}:{delivery.id}" if delivery.id else None,
     )
-    # Accepted: it is in the log. Whether the user is connected is another matter.
+    # Accepted means that the event is in the history, whether or not the user is
+    # connected.
     return jsonify(id=event_id), 202

@@ -86,7 +86,7 @@ def test_without_epoll_nothing_is_watched(
     watch: Watch, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other systems notice a lost client by their pings."""
-    monkeypatch.setattr(_native, "original", _no_such_thing)
+    monkeypatch.setattr(native, "original", _no_such_thing)
     ours, _ = pair
     watch.add(ours.fileno(), a_client())
     watch.remove(ours.fileno())

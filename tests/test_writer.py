@@ -458,7 +458,7 @@ class TestEnds:
 
     def test_listeners_are_called_outside_the_fan_out(self) -> None:
         """An app's listener that waits does not hold up the fan-out."""
-        from flask_sse_hub.attendance import Listeners
+        from flask_sse_hub.hub.clients.notices import Listeners
 
         ended: list[CloseReason] = []
         hub = HandHub(

@@ -1,1 +1,1 @@
-"""Servers of event streams beside each other: in turn, repeated, in one run."""
+"""A comparison of event stream servers: in turn, repeated, in one run."""

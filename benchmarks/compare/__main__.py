@@ -1,4 +1,4 @@
-"""Measure the servers in turn, print the tables, and write the page if told to.
+"""Measure the servers in turn, print the tables, and write the page with ``--write``.
 
 ``python -m benchmarks.compare --peers floor,socket --scenarios paced --rounds 1``
 """
@@ -31,7 +31,7 @@ class Overdue(Exception):
     """Raised when a server takes longer than it may."""
 
 
-#: What a server that does not do its part comes to light as.
+#: The errors that mean that a server has failed a scenario.
 _FAILURES = (
     AssertionError,
     CrowdError,
@@ -46,7 +46,7 @@ _FAILURES = (
 
 @contextmanager
 def within(seconds: int) -> Iterator[None]:
-    """Raise Overdue in the block when so many seconds have passed."""
+    """Raise Overdue in the block when this number of seconds has passed."""
 
     def ring(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise Overdue(f"it took more than {seconds} seconds")
@@ -63,7 +63,7 @@ def within(seconds: int) -> Iterator[None]:
 def measure(
     results: Results, scenario: Scenario, kind: type[Peer], *, number: int
 ) -> None:
-    """Take one server through one scenario, and keep what came of it."""
+    """Run one scenario on one server, and keep its figures or the failure."""
     cell = (scenario.name, kind.name)
     where = f"{number + 1}/{results.rounds} {scenario.name} {kind.name}"
     print(where, end="", flush=True)
@@ -81,10 +81,10 @@ def measure(
 
 
 def run(*, rounds: int, peers: set[str], scenarios: set[str]) -> Results:
-    """Return what all rounds have given; no names at all mean everything."""
+    """Return the results of all rounds. An empty set of names selects everything."""
     results = Results(rounds)
     chosen = [each for each in SCENARIOS if not scenarios or each.name in scenarios]
-    # Each once, in the order of the tables.
+    # Each server once, in the order of the tables.
     asked = dict.fromkeys(kind for each in chosen for kind in each.peers)
     kinds = set()
     for kind in asked:
@@ -110,7 +110,7 @@ def _names(found: str) -> set[str]:
 
 
 def main() -> int:
-    """Do what the command line says; 1 if any server failed."""
+    """Run the command line. Returns 1 if any server failed, else 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     kinds = {kind.name: kind for each in SCENARIOS for kind in each.peers}
     parser.add_argument("--rounds", type=int, default=ROUNDS)
@@ -128,7 +128,7 @@ def main() -> int:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     if asked.write and (asked.peers or asked.scenarios):
         parser.error("the page is of everything: leave out --peers and --scenarios")
-    # As Ctrl-C: all that was started is stopped on the way out.
+    # Exit as with Ctrl-C, so that all started processes are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results = run(rounds=asked.rounds, peers=asked.peers, scenarios=asked.scenarios)
     print()

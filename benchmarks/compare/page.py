@@ -1,4 +1,4 @@
-"""The page of docs and its tables, from what has been measured and nothing else."""
+"""The benchmarks page of the docs and its tables, generated from the results only."""
 
 import os
 import platform
@@ -17,39 +17,40 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 _HEAD = """# Benchmarks
 
-Made by `make bench`, never by hand. All servers on one machine, in turn, the number of
-rounds: {rounds}. Each figure is their median, in brackets the lowest and the highest.
-Read the ratios: they mean something on any machine, the times do not.
-[benchmarks/README.md](../benchmarks/README.md) says how it is done.
+`make bench` writes this page; do not edit it. All servers ran on one machine, in turn.
+Number of rounds: {rounds}. Each figure is the median of the rounds, with the lowest and
+the highest in brackets. Read the ratios: they are comparable between machines, the
+times are not. [benchmarks/README.md](../benchmarks/README.md) describes the method.
 
 {machine}
 """
 
-_CAVEATS = """## What this does not say
+_CAVEATS = """## Limits of these results
 
-* Clients and servers share the machine's cores and talk over the loopback: a network
-  card's work is missing. How fast the clients read tells on what the servers pay, most
-  of all in a burst, where a socket is written to again before it was read, or is not.
-* One worker of everything. The floor has no ids, history, resume, limits or queues; of
-  the others, Flask-SSE, sse-starlette and better-sse keep no history, as set up here,
-  that a client could resume from.
-* An event has {size} bytes of data. Keep-alives are at each server's default, which is
+* Clients and servers share the machine's cores and talk over the loopback, so the work
+  of a network card is missing. The speed at which the clients read affects the cost of
+  the servers, most of all in a burst: a server may write to a socket again before or
+  after the client has read it.
+* Every server has one worker. The floor has no ids, history, resume, limits or queues.
+  Flask-SSE, sse-starlette and better-sse, as set up here, keep no history from which a
+  client could resume.
+* An event has {size} bytes of data. Heartbeats are at each server's default, which is
   none for nginx + nchan and Flask-SSE.
-* Publishing is part of the cost. An event of ours is in an SQLite file when its
-  publisher gets the answer.
+* Publishing is part of the cost. flask_sse_hub has stored an event in an SQLite file
+  when its publisher receives the answer.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: what heads it, and what is in a server's row, if anything."""
+    """One column: its head, and a function for the cell in a server's row."""
 
     head: str
     cell: Callable[[Results, Cell], str]
 
 
 def figure(head: str, key: str, *, digits: int = 1, spread: bool = False) -> Column:
-    """Return a column of medians, with the lowest and the highest if asked for."""
+    """Return a column of medians; with ``spread``, also the lowest and the highest."""
 
     def cell(results: Results, cell: Cell) -> str:
         median = results.median(cell, key)
@@ -65,7 +66,10 @@ def figure(head: str, key: str, *, digits: int = 1, spread: bool = False) -> Col
 
 
 def ratio(head: str, key: str, *, to: str, of: str | None = None) -> Column:
-    """Return a column of multiples of one server's median, for all or one other."""
+    """Return a column of ratios to the median of the server ``to``.
+
+    ``of`` limits the column to one server.
+    """
 
     def cell(results: Results, cell: Cell) -> str:
         if of is not None and cell[1] != of:
@@ -78,13 +82,13 @@ def ratio(head: str, key: str, *, to: str, of: str | None = None) -> Column:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table: the servers of some scenarios, and what it says of them."""
+    """One table: the servers of some scenarios, with a text and columns."""
 
     title: str
     scenarios: tuple[str, ...]
     text: str
     columns: tuple[Column, ...]
-    #: The plot of it, if it has one.
+    #: The name of its plot, if it has one.
     plot: str | None = None
 
 
@@ -96,16 +100,17 @@ def _compression(size: int) -> Section:
     return Section(
         f"Compression: JSON events of {size:,} bytes",
         ("compression",),
-        "One event at a time to 5,000 clients, all of which ask for the same content"
-        " coding. It is compressed once for all of them. *Bytes* are those of the"
-        " stream, with the event's id and type. Here events of every size are"
-        f" compressed; by default those of {_COMPRESSED_FROM} bytes and more are.",
+        "One event at a time to 5,000 clients, which all request the same content"
+        " coding. Each event is compressed once for all of them. *Bytes* are those of"
+        " the stream, with the event's id and type. This benchmark compresses events of"
+        f" every size; by default, events of at least {_COMPRESSED_FROM} bytes are"
+        " compressed.",
         (
             _CLIENTS,
             figure("bytes of an event", f"bytes_{size}", digits=0),
-            ratio("x as they are", f"bytes_{size}", to="identity"),
+            ratio("x uncompressed", f"bytes_{size}", to="identity"),
             figure("CPU µs per delivery", f"delivery_us_{size}", spread=True),
-            ratio("CPU x as they are", f"delivery_us_{size}", to="identity"),
+            ratio("CPU x uncompressed", f"delivery_us_{size}", to="identity"),
         ),
     )
 
@@ -126,52 +131,53 @@ SECTIONS = (
     Section(
         "One event at a time to 5,000 idle clients",
         ("paced",),
-        "The next one is published when every client has got the last, so that each"
-        " write finds an empty socket. *To the last client*: from just before the"
-        " publish to the last one's bytes.",
+        "Each event is published when every client has received the previous one, so"
+        " each write finds an empty socket. *To the last client*: from just before the"
+        " publish until the bytes reach the last client.",
         (_CLIENTS, *_DELIVERY, *_LAST),
         plot="latency",
     ),
     Section(
         "500 events at once to 1,000 clients",
         ("burst",),
-        "One request to an app that publishes 500 times; nchan takes one event per"
-        " request, so there they are 500 requests on one connection, none waiting for"
-        " an answer. The floor makes one write of each event; ours may join what waits"
-        " for a client. Slow servers get fewer events. *Until all have all*: from just"
-        " before the first publish.",
+        "One request to an app that publishes 500 times. nchan takes one event per"
+        " request, so it receives 500 requests on one connection, without waiting for"
+        " answers. The floor makes one write for each event; flask_sse_hub may join"
+        " the events that wait for a client. Slow servers are given fewer events."
+        " *Until all events arrived*: from just before the first publish until every"
+        " client has all events.",
         (
             _CLIENTS,
             figure("events", "events", digits=0),
             *_DELIVERY,
-            figure("ms until all have all", "whole_ms"),
+            figure("ms until all events arrived", "whole_ms"),
         ),
     ),
     Section(
         "15,000 clients in one worker",
         ("many",),
-        "One event at a time again.",
+        "One event at a time, as in the first table.",
         (_CLIENTS, *_DELIVERY, *_LAST),
         plot="delivery",
     ),
     Section(
         "One of 1,000 channels",
         ("channels",),
-        "5,000 clients on 1,000 channels, 5 each, and 500 events, each to one channel"
-        " and published by a request of its own; beside it the same events to 5 clients"
-        " on the only channel there is. Both contain a publish for every 5 deliveries:"
-        " *published to nobody* is what it takes alone.",
+        "5,000 clients on 1,000 channels, 5 per channel. Each of 500 events goes to one"
+        " channel and is published by its own request. For comparison, the same events"
+        " go to 5 clients on the only channel. Both figures include one publish for"
+        " every 5 deliveries; *without clients* is the cost of a publish alone.",
         (
             figure("CPU µs per delivery, only channel", "alone_us"),
             figure("one of 1,000", "among_us"),
             figure("ratio", "ratio", digits=2, spread=True),
-            figure("CPU µs per event published to nobody", "nobody_us"),
+            figure("CPU µs per event without clients", "nobody_us"),
         ),
     ),
     Section(
         "A storm of 5,000 connects",
         ("paced",),
-        f"{STORM} clients at any time are between their connect and the head of their"
+        f"At any time, {STORM} clients have connected and wait for the head of their"
         " stream.",
         (
             figure("CPU µs per connect", "connect_us", spread=True),
@@ -184,9 +190,9 @@ SECTIONS = (
     Section(
         "Ordinary requests during a fan-out",
         ("requests",),
-        "`GET /` 40 times a second, each on a connection of its own, while events are"
-        " fanned out without a pause. *Never yielding* is the hub told to finish each"
-        " event before it does anything else, as the floor does.",
+        "`GET /` 40 times a second, each on its own connection, while events are fanned"
+        " out without a pause. *Never yielding* is a hub that finishes each event"
+        " before it does anything else, as the floor does.",
         (
             _CLIENTS,
             figure("ms of a request before, p50", "quiet_p50_ms"),
@@ -205,9 +211,9 @@ SECTIONS = (
     Section(
         "Memory of idle clients",
         ("paced", "memory"),
-        "What the processes grow by (PSS of the whole tree) when clients connect and"
-        " have got one event. Those that are logged in are each a user of its own with"
-        " a session of its own: they listen to user, session and client addresses.",
+        "The growth of the processes (PSS of the whole tree) when clients connect and"
+        " have received one event. Each client that is logged in is a separate user"
+        " with a separate session, and listens to user, session and client addresses.",
         (_CLIENTS, figure("KiB per client", "memory_kib", digits=2, spread=True)),
         plot="memory",
     ),
@@ -216,7 +222,7 @@ SECTIONS = (
 
 
 def tables(results: Results) -> str:
-    """Return the sections that there are figures for."""
+    """Return the sections that have figures."""
     return "".join(_section(results, each) for each in SECTIONS)
 
 
@@ -235,7 +241,7 @@ def _section(results: Results, section: Section) -> str:
     if not rows and not failures:
         return ""
     head = ["", *(column.head for column in section.columns)]
-    # A column that nobody has figures in would only be noise.
+    # Leave out the columns in which no server has a figure.
     used = [n for n in range(len(head)) if n == 0 or any(row[n] for row in rows)]
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     table = "".join(
@@ -246,7 +252,7 @@ def _section(results: Results, section: Section) -> str:
 
 
 def machine(results: Results) -> str:
-    """Return what it was run on, and which servers."""
+    """Return a description of the machine, and the table of servers."""
     names = {"PRETTY_NAME": platform.system(), **platform.freedesktop_os_release()}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     text = (
@@ -264,13 +270,13 @@ def machine(results: Results) -> str:
 
 
 def _processor() -> str:
-    """Return the name of the processor, as far as the machine says it."""
+    """Return the name of the processor, or its architecture if the name is unknown."""
     found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return found[1] if found else platform.machine()
 
 
 def _served(results: Results, label: str) -> str:
-    """Return the ways by which a server says its streams went, in all scenarios."""
+    """Return how a server delivered its streams in all scenarios, as it reports."""
     kinds = {kind.name: kind.label for each in SCENARIOS for kind in each.peers}
     ways = {
         way.split(" by ")[1]

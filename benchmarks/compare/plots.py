@@ -18,7 +18,7 @@ _FLOOR = "#5b6770"
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Bars of one figure in some scenarios, shortest best."""
+    """Bars of one figure in some scenarios. Shorter bars are better."""
 
     title: str
     scenarios: tuple[str, ...]
@@ -26,7 +26,7 @@ class Panel:
     digits: int = 1
 
 
-#: By the name of the file, side by side.
+#: The panels of each plot, side by side, by the name of its file.
 PLOTS = {
     "delivery": (
         Panel("CPU µs per delivery, 5,000 clients", ("paced",), "delivery_us"),
@@ -46,12 +46,12 @@ PLOTS = {
 
 
 def draw(results: Results, folder: Path) -> None:
-    """Write the plots that there are figures for."""
-    # Only whoever draws needs it: pip install flask-sse-hub[bench].
+    """Write the plots that have figures."""
+    # Only needed for drawing: pip install flask-sse-hub[bench].
     import matplotlib as mpl
 
     mpl.use("svg")
-    # The same file for the same figures, with text that can be searched.
+    # The same figures give the same file, and its text can be searched.
     mpl.rcParams.update({"svg.hashsalt": "benchmarks", "svg.fonttype": "none"})
     from matplotlib import pyplot
 
@@ -90,7 +90,7 @@ def _bars(axis: "Axes", panel: Panel, results: Results) -> None:
 
 
 def _short(found: Sequence[tuple[str, str, float]]) -> list[str]:
-    """Return labels without what runs the server: the page's tables have it."""
+    """Return labels without the server software, which the page's tables have."""
     return [label.partition(" on ")[0].partition(":")[0] for _, label, _ in found]
 
 

@@ -1,4 +1,4 @@
-"""What has been measured, and its medians."""
+"""The results of all rounds, and their medians."""
 
 import statistics
 from collections.abc import Iterator
@@ -6,23 +6,23 @@ from dataclasses import dataclass, field
 
 from benchmarks.compare.scenarios import Figures
 
-#: Whom a cell is about: a scenario's name and a server's.
+#: A cell of a table: the name of a scenario and the name of a server.
 Cell = tuple[str, str]
 
 
 @dataclass(slots=True)
 class Results:
-    """The figures of all rounds; what failed has none."""
+    """The figures of all rounds. A failed cell has none."""
 
     rounds: int
     figures: dict[Cell, list[Figures]] = field(default_factory=dict)
-    #: Why a server has no figures in a scenario.
+    #: The reason why a server has no figures in a scenario.
     failures: dict[Cell, str] = field(default_factory=dict)
-    #: What a server said of how it served.
+    #: How a server delivered its streams, as it reports.
     served: dict[Cell, str] = field(default_factory=dict)
-    #: Labels of the servers that were left out, and why.
+    #: Labels of the servers that were left out, with the reasons.
     absent: dict[str, str] = field(default_factory=dict)
-    #: Labels of the others, and their versions.
+    #: Labels of the other servers, with their versions.
     versions: dict[str, str] = field(default_factory=dict)
 
     def add(self, cell: Cell, figures: Figures) -> None:
@@ -30,16 +30,16 @@ class Results:
         self.figures.setdefault(cell, []).append(figures)
 
     def fail(self, cell: Cell, why: str) -> None:
-        """Have no figures of a server in a scenario, not those of its better rounds."""
+        """Note a failure, and drop the figures that other rounds gave for this cell."""
         self.failures[cell] = why
         self.figures.pop(cell, None)
 
     def values(self, cell: Cell, key: str) -> list[float]:
-        """Return a figure of all rounds; nothing where it was not measured."""
+        """Return a figure of all rounds; an empty list if it was not measured."""
         return list(self._values(cell, key))
 
     def median(self, cell: Cell, key: str) -> float | None:
-        """Return the median of a figure, None where it was not measured."""
+        """Return the median of a figure, or None if it was not measured."""
         found = self.values(cell, key)
         return statistics.median(found) if found else None
 

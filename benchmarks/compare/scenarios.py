@@ -1,8 +1,8 @@
-"""What is done to each server, and what is read off.
+"""The scenarios: the load on each server, and the figures that are measured.
 
-A scenario takes one server that has just been started through one round and returns
-figures by name. Whatever is not as it should be (a stream that ends, an event too few
-or too many, a deadline) is an error, so that no figure is a server's that fails.
+A scenario runs one round on a server that has just been started, and returns figures by
+name. A fault is an error: a stream that ends, an event too few or too many, or a
+deadline that passes. A server that fails therefore never has a figure.
 """
 
 import http.client
@@ -30,19 +30,19 @@ from tests.ports import HOST
 #: Bytes of data of every event.
 SIZE = 100
 
-#: Clients that open streams in a storm at any time.
+#: How many clients are opening their streams at any time of a storm.
 STORM = 500
 
-#: Bytes of the JSON in events that are compressed, and how many there are of each.
+#: Bytes of the JSON in events that are compressed, and the number of events per size.
 JSON_SIZES = (200, 2000, 20_000)
 _JSON_EVENTS = 10
 
 #: Clients of each of many channels.
 _EACH = 5
 
-#: For how long requests are made beside a fan-out, and the time from one's start to the
-#: next's. Each costs a worker as much as a hundred deliveries: more of them would show
-#: in the throughput of those who answer them soon.
+#: How long requests are made during a fan-out, and the time between two requests, in
+#: seconds. Each request costs a worker as much as a hundred deliveries: more requests
+#: would lower the throughput of servers that answer them soon.
 REQUEST_SECONDS = 4.0
 REQUEST_EVERY = 0.025
 
@@ -51,7 +51,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One thing that is done to servers."""
+    """One kind of load, and the servers that it is run on."""
 
     name: str
     peers: tuple[type[Peer], ...]
@@ -59,7 +59,7 @@ class Scenario:
 
 
 def pace(peer: Peer, crowd: Crowd, *, clients: int, events: int) -> Figures:
-    """Open streams, and send one event at a time: the next once all have it."""
+    """Open streams, and send each event once all clients have the previous one."""
     clients = min(clients, peer.most_clients)
     events = max(10, round(events * peer.share))
     _warm(peer, crowd)
@@ -90,17 +90,17 @@ def pace(peer: Peer, crowd: Crowd, *, clients: int, events: int) -> Figures:
 
 
 def paced(peer: Peer, crowd: Crowd) -> Figures:
-    """5,000 idle clients."""
+    """Send one event at a time to 5,000 idle clients."""
     return pace(peer, crowd, clients=5000, events=50)
 
 
 def many(peer: Peer, crowd: Crowd) -> Figures:
-    """15,000 clients."""
+    """Send one event at a time to 15,000 clients."""
     return pace(peer, crowd, clients=15_000, events=15)
 
 
 def burst(peer: Peer, crowd: Crowd) -> Figures:
-    """500 events at once to 1,000 clients."""
+    """Send 500 events at once to 1,000 clients."""
     clients = min(1000, peer.most_clients)
     count = round(500 * peer.share)
     _warm(peer, crowd)
@@ -117,7 +117,7 @@ def burst(peer: Peer, crowd: Crowd) -> Figures:
 
 
 def channels(peer: Peer, crowd: Crowd) -> Figures:
-    """Events to one channel with 5 clients: the only one, and one of 1,000."""
+    """Send events to one channel with 5 clients: the only one, and one of 1,000."""
     nobody = _to_channels(peer, crowd, count=0)
     alone = _to_channels(peer, crowd, count=1) / _EACH
     among = _to_channels(peer, crowd, count=1000) / _EACH
@@ -130,16 +130,17 @@ def channels(peer: Peer, crowd: Crowd) -> Figures:
 
 
 def _to_channels(peer: Peer, crowd: Crowd, *, count: int) -> float:
-    """Return the microseconds of CPU of an event, to one channel after the other.
+    """Return the CPU microseconds per event, sent to one channel after the other.
 
-    With no channel they go to one that nobody listens to: what publishing takes.
+    With no channels, the events go to a channel without clients, which measures the
+    publishing alone.
     """
     events = 500
     crowd.close()
     path = peer.channel_path or peer.path
     crowd.connect(_EACH * count, port=peer.port, path=path, groups=max(count, 1))
-    # Everything that is made at the first event has been made, and whoever has gone
-    # has been noticed.
+    # One event first, so that the server has done the work of a first event, and has
+    # noticed the clients that left.
     peer.publish(stamped(SIZE), channel=0)
     crowd.wait(1, group=0)
     crowd.reset()
@@ -154,7 +155,7 @@ def _to_channels(peer: Peer, crowd: Crowd, *, count: int) -> float:
 
 
 def requests(peer: Peer, crowd: Crowd) -> Figures:
-    """GET / while events are fanned out to 10,000 clients without a pause."""
+    """Request / while events are fanned out to 10,000 clients without a pause."""
     clients = min(10_000, peer.most_clients)
     _warm(peer, crowd)
     crowd.connect(clients, port=peer.port, path=peer.path, silent=peer.silent)
@@ -180,10 +181,10 @@ def requests(peer: Peer, crowd: Crowd) -> Figures:
 
 
 def _fan_out(peer: Peer, crowd: Crowd, over: threading.Event) -> tuple[float, int]:
-    """Publish the next event once all have the last; return the seconds and the events.
+    """Publish each event once all clients have the previous one.
 
-    Of two that wait, which a server that never yields would have more often, one write
-    could be made.
+    Returns the seconds and the number of events. If two events waited at once, a server
+    could join them in one write, and a server that never yields could do so more often.
     """
     started = time.monotonic()
     events = 0
@@ -195,7 +196,7 @@ def _fan_out(peer: Peer, crowd: Crowd, over: threading.Event) -> tuple[float, in
 
 
 def _ask(peer: Peer, *, until: float) -> list[float]:
-    """Return the milliseconds of ordinary requests, on a connection of its own each."""
+    """Return the milliseconds of ordinary requests, each on its own connection."""
     times = []
     while (now := time.monotonic()) < until:
         started = time.perf_counter()
@@ -209,7 +210,7 @@ def _ask(peer: Peer, *, until: float) -> list[float]:
 
 
 def memory(peer: Peer, crowd: Crowd) -> Figures:
-    """Open 5,000 streams, each of a user of its own with a session of its own."""
+    """Open 5,000 streams, each for a separate user with a separate session."""
     clients = 5000
     who = ("X-User: user%d",)
     _warm(peer, crowd, headers=who)
@@ -221,7 +222,7 @@ def memory(peer: Peer, crowd: Crowd) -> Figures:
 
 
 def compression(peer: Uncompressed, crowd: Crowd) -> Figures:
-    """JSON events of three sizes to 5,000 clients that ask for a content coding."""
+    """Send JSON events of three sizes to 5,000 clients with a content coding."""
     _warm(peer, crowd)
     clients = 5000
     crowd.connect(clients, port=peer.port, at_once=STORM, headers=peer.headers)
@@ -229,7 +230,7 @@ def compression(peer: Uncompressed, crowd: Crowd) -> Figures:
     with Witness(peer.port, peer.headers) as witness:
         for size in JSON_SIZES:
             events = [rows(size, seed=seed) for seed in range(_JSON_EVENTS)]
-            # What is left of before is not of these.
+            # Bytes of earlier events must not count here.
             settled_cpu(peer)
             crowd.reset()
             before = settled_cpu(peer)
@@ -245,7 +246,7 @@ def compression(peer: Uncompressed, crowd: Crowd) -> Figures:
 
 
 def _await_bytes(crowd: Crowd, expected: int) -> None:
-    """Wait until the clients have got so many bytes, and no more."""
+    """Wait until the clients have received exactly this number of bytes."""
     deadline = time.monotonic() + 30.0
     while (got := crowd.report().bytes) < expected and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -254,35 +255,35 @@ def _await_bytes(crowd: Crowd, expected: int) -> None:
 
 
 def settled_cpu(peer: Peer) -> float:
-    """Return the CPU that a server has taken, once it has nothing left to do."""
+    """Return the CPU seconds that a server has used, once it is idle."""
     deadline = time.monotonic() + 10.0
     used = peer.cpu()
     while time.monotonic() < deadline:
         time.sleep(0.05)
         before, used = used, peer.cpu()
-        # What a server does for itself, such as pings, is less than this.
+        # The background work of a server, such as pings, takes less than this.
         if used - before < 0.002:
             break
     return used
 
 
 def _warm(peer: Peer, crowd: Crowd, *, headers: tuple[str, ...] = ()) -> None:
-    """Have done what a server only does for its first clients, and forget them."""
+    """Connect the first clients, for which a server does extra work, and close them."""
     crowd.connect(
         50, port=peer.port, path=peer.path, silent=peer.silent, headers=headers
     )
     _greet(peer, crowd)
     crowd.close()
-    # Whoever only notices at the next write does so now.
+    # Some servers notice only at the next write that a client has left.
     peer.publish(stamped(SIZE))
     settled_cpu(peer)
 
 
 def _greet(peer: Peer, crowd: Crowd) -> None:
-    """Send an event that everybody gets, and does not count.
+    """Send an event to all clients that does not count.
 
-    Who has asked a silent server may not have been subscribed yet: there it is said
-    until all have heard it.
+    A silent server may not have registered all clients yet. For such a server, the
+    event is sent again until every client has received one.
     """
     attempts = 30 if peer.silent else 1
     for left in range(attempts - 1, -1, -1):
@@ -297,7 +298,7 @@ def _greet(peer: Peer, crowd: Crowd) -> None:
 
 
 def _checked(crowd: Crowd, expected: int) -> Report:
-    """Return the report if all has come, and nothing twice. Raises CrowdError."""
+    """Return the report; raise CrowdError unless each event arrived exactly once."""
     report = crowd.report()
     if report.events != expected:
         raise CrowdError(f"{report.events} deliveries instead of {expected}")
@@ -314,7 +315,7 @@ def _last(report: Report) -> Figures:
 
 
 def _p99(times: Iterable[float]) -> float:
-    """Return the nearest rank: of fewer than a hundred it is the longest."""
+    """Return the 99th percentile by nearest rank: the longest of fewer than 100."""
     ordered = sorted(times)
     return ordered[-(-99 * len(ordered) // 100) - 1]
 

@@ -1,1 +1,1 @@
-"""Very many clients at little cost: a program in C, and what builds and leads it."""
+"""Very many clients at little cost: a C program, and code to build and control it."""

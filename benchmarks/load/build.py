@@ -1,7 +1,7 @@
-"""Compile the programs in C, on the spot.
+"""Compile the C programs when they are needed.
 
-What is built lies in an ignored folder beside, named after its source's content, so
-that it is built again when that has changed and at no other time.
+A program is built into an ignored folder beside this file. Its name contains a digest
+of its source, so it is built again only when the source has changed.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ def build(source: Path) -> Path:
     if program.exists():
         return program
     _FOLDER.mkdir(exist_ok=True)
-    # Moved there when it is whole: somebody else may be building the same.
+    # Move the program when it is complete: another process may be building the same.
     with tempfile.TemporaryDirectory(dir=_FOLDER) as folder:
         made = Path(folder, source.stem)
         done = subprocess.run(

@@ -1,25 +1,30 @@
 /* Very many clients of an event stream, in one thread.
  *
- * Knows HTTP as far as a stream needs it, and events only by a mark in their data:
- * "@", 19 digits of CLOCK_MONOTONIC in nanoseconds, "@". Pings, greetings and ids have
- * none and are not counted. An event counts when the empty line that ends it is there.
+ * The program knows the part of HTTP that a stream needs. It recognises events only by
+ * a stamp in their data: "@", 19 digits of CLOCK_MONOTONIC in nanoseconds, "@". Pings,
+ * greetings and ids have no stamp and do not count. An event counts when the empty line
+ * that ends it has arrived.
  *
- * Told what to do by lines on standard input, each answered by a line of JSON:
+ * Commands are lines on standard input. Each is answered by a line of JSON:
  *
- *   to HOST PORT | unix PATH         whom the next clients connect to
- *   header NAME: VALUE               sent by the next clients; "header" forgets them all
+ *   to HOST PORT | unix PATH         set the server that the next clients connect to
+ *   header NAME: VALUE               add a header for the next clients; "header" alone
+ *                                    removes all headers
  *   connect COUNT AT_ONCE SILENT GROUPS SECONDS PATH
- *                                    open streams, so many at a time; SILENT 1: the
- *                                    server says nothing before the first event
- *   wait EVENTS GROUP SECONDS        until each client of a group (-1: everybody) has
- *                                    got so many since the reset
- *   report                           what came since the reset
- *   reset                            forget it; what was stamped before never counts
+ *                                    open COUNT streams, at most AT_ONCE at a time;
+ *                                    SILENT 1: the server sends nothing before the
+ *                                    first event
+ *   wait EVENTS GROUP SECONDS        wait until each client of a group (-1: of all)
+ *                                    has received EVENTS events since the reset
+ *   report                           report the events since the reset
+ *   reset                            reset the counters; events that were stamped
+ *                                    before never count
  *   close                            reset all connections, which frees their ports
  *
- * "%d" in a path is the group of a client, which is its number modulo GROUPS, and in a
- * header the number. A client whose stream ends is an error from then on, so that a
- * server that dies or drops somebody never has a figure. The end of the input ends it.
+ * "%d" in a path becomes the group of a client, which is its number modulo GROUPS. "%d"
+ * in a header becomes the client's number. If the stream of a client ends, later waits
+ * fail, so a server that dies or drops a client never has a figure. The program ends
+ * with its input.
  */
 
 #define _GNU_SOURCE
@@ -48,11 +53,12 @@
 #define HEAD_BYTES 4096
 #define BUFFER_BYTES 65536
 
-/* Each octave of microseconds in 64 steps: off by less than 1.6 %. */
+/* 64 steps for each octave of microseconds: an error of less than 1.6 %. */
 #define STEPS 64
 #define BUCKETS (2 * STEPS + 57 * STEPS)
 
-/* Distinct stamps that the last client is known for; a power of two, half of it used. */
+/* Slots for distinct stamps, each with the time of its last client: a power of two, of
+ * which half is used. */
 #define STAMP_SLOTS 32768
 
 enum phase { CONNECTING, HEAD, BODY, ENDED };
@@ -171,7 +177,7 @@ static void answer_error(const char *text)
 
 static void end(struct client *client, const char *why)
 {
-    /* First, for it may be said in the client's own head. */
+    /* First, since the reason may be part of the client's head, which is freed below. */
     if (!ended++)
         snprintf(first_error, sizeof first_error, "client %u of %u: %.400s",
                  (unsigned)(client - clients), count_clients, why);
@@ -222,7 +228,7 @@ static void count_event(struct client *client, uint64_t at)
         missing--;
 }
 
-/* Take bytes of the body proper, whatever they were framed in. */
+/* Process bytes of the body, without the framing of chunks. */
 static void scan(struct client *client, const char *bytes, size_t length, uint64_t at)
 {
     for (size_t i = 0; i < length; i++) {
@@ -254,7 +260,7 @@ static void scan(struct client *client, const char *bytes, size_t length, uint64
     }
 }
 
-/* Take what was received after the head. */
+/* Process bytes that were received after the head. */
 static void take(struct client *client, const char *bytes, size_t length, uint64_t at)
 {
     while (length && client->phase != ENDED) {
@@ -309,7 +315,7 @@ static void stream(struct client *client)
     streaming++;
 }
 
-/* Take bytes of the head; return how many belonged to it. */
+/* Process bytes of the head; return how many of them belonged to it. */
 static size_t take_head(struct client *client, const char *bytes, size_t length)
 {
     size_t had = client->head_length;
@@ -388,7 +394,7 @@ static void ask(struct client *client)
                           "GET %s HTTP/1.1\r\nHost: localhost\r\n"
                           "Accept: text/event-stream\r\n%s\r\n",
                           where, extra);
-    /* A socket that has just connected takes as much as this. */
+    /* A socket that has just connected accepts a request of this size at once. */
     if (send(client->fd, request, (size_t)length, MSG_NOSIGNAL) != length) {
         end(client, "the request could not be sent");
         return;
@@ -396,7 +402,7 @@ static void ask(struct client *client)
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
     epoll_ctl(poller, EPOLL_CTL_MOD, client->fd, &event);
     client->phase = HEAD;
-    /* There will be no head before the first event: to have asked has to do. */
+    /* No head will come before the first event: the sent request has to be enough. */
     if (silent)
         stream(client);
 }
@@ -410,7 +416,7 @@ static int open_one(void)
         ended++;
         return 0;
     }
-    /* A reset instead of the end: no port waits for minutes to be used again. */
+    /* Close by a reset, so that the port can be used again at once. */
     struct linger none = {.l_onoff = 1, .l_linger = 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
     struct client *client = &clients[count_clients];
@@ -508,7 +514,7 @@ static void set_target(char *words)
         }
         target_length = sizeof *internet;
     } else {
-        answer_error("to whom?");
+        answer_error("expected: to HOST PORT | to unix PATH");
         return;
     }
     answer("{}");
@@ -534,7 +540,7 @@ static void start_connect(const char *words)
     if (sscanf(words, "%u %u %d %u %lf %1023s", &more, &at_once, &silent, &groups,
                &seconds, path) != 6 ||
         !at_once || !groups || !target_length) {
-        answer_error("connect how?");
+        answer_error("expected: connect COUNT AT_ONCE SILENT GROUPS SECONDS PATH");
         return;
     }
     if (count_clients + more > MOST_CLIENTS) {
@@ -551,7 +557,7 @@ static void start_wait(const char *words)
 {
     double seconds;
     if (sscanf(words, "%u %ld %lf", &wanted_events, &wanted_group, &seconds) != 3) {
-        answer_error("wait for what?");
+        answer_error("expected: wait EVENTS GROUP SECONDS");
         return;
     }
     missing = 0;
@@ -590,7 +596,7 @@ static void obey(char *line)
         answer_error("there is no such command");
 }
 
-/* Read what standard input has, one line at a time; the end of it is ours. */
+/* Run each command line on standard input. Exit when the input ends. */
 static void listen_to_input(void)
 {
     static char line[4096];
@@ -611,7 +617,7 @@ static void listen_to_input(void)
         exit(1);
 }
 
-/* Answer if what is waited for has come true, or never will. */
+/* Answer a command if its goal has been reached, or can no longer be reached. */
 static void look_at_goal(void)
 {
     char text[700];
@@ -669,7 +675,7 @@ int main(void)
             else if (client->phase != ENDED)
                 receive(client);
         }
-        /* After the sockets: a command may close those that were reported. */
+        /* After the sockets, since a command may close sockets that epoll reported. */
         if (input)
             listen_to_input();
     }

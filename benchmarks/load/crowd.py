@@ -1,7 +1,7 @@
-"""Very many clients in a process of their own, led from here.
+"""Very many clients in a separate process, controlled from here.
 
-``crowd.c`` says what they are told and how they count. A stream that ends, a status
-that is not 200 or a deadline that has passed is a CrowdError, never a figure.
+``crowd.c`` documents the commands, and how the clients count. A stream that ends, a
+status that is not 200 or a deadline that has passed is a CrowdError, never a figure.
 """
 
 import json
@@ -15,17 +15,17 @@ from benchmarks.load.build import build
 
 _SOURCE = Path(__file__).with_name("crowd.c")
 
-#: How many connections are being opened at any time; below any listener's backlog.
+#: How many connections may be opening at the same time; below any listener's backlog.
 AT_ONCE = 100
 
 
 class CrowdError(Exception):
-    """Raised when the clients did not get what they should have got."""
+    """Raised when the clients did not receive exactly the expected events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How many there were of something, and how long they took in milliseconds."""
+    """The number of measured times, and their distribution in milliseconds."""
 
     count: int
     p50: float
@@ -34,43 +34,46 @@ class Spread:
 
     @classmethod
     def of(cls, found: dict[str, int]) -> Self:
-        """Return what the clients say in microseconds."""
+        """Return the spread of times that the clients report in microseconds."""
         times = (found[key] / 1000 for key in ("p50", "p99", "max"))
         return cls(found["count"], *times)
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """How the streams were opened."""
+    """How long it took to open the streams."""
 
-    #: From the first connect to the last one's head.
+    #: From the first connect to the head of the last stream.
     seconds: float
-    #: From each one's connect to its first byte.
+    #: From the connect of each stream to its first byte.
     first_byte: Spread
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What has arrived since the reset."""
+    """The events that have arrived since the reset."""
 
     clients: int
     events: int
     bytes: int
-    #: From the stamp of an event to each client that got it.
+    #: From the stamp of an event to its arrival at each client.
     latency: Spread
-    #: For each stamp how many clients' events had it, and the milliseconds until the
-    #: last one of these was there.
+    #: For each stamp, the number of clients that received it, and the milliseconds
+    #: until the last of them did.
     last: list[tuple[int, float]]
 
 
 def stamped(size: int) -> bytes:
-    """Return data of so many bytes that says when it was made."""
+    """Return data of this number of bytes, which contains the current time."""
     # Linux has one monotonic clock for all processes.
     return b"@%019d@" % time.monotonic_ns() + b"x" * (size - 21)
 
 
 class Crowd:
-    """The clients: opened, waited for and closed together, until it is left."""
+    """The clients, which are opened, waited for and closed together.
+
+    Leaving the ``with`` block ends their process.
+    """
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -79,7 +82,7 @@ class Crowd:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
-            # Ctrl-C is for whoever leads them, who may still want an answer.
+            # Ctrl-C must not reach the clients: their caller may still need an answer.
             start_new_session=True,
         )
 
@@ -95,7 +98,7 @@ class Crowd:
 
     @property
     def pid(self) -> int:
-        """Return the process that the clients live in."""
+        """Return the id of the clients' process."""
         return self._process.pid
 
     def connect(
@@ -112,11 +115,12 @@ class Crowd:
         at_once: int = AT_ONCE,
         within: float = 60.0,
     ) -> Connected:
-        """Open so many streams more; return when each has its head.
+        """Open ``count`` more streams; return when each has received its head.
 
         ``%d`` in the path becomes the client's group, which is its number modulo
-        ``groups``, and in a header its number. A ``silent`` server sends no head before
-        the first event: there it has to do that all have asked.
+        ``groups``. ``%d`` in a header becomes the client's number. A ``silent`` server
+        sends no head before the first event; for such a server, return when all
+        requests have been sent.
         """
         self._ask(f"to unix {unix}" if unix else f"to 127.0.0.1 {port}")
         self._ask("header")
@@ -131,16 +135,21 @@ class Crowd:
     def wait(
         self, events: int, *, group: int | None = None, within: float = 60.0
     ) -> None:
-        """Wait until everybody, or a group, has got so many events since the reset."""
+        """Wait until all clients, or those of a group, have this number of events.
+
+        Events count from the last reset on.
+        """
         self._ask(f"wait {events} {-1 if group is None else group} {within}")
 
     def report(self) -> Report:
-        """Return what has arrived since the reset."""
+        """Return a report of the events since the reset."""
         found = self._ask("report")
         if found["ended"]:
             raise CrowdError(f"{found['ended']} streams have ended")
         if found["untracked"]:
-            raise CrowdError(f"{found['untracked']} events have stamps too many")
+            raise CrowdError(
+                f"{found['untracked']} events are beyond the limit of distinct stamps"
+            )
         return Report(
             found["clients"],
             found["events"],
@@ -150,22 +159,22 @@ class Crowd:
         )
 
     def reset(self) -> None:
-        """Forget what has arrived; what was stamped until now never counts."""
+        """Reset the counters. Events that were stamped before now never count."""
         self._ask("reset")
 
     def close(self) -> None:
-        """End all streams, by a reset."""
+        """End all streams with a TCP reset."""
         self._ask("close")
 
     def _ask(self, line: str) -> dict[str, Any]:
-        """Send a command. Its deadline is the clients' own, so that this one ends."""
+        """Send a command; return the answer. The clients' own deadline limits it."""
         if self._process.stdin is None or self._process.stdout is None:
             raise CrowdError("there are no pipes to the clients")
         try:
             self._process.stdin.write(line + "\n")
             answer = self._process.stdout.readline()
         except (OSError, ValueError):
-            # Broken while it was written to, or closed here.
+            # The pipe broke during the write, or was closed here.
             answer = ""
         if not answer:
             raise CrowdError(f"the clients' process has ended: {self._process.poll()}")

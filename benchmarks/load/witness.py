@@ -1,6 +1,6 @@
-"""One client that reads what others only count: streams in a content coding.
+"""One client that decodes a compressed stream, of which other clients count the bytes.
 
-Decodes by the standard tools, not by anything of the package.
+It decodes with standard tools, not with code of the package.
 """
 
 import http.client
@@ -15,7 +15,7 @@ from tests.ports import HOST
 
 
 def rows(size: int, *, seed: int) -> bytes:
-    """Return JSON of about so many bytes: rows of orders, as a page would show them."""
+    """Return JSON of about ``size`` bytes: rows of orders, as a page shows them."""
     draw = random.Random(seed)
     found: list[dict[str, Any]] = []
     text = "[]"
@@ -34,7 +34,7 @@ def rows(size: int, *, seed: int) -> bytes:
 
 
 class Witness:
-    """One stream, read as it comes, with the bytes that it took on its way."""
+    """One stream that is read and decoded, and whose compressed bytes are counted."""
 
     def __init__(self, port: int, headers: Sequence[str]) -> None:
         self._connection = http.client.HTTPConnection(HOST, port, timeout=30.0)
@@ -52,14 +52,14 @@ class Witness:
         self._connection.close()
 
     def take(self, data: bytes) -> int:
-        """Return the bytes that an event took. Raises CrowdError if it is not next."""
+        """Return the bytes of the next event; raise CrowdError if the data differs."""
         taken = self._until(b"data: " + data + b"\n\n")
         if self._text.count(b"data: ") != 1:
-            raise CrowdError("more has come than was published")
+            raise CrowdError("more events arrived than were published")
         return taken
 
     def _until(self, text: bytes) -> int:
-        """Read on until a text has come; return the bytes that this took."""
+        """Read until a text has arrived; return the number of compressed bytes."""
         self._text = b""
         taken = 0
         while text not in self._text or not self._text.endswith(b"\n\n"):

@@ -8,7 +8,7 @@ from benchmarks.peers.nchan import Nchan
 from benchmarks.peers.ours import ByGenerator, BySocket, Unyielding
 from benchmarks.peers.sse_starlette import SSEStarlette
 
-#: In the order of the tables.
+#: The servers, in the order of the tables.
 PEERS: tuple[type[Peer], ...] = (
     Floor,
     BySocket,

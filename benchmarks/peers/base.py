@@ -1,6 +1,7 @@
-"""What a server has to offer to be compared, and the life of its processes.
+"""The contract of a server that is compared, and the handling of its processes.
 
-Knows nothing of what is measured, only how to start a server, to publish and to stop.
+This module starts a server, publishes, and stops the server. It knows nothing of the
+measurements.
 """
 
 import http.client
@@ -22,11 +23,12 @@ from tests.reader import wait_until
 
 ROOT = Path(__file__).parents[2]
 
-# A server that does nothing for so long is stuck; a publish of a burst takes seconds.
+# Seconds after which an inactive server counts as stuck; publishing a burst takes some.
 _PATIENCE = 60.0
 
-# CPUCLOCK_SCHED of include/linux/posix-timers_types.h: all threads of a process, those
-# that have ended too, to the nanosecond. /proc counts in hundredths of a second.
+# CPUCLOCK_SCHED of include/linux/posix-timers_types.h counts the nanoseconds of all
+# threads of a process, including those that have ended. /proc counts hundredths of a
+# second.
 _SCHED = 2
 
 
@@ -35,32 +37,33 @@ class PeerDied(Exception):
 
 
 class Peer(ABC):
-    """One server, listening to this machine only, from entering until leaving it.
+    """One server that listens on this machine only, within a ``with`` block.
 
-    Implementers give the names, the command and, where it is not the usual one, the way
-    to publish; ``start`` may begin with others that the server needs.
+    Implementers provide the names and the command. They override the methods to publish
+    if the usual way does not fit. ``start`` may first start other programs that the
+    server needs.
     """
 
-    #: How it is chosen on the command line.
+    #: Its name on the command line.
     name: ClassVar[str]
-    #: How it is called in tables.
+    #: Its name in tables.
     label: ClassVar[str]
-    #: What its streams are asked from, ``%d`` for the number of a channel.
+    #: The path of its streams, with ``%d`` for the number of a channel.
     path: ClassVar[str] = "/events"
     channel_path: ClassVar[str | None] = None
-    #: The most clients that it is asked to serve.
+    #: The most clients that it has to serve.
     most_clients: ClassVar[int] = 15_000
-    #: What part of the events it gets: slow servers would take hours for all.
+    #: The share of the events that it is given: slow servers would take hours for all.
     share: ClassVar[float] = 1.0
     #: Whether it sends no head before the first event.
     silent: ClassVar[bool] = False
-    #: Whether it answers ordinary requests beside its streams by running an app.
+    #: Whether it runs an app that also answers ordinary requests.
     is_app_server: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.port = free_port()
         self._started: list[subprocess.Popen[bytes]] = []
-        #: All its processes, as they were once it answered.
+        #: All its processes at the time of its first answer.
         self.tree: list[psutil.Process] = []
         self._connection: http.client.HTTPConnection | None = None
         self._folder = tempfile.TemporaryDirectory()
@@ -69,33 +72,33 @@ class Peer(ABC):
     @classmethod
     @abstractmethod
     def absence(cls) -> str | None:
-        """Return why it cannot be run on this machine, None if it can."""
+        """Return why it cannot run on this machine, or None if it can."""
 
     @classmethod
     @abstractmethod
     def version(cls) -> str:
-        """Return the names and versions of what is run; only asked if not absent."""
+        """Return the names and versions of its parts. Not called if it is absent."""
 
     @abstractmethod
     def start(self) -> None:
-        """Run what is needed; ``run`` sees to its end."""
+        """Start its processes with ``run``, so that they are stopped at the end."""
 
     def publish(self, data: bytes, *, channel: int | None = None) -> None:
-        """Publish one event as the server's users do, and return when it has answered.
+        """Publish one event as the server's users do, and return after the answer.
 
-        To a channel, or to everybody on the path of all.
+        The event goes to a channel, or to all clients on ``path``.
         """
         self.publish_burst(data, 1, channel=channel)
 
     def publish_burst(
         self, data: bytes, count: int, *, channel: int | None = None
     ) -> None:
-        """Publish the same many times at once: one request to an app that does so."""
+        """Publish the same event many times by one request to an app."""
         to = "" if channel is None else f"&channel=c{channel}"
         self.request("POST", f"/publish?count={count}{to}", data)
 
     def served(self) -> str:
-        """Return what the server says about how it serves, to be put into the page."""
+        """Return how the server delivers its streams, for the page."""
         return ""
 
     def __enter__(self) -> Self:
@@ -116,7 +119,7 @@ class Peer(ABC):
     def run(
         self, command: Sequence[str | Path], *, environ: Mapping[str, str] | None = None
     ) -> None:
-        """Start a process in the folder; what it says is kept for when it ends."""
+        """Start a process in the folder; its output is kept for error messages."""
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 [str(word) for word in command],
@@ -125,27 +128,28 @@ class Peer(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # A group of its own: it can be ended whole, and Ctrl-C is ours alone.
+                # Its own process group: all of it can be killed, and Ctrl-C does not
+                # reach it.
                 start_new_session=True,
             )
         self._started.append(process)
 
     def stop(self) -> None:
-        """End all processes, and what they have left; nothing if they are not there."""
+        """End all processes and delete the folder. May be called more than once."""
         if self._connection is not None:
             self._connection.close()
         for process in reversed(self._started):
             with suppress(ProcessLookupError):
-                # Nothing is to be seen of how it ends, and some take half a minute.
+                # A graceful end is not measured, and takes some servers half a minute.
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(_PATIENCE)
         self._started.clear()
         self._folder.cleanup()
 
     def request(self, method: str, target: str, body: bytes | None = None) -> bytes:
-        """Return the answer to a request on the one connection that is kept for these.
+        """Return the answer to a request. All requests share one open connection.
 
-        Raises PeerDied when there is none, or one that is no success.
+        Raises PeerDied if there is no answer, or if its status is not a success.
         """
         if self._connection is None:
             self._connection = http.client.HTTPConnection(
@@ -163,9 +167,9 @@ class Peer(ABC):
         return found
 
     def cpu(self) -> float:
-        """Return the seconds of CPU that the tree of processes has taken so far.
+        """Return the CPU seconds that the process tree has used so far.
 
-        Raises PeerDied if any of them has ended, even if another took its place.
+        Raises PeerDied if any process has ended, even if another one replaced it.
         """
         try:
             used = sum(
@@ -179,13 +183,13 @@ class Peer(ABC):
         return used
 
     def memory(self) -> int:
-        """Return the bytes of the tree: private ones, and its part of shared ones."""
+        """Return the PSS of the tree: private bytes, and its part of shared bytes."""
         return sum(process.memory_full_info().pss for process in self.tree)
 
     def last_words(self) -> str:
-        """Return the end of what its processes have said."""
+        """Return the end of the output of its processes."""
         text = self._log.read_text(errors="replace") if self._log.exists() else ""
-        return text[-1000:].strip() or "it said nothing"
+        return text[-1000:].strip() or "it printed nothing"
 
     @property
     def _log(self) -> Path:

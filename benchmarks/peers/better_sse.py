@@ -20,7 +20,7 @@ class BetterSSE(Peer):
 
     @classmethod
     def absence(cls) -> str | None:
-        """It needs Node.js and its package."""
+        """Return why Node.js or the package is missing, or None."""
         if shutil.which("node") is None:
             return "node is not installed"
         if _PACKAGE.exists():

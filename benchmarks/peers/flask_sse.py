@@ -10,9 +10,9 @@ from tests.ports import free_port
 
 
 class FlaskSSE(Peer):
-    """A generator, and a connection to Redis, for each client.
+    """A generator and a connection to Redis for each client.
 
-    Redis is one of its processes: what it takes is a part of the cost.
+    Redis is one of its processes, so its CPU time is part of the cost.
     """
 
     name = "flask-sse"
@@ -24,7 +24,7 @@ class FlaskSSE(Peer):
 
     @classmethod
     def absence(cls) -> str | None:
-        """It needs Redis, and its packages."""
+        """Return why Redis or the packages are missing, or None."""
         if shutil.which("redis-server") is None:
             return "redis-server is not installed"
         return venv.absence("flask_sse")
@@ -39,7 +39,7 @@ class FlaskSSE(Peer):
         return f"{packages}, Redis {said.stdout.partition('v=')[2].split()[0]}"
 
     def start(self) -> None:
-        """Run Redis, which keeps nothing on disk, and one worker."""
+        """Run one worker, and a Redis that stores nothing on disk."""
         redis_port = free_port()
         redis = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1"]
         redis += ["--save", "", "--appendonly", "no", "--maxclients", "4000"]

@@ -1,9 +1,9 @@
-/* The floor: the least that a server of event streams does.
+/* The floor: the minimum that a server of event streams does.
  *
- * GET /events gets the head of a stream. POST /publish?count=N has its body sent to all
- * streams N times, each time by one write() for each stream; events are not joined, and
- * nothing is kept: no ids, no history, no queues. A client that does not read therefore
- * holds up everybody. Any other request is answered with "ok".
+ * GET /events is answered with the head of a stream. POST /publish?count=N sends its
+ * body to all streams N times, each time by one write() for each stream. Events are not
+ * joined, and nothing is kept: no ids, no history, no queues. A client that does not
+ * read therefore blocks all clients. Any other request is answered with "ok".
  */
 
 #define _GNU_SOURCE
@@ -30,7 +30,7 @@ static const char OK[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 static int streams[MOST_FILES], place[MOST_FILES], count_streams;
 
-/* What a connection that is no stream has sent so far. */
+/* The bytes that each connection has sent before it became a stream. */
 static char *requests[MOST_FILES];
 static size_t lengths[MOST_FILES];
 
@@ -57,7 +57,7 @@ static void publish(const char *body, size_t length, long times)
                 end(streams[i]);
 }
 
-/* Answer the request that is there; return how long it was, 0 if it is not whole. */
+/* Answer the received request; return its length, or 0 if it is not complete. */
 static size_t answer(int fd, char *request)
 {
     char *body = strstr(request, "\r\n\r\n");
@@ -94,7 +94,7 @@ static void receive(int fd)
         return;
     }
     char *request = requests[fd];
-    /* Never to wait: the descriptor may be another connection's since it was ready. */
+    /* Never wait: the descriptor may belong to another connection by now. */
     ssize_t got =
         recv(fd, request + lengths[fd], REQUEST_BYTES - 1 - lengths[fd], MSG_DONTWAIT);
     if (got < 0 && errno == EAGAIN)

@@ -17,14 +17,14 @@ class Floor(Peer):
 
     @classmethod
     def absence(cls) -> str | None:
-        """It needs a compiler, as the clients do."""
+        """Return why the C compiler is missing, or None. The clients need it too."""
         return None if shutil.which("cc") else "there is no C compiler"
 
     @classmethod
     def version(cls) -> str:
-        """It has no other version than this one."""
+        """Return the path of its source, since it has no version."""
         return "benchmarks/peers/floor.c"
 
     def start(self) -> None:
-        """Build it, and run it."""
+        """Build the program and run it."""
         self.run([build(_SOURCE), str(self.port)])

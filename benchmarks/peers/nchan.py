@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.peers.base import Peer, PeerDied
 from tests.ports import HOST
 
-#: Where Debian's libnginx-mod-nchan puts it.
+#: The module's path in Debian's package libnginx-mod-nchan.
 _MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 _TEMPLATE = Path(__file__).with_name("nchan.conf")
 
@@ -17,7 +17,7 @@ _SECONDS = 60.0
 
 
 class Nchan(Peer):
-    """Events are published by a POST each: nchan has no other way."""
+    """nchan. Each event is published by its own POST, since nchan has no other way."""
 
     name = "nchan"
     label = "nginx + nchan"
@@ -26,14 +26,14 @@ class Nchan(Peer):
 
     @classmethod
     def absence(cls) -> str | None:
-        """It needs Debian's nginx and its module."""
+        """Return why Debian's nginx or the module is missing, or None."""
         if shutil.which("nginx") is None:
             return "nginx is not installed"
         return None if _MODULE.exists() else f"there is no {_MODULE}"
 
     @classmethod
     def version(cls) -> str:
-        """Return nginx's own, and the package's of the module."""
+        """Return the version of nginx, and of the module's package."""
         said = _output("nginx", "-v").rpartition("/")[2]
         module = ""
         if shutil.which("dpkg-query"):
@@ -52,7 +52,7 @@ class Nchan(Peer):
     def publish_burst(
         self, data: bytes, count: int, *, channel: int | None = None
     ) -> None:
-        """Publish all on one connection, without waiting for any answer in between."""
+        """Publish all events on one connection, without waiting for each answer."""
         name = "all" if channel is None else f"c{channel}"
         target = f"/publish?channel={name}"
         if count == 1:
@@ -65,7 +65,7 @@ class Nchan(Peer):
             data,
         )
         with socket.create_connection((HOST, self.port), timeout=_SECONDS) as to:
-            # Beside the reading: neither side has room for all that the other says.
+            # Write while reading: neither side can buffer everything the other sends.
             writer = threading.Thread(target=to.sendall, args=(request * count,))
             writer.start()
             answered, rest = 0, b""
@@ -73,14 +73,14 @@ class Nchan(Peer):
                 chunk = to.recv(1 << 20)
                 if not chunk:
                     raise PeerDied(f"{self.label} has closed the connection")
-                # 201 with subscribers, 202 without. What comes after the last one may
-                # be the beginning of another.
+                # The status is 201 with subscribers and 202 without. The text after the
+                # last status may be the beginning of another answer.
                 *whole, rest = (rest + chunk).split(b"HTTP/1.1 20")
                 answered += len(whole)
             writer.join()
 
 
 def _output(*command: str) -> str:
-    """Return what a program prints, wherever it does so."""
+    """Return the output of a program, on standard output or standard error."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return (done.stdout + done.stderr).strip()

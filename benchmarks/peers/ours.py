@@ -1,4 +1,4 @@
-"""The hub itself, one worker of gunicorn with gevent on the default broker."""
+"""The hub itself: one gunicorn worker with gevent, on the default broker."""
 
 import json
 import sys
@@ -9,26 +9,26 @@ from benchmarks.peers.base import ROOT, Peer
 
 
 class BySocket(Peer):
-    """Streams over sockets that are taken over from the server, where that is done."""
+    """Streams over sockets that are taken over from the server, if possible."""
 
     name = "socket"
     label = "flask_sse_hub, by socket"
     channel_path = "/events?channel=c%d"
     is_app_server = True
 
-    #: What benchmarks.apps offers.
+    #: The name of its app in benchmarks.apps.
     app: ClassVar[str] = "hub"
-    #: Of the hub, by the names of their keys.
+    #: The hub's settings, by the names of their keys.
     settings: ClassVar[dict[str, str]] = {}
 
     @classmethod
     def absence(cls) -> str | None:
-        """It is always there."""
+        """Return None, since the hub is always installed."""
         return None
 
     @classmethod
     def version(cls) -> str:
-        """Return the versions of those that take part in a stream."""
+        """Return the versions of the packages that take part in a stream."""
         names = ("flask-sse-hub", "flask", "gunicorn", "gevent")
         return ", ".join(f"{name} {version(name)}" for name in names)
 
@@ -38,7 +38,7 @@ class BySocket(Peer):
         command += ["-b", f"127.0.0.1:{self.port}", "--backlog", "4096"]
         # Each stream of a generator takes one of these.
         command += ["--worker-connections", "20000"]
-        # Between publishes the connection for these is kept.
+        # The connection that publishes stays open between two publishes.
         command += ["--keep-alive", "75", "--timeout", "120", "--log-level", "error"]
         command += ["--no-control-socket", f"benchmarks.apps:{self.app}()"]
         settings = {
@@ -49,33 +49,34 @@ class BySocket(Peer):
         self.run(command, environ={"PYTHONPATH": str(ROOT)} | environ)
 
     def served(self) -> str:
-        """Return how many streams go which way, as the worker's statistics say."""
+        """Return the number of streams per kind of delivery, from the statistics."""
         stats = json.loads(self.request("GET", "/events/stats"))
         ways = stats.get("delivery", {"generator": stats["connections"]})
         return ", ".join(f"{count} by {way}" for way, count in ways.items() if count)
 
 
 class Uncompressed(BySocket):
-    """Streams whose clients ask for a content coding, of events of any size.
+    """Streams whose clients request a content coding, for events of any size.
 
-    Browsers, which get no chunks: each byte is the stream's.
+    The clients claim to be browsers, which receive no chunked encoding. Every byte then
+    belongs to the stream.
     """
 
     name = "identity"
     label = "flask_sse_hub, not compressed"
     settings: ClassVar[dict[str, str]] = {"compress_min_bytes": "1"}
 
-    #: What the clients ask for.
+    #: The content coding that the clients request.
     coding: ClassVar[str] = "identity"
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """What the clients send."""
+        """The headers that the clients send."""
         return (f"Accept-Encoding: {self.coding}", "User-Agent: Mozilla/5.0")
 
 
 class Gzip(Uncompressed):
-    """By the standard library."""
+    """Compression by gzip of the standard library."""
 
     name = "gzip"
     label = "flask_sse_hub, gzip"
@@ -83,7 +84,7 @@ class Gzip(Uncompressed):
 
 
 class Zstd(Uncompressed):
-    """By the backport of what newer Pythons have."""
+    """Compression by zstd, from the backport of newer standard libraries."""
 
     name = "zstd"
     label = "flask_sse_hub, zstd"
@@ -91,17 +92,17 @@ class Zstd(Uncompressed):
 
 
 class ByGenerator(BySocket):
-    """Streams as any WSGI server runs them."""
+    """Streams by generator, which every WSGI server can run."""
 
     name = "generator"
     label = "flask_sse_hub, by generator"
     settings: ClassVar[dict[str, str]] = {"hijack": "false"}
-    # Each one is a greenlet: 15,000 take half a minute to open, for no news.
+    # Each stream is a greenlet: opening 15,000 takes half a minute, and shows no more.
     most_clients = 10_000
 
 
 class Unyielding(BySocket):
-    """A fan-out that never lets anybody else have a turn: what turns cost is seen."""
+    """A fan-out that never yields, to show the cost of yielding."""
 
     name = "unyielding"
     label = "flask_sse_hub, never yielding"
@@ -109,7 +110,7 @@ class Unyielding(BySocket):
 
 
 class SocketLoggedIn(BySocket):
-    """Each client is logged in, as a user of its own."""
+    """Streams over sockets, where each client is logged in as a separate user."""
 
     name = "socket-users"
     label = "flask_sse_hub, by socket, logged in"
@@ -117,7 +118,7 @@ class SocketLoggedIn(BySocket):
 
 
 class GeneratorLoggedIn(ByGenerator):
-    """The same by generator."""
+    """Streams by generator, where each client is logged in as a separate user."""
 
     name = "generator-users"
     label = "flask_sse_hub, by generator, logged in"

@@ -7,7 +7,7 @@ from benchmarks.peers.base import ROOT, Peer
 
 
 class SSEStarlette(Peer):
-    """An asyncio queue for each client, as its documentation has it."""
+    """An asyncio queue for each client, as in the documentation of sse-starlette."""
 
     name = "sse-starlette"
     label = "sse-starlette on uvicorn + uvloop"
@@ -17,7 +17,7 @@ class SSEStarlette(Peer):
 
     @classmethod
     def absence(cls) -> str | None:
-        """It needs its packages."""
+        """Return why the packages are missing, or None."""
         return venv.absence("sse_starlette")
 
     @classmethod

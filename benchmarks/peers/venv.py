@@ -1,4 +1,4 @@
-"""The virtual environment that ``make bench-peers`` makes for the Python peers."""
+"""The virtual environment that ``make bench-peers`` creates for the Python peers."""
 
 import subprocess
 from pathlib import Path
@@ -13,7 +13,7 @@ print(", ".join(f"{name} {version(name)}" for name in sys.argv[1:]))
 
 
 def absence(module: str) -> str | None:
-    """Return why a module cannot be run, None if it can."""
+    """Return why a module cannot run, or None if it can."""
     found = (
         PYTHON.exists()
         and not subprocess.run(
@@ -24,7 +24,7 @@ def absence(module: str) -> str | None:
 
 
 def versions(*names: str) -> str:
-    """Return the packages with their versions."""
+    """Return the names of packages with their versions."""
     done = subprocess.run(
         [PYTHON, "-c", _ASK, *names], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""The scenarios, with few clients, on the servers that need no installing."""
+"""The scenarios, with few clients, on the servers that need no installation."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ def crowd() -> Iterator[Crowd]:
 @pytest.mark.live
 @pytest.mark.parametrize("kind", [Floor, *OURS], ids=lambda kind: kind.name)
 def test_every_event_reaches_every_client(kind: type[Peer], crowd: Crowd) -> None:
-    """One at a time; had one been missing or doubled, there would be an error."""
+    """Events go out one at a time. A missing or doubled event would be an error."""
     with kind() as peer:
         figures = pace(peer, crowd, clients=20, events=10)
         assert crowd.report().events == 200
@@ -48,7 +48,7 @@ def test_every_event_reaches_every_client(kind: type[Peer], crowd: Crowd) -> Non
 @pytest.mark.live
 @pytest.mark.parametrize("kind", [Floor, BySocket], ids=lambda kind: kind.name)
 def test_a_burst_reaches_every_client(kind: type[Peer], crowd: Crowd) -> None:
-    """As many of the same, by one request."""
+    """One request publishes the same event many times."""
     with kind() as peer:
         crowd.connect(20, port=peer.port, path=peer.path)
         peer.publish_burst(stamped(100), 50)
@@ -70,8 +70,8 @@ def test_an_event_to_a_channel_reaches_its_clients_only(crowd: Crowd) -> None:
 
 
 @pytest.mark.live
-def test_clients_may_each_be_logged_in(crowd: Crowd) -> None:
-    """As users of their own; without a name nobody is let in."""
+def test_each_client_may_be_logged_in_as_its_own_user(crowd: Crowd) -> None:
+    """A client without a name is refused."""
     with SocketLoggedIn() as peer:
         with pytest.raises(CrowdError, match="401"):
             crowd.connect(1, port=peer.port)
@@ -83,7 +83,7 @@ def test_clients_may_each_be_logged_in(crowd: Crowd) -> None:
 @pytest.mark.live
 @pytest.mark.parametrize("kind", [Floor, BySocket], ids=lambda kind: kind.name)
 def test_a_server_that_dies_is_an_error(kind: type[Peer], crowd: Crowd) -> None:
-    """For whoever reads its cost, publishes, or waits for its events."""
+    """Reading its cost, publishing and waiting for its events all raise an error."""
     with kind() as peer:
         crowd.connect(5, port=peer.port, path=peer.path)
         assert peer.cpu() > 0
@@ -95,7 +95,7 @@ def test_a_server_that_dies_is_an_error(kind: type[Peer], crowd: Crowd) -> None:
             crowd.wait(1)
         with pytest.raises(PeerDied):
             peer.publish(stamped(100))
-        # A process that is killed takes a moment to go.
+        # A process that is killed takes a moment to end.
         for started in peer._started:
             started.wait(DEADLINE)
         with pytest.raises(PeerDied):
@@ -104,7 +104,7 @@ def test_a_server_that_dies_is_an_error(kind: type[Peer], crowd: Crowd) -> None:
 
 @pytest.mark.live
 def test_all_processes_end_with_their_block() -> None:
-    """Whatever goes wrong within it."""
+    """They also end when the block raises an error."""
     peer = BySocket()
 
     def fail() -> None:
@@ -127,7 +127,7 @@ def is_running(pid: int) -> bool:
 
 
 class Broken(Floor):
-    """Does not start."""
+    """A server that does not start."""
 
     name = "broken"
 
@@ -137,14 +137,14 @@ class Broken(Floor):
 
 @pytest.mark.live
 def test_a_server_that_does_not_start_says_why() -> None:
-    """With what it has printed."""
+    """The error contains the server's output."""
     with pytest.raises(PeerDied, match="no room"), Broken():
         pass
 
 
 @pytest.mark.live
 def test_a_scenario_that_fails_leaves_a_reason_and_no_figures() -> None:
-    """And the others are measured."""
+    """The failure is recorded as text, so that other servers can be measured."""
 
     def fails(peer: Peer, crowd: Crowd) -> Figures:
         crowd.connect(1, port=peer.port)
@@ -157,8 +157,8 @@ def test_a_scenario_that_fails_leaves_a_reason_and_no_figures() -> None:
     assert "1 of 1 clients" in results.failures["paced", "floor"]
 
 
-def test_nothing_takes_longer_than_it_may() -> None:
-    """A wait that never ends included."""
+def test_a_measurement_is_interrupted_at_its_time_limit() -> None:
+    """The limit also interrupts a wait that would never end."""
 
     def hang() -> None:
         with within(1):
@@ -168,18 +168,18 @@ def test_nothing_takes_longer_than_it_may() -> None:
         hang()
 
 
-def test_a_page_of_a_part_is_refused(
+def test_a_page_with_only_a_part_of_the_results_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever reads it would take it for the whole."""
+    """Readers would take it for the whole comparison."""
     monkeypatch.setattr("sys.argv", ["compare", "--write", "--peers", "floor"])
     with pytest.raises(SystemExit):
         main()
     assert "the page is of everything" in capsys.readouterr().err
 
 
-def test_the_nearest_rank_of_few_is_the_longest() -> None:
-    """No figure is made up between two that were measured."""
+def test_the_nearest_rank_of_few_values_is_the_longest() -> None:
+    """The percentile is a measured value, not an interpolation."""
     p99 = scenarios._p99
     assert p99([1.0, 3.0, 2.0]) == 3.0
     assert p99(map(float, range(1, 201))) == 198.0

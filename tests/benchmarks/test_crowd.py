@@ -1,4 +1,4 @@
-"""The clients of the benchmarks count what has arrived, and nothing else."""
+"""The clients of the benchmarks count exactly the events that have arrived."""
 
 import shutil
 import socket
@@ -17,8 +17,8 @@ from tests.wire.real_parts import absent
 RAW = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 CHUNKED = RAW[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
 
-#: How a body is put into chunks: all in one, after each line, and after each third
-#: byte, which cuts every mark in pieces.
+#: How a body is divided into chunks: in one piece, after each line, and after every
+#: third byte, which cuts every stamp into pieces.
 CHUNKS: dict[str, Callable[[bytes], list[bytes]]] = {
     "one chunk": lambda body: [body],
     "a chunk for each line": lambda body: body.splitlines(keepends=True),
@@ -29,7 +29,7 @@ CHUNKS: dict[str, Callable[[bytes], list[bytes]]] = {
 
 
 class Stage:
-    """A server of one thread: it says what the test has it say."""
+    """A server whose answers the test sends by hand."""
 
     def __init__(self, crowd: Crowd, listener: socket.socket) -> None:
         self.crowd = crowd
@@ -41,12 +41,12 @@ class Stage:
     def open(
         self, count: int = 1, *, head: bytes = RAW, **options: object
     ) -> Connected:
-        """Connect so many clients and send each a head."""
+        """Connect ``count`` clients and send a head to each."""
         self._listener.settimeout(DEADLINE)
         where = self._listener.getsockname()
         to = {"unix": where} if isinstance(where, str) else {"port": where[1]}
         with ThreadPoolExecutor(1) as pool:
-            # One at a time, so that the order is known.
+            # One client at a time, so that their order is known.
             opened = pool.submit(
                 self.crowd.connect,
                 count,
@@ -62,7 +62,7 @@ class Stage:
         return found
 
     def say(self, text: bytes, *, to: int = 0) -> None:
-        """Send a client bytes, and wait until it has taken them."""
+        """Send bytes to a client, and wait until it has read them."""
         self.clients[to].sendall(text)
         self._sent += len(text)
         deadline = time.monotonic() + DEADLINE
@@ -102,7 +102,7 @@ def chunk(body: bytes) -> bytes:
 def test_events_are_counted_however_they_are_framed(
     stage: Stage, cut: str, step: int
 ) -> None:
-    """Chunks and reads may end anywhere, within a mark or a chunk's own size."""
+    """Chunks and reads may end anywhere, even within a stamp or a chunk's size."""
     stage.open(head=CHUNKED)
     wire = b"".join(map(chunk, CHUNKS[cut](event() + b": x\n\n" + event())))
     for at in range(0, len(wire), step):
@@ -114,7 +114,7 @@ def test_events_are_counted_however_they_are_framed(
 def test_events_of_a_body_that_ends_with_the_connection_are_counted(
     stage: Stage, step: int
 ) -> None:
-    """As the floor and a socket that was taken over send it."""
+    """The floor and sockets that were taken over send such bodies."""
     stage.open()
     wire = event() + event()
     for at in range(0, len(wire), step):
@@ -123,7 +123,7 @@ def test_events_of_a_body_that_ends_with_the_connection_are_counted(
 
 
 def test_a_head_may_come_in_pieces_and_with_the_first_events(crowd: Crowd) -> None:
-    """Each server has its own way to send them."""
+    """Servers divide the head and the first events differently."""
     with socket.create_server((HOST, 0)) as listener, ThreadPoolExecutor(1) as pool:
         opened = pool.submit(crowd.connect, 1, port=listener.getsockname()[1])
         client, _ = listener.accept()
@@ -147,8 +147,8 @@ def test_a_head_may_come_in_pieces_and_with_the_first_events(crowd: Crowd) -> No
         b"\n\n\n\n",
     ],
 )
-def test_what_has_no_mark_is_not_counted(stage: Stage, text: bytes) -> None:
-    """Greetings, pings, comments, and data that only looks a little like one."""
+def test_text_without_a_stamp_is_not_counted(stage: Stage, text: bytes) -> None:
+    """Greetings, pings, comments and data that resembles a stamp do not count."""
     stage.open()
     stage.say(text + event())
     assert stage.crowd.report().events == 1
@@ -159,14 +159,14 @@ def test_what_has_no_mark_is_not_counted(stage: Stage, text: bytes) -> None:
     [b"data:%s\n\n", b'data: "%s"\n\n', b"event: x\r\ndata: %s\r\nid: 2\r\n\r\n"],
 )
 def test_all_ways_to_write_an_event_are_known(stage: Stage, form: bytes) -> None:
-    """Some servers quote it as JSON, and some end lines with two bytes."""
+    """Some servers quote the data as JSON, and some end lines with two bytes."""
     stage.open()
     stage.say(form % stamped(100))
     assert stage.crowd.report().events == 1
 
 
-def test_an_event_counts_when_it_is_whole(stage: Stage) -> None:
-    """A browser dispatches it at the empty line, and so is it timed."""
+def test_an_event_counts_when_it_is_complete(stage: Stage) -> None:
+    """It is timed at its empty line, at which a browser dispatches it."""
     stage.open()
     whole = event()
     stage.say(whole[:-1])
@@ -176,7 +176,7 @@ def test_an_event_counts_when_it_is_whole(stage: Stage) -> None:
 
 
 def test_latency_is_from_the_stamp_to_the_last_client(stage: Stage) -> None:
-    """By the same clock as this process has; no more than the test itself has seen."""
+    """The latency agrees with the times that the test measures by the same clock."""
     stage.open(2)
     mark = stamped(100)
     stamp = int(mark[1:20])
@@ -191,8 +191,8 @@ def test_latency_is_from_the_stamp_to_the_last_client(stage: Stage) -> None:
     assert report.last == [(2, report.latency.max)]
 
 
-def test_what_was_published_before_a_reset_never_counts(stage: Stage) -> None:
-    """What a round before still had on its way would be a later round's."""
+def test_events_published_before_a_reset_never_count(stage: Stage) -> None:
+    """Late events of one round would otherwise count for the next round."""
     early = event()
     stage.open()
     stage.say(early)
@@ -201,8 +201,8 @@ def test_what_was_published_before_a_reset_never_counts(stage: Stage) -> None:
     assert stage.crowd.report().events == 1
 
 
-def test_waiting_is_for_each_client_of_a_group(stage: Stage) -> None:
-    """Two events for one client are not one for each of two."""
+def test_wait_waits_for_every_client_of_a_group(stage: Stage) -> None:
+    """Two events for one client do not count as one event for each of two clients."""
     stage.open(4, groups=2)
     stage.say(event() + event(), to=0)
     with pytest.raises(CrowdError, match="1 of 4 clients have not got 1 events"):
@@ -213,8 +213,8 @@ def test_waiting_is_for_each_client_of_a_group(stage: Stage) -> None:
         stage.crowd.wait(1, within=0.05)
 
 
-def test_each_client_asks_for_what_it_was_told_to(stage: Stage) -> None:
-    """Its group in the path, its number in a header, and where it wants to go on."""
+def test_each_client_sends_its_own_request(stage: Stage) -> None:
+    """It has the group in the path, the number in a header, and the last event id."""
     stage.open(
         3,
         path="/events?channel=c%d",
@@ -232,8 +232,10 @@ def test_each_client_asks_for_what_it_was_told_to(stage: Stage) -> None:
     assert all(b"Last-Event-ID: 1-7" in line for line in lines)
 
 
-def test_headers_are_only_of_the_clients_they_are_given_for(stage: Stage) -> None:
-    """Those who connect next are somebody else."""
+def test_headers_are_only_sent_by_the_clients_they_were_given_for(
+    stage: Stage,
+) -> None:
+    """Clients that connect later may be other users."""
     stage.open(headers=("X-User: alice",))
     stage.open()
     assert b"alice" in stage.requests[0]
@@ -242,7 +244,7 @@ def test_headers_are_only_of_the_clients_they_are_given_for(stage: Stage) -> Non
 
 @pytest.mark.parametrize("head", [RAW, CHUNKED])
 def test_a_stream_that_ends_is_an_error(stage: Stage, head: bytes) -> None:
-    """A server that drops a client, or dies, has no figure from then on."""
+    """A server that drops a client or dies has no figure."""
     stage.open(2, head=head)
     stage.clients[0].close()
     with pytest.raises(CrowdError, match="1 streams have ended"):
@@ -251,8 +253,8 @@ def test_a_stream_that_ends_is_an_error(stage: Stage, head: bytes) -> None:
         stage.crowd.report()
 
 
-def test_the_last_chunk_is_an_end(stage: Stage) -> None:
-    """The server may keep the connection for another request."""
+def test_the_last_chunk_ends_the_stream(stage: Stage) -> None:
+    """The connection itself may stay open for another request."""
     stage.open(head=CHUNKED)
     stage.clients[0].sendall(b"0\r\n\r\n")
     with pytest.raises(CrowdError, match="the last chunk has come"):
@@ -260,34 +262,34 @@ def test_the_last_chunk_is_an_end(stage: Stage) -> None:
 
 
 def test_a_chunk_that_is_longer_than_it_says_is_an_error(stage: Stage) -> None:
-    """Whatever would be counted then, nobody sent it."""
+    """Its bytes cannot be trusted, so nothing is counted."""
     stage.open(head=CHUNKED)
     stage.clients[0].sendall(b"3\r\nabcd")
     with pytest.raises(CrowdError, match="longer than it said"):
         stage.crowd.wait(1, within=DEADLINE)
 
 
-def test_an_answer_that_is_no_stream_is_an_error(stage: Stage) -> None:
-    """With the line that says why."""
+def test_an_answer_that_is_not_a_stream_is_an_error(stage: Stage) -> None:
+    """The error contains the status line."""
     with pytest.raises(CrowdError, match="503 Service Unavailable"):
         stage.open(head=b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
 
 
-def test_a_server_that_is_not_there_is_an_error(crowd: Crowd) -> None:
-    """At once, not at a deadline."""
+def test_a_server_that_does_not_listen_is_an_error(crowd: Crowd) -> None:
+    """The error comes at once, not at the deadline."""
     with pytest.raises(CrowdError, match="refused"):
         crowd.connect(1, port=free_port())
 
 
-def test_a_server_that_says_nothing_is_an_error_at_the_deadline(crowd: Crowd) -> None:
-    """Nothing waits for ever."""
+def test_a_server_that_sends_nothing_is_an_error_at_the_deadline(crowd: Crowd) -> None:
+    """No command waits for ever."""
     with socket.create_server((HOST, 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(CrowdError, match="only 0 of 3 streams"):
             crowd.connect(3, port=port, within=0.2)
 
 
-def test_a_silent_server_is_connected_to_by_asking(crowd: Crowd) -> None:
+def test_a_silent_server_counts_as_connected_after_the_request(crowd: Crowd) -> None:
     """Flask-SSE sends no head before the first event."""
     with socket.create_server((HOST, 0)) as listener:
         crowd.connect(1, port=listener.getsockname()[1], silent=True, within=DEADLINE)
@@ -298,7 +300,7 @@ def test_a_silent_server_is_connected_to_by_asking(crowd: Crowd) -> None:
 
 
 def test_closing_resets_the_connections(stage: Stage) -> None:
-    """A port that waits for minutes would be missing in the next round."""
+    """A port in TIME_WAIT would be missing in the next round."""
     stage.open(2)
     stage.crowd.close()
     for client in stage.clients:
@@ -310,7 +312,7 @@ def test_closing_resets_the_connections(stage: Stage) -> None:
 
 
 def test_streams_may_be_on_a_unix_socket(crowd: Crowd, tmp_path: Path) -> None:
-    """As behind a proxy on the same machine."""
+    """A proxy on the same machine may connect like this."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "s"))
     listener.listen()
@@ -321,8 +323,8 @@ def test_streams_may_be_on_a_unix_socket(crowd: Crowd, tmp_path: Path) -> None:
     stage.close()
 
 
-def test_clients_whose_process_has_ended_are_an_error(crowd: Crowd) -> None:
-    """Rather than an answer that never comes."""
+def test_a_command_after_the_end_of_the_process_is_an_error(crowd: Crowd) -> None:
+    """It does not wait for an answer that cannot come."""
     with crowd:
         pass
     with pytest.raises(CrowdError, match="has ended"):

@@ -250,7 +250,7 @@ class TestIdempotency:
         self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The oldest keys are forgotten first, even if they are young."""
-        for module in (memory, sqlite_file, redis_stream):
+        for module in (memory, log_file, stream):
             monkeypatch.setattr(module, "IDEMPOTENCY_KEYS", 3)
         broker = make_broker(KEEP_ALL)
         sent = [record(idempotency_key=str(n)) for n in range(10)]

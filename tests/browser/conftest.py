@@ -1,6 +1,6 @@
-"""The example app under gunicorn, as `make run` starts it, and browsers for it.
+"""Fixtures: the example app and the live site under gunicorn, and browsers for both.
 
-And the live site, with visitors who have many tabs.
+The example app is started as `make run` does. Visitors of the live site have many tabs.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ OpenPage = Callable[..., "Page"]
 SignIn = Callable[..., "Page"]
 MakeVisitor = Callable[..., Visitor]
 
-# Quick, so that the tests need not wait for what a browser does after seconds.
+# Short times, so that tests need not wait for actions that a browser delays by seconds.
 QUICK: dict[str, Any] = {
     "sse_hub_retry": "[0.2, 0.4]",
     "sse_hub_heartbeat_interval": "2",
@@ -36,9 +36,10 @@ QUICK: dict[str, Any] = {
 def demo(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Demo]:
-    """The example app as it comes, with two workers and an SQLite file of its own.
+    """The example app with its defaults: two workers and its own SQLite file.
 
-    Its streams leave by their own sockets, and then by generator.
+    It runs once with streams over taken-over sockets, and once with streams by
+    generator.
     """
     folder = tmp_path_factory.mktemp("demo")
     started = Demo(folder, sse_hub_hijack=request.param, **QUICK)
@@ -48,8 +49,8 @@ def demo(
 
 @pytest.fixture
 def open_page(chromium: "Browser", demo: Demo) -> Iterator[OpenPage]:
-    """Return what opens a page of the demo in a browser of its own."""
-    # At the end none of its tabs may have had an error, or broken its policy.
+    """Return a function that opens a page of the demo in a new browser."""
+    # At the end, no tab may have had an error or violated its content security policy.
     contexts: list[BrowserContext] = []
     problems: list[str] = []
 
@@ -77,7 +78,7 @@ def open_page(chromium: "Browser", demo: Demo) -> Iterator[OpenPage]:
 
 @pytest.fixture
 def sign_in(open_page: OpenPage, demo: Demo) -> SignIn:
-    """Return what opens a page of the demo as a user, in a browser of its own."""
+    """Return a function that opens a page of the demo as a user, in a new browser."""
 
     def sign_in(user: str, path: str = "/sse-demo", **looks: Any) -> "Page":
         page = open_page(f"/login?next={path}", **looks)
@@ -89,7 +90,7 @@ def sign_in(open_page: OpenPage, demo: Demo) -> SignIn:
 
 
 def fill_in(page: "Page", user: str) -> None:
-    """Sign in on the page that asks for it."""
+    """Fill in and submit the login form."""
     page.fill("#name", user)
     page.fill("#password", "demo")
     page.click("#sign-in")
@@ -97,14 +98,14 @@ def fill_in(page: "Page", user: str) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """The live site with two workers, between which streams are spread."""
+    """The live site with two workers, over which streams are spread."""
     with Server(args="--workers 2", **QUICK_SITE) as server:
         yield server
 
 
 @pytest.fixture
 def make_visitor(chromium: "Browser", server: Server) -> Iterator[MakeVisitor]:
-    """Return what opens a browser of a visitor; a port may be that of a proxy."""
+    """Return a function that opens a visitor's browser; the port may be a proxy's."""
     made: list[Visitor] = []
 
     def make(user: str | None = "alice", *, port: int = server.port) -> Visitor:

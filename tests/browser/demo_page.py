@@ -1,4 +1,4 @@
-"""The demo page, as a test uses it: what it shows, and what its buttons do."""
+"""Helpers for the demo page: read what it shows, and press its buttons."""
 
 import json
 from typing import TYPE_CHECKING

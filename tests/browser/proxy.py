@@ -1,4 +1,4 @@
-"""What stands between a browser and its server, and fails as it is told."""
+"""A proxy between a browser and its server that fails on demand."""
 
 import socket
 import threading
@@ -9,23 +9,23 @@ from tests.ports import HOST
 
 
 class Proxy:
-    """Passes on all that comes, but for what was told otherwise."""
+    """A proxy that passes on all bytes, unless a test makes it fail."""
 
     def __init__(self, port: int) -> None:
-        #: What whoever connects is answered, instead of being passed on.
+        #: The answer to every new connection, which is then not passed on.
         self.answer: bytes | None = None
-        #: Whether whoever connects is not answered at all.
+        #: Whether new connections are not answered at all.
         self.is_silent = False
         self._server_port = port
         self._listener = socket.create_server((HOST, 0))
         self.port: int = self._listener.getsockname()[1]
-        # Both ends of each connection; those that were swallowed have no way on.
+        # Both ends of each connection. Bytes from swallowed ends are not passed on.
         self._ends: dict[socket.socket, socket.socket] = {}
         self._swallowed: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def refuse(self, status: str, *headers: str) -> None:
-        """Answer with an error from now on, and cut what is open."""
+        """Answer new connections with an error, and cut the open ones."""
         lines = [f"HTTP/1.1 {status}", *headers, "Content-Length: 0"]
         self.answer = "\r\n".join([*lines, "Connection: close\r\n\r\n"]).encode()
         self.cut()
@@ -37,7 +37,7 @@ class Proxy:
                 end.shutdown(socket.SHUT_RDWR)
 
     def swallow(self) -> None:
-        """Pass nothing more on of what is open, and leave it open."""
+        """Stop passing on bytes of the open connections, but leave them open."""
         self._swallowed.update(self._ends)
 
     def _accept(self) -> None:

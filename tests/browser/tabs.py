@@ -1,6 +1,6 @@
-"""Tabs of a real browser with a stream in each, and events to be missed by none.
+"""Tabs of a real browser, each with a stream, and events that no tab may miss.
 
-Pages are those of the live site, so that the client is found as any page finds it.
+The pages belong to the live site, so they load the client as any page does.
 """
 
 import json
@@ -16,7 +16,7 @@ from tests.reader import DEADLINE, wait_until
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-#: Quick, so that nobody waits for what takes half a minute by default.
+#: Short times, so that tests need not wait for the defaults of half a minute.
 QUICK: dict[str, Any] = {
     "heartbeat_interval": 1,
     "retry": [0.1, 0.2],
@@ -37,7 +37,7 @@ class Tab:
 
     def wait_for(self, expression: str) -> None:
         """Wait until an expression of the page's JavaScript is true."""
-        # Not at each frame, as pages that nobody sees have none.
+        # Poll by time and not by frame, since pages in the background have no frames.
         self.page.wait_for_function(expression, polling=20)
 
     def get(self, expression: str) -> Any:
@@ -58,7 +58,7 @@ class Tab:
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers that have come, in the order of their coming."""
+        """The numbers that have arrived, in the order of their arrival."""
         found: list[int] = self.get(
             "seen.filter(({type}) => type === 'number').map(({data}) => data)"
         )
@@ -70,7 +70,7 @@ class Tab:
 
 
 class Visitor:
-    """One browser profile: its tabs have their cookies and locks in common."""
+    """One browser profile, whose tabs share cookies and locks."""
 
     def __init__(self, context: "BrowserContext", port: int) -> None:
         self.context = context
@@ -84,22 +84,22 @@ class Visitor:
         self._post("/logout")
 
     def _post(self, path: str) -> None:
-        # From a page: a login is bound to the browser that asked for it.
+        # Sent from a page, since a login is bound to the browser that requested it.
         page = self.context.new_page()
         page.goto(f"{self.origin}/events/health/live")
         page.evaluate("(path) => fetch(path, {method: 'POST'})", path)
         page.close()
 
     def blank(self, *channels: str, cursor: str | None = None) -> Tab:
-        """Open a tab that listens to nothing yet."""
+        """Open a tab without a stream."""
         return self._open("", channels, cursor)
 
     def tab(self, *channels: str, cursor: str | None = None, **options: Any) -> Tab:
-        """Open a tab whose stream has such options."""
+        """Open a tab whose stream has these options."""
         return self._open("#" + quote(json.dumps(options)), channels, cursor)
 
     def shared(self, count: int = 1, *channels: str, **options: Any) -> list[Tab]:
-        """Open tabs with one connection, and wait until all are live."""
+        """Open tabs that share one connection, and wait until all are live."""
         for_all = channels or ("news",)
         tabs = [self.tab(*for_all, shared=True, **options) for _ in range(count)]
         return [tab.live() for tab in tabs]
@@ -113,7 +113,7 @@ class Visitor:
         return tab
 
     def leader(self) -> Tab:
-        """Return the tab that has the connection of all."""
+        """Return the tab that holds the shared connection."""
         leaders: list[Tab] = []
 
         def look() -> bool:
@@ -137,7 +137,7 @@ class Numbers:
         self.ids: list[str] = []
 
     def publish(self, count: int = 1) -> str:
-        """Publish the next ones, and return the id of the last."""
+        """Publish the next numbers, and return the id of the last event."""
         for _ in range(count):
             number = len(self.ids)
             self.ids.append(str(self._publish(number, type="number", **self._target)))
@@ -145,7 +145,7 @@ class Numbers:
 
     @contextmanager
     def published_meanwhile(self) -> Iterator[None]:
-        """Publish one after the other, as long as the block lasts."""
+        """Publish one number after the other until the block ends."""
         ended = threading.Event()
 
         def go_on() -> None:
@@ -161,9 +161,10 @@ class Numbers:
             thread.join(DEADLINE)
 
     def all_arrived(self, *tabs: Tab, since: int | None = None) -> None:
-        """Wait for the last one in each tab, and see that each came once, in order.
+        """Wait for the last number in each tab; check that all came once, in order.
 
-        From one's first on, which has to be the one after ``since``.
+        The check begins at the number after ``since``, or else at the first number that
+        the tab has received.
         """
         last = len(self.ids) - 1
         for tab in tabs:
@@ -176,7 +177,7 @@ class Numbers:
 
 
 def renderers(browser: "Browser") -> dict[int, float]:
-    """Return the processes in which pages run, and how long each has computed."""
+    """Return the CPU time of each process in which pages run, by process id."""
     session = browser.new_browser_cdp_session()
     found = session.send("SystemInfo.getProcessInfo")["processInfo"]
     session.detach()
@@ -184,7 +185,11 @@ def renderers(browser: "Browser") -> dict[int, float]:
 
 
 def renderer_of(browser: "Browser", tab: Tab) -> int:
-    """Return the process of a page: nobody tells, so the one that is busy with it."""
+    """Return the process of a page.
+
+    The browser does not report it, so the page computes and the busiest process is
+    taken.
+    """
     busiest = 0
 
     def stands_out() -> bool:
@@ -192,7 +197,7 @@ def renderer_of(browser: "Browser", tab: Tab) -> int:
         before = renderers(browser)
         tab.page.evaluate("for (const end = Date.now() + 500; Date.now() < end; );")
         after = renderers(browser)
-        # Another may be busy too, with a page that was opened just now.
+        # Another process may be busy too, with a page that was opened just now.
         spent = {pid: after[pid] - before.get(pid, 0.0) for pid in after}
         busiest = max(spent, key=spent.__getitem__)
         rest = sum(spent.values()) - spent[busiest]

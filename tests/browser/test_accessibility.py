@@ -1,4 +1,4 @@
-"""The example app for who uses a keyboard, a screen reader, or little contrast."""
+"""The example app is accessible by keyboard, screen reader and in high contrast."""
 
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
 
-# It does not matter to these how the streams are delivered.
+# The kind of delivery does not matter to these tests.
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.parametrize("demo", ["auto"], ids=["socket"], indirect=True),
@@ -29,11 +29,11 @@ def axe() -> str:
 
 
 def faults(page: "Page", axe: str) -> list[Any]:
-    """Return the serious faults that axe finds in a page, however it is looked at."""
+    """Return the serious faults that axe finds in a page, in all schemes and widths."""
     page.evaluate(axe)
     found: list[Any] = []
     for scheme, width in product(("light", "dark"), (1280, 360)):
-        # In the middle of an animation everything has little contrast.
+        # During an animation, text may have little contrast.
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
         page.set_viewport_size({"width": width, "height": 800})
         found += [
@@ -45,17 +45,17 @@ def faults(page: "Page", axe: str) -> list[Any]:
 
 
 class TestFaults:
-    """In light and dark, on a desk and on a phone."""
+    """Pages have no serious faults, in light and dark, on a desktop and on a phone."""
 
     @pytest.mark.parametrize("path", ["/", "/login"])
-    def test_strangers_find_none(
+    def test_public_pages_have_none(
         self, open_page: OpenPage, axe: str, path: str
     ) -> None:
-        """On the pages that nobody needs a login for."""
+        """These pages need no login."""
         assert faults(open_page(path), axe) == []
 
     def test_a_refused_login_has_none(self, open_page: OpenPage, axe: str) -> None:
-        """With the error in it."""
+        """The page shows the error."""
         page = open_page("/login")
         page.fill("#name", "alice")
         page.fill("#password", "wrong")
@@ -63,14 +63,14 @@ class TestFaults:
         page.locator("[role=alert]").wait_for()
         assert faults(page, axe) == []
 
-    def test_the_start_has_none_for_who_is_signed_in(
+    def test_the_start_page_has_none_after_a_login(
         self, sign_in: SignIn, axe: str
     ) -> None:
-        """With all of its bar."""
+        """The page shows its complete bar."""
         assert faults(sign_in("alice", "/"), axe) == []
 
     def test_the_demo_has_none(self, sign_in: SignIn, axe: str) -> None:
-        """Full of what can be on it: events, a toast, a resume, a loss."""
+        """The page shows events, a toast, a resume and lost history."""
         page = sign_in("alice")
         page.locator("#state[data-state=open]").wait_for()
         page.click("#cut-burst")
@@ -81,8 +81,8 @@ class TestFaults:
         page.hover(".toast")
         assert faults(page, axe) == []
 
-    def test_the_demo_has_none_when_it_is_over(self, sign_in: SignIn, axe: str) -> None:
-        """With the notice, and the button to connect again."""
+    def test_the_demo_has_none_after_a_logout(self, sign_in: SignIn, axe: str) -> None:
+        """The page shows the notice, and the button to connect again."""
         page = sign_in("alice")
         page.locator("#state[data-state=open]").wait_for()
         page.evaluate("fetch('/logout', {method: 'POST'})")
@@ -91,7 +91,7 @@ class TestFaults:
         assert faults(page, axe) == []
 
     def test_the_dashboard_has_none(self, sign_in: SignIn, axe: str) -> None:
-        """With its charts, and the table opened."""
+        """The page shows its charts and the open table."""
         page = sign_in("alice", "/dashboard")
         page.locator("#state[data-state=open]").wait_for()
         page.click("#table summary")
@@ -99,7 +99,7 @@ class TestFaults:
         assert faults(page, axe) == []
 
     def test_the_chat_has_none(self, sign_in: SignIn, axe: str) -> None:
-        """With an answer that failed, how it is told, and one that is on its way."""
+        """The page shows a failed answer with its error, then an answer in progress."""
         page = sign_in("alice", "/chat")
         page.locator("#state[data-state=open]").wait_for()
         page.fill("#message", "Please fail")
@@ -112,7 +112,7 @@ class TestFaults:
         assert faults(page, axe) == []
 
     def test_the_import_has_none(self, sign_in: SignIn, axe: str) -> None:
-        """With rows that were refused, and a file that cannot be read on."""
+        """The page shows refused rows, and a file that cannot be read to its end."""
         page = sign_in("alice", "/import")
         page.locator("#state[data-state=open]").wait_for()
         content = b"name,email\n" + b"bad\n" * 20 + b"\0"
@@ -124,8 +124,8 @@ class TestFaults:
         assert faults(page, axe) == []
 
 
-def test_the_first_stop_skips_to_the_content(sign_in: SignIn) -> None:
-    """Who uses a keyboard need not go through the bar on every page."""
+def test_the_first_tab_stop_skips_to_the_content(sign_in: SignIn) -> None:
+    """Keyboard users need not go through the bar on every page."""
     page = sign_in("alice")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -138,8 +138,8 @@ def test_the_first_stop_skips_to_the_content(sign_in: SignIn) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard", "/chat", "/import"])
-def test_one_sees_where_the_focus_is(sign_in: SignIn, path: str) -> None:
-    """At every stop from the first to the last."""
+def test_the_focus_is_visible(sign_in: SignIn, path: str) -> None:
+    """Every tab stop has an outline."""
     page = sign_in("alice", path)
     stops = 0
     while True:
@@ -159,8 +159,8 @@ def test_one_sees_where_the_focus_is(sign_in: SignIn, path: str) -> None:
     assert stops >= 7
 
 
-def test_the_scheme_is_chosen_by_keyboard(sign_in: SignIn) -> None:
-    """With the arrows, as in any group of choices."""
+def test_the_scheme_can_be_chosen_by_keyboard(sign_in: SignIn) -> None:
+    """The arrow keys work as in any radio group."""
     page = sign_in("alice")
     page.focus("#theme input:checked")
     page.keyboard.press("ArrowRight")
@@ -168,8 +168,8 @@ def test_the_scheme_is_chosen_by_keyboard(sign_in: SignIn) -> None:
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
-def test_what_is_read_out_is_short(sign_in: SignIn) -> None:
-    """Toasts, the state and how buttons went; not the log, figures, nor each word."""
+def test_only_short_texts_are_live_regions(sign_in: SignIn) -> None:
+    """Toasts, the state and results are live; the log, figures and words are not."""
     page = sign_in("alice")
     live = "[...document.querySelectorAll('[role=status],[role=alert],[aria-live]')]"
     assert set(page.evaluate(f"{live}.map((element) => element.id)")) == {
@@ -192,8 +192,8 @@ def test_what_is_read_out_is_short(sign_in: SignIn) -> None:
         assert ids == {"session", "state", "toasts"} | more
 
 
-def test_each_chart_says_in_text_what_it_shows(sign_in: SignIn) -> None:
-    """The drawing is hidden from who cannot see it; title, value and range are not."""
+def test_each_chart_has_its_figures_as_text(sign_in: SignIn) -> None:
+    """Screen readers skip the drawing, and read its title, values and ranges."""
     page = sign_in("alice", "/dashboard")
     for chart in page.locator("[data-chart]").all():
         chart.locator("canvas").wait_for()
@@ -205,8 +205,8 @@ def test_each_chart_says_in_text_what_it_shows(sign_in: SignIn) -> None:
         assert [any(map(str.isdigit, each)) for each in ranges] == [True] * lines
 
 
-def test_who_wants_no_motion_gets_none(open_page: OpenPage) -> None:
-    """By the setting of their system."""
+def test_reduced_motion_turns_transitions_off(open_page: OpenPage) -> None:
+    """The page obeys the setting of the user's system."""
     page = open_page("/login")
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(
@@ -214,8 +214,8 @@ def test_who_wants_no_motion_gets_none(open_page: OpenPage) -> None:
     ) in ("0s", "")
 
 
-def test_colours_of_the_system_leave_a_toast_its_edge(sign_in: SignIn) -> None:
-    """Its ground is the page's then."""
+def test_a_toast_has_a_border_in_forced_colours(sign_in: SignIn) -> None:
+    """Its background is then the same as the page's."""
     page = connected(sign_in("alice"))
     page.emulate_media(forced_colors="active")
     page.click("#to-me")
@@ -224,10 +224,10 @@ def test_colours_of_the_system_leave_a_toast_its_edge(sign_in: SignIn) -> None:
     ) == ("solid")
 
 
-def test_a_refused_login_is_read_out_with_the_field_to_mend(
+def test_a_refused_login_is_read_out_with_the_field_to_correct(
     open_page: OpenPage,
 ) -> None:
-    """An alert that is there from the beginning is not read out by itself."""
+    """Screen readers do not read an alert that is in the page when it loads."""
     page = open_page("/login")
     page.fill("#name", "alice")
     page.fill("#password", "wrong")

@@ -12,7 +12,7 @@ from tests.demo import Demo
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# It does not matter to these how the hub's streams are delivered.
+# The hub's kind of delivery does not matter to these tests.
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.parametrize("demo", ["auto"], ids=["socket"], indirect=True),
@@ -23,7 +23,7 @@ ANSWERS = "#exchanges .answer .text"
 
 @pytest.fixture
 def chat(sign_in: SignIn) -> "Page":
-    """An empty conversation."""
+    """The chat page with an empty conversation."""
     page = connected(sign_in("alice", "/chat"))
     page.click("#clear")
     page.wait_for_function(
@@ -33,27 +33,27 @@ def chat(sign_in: SignIn) -> "Page":
 
 
 def ask(page: "Page", question: str) -> None:
-    """Ask as one does by keyboard."""
+    """Ask a question by keyboard."""
     page.focus("#message")
     page.keyboard.type(question)
     page.keyboard.press("Enter")
 
 
 def begun(page: "Page") -> None:
-    """Wait until there is something of an answer."""
+    """Wait until an answer has begun."""
     page.wait_for_function(
         "() => document.querySelector('#exchanges .answer .text').textContent !== ''"
     )
 
 
 def ended(page: "Page", state: str) -> str:
-    """Wait until the last answer has ended in a way; return it."""
+    """Wait until the last answer has ended in this state; return its text."""
     page.locator(f"#exchanges li:last-child[data-state={state}]").wait_for()
     return page.locator(ANSWERS).last.inner_text()
 
 
 def test_an_answer_grows_and_is_in_all_tabs_and_after_a_reload(chat: "Page") -> None:
-    """Once in each; it is read out when it is complete, and not word by word."""
+    """Each tab shows it once. It is read out when complete, not word by word."""
     tab = chat.context.new_page()
     tab.goto(chat.url)
     connected(tab)
@@ -77,7 +77,7 @@ def test_an_answer_grows_and_is_in_all_tabs_and_after_a_reload(chat: "Page") -> 
     assert texts == sorted(texts, key=len)
     assert chat.evaluate("said") == ["Waiting for the answer.", f"Answer: {answer}"]
     assert ended(tab, "complete") == answer
-    # The hub tells this tab too.
+    # The hub's event reaches this tab too.
     chat.locator("#exchanges li[data-kept]").wait_for()
     assert chat.locator("#exchanges li").count() == 1
     chat.reload()
@@ -91,23 +91,23 @@ def test_an_answer_grows_and_is_in_all_tabs_and_after_a_reload(chat: "Page") -> 
     )
 
 
-def test_what_was_shown_stays_when_it_is_stopped(chat: "Page") -> None:
-    """By keyboard alone, and after a reload too; the next answer is another one."""
+def test_a_stopped_answer_stays(chat: "Page") -> None:
+    """It can be stopped by keyboard, and is still there after a reload."""
     ask(chat, "What is a proxy?")
     begun(chat)
     chat.keyboard.press("Tab")
     assert chat.evaluate("document.activeElement.id") == "stop"
     chat.keyboard.press("Enter")
     shown = ended(chat, "stopped")
-    # The button is gone, and the focus is where one goes on.
+    # The button is hidden, and the focus is where the user continues.
     assert chat.evaluate("document.activeElement.id") == "message"
     chat.reload()
     assert ended(chat, "stopped").startswith(shown)
     expect(chat, "#exchanges .note", "Stopped here.")
 
 
-def test_a_question_that_is_stopped_at_once_can_be_mended(chat: "Page") -> None:
-    """Nothing of it is kept, and it is back where it was written."""
+def test_a_question_that_is_stopped_at_once_can_be_corrected(chat: "Page") -> None:
+    """It is not kept, and is back in the text box."""
     chat.route("**/api/chat/stream", lambda route: None)
     ask(chat, "What is a porxy?")
     chat.click("#stop")
@@ -119,7 +119,7 @@ def test_a_question_that_is_stopped_at_once_can_be_mended(chat: "Page") -> None:
 
 
 def test_a_double_click_is_one_click(chat: "Page") -> None:
-    """Send and Stop are in the same place: its second half is not for the other."""
+    """Send and Stop have the same place; the second click must not press the other."""
     asked: list[str] = []
     chat.on("request", lambda request: asked.append(request.url))
     chat.route("**/api/chat/stream", lambda route: None)
@@ -131,8 +131,8 @@ def test_a_double_click_is_one_click(chat: "Page") -> None:
     assert len([url for url in asked if url.endswith("/api/chat/stream")]) == 1
 
 
-def test_an_answer_grows_on_where_another_tab_clears(chat: "Page") -> None:
-    """What was before it is gone."""
+def test_an_answer_continues_when_another_tab_clears(chat: "Page") -> None:
+    """The exchanges before it are removed."""
     tab = chat.context.new_page()
     tab.goto(chat.url)
     connected(tab)
@@ -144,8 +144,8 @@ def test_an_answer_grows_on_where_another_tab_clears(chat: "Page") -> None:
     assert chat.locator("#exchanges li[data-state=answering]").count() == 1
 
 
-def test_who_has_scrolled_up_reads_on_there(chat: "Page", demo: Demo) -> None:
-    """Whatever other tabs ask; an own question is gone to."""
+def test_a_list_that_was_scrolled_up_stays_there(chat: "Page", demo: Demo) -> None:
+    """Questions of other tabs do not scroll it; the user's own question does."""
     chat.evaluate("document.querySelector('#exchanges').style.height = '10px'")
     body = json.dumps({"message": "What is a stream?"})
     cookie = {"Cookie": demo.cookie("alice"), "Content-Type": "application/json"}
@@ -160,8 +160,8 @@ def test_who_has_scrolled_up_reads_on_there(chat: "Page", demo: Demo) -> None:
     assert chat.evaluate(top) > 0
 
 
-def test_an_answer_that_a_proxy_collects_is_there_once(chat: "Page") -> None:
-    """The hub tells of it before its own request does."""
+def test_an_answer_that_a_proxy_buffers_is_shown_once(chat: "Page") -> None:
+    """The hub's event arrives before the answer to the request."""
 
     def collect(route: Any) -> None:
         answer = route.fetch()
@@ -175,7 +175,7 @@ def test_an_answer_that_a_proxy_collects_is_there_once(chat: "Page") -> None:
 
 
 def test_enter_that_ends_a_composition_sends_nothing(chat: "Page") -> None:
-    """As one chooses a Japanese word, in the ways in which browsers tell."""
+    """Enter may choose a Japanese word. Browsers report this in two ways."""
     chat.fill("#message", "こんにちは")
     for sign in ({"isComposing": True}, {"keyCode": 229}):
         chat.dispatch_event("#message", "keydown", {"key": "Enter", **sign})
@@ -184,10 +184,8 @@ def test_enter_that_ends_a_composition_sends_nothing(chat: "Page") -> None:
     assert chat.locator("#exchanges li").count() == 1
 
 
-def test_an_error_is_shown_with_what_finds_it_in_the_log(
-    chat: "Page", demo: Demo
-) -> None:
-    """And with a way to try again, which asks the same in its place."""
+def test_an_error_is_shown_with_its_id_in_the_log(chat: "Page", demo: Demo) -> None:
+    """A button tries again, and the new answer takes the place of the failed one."""
     ask(chat, "Please fail now")
     ended(chat, "failed")
     end_id = chat.locator("#problem code").inner_text()
@@ -207,8 +205,8 @@ def test_an_error_is_shown_with_what_finds_it_in_the_log(
     assert chat.locator("#problem").inner_text() == ""
 
 
-def test_each_way_to_go_wrong_is_told(chat: "Page") -> None:
-    """In words, and what was asked is not lost."""
+def test_each_kind_of_failure_is_explained(chat: "Page") -> None:
+    """The page shows it in words, and the question is not lost."""
     ways: list[tuple[dict[str, Any] | None, str]] = [
         (None, "The server could not be reached."),
         ({"status": 401}, "You are not signed in any more."),
@@ -235,7 +233,7 @@ def test_each_way_to_go_wrong_is_told(chat: "Page") -> None:
 
 
 def test_a_conversation_that_cannot_be_cleared_stays(chat: "Page") -> None:
-    """And the page says why, until it can."""
+    """The page shows the reason until the conversation is cleared."""
     ask(chat, "Please fail")
     ended(chat, "failed")
     chat.context.set_offline(True)
@@ -249,7 +247,7 @@ def test_a_conversation_that_cannot_be_cleared_stays(chat: "Page") -> None:
 
 
 def test_a_logout_in_another_tab_stops_an_answer(chat: "Page") -> None:
-    """Nothing more is shown of it."""
+    """The page shows no more of it."""
     ask(chat, "What is a worker?")
     begun(chat)
     tab = chat.context.new_page()
@@ -259,8 +257,8 @@ def test_a_logout_in_another_tab_stops_an_answer(chat: "Page") -> None:
     expect(chat, "#session", "You signed out")
 
 
-def test_nothing_is_asked_in_the_name_of_somebody_else(chat: "Page") -> None:
-    """Who has signed in meanwhile, in another tab: what was written stays unsent."""
+def test_no_question_is_sent_in_the_name_of_another_user(chat: "Page") -> None:
+    """After a login of another user in another tab, the written text stays unsent."""
     chat.focus("#message")
     chat.keyboard.type("a question of alice")
     tab = chat.context.new_page()
@@ -273,10 +271,10 @@ def test_nothing_is_asked_in_the_name_of_somebody_else(chat: "Page") -> None:
     assert chat.input_value("#message") == "a question of alice"
 
 
-def test_a_conversation_is_loaded_anew_where_history_was_lost(
+def test_a_conversation_is_loaded_again_after_lost_history(
     chat: "Page", demo: Demo
 ) -> None:
-    """What other tabs have asked meanwhile is not known otherwise."""
+    """The page may have missed questions of other tabs."""
     kept = [{"id": "1", "question": "q", "answer": "a", "stopped": False}]
     chat.route(
         "**/api/chat/messages",
@@ -288,7 +286,7 @@ def test_a_conversation_is_loaded_anew_where_history_was_lost(
 
 
 def test_each_line_has_the_direction_of_its_text(chat: "Page") -> None:
-    """A short one from right to left ends where a long one does, not at its left."""
+    """A short line from right to left is aligned to the right of a long line."""
     chat.fill("#message", "مرحبا\n" + "x" * 60)
     chat.click("#send")
     assert chat.evaluate(
@@ -302,8 +300,8 @@ def test_each_line_has_the_direction_of_its_text(chat: "Page") -> None:
     )
 
 
-def test_what_was_written_is_shown_as_it_was_written(chat: "Page") -> None:
-    """Lines, and what would be markup; Enter with Shift begins a line."""
+def test_a_question_is_shown_as_it_was_written(chat: "Page") -> None:
+    """Line breaks and markup are kept as text. Shift and Enter begin a new line."""
     chat.focus("#message")
     assert chat.is_disabled("#send")
     chat.keyboard.type("<b>one</b>")

@@ -1,4 +1,4 @@
-"""What docs/chat.md says to write in a page, in a real Chromium."""
+"""The samples for pages in docs/chat.md, in a real Chromium."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 def page(
     request: pytest.FixtureRequest, endpoint: Endpoint, chromium: "Browser"
 ) -> Iterator["Page"]:
-    """A page with one way to ask, served by the app that answers it."""
+    """A page with one of the samples, served by the app that answers it."""
     server, client = request.param
     app = run(server)["app"]
     app.add_url_rule("/", view_func=lambda: "<!doctype html>")
@@ -52,7 +52,7 @@ def page(
         page.close()
 
 
-# Asks, and notes what the page is shown.
+# Asks a question, and records the data that the sample shows.
 BY_FETCH = """async ([message, stops]) => {
   const controller = new AbortController();
   const shown = [];
@@ -86,7 +86,7 @@ BY_EVENT_SOURCE = """([message, stops]) => new Promise((resolve) => {
 
 @pytest.mark.parametrize("page", [POST], indirect=True)
 def test_fetch_shows_the_text_so_far(page: "Page", endpoint: Endpoint) -> None:
-    """An error has its id, and a stop ends the model's call."""
+    """An error comes with its id, and stopping ends the model's call."""
     shown = page.evaluate(BY_FETCH, ["hello", False])["shown"]
     assert shown[-1] == {"content": TEXT, "done": True}
     failed = page.evaluate(BY_FETCH, ["fail", False])
@@ -99,7 +99,7 @@ def test_fetch_shows_the_text_so_far(page: "Page", endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("page", [GET], indirect=True)
 def test_an_event_source_shows_each_token(page: "Page", endpoint: Endpoint) -> None:
-    """It asks once, has an error's id, and a stop ends the model's call."""
+    """It asks once, an error comes with its id, and stopping ends the model's call."""
     answer = page.evaluate(BY_EVENT_SOURCE, ["hello", False])
     assert answer == {"shown": [{"model": "mine"}, *WORDS], "done": True}
     assert page.evaluate(BY_EVENT_SOURCE, ["fail", False])["error"].startswith("end-")

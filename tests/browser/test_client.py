@@ -1,4 +1,4 @@
-"""The browser client against all that breaks: it comes back, and misses nothing."""
+"""The browser client reconnects after every kind of fault, and misses no event."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ def proxy(server: Server) -> Iterator[Proxy]:
         yield proxy
 
 
-# Pages of a browser without a window are always shown.
+# Pages of a headless browser are always visible, so the tests fake visibility.
 _MAY_HIDE = """
   Object.defineProperty(document, "hidden", { get: () => window.isHidden });
   window.show = (isShown) => {
@@ -42,7 +42,7 @@ _MAY_HIDE = """
 
 
 def both_ways(visitor: Visitor, **options: Any) -> list[Tab]:
-    """Open a tab with a stream of its own, and two that share one."""
+    """Open a tab with its own stream, and two tabs that share one."""
     alone = visitor.tab("news", **options).live()
     return [alone, *visitor.shared(2, **options)]
 
@@ -54,7 +54,7 @@ def wait_for_error(tabs: list[Tab], reason: str) -> None:
 
 @contextmanager
 def publisher(server: Server) -> Iterator[Numbers]:
-    """Publish without the server, as the app's other processes do."""
+    """Publish without the server, like other processes of the app."""
     app = Flask("office")
     app.config["SECRET_KEY"] = "for nothing"
     app.config["SSE_HUB_BROKER_URL"] = f"sqlite:///{server.folder}/hub.db"
@@ -66,7 +66,7 @@ def publisher(server: Server) -> Iterator[Numbers]:
 def test_a_killed_server_is_waited_for(
     server: Server, make_visitor: MakeVisitor
 ) -> None:
-    """What was published while there was none is had when there is one again."""
+    """Clients receive the events that were published while it was down."""
     with publisher(server) as numbers:
         tabs = both_ways(make_visitor())
         numbers.publish(3)
@@ -87,7 +87,7 @@ def test_a_killed_server_is_waited_for(
         ("429 Too Many Requests", "Retry-After: 1", "busy"),
     ],
 )
-def test_a_refusal_for_now_passes(
+def test_a_temporary_refusal_is_retried(
     proxy: Proxy,
     make_visitor: MakeVisitor,
     numbers: Numbers,
@@ -95,7 +95,7 @@ def test_a_refusal_for_now_passes(
     header: str,
     reason: str,
 ) -> None:
-    """It is asked again, until the answer is a stream."""
+    """The client tries again until the answer is a stream."""
     tabs = both_ways(make_visitor(port=proxy.port))
     proxy.refuse(status, header)
     wait_for_error(tabs, reason)
@@ -104,14 +104,14 @@ def test_a_refusal_for_now_passes(
     numbers.all_arrived(*tabs, since=-1)
 
 
-def test_no_network_passes(
+def test_a_client_reconnects_with_the_network(
     server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """It comes back with the network."""
+    """The browser reports when the network is back."""
     visitor = make_visitor()
     tabs = both_ways(visitor)
     visitor.context.set_offline(True)
-    # What is open stays open in this emulation.
+    # Open connections stay open in this emulation, so the server ends them.
     server.request("POST", "/disconnect/alice")
     wait_for_error(tabs, "network")
     numbers.publish(3)
@@ -119,10 +119,10 @@ def test_no_network_passes(
     numbers.all_arrived(*tabs, since=-1)
 
 
-def test_a_connection_that_has_died_in_silence_is_noticed(
+def test_a_connection_that_died_silently_is_noticed(
     proxy: Proxy, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """Nobody has closed it, but no heartbeat comes."""
+    """The connection is still open, but no heartbeat arrives."""
     tabs = both_ways(make_visitor(port=proxy.port))
     proxy.swallow()
     numbers.publish(3)
@@ -130,16 +130,16 @@ def test_a_connection_that_has_died_in_silence_is_noticed(
     numbers.all_arrived(*tabs, since=-1)
 
 
-def test_an_attempt_that_nobody_answers_is_given_up(
+def test_an_attempt_without_an_answer_is_given_up(
     proxy: Proxy, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """Also if it took the place of a connection that was open."""
+    """This includes an attempt that replaced an open connection."""
     tab = make_visitor(port=proxy.port).blank("news")
     tab.page.clock.install()
     tab.get("listen({})")
     tab.live()
     proxy.is_silent = True
-    # The browser may ask again by a connection that it has kept.
+    # The browser may reuse an open connection for the attempt.
     proxy.swallow()
     tab.get("stream.reconnect()")
     tab.wait_for("stream.state === 'reconnecting'")
@@ -154,7 +154,7 @@ def test_an_attempt_that_nobody_answers_is_given_up(
 def test_a_machine_that_slept_catches_up(
     chromium: "Browser", server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """All pages stood still for some heartbeats."""
+    """All pages were suspended for some heartbeats."""
     tabs = both_ways(make_visitor())
     clock = server.stream("/events?channel=news")
     with asleep(*renderers(chromium)):
@@ -168,10 +168,10 @@ def test_a_machine_that_slept_catches_up(
         tab.live()
 
 
-def test_a_hidden_page_asks_for_nothing(
+def test_a_hidden_page_has_no_connection(
     server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """Once it is seen again it has all of what came in between."""
+    """When it is visible again, it receives all missed events."""
     visitor = make_visitor()
     visitor.context.add_init_script(_MAY_HIDE)
     tabs = both_ways(visitor, pauseWhenHidden=0.1)
@@ -185,8 +185,8 @@ def test_a_hidden_page_asks_for_nothing(
     numbers.all_arrived(*tabs, since=-1)
 
 
-def test_what_has_ended_is_not_put_aside(make_visitor: MakeVisitor) -> None:
-    """A page that is hidden later does not begin again."""
+def test_a_stream_that_has_ended_is_not_paused(make_visitor: MakeVisitor) -> None:
+    """A page that is hidden later does not connect again."""
     visitor = make_visitor()
     visitor.context.add_init_script(_MAY_HIDE)
     tab = visitor.blank("news")
@@ -199,26 +199,26 @@ def test_what_has_ended_is_not_put_aside(make_visitor: MakeVisitor) -> None:
     tab.wait_for_closed("unauthorized")
 
 
-def test_a_page_that_one_goes_back_to_goes_on(
+def test_a_page_continues_after_the_back_button(
     make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """It stood in the browser's cache, without a connection."""
+    """The page was in the browser's back/forward cache, without a connection."""
     tabs = both_ways(make_visitor())
     for tab in tabs:
         tab.get("window.isTheSame = true")
         tab.page.goto("about:blank")
     numbers.publish(3)
     for tab in tabs:
-        # A page that was kept is not loaded.
+        # A page from the cache is not loaded again.
         tab.page.go_back(wait_until="commit")
         assert tab.get("window.isTheSame")
     numbers.all_arrived(*tabs, since=-1)
 
 
-def test_lost_history_is_told_once(
+def test_lost_history_causes_one_reset(
     server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """In each tab, and the streams go on."""
+    """Each tab receives one reset event, and the streams continue."""
     visitor = make_visitor()
     tabs = [visitor.tab("news").live(), *visitor.shared(6)]
     numbers.publish(3)
@@ -236,10 +236,10 @@ def test_lost_history_is_told_once(
         assert tab.get("resets") == ["epoch"]
 
 
-def test_a_ticket_is_asked_for_at_each_attempt(
+def test_each_attempt_requests_a_new_ticket(
     server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """For a stream of another origin, to which no cookie is sent."""
+    """The stream is of another origin, to which no cookie is sent."""
     visitor = make_visitor(user=None)
     tab = visitor.blank()
     tab.page.goto(f"http://localhost:{server.port}/tab")
@@ -269,10 +269,10 @@ def test_a_ticket_is_asked_for_at_each_attempt(
     numbers.all_arrived(tab, since=-1)
 
 
-def test_a_stream_may_be_asked_for_by_post(
+def test_a_stream_may_be_requested_by_post(
     server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """With a body and headers, which are sent again."""
+    """The client sends the body and the headers again when it reconnects."""
     tab = make_visitor().blank()
     tab.get(
         """listen(
@@ -290,7 +290,7 @@ def test_a_stream_may_be_asked_for_by_post(
 def test_a_loop_over_a_stream_ends_with_it(
     server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """And so does the connection, at the server too."""
+    """Closing the stream ends the loop, and the connection at the server."""
     tab = make_visitor().tab("news").live()
     tab.get(
         """void (async () => {

@@ -1,4 +1,4 @@
-"""Compressed streams in a browser, which asks for them by itself."""
+"""Compressed streams in a browser, which requests compression by itself."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-# Large ones are compressed, small ones are not.
+# Large events are compressed, small ones are not.
 EVENTS: list[Any] = [
     ["small"],
     [f"order {number}" for number in range(500)],
@@ -44,10 +44,10 @@ def page(chromium: "Browser") -> Iterator["Page"]:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
-def test_each_event_is_there_when_it_is_published(
+def test_each_event_arrives_when_it_is_published(
     server: Server, page: "Page", coding: str
 ) -> None:
-    """A browser takes a compressed stream apart as it comes."""
+    """A browser decodes a compressed stream as its bytes arrive."""
     page.set_extra_http_headers({"Accept-Encoding": coding})
     codings: list[str | None] = []
     page.on(

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-def test_a_button_in_one_tab_is_seen_in_another(sign_in: SignIn) -> None:
-    """From a click to an event in somebody else's browser."""
+def test_a_click_in_one_browser_reaches_another_browser(sign_in: SignIn) -> None:
+    """The click publishes an event, which another user's browser receives."""
     ann, ben = connected(sign_in("alice")), connected(sign_in("bob"))
     publish(ann, "#to-everyone", "hello all")
     wait_for_event(ann, "message", "hello all")
     wait_for_event(ben, "message", "hello all")
 
 
-def test_each_button_reaches_whom_it_names(sign_in: SignIn) -> None:
-    """One person, one browser, a channel without the sender; nobody else."""
+def test_each_button_reaches_only_its_target(sign_in: SignIn) -> None:
+    """The targets are a person, a browser, and a channel without the sender."""
     ann, ben = connected(sign_in("alice")), connected(sign_in("bob"))
     tab, elsewhere = connected(another_tab(ann)), connected(sign_in("alice"))
     publish(ann, "#to-me", "to me everywhere")
@@ -55,7 +55,7 @@ def test_each_button_reaches_whom_it_names(sign_in: SignIn) -> None:
 
 
 def test_a_cut_connection_resumes_and_misses_nothing(sign_in: SignIn) -> None:
-    """What was published in between is there, once, in order."""
+    """The events that were published in between arrive once and in order."""
     page = connected(sign_in("alice"))
     for _ in range(3):
         before = len(received(page, "message"))
@@ -78,8 +78,8 @@ def test_a_cut_connection_resumes_and_misses_nothing(sign_in: SignIn) -> None:
     ]
 
 
-def test_the_page_says_how_it_came_back(sign_in: SignIn) -> None:
-    """How long it was away, and how much it has caught up."""
+def test_the_page_reports_a_resume(sign_in: SignIn) -> None:
+    """It shows how long it was away, and how many events it has caught up."""
     page = connected(sign_in("alice"))
     page.click("#cut-burst")
     page.locator("#resumed", has_text="caught up").wait_for()
@@ -88,14 +88,14 @@ def test_the_page_says_how_it_came_back(sign_in: SignIn) -> None:
 
 
 def test_a_quiet_page_sees_pings(sign_in: SignIn) -> None:
-    """A script can tell that its stream is alive."""
+    """Pings tell a script that its stream is alive."""
     page = connected(sign_in("alice"))
     page.locator("#log li[data-type=ping]").first.wait_for()
     assert "-" in (page.locator("#resume-id").text_content() or "")
 
 
 def test_a_kill_of_all_workers_loses_nothing(sign_in: SignIn, demo: Demo) -> None:
-    """Pages on either worker hear each other, before and after it."""
+    """Pages on both workers receive each other's events before and after it."""
     pages = [connected(sign_in(name)) for name in ("alice", "bob", "alice")]
     publish(pages[0], "#to-everyone", "before the kill")
     for page in pages:
@@ -110,8 +110,8 @@ def test_a_kill_of_all_workers_loses_nothing(sign_in: SignIn, demo: Demo) -> Non
         assert page.locator("#doubled").text_content() == "0"
 
 
-def test_lost_history_is_told(sign_in: SignIn, demo: Demo) -> None:
-    """The page comes back by itself and says that it loaded its state anew."""
+def test_lost_history_is_shown(sign_in: SignIn, demo: Demo) -> None:
+    """The page reconnects by itself, and shows that it loaded its state again."""
     page = connected(sign_in("alice"))
     publish(page, "#to-me", "before the loss")
     wait_for_event(page, "notification", "before the loss")
@@ -122,8 +122,8 @@ def test_lost_history_is_told(sign_in: SignIn, demo: Demo) -> None:
     wait_for_event(page, "notification", "after the loss")
 
 
-def test_who_is_there_is_seen(sign_in: SignIn) -> None:
-    """On whichever page they are, until the last of their tabs is closed."""
+def test_the_lobby_lists_people_on_any_page(sign_in: SignIn) -> None:
+    """A person is listed until the last of their tabs is closed."""
     ann = connected(sign_in("alice"))
     ben = sign_in("bob", "/")
     expect(ann, "#people li", "bob")
@@ -132,8 +132,10 @@ def test_who_is_there_is_seen(sign_in: SignIn) -> None:
     expect(ann, "#people li", "alice")
 
 
-def test_the_dashboard_is_right_at_once_and_stays_so(sign_in: SignIn) -> None:
-    """Real figures on load, and newer ones from its own stream."""
+def test_the_dashboard_is_correct_when_loaded_and_stays_correct(
+    sign_in: SignIn,
+) -> None:
+    """It has real figures on load, and receives newer ones by its own stream."""
     page = sign_in("alice", "/dashboard")
     assert float(page.locator("#rss").text_content() or 0) > 1
     connected(page)
@@ -149,7 +151,7 @@ def test_the_dashboard_is_right_at_once_and_stays_so(sign_in: SignIn) -> None:
 def test_a_dashboard_that_lost_history_loads_its_state(
     sign_in: SignIn, demo: Demo
 ) -> None:
-    """All of it, not only what the next event brings."""
+    """It loads the recent figures too, which the next event does not have."""
     page = sign_in("alice", "/dashboard")
     connected(page)
     with page.expect_response("**/api/dashboard/state") as response:
@@ -159,7 +161,7 @@ def test_a_dashboard_that_lost_history_loads_its_state(
 
 
 def test_a_webhook_reaches_the_person_concerned(sign_in: SignIn, demo: Demo) -> None:
-    """Signed, delivered twice, shown once; a wrong signature is refused."""
+    """A delivery that is sent twice is shown once; a wrong signature is refused."""
     ann, ben = connected(sign_in("alice")), connected(sign_in("bob"))
     body = json.dumps({"user": "alice", "text": "invoice 7 is paid"}).encode()
     signature = hmac.new(b"demo", body, hashlib.sha256).hexdigest()
@@ -180,10 +182,10 @@ def test_a_webhook_reaches_the_person_concerned(sign_in: SignIn, demo: Demo) -> 
     assert received(ben, "notification") == []
 
 
-def test_a_ticket_opens_ones_stream_and_is_in_no_log(
+def test_a_ticket_opens_its_users_stream_and_is_in_no_log(
     sign_in: SignIn, demo: Demo, chromium: "Browser"
 ) -> None:
-    """A browser that is not signed in needs nothing else."""
+    """A browser that is not signed in needs only the ticket."""
     ticket = sign_in("alice").evaluate(
         "fetch('/api/sse/ticket', {method: 'POST'})"
         ".then((response) => response.json()).then((body) => body.ticket)"

@@ -11,7 +11,7 @@ from tests.browser.demo_page import connected, expect
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# It does not matter to these how the hub's streams are delivered.
+# The hub's kind of delivery does not matter to these tests.
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.parametrize("demo", ["auto"], ids=["socket"], indirect=True),
@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture
 def page(sign_in: SignIn) -> "Page":
-    """The page of somebody without contacts."""
+    """The import page of a user without contacts."""
     page = connected(sign_in("alice", "/import"))
     page.click("#clear")
     page.locator("#count", has_text="0").wait_for()
@@ -41,7 +41,7 @@ def count(page: "Page", name: str) -> str:
 
 
 def test_the_sample_is_downloaded_and_imported(page: "Page") -> None:
-    """With its progress, by keyboard, and with the rows that were refused."""
+    """The import starts by keyboard, and shows its progress and the refused rows."""
     with page.expect_download() as download:
         page.click("#sample")
     sample = download.value.path().read_bytes()
@@ -66,8 +66,8 @@ def test_the_sample_is_downloaded_and_imported(page: "Page") -> None:
     expect(page, "#count", "4,995")
 
 
-def test_cancelling_keeps_what_was_added_and_says_so(page: "Page") -> None:
-    """The focus is where one cancels, and then where one begins again."""
+def test_cancelling_keeps_the_added_rows_and_says_so(page: "Page") -> None:
+    """The focus is on Cancel during an import, and on Import after it."""
     rows = "".join(f"P,{number}@example.com\n" for number in range(40_000))
     send(page, b"name,email\n" + rows.encode())
     page.wait_for_function("() => document.querySelector('#progress').value > 0")
@@ -80,8 +80,8 @@ def test_cancelling_keeps_what_was_added_and_says_so(page: "Page") -> None:
     assert page.is_enabled("#start")
 
 
-def test_a_bad_file_is_told(page: "Page") -> None:
-    """And another one can be tried at once."""
+def test_a_bad_file_is_explained(page: "Page") -> None:
+    """Another file can be tried at once."""
     for content, name, told in (
         (b"name;email\nA;b", "contacts.csv", "must name the columns"),
         (b"\xff\xfe", "contacts.csv", "not UTF-8"),
@@ -96,8 +96,8 @@ def test_a_bad_file_is_told(page: "Page") -> None:
     assert page.locator("#problem").inner_text() == ""
 
 
-def test_contacts_that_cannot_be_forgotten_are_still_there(page: "Page") -> None:
-    """And so is a file that could not be sent: the page says why, and goes on."""
+def test_a_page_without_a_network_explains_the_failure(page: "Page") -> None:
+    """Sending a file and deleting contacts fail with a reason, and work later."""
     send(page, b"name,email\nAnn,ann@example.com\n")
     expect(page, "#count", "1")
     page.context.set_offline(True)
@@ -113,8 +113,8 @@ def test_contacts_that_cannot_be_forgotten_are_still_there(page: "Page") -> None
     assert page.locator("#problem").inner_text() == ""
 
 
-def test_a_file_that_went_away_is_told(page: "Page", tmp_path: Path) -> None:
-    """It was chosen before, and the connection is not to blame."""
+def test_a_file_that_was_deleted_is_explained(page: "Page", tmp_path: Path) -> None:
+    """The page names the file as the cause, and not the connection."""
     path = tmp_path / "contacts.csv"
     path.write_bytes(b"name,email\n")
     page.set_input_files("#file", path)

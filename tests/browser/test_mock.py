@@ -1,4 +1,4 @@
-"""What a page of a front end's own server sees of ``flask sse mock``."""
+"""``flask sse mock``, as a page on a front end's own server sees it."""
 
 import json
 import threading
@@ -30,7 +30,7 @@ SCRIPT: list[dict[str, Any]] = [
     {"status": 401},
 ]
 
-# What it hears, and how often it was opened, until it is closed for good.
+# Returns the received data and each time that the stream opened, until it is closed.
 _NATIVE = """(url) => new Promise((resolve) => {
   const heard = [];
   const source = new EventSource(url);
@@ -56,7 +56,7 @@ _OURS = """async (url) => {
 
 @contextmanager
 def serving(server: Any) -> Iterator[int]:
-    """Serve until the end of the block; give the port."""
+    """Run a server until the block ends; yield its port."""
     thread = threading.Thread(target=partial(server.serve_forever, 0.01))
     thread.start()
     try:
@@ -68,7 +68,7 @@ def serving(server: Any) -> Iterator[int]:
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serve files, and say nothing."""
+    """A file server that does not log."""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -90,7 +90,7 @@ def front_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture
 def page(chromium: "Browser", front_end: int) -> Iterator["Page"]:
-    """A page of ``localhost``: to a browser the mock is of another site."""
+    """A page on ``localhost``, so the mock is another site for the browser."""
     context = chromium.new_context()
     page = context.new_page()
     page.goto(f"http://localhost:{front_end}/")
@@ -106,11 +106,11 @@ def url() -> Iterator[str]:
 
 
 def test_a_native_event_source_resumes_and_ends(page: "Page", url: str) -> None:
-    """Behind a drop it goes on with its id; a status is its end."""
+    """It resumes after a drop with its id, and ends after an error status."""
     assert page.evaluate(_NATIVE, url) == ["open", "before", "open", "after"]
 
 
-def test_our_client_comes_back_until_it_is_refused(page: "Page", url: str) -> None:
-    """From a drop and a 503; it is told of a reset, and a 401 is its end."""
+def test_our_client_reconnects_until_it_is_refused(page: "Page", url: str) -> None:
+    """It reconnects after a drop and a 503, receives a reset, and ends after a 401."""
     heard = ["before", "after", "expired", "unauthorized"]
     assert page.evaluate(_OURS, url) == heard

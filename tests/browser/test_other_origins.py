@@ -1,4 +1,4 @@
-"""Pages of other origins, in a browser that guards them."""
+"""Streams for pages of other origins, in a browser that enforces CORS."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-# A page of localhost, and the stream of 127.0.0.1: to a browser two sites.
+# The page is on localhost and the stream on 127.0.0.1: two sites for a browser.
 _OPEN = """(url) => new Promise((resolve) => {
   const source = new EventSource(url);
   source.addEventListener("connected", (event) => {
@@ -41,22 +41,20 @@ def page(chromium: "Browser") -> Iterator["Page"]:
 def test_a_ticket_opens_a_stream_of_another_origin(
     server: Server, page: "Page"
 ) -> None:
-    """With no cookie and no header of the page's own."""
+    """It needs no cookie and no header."""
     page.goto(f"http://localhost:{server.port}/events/health/live")
     found = page.evaluate(_OPEN, _url(server, _ticket(server)))
     assert (found["user_id"], found["channels"]) == ("alice", ["orders"])
 
 
-def test_a_ticket_that_is_not_good_ends_it_for_good(
-    server: Server, page: "Page"
-) -> None:
-    """The page learns of it, and does not try for ever."""
+def test_a_bad_ticket_closes_the_stream(server: Server, page: "Page") -> None:
+    """The page is notified, and the browser does not retry for ever."""
     page.goto(f"http://localhost:{server.port}/events/health/live")
     assert page.evaluate(_OPEN, _url(server, "forged")) == "refused for good"
 
 
-def test_an_origin_that_is_not_named_opens_none(page: "Page") -> None:
-    """Not even with a ticket."""
+def test_an_origin_that_is_not_configured_is_refused(page: "Page") -> None:
+    """A ticket does not change that."""
     with Server() as server:
         page.goto(f"http://localhost:{server.port}/events/health/live")
         found = page.evaluate(_OPEN, _url(server, _ticket(server)))

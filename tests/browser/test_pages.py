@@ -1,4 +1,4 @@
-"""What each page of the example app shows, whatever is streamed."""
+"""The pages of the example app, independent of the events that are streamed."""
 
 import re
 from typing import TYPE_CHECKING
@@ -17,13 +17,14 @@ from tests.browser.demo_page import (
 if TYPE_CHECKING:
     from playwright.sync_api import Response
 
-# It does not matter to these how the streams are delivered.
+# The kind of delivery does not matter to these tests.
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.parametrize("demo", ["auto"], ids=["socket"], indirect=True),
 ]
 
-# The stream of a page that has no badge: modules are there once, so it is the same.
+# Waits for the stream of a page without a badge. A module is loaded only once, so this
+# import returns the page's own stream.
 _OPENED = """async () => {
   const { stream } = await import("/static/js/page.js");
   if (stream.state === "open") return;
@@ -35,7 +36,7 @@ _OPENED = """async () => {
 
 @pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard", "/chat", "/import"])
 def test_a_notification_is_a_toast_on_every_page(sign_in: SignIn, path: str) -> None:
-    """Once, and it goes when it is dismissed."""
+    """It is shown once, and disappears when it is dismissed."""
     page = sign_in("alice", path)
     page.evaluate(_OPENED)
     page.evaluate("fetch('/trigger', {method: 'POST'})")
@@ -46,7 +47,7 @@ def test_a_notification_is_a_toast_on_every_page(sign_in: SignIn, path: str) -> 
 
 
 def test_the_charts_are_drawn_in_the_colours_of_the_scheme(sign_in: SignIn) -> None:
-    """Also when it changes under them, and as wide as their card."""
+    """They follow a change of the scheme, and are as wide as their card."""
     page = sign_in("alice", "/dashboard")
     connected(page)
     for theme in ("light", "dark"):
@@ -60,7 +61,7 @@ def test_the_charts_are_drawn_in_the_colours_of_the_scheme(sign_in: SignIn) -> N
     )
 
 
-# Whether a chart has a pixel of its line's colour.
+# Returns whether a chart has a pixel in the colour of its line.
 _DRAWN = """(name) => {
   const canvas = document.querySelector(`[data-chart=${name}] canvas`);
   const colour = getComputedStyle(document.documentElement)
@@ -75,7 +76,7 @@ _DRAWN = """(name) => {
 
 
 def test_the_dashboard_has_its_figures_as_a_table(sign_in: SignIn) -> None:
-    """Newest first, and growing while it is open."""
+    """The newest row is first, and an open table grows."""
     page = sign_in("alice", "/dashboard")
     page.click("#table summary")
     page.locator("#table tbody tr").nth(1).wait_for()
@@ -83,8 +84,8 @@ def test_the_dashboard_has_its_figures_as_a_table(sign_in: SignIn) -> None:
     assert times == sorted(times, reverse=True)
 
 
-def test_the_scheme_is_kept_and_is_there_before_the_page(sign_in: SignIn) -> None:
-    """It is never shown in the other one first; other tabs follow at once."""
+def test_the_scheme_is_kept_and_applied_before_the_page(sign_in: SignIn) -> None:
+    """A page never shows the other scheme first, and other tabs follow at once."""
     page = connected(sign_in("alice", scheme="light"))
     tab = another_tab(page)
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -105,10 +106,10 @@ def test_the_scheme_is_kept_and_is_there_before_the_page(sign_in: SignIn) -> Non
     page.wait_for_function(f"light => {ground} === light", arg=light)
 
 
-def test_only_a_page_s_own_inline_script_is_run(
+def test_only_the_pages_own_inline_script_runs(
     open_page: OpenPage, sign_in: SignIn
 ) -> None:
-    """By a nonce that is another one each time, and is in no other answer."""
+    """Each answer has a new nonce, and answers without a script have none."""
     page = sign_in("alice")
     nonces = set()
     for _ in range(2):
@@ -129,22 +130,22 @@ def _policy_of(response: "Response") -> str:
 
 
 def test_data_is_shown_as_text(sign_in: SignIn) -> None:
-    """What somebody typed does not become a part of the page."""
+    """Typed text does not become markup of the page."""
     page = connected(sign_in("alice"))
     publish(page, "#to-everyone", "<img src=x onerror=alert(1)>")
     wait_for_event(page, "message", "<img")
     assert page.locator("#log img").count() == 0
 
 
-def test_all_scripts_are_shown_as_they_were_typed(sign_in: SignIn) -> None:
-    """Not as the escapes that stand for them on the wire."""
+def test_all_writing_systems_are_shown_as_typed(sign_in: SignIn) -> None:
+    """The page does not show the escapes that the wire has."""
     page = connected(sign_in("alice"))
     publish(page, "#to-everyone", "שלום 🎉")
     wait_for_event(page, "message", "שלום 🎉")
 
 
-def test_long_toasts_leave_each_other_room(sign_in: SignIn) -> None:
-    """Four of them, of the longest text, on a phone."""
+def test_four_long_toasts_fit_on_a_phone(sign_in: SignIn) -> None:
+    """Each toast has the longest text that can be published."""
     page = connected(sign_in("alice", width=360))
     for number in range(4):
         publish(page, "#to-me", f"{number}" + "x" * 499)
@@ -154,8 +155,8 @@ def test_long_toasts_leave_each_other_room(sign_in: SignIn) -> None:
     assert top["y"] >= 0
 
 
-def test_a_toast_waits_until_the_page_is_looked_at(sign_in: SignIn) -> None:
-    """Whoever comes back to the tab sees what came meanwhile."""
+def test_a_toast_stays_while_the_page_is_hidden(sign_in: SignIn) -> None:
+    """A user who returns to the tab sees the notifications that came meanwhile."""
     page = connected(sign_in("alice"))
     page.clock.install()
     page.evaluate(
@@ -170,10 +171,10 @@ def test_a_toast_waits_until_the_page_is_looked_at(sign_in: SignIn) -> None:
     assert page.locator(".toast").count() == 0
 
 
-def test_the_notice_about_the_session_is_seen_wherever_one_is(
+def test_the_session_notice_is_visible_on_a_scrolled_page(
     sign_in: SignIn,
 ) -> None:
-    """It is at the top of the page, which may have been scrolled."""
+    """It stays at the top of the window."""
     page = connected(sign_in("alice"))
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     page.evaluate("fetch('/logout', {method: 'POST'})")
@@ -187,8 +188,8 @@ def test_the_notice_about_the_session_is_seen_wherever_one_is(
 
 
 @pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard", "/chat", "/import"])
-def test_it_fits_on_a_phone(sign_in: SignIn, path: str) -> None:
-    """Nothing is wider than the screen, and the bar has two lines."""
+def test_a_page_fits_on_a_phone(sign_in: SignIn, path: str) -> None:
+    """No element is wider than the screen, and the bar has two lines."""
     page = sign_in("alice", path, width=320)
     page.wait_for_load_state("load")
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
@@ -199,8 +200,8 @@ def test_it_fits_on_a_phone(sign_in: SignIn, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/sse-demo", "/dashboard", "/chat", "/import"])
-def test_letters_of_twice_the_size_fit_on_a_phone(sign_in: SignIn, path: str) -> None:
-    """As browsers can be set to show."""
+def test_double_sized_letters_fit_on_a_phone(sign_in: SignIn, path: str) -> None:
+    """Users can set this size in their browsers."""
     page = sign_in("alice", path, width=360)
     page.evaluate("document.documentElement.style.fontSize = '200%'")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

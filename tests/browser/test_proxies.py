@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-#: What a tab without our client does.
+#: The script of a tab without our client.
 LISTEN = """
 window.seen = [];
 window.errors = 0;
@@ -25,13 +25,13 @@ source.onerror = () => errors++;
 new Promise((resolve) => source.addEventListener("connected", resolve, {once: true}));
 """
 
-#: In place of the seconds that the page has, so that the tests need not wait for them.
+#: Replaces the times in the page's configurations, so that tests need not wait.
 QUICK = {"retry: 5000": "retry: 100"}
 
 
 @contextmanager
 def visit(chromium: "Browser", proxy: Proxy) -> Iterator["BrowserContext"]:
-    """Have alice log in, in a browser that takes the proxy's certificate."""
+    """Log alice in, in a browser that accepts the proxy's certificate."""
     with closing(chromium.new_context(ignore_https_errors=True)) as context:
         context.set_default_timeout(20_000)
         page = context.new_page()
@@ -50,7 +50,7 @@ def listen(context: "BrowserContext", proxy: Proxy) -> "Page":
 
 
 def test_eight_tabs_have_a_stream_each(chromium: "Browser", server: Server) -> None:
-    """HTTP/1.1 would leave the seventh without: a browser has six connections."""
+    """With HTTP/1.1, a browser has six connections, and the seventh tab has none."""
     with (
         Proxy("nginx", server.port) as proxy,
         visit(chromium, proxy) as context,
@@ -65,7 +65,7 @@ def test_eight_tabs_have_a_stream_each(chromium: "Browser", server: Server) -> N
 def test_a_stop_and_a_start_of_the_app_lose_nothing(
     chromium: "Browser", server: Server, kind: str
 ) -> None:
-    """The same EventSource comes back, and resumes after what it had."""
+    """The same EventSource reconnects, and resumes after its last event."""
     waits = {"lb_try_duration 5s": "lb_try_duration 1s"} if kind == "caddy" else {}
     with (
         Proxy(kind, server.port, edit=QUICK | waits) as proxy,
@@ -75,9 +75,9 @@ def test_a_stop_and_a_start_of_the_app_lose_nothing(
         server.publish("before")
         tab.wait_for_function("seen.length === 1", polling=20)
         server.kill()
-        # Cut, and then told to come back, as the app is not there.
+        # The first error is the cut. The second is the proxy's answer without the app.
         tab.wait_for_function("errors >= 2", polling=20)
-        # While nobody can hear it: it comes to who still knows where they were.
+        # Published while no client is connected: a client that resumes receives it.
         with closing(Publisher(f"sqlite:///{server.folder}/hub.db")) as publisher:
             publisher.publish("meanwhile")
         server.restart()

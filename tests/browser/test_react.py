@@ -1,4 +1,4 @@
-"""The React hooks in an app that Vite builds, as their users have them."""
+"""The React hooks in an app that is built by Vite, as in a user's project."""
 
 import json
 import os
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 APP = Path(__file__).parent / "react_app"
 PACKAGES = ROOT / "tests" / "node_modules"
 
-#: The component of the documentation, and a page for it.
+#: The component in the documentation, and a page that shows it.
 COMPONENT = sample("docs/browser.md", "jsx")
 DOCUMENTED = """
 import { createRoot } from "react-dom/client";
@@ -33,14 +33,14 @@ createRoot(document.getElementById("root")).render(<Inbox />);
 
 NEWS = "/events?channel=news"
 
-# Compiled code and caches alone were a third of this; after some hundred mounts they
-# grow no more.
+# Compiled code and caches alone took a third of this. They stop growing after some
+# hundred mounts.
 MOST_BYTES_PER_MOUNT = 5_000
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The app's folder, with the client that ``flask sse client`` puts there."""
+    """The app's folder, with the client that ``flask sse client`` writes into it."""
     if not (PACKAGES / "vite").is_dir():
         absent("vite", remedy="install Node.js 18 or later and run `npm ci` in tests")
     folder = tmp_path_factory.mktemp("react") / "app"
@@ -83,12 +83,12 @@ def server() -> Iterator[Server]:
 
 
 class App:
-    """The app in a tab of its own."""
+    """The app in its own tab."""
 
     def __init__(self, page: "Page", server: Server) -> None:
         self.page = page
         self.server = server
-        #: The addresses of the streams that were asked for.
+        #: The channel parameter of each stream that was requested.
         self.requests: list[str] = []
         page.on(
             "request",
@@ -100,7 +100,7 @@ class App:
         )
 
     def show(self, what: str, *props: Any) -> None:
-        """Have the page render something."""
+        """Make the page render a component."""
         self.page.evaluate("([what, props]) => page[what](...props)", [what, props])
 
     def inbox(self, url: str | None = NEWS, **props: Any) -> None:
@@ -110,17 +110,17 @@ class App:
         return self.until(lambda seen: seen["isConnected"])
 
     def seen(self) -> dict[str, Any]:
-        """Return what the component shows."""
+        """Return the values that the component shows."""
         found: dict[str, Any] = json.loads(self.page.text_content("output") or "")
         return found
 
     def frames(self) -> list[dict[str, Any]]:
-        """Return all that was shown so far, however briefly."""
+        """Return all values that were shown so far, however briefly."""
         found: list[dict[str, Any]] = self.page.evaluate("page.frames")
         return found
 
     def until(self, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Wait until the component shows something; return it."""
+        """Wait until the shown values fulfil a condition; return them."""
         wait_until(lambda: is_so(self.seen()))
         return self.seen()
 
@@ -128,7 +128,7 @@ class App:
         self.page.click(f"text={button}")
 
     def post(self, path: str) -> None:
-        """Make a request with the page's cookies."""
+        """Send a request with the page's cookies."""
         self.page.evaluate("(path) => fetch(path, {method: 'POST'})", path)
 
     def wait_for_connections(self, count: int) -> None:
@@ -140,14 +140,14 @@ OpenApp = Callable[[], App]
 
 @pytest.fixture
 def open_app(chromium: "Browser", server: Server, built: Path) -> Iterator[OpenApp]:
-    """Return what opens the app in one more tab; none may have had an error."""
+    """Return a function that opens the app in a new tab. No tab may have an error."""
     wait_until(lambda: server.stats()["connections"] == 0)
     context = chromium.new_context()
     problems: list[str] = []
     context.on("weberror", lambda error: problems.append(str(error.error)))
 
     def answer(route: "Route") -> None:
-        # On the server's origin, as behind one proxy.
+        # The app is on the server's origin, as behind a common proxy.
         name = route.request.url.partition("/react/")[2] or "index.html"
         route.fulfill(path=built / name)
 
@@ -171,13 +171,13 @@ def app(open_app: OpenApp) -> App:
     return open_app()
 
 
-def test_the_types_are_those_of_a_strict_app(sources: Path) -> None:
-    """What the compiler knows is what the hooks take and return."""
+def test_the_types_pass_a_strict_compiler(sources: Path) -> None:
+    """They accept correct uses of the hooks, and refuse wrong ones."""
     _run("node_modules/.bin/tsc", cwd=sources)
 
 
-def test_a_component_has_what_its_stream_sees(app: App, server: Server) -> None:
-    """The state, the last event, and its handler called with the data."""
+def test_a_component_follows_its_stream(app: App, server: Server) -> None:
+    """It has the state and the last event, and its handler receives the data."""
     app.inbox()
     seen = app.connected()
     assert (seen["state"], seen.get("last"), seen["heard"]) == ("open", None, [])
@@ -186,8 +186,8 @@ def test_a_component_has_what_its_stream_sees(app: App, server: Server) -> None:
     assert (seen["last"], seen["heard"]) == ("hello", ["hello"])
 
 
-def test_a_strict_mount_asks_once(app: App, server: Server) -> None:
-    """Though StrictMode mounts, unmounts and mounts again."""
+def test_a_strict_mount_connects_once(app: App, server: Server) -> None:
+    """StrictMode mounts, unmounts and mounts again."""
     before = server.stats()["opened"]
     app.inbox()
     app.connected()
@@ -195,8 +195,8 @@ def test_a_strict_mount_asks_once(app: App, server: Server) -> None:
     assert server.stats()["opened"] - before == 1
 
 
-def test_handlers_that_change_cost_no_reconnect(app: App, server: Server) -> None:
-    """The newest one is called, over the connection that there is."""
+def test_changed_handlers_need_no_reconnect(app: App, server: Server) -> None:
+    """The newest handler is called, over the same connection."""
     for mark in "abc":
         app.inbox(mark=mark)
         app.connected()
@@ -206,7 +206,7 @@ def test_handlers_that_change_cost_no_reconnect(app: App, server: Server) -> Non
 
 
 def test_another_url_is_another_stream(app: App, server: Server) -> None:
-    """Of the one before nothing is shown any more."""
+    """No event of the previous stream is shown any more."""
     app.inbox()
     app.connected()
     server.publish("old", channel="news")
@@ -224,7 +224,7 @@ def test_another_url_is_another_stream(app: App, server: Server) -> None:
 
 
 def test_an_unmount_closes_the_connection(app: App) -> None:
-    """At the server too."""
+    """The server sees the connection end."""
     app.inbox()
     app.connected()
     app.wait_for_connections(1)
@@ -233,7 +233,7 @@ def test_an_unmount_closes_the_connection(app: App) -> None:
 
 
 def test_no_url_opens_nothing(app: App) -> None:
-    """Until there is one."""
+    """The component connects when it has a URL, and disconnects without one."""
     app.inbox(None)
     seen = app.until(lambda _: True)
     assert (seen["isConnected"], seen["state"]) == (False, "closed")
@@ -245,8 +245,8 @@ def test_no_url_opens_nothing(app: App) -> None:
     app.wait_for_connections(0)
 
 
-def test_what_was_closed_is_resumed(app: App, server: Server) -> None:
-    """By reconnect(), with what came meanwhile."""
+def test_a_closed_stream_can_be_resumed(app: App, server: Server) -> None:
+    """After reconnect(), it receives the events that it missed."""
     app.inbox()
     app.connected()
     app.click("close")
@@ -259,7 +259,7 @@ def test_what_was_closed_is_resumed(app: App, server: Server) -> None:
 
 
 def test_reconnect_makes_a_new_connection(app: App) -> None:
-    """Of one that is open."""
+    """This also replaces a connection that is open."""
     app.inbox()
     app.connected()
     app.click("reconnect")
@@ -268,8 +268,8 @@ def test_reconnect_makes_a_new_connection(app: App) -> None:
     app.wait_for_connections(1)
 
 
-def test_a_logout_is_told_as_such(app: App) -> None:
-    """And a login afterwards needs no more than reconnect()."""
+def test_a_logout_is_reported_as_the_reason(app: App) -> None:
+    """After a new login, reconnect() is enough."""
     app.inbox("/events?channel=alice")
     app.connected()
     app.post("/logout")
@@ -281,7 +281,7 @@ def test_a_logout_is_told_as_such(app: App) -> None:
 
 
 def test_a_dashboard_shows_the_newest_state(app: App, server: Server) -> None:
-    """First what the page was rendered with."""
+    """It begins with the state that the page was rendered with."""
     app.show("dashboard", NEWS)
     seen = app.connected()
     assert (seen["total"], seen["isUpdated"]) == (1, False)
@@ -291,17 +291,15 @@ def test_a_dashboard_shows_the_newest_state(app: App, server: Server) -> None:
 
 
 def test_a_dashboard_loads_its_state_after_a_reset(app: App) -> None:
-    """What was missed is not known, so it asks for all."""
+    """The missed events are gone, so it loads the whole state."""
     app.show("dashboard", f"{NEWS}&last_event_id=lost-1")
     app.page.wait_for_function("!!page.answer")
     app.page.evaluate("page.answer({total: 7})")
     assert app.until(lambda seen: seen["total"] == 7)["isUpdated"]
 
 
-def test_a_state_that_is_loaded_does_not_replace_a_newer_one(
-    app: App, server: Server
-) -> None:
-    """An event may be quicker than what a reset has asked for."""
+def test_a_loaded_state_does_not_replace_a_newer_one(app: App, server: Server) -> None:
+    """An event may arrive before the state that was requested after a reset."""
     app.show("dashboard", f"{NEWS}&last_event_id=lost-1")
     app.page.wait_for_function("!!page.answer")
     server.publish({"total": 2}, channel="news", type="dashboardUpdate")
@@ -315,7 +313,7 @@ def test_a_state_that_is_loaded_does_not_replace_a_newer_one(
 def test_components_of_all_tabs_share_one_connection(
     open_app: OpenApp, server: Server
 ) -> None:
-    """Each has the events."""
+    """Each component receives the events."""
     apps = [open_app(), open_app()]
     for app in apps:
         app.inbox(shared=True)
@@ -326,10 +324,10 @@ def test_components_of_all_tabs_share_one_connection(
     assert server.stats()["connections"] == 1
 
 
-def test_the_component_of_the_documentation_shows_what_comes(
+def test_the_component_in_the_documentation_shows_events(
     app: App, server: Server
 ) -> None:
-    """And asks for a login after a logout."""
+    """After a logout, it shows a link to the login."""
     app.page.goto(f"{_url(server)}/react/documented.html")
     app.page.locator("ul[data-live=true]").wait_for(state="attached")
     server.publish({"text": "hello"}, type="notification", user="alice")
@@ -339,7 +337,7 @@ def test_the_component_of_the_documentation_shows_what_comes(
 
 
 def test_mounts_leave_nothing_behind(app: App) -> None:
-    """No connection, no listener, no node, and no memory that grows."""
+    """After many mounts, no connection, listener, node or memory is left."""
     found = []
     for times in (50, 100):
         app.show("mount", times, {"url": NEWS})
@@ -353,7 +351,7 @@ def test_mounts_leave_nothing_behind(app: App) -> None:
 
 
 def _metrics(page: "Page") -> dict[str, float]:
-    """Return what the browser counts of a page, its garbage collected."""
+    """Return the browser's metrics of a page, after a garbage collection."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The samples for pages, as the documentation shows them, in a real Chromium."""
+"""The documentation's samples for pages, in a real Chromium."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -28,7 +28,7 @@ NATIVE = sample(BROWSER, "js", with_="new EventSource(")
 ANSWER = sample("docs/api.md", "js", with_='"done"')
 TICKET = sample("docs/api.md", "js", with_="ticket=")
 
-#: What samples leave to their reader: each notes what it is called with.
+#: The functions that samples leave to their readers. Each records its arguments.
 NAMES = """
 import { connect } from "sse-hub";
 window.calls = [];
@@ -39,7 +39,7 @@ const [show, log, badge, showThatItIsOver] = ["show", "log", "badge", "over"].ma
 
 
 def show(visitor: Visitor, html: str) -> "Page":
-    """Return a page of the app with a template."""
+    """Return a page of the app that renders a template."""
     page = visitor.context.new_page()
     page.goto(f"{visitor.origin}/tab?template={quote(html)}")
     return page
@@ -52,9 +52,9 @@ def run(visitor: Visitor, code: str) -> "Page":
 
 
 def publish(server: Server, page: "Page", expected: str, **event: str) -> None:
-    """Publish until a page has seen it, which is not for it before its stream is open.
+    """Publish events until ``expected``, a JavaScript expression of the page, is true.
 
-    Expected is an expression of the page's JavaScript.
+    The page does not receive events that are published before its stream is open.
     """
 
     def is_seen() -> object:
@@ -68,7 +68,7 @@ def publish(server: Server, page: "Page", expected: str, **event: str) -> None:
 def test_three_lines_show_live_events(
     server: Server, make_visitor: MakeVisitor, sample: str
 ) -> None:
-    """Whoever copies them into a template sees what is published."""
+    """A template with these lines shows published events."""
     page = show(make_visitor(), sample)
     publish(server, page, "document.title === 'shown'", type="notification")
 
@@ -76,7 +76,7 @@ def test_three_lines_show_live_events(
 def test_connect_calls_the_handlers_it_is_given(
     server: Server, make_visitor: MakeVisitor
 ) -> None:
-    """By type, for all types, and for states."""
+    """It calls handlers for a type, for all types and for states."""
     page = run(make_visitor(), CONNECT)
     publish(server, page, "calls.some(([name]) => name === 'show')", type="story")
     calls = page.evaluate("calls")
@@ -87,7 +87,7 @@ def test_connect_calls_the_handlers_it_is_given(
 
 
 def test_tabs_share_one_connection(server: Server, make_visitor: MakeVisitor) -> None:
-    """Each of them hears, and the server has one client."""
+    """Each tab receives the events, and the server has one client."""
     visitor = make_visitor()
     pages = [
         run(
@@ -103,10 +103,10 @@ def test_tabs_share_one_connection(server: Server, make_visitor: MakeVisitor) ->
     assert len({page.evaluate("stream.clientId") for page in pages}) == 1
 
 
-def test_a_native_event_source_hears_and_is_told_of_the_end(
+def test_a_native_event_source_receives_events_and_notices_the_end(
     server: Server, make_visitor: MakeVisitor
 ) -> None:
-    """After a logout it is refused, which is all that it sees."""
+    """After a logout it is refused, and sees only that."""
     visitor = make_visitor()
     page = run(visitor, NATIVE)
     publish(
@@ -124,13 +124,13 @@ def test_a_native_event_source_hears_and_is_told_of_the_end(
 def test_an_answer_is_shown_to_its_end(
     server: Server, make_visitor: MakeVisitor, kind: str, last: str
 ) -> None:
-    """Which is done, or an error with a message; it is not asked for again."""
+    """It ends with done or with an error message, and is not requested again."""
     code = ANSWER.replace("/import/7", f"/answers/{kind}")
     page = run(make_visitor(), f"{code} window.source = source;")
     page.wait_for_function("window.calls?.length")
 
     def is_over() -> object:
-        # Each worker holds its own answers back.
+        # Each worker releases only its own answers.
         server.request("POST", "/answers/release")
         return page.evaluate("source.readyState === EventSource.CLOSED")
 
@@ -143,7 +143,7 @@ def test_an_answer_is_shown_to_its_end(
 def test_a_ticket_opens_a_stream_of_another_origin(
     server: Server, make_visitor: MakeVisitor, chromium: "Browser"
 ) -> None:
-    """Without any cookie."""
+    """The stream needs no cookie."""
     visitor = make_visitor()
     asking = visitor.context.new_page()
     asking.goto(f"{visitor.origin}/events/health/live")
@@ -152,7 +152,7 @@ def test_a_ticket_opens_a_stream_of_another_origin(
         " headers: {'Content-Type': 'application/json'}}).then((it) => it.text())"
     )
     page = chromium.new_page()
-    # One of SSE_HUB_CORS_ORIGINS, and not that of the app.
+    # This origin is in SSE_HUB_CORS_ORIGINS, and is not the app's own.
     page.goto(f"http://localhost:{server.port}/events/health/live")
     code = TICKET.replace("https://app.example", f"http://{HOST}:{server.port}")
     user = page.evaluate(

@@ -1,4 +1,4 @@
-"""One connection for all tabs, in a real browser: whoever leads, nothing is lost."""
+"""One connection for all tabs in a real browser. A new leader loses no event."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ def numbers(server: Server) -> Numbers:
 def test_twelve_tabs_have_one_connection(
     server: Server, make_visitor: MakeVisitor
 ) -> None:
-    """All are live, though HTTP/1.1 lets a browser have six, and as one client."""
+    """All are live as one client, although HTTP/1.1 allows only six connections."""
     tabs = make_visitor().shared(12)
     wait_until(lambda: server.connections() == 1)
     assert sorted({tab.role for tab in tabs}) == ["follower", "leader"]
@@ -36,7 +36,7 @@ def test_twelve_tabs_have_one_connection(
 def test_leaders_that_leave_lose_nothing(
     server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """The next has the connection, as the same client, and each tab each event once."""
+    """The next leader connects as the same client. Each tab has each event once."""
     visitor = make_visitor()
     tabs = visitor.shared(4)
     client_id = tabs[0].get("stream.clientId")
@@ -52,7 +52,7 @@ def test_leaders_that_leave_lose_nothing(
 def test_a_tab_begins_at_its_cursor(
     make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """It has what came since its page was rendered, and the others nothing twice."""
+    """It receives the events since its page was rendered; others receive none twice."""
     visitor = make_visitor()
     visitor.shared(2)
     numbers.publish(5)
@@ -67,7 +67,7 @@ def test_a_tab_begins_at_its_cursor(
 def test_other_channels_have_a_connection_of_their_own(
     server: Server, make_visitor: MakeVisitor
 ) -> None:
-    """And it says which."""
+    """The tabs name the URLs of the other connections."""
     visitor = make_visitor()
     visitor.shared(2, "news")
     (tab, _) = visitor.shared(2, "news", "sport")
@@ -80,7 +80,7 @@ def test_other_channels_have_a_connection_of_their_own(
 def test_without_locks_each_tab_connects(
     server: Server, make_visitor: MakeVisitor
 ) -> None:
-    """And says why."""
+    """Each tab reports the reason."""
     visitor = make_visitor()
     visitor.context.add_init_script("delete Navigator.prototype.locks")
     for tab in visitor.shared(2):
@@ -89,10 +89,10 @@ def test_without_locks_each_tab_connects(
     wait_until(lambda: server.connections() == 2)
 
 
-def test_where_a_site_may_keep_nothing_each_tab_connects(
+def test_with_storage_forbidden_each_tab_connects(
     chromium: "Browser", server: Server, tmp_path: Path
 ) -> None:
-    """A visitor has forbidden it, and Chromium then refuses the locks that it has."""
+    """If a visitor forbids storage, Chromium refuses all requests for locks."""
     preferences = {"profile": {"default_content_setting_values": {"cookies": 2}}}
     folder = tmp_path / "Default"
     folder.mkdir()
@@ -121,10 +121,10 @@ def test_where_a_site_may_keep_nothing_each_tab_connects(
         assert tab.errors == []
 
 
-def test_a_logout_in_one_tab_is_one_in_all(
+def test_a_logout_in_one_tab_ends_the_streams_of_all(
     make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """And the next login, in a new tab, brings them back with what they missed."""
+    """After a login in a new tab, all tabs reconnect and receive the missed events."""
     visitor = make_visitor()
     numbers = Numbers(numbers._publish, user="alice")
     tabs = visitor.shared(3)
@@ -146,7 +146,7 @@ def test_a_logout_in_one_tab_is_one_in_all(
 def test_a_handler_may_close_a_stream_that_was_refused(
     make_visitor: MakeVisitor,
 ) -> None:
-    """The other tabs learn of the logout all the same, whatever they listen to."""
+    """The other tabs still notice the logout, on any channel."""
     visitor = make_visitor()
     tabs = visitor.shared(2, "news")
     others = visitor.shared(2, "sport")
@@ -163,7 +163,7 @@ def test_a_handler_may_close_a_stream_that_was_refused(
 def test_another_persons_login_ends_the_streams_of_old_pages(
     server: Server, make_visitor: MakeVisitor
 ) -> None:
-    """Nothing of theirs is shown in a page of somebody else's."""
+    """A page of one user never shows events of another user."""
     visitor = make_visitor("alice")
     tabs = visitor.shared(3)
     visitor.login("bob")
@@ -181,7 +181,7 @@ def test_another_persons_login_ends_the_streams_of_old_pages(
 def test_two_people_in_two_browsers_share_nothing(
     server: Server, make_visitor: MakeVisitor
 ) -> None:
-    """Each has what is theirs."""
+    """Each browser receives only its own user's events."""
     alice, bob = make_visitor("alice").shared(2), make_visitor("bob").shared(2)
     for user in ("alice", "bob"):
         server.publish(f"for {user}", user=user)
@@ -196,7 +196,7 @@ def test_two_people_in_two_browsers_share_nothing(
 def test_a_frozen_leader_is_replaced(
     chromium: "Browser", server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """By a tab that is awake, an old or a new one; woken, it is one tab of all."""
+    """An old or new tab that is awake takes over. The old leader can follow later."""
     visitor = make_visitor()
     tabs = visitor.shared(3)
     frozen = visitor.leader()
@@ -207,8 +207,9 @@ def test_a_frozen_leader_is_replaced(
         numbers.all_arrived(*followers, since=-1)
         numbers.publish(3)
         numbers.all_arrived(late, since=0)
-    # It follows, or leads again: whoever leads since a moment ago, as the second tab
-    # that missed the frozen one, has not kept what this one slept through.
+    # The woken tab follows, or it leads again. It has to lead if the current leader
+    # has led only for a moment, like the second tab that missed the frozen one: such a
+    # leader has not kept the events that this tab slept through.
     visitor.leader()
     numbers.publish(3)
     numbers.all_arrived(*tabs, since=-1)
@@ -220,7 +221,7 @@ def test_a_frozen_leader_is_replaced(
 def test_a_restart_of_the_server_is_not_noticed(
     server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
-    """Ids of before are good still, though it begins a new epoch."""
+    """Old ids remain valid, although the restart begins a new epoch."""
     visitor = make_visitor()
     tabs = visitor.shared(3)
     numbers.publish(3)
@@ -236,8 +237,8 @@ def test_a_restart_of_the_server_is_not_noticed(
     numbers.all_arrived(*tabs, since=-1)
 
 
-def test_a_cursor_of_long_ago_resets_nobody_else(chromium: "Browser") -> None:
-    """Only the tab that has it has lost anything."""
+def test_an_expired_cursor_resets_only_its_own_tab(chromium: "Browser") -> None:
+    """The other tabs have lost no event."""
     with Server(args="--workers 2", history_events=10, **QUICK) as server:
         visitor = Visitor(chromium.new_context(), server.port)
         visitor.login("alice")

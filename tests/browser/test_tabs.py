@@ -12,7 +12,7 @@ from tests.browser.demo_page import (
     wait_for_event,
 )
 
-# It does not matter to these how the streams are delivered.
+# The kind of delivery does not matter to these tests.
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.parametrize("demo", ["auto"], ids=["socket"], indirect=True),
@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def test_all_tabs_share_one_connection(sign_in: SignIn) -> None:
-    """One leads; when it is closed another one does, and nothing is lost or doubled."""
+    """When the leader is closed, another tab leads, and no event is lost or doubled."""
     first = connected(sign_in("alice"))
     expect(first, "#sharing", "This tab holds the connection")
     tabs = [connected(another_tab(first)) for _ in range(2)]
@@ -44,17 +44,17 @@ def test_all_tabs_share_one_connection(sign_in: SignIn) -> None:
 
 
 @pytest.mark.parametrize("leaver", [0, 1], ids=["first", "second"])
-def test_signing_out_in_one_tab_is_said_in_the_other(
+def test_signing_out_in_one_tab_is_shown_in_the_other(
     sign_in: SignIn, leaver: int
 ) -> None:
-    """Whichever of them has the connection: it is refused when it comes back."""
+    """Either tab may hold the connection, which is refused when it reconnects."""
     first = connected(sign_in("alice"))
     tabs = [first, connected(another_tab(first))]
     tabs.pop(leaver).click("#sign-out")
     (other,) = tabs
     expect(other, "#state", "closed: signed out")
     expect(other, "#session", "You signed out in another tab.")
-    # Whoever is signed in by then may be somebody else.
+    # Another user may be signed in by then, so the page must not reconnect.
     assert other.locator("#reconnect").is_hidden()
     expect(other, "#sharing", "There is no connection.")
     other.click("#session a")
@@ -62,8 +62,8 @@ def test_signing_out_in_one_tab_is_said_in_the_other(
     connected(other)
 
 
-def test_signing_in_again_brings_the_other_tab_back(sign_in: SignIn) -> None:
-    """By itself, and the notice goes."""
+def test_signing_in_again_reconnects_the_other_tab(sign_in: SignIn) -> None:
+    """The tab reconnects by itself, and the notice disappears."""
     other = connected(sign_in("alice"))
     page = another_tab(other)
     page.click("#sign-out")
@@ -73,8 +73,8 @@ def test_signing_in_again_brings_the_other_tab_back(sign_in: SignIn) -> None:
     assert other.locator("#session").text_content() == ""
 
 
-def test_a_page_of_somebody_else_asks_to_be_loaded_anew(sign_in: SignIn) -> None:
-    """It shows what is another person's, and must not show them new things."""
+def test_a_page_of_another_user_offers_a_reload(sign_in: SignIn) -> None:
+    """It still shows the old user's data, and must not add the new user's events."""
     other = connected(sign_in("alice"))
     page = another_tab(other)
     page.click("#sign-out")
@@ -82,15 +82,15 @@ def test_a_page_of_somebody_else_asks_to_be_loaded_anew(sign_in: SignIn) -> None
     fill_in(page, "bob")
     expect(other, "#session", "Somebody else is signed in here now.")
     expect(other, "#state", "closed: somebody else signed in")
-    # To connect again would bring bob's events into alice's page.
+    # Connecting again would show bob's events in alice's page.
     other.locator("#reconnect").wait_for(state="hidden")
     other.click("#session button")
     connected(other)
     expect(other, "#signed-in-as", "bob")
 
 
-def test_a_stream_that_was_refused_is_tried_again_on_demand(sign_in: SignIn) -> None:
-    """There is a button for it as soon as the client has given up."""
+def test_a_refused_stream_can_be_tried_again_by_a_button(sign_in: SignIn) -> None:
+    """The button appears as soon as the client has given up."""
     page = connected(sign_in("alice"))
     assert page.locator("#reconnect").is_hidden()
     page.route("**/events?*", lambda route: route.fulfill(status=403))

@@ -1,1 +1,1 @@
-"""The code in the documentation, which is run here as its readers run it."""
+"""Tests that run the code in the documentation as readers do."""

@@ -17,7 +17,7 @@ from tests.ports import HOST
 
 PAGE = "docs/chat.md"
 
-#: What it says to write on the server, as it answers a POST and a GET.
+#: The page's samples for the server, which answer a POST and a GET.
 BY_POST = sample(PAGE, "python", with_="request.get_json")
 BY_GET = sample(PAGE, "python", with_="request.args")
 
@@ -27,7 +27,7 @@ WORDS = ["Events", " are", " lines", ".\n", "Blank ones", " end them."]
 
 
 def run(code: str, **names: Any) -> dict[str, Any]:
-    """Run a sample as a module; return what it has made."""
+    """Run a sample as a module; return its names."""
     names["__name__"] = "a_sample"
     exec(code, names)  # noqa: S102
     return names
@@ -35,7 +35,7 @@ def run(code: str, **names: Any) -> dict[str, Any]:
 
 @contextmanager
 def served(app: Callable[..., Any]) -> Iterator[str]:
-    """Serve an app; give its address."""
+    """Serve an app until the block ends; yield its URL."""
     server = make_server(HOST, 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -48,13 +48,13 @@ def served(app: Callable[..., Any]) -> Iterator[str]:
 
 
 class Endpoint:
-    """A server with OpenAI's API for chats, as far as a client of it can tell."""
+    """A server that looks like OpenAI's API for chats to a client."""
 
     def __init__(self) -> None:
         self.app = Flask("endpoint")
         self.app.post("/v1/chat/completions")(self._complete)
         self.asked: list[dict[str, Any]] = []
-        #: Set when a call has ended, however it did.
+        #: Set when a call has ended for any reason.
         self.ended = threading.Event()
 
     def _complete(self) -> Any:
@@ -76,7 +76,7 @@ class Endpoint:
                 threading.Event().wait(0.01)
                 yield _chunk({"content": " more"})
             yield _chunk({}, finish_reason="stop")
-            # How much it was comes without any choice.
+            # The chunk with the usage has no choices.
             yield f"data: {json.dumps({'choices': [], 'usage': {}})}\n\n"
             yield "data: [DONE]\n\n"
         finally:
@@ -91,7 +91,7 @@ def _chunk(delta: dict[str, str], finish_reason: str | None = None) -> str:
 
 @contextmanager
 def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    """Have the page's module for the model importable, with a server that it calls."""
+    """Make the page's module for the model importable, with a server that it calls."""
     endpoint = Endpoint()
     with served(endpoint.app) as url:
         monkeypatch.setenv("MODEL", "a-model")

@@ -1,7 +1,7 @@
-"""The blocks of code in the documentation, and those that tests have taken to run them.
+"""The code blocks in the documentation, and a record of the blocks that tests run.
 
-A module of tests takes its blocks when it is imported, so that test_samples.py knows
-of all of them without running anything that needs a server or a browser.
+A test module takes its blocks when it is imported. test_samples.py can then check that
+all blocks are taken, without a server or a browser.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-#: The pages by their path: those of the site, and the front page of the repository.
+#: The paths of all pages: those of the site, and those of the repository's root.
 PAGES = [
     path.relative_to(ROOT).as_posix()
     for path in sorted(
@@ -27,7 +27,7 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Sample:
-    """A block of code: where it is, what it is in, and what it says."""
+    """A code block with its page, line, language and code."""
 
     page: str
     line: int
@@ -35,13 +35,13 @@ class Sample:
     code: str = field(repr=False)
 
 
-#: The blocks that were taken so far.
+#: The blocks that have been taken so far.
 taken: set[Sample] = set()
 
 
 @cache
 def blocks(page: str) -> tuple[Sample, ...]:
-    """Return all blocks of a page."""
+    """Return all code blocks of a page."""
     text = (ROOT / page).read_text()
     return tuple(
         Sample(
@@ -55,7 +55,7 @@ def blocks(page: str) -> tuple[Sample, ...]:
 
 
 def samples(page: str, language: str) -> list[str]:
-    """Take the blocks of a page that are in a language, of which there are some."""
+    """Take all blocks of a page in a language. There must be at least one."""
     found = [each for each in blocks(page) if each.language == language]
     assert found, f"{page} has no {language}"
     taken.update(found)
@@ -63,7 +63,7 @@ def samples(page: str, language: str) -> list[str]:
 
 
 def sample(page: str, language: str, *, with_: str = "") -> str:
-    """Take the one block in a language that has a text in it."""
+    """Take the only block in a language that contains the text ``with_``."""
     found = [
         each
         for each in blocks(page)

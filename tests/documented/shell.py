@@ -1,4 +1,4 @@
-"""A shell as in the documentation: commands, what they print, and what goes on."""
+"""A shell that runs the commands in the documentation and compares their output."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tests.documented.samples import ROOT
 from tests.ports import HOST, free_port
 from tests.reader import DEADLINE, wait_until
 
-#: What is another in each run: delays, and ids of events and clients.
+#: Parts of the output that differ in each run: delays, and ids of events and clients.
 _CHANGES = re.compile(
     r"(?P<retry>(?<=retry: )\d+)"
     r"|(?P<epoch>[0-9a-f]{12})(?=-\d+)"
@@ -24,7 +24,7 @@ _CHANGES = re.compile(
 
 
 class Step(NamedTuple):
-    """A command, and what the documentation says that it prints."""
+    """A command, and its output in the documentation."""
 
     command: str
     output: str
@@ -34,12 +34,12 @@ def steps(block: str) -> list[Step]:
     """Return the steps of a block in ``console``, where commands follow a ``$``."""
     parts = re.split(r"^\$ ", block, flags=re.MULTILINE)
     assert parts[0] == ""
-    # A command goes on where its line ends with a backslash.
+    # A command continues on the next line after a backslash.
     return [Step(*re.split(r"(?<!\\)\n", part, maxsplit=1)) for part in parts[1:]]
 
 
 def commands(block: str) -> list[str]:
-    """Return the commands of a block in ``sh``; one may go on in the next line."""
+    """Return the commands of a block in ``sh``, with continued lines joined."""
     return block.replace("\\\n", " ").splitlines()
 
 
@@ -52,7 +52,10 @@ def flask_run(
     ports: dict[int, int] | None = None,
     env: dict[str, str] | None = None,
 ) -> Iterator["Shell"]:
-    """Run an app as app.py in Flask's own server; yield a shell whose :5000 it is."""
+    """Run an app as app.py in Flask's own server; yield a shell for it.
+
+    The shell replaces port 5000 in commands by the port of the app.
+    """
     port = port or free_port()
     shell = Shell(
         folder,
@@ -67,12 +70,12 @@ def flask_run(
 
 
 class Shell:
-    """Commands in a folder, with ports of the test in place of those shown."""
+    """A shell in a folder, which replaces the documented ports by those of the test."""
 
     def __init__(self, folder: Path, *, ports: dict[int, int], **env: str) -> None:
         self._folder = folder
         self._ports = ports
-        #: What the documentation shows, and what it is in this run.
+        #: Each epoch in the documentation, with the epoch in this run.
         self._epochs: dict[str, str] = {}
         (folder / ".curlrc").write_text("silent")
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -80,12 +83,12 @@ class Shell:
         self._env |= {"CURL_HOME": str(folder)} | env
 
     def check(self, step: Step) -> None:
-        """Run a command to its end, which prints what the documentation says."""
+        """Run a command to its end, and compare its output with the documentation."""
         printed = self.run(step.command)
         self.learn(step.output, printed)
 
     def run(self, command: str) -> str:
-        """Run a command to its end and return what it has printed."""
+        """Run a command to its end and return its output."""
         done = subprocess.run(
             ["bash", "-c", self.translated(command)],
             cwd=self._folder,
@@ -99,11 +102,14 @@ class Shell:
         return done.stdout
 
     def start(self, command: str) -> "Running":
-        """Start a command that goes on until it is stopped."""
+        """Start a command that runs until it is stopped."""
         return Running(self.translated(command), self._folder, self._env)
 
     def learn(self, shown: str, printed: str) -> None:
-        """Compare what is shown with what was printed, but for what changes."""
+        """Compare the documented output with the real one; remember its epochs.
+
+        Parts that differ in each run are ignored.
+        """
         assert _CHANGES.sub("?", printed.strip()) == _CHANGES.sub("?", shown.strip())
         for one, other in zip(
             _CHANGES.finditer(shown), _CHANGES.finditer(printed), strict=True
@@ -113,7 +119,7 @@ class Shell:
                 assert known == other["epoch"]
 
     def translated(self, command: str) -> str:
-        """Return a text with the ports and ids of this run in place of those shown."""
+        """Return a text in which documented ports and ids are replaced by real ones."""
         for shown, port in self._ports.items():
             command = command.replace(f":{shown}", f":{port}")
         for shown_epoch, epoch in self._epochs.items():
@@ -122,7 +128,7 @@ class Shell:
 
 
 class Running:
-    """A command that goes on, and what it has printed so far."""
+    """A running command, and its output so far."""
 
     def __init__(self, command: str, folder: Path, env: dict[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -144,7 +150,7 @@ class Running:
             self.printed += line
 
     def wait_for(self, text: str) -> None:
-        """Wait until it has printed a text."""
+        """Wait until the command has printed a text."""
         wait_until(lambda: text in self.printed or self._ended(text))
 
     def _ended(self, text: str) -> bool:
@@ -153,7 +159,7 @@ class Running:
         return False
 
     def wait_for_end(self) -> None:
-        """Wait until it ends by itself, and well."""
+        """Wait until the command ends by itself, with success."""
         assert self._process.wait(DEADLINE) == 0
         self._thread.join(DEADLINE)
 
@@ -166,7 +172,7 @@ class Running:
                 self._process.terminate()
             self._process.wait(DEADLINE)
         finally:
-            # Whatever it has left behind; it was started as a group's leader.
+            # Kill the processes that it has left: it was started as a group's leader.
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._thread.join(DEADLINE)

@@ -1,4 +1,4 @@
-"""The samples of the API page, in an app that has the names they use."""
+"""The samples of the API page, in an app that has the names that they use."""
 
 import json
 import re
@@ -22,8 +22,8 @@ RULE = sample(PAGE, "python", with_="@sse_hub.authorize_channel")
 TICKET = sample(PAGE, "python", with_="sse_hub.ticket(")
 
 
-def test_an_event_is_published_with_everything(make_site: MakeSite) -> None:
-    """To its user but not to the client that is left out, and once for its key."""
+def test_an_event_is_published_with_all_options(make_site: MakeSite) -> None:
+    """It reaches its user but not the excluded client, and once for its key."""
     site = make_site()
     browser = site.browser("42")
     client_id = browser.page()["client"]
@@ -45,7 +45,7 @@ def test_an_event_is_published_with_everything(make_site: MakeSite) -> None:
 
 
 class Model(list[str]):
-    """A model's answer, which is to be closed."""
+    """A model's answer that must be closed."""
 
     closed = 0
 
@@ -53,8 +53,8 @@ class Model(list[str]):
         self.closed += 1
 
 
-def test_the_stream_of_one_request_runs() -> None:
-    """Whoever copies it streams tokens, merged, and closes the model's call."""
+def test_the_sample_for_an_answer_runs() -> None:
+    """It streams merged tokens, and closes the model's call."""
     upstream = Model(["hel", "lo"])
     app = Flask("page")
     names = {"app": app, "request": request, "ask_model": lambda question: upstream}
@@ -80,7 +80,7 @@ sse_hub = SSEHub(app)
 
 @pytest.mark.live
 def test_a_service_publishes_with_a_token(tmp_path: Path) -> None:
-    """As printed by the command, in the environment, and sent with curl."""
+    """The command prints the token, the environment has it, and curl sends it."""
     (tmp_path / "app.py").write_text(APP)
     (made,) = steps(TOKEN)
     printed = Shell(tmp_path, ports={}).run(made.command)
@@ -101,14 +101,14 @@ def test_a_service_publishes_with_a_token(tmp_path: Path) -> None:
 
 
 class Member(UserMixin):  # type: ignore[misc]
-    """Somebody in two teams."""
+    """A user in two teams."""
 
     id = "ada"
     teams = ("7", "9")
 
 
-def test_the_rule_opens_the_channels_of_ones_teams(make_site: MakeSite) -> None:
-    """And neither another team's nor what is no team's, as a name alone."""
+def test_the_rule_opens_the_channels_of_the_users_teams(make_site: MakeSite) -> None:
+    """It refuses another team's channel and channels of no team."""
     site = make_site()
     exec(RULE, {"sse_hub": site.hub})  # noqa: S102
     manager: LoginManager = site.app.login_manager  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ def test_the_rule_opens_the_channels_of_ones_teams(make_site: MakeSite) -> None:
 
 
 def test_a_ticket_opens_the_stream(make_site: MakeSite) -> None:
-    """Of who asked for it, with its channel, in a browser that is not logged in."""
+    """A browser without a login opens the stream of the ticket's user and channel."""
     site = make_site()
     names = {"app": site.app, "sse_hub": site.hub, "login_required": login_required}
     exec(TICKET, names)  # noqa: S102

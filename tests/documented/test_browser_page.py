@@ -1,4 +1,4 @@
-"""The samples of the page about browsers that a server runs; others are in browser/."""
+"""The server samples of the page about browsers; browser/ has the other samples."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ SSEHub(app)
 
 
 def test_a_page_with_a_cursor_misses_nothing_after_it(make_site: MakeSite) -> None:
-    """Not what is published while it queries its state."""
+    """It receives an event that is published while the view queries its state."""
     site = make_site(public_channels=["orders"])
 
     def query() -> list[str]:
@@ -49,7 +49,7 @@ def test_a_page_with_a_cursor_misses_nothing_after_it(make_site: MakeSite) -> No
 
 
 def test_the_client_is_copied_for_bundlers(tmp_path: Path) -> None:
-    """With the hooks, into the folder that is named."""
+    """The command copies the client and the hooks into the named folder."""
     (tmp_path / "app.py").write_text(APP)
     (command,) = commands(COPY)
     Shell(tmp_path, ports={}).run(command)

@@ -1,4 +1,4 @@
-"""What docs/chat.md says to write on the server runs, and does what it says."""
+"""The server samples of docs/chat.md run, and do what the page says."""
 
 import json
 from collections.abc import Generator, Iterator
@@ -26,8 +26,8 @@ def browser(code: str) -> Any:
     return run(code)["app"].test_client()
 
 
-def test_a_post_is_answered_by_all_of_the_text_so_far(endpoint: Endpoint) -> None:
-    """As the model says it, and the model is given the question."""
+def test_a_post_is_answered_with_all_text_so_far(endpoint: Endpoint) -> None:
+    """The text is the model's answer, and the model receives the question."""
     answer = browser(BY_POST).post(
         "/api/chat/stream", json={"message": "What are events?"}
     )
@@ -41,8 +41,8 @@ def test_a_post_is_answered_by_all_of_the_text_so_far(endpoint: Endpoint) -> Non
     assert (call["model"], call["max_tokens"]) == ("a-model", 1000)
 
 
-def test_a_get_is_answered_by_metadata_and_tokens(endpoint: Endpoint) -> None:
-    """One for each piece of the model's."""
+def test_a_get_is_answered_with_metadata_and_tokens(endpoint: Endpoint) -> None:
+    """Each piece of the model's answer is one token event."""
     answer = browser(BY_GET).get("/api/stream?message=hello")
     metadata, *tokens, end = parse(answer.data)
     assert (metadata.type, end.type) == ("metadata", "done")
@@ -50,8 +50,10 @@ def test_a_get_is_answered_by_metadata_and_tokens(endpoint: Endpoint) -> None:
     assert {token.type for token in tokens} == {"token"}
 
 
-def test_a_model_that_fails_is_told_without_its_secrets(endpoint: Endpoint) -> None:
-    """And with an id."""
+def test_a_failure_of_the_model_is_reported_without_secrets(
+    endpoint: Endpoint,
+) -> None:
+    """The error event has an id."""
     answer = browser(BY_POST).post("/api/chat/stream", json={"message": "fail"})
     (error,) = parse(answer.data)
     assert error.type == "error"
@@ -59,8 +61,8 @@ def test_a_model_that_fails_is_told_without_its_secrets(endpoint: Endpoint) -> N
     assert "secret" not in answer.text
 
 
-def test_who_stops_has_the_models_call_ended(endpoint: Endpoint) -> None:
-    """It would go on for ever."""
+def test_stopping_an_answer_ends_the_models_call(endpoint: Endpoint) -> None:
+    """The call would otherwise run for ever."""
     answer = browser(BY_GET).get("/api/stream?message=for+ever")
     with StreamReader(answer.response) as stream:
         stream.next("token")
@@ -69,7 +71,7 @@ def test_who_stops_has_the_models_call_ended(endpoint: Endpoint) -> None:
 
 
 class TestKeeping:
-    """What is kept of an answer."""
+    """The sample keeps complete and stopped answers."""
 
     def tokens(self, *, fails: bool = False) -> Generator[str, None, None]:
         yield from WORDS
@@ -83,8 +85,8 @@ class TestKeeping:
         function = run(KEPT)["kept"]
         return function("?", self.tokens(**how), keep)
 
-    def test_all_of_one_that_is_complete(self) -> None:
-        """When its last token was taken."""
+    def test_a_complete_answer_is_kept(self) -> None:
+        """It is kept when its last token has been taken."""
         kept: list[Any] = []
         answer = self.answer(kept)
         assert next(answer) == WORDS[0]
@@ -92,8 +94,8 @@ class TestKeeping:
         assert [*answer] == WORDS[1:]
         assert kept == [("?", TEXT, False)]
 
-    def test_what_came_of_one_that_is_stopped(self) -> None:
-        """If anything did."""
+    def test_a_stopped_answer_is_kept_as_far_as_it_came(self) -> None:
+        """An answer that was stopped before its first token is not kept."""
         kept: list[Any] = []
         answer = self.answer(kept)
         next(answer)
@@ -101,8 +103,8 @@ class TestKeeping:
         self.answer(kept).close()
         assert kept == [("?", WORDS[0], True)]
 
-    def test_nothing_of_one_that_fails(self) -> None:
-        """Whoever waits for it is told."""
+    def test_a_failed_answer_is_not_kept(self) -> None:
+        """The error reaches the caller."""
         kept: list[Any] = []
         with pytest.raises(LookupError):
             list(self.answer(kept, fails=True))

@@ -1,4 +1,4 @@
-"""Commands that install or build: what they name is there."""
+"""The targets and packages in install and build commands exist."""
 
 import importlib.metadata
 import json
@@ -33,8 +33,8 @@ NPM = [
 
 
 @pytest.mark.parametrize("command", MAKE)
-def test_a_target_of_make_is_there(command: str) -> None:
-    """With its help, as newcomers find it."""
+def test_a_target_of_make_exists(command: str) -> None:
+    """It has a help text, by which newcomers find it."""
     make, *targets = shlex.split(command, comments=True)
     assert make == "make"
     assert targets
@@ -45,7 +45,7 @@ def test_a_target_of_make_is_there(command: str) -> None:
 
 @pytest.mark.parametrize("command", PIP)
 def test_a_package_of_pip_is_the_one_that_tests_use(command: str) -> None:
-    """Its extras are those of setup.cfg, and others are installed beside the tests."""
+    """The package's extras are in setup.cfg. Other packages are installed for tests."""
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
     pip, install, *packages = shlex.split(command)
@@ -61,7 +61,7 @@ def test_a_package_of_pip_is_the_one_that_tests_use(command: str) -> None:
 
 @pytest.mark.parametrize("command", NPM)
 def test_a_package_of_npm_is_the_one_that_tests_use(command: str) -> None:
-    """In the version that a page is about."""
+    """It is the version that the page is about."""
     known = json.loads((ROOT / "tests/package.json").read_text())["devDependencies"]
     versions = [
         version.removeprefix("npm:") if "npm:" in version else f"{name}@{version}"
@@ -74,10 +74,10 @@ def test_a_package_of_npm_is_the_one_that_tests_use(command: str) -> None:
         assert any(version.startswith(start) for version in versions), package
 
 
-def test_a_part_of_the_comparison_can_be_asked_for(
+def test_a_part_of_the_comparison_can_be_selected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By names of servers and scenarios that there are."""
+    """The command names servers and scenarios that exist."""
     (command,) = COMPARE
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "benchmarks.compare"]

@@ -1,6 +1,6 @@
-"""The move from Flask-SSE: both apps of the page, with a real Redis, and what it says.
+"""The migration from Flask-SSE: both apps of the page, with a real Redis.
 
-What the page says of Flask-SSE is tried with Flask-SSE itself.
+The page's statements about Flask-SSE are tested with Flask-SSE itself.
 """
 
 import json
@@ -33,7 +33,7 @@ ON_RESET = sample(PAGE, "js", with_='"reset"')
 
 live = pytest.mark.live
 
-# What both apps have beside: logins, and a way to publish whatever is asked for.
+# Additions to both apps: logins, and a view that publishes any event.
 LOGINS = """
 from flask import abort, request
 from flask_login import LoginManager, UserMixin, current_user
@@ -63,7 +63,7 @@ FLASK_SSE = BEFORE + LOGINS + PUBLISH.replace("HUB", "sse")
 HUB = AFTER + LOGINS + PUBLISH.replace("HUB", "sse_hub")
 
 
-# Both at once, at two addresses.
+# Both in one app, at two URLs.
 BOTH = FLASK_SSE + (
     "from flask_sse_hub import SSEHub\n"
     "app.config['SECRET_KEY'] = 'set your own'\n"
@@ -80,16 +80,16 @@ class App:
         self._redis = redis
 
     def listen(self, query: str = "", *options: str) -> Running:
-        """Ask for the stream."""
+        """Request the stream."""
         url = f"http://127.0.0.1:5000/stream{query}"
         return self.shell.start(f"curl -iN {' '.join(options)} '{url}'")
 
     @contextmanager
     def subscribe(self, query: str = "", *options: str) -> Iterator[Running]:
-        """Ask for a stream of Flask-SSE, and wait until it has subscribed in Redis.
+        """Request a stream of Flask-SSE, and wait until it has subscribed in Redis.
 
-        It sends nothing before the first event. Those of earlier tests are there still,
-        since it learns of a client that has left only when it writes.
+        Flask-SSE sends nothing before the first event. Subscriptions of earlier tests
+        still exist, since it notices only at a write that a client has left.
         """
         before = self._subscribers()
         with self.listen(query, *options) as stream:
@@ -101,7 +101,7 @@ class App:
         return {line.split()[0] for line in found.splitlines()}
 
     def status(self, query: str, user: str | None = None) -> str:
-        """Ask for the stream and return the status of the answer."""
+        """Request the stream and return the status of the answer."""
         authorization = f"-H 'Authorization: Bearer {user}'" if user else ""
         with self.listen(query, authorization) as stream:
             stream.wait_for("\n")
@@ -114,7 +114,7 @@ class App:
         )
 
     def publish(self, data: Any, **options: Any) -> str:
-        """Publish by ``publish()`` and return what it returns."""
+        """Publish with ``publish()`` of the app, and return its result."""
         event = json.dumps({"data": data, **options})
         return self.shell.run(
             "curl -f -H 'Content-Type: application/json' "
@@ -139,7 +139,7 @@ def running(
 def flask_sse(
     redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[App]:
-    """The app before the move."""
+    """The app before the migration."""
     yield from running(FLASK_SSE, redis, tmp_path_factory.mktemp("before"))
 
 
@@ -151,7 +151,7 @@ def hub(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @live
 def test_both_apps_send_the_same_event(flask_sse: App, hub: App) -> None:
-    """To whoever asks for the same address."""
+    """Clients of both apps use the same URL."""
     with flask_sse.subscribe("?channel=orders") as stream:
         assert stream.printed == ""
         flask_sse.ship()
@@ -163,8 +163,8 @@ def test_both_apps_send_the_same_event(flask_sse: App, hub: App) -> None:
 
 
 @live
-def test_only_the_hub_remembers(flask_sse: App, hub: App) -> None:
-    """What was published while a page was away."""
+def test_only_the_hub_replays_missed_events(flask_sse: App, hub: App) -> None:
+    """The events were published while a page was away."""
     assert flask_sse.publish("one", channel="away", id="1") == "0"
     flask_sse.publish("two", channel="away", id="2")
     with flask_sse.subscribe("?channel=away", "-H 'Last-Event-ID: 1'") as stream:
@@ -178,10 +178,10 @@ def test_only_the_hub_remembers(flask_sse: App, hub: App) -> None:
 
 
 @live
-def test_no_channel_is_the_channel_sse_there_and_everybody_here(
+def test_an_event_without_a_channel_reaches_all_clients_only_with_the_hub(
     flask_sse: App, hub: App
 ) -> None:
-    """The one difference that an app may not notice at once."""
+    """Flask-SSE sends it to the channel "sse". An app may not notice this at once."""
     with flask_sse.subscribe("?channel=orders") as one, flask_sse.subscribe() as other:
         flask_sse.publish("for the channel sse")
         flask_sse.publish("for orders", channel="orders")
@@ -203,8 +203,8 @@ def test_no_channel_is_the_channel_sse_there_and_everybody_here(
 
 
 @live
-def test_data_arrives_as_it_was_here_alone(flask_sse: App, hub: App) -> None:
-    """Empty data, and line ends that are none on the wire."""
+def test_only_the_hub_delivers_data_unchanged(flask_sse: App, hub: App) -> None:
+    """The data is empty, or has characters that only Python takes for line ends."""
     text = "one\u2028two\ffour"
     with flask_sse.subscribe("?channel=data") as stream:
         flask_sse.publish("", channel="data")
@@ -223,8 +223,8 @@ def test_data_arrives_as_it_was_here_alone(flask_sse: App, hub: App) -> None:
 
 
 @live
-def test_the_type_is_the_second_argument_there() -> None:
-    """And here it is given by name; so are types refused that mean something else."""
+def test_the_type_is_the_second_argument_of_flask_sse() -> None:
+    """With the hub, it is a keyword argument. The hub also refuses reserved types."""
     assert str(Message("x", "shipped", 7, 5000)) == str(
         Message("x", type="shipped", id=7, retry=5000)
     )
@@ -239,15 +239,15 @@ def test_the_type_is_the_second_argument_there() -> None:
 
 
 @live
-def test_both_refuse_a_channel_to_who_may_not_listen(
+def test_both_refuse_a_channel_that_the_user_may_not_listen_to(
     redis: RedisServer, tmp_path: Path
 ) -> None:
-    """Flask-SSE by a hook, the hub by a rule, which closes the other channels too."""
+    """Flask-SSE uses a hook, and the hub a rule, which also closes other channels."""
     opened = (
         'app.config["SSE_HUB_LOGIN_REQUIRED"] = False\n'
         'app.config["SSE_HUB_PUBLIC_CHANNELS"] = ["*"]\n'
     )
-    # The page takes these two out.
+    # The page tells readers to remove these two lines.
     assert opened in HUB
     register = 'app.register_blueprint(sse, url_prefix="/stream")\n'
     before = FLASK_SSE.replace(register, "") + HOOK + register
@@ -274,7 +274,7 @@ def test_both_refuse_a_channel_to_who_may_not_listen(
 
 @live
 def test_both_can_run_in_one_app(redis: RedisServer, tmp_path: Path) -> None:
-    """At two addresses, while pages move."""
+    """Both run at different URLs while pages are migrated."""
     for app in running(BOTH, redis, tmp_path):
         with app.subscribe("?channel=orders") as stream:
             app.ship()
@@ -287,7 +287,7 @@ def test_both_can_run_in_one_app(redis: RedisServer, tmp_path: Path) -> None:
 def test_a_page_needs_no_change(
     chromium: "Browser", redis: RedisServer, tmp_path: Path
 ) -> None:
-    """Its script hears the same from both; with the hub it is told of a gap besides."""
+    """Its script receives the same events. With the hub, it can also handle a reset."""
     for code, more in ((FLASK_SSE, ""), (HUB, ON_RESET)):
         port = free_port()
         page = chromium.new_page()

@@ -1,4 +1,4 @@
-"""The mock server of the page about testing, from its command on."""
+"""The mock server on the page about testing, started by its command."""
 
 from pathlib import Path
 
@@ -24,8 +24,8 @@ SSEHub(app)
 
 
 @pytest.mark.live
-def test_the_script_is_played_to_who_connects(tmp_path: Path) -> None:
-    """With its drop, after which it goes on; the app has nothing but the hub."""
+def test_the_script_is_played_to_a_client(tmp_path: Path) -> None:
+    """It continues after its drop. The app needs nothing but the hub."""
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "script.jsonl").write_text(SCRIPT)
     port = free_port()

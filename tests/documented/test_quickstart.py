@@ -1,4 +1,4 @@
-"""The quick start, command by command, and its page in a real Chromium."""
+"""The quick start: each of its commands, and its page in a real Chromium."""
 
 import re
 from collections.abc import Iterator
@@ -43,13 +43,13 @@ def serving(folder: Path, app: str, *, port: int | None = None) -> Iterator[Shel
 
 
 def test_the_server_is_started_as_shown() -> None:
-    """The other tests start it so, and wait for this line."""
+    """The other tests use this command, and wait for this line."""
     assert steps(RUN) == [("flask run", " * Running on http://127.0.0.1:5000\n")]
 
 
 @pytest.mark.live
 def test_every_command_answers_as_shown(tmp_path: Path) -> None:
-    """With one log from the first greeting to the logout, as the page has it."""
+    """All commands use one history, from the first greeting to the logout."""
     with serving(tmp_path, APP) as shell:
         (greeting,), (publish,) = steps(LISTEN), steps(PUBLISH)
         with shell.start(greeting.command) as stream:
@@ -74,22 +74,22 @@ def test_every_command_answers_as_shown(tmp_path: Path) -> None:
             for step in [*steps(TELL), *steps(LOG_OUT)]:
                 shell.check(step)
             stream.wait_for_end()
-        # It ends with when to come back, which is another matter.
+        # The last block tells the client when to reconnect, and is not on the page.
         printed = stream.printed.rpartition("\n\n")[0]
         shell.learn(f"{greeting.output}\n{NOTE}", printed)
 
 
 @pytest.mark.browser
-def test_the_page_shows_stories_and_comes_back(
+def test_the_page_shows_stories_and_reconnects(
     chromium: "Browser", tmp_path: Path
 ) -> None:
-    """Also after a restart of the server, without being loaded anew."""
+    """It reconnects after a restart of the server, without a reload."""
     page = chromium.new_page()
     publish = steps(PUBLISH)[0].command
     port = free_port()
 
     def is_shown() -> bool:
-        # What is published before the stream is open is not for this page.
+        # The page does not receive events from before its stream is open.
         shell.run(publish)
         return page.locator("#stories li", has_text="hello").count() > 0
 
@@ -99,7 +99,7 @@ def test_the_page_shows_stories_and_comes_back(
         wait_until(is_shown)
     with serving(tmp_path, APP, port=port) as shell:
         shell.run(publish.replace("hello", "again"))
-        # It would look again after seconds; a network that is back has it look now.
+        # The client would retry after seconds. This event makes it retry at once.
         page.evaluate("window.dispatchEvent(new Event('online'))")
         page.locator("#stories li", has_text="again").wait_for()
     assert page.evaluate("window.isTheSame")
@@ -107,8 +107,8 @@ def test_the_page_shows_stories_and_comes_back(
 
 
 @pytest.mark.live
-def test_workers_of_gunicorn_hear_each_other(tmp_path: Path) -> None:
-    """Started as the page says; what it shows is in its log."""
+def test_gunicorn_workers_receive_each_others_events(tmp_path: Path) -> None:
+    """The page's command starts gunicorn, which logs the lines that the page shows."""
     (tmp_path / "app.py").write_text(APP)
     port = free_port()
     args = f"--bind {HOST}:{port} --no-control-socket"
@@ -116,7 +116,7 @@ def test_workers_of_gunicorn_hear_each_other(tmp_path: Path) -> None:
     (step,) = steps(GUNICORN)
     with shell.start(step.command) as server:
         for line in step.output.replace("8000", str(port)).splitlines():
-            # But for times, versions and processes.
+            # Times, versions and process ids differ.
             server.wait_for(re.sub(r"(27\.\S+|[(]?\d+[)]?)$", "", line[35:]))
         streams = [shell.start(steps(LISTEN)[0].command) for _ in range(8)]
         with ExitStack() as stack:

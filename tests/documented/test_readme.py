@@ -1,4 +1,4 @@
-"""The samples of the README: copied, they do what it says."""
+"""The samples of the README work when they are copied."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ SHELL = sample(PAGE, "sh", with_="flask sse")
 
 
 def test_the_ten_lines_run(tmp_path: Path) -> None:
-    """Whoever copies them has a stream, and an event for the order's owner."""
+    """They give a stream, and an event for the order's owner."""
     names: dict[str, Any] = {"__name__": __name__, "load_user": User}
     exec(TEN_LINES, names)  # noqa: S102
     names["owner_of"] = lambda number: 42
@@ -42,14 +42,14 @@ def test_the_ten_lines_run(tmp_path: Path) -> None:
 
 
 class Member(UserMixin):  # type: ignore[misc]
-    """Somebody in a team."""
+    """A user in a team."""
 
     id = "ada"
     team_id = 7
 
 
-def test_the_rule_opens_ones_own_team(make_site: MakeSite) -> None:
-    """And no other channel."""
+def test_the_rule_opens_the_channel_of_the_users_team(make_site: MakeSite) -> None:
+    """It opens no other channel."""
     site = make_site()
     exec(RULE, {"sse_hub": site.hub})  # noqa: S102
     manager: LoginManager = site.app.login_manager  # type: ignore[attr-defined]
@@ -59,8 +59,8 @@ def test_the_rule_opens_ones_own_team(make_site: MakeSite) -> None:
     assert browser.get("/events?channel=team.8").status_code == 403
 
 
-def test_the_log_is_in_redis(redis_server: RedisServer) -> None:
-    """Where its URL says, under the name that it is given."""
+def test_the_history_is_in_redis(redis_server: RedisServer) -> None:
+    """It is on the server of the URL, under the configured name."""
     app = Flask("page")
     app.config["SSE_HUB_LOGIN_REQUIRED"] = False
     exec(REDIS.replace("redis://host:6379/0", redis_server.url), {"app": app})  # noqa: S102
@@ -71,7 +71,7 @@ def test_the_log_is_in_redis(redis_server: RedisServer) -> None:
 
 
 def test_a_job_publishes_without_flask(tmp_path: Path) -> None:
-    """Into the file of the app, whose pages hear it."""
+    """It publishes into the app's file, and the app's pages receive the event."""
     path = f"{tmp_path}/sse_hub.db"
     app = Flask("page")
     app.config["SSE_HUB_LOGIN_REQUIRED"] = False
@@ -103,7 +103,7 @@ def create_app():
 
 @pytest.mark.live
 def test_a_shell_publishes_and_listens(tmp_path: Path) -> None:
-    """To a stream under gunicorn, started as the page says."""
+    """The app runs under gunicorn, started as on the page."""
     (tmp_path / "yourapp.py").write_text(APP)
     port = free_port()
     shell = Shell(
@@ -120,7 +120,7 @@ def test_a_shell_publishes_and_listens(tmp_path: Path) -> None:
             event_id = shell.run(publish).strip()
 
             def is_heard() -> bool:
-                # It prints what comes after it has begun to listen.
+                # It prints only the events that arrive after it has begun to listen.
                 shell.run("flask sse publish extra --channel news")
                 return "extra" in listener.printed
 

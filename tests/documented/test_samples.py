@@ -1,4 +1,4 @@
-"""Every block of code in the documentation is run by a test, or is no code."""
+"""Every code block in the documentation is run by a test, unless it is a drawing."""
 
 import importlib
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tests.documented import samples
 from tests.documented.samples import PAGES, ROOT, Sample, blocks
 
-#: Drawings, by a text in them. Nothing is left here that could be run or compared.
+#: Drawings, by a text in them. Never add a block that could be run or compared.
 DRAWINGS = {
     "docs/design.md": ["one writer: fan-out, catch-up", "script()'s meta element"],
 }
@@ -16,7 +16,7 @@ DRAWINGS = {
 
 @pytest.fixture(scope="module")
 def taken() -> set[Sample]:
-    """What the modules of tests take, which they do when they are imported."""
+    """The blocks that test modules take when they are imported."""
     for path in (ROOT / "tests").rglob("*.py"):
         if "tests.documented.samples" in path.read_text() and path != Path(__file__):
             module = path.relative_to(ROOT).with_suffix("")
@@ -37,8 +37,8 @@ def test_every_block_is_run(page: str, taken: set[Sample]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_block_says_what_it_is_in(page: str) -> None:
-    """So that it is coloured, and cannot be overlooked."""
+def test_every_block_names_its_language(page: str) -> None:
+    """Highlighting needs the language, and so does the search for untested blocks."""
     assert [block.line for block in blocks(page) if not block.language.strip()] == []
     fences = (ROOT / page).read_text().count("```")
     assert fences == 2 * len(blocks(page)), "a fence that is not read as a block"

@@ -1,4 +1,4 @@
-"""The documentation as a site: built without a warning, read without a network."""
+"""The documentation site builds without warnings, and loads nothing from elsewhere."""
 
 import os
 import re
@@ -49,15 +49,15 @@ def test_it_is_built_without_a_warning(site: Path) -> None:
     assert (site / "project/changelog.html").exists()
 
 
-def test_what_makes_it_is_not_in_it(site: Path) -> None:
-    """But what programs read is."""
+def test_the_site_has_no_python_files(site: Path) -> None:
+    """It has the OpenAPI file, which programs read."""
     assert list(site.rglob("*.py")) == []
     described = (ROOT / "docs/openapi.json").read_bytes()
     assert (site / "openapi.json").read_bytes() == described
 
 
 def test_the_settings_of_gunicorn_can_be_copied_from_it(site: Path) -> None:
-    """The page about deploying leads to them: the package does not bring them."""
+    """The page about deploying links to them, since the package does not have them."""
     settings = (ROOT / "gunicorn.conf.py").read_text()
     assert (site / "project/gunicorn.conf.txt").read_text() == settings
     page = (site / "deploying.html").read_text()
@@ -65,7 +65,7 @@ def test_the_settings_of_gunicorn_can_be_copied_from_it(site: Path) -> None:
 
 
 def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
-    """No fonts, scripts, styles or images: only links lead out of it."""
+    """Fonts, scripts, styles and images are its own. Only links lead elsewhere."""
     loaded = re.compile(
         r"<(?:script|img|link|iframe)[^>]+(?:src|href)=[\"']?(\w+:[^\"' >]+)"
     )
@@ -107,12 +107,12 @@ def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
 def test_links_lead_to_the_sites_own_pages(
     source: str, place: str, link: str, expected: str
 ) -> None:
-    """What it does not have is named; what nobody has the build is to refuse."""
+    """A link to a file outside the site becomes text. A broken link is left broken."""
     assert relinked(link, source=source, place=place) == expected
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """A server of files that logs nothing."""
+    """A file server that does not log."""
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -120,7 +120,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def url(site: Path) -> Iterator[str]:
-    """Where the site is served."""
+    """The URL of the served site."""
     server = ThreadingHTTPServer((HOST, 0), partial(Quiet, directory=site))
     thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()
@@ -132,7 +132,7 @@ def url(site: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(chromium: "Browser", url: str) -> Iterator["Page"]:
-    """A page that reaches the site alone; nothing else may be asked for."""
+    """A page that may request nothing but the site."""
     problems: list[str] = []
 
     def refuse(route: "Route") -> None:
@@ -149,7 +149,7 @@ def page(chromium: "Browser", url: str) -> Iterator["Page"]:
 
 
 def look_at(page: "Page", url: str, *, width: int, scheme: Any) -> str:
-    """Open a page that is no wider than the window; return the color of its ground."""
+    """Open a page, check that it fits the window; return its background colour."""
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)
     page.goto(url, wait_until="domcontentloaded")
@@ -161,19 +161,19 @@ def look_at(page: "Page", url: str, *, width: int, scheme: Any) -> str:
 
 @pytest.mark.browser
 def test_every_page_fits_a_phone(page: "Page", site: Path, url: str) -> None:
-    """What is wider, as code and tables, scrolls by itself."""
+    """Wide parts, such as code and tables, scroll by themselves."""
     names = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
-    # Links of this one begin at the root of a host, wherever it is shown.
+    # The links of 404.html begin at the root of the host.
     for name in names - {"404.html"}:
         look_at(page, url + name, width=360, scheme="dark")
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", ["index", "concepts", "operations"])
-def test_a_page_is_light_or_dark_as_its_reader_likes(
+def test_a_page_is_light_or_dark_as_the_reader_prefers(
     page: "Page", url: str, name: str
 ) -> None:
-    """By what the system says, on a desk too."""
+    """It follows the setting of the system, on a desktop too."""
     light, dark = (
         look_at(page, f"{url}{name}.html", width=1280, scheme=scheme)
         for scheme in ("light", "dark")
@@ -186,7 +186,7 @@ def test_a_page_is_light_or_dark_as_its_reader_likes(
 def test_the_search_finds_a_setting(
     page: "Page", site: Path, url: str, way: str
 ) -> None:
-    """Also in a site that was opened from its folder, where there are no workers."""
+    """It also works in a site that is opened from a folder, without web workers."""
     page.goto((url if way == "http" else f"{site.as_uri()}/") + "index.html")
     page.locator("[name=query]").click()
     page.keyboard.type("SSE_HUB_MAX_AGE")
@@ -199,10 +199,10 @@ def test_the_search_finds_a_setting(
 @pytest.mark.parametrize(
     ("word", "first"), [("logout", "concepts.html"), ("heroku", "deploying.html")]
 )
-def test_the_search_begins_with_who_explains_a_word(
+def test_the_search_begins_with_the_page_that_explains_a_word(
     page: "Page", url: str, word: str, first: str
 ) -> None:
-    """Not with what somebody else's package makes of it."""
+    """Pages about other packages come later."""
     page.goto(f"{url}index.html")
     page.locator("[name=query]").click()
     page.keyboard.type(word)
@@ -216,10 +216,10 @@ def test_the_search_begins_with_who_explains_a_word(
     ("name", "width", "scheme"),
     [("quickstart", 1280, "light"), ("migration", 360, "dark")],
 )
-def test_its_readers_may_see_little(
+def test_a_page_is_accessible(
     page: "Page", url: str, name: str, width: int, scheme: str
 ) -> None:
-    """Or use a screen reader: axe finds no serious fault."""
+    """The checker axe finds no serious fault."""
     if not AXE.exists():
         absent("axe-core", remedy=f"run npm ci in {AXE.parents[2]}")
     look_at(page, f"{url}{name}.html", width=width, scheme=scheme)
@@ -230,8 +230,8 @@ def test_its_readers_may_see_little(
 
 
 @pytest.mark.browser
-def test_the_drawing_is_read_on_a_phone(page: "Page", url: str) -> None:
-    """Its smallest text is as tall there as that of tables."""
+def test_the_drawing_is_readable_on_a_phone(page: "Page", url: str) -> None:
+    """Its smallest text is as tall as the text of tables."""
     page.set_viewport_size({"width": 360, "height": 800})
     page.goto(f"{url}concepts.html")
     drawing = page.locator("img[src$='data-flow.svg']")

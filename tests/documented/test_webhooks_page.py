@@ -26,7 +26,7 @@ def sign(body: bytes) -> str:
 def test_a_delivery_of_github_is_published_once(
     make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Signed, delivered twice; one with another signature is refused."""
+    """A repeated delivery is not published again. A wrong signature is refused."""
     monkeypatch.setenv("GITHUB_WEBHOOK_SECRET", SECRET)
     site = make_site(public_channels=["builds"])
     exec(GITHUB, {"app": site.app, "sse_hub": site.hub, "os": os})  # noqa: S102
@@ -44,7 +44,7 @@ def test_a_delivery_of_github_is_published_once(
 
 
 def test_other_services_are_verified_as_shown() -> None:
-    """By their own headers, and by the time where it is signed."""
+    """The schemes check the services' own headers, and a signed time."""
     now = time.time()
     of_slack = sign(f"v0:{int(now)}:".encode() + BODY)
     headers = [

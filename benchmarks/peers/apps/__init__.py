@@ -1,1 +1,1 @@
-"""The smallest apps of others that stream and publish, as their documentation says."""
+"""Minimal apps for the other servers, written as their documentation says."""

@@ -20,6 +20,6 @@ const server = createServer(async (request, response) => {
   }
 });
 
-// Between publishes the connection for these is kept.
+// The connection that publishes stays open between two publishes.
 server.keepAliveTimeout = 75_000;
 server.listen({ host: "127.0.0.1", port: Number(process.argv[2]), backlog: 4096 });

@@ -1,4 +1,4 @@
-"""A Flask app with Flask-SSE; the environment says where Redis is."""
+"""A Flask app with Flask-SSE. The environment has the URL of Redis."""
 
 from flask import Flask, request
 from flask_sse import sse
@@ -16,7 +16,7 @@ def page() -> str:
 
 @app.post("/publish")
 def publish() -> str:
-    """Publish the body, as many times as is asked for."""
+    """Publish the body, as often as ``count`` says."""
     for _ in range(int(request.args["count"])):
         sse.publish(request.get_data(as_text=True))
     return ""

@@ -18,7 +18,7 @@ async def page(request: Request) -> PlainTextResponse:  # noqa: ARG001
 
 
 async def events(request: Request) -> EventSourceResponse:  # noqa: ARG001
-    """Stream what is put into the client's queue."""
+    """Stream the events from the client's queue."""
 
     async def stream() -> AsyncIterator[dict[str, str]]:
         queue: asyncio.Queue[str] = asyncio.Queue()
@@ -33,7 +33,7 @@ async def events(request: Request) -> EventSourceResponse:  # noqa: ARG001
 
 
 async def publish(request: Request) -> PlainTextResponse:
-    """Publish the body, as many times as is asked for."""
+    """Publish the body, as often as ``count`` says."""
     data = (await request.body()).decode()
     for _ in range(int(request.query_params["count"])):
         for queue in clients:

@@ -1,23 +1,24 @@
-// One chart: a card whose title, numbers and range are text, and a drawing beside them.
+// One chart: a card with a title, numbers and a range as text, and a drawing beside them.
 //
-// The drawing is for those who see it. It is hidden from screen readers, to which the
-// text says the same, and the table below all charts says the rest.
+// The drawing is hidden from screen readers. They read the text, which says the same, and
+// the table below the charts, which has all figures.
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 
-// The time that is drawn grows with what there is, from half a minute to three.
+// The time axis grows with the number of figures, from half a minute to three minutes.
 const LEAST_SECONDS = 30;
 const MOST_SECONDS = 180;
 const HEIGHT = 150;
-// Longer than this without figures, nobody was looking: no line leads across.
+// In seconds. After a longer pause without figures, the line is interrupted: no dashboard
+// was open then.
 const GAP = 7;
 
 const FONT = "12px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 
 const MEGABYTE = 1e6;
 
-// What is drawn of the figures, and the least that the scale spans: noise of a tenth of a
-// percent must not look like a mountain.
+// The figures that each chart draws, and the smallest span of its scale: noise of a tenth
+// of a percent must not look like a mountain.
 const KINDS = {
   cpu: { lines: [(f) => f.cpu], span: 5, digits: 1, unit: " %" },
   memory: { lines: [(f) => f.rss / MEGABYTE], span: 4, digits: 1, unit: " MB", floats: true },
@@ -36,7 +37,7 @@ export class Chart {
     const box = card.querySelector(".plot");
     this.plot = new uPlot(this.options(box.clientWidth), this.columns([]), box);
     new ResizeObserver(() => this.plot.setSize({ width: box.clientWidth, height: HEIGHT })).observe(box);
-    // The colours are asked for at each drawing, and so are those of the scheme.
+    // Each drawing reads the colours again, so it has those of the current scheme.
     const redraw = () => this.plot.redraw(false);
     new MutationObserver(redraw).observe(root, { attributeFilter: ["data-theme"] });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
@@ -68,7 +69,7 @@ export class Chart {
     return this.named(ranges);
   }
 
-  /** Say of each line what there is to say; one alone needs no name. */
+  /** Join the texts of all lines, each with the line's name. A single line has no name. */
   named(texts) {
     const { names } = this.kind;
     return texts.map((text, at) => (names ? `${names[at]} ${text}` : text)).join(" · ");
@@ -141,10 +142,10 @@ function line(at) {
   return {
     stroke: () => colour(`--series-${at + 1}`),
     width: 2,
-    // Told apart by more than their colour.
+    // Lines must differ by more than their colour.
     dash: at ? [6, 5] : undefined,
     fill: at ? undefined : () => colour("--series-1-soft"),
-    // One alone makes no line.
+    // A single point makes no line.
     points: { show: (plot) => plot.data[0].length === 1, size: 6 },
   };
 }

@@ -1,5 +1,5 @@
-// The chat: an answer comes as the stream of its own request, and what other tabs asked by
-// the stream that all pages share.
+// The chat. An answer is the stream of its own request. The exchanges of other tabs arrive
+// by the stream that all pages share.
 
 import { follow, send } from "./events.js";
 import { Exchanges } from "./exchanges.js";
@@ -13,10 +13,10 @@ const page = $("#chat");
 const box = $("#message");
 const exchanges = new Exchanges($("#exchanges"));
 
-// What stops the answer that is on its way; null while there is none.
+// Stops the answer that is coming; null while there is none.
 let controller = null;
 
-// Whether history was lost meanwhile: what is shown then has to wait for the answer.
+// Whether history was lost during an answer: the page reloads its state after the answer.
 let isStale = false;
 
 showStateOf(stream);
@@ -27,7 +27,7 @@ stream.on("chat", (exchange) => exchanges.keep(exchange));
 stream.on("chatCleared", () => exchanges.begin([]));
 stream.on("reset", reload);
 stream.onState(() => {
-  // Who has signed out must not see an answer grow.
+  // The page of a user who has signed out must not show any more of an answer.
   if (isOver(stream)) controller?.abort();
 });
 
@@ -45,7 +45,7 @@ async function ask(question) {
       body: JSON.stringify({ message: question }),
       signal,
     });
-    // The hub names it by the same id when it is kept.
+    // The hub's event has the same id when the exchange has been kept.
     exchanges.name(shown, response.headers.get("Exchange-Id"));
     await follow(response, (_, { content }) => exchanges.write(shown, content));
     exchanges.end(shown, "complete");
@@ -66,7 +66,7 @@ function stopped(shown, question) {
     exchanges.end(shown, "stopped");
     return;
   }
-  // Nothing of it is kept, so what was asked goes back to where it was written.
+  // The exchange was not kept, so the question goes back into the text box.
   shown.remove();
   box.value ||= question;
 }
@@ -82,7 +82,7 @@ function failed(shown, question, error) {
 }
 
 async function reload() {
-  // An answer that grows is not among what is kept.
+  // An answer that is still coming is not among the kept exchanges.
   isStale = controller !== null;
   if (isStale) return;
   try {
@@ -91,7 +91,7 @@ async function reload() {
     isStale = controller !== null;
     if (!isStale) exchanges.begin(kept);
   } catch {
-    // The next answer's end is another occasion.
+    // Try again at the end of the next answer.
     isStale = true;
   }
 }
@@ -100,7 +100,7 @@ function say(text) {
   $("#said").textContent = text;
 }
 
-// What the form and the buttons do
+// The form and the buttons
 
 function showButtons() {
   const answering = controller !== null;
@@ -109,7 +109,7 @@ function showButtons() {
   $("#send").disabled = !box.value.trim();
   $("#stop").hidden = !answering;
   $("#clear").disabled = answering;
-  // A button that goes takes the focus with it.
+  // A button that is hidden would take the focus with it.
   if (focused?.hidden) box.focus();
 }
 
@@ -122,8 +122,8 @@ function askWhatIsWritten() {
 
 box.addEventListener("input", showButtons);
 box.addEventListener("keydown", (event) => {
-  // While a character is being composed, Enter ends that. Safari says that it is composed
-  // no more, but with the code that a key has there.
+  // While a character is being composed, Enter ends the composition. Safari then reports
+  // isComposing as false, but gives the key the code of a composition.
   const isComposing = event.isComposing || event.keyCode === 229;
   if (event.key !== "Enter" || event.shiftKey || isComposing) return;
   event.preventDefault();
@@ -133,7 +133,7 @@ $("#ask").addEventListener("submit", (event) => {
   event.preventDefault();
   askWhatIsWritten();
 });
-// The one takes the other's place: a double click would press both.
+// Send and Stop replace each other in the same place: a double click would press both.
 const isSecond = (click) => click.detail > 1;
 $("#send").addEventListener("click", (event) => {
   if (isSecond(event)) event.preventDefault();

@@ -1,4 +1,4 @@
-// The dashboard: right when it is loaded, and kept so by a stream of its own.
+// The dashboard: complete when it is loaded, and kept up to date by its own stream.
 
 import { connect } from "sse-hub";
 
@@ -13,14 +13,14 @@ const numbers = [...document.querySelectorAll("[data-figure]")];
 const charts = [...document.querySelectorAll("[data-chart]")].map((card) => new Chart(card));
 const recent = new Recent(JSON.parse(document.querySelector("#dashboard-state").textContent));
 
-// Other tabs with a dashboard share it. What is published from the page's cursor on is
-// what the page does not have yet.
+// All tabs with a dashboard share this stream. It begins at the page's cursor: events
+// after it are not in the page yet.
 const stream = connect(page.dataset.stream, {
   shared: true,
   lastEventId: page.dataset.cursor,
   userId: pageStream.userId,
   on: { dashboardUpdate: add },
-  // The next event, two seconds later, has all figures again; but not those before it.
+  // The next event, two seconds later, has all current figures, but not the missed ones.
   onReset: reload,
 });
 showStateOf(stream);

@@ -5,11 +5,12 @@ import { watchResume } from "./resume.js";
 import { showSharingOf } from "./sharing.js";
 import { showStateOf } from "./state.js";
 
-// Shown, but not counted: what the hub sends on its own account, and what each stream that
-// comes or goes brings about.
+// Events that are shown but not counted: those that the hub sends by itself, and those
+// that each stream causes when it connects or ends.
 const UNCOUNTED = new Set(["connected", "ping", "reset", "presence"]);
 
-// Whatever grows with each event has an end, or a tab that stays open eats the memory.
+// Lists that grow with each event are bounded, or a tab that stays open would use up the
+// memory.
 const MOST_LINES = 200;
 const MOST_IDS = 5000;
 
@@ -39,10 +40,10 @@ stream.on("presence", ({ people }) => {
   showPeople(people);
 });
 stream.on("reset", ({ reason }) => {
-  // What was missed is not known any more. Nothing that the page shows can be trusted,
-  // so it asks for all of it again, as it would after being loaded.
+  // The missed events are gone, so the page's state may be wrong. Load all of it again, as
+  // after loading the page.
   const banner = $("#reset-banner");
-  banner.textContent = `History was lost (${reason}) – state loaded anew.`;
+  banner.textContent = `History was lost (${reason}) – state loaded again.`;
   banner.hidden = false;
   resume.forget();
   loadState();
@@ -51,7 +52,7 @@ stream.onState(showIds);
 showIds();
 loadState();
 
-// What arrives
+// Arriving events
 
 function note(event) {
   const line = document.createElement("li");
@@ -61,7 +62,7 @@ function note(event) {
     part("time", new Date().toLocaleTimeString([], { hour12: false })),
     part("type", event.type),
     part("id", event.id),
-    // Not its text: on the wire all but ASCII may be escaped, and is not to be read.
+    // Not the text of the wire, which may escape everything but ASCII and is hard to read.
     part("data", JSON.stringify(event.data)),
   );
   const log = $("#log");
@@ -73,7 +74,7 @@ function note(event) {
 function part(name, text) {
   const span = document.createElement("span");
   span.className = name;
-  // As text: data is what somebody typed, and must not become a part of the page.
+  // As text: other people typed the data, and it must not become part of the page.
   span.textContent = text;
   return span;
 }
@@ -96,7 +97,7 @@ function showIds() {
 async function loadState() {
   const before = presences;
   const answer = await fetch(`${page.dataset.api}/state`);
-  // A list that came by the stream in the meantime is newer than this one.
+  // A list that arrived by the stream meanwhile is newer than this one.
   if (answer.ok && presences === before) showPeople((await answer.json()).people);
 }
 
@@ -110,7 +111,7 @@ function showPeople(people) {
   );
 }
 
-// What the buttons do
+// The buttons
 
 async function post(what, body) {
   const answer = await fetch(`${page.dataset.api}/${what}`, {
@@ -123,7 +124,7 @@ async function post(what, body) {
   return result;
 }
 
-/** Run what a button does, and say how it went. */
+/** Run an action when its button is clicked, and show the result. */
 function onClick(button, status, action) {
   button.addEventListener("click", async () => {
     try {

@@ -1,7 +1,7 @@
-// Reads the events of a response of fetch(): an EventSource cannot post, and asks again
-// by itself when a connection breaks, which would be another answer.
+// Reads the events of a response of fetch(). An EventSource cannot post. It also reconnects
+// by itself when a connection breaks, and would receive another answer.
 
-/** Yield {type, data} of each event as it comes; its data has to be JSON. */
+/** Yield {type, data} of each event as it arrives. The data must be JSON. */
 export async function* eventsOf(response) {
   let type = "message";
   let data = [];
@@ -9,7 +9,7 @@ export async function* eventsOf(response) {
     const [, field, value] = line.match(/^([^:]*):? ?(.*)$/s);
     if (field === "data") data.push(value);
     else if (field === "event") type = value;
-    // A blank line ends the event. Comments and ids mean nothing here.
+    // A blank line ends the event. Comments and ids are ignored here.
     if (line !== "") continue;
     if (data.length > 0) yield { type, data: JSON.parse(data.join("\n")) };
     type = "message";
@@ -30,12 +30,12 @@ async function* linesOf(response) {
       yield* lines;
     }
   } finally {
-    // Who reads no further closes the connection, by which the server stops.
+    // If the caller stops reading, close the connection, so that the server stops too.
     reader.cancel().catch(() => {});
   }
 }
 
-/** What went wrong, in words for who looks at the page; `id` finds it in the log. */
+/** An error in words for the user. Its `id` finds the error in the log. */
 export class Problem extends Error {
   constructor(message, id) {
     super(message);
@@ -43,7 +43,7 @@ export class Problem extends Error {
   }
 }
 
-/** Make a request, a POST unless told otherwise; throw a Problem where it is refused. */
+/** Send a request, by default a POST. Throws a Problem if it is refused. */
 export async function send(url, options) {
   let response;
   try {
@@ -60,7 +60,7 @@ export async function send(url, options) {
 
 /**
  * Call on(type, data) for each event, until the stream says that it is complete. Throws a
- * Problem where it says that it failed, or breaks off.
+ * Problem if the stream says that it failed, or if it breaks off.
  */
 export async function follow(response, on) {
   try {
@@ -70,7 +70,7 @@ export async function follow(response, on) {
       on(type, data);
     }
   } catch (error) {
-    // Reading throws one where the connection breaks.
+    // Reading throws a TypeError if the connection breaks.
     if (error instanceof TypeError) throw new Problem("The connection broke.");
     if (error instanceof SyntaxError) throw new Problem("The answer could not be understood.");
     throw error;

@@ -1,7 +1,7 @@
-// The conversation in the page: each question with its answer, once, whether it comes from
-// the page itself, its own request or another tab.
+// The conversation in the page. Each question is shown once with its answer, whether it
+// comes from the loaded page, from the page's own request or from another tab.
 
-// Whatever grows has an end. As many as the server shows of a conversation.
+// The list is bounded, to the number of exchanges that the server sends.
 const MOST = 50;
 
 const NOTES = { stopped: "Stopped here.", failed: "It failed here, and is not kept." };
@@ -11,13 +11,13 @@ export class Exchanges {
     this.list = list;
   }
 
-  /** Show nothing else than these, and an answer that is still on its way. */
+  /** Show only these exchanges, and an answer that is still coming. */
   begin(exchanges) {
     this.list.replaceChildren(...this.list.querySelectorAll("[data-state=answering]"));
     exchanges.forEach((each) => this.keep(each));
   }
 
-  /** Show one that the server has kept, as it is kept there. */
+  /** Show an exchange as the server has kept it. */
   keep({ id, question, answer, stopped }) {
     const shown = this.find(id) ?? this.add(question);
     shown.dataset.id = id;
@@ -46,20 +46,23 @@ export class Exchanges {
     return shown;
   }
 
-  /** Say which one it will be. Where a proxy collected its answer, the hub was faster. */
+  /**
+   * Give an exchange the id under which it will be kept. If a proxy has buffered the answer,
+   * the hub's event came first and has already added the exchange: remove that one.
+   */
   name(shown, id) {
     this.find(id)?.remove();
     shown.dataset.id = id;
   }
 
-  /** Show an answer as far as it has come. */
+  /** Show the part of an answer that has arrived. */
   write(shown, answer) {
     this.atEnd(() => {
       shown.querySelector(".answer .text").textContent = answer;
     });
   }
 
-  /** Change something, and stay at the end; who has scrolled up reads there, and is left alone. */
+  /** Make a change and stay at the end of the list, unless the user has scrolled up. */
   atEnd(change) {
     const { scrollTop, scrollHeight, clientHeight } = this.list;
     change();
@@ -74,7 +77,7 @@ export class Exchanges {
     return shown.querySelector(".answer .text").textContent;
   }
 
-  /** Say how an answer ended: complete, stopped or failed. */
+  /** Show how an answer ended: complete, stopped or failed. */
   end(shown, state) {
     this.atEnd(() => {
       shown.dataset.state = state;
@@ -91,7 +94,7 @@ function part(name, who, text) {
   speaker.textContent = who;
   const said = document.createElement("span");
   said.className = "text";
-  // As text: it is what somebody, or a model, wrote.
+  // As text: a person or a model wrote it, and it must not become part of the page.
   said.textContent = text;
   element.append(speaker, said);
   return element;

@@ -1,4 +1,4 @@
-// The import: a file is posted, and the answer says how far it is.
+// The import: the page posts a file, and the answer streams the progress.
 
 import { Problem, follow, send } from "./events.js";
 import { stream } from "./page.js";
@@ -13,7 +13,7 @@ const megabytes = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const mostBytes = Number(page.dataset.mostBytes);
 const mostProblems = Number(page.dataset.mostProblems);
 
-// What cancels the import that is going on; null while there is none.
+// Cancels the running import; null while there is none.
 let controller = null;
 
 showStateOf(stream);
@@ -42,7 +42,7 @@ const show = {
   },
   summary(data) {
     show.progress(data);
-    // Read out once, and not with each batch.
+    // A screen reader reads this once at the end, and not after each batch.
     const end = data.complete ? "Imported" : "Imported as far as the file could be read";
     $("#stage").textContent =
       `${end}: ${number.format(data.added)} added, ${number.format(data.known)} there already,` +
@@ -72,12 +72,13 @@ async function run(file) {
   } finally {
     controller = null;
     showButtons();
-    // Where it fails too, what went wrong is told already, and the old count stays.
+    // If this fails too, the page already shows a problem, and the old count stays.
     showCount().catch(() => {});
   }
 }
 
-// One that cannot be read to its end would fail as if the connection had broken.
+// Reads the file before it is sent: a file that cannot be read would otherwise look like a
+// broken connection.
 async function copyOf(file) {
   try {
     return new File([await file.arrayBuffer()], file.name);
@@ -104,7 +105,7 @@ function showButtons() {
   $("#start").disabled = running;
   $("#cancel").disabled = !running;
   $("#clear").disabled = running;
-  // A button that is disabled loses the focus to nowhere.
+  // A button that is disabled loses the focus, so another one receives it.
   if (focused?.disabled) (running ? $("#cancel") : $("#start")).focus();
 }
 
@@ -116,7 +117,7 @@ $("#upload").addEventListener("submit", (event) => {
     return;
   }
   clear();
-  // The server refuses it too, but only after it was sent.
+  // The server would refuse the file too, but only after it was sent.
   const [size, most] = [file.size, mostBytes].map((bytes) => megabytes.format(bytes / 1024 / 1024));
   showProblem($("#problem"), { message: `The file has ${size} MB; it may have ${most}.` });
 });

@@ -1,4 +1,4 @@
-// Shows what went wrong, with what support finds it by, and a way to try again.
+// Shows an error, the id that finds it in the log, and a button to try again.
 
 export function showProblem(element, { message, id }, again) {
   const line = document.createElement("p");

@@ -1,6 +1,6 @@
-// The figures of the last minutes, of one worker, in order.
+// The figures of one worker for the last minutes, in order.
 
-// Three minutes, at one every two seconds.
+// Three minutes, with new figures every two seconds.
 const MOST = 90;
 
 export class Recent {
@@ -8,7 +8,7 @@ export class Recent {
     this.begin(state);
   }
 
-  /** Begin with what the server knows: {current, recent}. */
+  /** Begin with the server's figures: {current, recent}. */
   begin({ current, recent }) {
     this.points = recent.slice(-MOST);
     this.add(current);
@@ -18,11 +18,11 @@ export class Recent {
     return this.points.at(-1);
   }
 
-  /** Add newer figures; tell whether they were. */
+  /** Add figures and return true, unless they are not newer than the last ones. */
   add(figures) {
-    // Another worker's are another story: its memory was not this one's a moment ago.
+    // Figures of another worker do not continue these, so the list starts again.
     if (this.last && this.last.worker !== figures.worker) this.points = [];
-    // What was published just before the page was made is in the page already.
+    // Figures that were published just before the page was made are already in it.
     if (this.last && figures.time <= this.last.time) return false;
     this.points.push(figures);
     if (this.points.length > MOST) this.points.shift();

@@ -1,9 +1,13 @@
-// Tells how a stream came back: how long it was away, and how much was waiting for it.
+// Reports how a stream resumed: how long it was away, and how many events it had missed.
 
-// What was missed arrives in one go. After a pause of so many milliseconds it is there.
+// Missed events arrive in one go. After a pause of this length, in milliseconds, all of
+// them have arrived.
 const PAUSE = 400;
 
-/** Call say(seconds, events) after each return of a stream; who listens counts. */
+/**
+ * Call say(seconds, events) after each resume of a stream. The caller has to call arrived()
+ * for each event.
+ */
 export function watchResume(stream, say) {
   let wasOpen = false;
   let lostAt = null;
@@ -34,13 +38,13 @@ export function watchResume(stream, say) {
   });
 
   return {
-    /** An event has come: of those that were missed, or of those now. */
+    /** Note that an event has arrived. It is counted if the stream has just resumed. */
     arrived() {
       if (timer === null) return;
       missed += 1;
       settle();
     },
-    /** What was missed is not known: that is another story, and told elsewhere. */
+    /** Report nothing for this resume: the missed events are gone, as another notice says. */
     forget() {
       clearTimeout(timer);
       timer = null;

@@ -1,14 +1,14 @@
-// Says what has become of the session behind this page: it ended, or is another person's.
+// Shows a notice when the session of this page has ended, or belongs to another user.
 
 const notice = document.querySelector("#session");
 const main = document.querySelector("#main");
 
 const NOTICES = {
   unauthorized: () => say("You signed out in another tab.", link("Sign in again", notice.dataset.login)),
-  "user-changed": () => say("Somebody else is signed in here now.", button("Load the page anew")),
+  "user-changed": () => say("Somebody else is signed in here now.", button("Reload the page")),
 };
 
-/** Whether the stream was closed because its session is over, or another person's. */
+/** Whether the stream was closed because its session is over or belongs to another user. */
 export function isOver({ state, error }) {
   return state === "closed" && error?.reason in NOTICES;
 }
@@ -16,11 +16,11 @@ export function isOver({ state, error }) {
 export function showSession(stream) {
   let shown = null;
   stream.onState(() => {
-    // Who signs in again, in whichever tab, is connected again, and nothing is to be said.
+    // After a new login in any tab the stream is connected again, and the notice goes.
     const reason = stream.state === "closed" ? stream.error?.reason : null;
     if (reason === shown) return;
     shown = reason;
-    // What is done here would be done in the name of whoever is signed in now.
+    // Actions on this page would be done in the name of the user who is signed in now.
     main.inert = reason in NOTICES;
     if (NOTICES[reason]) NOTICES[reason]();
     else notice.replaceChildren();

@@ -1,6 +1,6 @@
-// Shows the state of a stream in the page's badge, and why it is not open.
+// Shows the state of a stream in the page's badge, and the reason if it is not open.
 
-// In words that a visitor understands; the client's own names are for code.
+// The client's reasons in words that a visitor understands.
 const REASONS = {
   unauthorized: "signed out",
   forbidden: "not allowed",
@@ -13,11 +13,11 @@ const REASONS = {
   unavailable: "the server is not ready",
   silent: "the line went silent",
   ticket: "no ticket",
-  hidden: "paused while nobody looks",
+  hidden: "paused while the page is hidden",
 };
 
-// Whoever is signed in then may be another person, whose events are not for this page: it
-// has to be loaded anew, to which the notice about the session leads.
+// After these reasons another user may be signed in, whose events are not for this page.
+// The page has to be loaded again. The notice about the session offers that.
 const LOADED_ANEW = new Set(["unauthorized", "user-changed"]);
 
 export function showStateOf(stream) {
@@ -29,7 +29,7 @@ export function showStateOf(stream) {
     badge.dataset.state = stream.state;
     text.textContent = why ? `${stream.state}: ${REASONS[why.reason] ?? why.reason}` : stream.state;
     badge.title = why?.message ?? "";
-    // Closed is for good, unless somebody asks for more.
+    // A closed stream stays closed until the user clicks this button.
     reconnect.hidden = stream.state !== "closed" || LOADED_ANEW.has(why?.reason);
   };
   reconnect.addEventListener("click", () => stream.reconnect());

@@ -1,4 +1,4 @@
-// The figures as a table: for who cannot see the charts, or wants the numbers.
+// The figures as a table, for users who cannot see the charts or want the numbers.
 
 const MOST_ROWS = 15;
 
@@ -18,7 +18,7 @@ let latest = [];
 
 details.addEventListener("toggle", write);
 
-/** Show the newest of these figures first, if the table is open. */
+/** Show the newest of these figures, newest first, if the table is open. */
 export function showTable(points) {
   latest = points;
   write();

@@ -1,13 +1,13 @@
-// How many tabs have a page of this app open. Each holds a lock that any number may hold.
+// Counts the tabs that have a page of this app open. Each tab holds the same shared lock.
 
 const LOCK = "example-app-tab";
 
 export function joinTabs() {
-  // A lock of a promise that is never kept lasts as long as the page.
+  // The promise never settles, so the lock lasts as long as the page.
   navigator.locks?.request(LOCK, { mode: "shared" }, () => new Promise(() => {}));
 }
 
-/** Return how many there are, or null where the browser has no locks (plain HTTP). */
+/** Return the number of tabs, or null if the browser has no locks (plain HTTP). */
 export async function countTabs() {
   if (!navigator.locks) return null;
   const { held } = await navigator.locks.query();

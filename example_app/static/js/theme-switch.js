@@ -1,4 +1,4 @@
-// The switch in the bar: auto, light or dark, kept in this browser, the same in all tabs.
+// The switch in the bar: auto, light or dark. The browser keeps the choice for all tabs.
 
 const root = document.documentElement;
 const choices = document.querySelectorAll("#theme input");
@@ -15,12 +15,12 @@ for (const choice of choices) {
     try {
       localStorage.setItem("theme", choice.value);
     } catch {
-      // Not kept, then; it is right until the next page.
+      // Without storage, the choice lasts until the next page.
     }
   });
 }
 
-// Storage tells the other tabs, and never the one that wrote.
+// The browser sends this event to all tabs but the one that changed the theme.
 addEventListener("storage", (event) => {
   if (event.key === "theme" || event.key === null) show(event.newValue);
 });

@@ -1,4 +1,4 @@
-// Short notices in the corner. The element is a live region, so they are read out too.
+// Short notices in the corner. Screen readers read them too: the element is a live region.
 
 const SECONDS = 8;
 const MOST = 4;
@@ -9,7 +9,7 @@ export function toast(text) {
   const note = document.createElement("div");
   note.className = "toast";
   const line = document.createElement("p");
-  // textContent, never innerHTML: the text was written by somebody else.
+  // textContent, never innerHTML: another person wrote the text.
   line.textContent = text;
   note.append(line, dismissButton(note));
   toasts.append(note);
@@ -27,8 +27,8 @@ function dismissButton(note) {
 }
 
 /**
- * Remove it after a while, but not while somebody reads or is about to dismiss it, nor
- * before the page is looked at.
+ * Remove a notice after a while, but not while the pointer or the focus is on it, and not
+ * while the page is hidden.
  */
 function removeLater(note) {
   let timer;

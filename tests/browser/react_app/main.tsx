@@ -1,4 +1,4 @@
-// An app as its author would write it, whose page a test tells what to show.
+// An app as a user would write it. A test controls the page's components.
 
 import { StrictMode, useLayoutEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
@@ -7,14 +7,14 @@ import { type SSE, useDashboardSSE, useSSE } from "./sse-hub/sse-hub-react.js";
 interface InboxProps {
   url: string | null;
   shared?: boolean;
-  /** What the handler adds to what it hears, so that it shows which one was called. */
+  /** A prefix that the handler adds to the data, to show which handler was called. */
   mark?: string;
 }
 
 function Inbox({ url, shared = false, mark = "" }: InboxProps) {
   const [heard, setHeard] = useState<string[]>([]);
   const sse = useSSE({
-    // New objects at each rendering, as most pages have them.
+    // New objects at each rendering, as in most pages.
     url: url && new URL(url, location.href),
     headers: { "X-Page": "inbox" },
     shared,
@@ -60,16 +60,16 @@ function Shown({ more, ...sse }: SSE & { more: object }) {
 const root = createRoot(document.getElementById("root")!);
 
 const page = {
-  /** All that was on the screen, however briefly. */
+  /** All values that were on the screen, however briefly. */
   frames: [] as object[],
-  /** Answers what was asked for after a reset. */
+  /** Resolves the state that was requested after a reset. */
   answer: null as ((numbers: Numbers) => void) | null,
 
   inbox: (props: InboxProps) => show(<Inbox {...props} />),
   dashboard: (url: string) => show(<Dashboard url={url} />),
   nothing: () => show(null),
 
-  /** Mount and unmount so many times, each time with a connection. */
+  /** Mount and unmount the given number of times, each time with a connection. */
   async mount(times: number, props: InboxProps) {
     for (; times > 0; times--) {
       page.inbox(props);

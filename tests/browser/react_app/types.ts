@@ -1,4 +1,4 @@
-// What a TypeScript user may write, and what the compiler is to refuse.
+// Uses that the compiler must accept, and uses that it must refuse.
 
 import { StreamError, connect } from "./sse-hub/sse-hub.js";
 import { useDashboardSSE, useSSE } from "./sse-hub/sse-hub-react.js";
@@ -11,7 +11,7 @@ export function Allowed() {
     pauseWhenHidden: 10,
     ticket: async () => "t",
   });
-  // As a page says it where nobody is logged in.
+  // A page without a login has these values.
   useSSE({ userId: null, ticket: () => null });
   const { error, lastEvent } = useSSE({ onReset: ({ reason }) => reason.length });
   const { data } = useDashboardSSE({ initial: { total: 1 } });
@@ -35,7 +35,7 @@ export async function iterated() {
 export function Refused() {
   // @ts-expect-error the handlers of a hook are eventHandlers
   useSSE({ on: {} });
-  // @ts-expect-error it is an address
+  // @ts-expect-error a url is a string, a URL or null
   useSSE({ url: 7 });
   // @ts-expect-error there is no such reason
   if (useSSE().error?.reason === "unauthorised") return true;
