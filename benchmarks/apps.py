@@ -14,7 +14,7 @@ from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
 from flask_login import LoginManager, UserMixin
 
 from flask_sse_hub import SSEHub
-from flask_sse_hub.server.accept_balance import Spread
+from flask_sse_hub.server.accept_balance import AcceptBalance
 
 
 def hub() -> Flask:
@@ -136,7 +136,7 @@ def spread() -> Flask:
 
 def unspread() -> Flask:
     """Return the same app, whose workers accept clients as they come."""
-    Spread.attend = lambda *_: None  # type: ignore[method-assign]
+    AcceptBalance.attend = lambda *_: None  # type: ignore[method-assign]
     return spread()
 
 

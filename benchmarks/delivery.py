@@ -17,7 +17,7 @@ LOADS = [("one event at a time", 1, 50), ("bursts of 50 events", 50, 4)]
 
 
 # A setting of the hub. The baseline ignores it.
-_BY_GENERATOR = {"hijack": "false"}
+_BY_GENERATOR = {"socket_takeover": "false"}
 
 
 def measure(app: str) -> dict[str, float]:

@@ -9,28 +9,30 @@
 * ``compute SECONDS`` only keeps a processor busy.
 """
 
+# Everything is patched before it is imported.
+# ruff: noqa: E402
 from gevent import monkey
 
 monkey.patch_all()
 
-import json  # noqa: E402
-import statistics  # noqa: E402
-import sys  # noqa: E402
-import threading  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
+import json
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
 
-import gevent  # noqa: E402
-import gevent.event  # noqa: E402
+import gevent
+import gevent.event
 
-from benchmarks.apps import hub  # noqa: E402
-from benchmarks.processes import PAYLOAD  # noqa: E402
-from flask_sse_hub.brokers import Broker  # noqa: E402
-from flask_sse_hub.brokers.sqlite.log_file import LogFile  # noqa: E402
-from flask_sse_hub.events import address  # noqa: E402
-from flask_sse_hub.events.event import Event  # noqa: E402
-from flask_sse_hub.hub.delivery.history import Record, Retention  # noqa: E402
+from benchmarks.apps import hub
+from benchmarks.processes import PAYLOAD
+from flask_sse_hub.brokers import Broker
+from flask_sse_hub.brokers.sqlite.log_file import LogFile
+from flask_sse_hub.events import address
+from flask_sse_hub.events.event import Event
+from flask_sse_hub.events.record import Record, Retention
 
 PUBLISHERS = 50
 

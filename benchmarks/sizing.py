@@ -16,7 +16,8 @@ from flask_sse_hub.brokers import Broker
 from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
-from flask_sse_hub.hub.delivery.history import Cursor, Frame, Record, Retention
+from flask_sse_hub.events.record import Cursor, Record, Retention
+from flask_sse_hub.hub.delivery.history import Frame
 from tests.redis_server import RedisServer
 
 EVENTS = 10_000

@@ -20,8 +20,9 @@ from .errors import (
 )
 from .events.event import Event
 from .events.hypermedia import datastar_patch, datastar_signals, turbo_stream
-from .hub.clients.client import CloseReason
-from .hub.stats import ClientStats, HubStats
+from .hub.clients.client_stats import ClientStats
+from .hub.clients.close_reason import CloseReason
+from .hub.stats import HubStats
 from .publisher import Publisher
 from .signals import client_connected, client_disconnected, event_published
 

@@ -1,18 +1,22 @@
 """A hub that tests move by hand: no threads, no waiting, a clock that stands still."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import Broker, MemoryBroker
 from flask_sse_hub.events.address import BROADCAST, Address
-from flask_sse_hub.hub.clients.client import Client, CloseReason, Identity
+from flask_sse_hub.events.record import Cursor, Record, Retention
+from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.clients.close_reason import CloseReason
 from flask_sse_hub.hub.clients.notices import Listeners
-from flask_sse_hub.hub.delivery.history import Cursor, Record, Retention
 from flask_sse_hub.hub.hub import Hub
 from flask_sse_hub.hub.options import HubOptions
+from flask_sse_hub.hub.parts import Parts
+from flask_sse_hub.hub.tasks import Tasks
+from flask_sse_hub.server.places import PlaceLedger
 from flask_sse_hub.testing import Clock
 from tests.decoding import decoder
 from tests.sse_parser import ParsedEvent, Parser
@@ -24,7 +28,7 @@ KEEP_ALL = Retention(events=10_000, seconds=3600.0, bytes=10_000_000)
 class HandSink:
     """A sink that counts the calls it receives; the test reads the client itself."""
 
-    path: str = "hand"
+    delivery_kind: str = "hand"
     writing_since: float | None = None
     takes: bool = False
     woken: int = 0
@@ -83,6 +87,13 @@ class HandStream:
         return self.last_event_id
 
 
+class NoTasks(Tasks):
+    """The tasks of a hub that no thread runs: the test does what they would do."""
+
+    def start(self, *, failed: Callable[[], None]) -> None:
+        """Start nothing."""
+
+
 class HandHub:
     """One worker's hub without its threads; ``bring()`` does their work."""
 
@@ -92,37 +103,32 @@ class HandHub:
         *,
         memory: Retention = KEEP_ALL,
         listeners: Listeners | None = None,
+        places: PlaceLedger | None = None,
         begun: bool = True,
         **options: Any,
     ) -> None:
         self.clock = Clock()
         self.broker = broker or MemoryBroker(KEEP_ALL)
-        self.hub = Hub(
+        #: The parts of the hub, for tests of one of them.
+        self.parts = Parts(
             self.broker,
             HubOptions(memory=memory, **options),
             listeners=listeners,
+            places=places,
             clock=self.clock,
         )
-        self.hub._tasks.clear()
-        self.hub._tried.set()
+        self.hub = Hub(self.parts, tasks=NoTasks(), patience=0.0)
         self._opened = 0
         if begun:
             self.begin()
 
     def begin(self) -> None:
-        """Fill the memory from the log, as a follower does when the broker answers."""
-        start = self._seen = self.broker.tail(self.hub.options.memory.bytes)
-        self._follower = self.broker.follow(start)
-        tail = []
-        while self._seen != self.broker.head():
-            tail.append(next(self._follower))
-            self._seen = tail[-1].cursor
-        self.hub.dispatcher.begin(start, tail)
-        self.hub._ready.set()
+        """Fill the memory from the log, as a follower does once the broker is there."""
+        assert self.parts.follower.fill()
 
     @property
     def position(self) -> Cursor:
-        return self.hub.dispatcher.position
+        return self.parts.progress.position
 
     def publish(
         self, data: str = "", *, to: Address = BROADCAST, **options: Any
@@ -132,17 +138,16 @@ class HandHub:
 
     def follow(self) -> None:
         """Let the follower read the new records, without fanning them out."""
-        while self.broker.head() != self._seen:
-            batch = next(self._follower)
-            self._seen = batch.cursor
-            self.hub.dispatcher.accept(batch)
+        follower = self.parts.follower
+        while self.broker.head() != follower.cursor:
+            assert follower.take()
 
     def bring(self) -> None:
         """Let the follower and the dispatcher do all their work."""
         self.follow()
-        while self.hub.writer.step():
+        while self.parts.writer.step():
             pass
-        self.hub.attendance.tell_waiting()
+        self.parts.notices.tell_waiting()
 
     def open(
         self,
@@ -152,12 +157,12 @@ class HandHub:
         session: str | None = None,
         since: Cursor | None = None,
         client_id: str | None = None,
-        path: str = HandSink.path,
+        delivery_kind: str = HandSink.delivery_kind,
         **options: Any,
     ) -> tuple[HandStream, list[ParsedEvent]]:
         """Open a stream; return it with the events of its first bytes."""
         self._opened += 1
-        sink = HandSink(path)
+        sink = HandSink(delivery_kind)
         client = Client(
             client_id or f"client-{self._opened}",
             identity=Identity(user, session),

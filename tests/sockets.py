@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask_sse_hub.hub.clients.client import Client, Identity
-from flask_sse_hub.hub.delivery.socket_sink import SocketSink
-from flask_sse_hub.runtime.sockets import duplicate
+from flask_sse_hub.hub.delivery.socket_sink import ClientSocket, SocketSink
 from tests.decoding import decoder
 from tests.hand import HandHub
 from tests.reader import wait_until
@@ -127,7 +126,7 @@ class Peer:
 
 def turn(hub: HandHub) -> None:
     """Do all the work that the writer has now."""
-    hub.hub.writer.look_after_peers()
+    hub.parts.writer.look_after_peers()
     hub.bring()
 
 
@@ -160,7 +159,7 @@ def peers(
         for peer in found:
             peer.socket.close()
         hub.hub.close()
-        hub.hub.writer.run()
+        hub.parts.writer.run()
 
 
 def join(
@@ -179,11 +178,11 @@ def join(
         name,
         identity=identity,
         since=hub.broker.head(),
-        coding=hub.hub.codings.named(coding),
+        coding=hub.parts.codings.named(coding),
         **options,
     )
-    copy = duplicate(ours, client.coding.form(chunked=chunked))
-    client.sink = sink = SocketSink(copy, hub.hub.writer.look_at)
+    copy = ClientSocket.of(ours, client.coding.form(chunked=chunked))
+    client.sink = sink = SocketSink(copy, hub.parts.writer.look_at)
     ours.close()
     greeting = hub.hub.connect(client, last_event_id=last_event_id)
     hub.hub.adopt(client, sink, head=HEAD, greeting=greeting)

@@ -5,15 +5,14 @@ from contextlib import ExitStack
 import pytest
 
 from flask_sse_hub import ClientRefused, CloseReason, TooManyStreams
-from flask_sse_hub.hub.clients.admission import GENERATOR, Places
+from flask_sse_hub.hub.clients.admission import GENERATOR
 from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.server.places import PlaceLedger, Places
 from tests.hand import HandHub, HandSink
 
 
 def hub_with_places(at_once: int) -> HandHub:
-    hub = HandHub()
-    hub.hub.admission.places = Places(at_once, "threads")
-    return hub
+    return HandHub(places=PlaceLedger(lambda: Places(at_once, "threads")))
 
 
 class TestLimits:
@@ -63,33 +62,35 @@ class TestPlaces:
     def test_a_stream_beyond_the_places_is_refused(self) -> None:
         """The worker keeps serving requests, and the error text names the setting."""
         hub = hub_with_places(3)
-        streams = [hub.stream(path=GENERATOR) for _ in range(2)]
+        streams = [hub.stream(delivery_kind=GENERATOR) for _ in range(2)]
         with pytest.raises(ClientRefused, match=r"2 of the 3 .*\(threads\)"):
-            hub.open(path=GENERATOR)
+            hub.open(delivery_kind=GENERATOR)
         streams[0].drop()
-        hub.open(path=GENERATOR)
+        hub.open(delivery_kind=GENERATOR)
 
     def test_places_count_clients_that_are_still_connecting(self) -> None:
         """Clients that connect at the same moment cannot exceed the limit together."""
         hub = hub_with_places(2)
-        client = Client("c", identity=Identity(), sink=HandSink(path=GENERATOR))
+        client = Client(
+            "c", identity=Identity(), sink=HandSink(delivery_kind=GENERATOR)
+        )
         with (
-            hub.hub.admission.entering(client),
+            hub.parts.admission.entering(client),
             pytest.raises(ClientRefused, match="threads"),
         ):
-            hub.open(path=GENERATOR)
+            hub.open(delivery_kind=GENERATOR)
 
     def test_streams_on_sockets_of_their_own_take_no_place(self) -> None:
         """The request of such a stream is already over."""
         hub = hub_with_places(2)
         for _ in range(5):
-            hub.open(path="socket")
+            hub.open(delivery_kind="socket")
 
 
 class TestStreamsPerAddress:
     def test_a_client_that_fails_to_enter_is_not_counted(self) -> None:
         """Otherwise failed attempts would lock an address out."""
-        admission = HandHub(max_clients_per_ip=1).hub.admission
+        admission = HandHub(max_clients_per_ip=1).parts.admission
         client = Client("c", identity=Identity(), ip="192.0.2.1", sink=HandSink())
         with pytest.raises(OSError), admission.entering(client):
             raise OSError
@@ -133,7 +134,7 @@ class TestWhatReviewsFound:
         with ExitStack() as on_the_way:
             for _ in range(2):
                 client = Client("c", identity=Identity(), sink=HandSink())
-                on_the_way.enter_context(hub.hub.admission.entering(client))
+                on_the_way.enter_context(hub.parts.admission.entering(client))
             with pytest.raises(ClientRefused):
                 hub.open()
         hub.open()
@@ -142,7 +143,7 @@ class TestWhatReviewsFound:
         """All sessions of a user count: two browsers, or a browser and a ticket."""
         hub = HandHub(max_clients_per_user=1, evict_oldest=False)
         coming = Client("c", identity=Identity("alice", "one"), sink=HandSink())
-        with hub.hub.admission.entering(coming):
+        with hub.parts.admission.entering(coming):
             with pytest.raises(TooManyStreams):
                 hub.open(user="alice", session="another")
             hub.open(user="bob")

@@ -1,4 +1,4 @@
-"""Attendance: the app's own code is told about each connect and disconnect."""
+"""Notices: the app's own code is told about each connect and disconnect."""
 
 import logging
 from collections.abc import Iterator
@@ -7,19 +7,24 @@ import pytest
 
 from flask_sse_hub import CloseReason
 from flask_sse_hub.hub.clients.client import Client, Identity
-from flask_sse_hub.hub.clients.notices import Attendance, Listeners
+from flask_sse_hub.hub.clients.client_stats import Written
+from flask_sse_hub.hub.clients.notices import Listeners, Notices
+from flask_sse_hub.hub.tally import Tally
+
+NOTHING = Written(0, 0, 0.0)
 
 
 def a_client() -> Client:
     return Client("c", identity=Identity())
 
 
-def attendance_of(told: list[CloseReason]) -> Attendance:
-    return Attendance(
+def notices_of(told: list[CloseReason], tally: Tally | None = None) -> Notices:
+    return Notices(
         Listeners(
             connected=lambda stats: None,
             disconnected=lambda stats, reason: told.append(reason),
         ),
+        tally=tally or Tally(),
         clock=lambda: 0.0,
     )
 
@@ -43,11 +48,11 @@ def failing_filter() -> Iterator[None]:
 def test_disconnects_with_beside_are_told_later_and_in_order() -> None:
     """A thread that serves all clients does not wait for receivers."""
     told: list[CloseReason] = []
-    attendance = attendance_of(told)
-    attendance.left(a_client(), CloseReason.AGE, beside=True)
-    attendance.left(a_client(), CloseReason.STALLED, beside=True)
+    notices = notices_of(told)
+    notices.left(a_client(), NOTHING, CloseReason.AGE, beside=True)
+    notices.left(a_client(), NOTHING, CloseReason.STALLED, beside=True)
     assert told == []
-    attendance.tell_waiting()
+    notices.tell_waiting()
     assert told == [CloseReason.AGE, CloseReason.STALLED]
 
 
@@ -56,20 +61,21 @@ def test_receivers_that_never_return_hold_up_no_stream(
 ) -> None:
     """Disconnects beyond the bound are only logged and not sent to receivers."""
     told: list[CloseReason] = []
-    attendance = attendance_of(told)
+    tally = Tally()
+    notices = notices_of(told, tally)
     monkeypatch.setattr("flask_sse_hub.hub.clients.notices._MAX_WAITING", 1)
     for _ in range(2):
-        attendance.left(a_client(), CloseReason.AGE, beside=True)
-    attendance.tell_waiting()
+        notices.left(a_client(), NOTHING, CloseReason.AGE, beside=True)
+    notices.tell_waiting()
     assert told == [CloseReason.AGE]
     assert "too slow" in caplog.text
-    assert attendance.ended == {"age": 2}
+    assert tally.closed == {"age": 2}
 
 
 @pytest.mark.usefixtures("failing_filter")
 def test_a_failing_log_filter_does_not_stop_the_disconnect() -> None:
     """The thread that ends a stream serves all other clients too."""
     told: list[CloseReason] = []
-    attendance = attendance_of(told)
-    attendance.left(a_client(), CloseReason.AGE)
+    notices = notices_of(told)
+    notices.left(a_client(), NOTHING, CloseReason.AGE)
     assert told == [CloseReason.AGE]

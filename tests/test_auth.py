@@ -14,8 +14,8 @@ from flask_login import (
 )
 
 from flask_sse_hub import ConfigurationError
+from flask_sse_hub.events.record import Record
 from flask_sse_hub.hub.control import ControlSender
-from flask_sse_hub.hub.delivery.history import Record
 from tests.conftest import Browser, MakeSite, Site, User
 from tests.hand import fields
 from tests.reader import StreamReader, wait_until

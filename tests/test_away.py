@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from flask_sse_hub import BrokerUnavailable, CloseReason, Event
-from flask_sse_hub.brokers import Batch, Broker, MemoryBroker
+from flask_sse_hub.brokers import Broker, LogBatch, MemoryBroker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST, Address
-from flask_sse_hub.hub.delivery.history import (
+from flask_sse_hub.events.record import (
     UNPLACED,
     Cursor,
     Disconnect,
@@ -95,7 +95,7 @@ def test_a_ping_without_a_known_position_has_no_id() -> None:
     """A meaningless id would lead to a reset when the client reconnects."""
     hub = HandHub(begun=False)
     stream = hub.stream(since=UNPLACED)
-    hub.hub.dispatcher.ping(stream.client)
+    hub.parts.dispatcher.ping(stream.client)
     (ping,) = stream.read()
     assert (ping.type, ping.id) == ("ping", "")
 
@@ -196,7 +196,7 @@ def test_an_id_of_an_earlier_epoch_is_accepted_later(tmp_path: Path) -> None:
     hub.clock.advance(1.0)
     assert stream.read() == []
     assert stream.client.cursor is None
-    assert not hub.hub._catchup.backlog._pages
+    assert not hub.parts.backlog._pages
     broker.close()
 
 
@@ -210,7 +210,7 @@ def test_a_gap_ends_streams_whose_user_was_loaded_before_it(
     since = Cursor("new", 7 - back)
     stream = hub.stream(user="alice", since=hub.broker.head())
     stream.client.since = since
-    hub.hub.dispatcher.accept(Batch((), head, GapReason.EPOCH))
+    hub.parts.dispatcher.accept(LogBatch((), head, GapReason.EPOCH))
     assert stream.client.close_reason is reason
     if reason is None:
         assert types(stream.read()) == ["reset"]

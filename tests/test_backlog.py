@@ -8,9 +8,10 @@ import pytest
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.events.record import Cursor, GapReason, Record
 from flask_sse_hub.hub.delivery import backlog
 from flask_sse_hub.hub.delivery.backlog import Backlog
-from flask_sse_hub.hub.delivery.history import Cursor, GapReason, History, Record
+from flask_sse_hub.hub.delivery.history import History
 from flask_sse_hub.testing import Clock
 from tests.hand import KEEP_ALL, FlakyBroker
 

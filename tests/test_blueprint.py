@@ -97,7 +97,7 @@ class TestRefusals:
         ("settings", "status"),
         [
             ({"max_clients": 1}, 503),
-            ({"max_clients_per_user": 1, "user_limit": "refuse"}, 429),
+            ({"max_clients_per_user": 1, "on_user_limit": "refuse"}, 429),
         ],
     )
     def test_a_client_that_prefers_statuses_receives_one(

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flask_sse_hub.web.client_address import Callers
+from flask_sse_hub.web.client_address import ClientAddresses
 from tests.conftest import MakeSite
 from tests.reader import wait_until
 
@@ -32,7 +32,7 @@ def test_an_address_stands_for_one_household(remote: str, found: str | None) -> 
     """A household has many IPv6 addresses in one /64; a Unix socket has none."""
     environ = {"REMOTE_ADDR": remote}
     with Flask("any").test_request_context(environ_overrides=environ):
-        assert Callers(None).address() == found
+        assert ClientAddresses(None).of_request() == found
 
 
 class TestRate:

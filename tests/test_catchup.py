@@ -3,16 +3,10 @@
 import pytest
 
 from flask_sse_hub import CloseReason, Event
-from flask_sse_hub.brokers import Batch, MemoryBroker, Replay
+from flask_sse_hub.brokers import LogBatch, MemoryBroker, Replay
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.hub.delivery.history import (
-    Cursor,
-    Disconnect,
-    GapReason,
-    Record,
-    Retention,
-)
+from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
 from tests.hand import (
     KEEP_ALL,
     DuringHead,
@@ -166,7 +160,7 @@ class TestResume:
         stream = slow.stream(last_event_id=slow.publish("seen elsewhere"))
         stream.drop()
         slow.bring()
-        assert not slow.hub.dispatcher._ahead
+        assert not slow.parts.dispatcher._ahead
         assert stream.sink.woken == 0
 
     def test_events_no_longer_in_memory_are_read_from_the_broker(self) -> None:
@@ -215,7 +209,7 @@ class TestResume:
         hub.bring()
         broker.away = True
         stream = hub.stream(last_event_id=ids[0], since=hub.position)
-        hub.hub.dispatcher.ping(stream.client)
+        hub.parts.dispatcher.ping(stream.client)
         (ping,) = stream.read()
         assert (ping.type, ping.id) == ("ping", ids[0])
 
@@ -272,7 +266,7 @@ class TestReset:
         for n in range(50):
             hub.publish(str(n), to=address.channel("busy"))
             hub.bring()
-        hub.hub.dispatcher.ping(stream.client)
+        hub.parts.dispatcher.ping(stream.client)
         (ping,) = stream.read()
         assert (ping.type, ping.id) == ("ping", str(hub.position))
         again, greeting = hub.open(channels=("quiet",), last_event_id=stream.drop())
@@ -301,8 +295,8 @@ class TestReset:
         hub.publish("lost with the gap")
         hub.follow()
         new_log = Cursor("new", 7)
-        hub.hub.dispatcher.accept(Batch((), new_log, GapReason.EPOCH))
-        hub.hub.dispatcher.fan_out()
+        hub.parts.dispatcher.accept(LogBatch((), new_log, GapReason.EPOCH))
+        hub.parts.dispatcher.fan_out()
         (reset,) = stream.read()
         assert fields(reset) == {"reason": "epoch"}
         assert reset.id == "new-7"
@@ -316,8 +310,10 @@ class TestReset:
         start = other.head()
         HandHub(other).publish("after the gap")
         batch = next(other.follow(start))
-        hub.hub.dispatcher.accept(Batch(batch.records, batch.cursor, GapReason.EPOCH))
-        hub.hub.dispatcher.fan_out()
+        hub.parts.dispatcher.accept(
+            LogBatch(batch.records, batch.cursor, GapReason.EPOCH)
+        )
+        hub.parts.dispatcher.fan_out()
         (reset,) = stream.read()
         assert reset.id == str(batch.cursor) == str(hub.position)
 
@@ -325,7 +321,7 @@ class TestReset:
         """The lost part may contain a logout, so each login is checked again."""
         hub = HandHub()
         ann, anonymous = hub.stream(user="alice"), hub.stream()
-        hub.hub.dispatcher.accept(Batch((), Cursor("new", 0), GapReason.EPOCH))
+        hub.parts.dispatcher.accept(LogBatch((), Cursor("new", 0), GapReason.EPOCH))
         ann.read()
         anonymous.read()
         assert ann.ended
@@ -339,8 +335,8 @@ class TestReset:
         stream = hub.stream()
         list(numbered(hub, 5))
         hub.bring()
-        broker.during = lambda: hub.hub.dispatcher.accept(
-            Batch((), Cursor("new", 0), GapReason.EPOCH)
+        broker.during = lambda: hub.parts.dispatcher.accept(
+            LogBatch((), Cursor("new", 0), GapReason.EPOCH)
         )
         assert types(stream.read()) == ["reset"]
 
@@ -355,7 +351,7 @@ class TestWhatReviewsFound:
         stream = hub.stream(user="alice")
         list(numbered(hub, 5, to=ALICE))
         hub.bring()
-        broker.during = lambda: hub.hub.dispatcher.close(
+        broker.during = lambda: hub.parts.lifecycle.close(
             stream.client, CloseReason.SESSION_ENDED
         )
         assert stream.read() == []
@@ -369,7 +365,7 @@ class TestWhatReviewsFound:
         list(numbered(hub, 5, to=ALICE))
         hub.bring()
         ended = Disconnect("session_ended", final=True)
-        broker.during = lambda: hub.hub.dispatcher.end((address.session("s"),), ended)
+        broker.during = lambda: hub.parts.ends.end((address.session("s"),), ended)
         _, greeting = hub.open(user="alice", session="s", last_event_id=start)
         assert types(greeting) == ["connected"]
 
@@ -389,7 +385,7 @@ class TestWhatReviewsFound:
         assert stream.read() == []
         broker.away = False
         hub.clock.advance(1.0)
-        hub.hub.dispatcher.judge_ahead()
+        hub.parts.dispatcher.judge_ahead()
         (reset,) = stream.read()
         assert fields(reset) == {"reason": reason}
         hub.publish("live")
@@ -405,7 +401,7 @@ class TestWhatReviewsFound:
         broker.during = lambda: came.append(
             slow.stream(last_event_id=slow.publish("seen there too"))
         )
-        slow.hub.dispatcher.judge_ahead()
+        slow.parts.dispatcher.judge_ahead()
         assert [first.read(), came[0].read()] == [[], []]
 
     def test_a_client_that_is_rightly_ahead_keeps_waiting(self) -> None:
@@ -413,9 +409,9 @@ class TestWhatReviewsFound:
         broker = FlakyBroker(KEEP_ALL)
         slow = HandHub(broker)
         stream = slow.stream(last_event_id=slow.publish("seen elsewhere"))
-        slow.hub.dispatcher.judge_ahead()
+        slow.parts.dispatcher.judge_ahead()
         broker.away = True
-        slow.hub.dispatcher.judge_ahead()
+        slow.parts.dispatcher.judge_ahead()
         assert stream.read() == []
 
     def test_a_client_ahead_of_the_worker_does_not_read_the_broker_again(self) -> None:

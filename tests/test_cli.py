@@ -16,7 +16,7 @@ from flask_sse_hub import Event, SSEHub
 from flask_sse_hub.brokers import Broker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
-from flask_sse_hub.hub.delivery.history import Cursor, Disconnect, Record, Retention
+from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
 from flask_sse_hub.web import client_script, tokens
 from flask_sse_hub.web.config import Config
 from tests.hand import KEEP_ALL

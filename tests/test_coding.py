@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flask_sse_hub.events import coding
 from flask_sse_hub.events.coding import IDENTITY, Coding, Codings, Compressed, Gzip
-from flask_sse_hub.runtime import native
+from flask_sse_hub.runtime import greenlets
 from tests.decoding import decoder
 
 CODINGS = ["gzip", "zstd"]
@@ -133,7 +133,7 @@ def test_other_tasks_run_between_pieces(
 ) -> None:
     """Compressing a megabyte takes longer than a request should wait."""
     breaths: list[None] = []
-    monkeypatch.setattr(native, "breathe", lambda: breaths.append(None))
+    monkeypatch.setattr(greenlets, "breathe", lambda: breaths.append(None))
     compressed("gzip").encode([b"x" * 1_000_000])
     assert len(breaths) == 15
 
@@ -149,10 +149,10 @@ def test_a_block_being_compressed_is_shared(
     meanwhile: list[bytes] = []
 
     def breathe() -> None:
-        monkeypatch.setattr(native, "breathe", lambda: None)
+        monkeypatch.setattr(greenlets, "breathe", lambda: None)
         meanwhile.append(one.encode([block]))
 
-    monkeypatch.setattr(native, "breathe", breathe)
+    monkeypatch.setattr(greenlets, "breathe", breathe)
     coded = one.encode([block])
     assert meanwhile == [coded]
     assert b"".join(pieces) == block

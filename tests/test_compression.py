@@ -11,9 +11,10 @@ from backports import zstd
 from flask import Flask, Response, request
 
 from flask_sse_hub import EventSourceResponse
-from flask_sse_hub.hub.clients.client import Client, CloseReason, Identity
-from flask_sse_hub.hub.delivery.history import Retention
-from flask_sse_hub.runtime import native
+from flask_sse_hub.events.record import Retention
+from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.clients.close_reason import CloseReason
+from flask_sse_hub.runtime import greenlets
 from flask_sse_hub.streams.generator import EventStream
 from tests.conftest import MakeSite, Site
 from tests.decoding import decoder
@@ -81,7 +82,7 @@ class TestHubStreams:
     def test_a_drain_ends_the_stream_with_a_retry_time(self, name: str) -> None:
         """The farewell follows the events, in the coding of the stream."""
         hub = HandHub()
-        stream = hub.stream(coding=hub.hub.codings.named(name))
+        stream = hub.stream(coding=hub.parts.codings.named(name))
         hub.publish(LARGE)
         hub.bring()
         assert stream.data() == [LARGE]
@@ -94,7 +95,9 @@ class TestHubStreams:
         """The headers are already sent when the worker turns out to be full."""
         hub = HandHub(max_clients=1)
         hub.stream()
-        client = Client("late", identity=Identity(), coding=hub.hub.codings.named(name))
+        client = Client(
+            "late", identity=Identity(), coding=hub.parts.codings.named(name)
+        )
         late = EventStream(hub.hub, client, last_event_id=None, connection=None)
         assert decoder(name)(b"".join(late)).startswith(b"retry: ")
 
@@ -103,7 +106,7 @@ class TestHubStreams:
     ) -> None:
         """An event compressed for connected clients is not compressed again."""
         hub = HandHub()
-        coding = hub.hub.codings.named(name)
+        coding = hub.parts.codings.named(name)
         there, dropped = hub.stream(coding=coding), hub.stream(coding=coding)
         last = dropped.drop()
         hub.publish(LARGE)
@@ -120,7 +123,7 @@ class TestHubStreams:
     ) -> None:
         """The logout may come while a large event is compressed in pieces."""
         hub = HandHub(memory=Retention(1, 3600.0, 1_000_000))
-        coding = hub.hub.codings.named(name)
+        coding = hub.parts.codings.named(name)
         stream = hub.stream(coding=coding)
         last = stream.drop() if resumes else None
         hub.publish("row," * 50_000)
@@ -131,10 +134,10 @@ class TestHubStreams:
             hub.bring()
 
         def log_out() -> None:
-            for client in hub.hub.registry.clients():
-                hub.hub.dispatcher.close(client, CloseReason.SESSION_ENDED)
+            for client in hub.parts.registry.clients():
+                hub.parts.lifecycle.close(client, CloseReason.SESSION_ENDED)
 
-        monkeypatch.setattr(native, "breathe", log_out)
+        monkeypatch.setattr(greenlets, "breathe", log_out)
         if resumes:
             stream, greeting = hub.open(coding=coding, last_event_id=last)
             assert [event.type for event in greeting] == ["connected"]
@@ -146,7 +149,7 @@ class TestHubStreams:
     ) -> None:
         """Otherwise the size would reveal text that two events have in common."""
         hub = HandHub()
-        coding = hub.hub.codings.named(name)
+        coding = hub.parts.codings.named(name)
         pieces = counted(coding, monkeypatch)
         with peers(hub, codings=[name]) as (peer,):
             texts = [letter * 600 for letter in "abc"]
@@ -159,7 +162,7 @@ class TestHubStreams:
     def test_statistics_count_uncompressed_bytes(self, name: str) -> None:
         """A client's bytes are the bytes of its events, in any coding."""
         hub = HandHub()
-        plain, coded = hub.stream(), hub.stream(coding=hub.hub.codings.named(name))
+        plain, coded = hub.stream(), hub.stream(coding=hub.parts.codings.named(name))
         hub.publish(LARGE)
         hub.bring()
         assert plain.data() == coded.data() == [LARGE]
@@ -170,7 +173,7 @@ class TestHubStreams:
 def test_a_stream_that_the_hub_ends_is_complete() -> None:
     """Clients that read zstd may report an incomplete frame as an error."""
     hub = HandHub()
-    coding = hub.hub.codings.named("zstd")
+    coding = hub.parts.codings.named("zstd")
     sent = {}
     for reason in (CloseReason.SHUTDOWN, CloseReason.AGE):
         client = Client(reason, identity=Identity(), coding=coding)

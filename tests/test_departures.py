@@ -13,6 +13,8 @@ import pytest
 from flask_sse_hub.answers import departures as module
 from flask_sse_hub.answers.departures import Departures, departures
 from flask_sse_hub.answers.producer import Producer
+from flask_sse_hub.runtime.per_process import PerProcess
+from flask_sse_hub.server.worker import ServerWorker
 from tests.reader import DEADLINE, wait_until
 from tests.sockets import Pair
 
@@ -124,7 +126,7 @@ def test_the_next_stream_starts_a_watch_that_failed_to_start(
     """The system may have no room for another thread for a while."""
     worker = a_worker(graceful_timeout=0)
     worker.alive = False
-    watch = Departures(find_worker=lambda: worker)
+    watch = Departures(find_worker=lambda: ServerWorker(worker))
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", _refuse)
         with pytest.raises(RuntimeError):
@@ -143,7 +145,7 @@ def test_streams_are_told_near_the_end_of_the_workers_grace_period() -> None:
     """Until then streams go on. A stream that does not end afterwards is cut off."""
     worker = a_worker(graceful_timeout=30)
     clock = Clock()
-    watch = Departures(find_worker=lambda: worker, clock=clock)
+    watch = Departures(find_worker=lambda: ServerWorker(worker), clock=clock)
     stream = Stream()
     watch.add(stream, None)
     assert not watch.worker_is_leaving
@@ -152,7 +154,7 @@ def test_streams_are_told_near_the_end_of_the_workers_grace_period() -> None:
     clock.now += 27.9
     looks = iter(range(3))
     while next(looks, None) is not None:
-        watch.look(watch._peers, worker)  # type: ignore[arg-type]
+        watch.look(watch._peers, ServerWorker(worker))  # type: ignore[arg-type]
     assert stream.told == []
     clock.now += 0.1
     wait_until(lambda: "worker leaves" in stream.told)
@@ -168,7 +170,8 @@ def test_a_short_grace_period_leaves_no_time_for_streams() -> None:
     for settings in ({"graceful_timeout": 1}, {}):
         worker = a_worker(**settings)
         worker.alive = False
-        watch = Departures(find_worker=lambda it=worker: it, clock=Clock())  # type: ignore[misc]
+        found = ServerWorker(worker)
+        watch = Departures(find_worker=lambda it=found: it, clock=Clock())  # type: ignore[misc]
         stream = Stream()
         watch.add(stream, None)
         wait_until(lambda told=stream.told: "worker leaves" in told)  # type: ignore[misc]
@@ -232,7 +235,8 @@ def test_a_forked_child_has_its_own_watch(
 ) -> None:
     """The child must not use its parent's watch: the parent would lose reports."""
     ours, theirs = pair
-    monkeypatch.setattr(module, "_of_processes", {})
+    watches = PerProcess(Departures, abandon=Departures.abandon)
+    monkeypatch.setattr(module, "_watches", watches)
     parents = departures()
     assert departures() is parents
     stream = Stream(ours)

@@ -5,69 +5,65 @@ import threading
 import pytest
 
 from flask_sse_hub import Event
-from flask_sse_hub.brokers import Batch, MemoryBroker
+from flask_sse_hub.brokers import LogBatch, MemoryBroker
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.hub.clients.registry import ClientRegistry
-from flask_sse_hub.hub.delivery.dispatcher import Dispatcher
-from flask_sse_hub.hub.delivery.history import Cursor, History, Record, Retention
-from flask_sse_hub.runtime import native
+from flask_sse_hub.events.record import Cursor, Record, Retention
+from flask_sse_hub.hub.options import HubOptions
+from flask_sse_hub.hub.parts import Parts
+from flask_sse_hub.runtime import greenlets
 from tests.hand import KEEP_ALL, HandHub, numbered
 from tests.reader import wait_until
 
 
-def dispatcher_of(retention: Retention) -> Dispatcher:
-    dispatcher = Dispatcher(
-        broker=MemoryBroker(KEEP_ALL),
-        history=History(retention),
-        registry=ClientRegistry(),
-    )
-    dispatcher.begin(Cursor("e", 0))
-    return dispatcher
+def parts_of(retention: Retention) -> Parts:
+    parts = Parts(MemoryBroker(KEEP_ALL), HubOptions(memory=retention))
+    parts.dispatcher.begin(Cursor("e", 0))
+    return parts
 
 
-def batch(*offsets: int) -> Batch:
+def batch(*offsets: int) -> LogBatch:
     records = tuple(
         Record((BROADCAST,), Event("x" * 1000), cursor=Cursor("e", n), time=1e12)
         for n in offsets
     )
-    return Batch(records, records[-1].cursor)
+    return LogBatch(records, records[-1].cursor)
 
 
 def test_the_position_follows_the_fan_out_and_not_the_log() -> None:
     """An accepted event has not been delivered yet."""
-    dispatcher = dispatcher_of(KEEP_ALL)
-    dispatcher.accept(batch(1, 2))
-    assert dispatcher.position == Cursor("e", 0)
-    assert dispatcher.fan_out()
-    assert dispatcher.position == Cursor("e", 2)
-    assert not dispatcher.fan_out()
+    parts = parts_of(KEEP_ALL)
+    parts.dispatcher.accept(batch(1, 2))
+    assert parts.progress.position == Cursor("e", 0)
+    assert parts.dispatcher.fan_out()
+    assert parts.progress.position == Cursor("e", 2)
+    assert not parts.dispatcher.fan_out()
 
 
 def test_a_batch_without_records_moves_the_position() -> None:
     """A broker that skips an unreadable entry still advances."""
-    dispatcher = dispatcher_of(KEEP_ALL)
-    dispatcher.accept(Batch((), Cursor("e", 9)))
-    assert dispatcher.fan_out()
-    assert dispatcher.position == Cursor("e", 9)
+    parts = parts_of(KEEP_ALL)
+    parts.dispatcher.accept(LogBatch((), Cursor("e", 9)))
+    assert parts.dispatcher.fan_out()
+    assert parts.progress.position == Cursor("e", 9)
 
 
 def test_unreadable_entries_are_counted_and_rarely_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Entries may be very many, so a line is logged each time their number doubles."""
-    dispatcher = dispatcher_of(KEEP_ALL)
+    parts = parts_of(KEEP_ALL)
     for offset in range(1, 21):
-        dispatcher.accept(Batch((), Cursor("e", offset), malformed=1))
-    assert dispatcher.malformed == 20
+        parts.dispatcher.accept(LogBatch((), Cursor("e", offset), malformed=1))
+    assert parts.tally.malformed == 20
     assert len(caplog.messages) == 5
-    dispatcher.begin(Cursor("e", 0), [Batch((), Cursor("e", 9), malformed=9)])
-    assert dispatcher.malformed == 29
+    parts.dispatcher.begin(Cursor("e", 0), [LogBatch((), Cursor("e", 9), malformed=9)])
+    assert parts.tally.malformed == 29
 
 
 def test_statistics_contain_the_unreadable_entries() -> None:
     """No entry is skipped silently."""
     hub = HandHub()
-    hub.hub.dispatcher.accept(Batch((), Cursor("e", 9), malformed=2))
+    hub.parts.dispatcher.accept(LogBatch((), Cursor("e", 9), malformed=2))
     assert hub.hub.stats().malformed == 2
 
 
@@ -78,7 +74,7 @@ def test_a_long_backlog_is_fanned_out_in_pieces() -> None:
     list(numbered(hub, 500))
     hub.follow()
     runs = []
-    while run := hub.hub.dispatcher.fan_out():
+    while run := hub.parts.dispatcher.fan_out():
         runs.append(run)
     assert len(runs) >= 2
     assert sum(run.events for run in runs) == 500
@@ -88,12 +84,12 @@ def test_a_long_backlog_is_fanned_out_in_pieces() -> None:
 
 def test_a_follower_waits_while_the_memory_is_full() -> None:
     """A flood of publishes does not fill the worker's memory before the fan-out."""
-    dispatcher = dispatcher_of(Retention(1000, 1e12, 2000))
+    parts = parts_of(Retention(1000, 1e12, 2000))
     accepted: list[int] = []
 
     def follow() -> None:
         for n in range(1, 40):
-            dispatcher.accept(batch(n))
+            parts.dispatcher.accept(batch(n))
             accepted.append(n)
 
     follower = threading.Thread(target=follow)
@@ -101,17 +97,17 @@ def test_a_follower_waits_while_the_memory_is_full() -> None:
     wait_until(lambda: len(accepted) >= 2)
     assert len(accepted) < 10
     while follower.is_alive():
-        dispatcher.fan_out()
+        parts.dispatcher.fan_out()
         follower.join(0.001)
     assert len(accepted) == 39
 
 
 def test_stopping_releases_a_waiting_follower() -> None:
     """Closing a hub leaves no thread behind."""
-    dispatcher = dispatcher_of(Retention(1000, 1e12, 100))
-    follower = threading.Thread(target=lambda: dispatcher.accept(batch(1, 2)))
+    parts = parts_of(Retention(1000, 1e12, 100))
+    follower = threading.Thread(target=lambda: parts.dispatcher.accept(batch(1, 2)))
     follower.start()
-    dispatcher.stop()
+    parts.dispatcher.stop()
     follower.join(10.0)
     assert not follower.is_alive()
 
@@ -135,7 +131,7 @@ def test_clients_are_woken_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     def breathe() -> None:
         seen.append(sum(stream.sink.woken for stream in streams))
 
-    monkeypatch.setattr(native, "breathe", breathe)
+    monkeypatch.setattr(greenlets, "breathe", breathe)
     hub.publish("x")
     hub.bring()
     assert seen == [64, 128, 192]
@@ -147,6 +143,6 @@ def test_a_ping_is_dropped_if_an_event_is_sent() -> None:
     stream = hub.stream()
     hub.publish("x")
     hub.bring()
-    hub.hub.dispatcher.ping(stream.client)
+    hub.parts.dispatcher.ping(stream.client)
     assert [event.type for event in stream.read()] == ["message"]
     assert stream.read() == []

@@ -11,7 +11,7 @@ import pytest
 import flask_sse_hub
 from docs.make_configuration import page
 from flask_sse_hub import ClientStats, CloseReason, HubStats, SSEHub
-from flask_sse_hub.hub.delivery.history import GapReason
+from flask_sse_hub.events.record import GapReason
 from tests.conftest import MakeSite
 
 ROOT = Path(__file__).parents[1]

@@ -25,10 +25,10 @@ from flask_sse_hub import (
     UnsupportedServer,
 )
 from flask_sse_hub.answers import response as answer_response
-from flask_sse_hub.answers.response import AnswerStream
-from flask_sse_hub.hub.clients.admission import Places
+from flask_sse_hub.answers.body import AnswerBody
+from flask_sse_hub.server.places import PlaceLedger, Places
 from flask_sse_hub.testing import Stream
-from flask_sse_hub.web import app_state as app_hub_module
+from flask_sse_hub.web import app_state
 from tests.reader import DEADLINE, EndOfStream, StreamReader, wait_until
 from tests.test_producer import Upstream
 
@@ -314,7 +314,7 @@ def test_an_error_keeps_no_reference_to_the_iterable(
 ) -> None:
     """The iterable's objects are freed at once, without the garbage collector."""
     # pytest would keep a reference to the logged error.
-    monkeypatch.setattr(logging.getLogger(AnswerStream.__module__), "disabled", True)
+    monkeypatch.setattr(logging.getLogger(AnswerBody.__module__), "disabled", True)
     held: list[weakref.ref[Any]] = []
 
     class Connection:
@@ -595,13 +595,13 @@ def test_an_invalid_iterable_or_option_is_refused(
 
 def a_body(
     site: Site, iterable: Iterable[Any], connection: socket.socket | None = None
-) -> AnswerStream:
+) -> AnswerBody:
     shown = {"werkzeug.socket": connection} if connection else {}
     with site.app.test_request_context(
         "/answer", environ_overrides={"wsgi.multithread": True, **shown}
     ):
         body = EventSourceResponse(iterable).response
-    assert isinstance(body, AnswerStream)
+    assert isinstance(body, AnswerBody)
     assert next(body) == b":\n\n"
     return body
 
@@ -739,11 +739,10 @@ def test_a_stream_beyond_the_servers_places_is_refused(
         yield "first"
         gate.wait()
 
+    places = PlaceLedger(lambda: Places(2, "threads"))
+    monkeypatch.setattr(answer_response, "place_ledger", lambda: places)
     with site.read(waiting()) as reader:
         assert reader.data(1) == ["first"]
-        monkeypatch.setattr(
-            answer_response, "places_of", lambda _: Places(2, "threads")
-        )
         upstream = Upstream()
         response = site.respond(upstream, method=method, headers=headers)
         assert response.status_code == status
@@ -758,14 +757,14 @@ def test_places_are_shared_with_the_streams_of_a_hub(
     site.app.instance_path = str(tmp_path)
     site.app.config["SSE_HUB_LOGIN_REQUIRED"] = False
     SSEHub(site.app)
-    app_hub = site.app.extensions["sse_hub"]
-    for module in (answer_response, app_hub_module):
-        monkeypatch.setattr(module, "places_of", lambda _: Places(2, "threads"))
+    places = PlaceLedger(lambda: Places(2, "threads"))
+    for module in (answer_response, app_state):
+        monkeypatch.setattr(module, "place_ledger", lambda: places)
     prefer = {"Prefer": "sse-status"}
     with Stream(client=site.client) as stream:
         assert stream.next("connected")
         assert site.respond(Upstream(), method="POST").status_code == 503
-    wait_until(lambda: app_hub.places_taken() == 0)
+    wait_until(lambda: len(places) == 0)
     gate = threading.Event()
 
     def waiting() -> Iterator[str]:
@@ -777,4 +776,4 @@ def test_places_are_shared_with_the_streams_of_a_hub(
         assert site.client.get("/events", headers=prefer).status_code == 503
         assert site.client.get("/events/health").status_code == 503
         gate.set()
-    app_hub.close()
+    site.app.extensions["sse_hub"].close()

@@ -9,8 +9,9 @@ import pytest
 
 from flask_sse_hub import CloseReason
 from flask_sse_hub.brokers import MemoryBroker
-from flask_sse_hub.hub.delivery.history import Retention
-from flask_sse_hub.hub.heartbeat import Heartbeat, serving_worker
+from flask_sse_hub.events.record import Retention
+from flask_sse_hub.hub.heartbeat import Heartbeat
+from flask_sse_hub.server.worker import ServerWorker, serving_worker
 from tests.hand import KEEP_ALL, FlakyBroker, HandHub, HandStream, numbered, types
 
 
@@ -23,7 +24,7 @@ class Worker:
 
 
 def sweep(hub: HandHub) -> None:
-    Heartbeat(hub.hub, find_worker=lambda: None).sweep()
+    Heartbeat(hub.parts, find_worker=lambda: None).sweep()
 
 
 class TestPings:
@@ -141,7 +142,7 @@ class TestEnds:
         """The close found no write to cut, and the write began right after it."""
         hub = HandHub()
         stream = hub.stream(user="alice")
-        hub.hub.dispatcher.close(stream.client, CloseReason.SESSION_ENDED)
+        hub.parts.lifecycle.close(stream.client, CloseReason.SESSION_ENDED)
         stream.sink.writing_since = hub.clock()
         sweep(hub)
         assert stream.sink.cuts == 1
@@ -189,8 +190,8 @@ class TestWorker:
         """No hook is configured: the worker's `alive` attribute shows the shutdown."""
         hub = HandHub()
         stream = hub.stream()
-        worker = Worker(alive=False)
-        Heartbeat(hub.hub, find_worker=lambda: worker).run()
+        worker = ServerWorker(Worker(alive=False))
+        Heartbeat(hub.parts, find_worker=lambda: worker).run(hub.hub.closed)
         stream.read()
         assert stream.client.close_reason is CloseReason.SHUTDOWN
 
@@ -198,7 +199,7 @@ class TestWorker:
         """The heartbeat's thread ends with its hub."""
         hub = HandHub()
         hub.hub.close()
-        Heartbeat(hub.hub, find_worker=Worker).run()
+        Heartbeat(hub.parts, find_worker=lambda: None).run(hub.hub.closed)
         assert not hub.hub.draining
 
     def test_max_requests_below_the_number_of_clients_is_logged_once(
@@ -206,8 +207,8 @@ class TestWorker:
     ) -> None:
         """The clients' reconnects would restart each following worker without end."""
         hub = HandHub()
-        worker = Worker(max_requests=3)
-        heartbeat = Heartbeat(hub.hub, find_worker=lambda: worker)
+        worker = ServerWorker(Worker(max_requests=3))
+        heartbeat = Heartbeat(hub.parts, find_worker=lambda: worker)
         hub.stream()
         heartbeat._check_max_requests(worker)
         assert "max_requests" not in caplog.text
@@ -226,7 +227,11 @@ class TestWorker:
         worker = Serving()
         before = signal.signal(signal.SIGTERM, worker.handle_exit)
         try:
-            assert serving_worker() is worker
+            found = serving_worker()
+            assert found is not None
+            assert found.alive
+            worker.handle_exit()
+            assert not found.alive
         finally:
             signal.signal(signal.SIGTERM, before)
 

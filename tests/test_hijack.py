@@ -8,7 +8,7 @@ import pytest
 from flask_sse_hub.events.coding import IDENTITY
 from flask_sse_hub.hub.clients.client import Client, Identity
 from flask_sse_hub.hub.delivery.socket_sink import SocketSink
-from flask_sse_hub.streams.takeover import HijackedStream
+from flask_sse_hub.streams.takeover import TakeoverStream
 from tests.hand import HandHub
 from tests.sockets import tcp_pair
 
@@ -28,7 +28,7 @@ def test_a_takeover_that_fails_leaves_nothing_behind(
     monkeypatch.setattr(hub.hub, failing, fail)
     ours, theirs = tcp_pair()
     client = Client("one", identity=Identity(), since=hub.broker.head())
-    stream = HijackedStream(hub.hub, client, last_event_id=None, connection=ours)
+    stream = TakeoverStream(hub.hub, client, last_event_id=None, connection=ours)
     response: Any = SimpleNamespace(
         sock=ours,
         headers=[],

@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 from flask_sse_hub import Event
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST, Address
-from flask_sse_hub.hub.delivery.history import (
-    Cursor,
-    Disconnect,
-    Frame,
-    History,
-    Record,
-    Retention,
-)
+from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
+from flask_sse_hub.hub.delivery.history import Frame, History
 from flask_sse_hub.testing import Clock
 from tests.hand import KEEP_ALL
 

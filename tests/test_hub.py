@@ -8,10 +8,12 @@ import pytest
 from flask_sse_hub import BrokerUnavailable, ClientRefused, ClientStats, CloseReason
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events import address
+from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
 from flask_sse_hub.hub.clients.notices import Listeners
-from flask_sse_hub.hub.delivery.history import Cursor, Disconnect, Record, Retention
+from flask_sse_hub.hub.control import ControlSender
 from flask_sse_hub.hub.hub import Hub
 from flask_sse_hub.hub.options import HubOptions
+from flask_sse_hub.hub.parts import Parts
 from tests.hand import (
     KEEP_ALL,
     FlakyBroker,
@@ -91,8 +93,8 @@ class TestEnds:
         """A stream that is closed for two reasons is counted once."""
         hub = HandHub()
         stream = hub.stream()
-        hub.hub.dispatcher.close(stream.client, CloseReason.AGE)
-        hub.hub.dispatcher.close(stream.client, CloseReason.SHUTDOWN)
+        hub.parts.lifecycle.close(stream.client, CloseReason.AGE)
+        hub.parts.lifecycle.close(stream.client, CloseReason.SHUTDOWN)
         stream.read()
         assert stream.ended
         stream.drop()
@@ -105,7 +107,7 @@ class TestEnds:
         streams = [hub.stream(user=f"u{n}") for n in range(5)]
         for stream in streams:
             stream.parser.retry_ms = None
-            hub.hub.dispatcher.close(stream.client, CloseReason.SHUTDOWN)
+            hub.parts.lifecycle.close(stream.client, CloseReason.SHUTDOWN)
             assert stream.read() == []
             assert stream.ended
         delays = {stream.parser.retry_ms for stream in streams}
@@ -117,7 +119,7 @@ class TestEnds:
         hub = HandHub()
         stream = hub.stream()
         stream.parser.retry_ms = None
-        hub.hub.dispatcher.close(stream.client, CloseReason.AGE)
+        hub.parts.lifecycle.close(stream.client, CloseReason.AGE)
         stream.read()
         assert stream.parser.retry_ms is None
 
@@ -141,7 +143,7 @@ class TestEnds:
     ) -> None:
         """A client that passed admission a moment earlier does not stay behind."""
         hub = HandHub()
-        monkeypatch.setattr(hub.hub.admission, "check", lambda *_: None)
+        monkeypatch.setattr(hub.parts.admission, "check", lambda *_: None)
         hub.hub.drain()
         stream = hub.stream()
         stream.read()
@@ -265,7 +267,7 @@ class TestDisconnect:
         hub = HandHub()
         stream = hub.stream(user="alice")
         stream.sink.writing_since = hub.clock()
-        hub.hub.dispatcher.close(stream.client, CloseReason.SESSION_ENDED)
+        hub.parts.lifecycle.close(stream.client, CloseReason.SESSION_ENDED)
         assert stream.sink.cuts == 1
 
     def test_a_disconnect_is_retried_while_the_broker_is_away(
@@ -276,7 +278,7 @@ class TestDisconnect:
         hub = HandHub(broker)
         waits: list[float] = []
         monkeypatch.setattr("flask_sse_hub.hub.control.time.sleep", waits.append)
-        hub.hub._control.append(_control())
+        ControlSender(hub.broker).append(_control())
         assert waits == [1.0, 2.0]
         assert broker.head().offset == 1
         assert "not ended yet" in caplog.text
@@ -289,7 +291,7 @@ class TestDisconnect:
         monkeypatch.setattr(
             "flask_sse_hub.hub.control.time.sleep", lambda seconds: None
         )
-        hub.hub._control.append(_control())
+        ControlSender(hub.broker).append(_control())
         assert "could not be ended" in caplog.text
 
 
@@ -369,8 +371,7 @@ class TestCursor:
     def test_without_a_position_the_error_is_raised(self) -> None:
         """A process that follows no log has no cursor to return."""
         broker = FlakyBroker(KEEP_ALL)
-        hub = HandHub(broker)
-        hub.hub._ready.clear()
+        hub = HandHub(broker, begun=False)
         broker.away = True
         with pytest.raises(BrokerUnavailable):
             hub.hub.cursor()
@@ -408,7 +409,7 @@ class TestWhatReviewsFound:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The next stream is not refused for a shortage that is over."""
-        hub = Hub(MemoryBroker(KEEP_ALL), HubOptions())
+        hub = Hub(Parts(MemoryBroker(KEEP_ALL), HubOptions()))
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", _no_room)
             with pytest.raises(BrokerUnavailable, match="no room"):

@@ -10,7 +10,9 @@ from contextlib import suppress
 
 import pytest
 
-from flask_sse_hub.runtime import native, sockets
+from flask_sse_hub.runtime import greenlets, native, sockets
+from flask_sse_hub.runtime.bell import new_bell
+from flask_sse_hub.runtime.reply import Reply
 
 
 def start_real_thread(target: object, *args: object) -> None:
@@ -19,7 +21,7 @@ def start_real_thread(target: object, *args: object) -> None:
 
 def test_a_bell_is_heard_from_a_real_thread() -> None:
     """A publisher in a real thread, not a greenlet, wakes the follower."""
-    bell = native.bell()
+    bell = new_bell()
     start_real_thread(bell.ring)
     assert bell.wait(10.0)
     bell.close()
@@ -27,7 +29,7 @@ def test_a_bell_is_heard_from_a_real_thread() -> None:
 
 def test_a_bell_that_was_rung_before_is_heard_once() -> None:
     """No event is missed between looking at the log and waiting."""
-    bell = native.bell()
+    bell = new_bell()
     bell.ring()
     bell.ring()
     assert bell.wait(10.0)
@@ -35,15 +37,15 @@ def test_a_bell_that_was_rung_before_is_heard_once() -> None:
     bell.close()
 
 
-@pytest.mark.skipif(not native.patched(), reason="only greenlets are interrupted")
+@pytest.mark.skipif(not greenlets.patched(), reason="only greenlets are interrupted")
 def test_a_greenlet_is_interrupted_only_while_that_is_allowed() -> None:
     """Permission is asked when the interruption happens, not when it is requested."""
-    greenlets: list[object] = []
+    found: list[object] = []
     going_on = threading.Event()
     ended: list[str] = []
 
     def wait() -> None:
-        greenlets.append(native.current_greenlet())
+        found.append(greenlets.current_greenlet())
         try:
             going_on.wait()
             ended.append("by itself")
@@ -59,7 +61,7 @@ def test_a_greenlet_is_interrupted_only_while_that_is_allowed() -> None:
 
         thread = threading.Thread(target=wait)
         thread.start()
-        native.interrupt(greenlets[-1], allowed=may)
+        greenlets.interrupt(found[-1], allowed=may)
         assert asked.wait(10.0)
         if not allowed:
             going_on.set()
@@ -71,7 +73,7 @@ def test_a_greenlet_is_interrupted_only_while_that_is_allowed() -> None:
 def test_a_real_thread_is_no_greenlet() -> None:
     """A real thread cannot be interrupted."""
     found: list[object] = []
-    start_real_thread(lambda: found.append(native.current_greenlet()))
+    start_real_thread(lambda: found.append(greenlets.current_greenlet()))
     deadline = time.monotonic() + 10.0
     while not found and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -80,7 +82,7 @@ def test_a_real_thread_is_no_greenlet() -> None:
 
 def test_a_closed_bell_can_be_rung() -> None:
     """A publisher may have read the bell a moment before it was closed."""
-    bell = native.bell()
+    bell = new_bell()
     bell.close()
     rung = threading.Event()
 
@@ -107,7 +109,7 @@ def test_a_native_lock_excludes_real_threads() -> None:
         order.append("holder")
     deadline = time.monotonic() + 10.0
     while len(order) < 2 and time.monotonic() < deadline:
-        native.breathe()
+        greenlets.breathe()
     assert order == ["holder", "thread"]
 
 
@@ -125,7 +127,7 @@ def test_other_threads_run_during_breathe() -> None:
     ours.send(b"x")
     deadline = time.monotonic() + 10.0
     while not served.is_set() and time.monotonic() < deadline:
-        native.breathe()
+        greenlets.breathe()
     assert served.is_set()
     server.join()
     ours.close()
@@ -151,9 +153,9 @@ def test_breathe_returns_while_others_are_busy_all_the_time() -> None:
     ours.send(b"x")
     before = rounds
     for _ in range(50):
-        native.breathe()
+        greenlets.breathe()
     while rounds == before:
-        native.breathe()
+        greenlets.breathe()
     stopped = True
     ours.shutdown(socket.SHUT_RDWR)
     for player in players:
@@ -165,7 +167,9 @@ def test_breathe_returns_while_others_are_busy_all_the_time() -> None:
 _TWO_THREADS_POST = """
 from gevent import monkey; monkey.patch_all()
 import collections, gevent
-from flask_sse_hub.runtime import native as _native, sockets as _sockets
+from flask_sse_hub.runtime import native as _native, reply, sockets
+from flask_sse_hub.runtime.reply import Reply
+from flask_sse_hub.runtime.bell import Bell, new_bell
 
 start = _native.original("_thread", "start_new_thread")
 
@@ -177,7 +181,7 @@ class Interrupted(collections.deque):
             _native.pause(0.001)
 
 def main():
-    one, two = _native.Reply(), _native.Reply()
+    one, two = reply.Reply(), reply.Reply()
     gevent.get_hub()._sse_hub_mailbox._posted = Interrupted()
     start(one.set, (1,)); start(two.set, (2,))
     assert (one.wait(1.0), two.wait(1.0)) == (1, 2)
@@ -200,7 +204,7 @@ class TestReply:
         answers: list[object] = []
 
         def ask() -> None:
-            reply = native.Reply()
+            reply = Reply()
             native.start_thread(lambda: reply.set("answer"))
             answers.append(reply.wait(10.0))
 
@@ -212,7 +216,7 @@ class TestReply:
 
     def test_an_error_is_raised_in_the_asker(self) -> None:
         """The error is raised as if there were no thread in between."""
-        reply = native.Reply()
+        reply = Reply()
         native.start_thread(lambda: reply.fail(ZeroDivisionError()))
         with pytest.raises(ZeroDivisionError):
             reply.wait(10.0)
@@ -220,7 +224,7 @@ class TestReply:
     def test_waiting_for_an_answer_times_out(self) -> None:
         """The asker receives a TimeoutError."""
         with pytest.raises(TimeoutError):
-            native.Reply().wait(0.01)
+            Reply().wait(0.01)
 
 
 def test_a_peer_that_acknowledges_nothing_is_left_to_the_kernel() -> None:
@@ -288,7 +292,7 @@ class TestUnsentBytes:
 def test_in_greenlet_tells_whether_a_greenlet_runs_the_code() -> None:
     """Under gevent's own server without patching, a stream would block everything."""
     in_thread: list[bool] = []
-    thread = threading.Thread(target=lambda: in_thread.append(native.in_greenlet()))
+    thread = threading.Thread(target=lambda: in_thread.append(greenlets.in_greenlet()))
     thread.start()
     thread.join()
-    assert in_thread == [native.patched()]
+    assert in_thread == [greenlets.patched()]

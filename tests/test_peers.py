@@ -108,11 +108,11 @@ def test_a_client_that_has_left_is_probed_and_then_removed(pair: Pair) -> None:
     hub = HandHub()
     stream = hub.stream()
     ours, theirs = pair
-    hub.hub.writer.peers.add(ours.fileno(), stream.client)
+    hub.parts.writer.watch(ours, stream.client)
 
     def look_until(woken: int) -> None:
         def look() -> bool:
-            hub.hub.writer.look_after_peers()
+            hub.parts.writer.look_after_peers()
             return stream.sink.woken >= woken
 
         wait_until(look)
@@ -129,4 +129,4 @@ def test_a_client_that_has_left_is_probed_and_then_removed(pair: Pair) -> None:
     assert stream.ended
     stream.drop()
     assert hub.hub.stats().closed == {"client_gone": 1}
-    hub.hub.writer.peers.close()
+    hub.parts.writer.forget(ours.fileno())

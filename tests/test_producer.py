@@ -10,11 +10,11 @@ from typing import Any, Self
 import pytest
 
 from flask_sse_hub.answers.producer import BUFFERED_ITEMS, Producer
-from flask_sse_hub.runtime import native
+from flask_sse_hub.runtime import greenlets
 from tests.reader import DEADLINE, wait_until
 
 under_gevent = pytest.mark.skipif(
-    not native.patched(), reason="only greenlets are interrupted"
+    not greenlets.patched(), reason="only greenlets are interrupted"
 )
 
 
@@ -298,7 +298,7 @@ def test_closing_is_not_interrupted() -> None:
     assert ran == ["closed"]
 
 
-@pytest.mark.skipif(native.patched(), reason="greenlets are interrupted")
+@pytest.mark.skipif(greenlets.patched(), reason="greenlets are interrupted")
 def test_a_real_thread_ends_at_its_next_item() -> None:
     """A real thread cannot be interrupted; its next item is dropped."""
     upstream_answers = threading.Event()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_sse_hub import BrokerUnavailable, Event, SSEHub, event_published
-from flask_sse_hub.hub.delivery.history import Cursor, Record
+from flask_sse_hub.events.record import Cursor, Record
 from flask_sse_hub.testing import Published
 from flask_sse_hub.web.publish_api import MAX_EVENTS, body_limit
 from tests.conftest import MakeSite, Site

@@ -24,7 +24,7 @@ from flask_sse_hub import (
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.hub.delivery.history import Record, Retention
+from flask_sse_hub.events.record import Record, Retention
 from tests.hand import KEEP_ALL
 
 EVENT = Record((BROADCAST,), Event("x"))

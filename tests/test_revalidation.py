@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from flask_sse_hub.hub.clients.client import Client, CloseReason
+from flask_sse_hub.hub.clients.client import Client
+from flask_sse_hub.hub.clients.close_reason import CloseReason
 from flask_sse_hub.hub.revalidation import Revalidation
 from tests.hand import HandHub
 from tests.reader import DEADLINE, wait_until
@@ -27,7 +28,7 @@ class Asked:
         self.lost: set[str] = set()
         self.failing: set[str] = set()
         self.hanging = threading.Event()
-        self.revalidation = Revalidation(hub.hub, self, interval=interval)
+        self.revalidation = Revalidation(hub.parts, self, interval=interval)
 
     def __call__(self, clients: Sequence[Client]) -> list[Client]:
         key = clients[0].identity.user or clients[0].id
@@ -232,8 +233,8 @@ class TestLoadersThatDoNotReturn:
 
 def test_revalidation_ends_with_its_worker(hub: HandHub, asked: Asked) -> None:
     """A worker that shuts down has no clients left to check."""
-    hub.hub.admission.closed = True
-    Revalidation(hub.hub, asked, interval=0.01).run()
-    hub.hub.admission.closed = False
+    hub.parts.admission.closed = True
+    Revalidation(hub.parts, asked, interval=0.01).run(hub.hub.closed)
+    hub.parts.admission.closed = False
     hub.hub.closed.set()
-    Revalidation(hub.hub, asked, interval=0.01).run()
+    Revalidation(hub.parts, asked, interval=0.01).run(hub.hub.closed)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from flask_sse_hub.runtime.rare_log import SparseLog
+from flask_sse_hub.runtime.rare_log import RareLog
 from flask_sse_hub.testing import Clock
 
 
@@ -13,7 +13,7 @@ def test_a_kind_of_line_is_logged_once_a_minute(
 ) -> None:
     """A line says how many like it were left out since the last one."""
     clock = Clock()
-    log = SparseLog(logging.getLogger(__name__), clock=clock)
+    log = RareLog(logging.getLogger(__name__), clock=clock)
     for _ in range(5):
         log.say("full", "the house is full")
     log.say("broken", "the house is broken", level=logging.ERROR)

@@ -15,6 +15,7 @@ from gevent.server import StreamServer
 
 from flask_sse_hub.server.accept_balance import _Entrance
 from flask_sse_hub.server.census import Census
+from flask_sse_hub.server.worker import ServerWorker
 from tests.colleague import Colleague
 from tests.hand import HandHub
 from tests.ports import HOST
@@ -59,9 +60,9 @@ class Door:
     def attend(self) -> None:
         """Attend as a request for a stream does."""
         config = SimpleNamespace(workers=self.workers)
-        worker = SimpleNamespace(cfg=config, sockets=[self.listener])
+        worker = ServerWorker(SimpleNamespace(cfg=config, sockets=[self.listener]))
         for hub in self.hubs:
-            hub.hub.spread.attend(worker)
+            hub.parts.accept_balance.attend(worker)
 
     def attend_in_greenlet(self) -> None:
         """Attend as the server would, without accepting a connection."""
@@ -101,7 +102,7 @@ def others(listener: socket.socket, door: Door) -> Iterator[Door]:
 
 
 def census_of(hub: HandHub) -> Census:
-    census = hub.hub.spread._census
+    census = hub.parts.accept_balance._census
     assert census is not None
     return census
 
@@ -134,9 +135,9 @@ def test_a_worker_above_its_share_leaves_new_clients_to_others(
 def test_a_worker_within_its_share_accepts_at_once(hub: HandHub, door: Door) -> None:
     """A worker does not wait for a difference of a few clients."""
     let_in(hub, 2)
-    assert hub.hub.spread.patience() == 0
+    assert hub.parts.accept_balance.patience() == 0
     let_in(hub)
-    assert hub.hub.spread.patience() > 0
+    assert hub.parts.accept_balance.patience() > 0
 
 
 def test_a_client_that_no_other_worker_accepts_is_accepted_late(
@@ -150,16 +151,16 @@ def test_a_client_that_no_other_worker_accepts_is_accepted_late(
 def test_waiting_in_vain_has_an_end(hub: HandHub, door: Door) -> None:
     """Waiting is tried again after a while, for a small part of the time."""
     let_in(hub)
-    first = hub.hub.spread.patience()
+    first = hub.parts.accept_balance.patience()
     for _ in range(20):
         door.knock()
-    assert hub.hub.spread.patience() == 0
+    assert hub.parts.accept_balance.patience() == 0
     hub.clock.advance(0.2)
-    assert 0 < hub.hub.spread.patience() <= first
+    assert 0 < hub.parts.accept_balance.patience() <= first
     door.knock()
     door.knock()
     door.knock()
-    assert hub.hub.spread.patience() == 0
+    assert hub.parts.accept_balance.patience() == 0
 
 
 def test_waiting_that_others_use_is_not_in_vain(
@@ -167,10 +168,10 @@ def test_waiting_that_others_use_is_not_in_vain(
 ) -> None:
     """A worker goes on waiting as long as other workers accept."""
     let_in(hub)
-    before = hub.hub.spread.patience()
+    before = hub.parts.accept_balance.patience()
     for _ in range(30):
         assert others.knock() == "others"
-    assert hub.hub.spread.patience() == before
+    assert hub.parts.accept_balance.patience() == before
 
 
 def test_the_share_counts_every_known_worker(
@@ -182,9 +183,9 @@ def test_the_share_counts_every_known_worker(
     with ExitStack() as colleagues:
         for _ in range(WORKERS - 1):
             colleagues.enter_context(Colleague(census.path.parent, door.inode, MANY))
-        assert hub.hub.spread.patience() == 0
+        assert hub.parts.accept_balance.patience() == 0
         colleagues.enter_context(Colleague(census.path.parent, door.inode, 0))
-        assert hub.hub.spread.patience() > 0
+        assert hub.parts.accept_balance.patience() > 0
 
 
 def test_a_closed_server_stays_closed(hub: HandHub, door: Door) -> None:
@@ -205,7 +206,7 @@ def test_a_stream_that_comes_after_the_listener_closed_is_served(
     door.server.close()
     listener.close()
     door.attend_in_greenlet()
-    assert hub.hub.spread._census is None
+    assert hub.parts.accept_balance._census is None
 
 
 def test_a_server_that_resumes_by_itself_waits_on(
@@ -232,18 +233,18 @@ def test_a_worker_that_drains_is_not_counted(hub: HandHub, door: Door) -> None:
     hub.clock.advance(10.0)
     door.knock()
     assert not census_of(hub).joined
-    assert hub.hub.spread.patience() == 0
+    assert hub.parts.accept_balance.patience() == 0
 
 
 def test_a_census_that_broke_is_joined_again(hub: HandHub, door: Door) -> None:
     """Until then, every client is accepted at once."""
     let_in(hub)
     os.close(cast("int", census_of(hub)._file))
-    assert hub.hub.spread.patience() == 0
+    assert hub.parts.accept_balance.patience() == 0
     assert not census_of(hub).joined
     hub.clock.advance(10.0)
     door.attend_in_greenlet()
-    assert hub.hub.spread.patience() > 0
+    assert hub.parts.accept_balance.patience() > 0
 
 
 def test_a_broken_census_ends_no_stream(hub: HandHub, door: Door) -> None:
@@ -262,7 +263,7 @@ def test_without_a_census_every_client_is_accepted(
     door = Door(listener, b"ours", hub)
     let_in(hub)
     assert door.knock() == "ours"
-    assert hub.hub.spread.patience() == 0
+    assert hub.parts.accept_balance.patience() == 0
     door.server.stop()
 
 
@@ -290,7 +291,7 @@ def test_two_hubs_of_a_worker_wait_once(hub: HandHub, listener: socket.socket) -
     door.knock()
     assert entrance_of(door)._accept == accept
     let_in(other)
-    assert hub.hub.spread.patience() > 0
+    assert hub.parts.accept_balance.patience() > 0
     other.hub.close()
     door.server.stop()
 
@@ -309,4 +310,4 @@ def test_without_a_serving_greenlet_nothing_happens(hub: HandHub, door: Door) ->
     aside = HandHub()
     door.hubs = (aside,)
     door.attend()
-    assert aside.hub.spread._census is None
+    assert aside.parts.accept_balance._census is None

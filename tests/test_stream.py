@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,18 +11,22 @@ import pytest
 from flask_sse_hub import CloseReason, Event, UnsupportedServer
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.events.record import Record
 from flask_sse_hub.hub.clients.client import Client, Identity
-from flask_sse_hub.hub.delivery.history import Record
 from flask_sse_hub.hub.hub import Hub
 from flask_sse_hub.hub.options import HubOptions
-from flask_sse_hub.streams.generator import EventStream, check_server, connection_of
+from flask_sse_hub.hub.parts import Parts
+from flask_sse_hub.server.connection import connection_of
+from flask_sse_hub.server.support import check_server
+from flask_sse_hub.server.worker import ServerWorker
+from flask_sse_hub.streams.generator import EventStream
 from tests.hand import KEEP_ALL, FlakyBroker
 from tests.reader import StreamReader, wait_until
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    hub = Hub(MemoryBroker(KEEP_ALL), HubOptions(max_clients=3))
+    hub = Hub(Parts(MemoryBroker(KEEP_ALL), HubOptions(max_clients=3)))
     yield hub
     hub.close()
 
@@ -83,7 +88,7 @@ def test_a_stream_that_ended_is_removed_without_close(hub: Hub) -> None:
     """Some middlewares forget to call close()."""
     stream = stream_of(hub)
     next(stream)
-    hub.dispatcher.close(stream._client, CloseReason.AGE)
+    hub.end(stream._client, CloseReason.AGE)
     with pytest.raises(StopIteration):
         next(stream)
     assert hub.stats().connections == 0
@@ -159,7 +164,7 @@ def test_a_write_that_does_not_return_can_be_cut(hub: Hub) -> None:
     stream = stream_of(hub, connection=ours)
     next(stream)
     assert stream.writing_since is not None
-    hub.registry.cut(stream._client)
+    stream.cut()
     assert theirs.recv(1) == b""
     stream.close()
     ours.close()
@@ -226,8 +231,8 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(
     """Clients are admitted meanwhile and receive events once the broker is there."""
     broker = FlakyBroker(KEEP_ALL)
     broker.away = True
-    hub = Hub(broker, HubOptions())
-    monkeypatch.setattr("flask_sse_hub.hub.hub._RETRY_START_SECONDS", 0.01)
+    hub = Hub(Parts(broker, HubOptions()))
+    monkeypatch.setattr("flask_sse_hub.hub.follower._RETRY_SECONDS", 0.01)
     reader = StreamReader(stream_of(hub))
     connected = reader.next()
     assert (connected.type, connected.id) == ("connected", "")
@@ -244,9 +249,11 @@ def test_closing_a_hub_that_never_started_ends_its_threads() -> None:
     """The follower stops waiting for the broker."""
     broker = FlakyBroker(KEEP_ALL)
     broker.away = True
-    hub = Hub(broker, HubOptions())
+    parts = Parts(broker, HubOptions())
+    hub = Hub(parts)
     hub.close()
-    assert hub._follow() is None  # type: ignore[func-returns-value]
+    parts.follower.run(hub.closed)
+    assert not hub.ready
 
 
 def test_a_follower_that_fails_is_logged(
@@ -254,7 +261,7 @@ def test_a_follower_that_fails_is_logged(
 ) -> None:
     """Streams would look alive and deliver nothing, so health reports it."""
     monkeypatch.setattr(hub.broker, "head", _fail_without_client)
-    monkeypatch.setattr("flask_sse_hub.hub.hub._START_SECONDS", 0.01)
+    monkeypatch.setattr(hub, "_patience", 0.01)
     (refusal,) = list(stream_of(hub))
     assert refusal.startswith(b"retry: ")
     wait_until(lambda: hub.broken)
@@ -263,6 +270,10 @@ def test_a_follower_that_fails_is_logged(
 
 def _fail_without_client() -> Any:
     raise RuntimeError("a bug")
+
+
+def one_thread() -> ServerWorker:
+    return ServerWorker(SimpleNamespace(cfg=SimpleNamespace(threads=1)))
 
 
 class TestServers:
@@ -287,27 +298,27 @@ class TestServers:
     ) -> None:
         """The error says how to start the server instead."""
         with pytest.raises(UnsupportedServer, match=remedy):
-            check_server(environ, threads=lambda: None)
+            check_server(environ, find_worker=lambda: None)
 
     def test_gthread_with_one_thread_is_a_sync_worker(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """One thread is gthread's default, and the first stream blocks it."""
         environ = {"gunicorn.socket": 1, "wsgi.multithread": True}
-        monkeypatch.setattr("flask_sse_hub.runtime.native.patched", lambda: False)
+        monkeypatch.setattr("flask_sse_hub.runtime.greenlets.patched", lambda: False)
         with pytest.raises(UnsupportedServer, match="--threads N"):
-            check_server(environ, threads=lambda: 1)
-        monkeypatch.setattr("flask_sse_hub.runtime.native.patched", lambda: True)
-        check_server(environ, threads=lambda: 1)
+            check_server(environ, find_worker=one_thread)
+        monkeypatch.setattr("flask_sse_hub.runtime.greenlets.patched", lambda: True)
+        check_server(environ, find_worker=one_thread)
 
     def test_gevents_server_without_patching_is_refused(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """One waiting stream would stop the whole process."""
-        monkeypatch.setattr("flask_sse_hub.runtime.native.in_greenlet", lambda: True)
-        monkeypatch.setattr("flask_sse_hub.runtime.native.patched", lambda: False)
+        monkeypatch.setattr("flask_sse_hub.runtime.greenlets.in_greenlet", lambda: True)
+        monkeypatch.setattr("flask_sse_hub.runtime.greenlets.patched", lambda: False)
         with pytest.raises(UnsupportedServer, match=r"patch_all\(\)"):
-            check_server({}, threads=lambda: None)
+            check_server({}, find_worker=lambda: None)
 
     @pytest.mark.parametrize(
         "environ",
@@ -320,7 +331,7 @@ class TestServers:
     )
     def test_other_servers_are_accepted(self, environ: dict[str, Any]) -> None:
         """Servers with threads or greenlets and the test client can hold streams."""
-        assert check_server(environ, threads=lambda: None) is None  # type: ignore[func-returns-value]
+        assert check_server(environ, find_worker=lambda: None) is None  # type: ignore[func-returns-value]
 
     @pytest.mark.parametrize("key", ["gunicorn.socket", "werkzeug.socket"])
     def test_the_socket_is_found_in_the_environ(self, key: str) -> None:
@@ -335,6 +346,6 @@ class TestServers:
         """A client that leaves after a disconnect counts as disconnected."""
         stream = stream_of(hub)
         next(stream)
-        hub.dispatcher.close(stream._client, CloseReason.DISCONNECTED)
+        hub.end(stream._client, CloseReason.DISCONNECTED)
         stream.close()
         assert hub.stats().closed == {"disconnected": 1}

@@ -18,6 +18,7 @@ from flask_sse_hub import (
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.hub.hub import Hub
 from flask_sse_hub.hub.options import HubOptions
+from flask_sse_hub.hub.parts import Parts
 from flask_sse_hub.testing import Clock, EventMissing, Published, Stream, fresh_hub
 from tests.conftest import MakeSite, Site
 from tests.hand import KEEP_ALL
@@ -251,7 +252,7 @@ def test_a_client_that_takes_nothing_is_closed(site: Site, clock: Clock) -> None
     """The clock passes SSE_HUB_CONNECTION_TIMEOUT without a real wait."""
     hub = site.app.extensions["sse_hub"].hub
     with Stream(client=site.app.test_client()) as stream, stream.paused():
-        (client,) = hub.registry.clients()
+        (client,) = hub.clients()
         site.hub.publish("on its way")
         wait_until(lambda: client.sink.writing_since is not None)
         clock.advance(61)
@@ -302,9 +303,8 @@ class SlowLooks:
         self.clock = Clock()
         self.begins = threading.Event()
         self.looked: list[float] = []
-        self.hub = Hub(
-            MemoryBroker(KEEP_ALL), HubOptions(memory=KEEP_ALL), clock=self.clock
-        )
+        options = HubOptions(memory=KEEP_ALL)
+        self.hub = Hub(Parts(MemoryBroker(KEEP_ALL), options, clock=self.clock))
         for name in ("first", "second"):
             self.hub.run_beside(name, self.look)
         self.clock.keep_time_of(self.hub)

@@ -154,7 +154,7 @@ def test_a_slow_client_catches_up(opened: OpenStream, site: Site) -> None:
         # More than the kernel buffers for a connection that is not read.
         for number in range(12):
             site.hub.publish(f"{number} {'x' * 1_000_000}")
-        (client,) = site.app.extensions["sse_hub"].hub.registry.clients()
+        (client,) = site.app.extensions["sse_hub"].hub.clients()
         wait_until(lambda: client.sink.writing_since is not None)
         wait_until(lambda: site.hub.stats().lagging == 1)
     numbers = [event.data.partition(" ")[0] for event in stream.events(12)]
@@ -188,7 +188,7 @@ def test_a_client_in_a_with_block_can_be_used(site: Site) -> None:
 def test_a_client_that_takes_nothing_lags(site: Site) -> None:
     """The hub sees the client lagging, and the client reads on afterwards."""
     with stream_of(site) as stream:
-        (client,) = site.app.extensions["sse_hub"].hub.registry.clients()
+        (client,) = site.app.extensions["sse_hub"].hub.clients()
         wait_until(lambda: client.sink.writing_since is None)
         with stream.paused():
             on_its_way = site.hub.publish("0")

@@ -13,13 +13,7 @@ from flask import current_app, request
 from flask.testing import FlaskClient
 from werkzeug.exceptions import BadRequest
 
-from flask_sse_hub.webhooks import (
-    HMAC,
-    Delivery,
-    GitHub,
-    StandardWebhooks,
-    webhook,
-)
+from flask_sse_hub.webhooks import HMAC, Delivery, GitHub, StandardWebhooks, webhook
 from tests.conftest import MakeSite, Site
 
 SECRET = "a secret for tests"

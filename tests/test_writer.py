@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_sse_hub import CloseReason, Event
-from flask_sse_hub.brokers import Batch
+from flask_sse_hub.brokers import LogBatch
 from flask_sse_hub.events.address import BROADCAST, channel, user
-from flask_sse_hub.hub.delivery.history import Cursor, GapReason, Record, Retention
+from flask_sse_hub.events.record import Cursor, GapReason, Record, Retention
 from flask_sse_hub.hub.heartbeat import Heartbeat
 from tests.hand import KEEP_ALL, FlakyBroker, HandHub, fields, numbered, types
 from tests.reader import wait_until
@@ -53,12 +53,12 @@ class TestFanOut:
             hub.bring()
             for peer in them:
                 peer.read_until([str(n) for n in range(100)])
-                written = hub.hub.registry.written(peer.client)
+                written = hub.parts.registry.written(peer.client)
                 assert written.events == 100
                 assert written.bytes == len(peer.raw) - len(HEAD)
             assert hub.hub.stats().events_out == 300
             assert hub.hub.stats().bytes_out == sum(
-                hub.hub.registry.written(peer.client).bytes for peer in them
+                hub.parts.registry.written(peer.client).bytes for peer in them
             )
             assert hub.hub.stats().delivery == {"socket": 3}
 
@@ -69,7 +69,7 @@ class TestFanOut:
             assert peer.client.connection is peer.sink.socket
             hub.publish("x")
             hub.follow()
-            run = hub.hub.dispatcher.fan_out()
+            run = hub.parts.dispatcher.fan_out()
             assert run is not None
             assert run.direct == [peer.client.connection]
             assert peer.client.cursor is None
@@ -85,8 +85,8 @@ class TestFanOut:
             hub.publish("5")
             hub.follow()
             events = []
-            while run := hub.hub.dispatcher.fan_out():
-                hub.hub.writer._write_run(run)
+            while run := hub.parts.dispatcher.fan_out():
+                hub.parts.writer._write_run(run)
                 events.append(run.events)
             assert events == [2, 1, 1, 1]
             peer.read_until(["1", "2", "3", "5"])
@@ -100,18 +100,18 @@ class TestFanOut:
         with peers(hub, 3) as them:
             hub.publish("secret")
             hub.follow()
-            run = hub.hub.dispatcher.fan_out()
+            run = hub.parts.dispatcher.fan_out()
             assert run is not None
-            last = hub.hub.writer.peers.owner(run.direct[-1])
+            last = hub.parts.writer._peers.owner(run.direct[-1])
             assert last is not None
 
             def leave(self: object) -> None:
-                hub.hub.dispatcher.close(last, CloseReason.DISCONNECTED)
+                hub.parts.lifecycle.close(last, CloseReason.DISCONNECTED)
 
             monkeypatch.setattr(
                 "flask_sse_hub.hub.delivery.writer.Writer._give_way", leave
             )
-            hub.hub.writer._write_run(run)
+            hub.parts.writer._write_run(run)
             for peer in them:
                 if peer.client is last:
                     peer.read_to_the_end()
@@ -155,7 +155,7 @@ class TestFanOut:
         monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._SLICE_SECONDS", 0.0)
         monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._WRITES_AT_ONCE", 1)
         monkeypatch.setattr(
-            "flask_sse_hub.runtime.native.breathe", lambda: turns.append(len(turns))
+            "flask_sse_hub.runtime.greenlets.breathe", lambda: turns.append(len(turns))
         )
         with peers(hub, 4) as them:
             hub.publish("x")
@@ -202,7 +202,7 @@ class TestLagging:
             peer.sink.due = False
             hub.publish("x")
             hub.follow()
-            hub.hub.dispatcher.fan_out()
+            hub.parts.dispatcher.fan_out()
             assert not peer.sink.due
 
     def test_nothing_is_written_into_an_unfinished_frame(self) -> None:
@@ -210,10 +210,10 @@ class TestLagging:
         hub = HandHub()
         with peers(hub) as (peer,):
             block(peer)
-            hub.hub.dispatcher.ping(peer.client)
-            hub.hub.dispatcher.probe(peer.client)
+            hub.parts.dispatcher.ping(peer.client)
+            hub.parts.dispatcher.probe(peer.client)
             turn(hub)
-            hub.hub.dispatcher.close(peer.client, CloseReason.SHUTDOWN)
+            hub.parts.lifecycle.close(peer.client, CloseReason.SHUTDOWN)
             peer.read_to_the_end()
             assert set(types(peer.events)) == {"connected", "message"}
             assert set(peer.data) == {LARGE}
@@ -225,7 +225,7 @@ class TestLagging:
         hub = HandHub(connection_timeout=60.0)
         with peers(hub) as (peer,):
             block(peer)
-            heartbeat = Heartbeat(hub.hub, find_worker=lambda: None)
+            heartbeat = Heartbeat(hub.parts, find_worker=lambda: None)
             heartbeat.sweep()
             assert hub.hub.stats().connections == 1
             hub.clock.advance(61.0)
@@ -243,7 +243,7 @@ class TestLagging:
             for _ in range(20):
                 hub.publish(LARGE)
             turn(hub)
-            heartbeat = Heartbeat(hub.hub, find_worker=lambda: None)
+            heartbeat = Heartbeat(hub.parts, find_worker=lambda: None)
             heartbeat.sweep()
             for _ in range(5):
                 hub.clock.advance(50.0)
@@ -285,8 +285,8 @@ class TestLagging:
             broker.away = True
 
             def waits_for_the_broker() -> bool:
-                hub.hub.writer.look_after_peers()
-                hub.hub.writer.step()
+                hub.parts.writer.look_after_peers()
+                hub.parts.writer.step()
                 slow.read()
                 return not slow.sink.left and not slow.sink.reading
 
@@ -431,7 +431,7 @@ class TestEnds:
         hub = HandHub()
         with peers(hub) as (peer,):
             block(peer)
-            hub.hub.dispatcher.close(peer.client, reason)
+            hub.parts.lifecycle.close(peer.client, reason)
             hub.bring()
             assert hub.hub.stats().closed == {reason.value: 1}
 
@@ -439,7 +439,7 @@ class TestEnds:
         """Events that come before its socket is closed are not sent either."""
         hub = HandHub()
         with peers(hub, user="ann") as (peer,):
-            hub.hub.dispatcher.close(peer.client, CloseReason.SESSION_ENDED)
+            hub.parts.lifecycle.close(peer.client, CloseReason.SESSION_ENDED)
             hub.publish("private", to=user("ann"))
             peer.read_to_the_end()
             assert peer.data == []
@@ -468,10 +468,10 @@ class TestEnds:
             )
         )
         with peers(hub) as (peer,):
-            hub.hub.dispatcher.close(peer.client, CloseReason.AGE)
-            while hub.hub.writer.step():
+            hub.parts.lifecycle.close(peer.client, CloseReason.AGE)
+            while hub.parts.writer.step():
                 assert ended == []
-            hub.hub.attendance.tell_waiting()
+            hub.parts.notices.tell_waiting()
             assert ended == [CloseReason.AGE]
 
     def test_closing_the_hub_closes_the_sockets(self) -> None:
@@ -479,7 +479,7 @@ class TestEnds:
         hub = HandHub()
         with peers(hub) as (peer,):
             hub.hub.close()
-            hub.hub.writer.run()
+            hub.parts.writer.run()
             assert peer.sink.descriptor == -1
 
     def test_a_process_that_exits_drains_first(
@@ -504,7 +504,7 @@ class TestEnds:
         with peers(hub) as (peer,):
             pid = os.fork()
             if pid == 0:
-                writer = hub.hub.writer
+                writer = hub.parts.writer
                 let_go = peer.sink.descriptor == -1 and writer._stopped
                 os._exit(int(not let_go))
             assert os.waitpid(pid, 0)[1] == 0
@@ -518,17 +518,17 @@ class TestGaps:
         hub = HandHub()
         with peers(hub) as (peer,):
             start = Cursor(hub.position.epoch, hub.position.offset + 5)
-            hub.hub.dispatcher.accept(Batch((), start, gap=GapReason.EXPIRED))
+            hub.parts.dispatcher.accept(LogBatch((), start, gap=GapReason.EXPIRED))
             record = Record(
                 (BROADCAST,),
                 Event("after"),
                 cursor=Cursor(start.epoch, start.offset + 1),
                 time=1e12,
             )
-            hub.hub.dispatcher.accept(Batch((record,), record.cursor))
+            hub.parts.dispatcher.accept(LogBatch((record,), record.cursor))
 
             def told() -> bool:
-                while hub.hub.writer.step():
+                while hub.parts.writer.step():
                     pass
                 peer.read()
                 return "reset" in types(peer.events)
@@ -540,7 +540,7 @@ class TestGaps:
         """The ping's old id would otherwise bring an event a second time."""
         hub = HandHub()
         with peers(hub) as (peer,):
-            hub.hub.dispatcher.ping(peer.client)
+            hub.parts.dispatcher.ping(peer.client)
             hub.publish("x")
             peer.read_until(["x"])
             ids = [int(event.id.split("-")[1]) for event in peer.events]
@@ -549,8 +549,8 @@ class TestGaps:
 
 
 def _is_told(hub: HandHub, peer: Peer) -> bool:
-    hub.hub.writer._peers_changed()
-    hub.hub.writer.step()
+    hub.parts.writer._peers_changed()
+    hub.parts.writer.step()
     return peer.sink._received == 1
 
 
@@ -570,7 +570,7 @@ def test_a_resuming_client_receives_missed_events_and_then_keeps_up() -> None:
 def test_the_writer_runs_until_it_is_stopped() -> None:
     """The writer's thread fans out accepted events and then ends."""
     hub = HandHub()
-    writer = hub.hub.writer
+    writer = hub.parts.writer
     thread = threading.Thread(target=writer.run)
     thread.start()
     hub.publish("x")
@@ -591,7 +591,7 @@ def test_an_error_of_the_backlog_ends_only_that_client(
         list(numbered(hub, 3))
         hub.bring()
         read_all(quick, "2")
-        monkeypatch.setattr(hub.hub._catchup.backlog, "page", _fail)
+        monkeypatch.setattr(hub.parts.backlog, "page", _fail)
         slow.read_to_the_end()
         assert hub.hub.stats().closed == {"error": 1}
         assert "cannot write to" in caplog.text
@@ -609,15 +609,15 @@ class TestErrors:
         """The writer, and with it all other streams of this worker, goes on."""
         hub = HandHub()
         with peers(hub, 2) as (peer, other):
-            take = hub.hub._catchup.take
+            take = hub.parts.catchup.take
 
             def fail(client: Any) -> Any:
                 if client is peer.client:
                     raise RuntimeError("a bug")
                 return take(client)
 
-            monkeypatch.setattr(hub.hub._catchup, "take", fail)
-            hub.hub.dispatcher.ping(peer.client)
+            monkeypatch.setattr(hub.parts.catchup, "take", fail)
+            hub.parts.dispatcher.ping(peer.client)
             peer.read_to_the_end()
             hub.publish("x")
             other.read_until(["x"])
@@ -637,7 +637,7 @@ class TestErrors:
             logger.addFilter(fail)
             logger.setLevel(logging.INFO)
             try:
-                hub.hub.dispatcher.close(peer.client, CloseReason.AGE)
+                hub.parts.lifecycle.close(peer.client, CloseReason.AGE)
                 peer.read_to_the_end()
             finally:
                 logger.removeFilter(fail)

@@ -96,7 +96,7 @@ class ByGenerator(BySocket):
 
     name = "generator"
     label = "flask_sse_hub, by generator"
-    settings: ClassVar[dict[str, str]] = {"hijack": "false"}
+    settings: ClassVar[dict[str, str]] = {"socket_takeover": "false"}
     # Each stream is a greenlet: opening 15,000 takes half a minute, and shows no more.
     most_clients = 10_000
 

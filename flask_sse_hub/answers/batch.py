@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigurationError
+from ..events.seconds import checked_seconds
 
 # A batch is held in memory, and sent as one write.
 _LARGEST = 10_000
 
-# A day: locks cannot be waited at for any time that a float can say.
-_LONGEST_SECONDS = 86_400.0
+#: A day. No lock can be waited for as long as the largest float says.
+LONGEST_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,26 +44,18 @@ class Batch:
                 f"a batch's size must be an int from 1 to {_LARGEST}, not"
                 f" {self.size!r:.50}"
             )
-        check_seconds(self.interval, what="a batch's interval")
+        checked_seconds(
+            self.interval,
+            what="a batch's interval",
+            above=0.0,
+            most=LONGEST_SECONDS,
+            error=ConfigurationError,
+        )
         if self.merge is not None and not callable(self.merge):
             raise ConfigurationError(
                 f"merge takes a list of items and returns one: {self.merge!r:.50}"
                 " cannot be called"
             )
-
-
-def check_seconds(value: object, *, what: str) -> None:
-    """Raise ConfigurationError for what is no number of seconds, above 0 to a day."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigurationError(
-            f"{what} is a number of seconds, not {type(value).__name__}"
-        )
-    # Not a number is neither above nor below anything, and so outside too.
-    if not 0 < value <= _LONGEST_SECONDS:
-        raise ConfigurationError(
-            f"{what} must be above 0 and up to {_LONGEST_SECONDS:.0f} seconds, not"
-            f" {value}"
-        )
 
 
 class Collector:

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ..hub.heartbeat import Worker, serving_worker
-from ..runtime import native
+from ..runtime.bell import Bell, new_bell
 from ..runtime.peer_watch import Change, PeerWatch
+from ..runtime.per_process import PerProcess
+from ..server.worker import ServerWorker, serving_worker
 from .producer import any_running
 
 # A peer that left is told of twice: it has closed its half, and it answered a write by
@@ -52,7 +53,7 @@ class Departures:
     def __init__(
         self,
         *,
-        find_worker: Callable[[], Worker | None] = serving_worker,
+        find_worker: Callable[[], ServerWorker | None] = serving_worker,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._find_worker = find_worker
@@ -93,7 +94,7 @@ class Departures:
                 self._peers.remove(connection.fileno())
 
     def _start(self) -> None:
-        bell = native.bell()
+        bell = new_bell()
         peers: PeerWatch[Departing] = PeerWatch(bell.ring)
         threading.Thread(
             target=self._run, args=(peers, bell), name="sse-departures", daemon=True
@@ -101,7 +102,7 @@ class Departures:
         # Not before: where the system has no room for a thread, the next stream tries.
         self._peers = peers
 
-    def _run(self, peers: PeerWatch[Departing], bell: native.Bell) -> None:
+    def _run(self, peers: PeerWatch[Departing], bell: Bell) -> None:
         worker = self._find_worker()
         while self._needed():
             bell.wait(_TICK_SECONDS)
@@ -117,7 +118,7 @@ class Departures:
                 self._peers = None
             return False
 
-    def look(self, peers: PeerWatch[Departing], worker: Worker | None) -> None:
+    def look(self, peers: PeerWatch[Departing], worker: ServerWorker | None) -> None:
         """Tell each stream what has become of its peer and worker."""
         if self._pid != os.getpid():
             # A fork copies greenlets too. What the epoll tells is for the parent.
@@ -145,10 +146,10 @@ class Departures:
                 if connection is not None and connection.fileno() < 0
             ]
 
-    def _part_from(self, worker: Worker) -> None:
+    def _part_from(self, worker: ServerWorker) -> None:
         now = self._clock()
         if self._leave_at is None:
-            self._leave_at = now + max(0.0, _grace_of(worker) - _LAST_SECONDS)
+            self._leave_at = now + max(0.0, worker.grace - _LAST_SECONDS)
         if now < self._leave_at:
             return
         with self._lock:
@@ -181,24 +182,15 @@ class Departures:
             self._peers.abandon()
 
 
-def _grace_of(worker: Worker) -> float:
-    """Return for how long a worker may finish what it does."""
-    grace = getattr(getattr(worker, "cfg", None), "graceful_timeout", 0)
-    return float(grace) if isinstance(grace, int | float) else 0.0
+def _new_watch() -> Departures:
+    watch = Departures()
+    atexit.register(watch.say_farewell)
+    return watch
 
 
-# By process id: a forked child has no thread of its parent's.
-_of_processes: dict[int, Departures] = {}
+_watches = PerProcess(_new_watch, abandon=Departures.abandon)
 
 
 def departures() -> Departures:
-    """Return this process's watch."""
-    pid = os.getpid()
-    found = _of_processes.get(pid)
-    if found is None:
-        for parent in [other for other in _of_processes if other != pid]:
-            _of_processes.pop(parent).abandon()
-        # Constructing starts nothing, so of two made at once one is dropped.
-        found = _of_processes.setdefault(pid, Departures())
-        atexit.register(found.say_farewell)
-    return found
+    """Return the watch of this process; a forked child makes one of its own."""
+    return _watches.get()

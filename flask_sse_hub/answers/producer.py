@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from ..runtime import native
+from ..runtime import greenlets
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Producer:
         if never_started:
             self._finish(self._outcome(_not_at_all))
         elif greenlet is not None:
-            native.interrupt(greenlet, allowed=lambda: self._inside)
+            greenlets.interrupt(greenlet, allowed=lambda: self._inside)
 
     # The thread of the iterable
 
@@ -154,7 +154,7 @@ class Producer:
 
     def _iterate(self) -> None:
         with self._changed:
-            self._greenlet = native.current_greenlet()
+            self._greenlet = greenlets.current_greenlet()
         while self._awaits_another():
             self._inside = True
             try:

@@ -4,7 +4,7 @@ Knows Flask-Login's loaders, tickets and the app's own rules; not streams.
 """
 
 import secrets
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -15,11 +15,19 @@ from ..errors import InvalidTarget
 from ..events import address
 from ..events.address import Address, Name, Unset
 from ..hub.clients.client import Client, Identity, Metadata
-from ..web.config import Config
 from . import client_ids
-from . import visitor as auth
-from .client_ids import Ticket
-from .visitor import Login, Visitor
+from .tickets import Ticket
+from .visitor import (
+    Login,
+    Visitor,
+    ask_for_login,
+    is_logged_in,
+    lasting_identity,
+    load_visitor,
+    login_manager,
+    nobody,
+    user_loader,
+)
 
 #: ``f(user, channel) -> bool``; the user is None in an app without Flask-Login.
 Authorizer = Callable[[Any, str], bool]
@@ -52,12 +60,23 @@ class Grant(NamedTuple):
 
 
 class Access:
-    """What one app lets whom listen to."""
+    """The rules of one app for its streams.
 
-    def __init__(self, app: Flask, config: Config, rules: Rules) -> None:
+    ``is_public`` tells of a channel whether every admitted visitor may ask for it.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        rules: Rules,
+        *,
+        login_required: bool,
+        is_public: Callable[[str], bool],
+    ) -> None:
         self._app = app
-        self._config = config
         self._rules = rules
+        self._login_required = login_required
+        self._is_public = is_public
         # Nearly all streams have one of these, and very many share it.
         self._grants: dict[tuple[Login, Authorizer | None], Grant] = {
             (login, rule): Grant(login, rule)
@@ -67,14 +86,14 @@ class Access:
 
     def is_open(self, person: Any, channel: str) -> bool:
         """Tell whether a channel can be asked for, by the configuration or the rule."""
-        if self._config.is_public(channel):
+        if self._is_public(channel):
             return True
         authorizer = self._rules.authorize
         return authorizer is not None and bool(authorizer(person, channel))
 
     def visitor(self) -> Visitor:
         """Return who makes this request. Raises Unauthorized and ConfigurationError."""
-        return auth.visitor(login_required=self._config.login_required)
+        return load_visitor(login_required=self._login_required)
 
     def identity_for(self, user: Name | Unset) -> Identity:
         """Return whom a ticket is for: a user, or who makes this request.
@@ -82,18 +101,22 @@ class Access:
         Only a ticket of one's own belongs to the session, and ends with it. Raises
         Unauthorized, InvalidTarget and InvalidName.
         """
-        here = auth.lasting_identity() if has_request_context() else Identity()
+        here = lasting_identity() if has_request_context() else Identity()
         if isinstance(user, Unset):
-            if here.user is None and self._config.login_required:
+            if here.user is None and self._login_required:
                 if has_request_context():
-                    auth.ask_for_login()
+                    ask_for_login()
                 raise InvalidTarget("outside a request a ticket needs a user")
             return here
         user_id = address.checked_id(user, what="a user's id")
         return here if here.user == user_id else Identity(user_id)
 
-    def holder(self, text: str, ended: Container[Address], *, now: float) -> Visitor:
-        """Return who comes with a ticket; ``ended`` are the sessions that have ended.
+    def holder(
+        self, text: str, has_ended: Callable[[Address], bool], *, now: float
+    ) -> Visitor:
+        """Return the visitor that a ticket names.
+
+        ``has_ended`` tells whether an address is that of an ended session.
 
         Raises Unauthorized if it is forged or has expired, its session has ended, or
         its user is gone.
@@ -102,13 +125,13 @@ class Access:
         if ticket is None:
             raise Unauthorized("this ticket is not good, or no longer")
         session, user_id = ticket.identity.session, ticket.identity.user
-        if session is not None and address.session(session) in ended:
+        if session is not None and has_ended(address.session(session)):
             raise Unauthorized("the session of this ticket has ended")
         load = self._loader(Login.TICKET)
-        person = auth.nobody(self._app)
+        person = nobody(self._app)
         if user_id is not None and load is not None:
             person = load(user_id)
-            if not auth.is_logged_in(person):
+            if not is_logged_in(person):
                 raise Unauthorized("the user of this ticket is gone")
         return Visitor(person, ticket.identity, Login.TICKET, ticket.channels)
 
@@ -118,7 +141,7 @@ class Access:
         """Raise Forbidden if a channel is not open to who asks for it."""
         for name in channels:
             if visitor.channels is not None:
-                is_open = name in visitor.channels or self._config.is_public(name)
+                is_open = name in visitor.channels or self._is_public(name)
             else:
                 is_open = rule is None or rule(visitor.person, name)
             if not is_open:
@@ -145,7 +168,7 @@ class Access:
         """
         return (
             visitor.identity.user is None
-            or auth.login_manager(self._app) is None
+            or login_manager(self._app) is None
             or self._loader(visitor.login) is not None
         )
 
@@ -156,7 +179,7 @@ class Access:
         if visitor.channels is not None:
             # A ticket's channels are those of who has signed it.
             rule = None
-        elif rule == self.is_open and all(map(self._config.is_public, channels)):
+        elif rule == self.is_open and all(map(self._is_public, channels)):
             rule = None
         if visitor.identity.user is None:
             asks = rule is not None
@@ -195,7 +218,7 @@ class Access:
     def _load_again(self, login: Login, user_id: str | None) -> Any:
         load = self._loader(login)
         if user_id is None or load is None:
-            return auth.nobody(self._app)
+            return nobody(self._app)
         try:
             return load(user_id)
         except _REFUSALS:
@@ -207,11 +230,11 @@ class Access:
             # A bearer token may have been taken back while its user is as welcome as
             # ever: only the app can tell.
             return self._rules.reload
-        return auth.user_loader(self._app) or self._rules.reload
+        return user_loader(self._app) or self._rules.reload
 
 
 def _still_may(client: Client, person: Any, rule: Authorizer | None) -> bool:
-    if client.identity.user is not None and not auth.is_logged_in(person):
+    if client.identity.user is not None and not is_logged_in(person):
         return False
     try:
         return rule is None or all(rule(person, name) for name in client.channels)

@@ -1,37 +1,23 @@
-"""What the app signs for its clients and knows again later: client ids and tickets.
+"""Client ids: signed by the app, and bound to the user and session of their page.
 
-Any worker verifies them, with nothing shared but the app's secret key; its rotation is
-that of Flask's sessions. Knows neither requests nor what is opened with them.
+Any worker verifies an id, with nothing shared but the app's secret key. Does not know
+streams.
 """
 
 import base64
 import hashlib
-import math
 import secrets
-from dataclasses import dataclass
-from typing import Any
 
 from flask import current_app
-from itsdangerous import (
-    BadData,
-    BadSignature,
-    TimestampSigner,
-    URLSafeSerializer,
-    base64_decode,
-    base64_encode,
-)
+from itsdangerous import BadSignature, TimestampSigner, base64_decode, base64_encode
 
-from ..errors import ConfigurationError, InvalidTicket
-from ..events import address
-from ..events.address import Names
-from ..events.event import checked_name
 from ..hub.clients.client import Identity
+from .secret_keys import secret_keys
 
 # A page may be open for a working day and its stream still keep the page's client id.
 _CLIENT_ID_SECONDS = 24 * 3600
 
-_CLIENT_ID_SALT = "flask-sse-hub.client-id"
-_TICKET_SALT = "flask-sse-hub.ticket"
+_SALT = "flask-sse-hub.client-id"
 
 
 def mint_client_id(identity: Identity) -> str:
@@ -81,73 +67,4 @@ def _binding(identity: Identity) -> str:
 
 
 def _client_ids() -> TimestampSigner:
-    return TimestampSigner(_secret_keys("a client id"), salt=_CLIENT_ID_SALT)
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """What a ticket opens: the streams of somebody, with these channels.
-
-    Raises InvalidName, InvalidTarget and InvalidTicket.
-    """
-
-    identity: Identity
-    channels: tuple[str, ...]
-    #: When it is no longer good, in seconds since 1970.
-    expires_at: float
-
-    @classmethod
-    def lasting(
-        cls, seconds: float, *, now: float, identity: Identity, channels: Names
-    ) -> "Ticket":
-        """Return a ticket that is good from now on for so many seconds."""
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise InvalidTicket(
-                f"expires is a number of seconds, not {type(seconds).__name__}"
-            )
-        if not 0 < seconds < math.inf:
-            raise InvalidTicket(f"expires ({seconds}) must be a finite number above 0")
-        names = tuple(
-            checked_name(name, what="a channel's name")
-            for name in address.each_name(channels, what="channels")
-        )
-        return cls(identity, names, now + seconds)
-
-    def sign(self) -> str:
-        """Return the text for ``?ticket=``. Raises ConfigurationError."""
-        return str(
-            _tickets().dumps(
-                [
-                    self.identity.user,
-                    self.identity.session,
-                    self.channels,
-                    round(self.expires_at, 3),
-                ]
-            )
-        )
-
-    @classmethod
-    def read(cls, text: str, *, now: float) -> "Ticket | None":
-        """Return the ticket that a text is, None if it is forged or has expired."""
-        if not current_app.secret_key:
-            # The app can have made none.
-            return None
-        try:
-            user, session, channels, expires_at = _tickets().loads(text)
-        except BadData:
-            return None
-        if now >= expires_at:
-            return None
-        return cls(Identity(user, session), tuple(channels), expires_at)
-
-
-def _tickets() -> URLSafeSerializer:
-    return URLSafeSerializer(_secret_keys("a ticket"), salt=_TICKET_SALT)
-
-
-def _secret_keys(what: str) -> list[Any]:
-    key = current_app.secret_key
-    if not key:
-        raise ConfigurationError(f"{what} is signed, which needs the app's SECRET_KEY")
-    # The newest key comes last: it signs, and all of them verify.
-    return [*(current_app.config.get("SECRET_KEY_FALLBACKS") or ()), key]
+    return TimestampSigner(secret_keys("a client id"), salt=_SALT)

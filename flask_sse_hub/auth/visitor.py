@@ -1,27 +1,20 @@
-"""Who is connecting, from Flask-Login and the session.
+"""The visitor: the user and the session behind a request, from Flask-Login.
 
-Knows requests and sessions; not streams. Flask-Login is only needed where a login is
-required, so it is looked for, not imported.
+Knows requests and sessions. Does not know streams. Flask-Login is only needed where a
+login is required, so this module looks for it instead of importing it.
 """
 
 import enum
-import hashlib
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from flask import Flask, abort, current_app, g, make_response, request, session
 from werkzeug.exceptions import HTTPException, Unauthorized
 
 from ..errors import ConfigurationError
 from ..hub.clients.client import Identity
-
-# Where the session's id is kept in Flask's session.
-_SESSION_KEY = "_sse_hub_session"
-
-# What an id begins with that was minted for a session in which somebody was logged in.
-_LATE = "late:"
+from .sessions import brought, known_session_id, renew_session_id, unnamed, user_in
 
 
 class Login(enum.Enum):
@@ -64,7 +57,7 @@ def nobody(app: Flask) -> Any:
     return None if manager is None else manager.anonymous_user()
 
 
-def visitor(*, login_required: bool) -> Visitor:
+def load_visitor(*, login_required: bool) -> Visitor:
     """Load who opens a stream, anew.
 
     Whoever was loaded earlier in this request may have been shut out since; the caller
@@ -88,14 +81,14 @@ def visitor(*, login_required: bool) -> Visitor:
     # A stream sets no cookie: the browser never learns the id of a session that begins
     # in this very request, and its logout would name another one.
     session_id = known_session_id()
-    brought, _ = _brought()
-    identity = _identity_of(user, session_id if session_id == brought else None)
+    brought_id, _ = brought()
+    identity = _identity_of(user, session_id if session_id == brought_id else None)
     return Visitor(user, identity, _login_of(identity))
 
 
 def _login_of(identity: Identity) -> Login:
     """Tell how the user of this request was found; nobody's is the session's."""
-    if identity.user is None or _user_in(session) == identity.user:
+    if identity.user is None or user_in(session) == identity.user:
         return Login.SESSION
     return Login.REQUEST
 
@@ -160,115 +153,6 @@ def _current_user() -> Any:
     return current_user._get_current_object()  # noqa: SLF001
 
 
-def _brought_session() -> Mapping[str, Any]:
-    """Return the session as the request's cookie brought it, before any change."""
-    interface = current_app.session_interface
-    found = interface.open_session(current_app, request)
-    return found if found is not None else {}
-
-
-def unnamed(user_id: str) -> str:
-    """Return what stands for the session of a user whose session has no id.
-
-    Its streams end with any logout of that user, since it cannot be told which session
-    they belong to. The prefix keeps it apart from ids that are minted. A user's id can
-    be too long for the name of an address, and a logout must not fail for it.
-    """
-    digest = hashlib.sha256(user_id.encode(errors="surrogatepass")).hexdigest()
-    return f"unnamed:{digest}"
-
-
-class Ended(NamedTuple):
-    """What a request has ended; None each where there is nothing to end."""
-
-    #: The id of a session that was minted, and is never used again.
-    minted: str | None = None
-    #: What stands for a session that has no id.
-    unnamed: str | None = None
-    #: The user all of whose streams end: which of them are this session's cannot be
-    #: told.
-    user: str | None = None
-    #: Whether nobody was logged in.
-    anonymous: bool = False
-
-
-def ended_by_login(user_id: str) -> Ended:
-    """Renew the session of a login; return what it replaces.
-
-    That is nothing where somebody logs in once more.
-    """
-    brought, before = _brought()
-    if (
-        before == user_id
-        and known_session_id() is not None
-        and brought in (None, known_session_id())
-    ):
-        return Ended()
-    # An app may have emptied the session before, so that it cannot be fixated.
-    minted = forget_session_id() or brought
-    renew_session_id()
-    if before is None:
-        return Ended(minted, anonymous=True)
-    return Ended(
-        minted,
-        None if minted else unnamed(before),
-        before if _is_late(minted) else None,
-    )
-
-
-def ended_by_logout(user_id: str | None) -> Ended:
-    """Renew the session of a logout; return what ends."""
-    brought, before = _brought()
-    user_id = before if user_id is None else user_id
-    minted = forget_session_id() or brought
-    renew_session_id()
-    if user_id is None:
-        return Ended(minted, anonymous=True)
-    return Ended(
-        minted,
-        unnamed(user_id),
-        user_id if minted is None or _is_late(minted) else None,
-    )
-
-
-def ended_by_clearing() -> Ended:
-    """Return what has ended of a session whose login has gone without a logout.
-
-    As after ``session.clear()``.
-    """
-    minted, user_id = _brought()
-    user_changed = user_id is not None and _user_in(session) != user_id
-    if minted is not None and known_session_id() == minted and user_changed:
-        renew_session_id()
-    if minted is not None and known_session_id() != minted:
-        # Also where the same request has given the emptied session a new id.
-        return Ended(
-            minted,
-            user=user_id if _is_late(minted) else None,
-            anonymous=user_id is None,
-        )
-    if minted is None and user_id is not None and user_changed:
-        return Ended(unnamed=unnamed(user_id))
-    return Ended()
-
-
-def _brought() -> tuple[str | None, str | None]:
-    """Return the session's id and user's id as the request's cookie brought them."""
-    brought = _brought_session()
-    return brought.get(_SESSION_KEY), _user_in(brought)
-
-
-def _user_in(session: Mapping[str, Any]) -> str | None:
-    user_id = session.get("_user_id")
-    return None if user_id is None else str(user_id)
-
-
-def known_session_id() -> str | None:
-    """Return the id of the current session, None if it has none yet."""
-    known: str | None = session.get(_SESSION_KEY)
-    return known
-
-
 def session_id() -> str:
     """Return the id of the current session, minting it where there is none yet.
 
@@ -278,23 +162,6 @@ def session_id() -> str:
     """
     known = known_session_id()
     return known or renew_session_id(late=current_identity().user is not None)
-
-
-def renew_session_id(*, late: bool = False) -> str:
-    """Give the current session a new id, marked if it comes later than the login."""
-    fresh = f"{_LATE if late else ''}{secrets.token_urlsafe(16)}"
-    session[_SESSION_KEY] = fresh
-    return fresh
-
-
-def _is_late(session_id: str | None) -> bool:
-    return session_id is not None and session_id.startswith(_LATE)
-
-
-def forget_session_id() -> str | None:
-    """Take the current session's id away and return it, None if it had none."""
-    known: str | None = session.pop(_SESSION_KEY, None)
-    return known
 
 
 def bearer_token() -> str | None:

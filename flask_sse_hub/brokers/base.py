@@ -5,12 +5,11 @@ every process that follows. It does not know clients, sockets or Flask.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..events.address import Address
-from ..hub.delivery.history import Cursor, GapReason, Record
+from ..events.record import Cursor, GapReason, Record
 
 #: For how long the second publish with the same idempotency key returns the first id:
 #: services send a webhook again for hours, and few for more than a day.
@@ -22,7 +21,7 @@ IDEMPOTENCY_KEYS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class LogBatch:
     """What a follower gets: the next records, and the cursor that they lead to.
 
     With a ``gap`` something after the last batch is lost for good. There are no records
@@ -38,7 +37,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """One page of the log for some addresses, and where the next page begins.
+    """One page of the log, and where the next page begins.
 
     With a ``gap`` there are no records: the log does not reach back to the cursor.
     """
@@ -46,16 +45,6 @@ class Replay:
     records: tuple[Record, ...]
     cursor: Cursor
     gap: GapReason | None = None
-
-
-def addressed(
-    records: Iterable[Record], addresses: Sequence[Address] | None
-) -> Iterator[Record]:
-    """Yield the records for any of these addresses, all without addresses."""
-    wanted = None if addresses is None else set(addresses)
-    for record in records:
-        if wanted is None or not wanted.isdisjoint(record.addresses):
-            yield record
 
 
 class Broker(ABC):
@@ -85,7 +74,7 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    def follow(self, after: Cursor) -> Iterator[Batch]:
+    def follow(self, after: Cursor) -> Iterator[LogBatch]:
         """Yield everything after a cursor, in order, as it comes, until close().
 
         Blocks between batches and reconnects by itself. What is lost on the way (the
@@ -96,15 +85,12 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    def replay(
-        self, after: Cursor, *, addresses: Sequence[Address] | None = None, page: int
-    ) -> Replay:
-        """Return up to ``page`` records after a cursor for any of these addresses.
+    def replay(self, after: Cursor, *, page: int) -> Replay:
+        """Return up to ``page`` records after a cursor.
 
-        Without addresses it is every record. Says ``gap`` where the cursor is of
-        another log, or of a record that this one has lost (``epoch``), beyond the head
-        (``ahead``), or so old that records after it were trimmed (``expired``). Raises
-        BrokerUnavailable.
+        ``gap`` tells that the cursor is of another log, or of a record that this one
+        has lost (``epoch``), beyond the head (``ahead``), or so old that records after
+        it were trimmed (``expired``). Raises BrokerUnavailable.
         """
 
     @abstractmethod

@@ -13,7 +13,7 @@ from ..errors import SSEHubError
 from ..events import address
 from ..events.address import MAX_TARGETS, Address
 from ..events.event import LARGEST_BYTES, Event, checked_name
-from ..hub.delivery.history import Cursor, Disconnect, Record
+from ..events.record import Cursor, Disconnect, Record
 
 # Made once: json.dumps would make one for each head, which costs as much as its work.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..hub.delivery.history import Retention
+from ..events.record import Retention
 from .base import Broker
 from .memory import MemoryBroker
 

@@ -7,22 +7,21 @@ import secrets
 import time
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import ClassVar, Literal
 
 from ..errors import BrokerUnavailable
-from ..events.address import Address
-from ..hub.delivery.history import Cursor, GapReason, Record, Retention
+from ..events.record import Cursor, GapReason, Record, Retention
 from ..runtime import native
+from ..runtime.bell import Bell, new_bell
 from .base import (
     IDEMPOTENCY_KEYS,
     IDEMPOTENCY_SECONDS,
-    Batch,
     Broker,
+    LogBatch,
     Replay,
-    addressed,
 )
 
 # Enough for one wake-up to carry a burst, small enough that a follower far behind does
@@ -47,7 +46,7 @@ class MemoryBroker(Broker):
         self._bytes = 0
         self._offset = 0
         self._keys: OrderedDict[str, tuple[Cursor, float]] = OrderedDict()
-        self._bells: set[native.Bell] = set()
+        self._bells: set[Bell] = set()
         self._closed = False
 
     def publish(self, record: Record) -> Cursor:
@@ -74,9 +73,9 @@ class MemoryBroker(Broker):
             bell.ring()
         return placed.cursor
 
-    def follow(self, after: Cursor) -> Iterator[Batch]:
+    def follow(self, after: Cursor) -> Iterator[LogBatch]:
         """Yield what comes after a cursor; each follower has a bell of its own."""
-        bell = native.bell()
+        bell = new_bell()
         with self._lock:
             self._bells.add(bell)
         try:
@@ -92,16 +91,14 @@ class MemoryBroker(Broker):
                 self._bells.discard(bell)
             bell.close()
 
-    def replay(
-        self, after: Cursor, *, addresses: Sequence[Address] | None = None, page: int
-    ) -> Replay:
+    def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return a page of what is retained after a cursor."""
         with self._lock:
             self._trim(self._clock())
             head = self._head()
             gap = self._gap(after)
             newer = self._after(after.offset) if gap is None else ()
-        found = tuple(islice(addressed(newer, addresses), page))
+        found = tuple(islice(newer, page))
         return Replay(found, found[-1].cursor if len(found) == page else head, gap)
 
     def head(self) -> Cursor:
@@ -151,13 +148,13 @@ class MemoryBroker(Broker):
         start = bisect_right(self._records, offset, key=_offset)
         return tuple(islice(self._records, start, most and start + most))
 
-    def _next_batch(self, after: Cursor) -> Batch | None:
+    def _next_batch(self, after: Cursor) -> LogBatch | None:
         with self._lock:
             gap = self._gap(after)
             if gap is not None:
-                return Batch((), self._head(), gap)
+                return LogBatch((), self._head(), gap)
             records = self._after(after.offset, most=_BATCH_RECORDS)
-        return Batch(records, records[-1].cursor) if records else None
+        return LogBatch(records, records[-1].cursor) if records else None
 
     def _known(self, key: str | None, now: float) -> Cursor | None:
         """Return the cursor that a key was given before; forget keys that are old."""

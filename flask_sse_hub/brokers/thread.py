@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import BrokerUnavailable
-from ..runtime import native
+from ..runtime import native, reply
 
 # Calls that are answered together at the most.
 _GROUP_CALLS = 256
 
 
-class Call(native.Reply):
+class Call(reply.Reply):
     """What somebody asked, and waits for."""
 
     __slots__ = ("argument", "given_up")
@@ -26,7 +26,7 @@ class Call(native.Reply):
         self.given_up = False
 
 
-class Worker:
+class BrokerThread:
     """Answers calls in one real thread, several at once where they have gathered.
 
     ``answer`` answers each call, and ``finish`` is called at the end; both run in

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from ..runtime import native
+from ..runtime import greenlets
 
 # What is compressed before everything else in the process gets its turn: a millisecond
 # or two, as a slice of a fan-out.
@@ -31,7 +31,7 @@ def pieces(block: bytes) -> Iterator[bytes]:
     """Yield the parts of a block, and let everything else run between them."""
     for start in range(0, len(block), _PIECE_BYTES):
         if start:
-            native.breathe()
+            greenlets.breathe()
         yield block[start : start + _PIECE_BYTES]
 
 

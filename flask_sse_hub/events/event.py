@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidEvent, InvalidName
+from .seconds import checked_seconds
 
 #: The type that a browser gives to an event without an ``event:`` line.
 MESSAGE = "message"
@@ -154,11 +155,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def check_retry(retry: object) -> None:
-    """Raise InvalidEvent where a reconnect delay, in seconds, is none."""
-    if isinstance(retry, bool) or not isinstance(retry, int | float):
-        raise InvalidEvent(f"retry is a number of seconds, not {type(retry).__name__}")
-    # Not a number is neither above nor below anything, and so outside too.
-    if not 0 <= retry <= MAX_RETRY_SECONDS:
-        raise InvalidEvent(
-            f"retry must be between 0 and {MAX_RETRY_SECONDS:.0f} seconds"
-        )
+    """Raise InvalidEvent for a reconnect delay that no browser can keep."""
+    checked_seconds(
+        retry, what="retry", least=0.0, most=MAX_RETRY_SECONDS, error=InvalidEvent
+    )

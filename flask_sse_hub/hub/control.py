@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ..brokers import Broker
 from ..errors import BrokerUnavailable
-from .delivery.history import Record
+from ..events.record import Record
 
 log = logging.getLogger(__name__)
 

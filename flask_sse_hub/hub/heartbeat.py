@@ -1,18 +1,17 @@
-"""Whatever is due by the clock: pings, stalls, age, and whether the worker is going.
+"""The heartbeat: pings, stalls, age, and a worker that is going, by the clock.
 
-Decides when; the dispatcher writes and ends. Knows gunicorn's worker object by two
-attributes, and needs nothing of it where there is none.
+Decides when something is due. The dispatcher, the writer and the lifecycle do it.
 """
 
 import logging
-import signal
+import threading
 from collections.abc import Callable
-from typing import Protocol, cast
 
-from ..runtime import native
-from .clients.admission import Places
-from .clients.client import IMMEDIATE, Client, CloseReason
-from .hub import Hub
+from ..runtime.greenlets import in_slices
+from ..server.worker import ServerWorker, serving_worker
+from .clients.client import Client
+from .clients.close_reason import IMMEDIATE, CloseReason
+from .parts import Parts
 
 log = logging.getLogger(__name__)
 
@@ -21,45 +20,11 @@ log = logging.getLogger(__name__)
 _TICK_SECONDS = 0.04
 
 # Clients are looked through once a second, and ten times per heartbeat where that is
-# more often, so that being late by one look stays within the promised interval.
+# more often. So being late by one look stays within the promised interval.
 _SWEEP_SECONDS = 1.0
 _SWEEPS_PER_HEARTBEAT = 10
 
 _CLIENTS_AT_ONCE = 500
-
-
-class Worker(Protocol):
-    """What is asked of the server's worker object."""
-
-    alive: bool
-    max_requests: int
-
-
-def serving_worker() -> Worker | None:
-    """Return the gunicorn worker of this process, if there is one.
-
-    Its own signal handler leads to it, in any thread and with no hook configured.
-    """
-    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    if isinstance(getattr(worker, "alive", None), bool) and isinstance(
-        getattr(worker, "max_requests", None), int
-    ):
-        return cast("Worker", worker)
-    return None
-
-
-def worker_threads() -> int | None:
-    """Return how many threads the gunicorn worker of this process was given."""
-    config = getattr(serving_worker(), "cfg", None)
-    threads = getattr(config, "threads", None)
-    return threads if isinstance(threads, int) else None
-
-
-def places_of(worker: Worker | None) -> Places | None:
-    """Return how many requests a gunicorn worker serves at once."""
-    setting = "worker_connections" if native.patched() else "threads"
-    count = getattr(getattr(worker, "cfg", None), setting, None)
-    return Places(count, setting) if isinstance(count, int) else None
 
 
 class Heartbeat:
@@ -67,28 +32,35 @@ class Heartbeat:
 
     def __init__(
         self,
-        hub: Hub,
+        parts: Parts,
         *,
-        find_worker: Callable[[], Worker | None] = serving_worker,
+        find_worker: Callable[[], ServerWorker | None] = serving_worker,
     ) -> None:
-        self._hub = hub
+        self._clock = parts.clock
+        self._options = parts.options
+        self._registry = parts.registry
+        self._progress = parts.progress
+        self._dispatcher = parts.dispatcher
+        self._backlog = parts.backlog
+        self._writer = parts.writer
+        self._lifecycle = parts.lifecycle
         self._find_worker = find_worker
         self._warned = False
 
-    def run(self) -> None:
-        """Beat until the hub is closed or its worker goes away."""
+    def run(self, closed: threading.Event) -> None:
+        """Beat until ``closed`` is set or the worker goes away."""
         worker = self._find_worker()
-        clock = self._hub.clock
-        interval = self._hub.options.heartbeat_interval
+        clock = self._clock
+        interval = self._options.heartbeat_interval
         every = min(_SWEEP_SECONDS, interval / _SWEEPS_PER_HEARTBEAT)
         next_sweep = clock()
-        while not self._hub.closed.wait(min(_TICK_SECONDS, every)):
+        while not closed.wait(min(_TICK_SECONDS, every)):
             if worker is not None and not worker.alive:
                 self._check_max_requests(worker)
-                self._hub.drain()
+                self._lifecycle.drain()
                 return
-            if not self._hub.writer.peers.watched:
-                self._hub.writer.look_after_peers()
+            if not self._writer.is_told_of_peers:
+                self._writer.look_after_peers()
             if clock() >= next_sweep:
                 next_sweep = clock() + every
                 self.sweep()
@@ -97,57 +69,50 @@ class Heartbeat:
 
     def sweep(self) -> None:
         """Do for each client what has become due."""
-        clients = self._hub.registry.clients()
-        for start in range(0, len(clients), _CLIENTS_AT_ONCE):
-            now = self._hub.clock()
-            for client in clients[start : start + _CLIENTS_AT_ONCE]:
-                # Of very many only few have something due, and this is every second.
-                if client.connection is None or now >= client.look_after:
+        for some in in_slices(self._registry.clients(), size=_CLIENTS_AT_ONCE):
+            now = self._clock()
+            for client in some:
+                # Few of many clients have something due, and this is every second.
+                if client.connection is None or now >= client.next_look_at:
                     self._look_at(client, now)
-            native.breathe()
-        self._hub.dispatcher.judge_ahead()
-        self._hub.forget_expired()
+        self._dispatcher.judge_ahead()
+        self._progress.forget_expired()
+        self._backlog.forget_unused()
 
     def _look_at(self, client: Client, now: float) -> None:
-        dispatcher = self._hub.dispatcher
         writing_since = client.sink.writing_since
         if now >= client.ends_at:
-            dispatcher.close(client, CloseReason.AGE)
-        if client.close_reason is not None and self._overdue(client, now):
-            self._end(client)
+            self._lifecycle.close(client, CloseReason.AGE)
+        if client.close_reason is not None and self._is_overdue(client, now):
+            self._lifecycle.cut_off(client, CloseReason.STALLED)
             return
         if writing_since is not None:
             if client.close_reason in IMMEDIATE:
-                self._hub.registry.cut(client)
+                self._registry.cut(client)
             if client.sink.taking():
                 client.taken_at = now
             taken = max(writing_since, client.taken_at)
-            if now - taken > self._hub.options.connection_timeout:
-                self._end(client)
+            if now - taken > self._options.connection_timeout:
+                self._lifecycle.cut_off(client, CloseReason.STALLED)
             return
-        last_write = self._hub.registry.written(client).last_write
+        last_write = self._registry.written(client).last_write
         if now - last_write > client.ping_after:
-            client.ping_after = self._hub.draw_silence()
-            dispatcher.ping(client)
+            client.ping_after = self._lifecycle.draw_silence()
+            self._dispatcher.ping(client)
         elif client.cursor is not None:
             # It waits for the broker to come back, or for this worker to catch up.
             client.sink.wake()
-        client.look_after = min(client.ends_at, last_write + client.ping_after)
+        client.next_look_at = min(client.ends_at, last_write + client.ping_after)
 
-    def _overdue(self, client: Client, now: float) -> bool:
-        """Tell whether a client was closed long ago, and nobody ended its stream."""
+    def _is_overdue(self, client: Client, now: float) -> bool:
+        """Tell whether a client was closed long ago, and its stream has not ended."""
         if client.closed_at is None:
             client.closed_at = now
-        return now - client.closed_at > self._hub.options.connection_timeout
+        return now - client.closed_at > self._options.connection_timeout
 
-    def _end(self, client: Client) -> None:
-        """Cut a client off, and free its place: its server may be blocked for long."""
-        self._hub.registry.cut(client)
-        self._hub.dismiss(client, CloseReason.STALLED)
-
-    def _check_max_requests(self, worker: Worker) -> None:
+    def _check_max_requests(self, worker: ServerWorker) -> None:
         # Each stream is a request, so a worker never holds more clients than that.
-        clients = len(self._hub.registry)
+        clients = len(self._registry)
         if not self._warned and 2 * clients > worker.max_requests:
             self._warned = True
             log.warning(

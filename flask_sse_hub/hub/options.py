@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .delivery.history import Retention
+from ..events.record import Retention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,10 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from ..runtime import native
-from .clients.client import Client, CloseReason
-from .hub import Hub
+from ..runtime.greenlets import in_slices
+from .clients.client import Client
+from .clients.close_reason import CloseReason
+from .parts import Parts
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +41,10 @@ _CLIENTS_AT_ONCE = 500
 class Revalidation:
     """Ask about each user of one hub once within an interval, spread over it."""
 
-    def __init__(self, hub: Hub, judge: Judge, *, interval: float) -> None:
-        self._hub = hub
+    def __init__(self, parts: Parts, judge: Judge, *, interval: float) -> None:
+        self._clock = parts.clock
+        self._registry = parts.registry
+        self._lifecycle = parts.lifecycle
         self._judge = judge
         self._interval = interval
         self._period = interval * _PERIOD
@@ -55,11 +58,11 @@ class Revalidation:
         # Failures in a row.
         self._failures = 0
 
-    def run(self) -> None:
-        """Ask until the hub is closed or its worker goes away."""
-        last = self._hub.clock()
-        while not self._hub.closed.wait(self._every) and not self._hub.draining:
-            now = self._hub.clock()
+    def run(self, closed: threading.Event) -> None:
+        """Ask until ``closed`` is set or the worker goes away."""
+        last = self._clock()
+        while not closed.wait(self._every) and not self._lifecycle.draining:
+            now = self._clock()
             self.look(since=last, now=now)
             last = now
 
@@ -108,14 +111,12 @@ class Revalidation:
         self, since: float, now: float, again: set[str]
     ) -> dict[str, list[Client]]:
         due: dict[str, list[Client]] = {}
-        clients = self._hub.registry.clients()
-        for start in range(0, len(clients), _CLIENTS_AT_ONCE):
-            for client in clients[start : start + _CLIENTS_AT_ONCE]:
+        for some in in_slices(self._registry.clients(), size=_CLIENTS_AT_ONCE):
+            for client in some:
                 if client.grant is not None:
                     key = client.identity.user or client.id
                     if key in again or self._comes_up(key, since, now):
                         due.setdefault(key, []).append(client)
-            native.breathe()
         return due
 
     def _comes_up(self, key: str, since: float, now: float) -> bool:
@@ -145,7 +146,7 @@ class Revalidation:
     def _ask(self, key: str, clients: Sequence[Client], first: bool) -> None:
         try:
             for client in self._judge(clients):
-                self._hub.dispatcher.close(client, CloseReason.REVOKED)
+                self._lifecycle.close(client, CloseReason.REVOKED)
             self._failures = 0
         except Exception:  # noqa: BLE001 - it is logged
             self._not_told(key, first=first)

@@ -2,36 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
-from .clients.client import Client, Metadata, Written
-
-
-@dataclass(frozen=True, slots=True)
-class ClientStats:
-    """One open stream, as it stood when the statistics were taken."""
-
-    id: str
-    user_id: str | None
-    channels: tuple[str, ...]
-    metadata: Metadata
-    #: Seconds since it was opened.
-    age: float
-    events: int
-    bytes: int
-
-    @classmethod
-    def of(cls, client: Client, written: Written, *, now: float) -> Self:
-        """Describe a client at a moment of the monotonic clock."""
-        return cls(
-            id=client.id,
-            user_id=client.identity.user,
-            channels=client.channels,
-            metadata=client.metadata,
-            age=now - client.opened_at,
-            events=written.events,
-            bytes=written.bytes,
-        )
+from .clients.client_stats import ClientStats
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ..events.event import (
     encode_retry,
     text_of,
 )
+from ..events.seconds import checked_seconds
 
 # Longer than anybody waits; beyond some centuries the system refuses to wait at all.
 _MAX_WAIT_SECONDS = 86_400.0
@@ -175,11 +176,7 @@ def _comment(given: Mapping[str, Any]) -> Step:
 
 
 def _seconds(value: object, *, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{what} is a number of seconds, not {value!r}")
-    if not 0 <= value <= _MAX_WAIT_SECONDS:
-        raise ValueError(f"{what} must be between 0 and {_MAX_WAIT_SECONDS:.0f} s")
-    return float(value)
+    return checked_seconds(value, what=what, most=_MAX_WAIT_SECONDS)
 
 
 #: What a step is called, what makes it, and what may be beside it.

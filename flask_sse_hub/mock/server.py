@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from werkzeug import Request, Response
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from ..server.connection import last_event_id
 from .script import Drop, Refuse, Send, Step, Wait, read_script
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ class Mock:
         return response(environ, start_response)
 
     def _answer(self, request: Request, connection: socket.socket) -> Response:
-        last_id = request.headers.get("Last-Event-ID")
-        last_id = last_id or request.args.get("last_event_id", "")
+        last_id = last_event_id(request) or ""
         last_id = last_id if last_id in self._after else ""
         start = self._start(last_id)
         step = self._steps[start] if start < len(self._steps) else None

@@ -10,13 +10,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Flag, auto
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from ..hub.clients.client import Connection
 from . import sockets
 
-#: Whose connection it is.
+#: The owner of a connection: a client, or a stream.
 Owner = TypeVar("Owner")
+
+
+class HasFileno(Protocol):
+    """A connection, as far as the watch has to know it."""
+
+    def fileno(self) -> int:
+        """Return the connection's descriptor."""
+
 
 # Told once for each change. Other systems have neither of the names, nor an epoll.
 _LEAVING = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
@@ -71,7 +78,7 @@ class PeerWatch(Generic[Owner]):
         if self._epoll is not None:
             self._watcher = sockets.watch(self._epoll.fileno(), self._changed)
 
-    def owner(self, connection: Connection) -> Owner | None:
+    def owner(self, connection: HasFileno) -> Owner | None:
         """Return the one whose connection this is, if it is watched."""
         return self._owners.get(connection.fileno())
 

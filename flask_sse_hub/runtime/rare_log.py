@@ -1,16 +1,17 @@
-"""A log that strangers cannot fill: what anybody can cause is said now and then.
+"""Logging of what can happen very often: now and then, once, or when it changes.
 
-Does not know what is refused, or why.
+Strangers can cause refusals and broken webhooks at any rate, and an outage lasts for
+thousands of attempts. Neither may fill a log.
 """
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 _SILENT_SECONDS = 60.0
 
 
-class SparseLog:
+class RareLog:
     """Lines of a logger, of each kind at most one in a minute."""
 
     def __init__(
@@ -18,13 +19,13 @@ class SparseLog:
     ) -> None:
         self._log = log
         self._clock = clock
-        # For each kind when it may be said again, and how often it was not said since.
+        # For each kind: when it may be logged again, and how often it was left out.
         self._silent: dict[object, tuple[float, int]] = {}
 
     def say(self, kind: object, text: str, *, level: int = logging.WARNING) -> None:
         """Log a text, or count it for the next line of its kind.
 
-        Kinds are few, and not what a stranger chooses.
+        Kinds are few, and a stranger cannot choose them.
         """
         until, unsaid = self._silent.get(kind, (0.0, 0))
         now = self._clock()
@@ -34,3 +35,34 @@ class SparseLog:
         self._silent[kind] = now + _SILENT_SECONDS, 0
         more = f" ({unsaid} more since the last such line)" if unsaid else ""
         self._log.log(level, "%s%s", text, more)
+
+
+class FirstTime:
+    """Tell the first time of each kind from all later ones."""
+
+    def __init__(self) -> None:
+        self._seen: set[Hashable] = set()
+
+    def __call__(self, kind: Hashable) -> bool:
+        """Tell whether this is the first time of a kind. Kinds are few."""
+        if kind in self._seen:
+            return False
+        self._seen.add(kind)
+        return True
+
+
+class Trouble:
+    """A state that lasts: worth a line when it begins, changes, and ends."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def is_news(self, text: str) -> bool:
+        """Note a trouble; tell whether it is another one than before."""
+        before, self._text = self._text, text
+        return text != before
+
+    def is_over(self) -> bool:
+        """Note that all is well; tell whether there was a trouble before."""
+        before, self._text = self._text, ""
+        return bool(before)

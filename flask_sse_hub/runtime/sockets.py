@@ -11,10 +11,9 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, Self
 
-from ..events.coding import Form
-from . import native
+from . import greenlets, native
 
 
 def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
@@ -38,26 +37,22 @@ def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
 class Socket(_socket.socket):
     """A socket as the operating system has it, whatever is patched.
 
-    It neither waits for greenlets to close it, nor for bytes, if its descriptor does
-    not block.
+    Closing it never waits for greenlets. Sending and receiving never wait either, if
+    the descriptor does not block.
     """
 
-    __slots__ = ("form",)
+    __slots__ = ()
 
-    #: How a stream goes over it.
-    form: Form
-
-
-def duplicate(connection: socket.socket, form: Form) -> Socket:
-    """Return a second socket for a connection, which never waits. Raises OSError."""
-    copy = Socket(
-        connection.family, connection.type, 0, fileno=os.dup(connection.fileno())
-    )
-    copy.form = form
-    # An app may have given all sockets a timeout: this one would wait as long, and with
-    # it the whole process.
-    copy.setblocking(False)
-    return copy
+    @classmethod
+    def duplicate(cls, connection: socket.socket) -> Self:
+        """Return a second socket for a connection; it never waits. Raises OSError."""
+        copy = cls(
+            connection.family, connection.type, 0, fileno=os.dup(connection.fileno())
+        )
+        # An app may have given all sockets a timeout: this one would wait as long, and
+        # with it the whole process.
+        copy.setblocking(False)
+        return copy
 
 
 class Watcher(Protocol):
@@ -72,7 +67,7 @@ def watch(descriptor: int, readable: Callable[[], None]) -> Watcher | None:
 
     It is called again and again for as long as the descriptor is readable.
     """
-    if not native.patched():
+    if not greenlets.patched():
         return None
     return _LoopWatcher(descriptor, readable)
 

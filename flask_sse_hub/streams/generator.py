@@ -7,14 +7,15 @@ hub, and the socket only to end it. Does not know requests.
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from typing import Self
 
-from ..errors import BrokerUnavailable, ClientRefused, UnsupportedServer
+from ..errors import BrokerUnavailable, ClientRefused
 from ..hub.clients.admission import GENERATOR, refusal_stream
-from ..hub.clients.client import IMMEDIATE, Client, CloseReason
+from ..hub.clients.client import Client
+from ..hub.clients.close_reason import IMMEDIATE, CloseReason
 from ..hub.hub import Hub
-from ..runtime import native, sockets
+from ..runtime import sockets
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class EventStream(Iterator[bytes]):
     whichever comes first.
     """
 
-    path = GENERATOR
+    delivery_kind = GENERATOR
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class EventStream(Iterator[bytes]):
             chunk = self._state()
         except Exception as error:
             if not isinstance(error, StopIteration):
-                self._hub.dispatcher.close(self._client, CloseReason.ERROR)
+                self._hub.end(self._client, CloseReason.ERROR)
             raise
         self.writing_since = self._hub.clock()
         if self._client.close_reason in IMMEDIATE:
@@ -75,7 +76,7 @@ class EventStream(Iterator[bytes]):
         """Let go of the client. The server calls this however the stream ended."""
         self._state = self._end
         if self._socket is not None:
-            self._hub.writer.peers.remove(self._socket.fileno())
+            self._hub.forget_peer(self._socket)
         self._hub.leave(self._client, CloseReason.CLIENT_GONE)
         self._socket = None
         self.writing_since = None
@@ -100,9 +101,7 @@ class EventStream(Iterator[bytes]):
             self._refuse(refusal)
             return self._say_refusal()
         if self._socket is not None:
-            self._hub.writer.peers.add(self._socket.fileno(), self._client)
-            timeout = self._hub.options.connection_timeout
-            sockets.limit_unacknowledged(self._socket, timeout)
+            self._hub.watch_peer(self._socket, self._client)
         return greeting
 
     def _refuse(self, refusal: Exception) -> None:
@@ -159,48 +158,3 @@ class EventStream(Iterator[bytes]):
         """Shut the connection down, which ends a write that blocks."""
         if self._socket is not None:
             sockets.shutdown(self._socket.fileno())
-
-
-def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
-    """Return the client's socket where the server shows it, None elsewhere."""
-    for key in ("gunicorn.socket", "gunicorn.sock", "werkzeug.socket"):
-        if key in environ:
-            return environ[key]  # type: ignore[no-any-return]
-    # gevent.pywsgi has it only below the reader of the request's body.
-    reader = getattr(environ.get("wsgi.input"), "rfile", None)
-    return getattr(getattr(reader, "raw", None), "_sock", None)
-
-
-def check_server(
-    environ: Mapping[str, Any], *, threads: Callable[[], int | None]
-) -> None:
-    """Raise UnsupportedServer where an open stream would block other requests.
-
-    ``threads`` tells what gunicorn's worker was given, where that is known.
-    """
-    multithread = environ.get("wsgi.multithread")
-    if "gunicorn.socket" in environ:
-        if not multithread or (not native.patched() and threads() == 1):
-            raise UnsupportedServer(
-                "gunicorn's sync worker, or gthread with one thread, serves nothing"
-                " else while a stream is open:"
-                " start it with `-k gevent` (pip install 'gunicorn[gevent]'), or with"
-                " `-k gthread --threads N` and N above the streams you expect"
-            )
-        if str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/2"):
-            raise UnsupportedServer(
-                "gunicorn serves the streams of one HTTP/2 connection one after"
-                " another, so an event stream blocks all else on it: speak HTTP/2 in"
-                " the proxy in front and HTTP/1.1 behind it"
-            )
-    elif "werkzeug.socket" in environ and not multithread:
-        raise UnsupportedServer(
-            "the development server without threads serves nothing else while a stream"
-            " is open: leave out --without-threads"
-        )
-    if native.in_greenlet() and not native.patched():
-        raise UnsupportedServer(
-            "gevent serves this app, but the standard library is not patched, so one"
-            " waiting stream stops the whole process: call"
-            " gevent.monkey.patch_all() before anything else is imported"
-        )

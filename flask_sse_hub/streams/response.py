@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.http import parse_accept_header
 
 from ..hub.clients.admission import refusal_stream
-from .takeover import HijackedStream
+from .takeover import TakeoverStream
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -116,7 +116,7 @@ class StreamResponse(Response):
         """Answer the server, and offer it to be relieved of the connection."""
         body, status, headers = self.get_wsgi_response(environ)
         write = start_response(status, headers)
-        if isinstance(body, HijackedStream):
+        if isinstance(body, TakeoverStream):
             body.offer(environ, write)
         return body
 

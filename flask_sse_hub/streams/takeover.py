@@ -17,9 +17,8 @@ from types import FrameType
 from typing import Any
 
 from ..errors import BrokerUnavailable, ClientRefused
-from ..hub.clients.client import CloseReason
-from ..hub.delivery.socket_sink import SocketSink
-from ..runtime import native, sockets
+from ..hub.delivery.socket_sink import ClientSocket
+from ..runtime import greenlets, sockets
 from .generator import EventStream
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ _RECEIVE_BUFFER_BYTES = 4_096
 _IN_THE_WAY = (
     "streams are delivered by generator: each one takes a greenlet, and one of the"
     " worker's connections (worker_connections). Leave the stream's URL out of that"
-    " middleware, or set SSE_HUB_HIJACK = False if it is meant"
+    " middleware, or set SSE_HUB_SOCKET_TAKEOVER = False if it is meant"
 )
 
 # What a middleware did, which its users would learn of only when the worker is full.
@@ -41,7 +40,7 @@ _HIDDEN = "a middleware has its own start_response, which hides gunicorn's"
 _MEASURED = "something has given the stream a Content-Length"
 
 
-class HijackedStream(EventStream):
+class TakeoverStream(EventStream):
     """An event stream that takes its socket over if the worker lets it.
 
     As an iterable it is an EventStream like any other.
@@ -71,8 +70,7 @@ class HijackedStream(EventStream):
         self._say_once(logging.WARNING, _IN_THE_WAY, obstacle)
 
     def _say_once(self, level: int, what: str, why: str) -> None:
-        if why not in self._hub.said:
-            self._hub.said.add(why)
+        if self._hub.first_time(why):
             log.log(level, "%s: %s", what, why)
 
     @property
@@ -121,17 +119,15 @@ class HijackedStream(EventStream):
         chunked = response.chunked and not self._in_browser
         try:
             form = self._client.coding.form(chunked=chunked)
-            copy = sockets.duplicate(connection, form)
+            copy = ClientSocket.of(connection, form)
         except OSError as error:
             self._say_once(logging.WARNING, "cannot take a socket over", str(error))
             return
         client = self._client
-        client.sink = sink = SocketSink(copy, self._hub.writer.look_at)
+        client.sink = sink = self._hub.sink(copy)
         try:
             greeting = self._hub.connect(client, last_event_id=self._last_event_id)
             _limit_buffers(connection)
-            timeout = self._hub.options.connection_timeout
-            sockets.limit_unacknowledged(copy, timeout)
             head = _head(response, chunked=chunked)
             self._hub.adopt(client, sink, head=head, greeting=greeting)
         except (ClientRefused, BrokerUnavailable) as refusal:
@@ -140,7 +136,9 @@ class HijackedStream(EventStream):
             self._refuse(refusal)
             return
         except BaseException:
-            self._give_back(sink)
+            # The connection is left to the server, which answers the error. It does not
+            # call close() here.
+            self._hub.give_back(client, sink)
             raise
         try:
             self.close()
@@ -149,19 +147,10 @@ class HijackedStream(EventStream):
             log.exception("the end of a response failed")
         raise StopIteration
 
-    def _give_back(self, sink: SocketSink) -> None:
-        """Leave the connection to the server, which answers the error, and nobody in.
-
-        It does not call close() here.
-        """
-        self._hub.writer.peers.remove(sink.descriptor)
-        sink.abandon()
-        self._hub.leave(self._client, CloseReason.ERROR)
-
 
 def _obstacle(environ: Mapping[str, Any], write: object) -> str | None:
     """Return why a connection cannot be taken over, None if it can."""
-    if "gunicorn.socket" not in environ or not native.patched():
+    if "gunicorn.socket" not in environ or not greenlets.patched():
         return "only gunicorn's gevent worker hands over its connections"
     if not sockets.HAS_EPOLL:
         return "this system has no epoll"

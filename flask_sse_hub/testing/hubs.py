@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from flask import Flask
 
 from ..errors import ConfigurationError
-from ..web.app_state import AppHub
+from ..web.app_state import AppState
 from .clock import Clock
 
 
-def app_hub_of(app: Flask) -> AppHub:
+def state_of(app: Flask) -> AppState:
     """Return what the extension keeps for an app; raises ConfigurationError."""
     if not isinstance(app, Flask):
         raise ConfigurationError(f"a Flask app is needed, not {type(app).__name__}")
     found = app.extensions.get("sse_hub")
-    if not isinstance(found, AppHub):
+    if not isinstance(found, AppState):
         raise ConfigurationError(
             f"the app {app.name!r} has no hub: call sse_hub.init_app(app)"
         )
@@ -33,14 +33,14 @@ def fresh_hub(app: Flask, *, clock: Clock | None = None) -> Iterator[Flask]:
     the hub's heartbeats, ages, limits and revalidation go by it, and so do retention
     and tickets. Raises ConfigurationError where the app has no hub.
     """
-    app_hub = app_hub_of(app)
-    app_hub.close()
-    before = app_hub.clock, app_hub.time_of_day
+    state = state_of(app)
+    state.close()
+    before = state.clock, state.time_of_day
     if clock is not None:
-        app_hub.clock, app_hub.time_of_day = clock, clock.time_of_day
-        clock.keep_time_of(app_hub.hub)
+        state.clock, state.time_of_day = clock, clock.time_of_day
+        clock.keep_time_of(state.hub)
     try:
         yield app
     finally:
-        app_hub.close()
-        app_hub.clock, app_hub.time_of_day = before
+        state.close()
+        state.clock, state.time_of_day = before

@@ -13,8 +13,8 @@ from ..errors import EventMissing
 from ..events import address
 from ..events.address import BROADCAST, UNSET, Address, Names, Unset
 from ..events.event import Event
-from ..hub.delivery.history import Record
-from .hubs import app_hub_of
+from ..events.record import Record
+from .hubs import state_of
 from .listing import listed
 
 _PAGE = 1_000
@@ -73,12 +73,12 @@ class Published:
     """
 
     def __init__(self, app: Flask) -> None:
-        self._app_hub = app_hub_of(app)
+        self._state = state_of(app)
         self.clear()
 
     def clear(self) -> None:
         """Forget what was published so far."""
-        self._since = self._app_hub.hub.broker.head()
+        self._since = self._state.broker.head()
 
     def events(
         self,
@@ -130,7 +130,7 @@ class Published:
         return f"<Published:{_listed(self.events())}>"
 
     def _records(self) -> list[Record]:
-        broker = self._app_hub.hub.broker
+        broker = self._state.broker
         after, found = self._since, list[Record]()
         while after != broker.head():
             replay = broker.replay(after, page=_PAGE)

@@ -16,7 +16,7 @@ from werkzeug.datastructures import Headers
 from ..errors import ConfigurationError, EventMissing, UnexpectedEvent
 from ..hub.hub import Hub
 from ..streams.generator import EventStream
-from ..web.app_state import AppHub
+from ..web.app_state import AppState
 from .listing import listed
 from .parser import Parser, ReceivedEvent
 from .reading import Reading
@@ -323,15 +323,15 @@ class Stream:
         A generator around it cannot be closed while it waits for the next bytes.
         """
         hub, client_id = self._hub(), self._reading.client_id
-        for client in hub.registry.clients() if hub and client_id else ():
+        for client in hub.clients() if hub and client_id else ():
             if client.id == client_id and isinstance(client.sink, EventStream):
                 client.sink.close()
 
     def _hub(self) -> Hub | None:
         """Return the hub of this process that the stream is of, if it is of one."""
         app = self._client.application if self._client is not None else None
-        app_hub = app.extensions.get("sse_hub") if app is not None else None
-        return app_hub.hub if isinstance(app_hub, AppHub) else None
+        state = app.extensions.get("sse_hub") if app is not None else None
+        return state.hub if isinstance(state, AppState) else None
 
     def _ends_told(self) -> str:
         """Return why a hub of this process has ended streams so far, if it has any."""

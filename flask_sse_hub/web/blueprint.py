@@ -14,31 +14,32 @@ from werkzeug.exceptions import Forbidden
 from ..auth.visitor import bearer_token
 from ..streams.response import keep_out_of_caches
 from . import client_script
-from .app_state import AppHub
+from .app_state import AppState
+from .health import unready
 from .publish_api import PublishAPI, exempt_from_csrf
 
 
-def create_blueprint(app_hub: AppHub) -> Blueprint:
+def create_blueprint(state: AppState) -> Blueprint:
     """Return the blueprint of one app."""
-    config = app_hub.config
+    config = state.config
     blueprint = Blueprint("sse_hub", __name__, url_prefix=config.url_prefix)
-    blueprint.after_request(app_hub.origins.answer)
+    blueprint.after_request(state.origins.add_headers)
     blueprint.after_request(keep_out_of_caches)
 
     @blueprint.get("")
     def stream() -> ResponseReturnValue:
-        return app_hub.subscribe(request.args.getlist("channel"))
+        return state.subscribing.subscribe(request.args.getlist("channel"))
 
     @blueprint.get(f"/{client_script.CLIENT_FILE}")
     def client() -> ResponseReturnValue:
-        return client_script.answer()
+        return client_script.client_file()
 
     if config.publish_tokens:
-        api = PublishAPI(app_hub)
+        api = PublishAPI(state)
 
         @blueprint.post("/publish")
         def publish() -> ResponseReturnValue:
-            return api.answer()
+            return api.handle()
 
         # In the request and before any hook: whichever extension is added first.
         @blueprint.url_value_preprocessor
@@ -47,7 +48,7 @@ def create_blueprint(app_hub: AppHub) -> Blueprint:
 
     @blueprint.get("/health")
     def health() -> ResponseReturnValue:
-        reason = app_hub.unready()
+        reason = unready(state)
         if reason is not None:
             return jsonify(status="unavailable", reason=reason), 503
         return jsonify(status="ready")
@@ -60,7 +61,7 @@ def create_blueprint(app_hub: AppHub) -> Blueprint:
     def stats() -> ResponseReturnValue:
         if not _admitted(config.stats_access):
             raise Forbidden("SSE_HUB_STATS_ACCESS decides who may see the statistics")
-        shown = app_hub.hub.stats(clients="clients" in request.args)
+        shown = state.hub.stats(clients="clients" in request.args)
         return jsonify(asdict(shown))
 
     return blueprint

@@ -14,14 +14,14 @@ from typing import Any, TextIO
 import click
 from flask.cli import AppGroup
 
-from ..brokers import Batch
+from ..brokers import LogBatch
 from ..errors import BrokerUnavailable, SSEHubError
 from ..events import address
 from ..events.address import UNSET, Address
 from ..events.event import MESSAGE, Event
-from ..hub.delivery.history import Cursor, Record
+from ..events.record import Cursor, Record
 from . import client_script, tokens
-from .app_state import AppHub
+from .app_state import AppState
 
 _KINDS = ("channel", "user", "session", "client")
 
@@ -34,7 +34,7 @@ def _target_options(command: Any) -> Any:
     return command
 
 
-def create_group(sse_hub: Any, app_hub: AppHub) -> AppGroup:
+def create_group(sse_hub: Any, state: AppState) -> AppGroup:
     """Return the commands of one app; ``sse_hub`` is what its views publish with."""
     group = AppGroup("sse", help="Publish and listen to server-sent events.")
 
@@ -53,7 +53,7 @@ def create_group(sse_hub: Any, app_hub: AppHub) -> AppGroup:
         """
         for kind in _KINDS:
             options[kind] = options[kind] or UNSET
-        if app_hub.hub.broker.reach == "process":
+        if state.broker.reach == "process":
             raise click.UsageError(_NOT_SHARED)
         if data is None or data == "-":
             data = _read_all(sys.stdin)
@@ -64,7 +64,7 @@ def create_group(sse_hub: Any, app_hub: AppHub) -> AppGroup:
         except SSEHubError as error:
             raise click.ClickException(str(error)) from error
         finally:
-            app_hub.hub.broker.close()
+            state.broker.close()
 
     @group.command()
     @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -76,11 +76,11 @@ def create_group(sse_hub: Any, app_hub: AppHub) -> AppGroup:
         Goes on by itself when the broker was away meanwhile. An id that was printed is
         where --last-event-id begins. What everybody gets is for no target.
         """
-        if app_hub.hub.broker.reach == "process":
+        if state.broker.reach == "process":
             raise click.UsageError(_NOT_SHARED)
         try:
             wanted = _wanted(targets)
-            _listen(app_hub, _start(app_hub, last_event_id), wanted, as_json=as_json)
+            _listen(state, _start(state, last_event_id), wanted, as_json=as_json)
         except KeyboardInterrupt:
             return
         except SSEHubError as error:
@@ -181,8 +181,8 @@ def _wanted(targets: dict[str, Any]) -> set[Address] | None:
     return set(address.target(**given)) if given else None
 
 
-def _start(app_hub: AppHub, last_event_id: str | None) -> Cursor:
-    broker = app_hub.hub.broker
+def _start(state: AppState, last_event_id: str | None) -> Cursor:
+    broker = state.broker
     if last_event_id is None:
         return broker.head()
     cursor = Cursor.parse(last_event_id)
@@ -196,9 +196,9 @@ def _start(app_hub: AppHub, last_event_id: str | None) -> Cursor:
 
 
 def _listen(
-    app_hub: AppHub, start: Cursor, wanted: set[Address] | None, *, as_json: bool
+    state: AppState, start: Cursor, wanted: set[Address] | None, *, as_json: bool
 ) -> None:
-    for batch in app_hub.hub.broker.follow(start):
+    for batch in state.broker.follow(start):
         if batch.gap is not None:
             _print_gap(batch, as_json=as_json)
         if batch.malformed:
@@ -209,7 +209,7 @@ def _listen(
         sys.stdout.flush()
 
 
-def _print_gap(batch: Batch, *, as_json: bool) -> None:
+def _print_gap(batch: LogBatch, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"reset": batch.gap, "id": str(batch.cursor)}))
     else:

@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import request
 
-from ..runtime.rare_log import SparseLog
+from ..runtime.rare_log import FirstTime, RareLog
 
 log = logging.getLogger(__name__)
 
@@ -33,22 +33,21 @@ def parse_rate(rate: str) -> list[Any]:
     return list(parse_many(rate))
 
 
-class Callers:
+class ClientAddresses:
     """Those who come to one process of an app, by address."""
 
     def __init__(self, rate: str | None) -> None:
-        self._warned = False
-        self._sparse_log = SparseLog(log)
+        self._first_time = FirstTime()
+        self._rare_log = RareLog(log)
         self._limits = [] if rate is None else parse_rate(rate)
         self._limiter: Any = None
 
-    def address(self) -> str | None:
+    def of_request(self) -> str | None:
         """Return the address that this request came from, None if it has none.
 
         Of IPv6 it is the network that a single household has.
         """
-        if not self._warned and _is_hidden_by_proxy():
-            self._warned = True
+        if _is_hidden_by_proxy() and self._first_time("proxy"):
             log.warning(
                 "X-Forwarded-For arrives, and nothing reads it: to the app all clients"
                 " of a proxy have the proxy's own address. If a proxy of yours sets it,"
@@ -76,7 +75,7 @@ class Callers:
         except RuntimeError as error:
             # It starts thread after thread, and there may be no room for one. A 500
             # would end an EventSource for good.
-            self._sparse_log.say("failed", f"cannot count who opens streams: {error}")
+            self._rare_log.say("failed", f"cannot count who opens streams: {error}")
             return False
 
     def _hit(self, address: str) -> bool:

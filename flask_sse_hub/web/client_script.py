@@ -68,7 +68,7 @@ class ClientResponse(Response):
         return headers
 
 
-def answer() -> Response:
+def client_file() -> Response:
     """Return the client's file, or 304 for who has it already."""
     content, version = _client()
     compressed = request.accept_encodings.quality("gzip") > 0

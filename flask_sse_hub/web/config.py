@@ -12,16 +12,23 @@ from typing import Any
 
 from ..brokers import check_name, check_url, is_redis
 from ..errors import ConfigurationError
+from ..events.compose import MAX_EVENT_BYTES
 from ..events.event import LARGEST_BYTES
-from ..hub.delivery.history import Retention
+from ..events.record import Retention
+from ..events.seconds import checked_seconds
 from ..hub.options import HubOptions
-from ..publisher import MAX_EVENT_BYTES
 from .client_address import parse_rate
 from .tokens import PublishToken, matches, read_patterns, read_tokens
 
 log = logging.getLogger(__name__)
 
 PREFIX = "SSE_HUB_"
+
+# Keys of versions before the first release.
+_RENAMED = {
+    f"{PREFIX}USER_LIMIT": f"{PREFIX}ON_USER_LIMIT",
+    f"{PREFIX}HIJACK": f"{PREFIX}SOCKET_TAKEOVER",
+}
 
 #: Decides who may see the statistics: a bearer token, or a callable without arguments
 #: that is called in the request.
@@ -42,11 +49,7 @@ def _key(default: Any, check: _Check, doc: str) -> Any:
 
 
 def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("a number of seconds is needed")
-    if not 0 < value <= _MOST:
-        raise ValueError(f"it must be a finite number above 0, at most {_MOST}")
-    return float(value)
+    return checked_seconds(value, what="it", above=0.0, most=_MOST)
 
 
 def _count(value: Any) -> int:
@@ -237,14 +240,14 @@ class Config:
         " ``limits`` (``pip install 'flask-sse-hub[limits]'``) writes it:"
         " ``10/second; 200/minute``. None: as often as it likes.",
     )
-    user_limit: str = _key(
+    on_user_limit: str = _key(
         "evict_oldest",
         _one_of("evict_oldest", "refuse"),
         "What happens beyond it: with evict_oldest the user's oldest stream ends, with"
         " refuse the new one is told to come back.",
     )
     max_channels: int = _key(32, _count, "The most channels that one client may name.")
-    hijack: str | bool = _key(
+    socket_takeover: str | bool = _key(
         "auto",
         _auto_or_off,
         "With ``auto``, the streams' sockets are taken over from gunicorn's gevent"
@@ -336,7 +339,7 @@ class Config:
             max_clients=self.max_clients,
             max_clients_per_user=self.max_clients_per_user,
             max_clients_per_ip=self.max_clients_per_ip,
-            evict_oldest=self.user_limit == "evict_oldest",
+            evict_oldest=self.on_user_limit == "evict_oldest",
             compress_min_bytes=self.compress_min_bytes,
             memory=Retention(
                 self.history_events, self.history_seconds, self.memory_history_bytes
@@ -359,6 +362,8 @@ def _checked(key: str, part: "Field[Any]", value: Any) -> Any:
 
 
 def _hint(key: str, known: Mapping[str, object]) -> str:
+    if key in _RENAMED:
+        return f"; it is {_RENAMED[key]} now"
     # Without the prefix, which alone makes any two keys look alike.
     names = [name.removeprefix(PREFIX) for name in known]
     close = difflib.get_close_matches(key.removeprefix(PREFIX), names, n=1)

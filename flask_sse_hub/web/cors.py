@@ -22,7 +22,7 @@ class Origins:
     def __init__(self, allowed: Collection[str]) -> None:
         self._allowed = frozenset(allowed)
 
-    def answer(self, response: Response) -> Response:
+    def add_headers(self, response: Response) -> Response:
         """Add to a response, also a refusal, what lets an allowed page read it."""
         if not self._allowed:
             return response

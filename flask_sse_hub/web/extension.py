@@ -1,5 +1,6 @@
 """The Flask extension: what an app and its views call."""
 
+from collections.abc import Callable
 from weakref import WeakSet
 
 from flask import Flask, Response, current_app, has_app_context
@@ -7,15 +8,17 @@ from markupsafe import Markup
 
 from ..auth import client_ids, visitor
 from ..auth.access import Authorizer, Describer, Reloader, Rules
-from ..auth.client_ids import Ticket
+from ..auth.tickets import Ticket
 from ..errors import ConfigurationError, InvalidTarget
 from ..events import address
 from ..events.address import UNSET, Name, Names, Unset
-from ..hub.clients.client import CloseReason, Metadata
+from ..events.compose import Composer, PublishesEvents
+from ..events.record import Record
+from ..hub.clients.client import Metadata
+from ..hub.clients.close_reason import CloseReason
 from ..hub.stats import HubStats
-from ..publisher import record_of
 from . import client_script
-from .app_state import AppHub
+from .app_state import AppState
 from .blueprint import create_blueprint
 from .cli import create_group
 from .config import Config
@@ -23,7 +26,7 @@ from .config import Config
 _EXTENSION = "sse_hub"
 
 
-class SSEHub:
+class SSEHub(PublishesEvents):
     """Push server-sent events from a Flask app.
 
     Holds no state of an app, so one object can serve many::
@@ -51,14 +54,13 @@ class SSEHub:
             raise ConfigurationError(
                 f"the app {app.name!r} already has an SSEHub: init_app is called once"
             )
-        app_hub = AppHub(app, Config.read(app.config), self._rules)
-        app.extensions[_EXTENSION] = app_hub
+        state = AppState(app, Config.read(app.config), self._rules)
+        app.extensions[_EXTENSION] = state
         self._apps.add(app)
-        app.register_blueprint(create_blueprint(app_hub))
-        app.cli.add_command(create_group(self, app_hub))
+        app.register_blueprint(create_blueprint(state))
+        app.cli.add_command(create_group(self, state))
         app.context_processor(lambda: {_EXTENSION: self})
-        app_hub.watch_logins()
-        app.after_request(app_hub.watch_sessions)
+        state.logins.watch(app)
 
     def authorize_channel(self, authorizer: Authorizer) -> Authorizer:
         """Register the rule for channels: ``f(user, channel) -> bool``.
@@ -89,48 +91,9 @@ class SSEHub:
         self._rules.reload = reloader
         return reloader
 
-    def publish(
-        self,
-        data: object,
-        *,
-        type: str | Unset = UNSET,
-        channel: Names | Unset = UNSET,
-        user: Names | Unset = UNSET,
-        session: Names | Unset = UNSET,
-        client: Names | Unset = UNSET,
-        exclude_client: Names | None = None,
-        retry: float | None = None,
-        idempotency_key: str | None = None,
-    ) -> str:
-        """Publish an event and return its id.
-
-        ``data`` is a str as it is, bytes in UTF-8, an Event, or anything that the app's
-        JSON provider serialises. ``type`` left out is "message"; an Event has its own,
-        and its own ``retry``. Each target is one value or a list; their union is
-        addressed. With no target at all it is everybody who is connected; an empty
-        list is nobody; None raises.
-
-        Works wherever the app's code runs: routes, threads, greenlets, shells. Without
-        an app context it needs the hub to have just one app.
-
-        Raises InvalidEvent, EventTooLarge, InvalidName, InvalidTarget, and
-        BrokerUnavailable, after which it is unknown whether the event was appended.
-        """
-        app_hub = self._app_hub()
-        record = record_of(
-            data,
-            dumps=app_hub.app.json.dumps,
-            max_event_bytes=app_hub.config.max_event_bytes,
-            type=type,
-            channel=channel,
-            user=user,
-            session=session,
-            client=client,
-            exclude_client=exclude_client,
-            retry=retry,
-            idempotency_key=idempotency_key,
-        )
-        return app_hub.publish(record)
+    def _publishing(self) -> tuple[Composer, Callable[[Record], str]]:
+        state = self._state()
+        return state.composer, state.publish
 
     def disconnect(
         self,
@@ -146,7 +109,7 @@ class SSEHub:
         """
         if user is session is client is UNSET:
             raise InvalidTarget("disconnect() needs a user, session or client")
-        self._app_hub().hub.disconnect(
+        self._state().hub.disconnect(
             address.target(user=user, session=session, client=client),
             reason=CloseReason.DISCONNECTED,
         )
@@ -168,7 +131,7 @@ class SSEHub:
         The user's own addresses and broadcasts are included unless ``personal`` is
         False. Raises InvalidName.
         """
-        return self._app_hub().open_stream(
+        return self._state().subscribing.open_stream(
             channels, still_allowed=still_allowed, personal=personal, metadata=metadata
         )
 
@@ -190,9 +153,9 @@ class SSEHub:
         Raises Unauthorized (401) where nobody is logged in, and InvalidTarget,
         InvalidName, InvalidTicket, ConfigurationError without a SECRET_KEY.
         """
-        app_hub = self._app_hub()
-        identity = app_hub.access.identity_for(user)
-        now = app_hub.time_of_day()
+        state = self._state()
+        identity = state.access.identity_for(user)
+        now = state.time_of_day()
         return Ticket.lasting(
             expires, now=now, identity=identity, channels=channels
         ).sign()
@@ -203,7 +166,7 @@ class SSEHub:
         A stream opened with ``?last_event_id=`` of it misses nothing that happened in
         between. Raises BrokerUnavailable.
         """
-        return str(self._app_hub().hub.cursor())
+        return str(self._state().hub.cursor())
 
     def client_id(self) -> str:
         """Return a new signed client id for the page's URL: ``?client_id=``.
@@ -211,7 +174,7 @@ class SSEHub:
         It is bound to the session of this request. The page's code and the server know
         the stream by it before it is opened.
         """
-        self._app_hub()
+        self._state()
         visitor.session_id()
         return client_ids.mint_client_id(visitor.current_identity())
 
@@ -244,7 +207,7 @@ class SSEHub:
 
     def session_id(self) -> str:
         """Return the id of this request's session, for ``publish(session=...)``."""
-        self._app_hub()
+        self._state()
         return visitor.session_id()
 
     def owns_client(self, client_id: str) -> bool:
@@ -253,12 +216,12 @@ class SSEHub:
         For views that act on a client that the page names: any worker can tell, also
         while the stream is just coming back.
         """
-        self._app_hub()
+        self._state()
         return client_ids.owns_client_id(client_id, visitor.current_identity())
 
     def stats(self, *, clients: bool = False) -> HubStats:
         """Return this worker's statistics; ``clients`` adds one entry per stream."""
-        return self._app_hub().hub.stats(clients=clients)
+        return self._state().hub.stats(clients=clients)
 
     def drain(self) -> None:
         """Say farewell to all clients of this process and take no new ones.
@@ -266,9 +229,9 @@ class SSEHub:
         Under gunicorn this happens by itself. For other servers: call it before they
         are stopped.
         """
-        self._app_hub().hub.drain()
+        self._state().hub.drain()
 
-    def _app_hub(self) -> AppHub:
+    def _state(self) -> AppState:
         if has_app_context():
             app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
         elif len(self._apps) == 1:
@@ -287,5 +250,5 @@ class SSEHub:
                 f"this SSEHub does not serve {app.name!r}, whose app context this is:"
                 " call sse_hub.init_app(app) first, or use that app's own SSEHub"
             )
-        app_hub: AppHub = app.extensions[_EXTENSION]
-        return app_hub
+        state: AppState = app.extensions[_EXTENSION]
+        return state

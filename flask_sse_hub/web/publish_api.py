@@ -16,14 +16,13 @@ from werkzeug.exceptions import HTTPException
 from ..auth.visitor import bearer_token
 from ..errors import BrokerUnavailable, EventTooLarge, SSEHubError
 from ..events import address
-from ..events.address import MAX_TARGETS, UNSET
-from ..events.event import MAX_NAME_CHARS, MESSAGE
-from ..hub.delivery.history import Record
-from ..publisher import record_of
-from ..runtime.rare_log import SparseLog
+from ..events.address import MAX_TARGETS
+from ..events.event import MAX_NAME_CHARS
+from ..events.record import Record
+from ..runtime.rare_log import RareLog
 from ..streams.response import RETRY_AFTER
 from . import tokens
-from .app_state import AppHub
+from .app_state import AppState
 from .request_body import parse_json, read_body
 from .tokens import PublishToken
 
@@ -39,14 +38,7 @@ _ENVELOPE_BYTES = 1_048_576
 _NAMED = ("channel", "user", "session", "client")
 _NEEDED = ("data", "target")
 
-# What an event has that has nothing but data.
-_PLAIN: Mapping[str, Any] = {
-    "type": MESSAGE,
-    "retry": None,
-    "exclude_client": None,
-    "idempotency_key": None,
-}
-_EVERYONE: Mapping[str, Any] = dict.fromkeys(_NAMED, UNSET)
+_OPTIONAL = ("type", "retry", "exclude_client", "idempotency_key")
 
 
 class Refused(Exception):
@@ -61,12 +53,12 @@ class Refused(Exception):
 class PublishAPI:
     """The endpoint of one app."""
 
-    def __init__(self, app_hub: AppHub) -> None:
-        self._app_hub = app_hub
-        self._tokens = app_hub.config.publish_tokens
-        self._sparse_log = SparseLog(log)
+    def __init__(self, state: AppState) -> None:
+        self._state = state
+        self._tokens = state.config.publish_tokens
+        self._rare_log = RareLog(log)
 
-    def answer(self) -> Response:
+    def handle(self) -> Response:
         """Publish what this request holds, or nothing of it, and say so in JSON.
 
         Only a broker that goes away in the middle of a list leaves a part published;
@@ -79,7 +71,7 @@ class PublishAPI:
             return self._publish(self._given(), token)
         except Refused as refusal:
             label = "unknown" if token is None else token.label
-            self._sparse_log.say(
+            self._rare_log.say(
                 (refusal.status, label),
                 f"refused to publish over HTTP ({refusal.status}), the token: {label},"
                 # Behind a proxy it may be whatever a stranger has sent.
@@ -91,7 +83,7 @@ class PublishAPI:
         if request.mimetype != "application/json":
             raise Refused(415, "the Content-Type must be application/json")
         try:
-            body = read_body(body_limit(self._app_hub.config.max_event_bytes))
+            body = read_body(body_limit(self._state.config.max_event_bytes))
             return parse_json(body, pairs=_unique)
         except HTTPException as error:
             text = error.description or error.name
@@ -118,7 +110,7 @@ class PublishAPI:
         ids: list[str] = []
         for at, record in records:
             try:
-                ids.append(self._app_hub.publish(record))
+                ids.append(self._state.publish(record))
             except BrokerUnavailable as error:
                 raise Refused(
                     503,
@@ -131,18 +123,18 @@ class PublishAPI:
 
     def _record(self, event: Any, token: PublishToken, at: str) -> Record:
         """Return the record of an event; ``at`` is what its fields are called after."""
-        _check_fields(event, (*_NEEDED, *_PLAIN), at)
+        _check_fields(event, (*_NEEDED, *_OPTIONAL), at)
         for name in _NEEDED:
             if name not in event:
                 raise Refused(400, "this field is needed", at + name)
         target = event["target"]
         if target == "everyone":
-            target = _EVERYONE
+            target = {}
         else:
             _check_fields(target, _NAMED, f"{at}target.", 'or is "everyone"')
             if not target:
                 raise Refused(400, "it is empty, and names nobody", f"{at}target")
-        fields = {name: value for name, value in event.items() if name in _PLAIN}
+        fields = {name: value for name, value in event.items() if name in _OPTIONAL}
         # Each field alone first, so that an error has its name.
         for name, value in fields.items():
             self._checked("", {name: value}, at + name)
@@ -160,12 +152,7 @@ class PublishAPI:
         if None in fields.values():
             raise Refused(400, "it is null: leave out what is not meant", field)
         try:
-            return record_of(
-                data,
-                dumps=self._app_hub.app.json.dumps,
-                max_event_bytes=self._app_hub.config.max_event_bytes,
-                **{**_PLAIN, **_EVERYONE, **fields},
-            )
+            return self._state.composer.record(data, **fields)
         except EventTooLarge as error:
             raise Refused(413, str(error), field) from error
         except SSEHubError as error:

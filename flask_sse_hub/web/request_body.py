@@ -14,7 +14,7 @@ from flask import request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
-from ..streams.generator import connection_of
+from ..server.connection import connection_of
 
 _PATIENCE_SECONDS = 30.0
 

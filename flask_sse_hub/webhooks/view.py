@@ -16,7 +16,7 @@ from flask import current_app, request
 from werkzeug.exceptions import InternalServerError, Unauthorized
 
 from ..errors import ConfigurationError, InvalidSignature, SSEHubError
-from ..runtime.rare_log import SparseLog
+from ..runtime.rare_log import RareLog
 from ..web.request_body import parse_json, read_body
 from .schemes import Scheme
 
@@ -67,7 +67,7 @@ def webhook(
     """
 
     def decorate(view: Callable[Concatenate[Delivery, _P], _R]) -> Callable[_P, _R]:
-        sparse_log = SparseLog(log)
+        rare_log = RareLog(log)
 
         @functools.wraps(view)
         def verified(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -76,11 +76,11 @@ def webhook(
                 body = read_body(max_bytes)
                 signed = scheme.verify(request.headers, body, now=time.time())
             except InvalidSignature as error:
-                sparse_log.say("refused", _said(error))
+                rare_log.say("refused", _said(error))
                 raise Unauthorized(str(error)) from error
             except ConfigurationError as error:
                 # Of a kind of its own: what anybody can cause must not hide it.
-                sparse_log.say("broken", _said(error), level=logging.ERROR)
+                rare_log.say("broken", _said(error), level=logging.ERROR)
                 raise InternalServerError("the signature cannot be checked") from error
             key = _idempotency_key(scheme, signed.content)
             delivery = Delivery(signed.id, key, body)

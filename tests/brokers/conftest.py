@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flask_sse_hub.brokers import Broker, create_broker
-from flask_sse_hub.hub.delivery.history import Retention
+from flask_sse_hub.events.record import Retention
 from tests.redis_server import RedisServer
 
 MakeBroker = Callable[[Retention], Broker]

@@ -12,7 +12,8 @@ from flask_sse_hub.brokers import codec
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.event import LARGEST_BYTES
-from flask_sse_hub.hub.delivery.history import Cursor, Disconnect, Frame, Record
+from flask_sse_hub.events.record import Cursor, Disconnect, Record
+from flask_sse_hub.hub.delivery.history import Frame
 
 AT = Cursor("e", 7)
 

@@ -15,7 +15,7 @@ from flask_sse_hub.brokers import Broker
 from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.hub.delivery.history import Cursor, GapReason, Record, Retention
+from flask_sse_hub.events.record import Cursor, GapReason, Record, Retention
 from tests.brokers.test_codec import HOSTILE_BODIES
 from tests.hand import KEEP_ALL
 from tests.redis_server import RedisServer

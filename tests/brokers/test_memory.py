@@ -3,7 +3,7 @@
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.event import Event
-from flask_sse_hub.hub.delivery.history import GapReason, Record, Retention
+from flask_sse_hub.events.record import GapReason, Record, Retention
 from flask_sse_hub.runtime import native
 from flask_sse_hub.testing import Clock
 from tests.hand import KEEP_ALL
@@ -24,7 +24,7 @@ def test_events_expire_by_age() -> None:
     start = broker.head()
     broker.publish(EVENT)
     clock.advance(61.0)
-    replay = broker.replay(start, addresses=[BROADCAST], page=10)
+    replay = broker.replay(start, page=10)
     assert replay.gap is GapReason.EXPIRED
 
 

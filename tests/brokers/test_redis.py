@@ -9,16 +9,10 @@ from pathlib import Path
 import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event
-from flask_sse_hub.brokers import Batch, check_url
+from flask_sse_hub.brokers import LogBatch, check_url
 from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.hub.delivery.history import (
-    Cursor,
-    Disconnect,
-    GapReason,
-    Record,
-    Retention,
-)
+from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
 from flask_sse_hub.runtime import native
 from flask_sse_hub.testing import Clock
 from tests.hand import KEEP_ALL, HandHub, fields
@@ -64,12 +58,12 @@ def publish(broker: RedisBroker, count: int = 1) -> Cursor:
     return cursor
 
 
-def first_gap(follower: Iterator[Batch]) -> GapReason | None:
+def first_gap(follower: Iterator[LogBatch]) -> GapReason | None:
     return next(batch.gap for batch in follower if batch.gap is not None)
 
 
 def gap_after(broker: RedisBroker, cursor: Cursor) -> GapReason | None:
-    return broker.replay(cursor, addresses=[BROADCAST], page=9).gap
+    return broker.replay(cursor, page=9).gap
 
 
 class TestLog:

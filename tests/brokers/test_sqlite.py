@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event
-from flask_sse_hub.brokers import Batch
+from flask_sse_hub.brokers import LogBatch
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.brokers.sqlite import broker as sqlite_broker
 from flask_sse_hub.brokers.sqlite.doorbell import Directory
 from flask_sse_hub.brokers.sqlite.log_file import LogFile
 from flask_sse_hub.brokers.thread import Call
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.hub.delivery.history import Cursor, GapReason, Record, Retention
+from flask_sse_hub.events.record import Cursor, GapReason, Record, Retention
 from flask_sse_hub.runtime import native
 from flask_sse_hub.testing import Clock
 from tests.hand import KEEP_ALL, HandHub, fields
@@ -168,7 +168,7 @@ class TestEpochs:
         assert second.head().epoch != old.epoch
         assert second.head().offset == 3
         publish(second)
-        replay = second.replay(Cursor(old.epoch, 2), addresses=[BROADCAST], page=9)
+        replay = second.replay(Cursor(old.epoch, 2), page=9)
         assert [r.cursor.offset for r in replay.records] == [3, 4]
         assert second.resolve(old) == Cursor(second.head().epoch, 3)
 
@@ -198,7 +198,7 @@ class TestEpochs:
         wait_until(lambda: not first._membership.held)
         _put_back(path)
         second = open_broker()
-        assert second.replay(lost, addresses=[BROADCAST], page=9).gap is GapReason.EPOCH
+        assert second.replay(lost, page=9).gap is GapReason.EPOCH
         again = publish(second, 2)
         assert again.offset == lost.offset
         assert again != lost
@@ -237,7 +237,7 @@ def _put_back(path: Path) -> None:
     path.with_name("copy").replace(path)
 
 
-def _first_gap(follower: Iterator[Batch]) -> GapReason | None:
+def _first_gap(follower: Iterator[LogBatch]) -> GapReason | None:
     return next(batch.gap for batch in follower if batch.gap is not None)
 
 
@@ -338,7 +338,7 @@ class TestFaults:
         self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The caller learns that the outcome is unknown, and does not hang."""
-        monkeypatch.setattr("flask_sse_hub.brokers.sqlite._CALL_SECONDS", 0.01)
+        monkeypatch.setattr("flask_sse_hub.brokers.sqlite.broker._CALL_SECONDS", 0.01)
         broker = open_broker()
         broker._writer._answer = lambda calls: None
         with pytest.raises(BrokerUnavailable, match="outcome is unknown"):
@@ -408,7 +408,7 @@ def test_events_expire_by_age(path: Path) -> None:
     start = broker.head()
     broker.publish(EVENT)
     clock.advance(61.0)
-    replay = broker.replay(start, addresses=[BROADCAST], page=10)
+    replay = broker.replay(start, page=10)
     assert replay.gap is GapReason.EXPIRED
     broker.close()
 

@@ -14,7 +14,7 @@ from flask_sse_hub import Event, Publisher
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.brokers.sqlite.membership import Membership
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.hub.delivery.history import GapReason, Record, Retention
+from flask_sse_hub.events.record import GapReason, Record, Retention
 from tests.hand import KEEP_ALL, HandHub
 from tests.reader import wait_until
 from tests.wire.real_parts import absent
@@ -27,7 +27,7 @@ from flask_sse_hub import Publisher
 publisher = Publisher("sqlite:///" + sys.argv[1])
 print(publisher.publish("x"), flush=True)
 publisher.close()
-while publisher._broker._membership.held:
+while publisher._broker.get()._membership.held:
     time.sleep(0.01)
 """
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flask_sse_hub import BrokerUnavailable
-from flask_sse_hub.brokers.thread import Call, Worker
+from flask_sse_hub.brokers.thread import BrokerThread, Call
 from flask_sse_hub.runtime import native
 from tests.reader import wait_until
 
@@ -17,8 +17,8 @@ def answer(calls: list[Call]) -> None:
 
 
 @pytest.fixture
-def worker() -> Worker:
-    return Worker(answer, finish=lambda: None, within=0.5)
+def worker() -> BrokerThread:
+    return BrokerThread(answer, finish=lambda: None, within=0.5)
 
 
 class LateLock:
@@ -37,7 +37,7 @@ class LateLock:
             other()
 
 
-def test_calls_that_come_together_are_all_answered(worker: Worker) -> None:
+def test_calls_that_come_together_are_all_answered(worker: BrokerThread) -> None:
     """Each caller makes sure itself that the thread is woken."""
     assert worker.ask(0) == 0
     threads = []
@@ -54,7 +54,7 @@ def test_calls_that_come_together_are_all_answered(worker: Worker) -> None:
 
 
 def test_a_thread_that_cannot_be_started_is_tried_again(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
+    worker: BrokerThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller receives an error, and the worker forgets the call."""
 
@@ -79,7 +79,7 @@ def test_a_call_whose_caller_has_given_up_is_not_begun() -> None:
             released.wait()
         answer(calls)
 
-    worker = Worker(begin, finish=lambda: None, within=0.5)
+    worker = BrokerThread(begin, finish=lambda: None, within=0.5)
     first = threading.Thread(target=_give_up, args=[worker, 0])
     first.start()
     wait_until(lambda: begun == [0])
@@ -90,6 +90,6 @@ def test_a_call_whose_caller_has_given_up_is_not_begun() -> None:
     assert begun == [0, 2]
 
 
-def _give_up(worker: Worker, argument: int) -> None:
+def _give_up(worker: BrokerThread, argument: int) -> None:
     with pytest.raises(BrokerUnavailable, match="outcome is unknown"):
         worker.ask(argument)

@@ -42,7 +42,7 @@ def demo(
     generator.
     """
     folder = tmp_path_factory.mktemp("demo")
-    started = Demo(folder, sse_hub_hijack=request.param, **QUICK)
+    started = Demo(folder, sse_hub_socket_takeover=request.param, **QUICK)
     yield started
     started.stop()
 

@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument(
         "--generator",
-        dest="hijack",
+        dest="socket_takeover",
         action="store_const",
         const=False,
         default="auto",

@@ -80,8 +80,8 @@ class Plan:
     seconds: float
     clients: int = 400
     seed: int = 0
-    #: The delivery of streams: a value of SSE_HUB_HIJACK.
-    hijack: str | bool = "auto"
+    #: The delivery of streams: a value of SSE_HUB_SOCKET_TAKEOVER.
+    takeover: str | bool = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def run(plan: Plan) -> Outcome:
     with (
         KEEPERS[plan.broker]() as keeper,
         Server(
-            args=_ARGS, hijack=plan.hijack, **_SETTINGS, **keeper.settings
+            args=_ARGS, socket_takeover=plan.takeover, **_SETTINGS, **keeper.settings
         ) as server,
     ):
         storm = Storm(plan, server, keeper)

@@ -7,11 +7,13 @@ from tests.chaos.storm import Plan, run
 pytestmark = pytest.mark.live
 
 
-@pytest.mark.parametrize("hijack", ["auto", False], ids=["socket", "generator"])
+@pytest.mark.parametrize("takeover", ["auto", False], ids=["socket", "generator"])
 @pytest.mark.parametrize("broker", ["sqlite", "redis"])
-def test_a_storm_loses_and_doubles_nothing(broker: str, hijack: str | bool) -> None:
+def test_a_storm_loses_and_doubles_nothing(broker: str, takeover: str | bool) -> None:
     """Each client receives exactly its part of the log, through all faults."""
-    outcome = run(Plan(broker=broker, seconds=15.0, clients=100, seed=1, hijack=hijack))
+    outcome = run(
+        Plan(broker=broker, seconds=15.0, clients=100, seed=1, takeover=takeover)
+    )
     assert outcome.faults == []
     for happened in ("deliveries", "kills", "reloads", "cuts", "resumes"):
         assert outcome.counts[happened] > 0, outcome.counts

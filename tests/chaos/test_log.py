@@ -12,7 +12,7 @@ from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.brokers.sqlite.log_file import LogFile
 from flask_sse_hub.brokers.sqlite.membership import Membership
 from flask_sse_hub.events.address import BROADCAST, Address
-from flask_sse_hub.hub.delivery.history import Disconnect, Record, Retention
+from flask_sse_hub.events.record import Disconnect, Record, Retention
 from tests.chaos.log import read_redis, read_sqlite
 from tests.redis_server import RedisServer
 

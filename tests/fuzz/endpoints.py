@@ -24,7 +24,7 @@ _SETTINGS: dict[str, Any] = {
     "publish_tokens": ["a-token-for-everything"],
     "stats_access": "a-token-for-statistics",
     "max_clients_per_user": 1,
-    "user_limit": "refuse",
+    "on_user_limit": "refuse",
 }
 
 # Far too slow, even while the machine does other work.

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from flask_sse_hub.hub.delivery.history import Cursor
+from flask_sse_hub.events.record import Cursor
 from tests.conftest import Browser, Site
 from tests.fuzz.edits import Edit, edited, edits
 from tests.fuzz.engine import Check, Target

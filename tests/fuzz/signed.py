@@ -11,7 +11,7 @@ from flask import request
 from hypothesis import strategies as st
 from itsdangerous import TimestampSigner, URLSafeSerializer
 
-from flask_sse_hub.auth.client_ids import Ticket
+from flask_sse_hub.auth.tickets import Ticket
 from flask_sse_hub.hub.clients.client import Identity
 from tests.conftest import Browser, Site
 from tests.fuzz.edits import Edit, edited, edits

@@ -11,7 +11,8 @@ import pytest
 from flask import Flask
 from itsdangerous.timed import TimestampSigner
 
-from flask_sse_hub.auth.client_ids import Ticket, mint_client_id
+from flask_sse_hub.auth.client_ids import mint_client_id
+from flask_sse_hub.auth.tickets import Ticket
 from flask_sse_hub.hub.clients.client import Identity
 from tests.live.server import DELIVERIES, Server
 from tests.live.site import SECRET_KEY

@@ -90,7 +90,7 @@ class TestLimits:
             first = greeted(streams, server)
             greeted(streams, server)
             first.wait_for_end()
-        with Server(kind, max_clients_per_user=1, user_limit="refuse") as server:
+        with Server(kind, max_clients_per_user=1, on_user_limit="refuse") as server:
             greeted(streams, server)
             assert refusals(server)["others"][0] == 429
             greeted(streams, server, "bob")

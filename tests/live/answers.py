@@ -9,7 +9,7 @@ from typing import Any, Self
 from flask import Blueprint, Response, abort, request
 
 from flask_sse_hub import Batch, EventSourceResponse
-from flask_sse_hub.hub.heartbeat import serving_worker
+from flask_sse_hub.server.worker import serving_worker
 
 # Ten megabytes: more than the kernel holds for a client that reads little.
 PIECE = "x" * 1000

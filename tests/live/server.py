@@ -84,7 +84,7 @@ class Server:
         )
         words = [*command.split(), *args.split()]
         if kind == "gunicorn-gevent-generator":
-            settings = {"hijack": False} | settings
+            settings = {"socket_takeover": False} | settings
         if words[0] == "pywsgi":
             words[:1] = [sys.executable, "-c", _PYWSGI]
         else:

@@ -41,8 +41,8 @@ def test_streams_leave_by_their_own_sockets(server: Server) -> None:
 
 
 def test_it_can_be_switched_off() -> None:
-    """With SSE_HUB_HIJACK = False a generator serves the same stream."""
-    with Server(hijack=False) as server:
+    """With SSE_HUB_SOCKET_TAKEOVER = False a generator serves the same stream."""
+    with Server(socket_takeover=False) as server:
         assert delivery(server) == {"generator": 1}
 
 

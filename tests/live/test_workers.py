@@ -33,7 +33,7 @@ def start(request: pytest.FixtureRequest) -> Start:
     def start(args: str = "", *, workers: int = 2) -> Server:
         settings: dict[str, Any] = {"max_clients_per_user": None}
         if request.param == "sqlite, generator":
-            settings["hijack"] = False
+            settings["socket_takeover"] = False
         if request.param == "redis":
             url = request.getfixturevalue("redis_server").url
             settings |= {"broker_url": url, "name": f"live-{next(names)}"}

@@ -6,14 +6,13 @@ Knows threads, reconnecting and how long anybody waits; the stream is another mo
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Literal
 
 from ...errors import BrokerUnavailable
-from ...events.address import Address
-from ...hub.delivery.history import Cursor, Record, Retention
-from ..base import Batch, Broker, Replay
-from ..thread import Call, Worker
+from ...events.record import Cursor, Record, Retention
+from ..base import Broker, LogBatch, Replay
+from ..thread import BrokerThread, Call
 from .stream import StreamLog
 from .url import connector
 
@@ -56,10 +55,10 @@ class RedisBroker(Broker):
         self._closed = threading.Event()
         self._appending = self._stream()
         self._reading = self._stream()
-        self._writer = Worker(
+        self._writer = BrokerThread(
             self._append, finish=self._appending.close, within=_CALL_SECONDS
         )
-        self._reader = Worker(
+        self._reader = BrokerThread(
             self._read, finish=self._reading.close, within=_CALL_SECONDS
         )
 
@@ -77,7 +76,7 @@ class RedisBroker(Broker):
         cursor: Cursor = self._writer.ask(record)
         return cursor
 
-    def follow(self, after: Cursor) -> Iterator[Batch]:
+    def follow(self, after: Cursor) -> Iterator[LogBatch]:
         """Yield what comes after a cursor, over a connection of its own."""
         stream = self._stream()
         trouble = ""
@@ -104,13 +103,9 @@ class RedisBroker(Broker):
         finally:
             stream.close()
 
-    def replay(
-        self, after: Cursor, *, addresses: Sequence[Address] | None = None, page: int
-    ) -> Replay:
+    def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return a page of what is retained after a cursor."""
-        found: Replay = self._reader.ask(
-            lambda stream: stream.replay(after, addresses=addresses, page=page)
-        )
+        found: Replay = self._reader.ask(lambda stream: stream.replay(after, page=page))
         return found
 
     def head(self) -> Cursor:

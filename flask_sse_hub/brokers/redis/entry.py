@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import starmap
 from typing import NamedTuple, Self
 
-from ...hub.delivery.history import Cursor
+from ...events.record import Cursor
 
 # An entry's id is the time in milliseconds and a number, drawn so that two servers that
 # each believe to be the only one do not give the same id; both fit into one offset.

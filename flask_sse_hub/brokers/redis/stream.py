@@ -15,11 +15,10 @@ from typing import Any
 import redis
 
 from ...errors import BrokerUnavailable
-from ...events.address import Address
 from ...events.event import Event
-from ...hub.delivery.history import Cursor, GapReason, Record, Retention
+from ...events.record import Cursor, GapReason, Record, Retention
 from .. import codec
-from ..base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, Batch, Replay, addressed
+from ..base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, LogBatch, Replay
 from .entry import (
     APPEND,
     MAX_FIRST_NUMBER,
@@ -117,7 +116,7 @@ class StreamLog:
         most = 2**53  # Lua's numbers are exact up to there
         return min(keep.events, most), int(keep.seconds * 1000), min(keep.bytes, most)
 
-    def read(self, after: Cursor, *, wait: float) -> Batch | None:
+    def read(self, after: Cursor, *, wait: float) -> LogBatch | None:
         """Return what comes after a cursor, waiting for it; None if nothing came."""
         with _translated():
             answer = self._client.xread(
@@ -135,15 +134,13 @@ class StreamLog:
                     return None
                 # Perhaps of a new log, which somebody else began.
                 self._tell_retention()
-                return Batch((), head, gap)
+                return LogBatch((), head, gap)
         records = tuple(_records(chain.entries))
         malformed = chain.foreign + len(chain.entries) - len(records)
-        return Batch(records, chain.cursor, malformed=malformed)
+        return LogBatch(records, chain.cursor, malformed=malformed)
 
-    def replay(
-        self, after: Cursor, *, addresses: Sequence[Address] | None, page: int
-    ) -> Replay:
-        """Return up to ``page`` records after a cursor for any of these addresses."""
+    def replay(self, after: Cursor, *, page: int) -> Replay:
+        """Return up to ``page`` records after a cursor."""
         found: list[Record] = []
         cursor = after
         with _translated():
@@ -159,7 +156,7 @@ class StreamLog:
                         break
                     gap, head = self._judge(cursor)
                     return Replay((), head, gap or GapReason.EPOCH)
-                for record in addressed(_records(chain.entries), addresses):
+                for record in _records(chain.entries):
                     found.append(record)
                     if len(found) == page:
                         return Replay(tuple(found), record.cursor)

@@ -8,16 +8,16 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...errors import BrokerUnavailable
-from ...events.address import Address
-from ...hub.delivery.history import Cursor, GapReason, Record, Retention
-from ...runtime import native
-from ..base import Batch, Broker, Replay
-from ..thread import Call, Worker
+from ...events.record import Cursor, GapReason, Record, Retention
+from ...runtime import greenlets, native
+from ...runtime.bell import Bell, new_bell
+from ..base import Broker, LogBatch, Replay
+from ..thread import BrokerThread, Call
 from . import doorbell
 from .log_file import LogFile
 from .membership import Membership
@@ -68,10 +68,10 @@ class SQLiteBroker(Broker):
         self._ringer: doorbell.Ringer | None = None
         self._appending = self._log_file()
         self._reading = self._log_file()
-        self._writer = Worker(
+        self._writer = BrokerThread(
             self._append, finish=self._stop_appending, within=_CALL_SECONDS
         )
-        self._reader = Worker(
+        self._reader = BrokerThread(
             self._read, finish=self._reading.close, within=_CALL_SECONDS
         )
 
@@ -83,7 +83,7 @@ class SQLiteBroker(Broker):
         cursor: Cursor = self._writer.ask(record)
         return cursor
 
-    def follow(self, after: Cursor) -> Iterator[Batch]:
+    def follow(self, after: Cursor) -> Iterator[LogBatch]:
         """Yield what comes after a cursor, read by a real thread."""
         follower = _Follower(
             self._log_file(), after, directory=self._directory, join=self._join
@@ -97,13 +97,9 @@ class SQLiteBroker(Broker):
             with self._lock:
                 self._followers.discard(follower)
 
-    def replay(
-        self, after: Cursor, *, addresses: Sequence[Address] | None = None, page: int
-    ) -> Replay:
+    def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return a page of what is retained after a cursor."""
-        found: Replay = self._reader.ask(
-            lambda file: file.replay(after, addresses=addresses, page=page)
-        )
+        found: Replay = self._reader.ask(lambda file: file.replay(after, page=page))
         return found
 
     def head(self) -> Cursor:
@@ -212,10 +208,10 @@ class _Follower:
         self._directory = directory
         self._join = join
         self._door: doorbell.Doorbell | None = None
-        self._read: deque[Batch | Exception] = deque()
+        self._read: deque[LogBatch | Exception] = deque()
         self._room = native.NativeFlag()
         self._stopped = False
-        self._bell: native.Bell | None = None
+        self._bell: Bell | None = None
 
     def stop(self) -> None:
         """End the thread, and whoever waits for it."""
@@ -224,20 +220,20 @@ class _Follower:
         if self._bell is not None:
             self._bell.ring()
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[LogBatch]:
         """Yield what the thread has read, until stop()."""
-        self._bell = bell = native.bell()
+        self._bell = bell = new_bell()
         try:
             self._start(bell)
             while not self._stopped:
                 while self._read and not self._stopped:
                     found = self._read.popleft()
                     self._room.set()
-                    if isinstance(found, Batch):
+                    if isinstance(found, LogBatch):
                         yield found
                         if self._read:
                             # A flood of them must not keep requests from their turn.
-                            native.breathe()
+                            greenlets.breathe()
                     elif isinstance(found, BrokerUnavailable):
                         log.warning("the log cannot be followed for now: %s", found)
                     else:
@@ -247,7 +243,7 @@ class _Follower:
         finally:
             bell.close()
 
-    def _start(self, bell: native.Bell) -> None:
+    def _start(self, bell: Bell) -> None:
         """Start the thread, as soon as this process has room for it."""
         said = False
         while not self._stopped:
@@ -289,7 +285,7 @@ class _Follower:
             if batch.cursor != self._after or batch.gap is not None:
                 if batch.cursor.epoch != self._after.epoch and batch.gap is None:
                     # Others began a new epoch: whether anything is lost, they know.
-                    batch = Batch((), batch.cursor, GapReason.EPOCH)
+                    batch = LogBatch((), batch.cursor, GapReason.EPOCH)
                 self._after = batch.cursor
                 self._hand_over(batch)
             else:
@@ -313,7 +309,7 @@ class _Follower:
                 # The read will say so.
                 return
 
-    def _hand_over(self, found: Batch | Exception) -> None:
+    def _hand_over(self, found: LogBatch | Exception) -> None:
         self._read.append(found)
         if self._bell is not None:
             self._bell.ring()

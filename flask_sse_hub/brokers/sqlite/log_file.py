@@ -10,10 +10,9 @@ from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 
-from ...events.address import Address
-from ...hub.delivery.history import MAX_OFFSET, Cursor, GapReason, Record, Retention
+from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
-from ..base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, Batch, Replay, addressed
+from ..base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, LogBatch, Replay
 from .connection import LogConnection, new_epoch
 from .membership import Membership
 
@@ -103,7 +102,7 @@ class LogFile:
         self.seen = Cursor(head.epoch, offset)
         return cursors
 
-    def read(self, after: Cursor) -> Batch:
+    def read(self, after: Cursor) -> LogBatch:
         """Return the next records after a cursor, with the gap where there is one."""
         with self._file.transaction("BEGIN") as connection:
             head = self._head(connection)
@@ -112,19 +111,17 @@ class LogFile:
                 gap = self._gap(connection, after, head)
                 if gap is not None:
                     self.seen = head
-                    return Batch((), head, gap)
+                    return LogBatch((), head, gap)
                 rows = self._rows(connection, after.offset)
         if rolled_back:
             self._start_over()
             return self.read(after)
         records = tuple(_decoded(rows, head.epoch))
         self.seen = Cursor(head.epoch, rows[-1][0]) if rows else head
-        return Batch(records, self.seen, malformed=len(rows) - len(records))
+        return LogBatch(records, self.seen, malformed=len(rows) - len(records))
 
-    def replay(
-        self, after: Cursor, *, addresses: Sequence[Address] | None, page: int
-    ) -> Replay:
-        """Return up to ``page`` records after a cursor for any of these addresses."""
+    def replay(self, after: Cursor, *, page: int) -> Replay:
+        """Return up to ``page`` records after a cursor."""
         found: list[Record] = []
         with self._file.transaction("BEGIN") as connection:
             head = self._head(connection)
@@ -133,7 +130,7 @@ class LogFile:
                 return Replay((), head, gap)
             offset = after.offset
             while rows := self._rows(connection, offset):
-                for record in addressed(_decoded(rows, head.epoch), addresses):
+                for record in _decoded(rows, head.epoch):
                     found.append(record)
                     if len(found) == page:
                         return Replay(tuple(found), record.cursor)

@@ -1,27 +1,28 @@
 """Audiences: the clients of one address that has several.
 
-Knows who of them is written to directly, and counts that once for all of them. Does
-not lock (the registry does), and does not know addresses.
+An audience knows which of its clients a fan-out writes to directly, and counts each
+write once for all of them. It does not lock (the registry does), and does not know its
+address.
 """
 
 from .client import Client, Connection
 
 
 class Audience:
-    """The clients that listen to one address, in the order in which they came.
+    """The clients that listen to one address, in the order of their arrival.
 
-    A fan-out to thousands only touches their connections, in an order that is that of
-    their places in memory, the kernel's too: to touch each client, or to jump about,
-    would be most of what a delivery costs beyond the kernel's own part.
+    A fan-out to thousands only touches their connections, in the order of their places
+    in memory and in the kernel. Touching each client, or jumping about, would be most
+    of the cost of a delivery beyond the kernel's own part.
     """
 
     __slots__ = ("_list", "bytes", "direct", "events", "last_write", "others")
 
     def __init__(self) -> None:
-        #: Those whose connection is written to directly.
+        #: The clients whose connection is written to directly.
         self.direct: dict[Connection, Client] = {}
         self.others: dict[Client, None] = {}
-        #: What was written to each of the former so far.
+        #: What was written so far to each client that was direct all the time.
         self.events = 0
         self.bytes = 0
         self.last_write = 0.0
@@ -31,24 +32,24 @@ class Audience:
         return len(self.direct) + len(self.others)
 
     def clients(self) -> list[Client]:
-        """Return all of them."""
+        """Return all clients."""
         return [*self.direct.values(), *self.others]
 
     def connections(self) -> list[Connection]:
-        """Return the connections to write to. It is not changed later."""
+        """Return the connections to write to. The list is not changed later."""
         if self._list is None:
             self._list = list(self.direct)
         return self._list
 
     def add(self, client: Client) -> None:
-        """Take a client in, directly written to or not."""
+        """Take a client in, direct or not."""
         if client.connection is None:
             self.others[client] = None
         else:
             self._join(client, client.connection)
 
     def remove(self, client: Client) -> None:
-        """Let go of a client that is not directly written to."""
+        """Let go of a client that is not direct."""
         del self.others[client]
 
     def promote(self, client: Client, connection: Connection) -> None:
@@ -59,21 +60,17 @@ class Audience:
     def _join(self, client: Client, connection: Connection) -> None:
         self.direct[connection] = client
         self._list = None
-        # So that its own counts and these together are what it got.
-        client.events -= self.events
-        client.bytes -= self.bytes
+        client.skipped_events += self.events
+        client.skipped_bytes += self.bytes
 
     def demote(self, client: Client, connection: Connection) -> None:
-        """Have a client written to no more, which then counts for itself."""
+        """Have a client no longer written to directly."""
         del self.direct[connection]
         self._list = None
         self.others[client] = None
-        client.events += self.events
-        client.bytes += self.bytes
-        client.last_write = max(client.last_write, self.last_write)
 
     def count(self, *, events: int, bytes: int, now: float) -> None:
-        """Note what is written to all who are written to directly."""
+        """Count what is written to each direct client."""
         self.events += events
         self.bytes += bytes
         self.last_write = now

@@ -1,22 +1,24 @@
-"""Attendance: who came and who left, counted, logged, and told to whoever listens.
+"""Notices: streams that begin and end are counted, logged, and told to the app.
 
-Knows clients by what they are; not why one has to go, or how.
+Knows clients and their statistics. Does not know why or how a stream ends.
 """
 
 import logging
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..stats import ClientStats
-from .client import Client, CloseReason
+from ..tally import Tally
+from .client import Client
+from .client_stats import ClientStats, Written
+from .close_reason import CloseReason
 
 log = logging.getLogger(__name__)
 
-# Ends that wait to be told. Listeners that take fewer than come, or never return, shall
-# neither fill the memory nor hold back everybody's streams.
+# Ends that wait for their listeners. Listeners that are slower than streams end, or
+# never return, must neither fill the memory nor hold back other streams.
 _MAX_WAITING = 10_000
 
 
@@ -28,38 +30,46 @@ class Listeners:
     disconnected: Callable[[ClientStats, CloseReason], object]
 
 
-class Attendance:
-    """The streams that began and ended in one process."""
+class Notices:
+    """Tell of the streams that began and ended in one process."""
 
     def __init__(
-        self, listeners: Listeners | None, *, clock: Callable[[], float]
+        self,
+        listeners: Listeners | None,
+        *,
+        tally: Tally,
+        clock: Callable[[], float],
     ) -> None:
-        self.opened = 0
-        self.ended: Counter[str] = Counter()
         self._listeners = listeners
+        self._tally = tally
         self._clock = clock
         self._waiting: deque[tuple[ClientStats, CloseReason]] = deque()
         self._work = threading.Event()
         self._stopped = False
 
-    def came(self, client: Client) -> None:
+    def came(self, client: Client, written: Written) -> None:
         """Note that a stream has begun."""
-        self.opened += 1
+        self._tally.opened += 1
         if self._listeners is not None:
-            stats = ClientStats.of(client, client.written, now=self._clock())
+            stats = ClientStats.of(client, written, now=self._clock())
             self._tell(self._listeners.connected, stats)
 
     def left(
-        self, client: Client, reason: CloseReason, *, beside: bool = False
+        self,
+        client: Client,
+        written: Written,
+        reason: CloseReason,
+        *,
+        beside: bool = False,
     ) -> None:
         """Note that a stream has ended.
 
-        Listeners are the app's own code, and may take their time; with ``beside`` they
-        are told by run(), and the caller goes on.
+        Listeners are the app's own code, and may take their time. With ``beside`` run()
+        tells them, and the caller goes on.
         """
-        self.ended[reason] += 1
-        stats = ClientStats.of(client, client.written, now=self._clock())
-        # Filters and handlers are the app's own, and who calls this serves everybody.
+        self._tally.closed[reason] += 1
+        stats = ClientStats.of(client, written, now=self._clock())
+        # Filters and handlers are the app's own, and the caller serves other streams.
         with suppress(Exception):
             log.info(
                 "stream of %r ended: %s after %.1f s, %d events, %d bytes",
@@ -77,17 +87,21 @@ class Attendance:
             self._waiting.append((stats, reason))
             self._work.set()
         else:
-            log.error("receivers are too slow to be told of the end of %r", client)
+            log.error(
+                "receivers of client_disconnected are too slow: they are not told of"
+                " the end of %r",
+                client,
+            )
 
     def run(self) -> None:
-        """Tell of the ends that wait to be told, until stop()."""
+        """Tell listeners of the ends that wait, until stop()."""
         while not self._stopped:
             self._work.wait()
             self._work.clear()
             self.tell_waiting()
 
     def tell_waiting(self) -> None:
-        """Tell of the ends that wait to be told."""
+        """Tell listeners of the ends that wait."""
         while self._waiting and self._listeners is not None:
             self._tell(self._listeners.disconnected, *self._waiting.popleft())
 

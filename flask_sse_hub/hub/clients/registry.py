@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from ...events.address import Address
 from .audience import Audience
-from .client import Client, Connection, Written
+from .client import Client, Connection
+from .client_stats import Written
 
 
-class Reach(NamedTuple):
+class Reached(NamedTuple):
     """Whom events reach: connections that are written to, and other clients."""
 
     direct: Sequence[Connection]
@@ -35,7 +36,7 @@ class ClientRegistry:
         # but are found when that user's streams are to end.
         self._silent: dict[Address, dict[Client, None]] = {}
         #: How many clients there are by the way their bytes leave.
-        self.paths: Counter[str] = Counter()
+        self.delivery: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -47,7 +48,7 @@ class ClientRegistry:
         """Make a client findable."""
         with self._lock:
             self._clients[client] = None
-            self.paths[client.sink.path] += 1
+            self.delivery[client.sink.delivery_kind] += 1
             for address in client.addresses:
                 found = self._listening.setdefault(address, client)
                 if isinstance(found, Audience):
@@ -56,7 +57,7 @@ class ClientRegistry:
                     self._listening[address] = audience = Audience()
                     audience.add(found)
                     audience.add(client)
-            for address in _unheard(client):
+            for address in client.unheard:
                 self._silent.setdefault(address, {})[client] = None
 
     def remove(self, client: Client) -> bool:
@@ -66,7 +67,7 @@ class ClientRegistry:
                 return False
             self.demote(client)
             del self._clients[client]
-            self.paths[client.sink.path] -= 1
+            self.delivery[client.sink.delivery_kind] -= 1
             for address in client.addresses:
                 found = self._listening[address]
                 if isinstance(found, Audience):
@@ -74,7 +75,7 @@ class ClientRegistry:
                     if found:
                         continue
                 del self._listening[address]
-            for address in _unheard(client):
+            for address in client.unheard:
                 del self._silent[address][client]
                 if not self._silent[address]:
                     del self._silent[address]
@@ -89,10 +90,13 @@ class ClientRegistry:
                 client.connection = connection
 
     def demote(self, client: Client) -> None:
-        """Have a client written to directly no more, if it was."""
+        """Have a client no longer written to directly, if it was."""
         with self._lock:
             connection = client.connection
             if connection is not None:
+                # From here on it counts for itself.
+                client.events, client.bytes, client.last_write = self._written(client)
+                client.skipped_events = client.skipped_bytes = 0
                 for audience in self._audiences(client):
                     audience.demote(client, connection)
                 client.connection = None
@@ -100,13 +104,18 @@ class ClientRegistry:
     def written(self, client: Client) -> Written:
         """Return what was written to a client so far."""
         with self._lock:
-            events, size, last = client.written
-            if client.connection is not None:
-                for audience in self._audiences(client):
-                    events += audience.events
-                    size += audience.bytes
-                    last = max(last, audience.last_write)
-            return Written(events, size, last)
+            return self._written(client)
+
+    def _written(self, client: Client) -> Written:
+        events, size, last = client.events, client.bytes, client.last_write
+        if client.connection is not None:
+            events -= client.skipped_events
+            size -= client.skipped_bytes
+            for audience in self._audiences(client):
+                events += audience.events
+                size += audience.bytes
+                last = max(last, audience.last_write)
+        return Written(events, size, last)
 
     def _audiences(self, client: Client) -> list[Audience]:
         found = map(self._listening.get, client.addresses)
@@ -135,7 +144,7 @@ class ClientRegistry:
         events: int,
         bytes: int,
         now: float,
-    ) -> Reach:
+    ) -> Reached:
         """Return whom events reach that are for any of the addresses, each once.
 
         For those who are written to directly they are counted.
@@ -145,7 +154,7 @@ class ClientRegistry:
                 audience = self._listening.get(addresses[0])
                 if isinstance(audience, Audience):
                     audience.count(events=events, bytes=bytes, now=now)
-                    return Reach(audience.connections(), list(audience.others))
+                    return Reached(audience.connections(), list(audience.others))
             direct: list[Connection] = []
             others: list[Client] = []
             for client in self._found(addresses):
@@ -156,7 +165,7 @@ class ClientRegistry:
                 else:
                     client.count(events=events, bytes=bytes, now=now)
                     direct.append(client.connection)
-            return Reach(direct, others)
+            return Reached(direct, others)
 
     def belonging(self, addresses: Iterable[Address]) -> list[Client]:
         """Return the clients that the addresses can end: all that belong to them."""
@@ -175,7 +184,3 @@ class ClientRegistry:
         with self._lock:
             if client in self._clients:
                 client.sink.cut()
-
-
-def _unheard(client: Client) -> list[Address]:
-    return [address for address in client.owners if address not in client.addresses]

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from ...brokers import Broker
 from ...errors import BrokerUnavailable
-from .history import Cursor, Frame, GapReason, History, Retention
+from ...events.record import Cursor, GapReason, Retention
+from .history import Frame, History
 
 # One page, and what all together hold of memory: half of what a worker keeps of the log
 # by default. The one in use stays whatever its size.

@@ -7,17 +7,19 @@ or when something is due.
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from ...brokers import Broker
 from ...errors import BrokerUnavailable
 from ...events.event import encode_block
-from ..clients.client import IMMEDIATE, Client
+from ...events.record import UNPLACED, Cursor, GapReason, is_beyond
+from ..clients.client import Client
+from ..clients.close_reason import IMMEDIATE
+from ..tally import Tally
 from .backlog import Backlog
-from .dispatcher import Dispatcher
-from .history import UNPLACED, Cursor, GapReason, Reading, is_beyond
+from .history import NextBlocks
+from .progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +36,20 @@ class Catchup:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        progress: Progress,
         broker: Broker,
+        backlog: Backlog,
         *,
+        enter: Callable[[Client], None],
+        tally: Tally,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._dispatcher = dispatcher
+        self._progress = progress
         self._broker = broker
+        self._backlog = backlog
+        self._enter = enter
+        self._tally = tally
         self._clock = clock
-        self.backlog = Backlog(broker, clock=clock)
-        # Guarded by the dispatcher's lock, as all that is written of a client.
-        self.events_out = 0
-        self.bytes_out = 0
-        self.resets: Counter[str] = Counter()
 
     def greet(
         self,
@@ -71,8 +74,8 @@ class Catchup:
             else:
                 asked = self._broker.resolve(asked)
                 gap, reading = self._resume(asked, client)
-        with self._dispatcher.lock:
-            start = self._dispatcher.position
+        with self._progress.lock:
+            start = self._progress.position
             if asked is not None and gap is None:
                 start = asked
                 client.cursor = reading.cursor if reading else asked
@@ -92,10 +95,10 @@ class Catchup:
             ]
             if gap is not None:
                 blocks.append(self._reset_block(gap, start))
-            self._dispatcher.enter(client)
+            self._enter(client)
             if reading is not None and client.close_reason is None:
                 client.events += len(reading.blocks)
-                self.events_out += len(reading.blocks)
+                self._tally.events_out += len(reading.blocks)
                 blocks += reading.blocks
             self._written(client, blocks)
         coding = client.coding
@@ -105,11 +108,6 @@ class Catchup:
             coded = coding.encode(blocks[:1])
         return coding.head + coded
 
-    def count(self, *, events: int, bytes: int) -> None:
-        """Count what was written without being read from here."""
-        self.events_out += events
-        self.bytes_out += bytes
-
     def waits_for_broker(self, client: Client) -> bool:
         """Tell whether take() would ask the broker, which may take its time."""
         cursor = client.cursor
@@ -117,7 +115,7 @@ class Catchup:
             client.close_reason is None
             and client.reset_due is None
             and cursor is not None
-            and not self._dispatcher.is_ahead(cursor)
+            and not self._progress.is_ahead(cursor)
             and not (client.judged and self._covers(cursor))
         )
 
@@ -135,7 +133,7 @@ class Catchup:
 
     def _take(self, client: Client) -> list[bytes] | None:
         while True:
-            with self._dispatcher.lock:
+            with self._progress.lock:
                 if client.close_reason is not None:
                     return None
                 if client.reset_due is not None:
@@ -143,15 +141,15 @@ class Catchup:
                     client.cursor = None
                     client.judged = True
                     return self._written(
-                        client, [self._reset_block(gap, self._dispatcher.position)]
+                        client, [self._reset_block(gap, self._progress.position)]
                     )
                 cursor = client.cursor
-                if cursor is None or self._dispatcher.is_ahead(cursor):
+                if cursor is None or self._progress.is_ahead(cursor):
                     return self._ping(client)
-                if client.judged and self._dispatcher.history.covers(cursor):
-                    reading = self._dispatcher.history.read(
+                if client.judged and self._progress.history.covers(cursor):
+                    reading = self._progress.history.read(
                         cursor,
-                        upto=self._dispatcher.position,
+                        upto=self._progress.position,
                         addresses=client.addresses,
                         client_id=client.id,
                         max_bytes=_CHUNK_BYTES,
@@ -166,11 +164,11 @@ class Catchup:
                 deep = self._read_backlog(cursor, client)
             except BrokerUnavailable as error:
                 log.debug("%r waits for the broker: %s", client, error)
-                with self._dispatcher.lock:
+                with self._progress.lock:
                     if client.close_reason is None:
                         return self._ping(client)
                     continue
-            with self._dispatcher.lock:
+            with self._progress.lock:
                 # Much may have happened while the broker was asked: a logout, a reset.
                 if client.close_reason is not None or client.cursor is not cursor:
                     continue
@@ -185,11 +183,11 @@ class Catchup:
 
     def _resume(
         self, asked: Cursor, client: Client
-    ) -> tuple[GapReason | None, Reading | None]:
+    ) -> tuple[GapReason | None, NextBlocks | None]:
         """Judge the id that a client comes back with."""
-        with self._dispatcher.lock:
-            newest = self._dispatcher.history.cursor
-            client.judged = self._dispatcher.history.knows(asked)
+        with self._progress.lock:
+            newest = self._progress.history.cursor
+            client.judged = self._progress.history.knows(asked)
         try:
             if is_beyond(asked, newest):
                 # Another worker was quicker, or the id was never given.
@@ -204,9 +202,9 @@ class Catchup:
             log.debug("cannot judge the id of %r yet: %s", client, error)
         return None, None
 
-    def _read_backlog(self, after: Cursor, client: Client) -> Reading | GapReason:
+    def _read_backlog(self, after: Cursor, client: Client) -> NextBlocks | GapReason:
         """Read what lies further back than this worker's memory."""
-        page = self.backlog.page(after)
+        page = self._backlog.page(after)
         if isinstance(page, GapReason):
             return page
         return page.read(
@@ -218,21 +216,21 @@ class Catchup:
         )
 
     def _covers(self, cursor: Cursor) -> bool:
-        return self._dispatcher.history.covers(cursor)
+        return self._progress.history.covers(cursor)
 
-    def _advance(self, client: Client, reading: Reading) -> list[bytes]:
+    def _advance(self, client: Client, reading: NextBlocks) -> list[bytes]:
         """Move a client's cursor over what it gets."""
-        keeps_up = reading.cursor == self._dispatcher.position
+        keeps_up = reading.cursor == self._progress.position
         client.cursor = None if keeps_up else reading.cursor
         client.events += len(reading.blocks)
-        self.events_out += len(reading.blocks)
+        self._tally.events_out += len(reading.blocks)
         return self._written(client, reading.blocks) if reading.blocks else []
 
     def _ping(self, client: Client) -> list[bytes]:
         """Return the ping or the probe that is due to a client without events."""
         if not client.ping_due:
             return self._probe(client)
-        cursor = client.cursor or self._dispatcher.position
+        cursor = client.cursor or self._progress.position
         data = _compact(ts=round(time.time(), 3))
         return self._written(
             client, [encode_block(data, type="ping", event_id=_id(cursor))]
@@ -244,11 +242,11 @@ class Catchup:
             return []
         client.probe_due = False
         client.bytes += len(_PROBE)
-        self.bytes_out += len(_PROBE)
+        self._tally.bytes_out += len(_PROBE)
         return [_PROBE]
 
     def _reset_block(self, gap: GapReason, cursor: Cursor) -> bytes:
-        self.resets[gap] += 1
+        self._tally.resets[gap] += 1
         return encode_block(_compact(reason=gap), type="reset", event_id=_id(cursor))
 
     def _written(self, client: Client, blocks: list[bytes]) -> list[bytes]:
@@ -256,7 +254,7 @@ class Catchup:
         size = sum(map(len, blocks))
         client.ping_due = client.probe_due = False
         client.count(events=0, bytes=size, now=self._clock())
-        self.bytes_out += size
+        self._tally.bytes_out += size
         return blocks
 
 

@@ -1,4 +1,4 @@
-"""Addresses that are never used again: those of sessions that have ended.
+"""Ended sessions: their addresses are never used again.
 
 A request may have read its session's cookie before a logout and arrive after it.
 """
@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from ...events.address import Address
 from .history import Frame
 
-# Oldest forgotten first: more than end while such a request is on its way.
+# The oldest is forgotten first: more than end while such a request is on its way.
 _MAX_REMEMBERED = 10_000
 
 
-class EndedAddresses:
-    """The newest of them. Whoever shares one object guards it by a lock."""
+class EndedSessions:
+    """The addresses of the sessions that ended last. A lock guards a shared object."""
 
     def __init__(self) -> None:
         self._ended: dict[Address, None] = {}
@@ -22,7 +22,7 @@ class EndedAddresses:
         return address in self._ended
 
     def note(self, frames: Iterable[Frame]) -> None:
-        """Remember what control records among them say to be final."""
+        """Remember the addresses of the final control records among some records."""
         for frame in frames:
             if frame.disconnect is not None and frame.disconnect.final:
                 self.add(frame.addresses)

@@ -1,107 +1,26 @@
-"""The log as the core sees it: cursors, records, and the tail that a worker remembers.
+"""History: the newest records of the log, in the memory of one worker.
 
-History answers one question, for a resuming client and a slow one alike: what came
-after this cursor for these addresses, or that it does not reach back so far. It does
-not lock (the dispatcher does) and does not know who asks.
+It answers one question, for a resuming client and a lagging one alike: which events
+came after this cursor for these addresses, or does history not reach back so far? It
+does not lock (the dispatcher does), and does not know clients.
 """
 
 import heapq
-import re
 import time
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from operator import attrgetter
 from typing import NamedTuple, Self
 
 from ...events.address import Address
 from ...events.event import Event
+from ...events.record import NAME_BYTES, UNPLACED, Cursor, Disconnect, Record, Retention
 
-# What a frame costs in memory beside its block, and each of its names with its place in
-# the index. Without them a log of empty events, or of events to thousands of people
-# each, would have no bound in bytes.
+# The memory that a frame takes beside its block. Without it, a log of empty events
+# would have no bound in bytes.
 _FRAME_OVERHEAD_BYTES = 200
-_NAME_BYTES = 150
-
-#: The highest offset that a cursor has room for in its text.
-MAX_OFFSET = 10**18 - 1
-
-_CURSOR = re.compile(r"([0-9a-z]{1,32})-(0|[1-9][0-9]{0,17})", re.ASCII)
-
-
-class Cursor(NamedTuple):
-    """A place in the log: after the record with this offset, in this epoch.
-
-    The epoch is the identity of one log: records of different epochs have no order, so
-    cursors are only compared by offset once their epochs are known to be equal.
-    """
-
-    epoch: str
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.epoch}-{self.offset}"
-
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        """Return the cursor that an event id stands for, None if it is malformed."""
-        match = _CURSOR.fullmatch(text)
-        return match and cls(match[1], int(match[2]))
-
-
-def is_beyond(cursor: Cursor | None, other: Cursor) -> bool:
-    """Tell whether a cursor is later than another one of the same epoch."""
-    return (
-        cursor is not None
-        and cursor.epoch == other.epoch
-        and cursor.offset > other.offset
-    )
-
-
-#: The cursor of a record that no broker has appended yet.
-UNPLACED = Cursor("", 0)
-
-
-class GapReason(StrEnum):
-    """Why history does not reach back to a cursor; told to clients in ``reset``."""
-
-    EXPIRED = "expired"
-    EPOCH = "epoch"
-    AHEAD = "ahead"
-    MALFORMED = "malformed"
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnect:
-    """The content of a control record: streams at its addresses end, for a reason.
-
-    It is ``final`` where the addresses are never used again, as those of a session that
-    has ended: a stream that is opened there later has no right to be.
-    """
-
-    reason: str
-    final: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One entry of the log; ``time`` is in seconds since 1970, by the broker."""
-
-    addresses: tuple[Address, ...]
-    content: Event | Disconnect
-    exclude: tuple[str, ...] = ()
-    idempotency_key: str | None = None
-    cursor: Cursor = UNPLACED
-    time: float = 0.0
-
-    @property
-    def size(self) -> int:
-        """The bytes that retention counts for this record."""
-        text = self.content.data if isinstance(self.content, Event) else ""
-        names = len(self.addresses) + len(self.exclude)
-        return len(text.encode()) + _NAME_BYTES * names
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +54,10 @@ class Frame:
     def size(self) -> int:
         """The bytes of memory that it is counted for."""
         names = len(self.addresses) + len(self.exclude)
-        return len(self.block) + _FRAME_OVERHEAD_BYTES + _NAME_BYTES * names
+        return len(self.block) + _FRAME_OVERHEAD_BYTES + NAME_BYTES * names
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How much of a log is kept: whichever bound is reached first."""
-
-    events: int
-    seconds: float
-    bytes: int
-
-    def exceeded(self, *, events: int, bytes: int, oldest: float, now: float) -> bool:
-        """Tell whether the oldest entry has to go."""
-        return events > self.events or bytes > self.bytes or now - oldest > self.seconds
-
-
-class Reading(NamedTuple):
+class NextBlocks(NamedTuple):
     """What there is for one client after its cursor.
 
     ``cursor`` is where to read on: everything up to it that concerns the client is in
@@ -264,7 +170,7 @@ class History:
         addresses: Sequence[Address],
         client_id: str,
         max_bytes: int,
-    ) -> Reading:
+    ) -> NextBlocks:
         """Return what a client is to get after a covered cursor, oldest first.
 
         Stops once ``max_bytes`` are reached, so at least one block is returned where
@@ -277,12 +183,12 @@ class History:
             if frame.offset > upto.offset:
                 break
             if size >= max_bytes:
-                return Reading(blocks, Cursor(upto.epoch, last))
+                return NextBlocks(blocks, Cursor(upto.epoch, last))
             last = frame.offset
             if client_id not in frame.exclude and frame.block:
                 blocks.append(frame.block)
                 size += len(frame.block)
-        return Reading(blocks, upto if upto.offset >= after.offset else after)
+        return NextBlocks(blocks, upto if upto.offset >= after.offset else after)
 
     def concerns(
         self, addresses: Sequence[Address], after: Cursor, *, upto: Cursor

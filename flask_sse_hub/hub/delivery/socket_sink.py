@@ -3,11 +3,14 @@
 Knows what the kernel says of it; not what is written, or in which order.
 """
 
+import socket
 from collections.abc import Callable
 from contextlib import suppress
-from socket import SHUT_RDWR
+from typing import Self
 
+from ...events.coding import Form
 from ...runtime import sockets
+from ...runtime.sockets import Socket
 from ..clients.client import Client
 
 # What a client may send after its request, which is thrown away, before it is taken for
@@ -18,6 +21,21 @@ _MAX_RECEIVED_BYTES = 16_384
 #: larger ones, which fill the small send buffer, and whose receiver waits 40 ms for a
 #: second one before it acknowledges the first.
 MAX_WRITE_BYTES = 16_384
+
+
+class ClientSocket(Socket):
+    """A client's own socket, with the form in which its stream goes over it."""
+
+    __slots__ = ("form",)
+
+    form: Form
+
+    @classmethod
+    def of(cls, connection: socket.socket, form: Form) -> Self:
+        """Return a second socket for a client's connection. Raises OSError."""
+        copy = cls.duplicate(connection)
+        copy.form = form
+        return copy
 
 
 class SocketSink:
@@ -41,10 +59,10 @@ class SocketSink:
         "writing_since",
     )
 
-    path = "socket"
+    delivery_kind = "socket"
 
     def __init__(
-        self, connection: sockets.Socket, look_at: "Callable[[SocketSink], None]"
+        self, connection: ClientSocket, look_at: "Callable[[SocketSink], None]"
     ) -> None:
         #: It does not block.
         self.socket = connection
@@ -156,7 +174,7 @@ class SocketSink:
 
     def _shut_down(self) -> None:
         with suppress(OSError):
-            self.socket.shutdown(SHUT_RDWR)
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> None:
         """Let go of this copy of the socket, and leave the connection as it is."""

@@ -6,6 +6,7 @@ what lagging clients read on, farewells. Does not know how a socket was come by.
 
 import logging
 import os
+import socket
 import threading
 import time
 import weakref
@@ -15,13 +16,15 @@ from contextlib import suppress
 from typing import Protocol, cast
 
 from ...events.coding import Form
-from ...runtime import native
+from ...runtime import greenlets
 from ...runtime.peer_watch import Change, PeerWatch
-from ..clients.client import IMMEDIATE, Client, CloseReason, Connection
+from ..clients.client import Client, Connection
+from ..clients.close_reason import IMMEDIATE, CloseReason
 from ..clients.registry import ClientRegistry
+from ..tally import Tally
 from .catchup import Catchup
 from .dispatcher import Dispatcher, Run
-from .socket_sink import MAX_WRITE_BYTES, SocketSink
+from .socket_sink import MAX_WRITE_BYTES, ClientSocket, SocketSink
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +36,17 @@ _SLICE_SECONDS = 0.003
 _WRITES_AT_ONCE = 64
 
 
-class Ends(Protocol):
-    """What the hub does at the end of a stream."""
+class EndsStreams(Protocol):
+    """What a writer needs in order to end a stream."""
+
+    def close(self, client: Client, reason: CloseReason) -> None:
+        """Mark a stream as ended, for the first of the reasons given."""
 
     def farewell(self, client: Client) -> bytes:
         """Return the last bytes of a stream."""
 
     def dismiss(self, client: Client, reason: CloseReason) -> None:
-        """Let go of a client, without waiting for whoever is told of it."""
+        """Let go of a client, without waiting for the app's receivers."""
 
 
 class Writer:
@@ -52,15 +58,17 @@ class Writer:
         catchup: Catchup,
         registry: ClientRegistry,
         *,
-        ends: Ends,
+        ends: EndsStreams,
+        tally: Tally,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dispatcher = dispatcher
         self._catchup = catchup
         self._registry = registry
         self._ends = ends
+        self._tally = tally
         self._clock = clock
-        self.peers: PeerWatch[Client] = PeerWatch(self._peers_changed)
+        self._peers: PeerWatch[Client] = PeerWatch(self._peers_changed)
         self._changed = False
         self._due: deque[SocketSink] = deque()
         self._behind: deque[SocketSink] = deque()
@@ -85,13 +93,13 @@ class Writer:
                 self._serve_due()
         finally:
             # What nobody asks for would be told again and again, in a busy loop.
-            self.peers.close()
+            self._peers.close()
 
     def stop(self) -> None:
         """End run(), and what reads the broker beside it."""
         self._stopped = True
         self._dispatcher.stop()
-        self.peers.close()
+        self._peers.close()
         self._behind_work.set()
 
     def step(self) -> bool:
@@ -107,7 +115,7 @@ class Writer:
     def _give_way(self) -> None:
         """Let everything else run, if this slice of time is used up."""
         if time.monotonic() >= self._slice_ends:
-            native.breathe()
+            greenlets.breathe()
             self._slice_ends = time.monotonic() + _SLICE_SECONDS
 
     def abandon(self) -> None:
@@ -116,11 +124,28 @@ class Writer:
         They are its parent's, whose copies of this would write everything twice.
         """
         self._stopped = True
-        for client in self.peers.abandon():
+        for client in self._peers.abandon():
             if isinstance(client.sink, SocketSink):
                 client.sink.abandon()
 
     # From outside
+
+    @property
+    def is_told_of_peers(self) -> bool:
+        """Whether the event loop tells of peers, so that no caller has to ask."""
+        return self._peers.watched
+
+    def watch(self, connection: socket.socket, client: Client) -> None:
+        """Watch the peer of a connection that the server writes to."""
+        self._peers.add(connection.fileno(), client)
+
+    def forget(self, descriptor: int) -> None:
+        """Stop watching the peer of a connection, before the server closes it."""
+        self._peers.remove(descriptor)
+
+    def sink(self, connection: ClientSocket) -> SocketSink:
+        """Return a sink for a client's own socket, which adopt() takes over."""
+        return SocketSink(connection, self.look_at)
 
     def adopt(
         self, client: Client, sink: SocketSink, *, head: bytes, greeting: bytes
@@ -131,7 +156,7 @@ class Writer:
             os.register_at_fork(after_in_child=_abandoning(self))
         sink.client = client
         sink.begin(head, greeting)
-        self.peers.add(sink.descriptor, client, reads=True)
+        self._peers.add(sink.descriptor, client, reads=True)
         self._finish(sink)
         self.look_at(sink)
 
@@ -148,12 +173,12 @@ class Writer:
 
     def look_after_peers(self) -> None:
         """Let go of clients that have left, without waiting for a write to fail."""
-        for client, change in self.peers.changes():
+        for client, change in self._peers.changes():
             sink = client.sink
             if isinstance(sink, SocketSink):
                 self._note(sink, change)
             elif Change.GONE in change:
-                self._dispatcher.close(client, CloseReason.CLIENT_GONE)
+                self._ends.close(client, CloseReason.CLIENT_GONE)
                 # Its server may be done with it without having said so.
                 self._ends.dismiss(client, CloseReason.CLIENT_GONE)
             else:
@@ -175,7 +200,7 @@ class Writer:
         """Write the same bytes to everybody who keeps up."""
         writes = _Writes(run.blocks)
         count = len(run.direct)
-        self._catchup.count(events=count * run.events, bytes=count * run.bytes)
+        failed = 0
         for start in range(0, count, _WRITES_AT_ONCE):
             for connection in run.direct[start : start + _WRITES_AT_ONCE]:
                 first, size = writes[connection.form]
@@ -187,16 +212,17 @@ class Writer:
                 except OSError:
                     sent = -1
                 if sent != size:
+                    failed += sent <= 0
                     self._note_partial(run, connection, sent, writes)
             self._give_way()
+        taken = count - failed
+        self._tally.written(events=taken * run.events, bytes=taken * run.bytes)
 
     def _note_partial(
         self, run: Run, connection: Connection, sent: int, writes: "_Writes"
     ) -> None:
         """Act on a write that did not take all of a run: -1 bytes are an error."""
-        if sent <= 0:
-            self._catchup.count(events=-run.events, bytes=-run.bytes)
-        client = self.peers.owner(connection)
+        client = self._peers.owner(connection)
         if client is None:
             return
         # It may have been reset or closed in the middle; its frame is finished first.
@@ -268,7 +294,7 @@ class Writer:
         """Have a client that has all up to the position take part in fan-outs."""
         if sink.waits_for_room:
             sink.waits_for_room = False
-            self.peers.await_room(sink.descriptor, waiting=False)
+            self._peers.await_room(sink.descriptor, waiting=False)
         self._registry.promote(client, sink.socket)
 
     def _finish(self, sink: SocketSink) -> bool:
@@ -292,7 +318,7 @@ class Writer:
             sink.writing_since = self._clock()
         if not sink.waits_for_room:
             sink.waits_for_room = True
-            self.peers.await_room(sink.descriptor, waiting=True)
+            self._peers.await_room(sink.descriptor, waiting=True)
 
     def _fail(self, sink: SocketSink) -> None:
         """End the stream of a client for which something failed, and no other."""
@@ -300,13 +326,13 @@ class Writer:
         with suppress(Exception):
             log.exception("cannot write to %r", sink.client)
         if sink.client is not None:
-            self._dispatcher.close(sink.client, CloseReason.ERROR)
+            self._ends.close(sink.client, CloseReason.ERROR)
             sink.cut()
 
     def _close(self, sink: SocketSink, client: Client, reason: CloseReason) -> None:
         # What was not read would turn the end of the stream into a reset.
         sink.discard()
-        self.peers.remove(sink.descriptor)
+        self._peers.remove(sink.descriptor)
         sink.close()
         self._ends.dismiss(client, reason)
 
@@ -329,7 +355,7 @@ class Writer:
             self._behind_work.clear()
             while self._behind and not self._stopped:
                 self._read_for(self._behind.popleft())
-                native.breathe()
+                greenlets.breathe()
 
     def _read_for(self, sink: SocketSink) -> None:
         client = sink.client

@@ -1,0 +1,76 @@
+"""Tickets: signed by the app for clients that have no cookie.
+
+Any worker verifies a ticket, with nothing shared but the app's secret key. Does not
+know how a stream is opened with it.
+"""
+
+from dataclasses import dataclass
+
+from flask import current_app
+from itsdangerous import BadData, URLSafeSerializer
+
+from ..errors import InvalidTicket
+from ..events import address
+from ..events.address import Names
+from ..events.event import checked_name
+from ..events.seconds import checked_seconds
+from ..hub.clients.client import Identity
+from .secret_keys import secret_keys
+
+_SALT = "flask-sse-hub.ticket"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a ticket opens: the streams of somebody, with these channels.
+
+    Raises InvalidName, InvalidTarget and InvalidTicket.
+    """
+
+    identity: Identity
+    channels: tuple[str, ...]
+    #: When it is no longer good, in seconds since 1970.
+    expires_at: float
+
+    @classmethod
+    def lasting(
+        cls, seconds: float, *, now: float, identity: Identity, channels: Names
+    ) -> "Ticket":
+        """Return a ticket that is good from now on for so many seconds."""
+        checked_seconds(seconds, what="expires", above=0.0, error=InvalidTicket)
+        names = tuple(
+            checked_name(name, what="a channel's name")
+            for name in address.each_name(channels, what="channels")
+        )
+        return cls(identity, names, now + seconds)
+
+    def sign(self) -> str:
+        """Return the text for ``?ticket=``. Raises ConfigurationError."""
+        return str(
+            _tickets().dumps(
+                [
+                    self.identity.user,
+                    self.identity.session,
+                    self.channels,
+                    round(self.expires_at, 3),
+                ]
+            )
+        )
+
+    @classmethod
+    def read(cls, text: str, *, now: float) -> "Ticket | None":
+        """Return the ticket that a text is, None if it is forged or has expired."""
+        if not current_app.secret_key:
+            # The app can have made none.
+            return None
+        try:
+            user, session, channels, expires_at = _tickets().loads(text)
+        except BadData:
+            return None
+        if now >= expires_at:
+            return None
+        return cls(Identity(user, session), tuple(channels), expires_at)
+
+
+def _tickets() -> URLSafeSerializer:
+    return URLSafeSerializer(secret_keys("a ticket"), salt=_SALT)

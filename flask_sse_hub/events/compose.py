@@ -1,0 +1,158 @@
+"""From the arguments of ``publish()`` to a record: one signature for every publisher.
+
+Knows events, addresses and records. Does not know where a record is appended.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import EventTooLarge, InvalidEvent
+from . import address
+from .address import UNSET, Names, Unset
+from .event import MESSAGE, Event, checked_name, text_of
+from .record import Record
+
+#: The most bytes that an event's data may have where no other bound is configured.
+MAX_EVENT_BYTES = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """Compose records by one app's rules.
+
+    ``dumps`` turns data into JSON that is neither text nor bytes. ``max_event_bytes``
+    bounds the data of one event.
+    """
+
+    dumps: Callable[[Any], str]
+    max_event_bytes: int
+
+    def record(
+        self,
+        data: object,
+        *,
+        type: str | Unset = UNSET,
+        channel: Names | Unset = UNSET,
+        user: Names | Unset = UNSET,
+        session: Names | Unset = UNSET,
+        client: Names | Unset = UNSET,
+        exclude_client: Names | None = None,
+        retry: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> Record:
+        """Return the record for the arguments of ``publish()``, which documents them.
+
+        Raises InvalidEvent, EventTooLarge, InvalidName and InvalidTarget.
+        """
+        event = self._event(data, type=type, retry=retry)
+        size = len(event.data.encode())
+        if size > self.max_event_bytes:
+            raise EventTooLarge(
+                f"the data has {size} bytes; {self.max_event_bytes} are allowed"
+                " (SSE_HUB_MAX_EVENT_BYTES). Publish an address to load the data from"
+            )
+        return Record(
+            addresses=address.target(
+                channel=channel, user=user, session=session, client=client
+            ),
+            content=event,
+            exclude=_excluded(exclude_client),
+            idempotency_key=None
+            if idempotency_key is None
+            else checked_name(idempotency_key, what="an idempotency key"),
+        )
+
+    def _event(self, data: object, *, type: str | Unset, retry: float | None) -> Event:
+        if not isinstance(data, Event):
+            return Event(
+                text_of(data, dumps=self.dumps),
+                type=MESSAGE if type is UNSET else type,
+                retry=retry,
+            )
+        if type is not UNSET or retry is not None:
+            raise InvalidEvent(
+                "an Event has its own type and retry: leave out type= and retry=, or"
+                " publish the Event's data instead"
+            )
+        return data
+
+
+def _excluded(names: Names | None) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    return tuple(
+        address.checked_id(name, what="a client's id")
+        for name in address.each_name(names, what="exclude_client")
+    )
+
+
+class PublishesEvents(ABC):
+    """The method ``publish()``, the same inside the app and outside it."""
+
+    def publish(
+        self,
+        data: object,
+        *,
+        type: str | Unset = UNSET,
+        channel: Names | Unset = UNSET,
+        user: Names | Unset = UNSET,
+        session: Names | Unset = UNSET,
+        client: Names | Unset = UNSET,
+        exclude_client: Names | None = None,
+        retry: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Publish an event and return its id.
+
+        Works wherever the app's code runs: routes, threads, greenlets, shells. Without
+        an app context an ``SSEHub`` needs to have just one app.
+
+        Args:
+            data: A str is sent as it is and bytes as UTF-8. An ``Event`` has its own
+                type and retry. Anything else is serialised as JSON.
+            type: The event's type. Left out, it is "message".
+            channel: A channel or several. The event goes to the union of all targets.
+                Without any target, every connected client receives it; an empty list
+                addresses no client.
+            user: The id of a user, or several.
+            session: The id of a session, or several.
+            client: The id of a client, or several.
+            exclude_client: The id of a client that does not receive the event, or
+                several.
+            retry: A reconnect delay for the receiving clients, in seconds.
+            idempotency_key: A second publish with the same key appends nothing and
+                returns the first event's id.
+
+        Raises:
+            InvalidEvent: The data or the delay has no form on the wire.
+            EventTooLarge: The data is longer than ``SSE_HUB_MAX_EVENT_BYTES``.
+            InvalidName: A type, channel, key or id is not a usable name.
+            InvalidTarget: A target is None or not a name.
+            BrokerUnavailable: The broker cannot be reached. The outcome is unknown: the
+                event may have been appended.
+
+        """
+        composer, append = self._publishing()
+        return append(
+            composer.record(
+                data,
+                type=type,
+                channel=channel,
+                user=user,
+                session=session,
+                client=client,
+                exclude_client=exclude_client,
+                retry=retry,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    @abstractmethod
+    def _publishing(self) -> tuple[Composer, Callable[[Record], str]]:
+        """Return the composer of records, and the function that appends one.
+
+        The function returns the event's id. Raises ConfigurationError where there is no
+        log to append to.
+        """

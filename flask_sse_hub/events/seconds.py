@@ -1,0 +1,44 @@
+"""Numbers of seconds: one check for every argument and setting that is a time."""
+
+import math
+
+
+def checked_seconds(
+    value: object,
+    *,
+    what: str,
+    above: float | None = None,
+    least: float = 0.0,
+    most: float = math.inf,
+    error: type[Exception] = ValueError,
+) -> float:
+    """Return a number of seconds as a float.
+
+    Args:
+        value: The number as the caller gave it.
+        what: The name of the value in the text of the error.
+        above: The number must be greater than this one. None: ``least`` counts.
+        least: The smallest number allowed.
+        most: The largest number allowed; infinity never is.
+        error: The class of the error.
+
+    Raises:
+        error: The value is not a number, not finite, or out of its range.
+
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise error(f"{what} is a number of seconds, not {type(value).__name__}")
+    # Not a number is neither above nor below anything, and so out of range too.
+    high_enough = value >= least if above is None else value > above
+    if not high_enough or not value <= most or value == math.inf:
+        raise error(f"{what} must be {_range(above, least, most)}")
+    return float(value)
+
+
+def _range(above: float | None, least: float, most: float) -> str:
+    # Without the value itself: an int may have more digits than Python writes.
+    if most == math.inf:
+        return f"a finite number of seconds above {least if above is None else above:g}"
+    if above is None:
+        return f"between {least:g} and {most:.0f} seconds"
+    return f"above {above:g} and at most {most:.0f} seconds"

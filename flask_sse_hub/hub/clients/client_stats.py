@@ -1,0 +1,41 @@
+"""The statistics of one client: a frozen picture of its stream."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from .client import Client, Metadata
+
+
+class Written(NamedTuple):
+    """How much was written to a client so far, and when last (monotonic seconds)."""
+
+    events: int
+    bytes: int
+    last_write: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStats:
+    """One open stream, at the moment when the statistics were taken."""
+
+    id: str
+    user_id: str | None
+    channels: tuple[str, ...]
+    metadata: Metadata
+    #: Seconds since the stream was opened.
+    age: float
+    events: int
+    bytes: int
+
+    @classmethod
+    def of(cls, client: Client, written: Written, *, now: float) -> Self:
+        """Describe a client at a moment of the monotonic clock."""
+        return cls(
+            id=client.id,
+            user_id=client.identity.user,
+            channels=client.channels,
+            metadata=client.metadata,
+            age=now - client.opened_at,
+            events=written.events,
+            bytes=written.bytes,
+        )

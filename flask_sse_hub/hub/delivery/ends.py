@@ -1,0 +1,108 @@
+"""Ends: the streams that have to end, by the app, by a control record, or by a gap.
+
+Marks a client as closed, with the first of all reasons. Does not know how its last
+bytes are written, or what is due by the clock.
+"""
+
+from collections.abc import Iterator
+
+from ...events.address import Address
+from ...events.record import UNPLACED, Cursor, Disconnect
+from ..clients.client import Client, Identity
+from ..clients.close_reason import IMMEDIATE, CloseReason
+from ..clients.registry import ClientRegistry
+from .ended_sessions import EndedSessions
+from .history import Frame
+from .progress import Progress
+from .waking import Waking
+
+# How much the clocks of two machines may differ. A client that came while the broker
+# was away is judged by the time of control records, and this much too strictly.
+CLOCK_SKEW_SECONDS = 60.0
+
+
+class Ends:
+    """End streams in one worker."""
+
+    def __init__(
+        self, progress: Progress, registry: ClientRegistry, waking: Waking
+    ) -> None:
+        self._progress = progress
+        self._registry = registry
+        self._waking = waking
+        # The lock of the progress guards it.
+        self._sessions = EndedSessions()
+
+    def close(self, client: Client, reason: CloseReason) -> None:
+        """End a client's stream, for the first of the reasons given."""
+        with self._progress.lock:
+            self.close_locked(client, reason)
+        self._waking.wake((client,))
+
+    def close_locked(self, client: Client, reason: CloseReason) -> None:
+        """End a client's stream. The caller holds the lock, and wakes the client."""
+        if client.close_reason is None:
+            client.close_reason = reason
+            if client.connection is not None:
+                self._registry.demote(client)
+                if reason in IMMEDIATE:
+                    # It may be in the middle of a fan-out, with this client to come.
+                    client.sink.cut()
+
+    def end(self, addresses: tuple[Address, ...], disconnect: Disconnect) -> None:
+        """End the streams of this worker that belong to some addresses."""
+        if disconnect.final:
+            with self._progress.lock:
+                self._sessions.add(addresses)
+        for client in self._registry.belonging(addresses):
+            self.close(client, CloseReason.of(disconnect))
+
+    def has_ended(self, address: Address) -> bool:
+        """Tell whether an address is known to be final: a session that has ended."""
+        return address in self._sessions
+
+    def note(self, frames: list[Frame]) -> None:
+        """Remember the final addresses among new records. The caller holds the lock."""
+        self._sessions.note(frames)
+
+    def carry_out(self, frame: Frame) -> Iterator[Client]:
+        """End the streams that a record ends; yield their clients, to be woken.
+
+        The caller holds the lock.
+        """
+        if frame.disconnect is None:
+            return
+        for client in self._registry.belonging(frame.addresses):
+            if self._concerns(frame, client):
+                self.close_locked(client, CloseReason.of(frame.disconnect))
+                yield client
+
+    def _concerns(self, frame: Frame, client: Client) -> bool:
+        """Tell whether a control record is later than the client's user was loaded."""
+        return (
+            client.since.epoch != self._progress.history.cursor.epoch
+            or client.since.offset < frame.offset
+        )
+
+    def end_if_disconnected(self, client: Client) -> None:
+        """Act on control records between the loading of the user and this moment.
+
+        The caller holds the lock.
+        """
+        if any(owner in self._sessions for owner in client.owners):
+            # The session was read from its cookie before it ended.
+            self.close_locked(client, CloseReason.SESSION_ENDED)
+        if self._progress.position == UNPLACED:
+            # The broker is away; the dispatcher's begin() looks again.
+            return
+        history = self._progress.history
+        since: Cursor | None = client.since
+        if since == UNPLACED:
+            since = history.before(client.loaded_at - CLOCK_SKEW_SECONDS)
+        if since is None or not history.covers(since):
+            if client.identity != Identity():
+                # A logout in between cannot be excluded any more.
+                self.close_locked(client, CloseReason.GAP)
+            return
+        for disconnect in history.disconnects(since.offset, client.owners):
+            self.close_locked(client, CloseReason.of(disconnect))

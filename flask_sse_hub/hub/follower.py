@@ -1,0 +1,118 @@
+"""The follower: it reads the log on, and hands each batch to the dispatcher.
+
+Fills the worker's memory from the log's tail first. Does not know clients.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+
+from ..brokers import Broker, LogBatch
+from ..errors import BrokerUnavailable
+from ..events.record import UNPLACED, Cursor
+from ..runtime.rare_log import Trouble
+from .delivery.backlog import Backlog
+from .delivery.dispatcher import Dispatcher
+
+log = logging.getLogger(__name__)
+
+# How long the follower waits before it asks an absent broker again.
+_RETRY_SECONDS = 1.0
+
+
+class Follower:
+    """Follow one log for one process."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        dispatcher: Dispatcher,
+        backlog: Backlog,
+        *,
+        memory_bytes: int,
+    ) -> None:
+        self._broker = broker
+        self._dispatcher = dispatcher
+        self._backlog = backlog
+        self._memory_bytes = memory_bytes
+        self._batches: Iterator[LogBatch] = iter(())
+        self._ready = threading.Event()
+        # Set when the first attempt to read the log has ended, well or not.
+        self._tried = threading.Event()
+        #: The cursor up to which the log was read.
+        self.cursor = UNPLACED
+
+    @property
+    def ready(self) -> bool:
+        """Whether this process follows the log, and so can serve streams."""
+        return self._ready.is_set()
+
+    def run(self, closed: threading.Event) -> None:
+        """Fill the memory, then follow the log, until ``closed`` is set."""
+        trouble = Trouble()
+        while not closed.is_set():
+            try:
+                filled = self.fill()
+            except BrokerUnavailable as error:
+                if trouble.is_news(str(error)):
+                    log.warning("cannot read the log yet: %s", error)
+                closed.wait(_RETRY_SECONDS)
+                continue
+            if trouble.is_over() and filled:
+                log.info("the log can be read now")
+            while filled and self.take():
+                continue
+            return
+
+    def fill(self) -> bool:
+        """Read the log's tail into the memory, and begin there.
+
+        Returns False where the broker was closed meanwhile. Raises BrokerUnavailable.
+        """
+        try:
+            start, head = self._start()
+            self._batches = self._broker.follow(start)
+            tail: list[LogBatch] = []
+            self.cursor = start
+            while self.cursor.offset < head.offset:
+                batch = next(self._batches, None)
+                if batch is None:
+                    return False
+                self.cursor = batch.cursor
+                if batch.gap is not None:
+                    head = start = batch.cursor
+                    tail.clear()
+                else:
+                    tail.append(batch)
+            self._dispatcher.begin(start, tail)
+            self._ready.set()
+            return True
+        finally:
+            self._tried.set()
+
+    def _start(self) -> tuple[Cursor, Cursor]:
+        """Return where the memory begins, and the head that it has to reach."""
+        while True:
+            head = self._broker.head()
+            start = self._broker.tail(self._memory_bytes)
+            if start.epoch == head.epoch:
+                return start, head
+
+    def take(self) -> bool:
+        """Take the next batch of the log, waiting for it; False after the last one."""
+        batch = next(self._batches, None)
+        if batch is None:
+            return False
+        self.cursor = batch.cursor
+        if batch.gap is not None:
+            self._backlog.forget()
+        self._dispatcher.accept(batch)
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the memory is filled, or the broker was found to be away.
+
+        Waits once: later calls return at once.
+        """
+        if not self._tried.wait(seconds):
+            self._tried.set()

@@ -1,0 +1,108 @@
+"""The parts of one hub, connected with each other. Nothing is started here."""
+
+import time
+from collections.abc import Callable
+
+from ..brokers import Broker
+from ..events.coding import Codings
+from ..server.accept_balance import AcceptBalance
+from ..server.places import PlaceLedger
+from .clients.admission import Admission
+from .clients.notices import Listeners, Notices
+from .clients.registry import ClientRegistry
+from .delivery.backlog import Backlog
+from .delivery.catchup import Catchup
+from .delivery.dispatcher import Dispatcher
+from .delivery.ends import Ends
+from .delivery.history import History
+from .delivery.progress import Progress
+from .delivery.waking import Waking
+from .delivery.writer import Writer
+from .follower import Follower
+from .lifecycle import Lifecycle
+from .options import HubOptions
+from .tally import Tally
+
+
+class Parts:
+    """One of each part, for one hub in one process.
+
+    Args:
+        broker: The log that the hub follows.
+        options: The hub's settings.
+        listeners: Functions to call when a stream begins or ends.
+        places: The ledger of the server's places; a new one without a limit by default.
+        clock: The monotonic clock, in seconds.
+        time_of_day: The time of day, in seconds since 1970.
+
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        options: HubOptions,
+        *,
+        listeners: Listeners | None = None,
+        places: PlaceLedger | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        time_of_day: Callable[[], float] = time.time,
+    ) -> None:
+        self.broker = broker
+        self.options = options
+        self.clock = clock
+        self.tally = tally = Tally()
+        self.codings = Codings(min_bytes=options.compress_min_bytes)
+        self.registry = registry = ClientRegistry()
+        self.admission = Admission(
+            options,
+            registry,
+            places=PlaceLedger(lambda: None) if places is None else places,
+            tally=tally,
+            clock=clock,
+        )
+        self.accept_balance = AcceptBalance(lambda: len(registry), clock=clock)
+        self.notices = Notices(listeners, tally=tally, clock=clock)
+        self.history = History(options.memory, clock=time_of_day)
+        self.progress = Progress(self.history)
+        self.waking = Waking(registry)
+        self.ends = Ends(self.progress, registry, self.waking)
+        self.dispatcher = Dispatcher(
+            self.progress,
+            registry,
+            self.ends,
+            self.waking,
+            broker=broker,
+            tally=tally,
+            clock=clock,
+        )
+        self.backlog = Backlog(broker, clock=clock)
+        self.catchup = Catchup(
+            self.progress,
+            broker,
+            self.backlog,
+            enter=self.dispatcher.enter,
+            tally=tally,
+            clock=clock,
+        )
+        self.lifecycle = Lifecycle(
+            options,
+            registry,
+            self.admission,
+            self.accept_balance,
+            self.notices,
+            self.dispatcher,
+            self.ends,
+            self.catchup,
+            clock=clock,
+        )
+        self.writer = Writer(
+            self.dispatcher,
+            self.catchup,
+            registry,
+            ends=self.lifecycle,
+            tally=tally,
+            clock=clock,
+        )
+        self.follower = Follower(
+            broker, self.dispatcher, self.backlog, memory_bytes=options.memory.bytes
+        )

@@ -1,0 +1,62 @@
+"""The tasks of a hub: functions that run in threads, from its first stream on.
+
+Does not know what the tasks do.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from ..errors import BrokerUnavailable
+
+log = logging.getLogger(__name__)
+
+
+class Tasks:
+    """Threads of one process, each started once, when the hub is first needed."""
+
+    def __init__(self) -> None:
+        # Guards the tasks that are not started yet.
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[str, Callable[[], None]]] = []
+
+    def add(self, name: str, task: Callable[[], None]) -> None:
+        """Have a task run from start() on."""
+        self._waiting.append((name, task))
+
+    def start(self, *, failed: Callable[[], None]) -> None:
+        """Start the tasks that are not running yet.
+
+        ``failed`` is called when a task ends by an exception. Raises BrokerUnavailable
+        where this process has no room for a thread.
+        """
+        with self._lock:
+            tasks, self._waiting = self._waiting, []
+        while tasks:
+            name, _ = tasks[0]
+            thread = threading.Thread(
+                target=_run,
+                args=(*tasks[0], failed),
+                name=f"sse-hub-{name}",
+                daemon=True,
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # The next stream tries again.
+                with self._lock:
+                    self._waiting += tasks
+                raise BrokerUnavailable(
+                    "this process has no room for a thread"
+                ) from error
+            del tasks[0]
+
+
+def _run(name: str, task: Callable[[], None], failed: Callable[[], None]) -> None:
+    try:
+        task()
+    except Exception:  # noqa: BLE001 - it is logged
+        try:
+            log.exception("the %s of this worker's hub failed", name)
+        finally:
+            failed()

@@ -1,0 +1,54 @@
+"""Reach: whether events travel to every process that has clients of this app.
+
+Knows the server's processes by the request, and the broker by its reach.
+"""
+
+import logging
+from collections.abc import Callable
+
+from flask import has_request_context, request
+
+from ..errors import ConfigurationError
+from ..hub.hub import Hub
+from ..runtime.rare_log import FirstTime
+
+log = logging.getLogger(__name__)
+
+
+class Reach:
+    """The reach of one app's events."""
+
+    def __init__(self, hub: Callable[[], Hub]) -> None:
+        self._hub = hub
+        self._several_processes = False
+        self._first_time = FirstTime()
+
+    def check(self) -> None:
+        """Raise ConfigurationError where events would not reach every process.
+
+        Only a request tells how many processes the server runs. Threads that publish
+        go by the last request.
+        """
+        if has_request_context():
+            self._several_processes = bool(request.environ.get("wsgi.multiprocess"))
+        if self._several_processes and self._hub().reach == "process":
+            raise ConfigurationError(
+                "SSE_HUB_BROKER_URL = 'memory://' keeps events within one process, and"
+                " this server runs several: most clients would miss most events. Set it"
+                " to 'sqlite:///sse_hub.db', or start one worker (gunicorn --workers 1)"
+            )
+
+    def warn_of_silence(self) -> None:
+        """Log once that an event of a script on memory:// reaches no client."""
+        hub = self._hub()
+        if (
+            not has_request_context()
+            and hub.reach == "process"
+            and not hub.ready
+            and self._first_time("silence")
+        ):
+            log.warning(
+                "SSE_HUB_BROKER_URL = 'memory://' keeps events within this process, and"
+                " it serves no stream so far: no client receives what it publishes. Set"
+                " it to 'sqlite:///sse_hub.db' to publish from scripts and shells"
+            )

@@ -1,0 +1,241 @@
+"""Subscribing: from a request to the response that streams to its client.
+
+The one place that joins Flask's requests to the hub. Decides whether a stream may open,
+step by step, and refuses with words.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from flask import Response, request
+from werkzeug.exceptions import BadRequest
+
+from ..auth.access import Access, Authorizer, Rules
+from ..auth.visitor import Visitor
+from ..errors import (
+    BrokerUnavailable,
+    ClientRefused,
+    InvalidMetadata,
+    InvalidName,
+    TooManyStreams,
+)
+from ..events.event import checked_name
+from ..events.record import UNPLACED, Cursor
+from ..hub.clients.client import Client, Metadata
+from ..hub.hub import Hub
+from ..hub.lifecycle import draw_age
+from ..server.connection import connection_of, last_event_id
+from ..server.support import check_server
+from ..server.worker import serving_worker
+from ..streams.generator import EventStream
+from ..streams.response import (
+    StreamResponse,
+    accepted_coding,
+    keep_out_of_caches,
+    refused,
+)
+from ..streams.takeover import TakeoverStream
+from .client_address import ClientAddresses
+from .config import Config
+from .cors import Origins
+from .reach import Reach
+
+# Metadata is for a person who reads statistics, and is kept for each client.
+_MAX_METADATA_ITEMS = 16
+_MAX_METADATA_CHARS = 256
+
+_TOO_OFTEN = "streams are opened too often from one network address"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRequest:
+    """One request for a stream, and the rules by which it is decided.
+
+    ``rule`` decides about each channel now, ``still_allowed`` while the stream is open.
+    """
+
+    channels: Sequence[str]
+    visitor: Callable[[], Visitor]
+    rule: Authorizer | None = None
+    still_allowed: Authorizer | None = None
+    personal: bool = True
+    metadata: Metadata | None = None
+
+
+class Subscribing:
+    """Open streams of one app.
+
+    ``hub`` returns the hub of this process, ``time_of_day`` the time in seconds since
+    1970.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        rules: Rules,
+        access: Access,
+        origins: Origins,
+        reach: Reach,
+        *,
+        hub: Callable[[], Hub],
+        time_of_day: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._rules = rules
+        self._access = access
+        self._origins = origins
+        self._reach = reach
+        self._hub = hub
+        self._time_of_day = time_of_day
+        self._addresses = ClientAddresses(config.connect_rate)
+
+    def subscribe(self, channels: Sequence[str]) -> Response:
+        """Return the blueprint's stream, of channels that are open to the visitor."""
+        describer = self._rules.describe
+        ticket = request.args.get("ticket")
+        try:
+            return self._open(
+                StreamRequest(
+                    channels=channels,
+                    visitor=partial(self._holder, ticket)
+                    if ticket
+                    else self._access.visitor,
+                    rule=self._access.is_open,
+                    still_allowed=self._access.is_open,
+                    metadata=describer() if describer else None,
+                )
+            )
+        except InvalidName as error:
+            raise BadRequest(str(error)) from error
+
+    def open_stream(
+        self,
+        channels: Sequence[str],
+        *,
+        still_allowed: Authorizer | None,
+        personal: bool,
+        metadata: Metadata | None,
+    ) -> Response:
+        """Return a stream of channels that a view of the app has decided about."""
+        response = self._open(
+            StreamRequest(
+                channels=channels,
+                visitor=self._access.visitor,
+                still_allowed=still_allowed,
+                personal=personal,
+                metadata=metadata,
+            )
+        )
+        return self._origins.add_headers(keep_out_of_caches(response))
+
+    def _open(self, asked: StreamRequest) -> Response:
+        """Return the stream of this request's client, or a refusal that passes."""
+        self._check_surroundings()
+        hub = self._hub()
+        hub.attend(serving_worker())
+        try:
+            client = self._admitted(hub, asked)
+        except ClientRefused as refusal:
+            status = 429 if isinstance(refusal, TooManyStreams) else 503
+            return refused(str(refusal), status=status)
+        return self._response(hub, client)
+
+    def _check_surroundings(self) -> None:
+        """Raise where neither this server, this broker nor this page fits a stream."""
+        check_server(request.environ)
+        self._reach.check()
+        self._origins.refuse_others()
+
+    def _admitted(self, hub: Hub, asked: StreamRequest) -> Client:
+        """Return the client of this request, if it may listen. Raises ClientRefused."""
+        ip = self._addresses.of_request()
+        if not self._addresses.may_come(ip):
+            raise hub.refusal(TooManyStreams(_TOO_OFTEN))
+        # Both are noted before the user is loaded: a logout after them still counts.
+        loaded_at = self._time_of_day()
+        since = _head(hub)
+        visitor = asked.visitor()
+        channels = self._checked_channels(asked.channels or visitor.channels or ())
+        self._access.check(visitor, channels, asked.rule)
+        client = Client(
+            self._access.client_id(request.args.get("client_id"), visitor.identity),
+            identity=visitor.identity,
+            channels=channels,
+            personal=asked.personal,
+            since=since,
+            loaded_at=loaded_at,
+            grant=self._access.grant(visitor, channels, asked.still_allowed),
+            ip=ip if self._config.max_clients_per_ip else None,
+            ends_at=self._ends_at(hub, visitor),
+            metadata=_checked_metadata(asked.metadata),
+            coding=hub.coding(accepted_coding(hub.coding_names)),
+        )
+        hub.check_admission(client.identity, client.ip)
+        return client
+
+    def _response(self, hub: Hub, client: Client) -> Response:
+        takeover = self._config.socket_takeover
+        stream = TakeoverStream if takeover else EventStream
+        return StreamResponse(
+            stream(
+                hub,
+                client,
+                last_event_id=last_event_id(request),
+                connection=connection_of(request.environ),
+            ),
+            coding=client.coding.name,
+        )
+
+    def _holder(self, ticket: str) -> Visitor:
+        """Return the visitor that a ticket names. Raises Unauthorized."""
+        return self._access.holder(
+            ticket, self._hub().has_ended, now=self._time_of_day()
+        )
+
+    def _ends_at(self, hub: Hub, visitor: Visitor) -> float:
+        """Return when a stream ends whose user cannot be loaded again."""
+        if self._access.can_reload(visitor):
+            return math.inf
+        return hub.clock() + draw_age(self._config.revalidate_interval)
+
+    def _checked_channels(self, channels: Sequence[str]) -> tuple[str, ...]:
+        names = [checked_name(name, what="a channel's name") for name in channels]
+        most = self._config.max_channels
+        if len(set(names)) > most:
+            raise InvalidName(
+                f"{len(set(names))} channels are asked for; {most} are allowed"
+                " (SSE_HUB_MAX_CHANNELS)"
+            )
+        return tuple(dict.fromkeys(names))
+
+
+def _head(hub: Hub) -> Cursor:
+    """Return the head of the log, or UNPLACED while the broker is away.
+
+    Then the client waits with its own cursor until the broker is back.
+    """
+    try:
+        return hub.cursor()
+    except BrokerUnavailable:
+        return UNPLACED
+
+
+def _checked_metadata(metadata: Metadata | None) -> Metadata | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping) or len(metadata) > _MAX_METADATA_ITEMS:
+        raise InvalidMetadata(
+            f"metadata must be a dict of at most {_MAX_METADATA_ITEMS} items"
+        )
+    for key, value in metadata.items():
+        if not isinstance(key, str) or len(key) > _MAX_METADATA_CHARS:
+            raise InvalidMetadata(f"the metadata's key {key!r:.50} is not a short text")
+        if not isinstance(value, str | int | float | None):
+            raise InvalidMetadata(f"metadata {key!r} must be text, a number or None")
+        if len(str(value)) > _MAX_METADATA_CHARS:
+            raise InvalidMetadata(
+                f"metadata {key!r} has more than {_MAX_METADATA_CHARS} characters"
+            )
+    return dict(metadata)
