@@ -1,5 +1,6 @@
 """Very many who connect and say little or nothing: everybody else is still served."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ HALF_A_BODY = (
     b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b'Content-Length: 1000\r\n\r\n{"data": "'
 )
+
+
+@pytest.fixture(scope="module", params=DELIVERIES)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    args = "--worker-connections 1000 --backlog 2048"
+    with Server(request.param, args=args, max_clients_per_user=None) as server:
+        yield server
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
@@ -44,15 +52,9 @@ def test_more_of_them_than_worker_connections() -> None:
             assert stream.data(1) == ["late"]
 
 
-@pytest.mark.parametrize("delivery", DELIVERIES)
-def test_bodies_that_stop_half_way(delivery: str) -> None:
+def test_bodies_that_stop_half_way(server: Server) -> None:
     """They hold what they have; while there are more worker_connections all is well."""
-    args = "--worker-connections 1000 --backlog 2048"
-    with (
-        Server(delivery, args=args) as server,
-        unharmed(server),
-        connections(server, 800, sent=HALF_A_BODY),
-    ):
+    with unharmed(server), connections(server, 800, sent=HALF_A_BODY):
         assert server.get("/events/health") == (200, b'{"status":"ready"}\n')
 
 
@@ -88,10 +90,9 @@ def test_clients_that_vanish(delivery: str) -> None:
         wait_until(lambda: server.stats()["connections"] == 1)
 
 
-@pytest.mark.parametrize("delivery", DELIVERIES)
-def test_streams_that_are_asked_for_and_dropped(delivery: str) -> None:
+def test_streams_that_are_asked_for_and_dropped(server: Server) -> None:
     """Whatever moment of the request the drop meets."""
-    with Server(delivery, max_clients_per_user=None) as server, unharmed(server):
+    with unharmed(server):
         for number in range(1000):
             connection = raw_request(server.port)
             if number % 2:
