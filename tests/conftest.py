@@ -14,6 +14,7 @@ from flask_login import LoginManager, UserMixin, login_user, logout_user
 from example_app import create_app
 from example_app.extensions import db
 from flask_sse_hub import SSEHub
+from tests.live.server import wait_for_stopped
 from tests.reader import StreamReader
 from tests.redis_server import RedisServer
 from tests.sockets import Pair
@@ -153,6 +154,13 @@ def make_site() -> Iterator[MakeSite]:
 def site(make_site: MakeSite) -> Site:
     """An app with logins, public channels, and otherwise the default settings."""
     return make_site(public_channels=["news", "sport.*"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_have_ended() -> Iterator[None]:
+    """Fail at the end of the run if a server did not stop when it was told to."""
+    yield
+    wait_for_stopped()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,11 @@ with the package under test: the two may meet on the wire alone.
 """
 
 import codecs
+import re
 from dataclasses import dataclass
+
+# Captured, so that a split returns each end behind its line.
+_LINE_END = re.compile("([\r\n])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +57,23 @@ class Parser:
         There is no call for the end of a stream: "any pending data must be discarded".
         """
         events = []
-        for char in self._without_bom(self._decoder.decode(chunk)):
+        text = self._without_bom(self._decoder.decode(chunk))
+        *ended, rest = _LINE_END.split(text)
+        for part, end in zip(ended[::2], ended[1::2], strict=True):
             # 9.2.5: a line ends with CRLF, with LF, or with CR. The line is over at
             # the CR; a LF right behind it, perhaps in a later chunk, belongs to it.
-            second_half = char == "\n" and self._after_cr
-            self._after_cr = char == "\r"
+            second_half = end == "\n" and part == "" and self._after_cr
+            self._after_cr = end == "\r"
             if second_half:
                 continue
-            if char not in "\r\n":
-                self._line.append(char)
-                continue
-            line = "".join(self._line)
+            line = "".join([*self._line, part])
             self._line.clear()
             event = self._process_line(line)
             if event is not None:
                 events.append(event)
+        if rest:
+            self._after_cr = False
+            self._line.append(rest)
         return events
 
     def _without_bom(self, text: str) -> str:

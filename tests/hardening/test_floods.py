@@ -1,5 +1,6 @@
 """Floods of silent or slow connections: all other clients are still served."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ HALF_A_BODY = (
     b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b'Content-Length: 1000\r\n\r\n{"data": "'
 )
+
+
+@pytest.fixture(scope="module", params=DELIVERIES)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    args = "--worker-connections 1000 --backlog 2048"
+    with Server(request.param, args=args, max_clients_per_user=None) as server:
+        yield server
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
@@ -44,15 +52,9 @@ def test_more_half_open_connections_than_worker_connections_pass() -> None:
             assert stream.data(1) == ["late"]
 
 
-@pytest.mark.parametrize("delivery", DELIVERIES)
-def test_bodies_that_stop_half_way_delay_nobody(delivery: str) -> None:
+def test_bodies_that_stop_half_way_delay_nobody(server: Server) -> None:
     """Each occupies one of the worker_connections; the others serve new clients."""
-    args = "--worker-connections 1000 --backlog 2048"
-    with (
-        Server(delivery, args=args) as server,
-        unharmed(server),
-        connections(server, 800, sent=HALF_A_BODY),
-    ):
+    with unharmed(server), connections(server, 800, sent=HALF_A_BODY):
         assert server.get("/events/health") == (200, b'{"status":"ready"}\n')
 
 
@@ -90,10 +92,9 @@ def test_vanished_clients_are_dropped_by_a_heartbeat(delivery: str) -> None:
         wait_until(lambda: server.stats()["connections"] == 1)
 
 
-@pytest.mark.parametrize("delivery", DELIVERIES)
-def test_streams_that_are_dropped_at_once_leave_nothing(delivery: str) -> None:
+def test_streams_that_are_dropped_at_once_leave_nothing(server: Server) -> None:
     """The drop may come at any moment of the request."""
-    with Server(delivery, max_clients_per_user=None) as server, unharmed(server):
+    with unharmed(server):
         for number in range(1000):
             connection = raw_request(server.port)
             if number % 2:

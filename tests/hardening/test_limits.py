@@ -115,26 +115,32 @@ class TestLimits:
             assert refusals(server)["others"][0] == 429
             assert server.get("/slow")[0] == 200
 
-    def test_a_limit_of_channels(self, kind: str) -> None:
-        """The refusal is final: the page itself asks for too many."""
-        with Server(kind, max_channels=1) as server:
-            path = "/events?channel=news&channel=alice"
-            assert server.get(path, Authorization="Bearer alice")[0] == 400
+
+@pytest.fixture(scope="module", params=DELIVERIES)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with Server(request.param, max_channels=1, cors_origins=[FRIEND]) as server:
+        yield server
 
 
-@pytest.mark.parametrize("kind", DELIVERIES)
-def test_a_configured_origin_may_open_a_stream(streams: ExitStack, kind: str) -> None:
+def test_a_stream_of_too_many_channels_is_refused(server: Server) -> None:
+    """The refusal is final: the page itself asks for too many."""
+    path = "/events?channel=news&channel=alice"
+    assert server.get(path, Authorization="Bearer alice")[0] == 400
+
+
+def test_a_configured_origin_may_open_a_stream(
+    streams: ExitStack, server: Server
+) -> None:
     """A preflight allows the Last-Event-ID header; other origins are refused."""
-    with Server(kind, cors_origins=[FRIEND]) as server:
-        asked = {"Access_Control_Request_Method": "GET", "Origin": FRIEND}
-        status, _, headers = server.request("OPTIONS", "/events", **asked)
-        assert status == 200
-        assert "Last-Event-ID" in headers["Access-Control-Allow-Headers"]
-        stream = server.open("/events", query={}, Origin=FRIEND, **ALICE)
-        assert isinstance(stream, StreamReader)
-        streams.enter_context(stream).next("connected")
-        strange = {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"}
-        assert server.open("/events", query={}, **strange, **ALICE) == 403
+    asked = {"Access_Control_Request_Method": "GET", "Origin": FRIEND}
+    status, _, headers = server.request("OPTIONS", "/events", **asked)
+    assert status == 200
+    assert "Last-Event-ID" in headers["Access-Control-Allow-Headers"]
+    stream = server.open("/events", query={}, Origin=FRIEND, **ALICE)
+    assert isinstance(stream, StreamReader)
+    streams.enter_context(stream).next("connected")
+    strange = {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"}
+    assert server.open("/events", query={}, **strange, **ALICE) == 403
 
 
 ALICE = {"Authorization": "Bearer alice"}

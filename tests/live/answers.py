@@ -1,4 +1,4 @@
-"""Streams of one request, of each kind, and what has become of what they iterate."""
+"""Streams of one request, of each kind, with counts of what their iterables did."""
 
 import gc
 import sys
@@ -11,7 +11,7 @@ from flask import Blueprint, Response, abort, request
 from flask_sse_hub import Batch, EventSourceResponse
 from flask_sse_hub.server.worker import serving_worker
 
-# Ten megabytes: more than the kernel holds for a client that reads little.
+# Ten megabytes are more than the kernel buffers for a client that reads little.
 PIECE = "x" * 1000
 PIECES = 10_000
 
@@ -19,7 +19,7 @@ _THREADS = {"sse-producer", "sse-departures"}
 
 
 class Upstream:
-    """What is streamed: a model, an import, or what else is slow or fails."""
+    """An iterable to stream that is slow or fails, like a model or an import."""
 
     def __init__(self, counts: dict[str, int], steps: Callable[[], Any]) -> None:
         self._counts = counts
@@ -38,7 +38,7 @@ class Upstream:
                 yield item
         finally:
             self._counts["finally"] += 1
-            # For those who can ask nothing any more: the worker has gone.
+            # A test reads this in the log when the worker is gone and answers nothing.
             print("the finally ran", file=sys.stderr, flush=True)  # noqa: T201
 
     def __next__(self) -> Any:
@@ -52,7 +52,7 @@ class Upstream:
 
 
 class Gate:
-    """Where upstreams wait until they are let through."""
+    """A gate at which upstreams wait until a test opens it."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -61,13 +61,13 @@ class Gate:
         self._event.wait()
 
     def let_through(self) -> None:
-        """Let those through that wait now; later ones wait."""
+        """Let all through that wait now; later ones wait again."""
         event, self._event = self._event, threading.Event()
         event.set()
 
 
 def blueprint(query: Callable[[], int]) -> Blueprint:
-    """Return the routes; ``query`` asks the database something."""
+    """Return the routes; ``query`` makes a query to the database."""
     answers = Blueprint("answers", __name__, url_prefix="/answers")
     counts = dict.fromkeys(["made", "begun", "yielded", "finally", "closed"], 0)
     gate = Gate()
@@ -100,7 +100,7 @@ def blueprint(query: Callable[[], int]) -> Blueprint:
             yield "first"
             gate.wait()
         finally:
-            # As long as it may take to tell a model that it can stop.
+            # The time that it may take to tell a model to stop.
             threading.Event().wait(0.1)
 
     def large() -> Iterator[str]:
@@ -154,7 +154,7 @@ def blueprint(query: Callable[[], int]) -> Blueprint:
 
     @answers.get("/greenlets")
     def greenlets() -> dict[str, int]:
-        # Looking at every object there is takes a while.
+        # Two passes over all objects take a while, so this has a route of its own.
         gc.collect()
         greenlet = sys.modules["greenlet"].greenlet
         alive = [it for it in gc.get_objects() if isinstance(it, greenlet) and it]

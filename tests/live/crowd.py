@@ -1,4 +1,4 @@
-"""Very many clients in one thread, to see what becomes of all of them."""
+"""Very many clients in one thread, so that a test sees what each one received."""
 
 import selectors
 import socket
@@ -9,28 +9,31 @@ from contextlib import contextmanager, suppress
 from tests.ports import HOST
 from tests.sse_parser import ParsedEvent, Parser
 
-# More than a read ever finds.
+# More bytes than one read ever finds.
 WHOLE = 1 << 20
 
 
 class NoStream(Exception):
-    """Raised when a client got an answer that is no stream."""
+    """Raised when a client received an answer that is no stream."""
 
 
 class Member:
-    """One client; HTTP/1.0, so that the body is the stream and ends with it."""
+    """One client.
+
+    It speaks HTTP/1.0: the body is the stream itself, and ends with the connection.
+    """
 
     def __init__(self, port: int, path: str, user: str, last_event_id: str) -> None:
         self.path = path
         self.events: list[ParsedEvent] = []
-        #: The most bytes of one read.
+        #: The largest number of bytes that one read takes.
         self.at_once = WHOLE
         self._port = port
         self._user = user
         self.open(last_event_id)
 
     def open(self, last_event_id: str) -> None:
-        """Ask for the stream; what a stream before broke off is forgotten."""
+        """Ask for the stream, and forget a half event of the stream before."""
         self.parser = Parser()
         self.parser.last_event_id = last_event_id
         self.ended = False
@@ -41,7 +44,7 @@ class Member:
         self.socket.sendall(f"GET {self.path} HTTP/1.0\r\n{who}{resume}\r\n".encode())
 
     def read(self) -> None:
-        """Take what is there. Raises NoStream."""
+        """Read the bytes that have arrived. Raises NoStream."""
         try:
             chunk = self.socket.recv(self.at_once)
         except ConnectionError:
@@ -58,7 +61,7 @@ class Member:
         self.take(self.parser.feed(chunk))
 
     def take(self, events: list[ParsedEvent]) -> None:
-        """Keep what was received."""
+        """Keep events that were received."""
         self.events += events
 
     @property
@@ -68,7 +71,7 @@ class Member:
 
 
 class Crowd:
-    """The members, read together."""
+    """Clients that are read together."""
 
     def __init__(self) -> None:
         self.members: list[Member] = []
@@ -82,18 +85,18 @@ class Crowd:
         return member
 
     def join_all(self, count: int, port: int, **options: str) -> None:
-        """Have so many more join, and be greeted."""
+        """Let ``count`` more clients join, and wait until all are greeted."""
         for _ in range(count):
             self.join(port, **options)
         self.read_until(lambda member: member.events)
 
     def add(self, member: Member) -> None:
-        """Read a client from now on."""
+        """Read this client too from now on."""
         self.members.append(member)
         self._selector.register(member.socket, selectors.EVENT_READ, member)
 
     def come_back(self, member: Member) -> None:
-        """Have a client whose stream has ended resume, as a browser does."""
+        """Resume the stream of a client, which has ended, as a browser does."""
         member.socket.close()
         member.open(member.parser.last_event_id)
         self._selector.register(member.socket, selectors.EVENT_READ, member)
@@ -101,11 +104,11 @@ class Crowd:
     def read_until(
         self, done: Callable[[Member], object], *, within: float = 30.0
     ) -> None:
-        """Read everybody until it is true of each; fail at the deadline."""
+        """Read until ``done`` is true of each client; fail at the deadline."""
         self.read_some(until=lambda: all(map(done, self.members)), within=within)
 
     def read_some(self, *, until: Callable[[], bool], within: float = 30.0) -> None:
-        """Read everybody until something is true; fail at the deadline."""
+        """Read all clients until a condition is true; fail at the deadline."""
         deadline = time.monotonic() + within
         while not until():
             left = deadline - time.monotonic()
@@ -113,7 +116,7 @@ class Crowd:
             self.read_once(left)
 
     def read_once(self, timeout: float) -> list[Member]:
-        """Read those for whom something is there; return those who are at their end."""
+        """Read all clients with bytes waiting; return those whose streams ended."""
         ready = [key.data for key, _ in self._selector.select(timeout)]
         for member in ready:
             member.read()
@@ -132,7 +135,7 @@ class Crowd:
 
 @contextmanager
 def crowd(port: int, count: int, **options: str) -> Iterator[Crowd]:
-    """Return so many clients that all have been greeted; they leave at the end."""
+    """Return ``count`` clients that have been greeted; they leave at the end."""
     them = Crowd()
     try:
         them.join_all(count, port, **options)

@@ -1,4 +1,4 @@
-"""What people put around their apps, by name."""
+"""Middlewares that people put around their apps, by name."""
 
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ WSGI = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
 def wrap_body(app: WSGI) -> WSGI:
-    """Look at each chunk, as profilers and tracers do."""
+    """Wrap the body to see each chunk, as profilers and tracers do."""
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         def chunks(body: Any) -> Iterator[bytes]:
@@ -29,17 +29,17 @@ def wrap_body(app: WSGI) -> WSGI:
 
 
 def forget_close(app: WSGI) -> WSGI:
-    """Pass the chunks on, and not the close() that PEP 3333 asks for."""
+    """Pass the chunks on, but leave out the close() that PEP 3333 asks for."""
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        for chunk in app(environ, start_response):  # noqa: UP028 - it would be closed
+        for chunk in app(environ, start_response):  # noqa: UP028 - would close it
             yield chunk
 
     return wrapped
 
 
 def add_header(app: WSGI) -> WSGI:
-    """Add a header on the way, as PEP 3333 shows it."""
+    """Add a header in start_response, as an example of PEP 3333 does."""
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         def start(status: str, headers: list[Any], exc_info: Any = None) -> Any:
@@ -51,7 +51,7 @@ def add_header(app: WSGI) -> WSGI:
 
 
 def hide_write(app: WSGI) -> WSGI:
-    """Keep what start_response returns to itself."""
+    """Hide the write() of the server behind one of its own."""
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         def start(status: str, headers: list[Any], exc_info: Any = None) -> Any:
@@ -64,7 +64,7 @@ def hide_write(app: WSGI) -> WSGI:
 
 
 def use_sentry(app: WSGI) -> WSGI:
-    """Have the real SDK watch the app; it sends its reports nowhere."""
+    """Put the real SDK around the app, with a transport that sends nothing."""
     import sentry_sdk
 
     sentry_sdk.init(
@@ -76,7 +76,7 @@ def use_sentry(app: WSGI) -> WSGI:
 
 
 def trust_proxy(app: WSGI) -> WSGI:
-    """Believe the proxy in front who asks, by the lines of docs/deploying.md."""
+    """Take the client's address from the proxy, by the lines of docs/deploying.md."""
     names = {"app": SimpleNamespace(wsgi_app=app)}
     exec(_PROXY_FIX, names)  # noqa: S102
     trusting: WSGI = names["app"].wsgi_app

@@ -1,7 +1,7 @@
 """nginx, HAProxy and Caddy as processes of the test, with the blocks of the docs.
 
-Only addresses, ports, paths, accounts and limits of docs/deploying.md are replaced: a
-test that passes says something about what people copy.
+Only addresses, ports, paths, accounts and limits of docs/deploying.md are replaced, so
+that the tests are about the text that people copy.
 """
 
 import grp
@@ -26,20 +26,21 @@ from tests.ports import HOST, free_port
 from tests.reader import DEADLINE, StreamReader, wait_until
 from tests.wire.real_parts import absent
 
-#: Whose blocks are run.
+#: The page with the configurations.
 PAGE = "docs/deploying.md"
 
 PROXIES = ["nginx", "haproxy", "caddy"]
 
-#: What a client speaks to them: over TLS, as on the page, but for the first.
+#: The protocols that clients speak, and the option of curl for each.
+#: The page's listeners have TLS; "plain" takes it away.
 PROTOCOLS = {"plain": "--http1.1", "tls": "--http1.1", "http2": "--http2"}
 
-#: The page's idle limit, in all of its configurations.
+#: The idle limit in all configurations of the page.
 IDLE_LIMIT = "75s"
 
 _COMMANDS = {
     "nginx": ["nginx", "-e", "stderr", "-g", "daemon off;", "-c"],
-    # With a master, as Debian's unit starts it, which is told to reload.
+    # With a master, as Debian's unit starts it. The master hears the reload.
     "haproxy": ["haproxy", "-W", "-f"],
     "caddy": ["caddy", "run", "--adapter", "caddyfile", "--config"],
 }
@@ -50,10 +51,10 @@ _BLOCKS = {
     "caddy": sample(PAGE, "caddyfile", with_="reverse_proxy"),
 }
 
-# What HAProxy answers while no worker listens.
+# The answer of HAProxy while no worker listens.
 _AWAY = sample(PAGE, "http", with_="retry:")
 
-# Where the page's files are; all of them are in the proxy's folder here.
+# Folders of the page's files. Here all files are in the folder of the proxy.
 _FOLDERS = [
     "/etc/ssl/app.example.com/",
     "/etc/haproxy/",
@@ -62,8 +63,8 @@ _FOLDERS = [
     "/var/lib/caddy/",
 ]
 
-# What makes of the page's listener, which ends TLS, one that has none, as the page says
-# it is where TLS ends before.
+# Replacements for a listener without TLS, as the page describes it for a proxy behind
+# another one that ends TLS.
 _WITHOUT_TLS = {
     "nginx": {" ssl http2;": ";"},
     "haproxy": {
@@ -81,10 +82,10 @@ _WITHOUT_TLS = {
 
 
 class Proxy:
-    """One of them in front of a server, until it is left.
+    """A proxy in front of a server, as long as its block lasts.
 
-    ``protocol`` is what its clients speak. ``edit`` are further texts of the page that
-    are replaced, for those who need another limit, or show why a line is there.
+    ``protocol`` is the protocol of its clients. ``edit`` replaces further texts of the
+    page, for a test that needs another limit, or shows why a line is there.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Proxy:
         self.port = free_port()
         self._redirecting_port = free_port()
         self.url = f"{'https' if tls else 'http'}://localhost:{self.port}"
-        #: From where it sends to TLS.
+        #: The address without TLS that redirects to TLS.
         self.redirecting_url = f"http://localhost:{self._redirecting_port}"
         self.protocol = protocol
         self.process: subprocess.Popen[bytes] | None = None
@@ -124,26 +125,26 @@ class Proxy:
         return self._listen(code).replace("app.example.com", "localhost")
 
     def _listen(self, code: str) -> str:
-        """Replace where it listens, and as whom."""
+        """Replace the addresses to listen on, and the accounts to run as."""
         user = pwd.getpwuid(os.getuid())
         group = grp.getgrgid(user.pw_gid).gr_name
         for port, ours in (("80", self._redirecting_port), ("443", self.port)):
             if self.kind == "nginx":
                 code = code.replace(f"listen {port}", f"listen {HOST}:{ours}")
-                # Machines without IPv6 have this one too.
+                # A machine without IPv6 has this address too.
                 code = code.replace(f"listen [::]:{port}", f"listen 127.0.0.2:{ours}")
             elif self.kind == "haproxy":
                 code = code.replace(f"bind :::{port} v4v6", f"bind {HOST}:{ours}")
             else:
                 code = re.sub(rf"(https?_port) {port}\b", rf"\1 {ours}", code)
         if self.kind == "nginx":
-            # Where Debian's keeps bodies is for root alone.
+            # Only root can write to the folder of Debian's nginx for bodies.
             kept = f"http {{\n    client_body_temp_path {self.folder}/bodies;\n"
             code = code.replace("http {\n", kept, 1)
             return code.replace("user www-data;", f"user {user.pw_name} {group};")
         if self.kind == "haproxy":
             code = code.replace("user haproxy", f"user {user.pw_name}")
-            # Twice as many descriptors, and some, are more than everybody may have.
+            # HAProxy needs two descriptors for each. Some users may not have so many.
             code = code.replace("maxconn 12000", "maxconn 400")
             return code.replace("group haproxy", f"group {group}")
         return re.sub(
@@ -176,7 +177,7 @@ class Proxy:
         )
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start the proxy, and wait until it listens."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*_COMMANDS[self.kind], str(self._configuration)],
@@ -202,19 +203,19 @@ class Proxy:
         return False
 
     def stop(self) -> None:
-        """End it at once, and all its streams with it."""
+        """End the proxy and all its streams at once."""
         process, self.process = self.process, None
         if process is not None:
             process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(2.0)
-            # With it what it has started, such as workers that finish their streams.
+            # Its children too, such as workers that still serve streams.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(DEADLINE)
 
     def reload(self) -> None:
-        """Have it read its configuration again, as its service's reload does."""
+        """Reload the configuration, as the reload of the proxy's service does."""
         assert self.process is not None
         if self.kind == "caddy":
             words = ["caddy", "reload", "--force", "--adapter", "caddyfile"]
@@ -231,13 +232,13 @@ class Proxy:
 
     @property
     def log(self) -> str:
-        """What it has printed."""
+        """The output of the proxy."""
         return (self.folder / "log").read_text()
 
     def ask(
         self, path: str, *words: str, at: str | None = None, **headers: str
     ) -> "Curl":
-        """Make a request, and return when the head of the answer is there."""
+        """Make a request, and return when the head of the answer has arrived."""
         for name, value in headers.items():
             words += ("--header", f"{name.replace('_', '-')}: {value}")
         trusted = ["--cacert", str(self.folder / "cert.pem")]
@@ -253,18 +254,18 @@ class Proxy:
 
 
 class Curl(Iterator[bytes]):
-    """One request of curl's, as an operator makes it, and the chunks of its answer."""
+    """One request by curl, as an operator makes it, and the chunks of the answer."""
 
     def __init__(self, url: str, *words: str) -> None:
         given = ["--silent", "--show-error", "--no-buffer", "--include", "--ipv4"]
-        # A client that a failing test leaves behind ends by itself.
+        # After a test that fails, curl ends by itself.
         given += ["--max-time", "100", "--noproxy", "*"]
         self._process = subprocess.Popen(
             ["curl", *given, *words, url], stdout=subprocess.PIPE
         )
         assert self._process.stdout is not None
         self._output = self._process.stdout
-        # Held while the output is read, so that it is not closed meanwhile.
+        # Held during each read, so that the output is not closed meanwhile.
         self._reading = threading.Lock()
         head = b""
         while b"\r\n\r\n" not in head:
@@ -288,12 +289,12 @@ class Curl(Iterator[bytes]):
         return chunk
 
     def body(self) -> bytes:
-        """Return all that comes."""
+        """Return the whole body."""
         with closing(self):
             return b"".join(self)
 
     def close(self) -> None:
-        """Leave, as a client does that is closed."""
+        """Leave as a client that is closed."""
         self._process.kill()
         self._process.wait(DEADLINE)
         with self._reading:

@@ -1,5 +1,6 @@
 """Real servers as processes of the test, and a real client for their streams."""
 
+import atexit
 import http.client
 import json
 import os
@@ -33,7 +34,7 @@ app = import_module(sys.argv[2]).create_app()
 WSGIServer(("127.0.0.1", int(sys.argv[1])), app, log=None).serve_forever()
 """
 
-#: How each server is started, given its port and its site.
+#: The command that starts each kind of server, with its port and its site.
 COMMANDS = {
     "gunicorn-gevent": "gunicorn -k gevent -b {address} {app}",
     "gunicorn-gevent-generator": "gunicorn -k gevent -b {address} {app}",
@@ -43,7 +44,7 @@ COMMANDS = {
     "flask-run": "flask --app {app} run --port {port}",
 }
 
-#: Those under which streams work.
+#: Kinds of servers that can hold streams.
 SERVERS = [
     "gunicorn-gevent",
     "gunicorn-gevent-generator",
@@ -52,19 +53,18 @@ SERVERS = [
     "flask-run",
 ]
 
-#: Those whose streams go both ways: by the client's own socket, and by a generator.
+#: The same server with each delivery: by the client's own socket, and by generator.
 DELIVERIES = ["gunicorn-gevent", "gunicorn-gevent-generator"]
 
-
-#: Who can log in.
+#: Users who can log in.
 USERS = ["alice", "bob", "admin"]
 
-#: The log of a server: a file in its folder.
+#: The broker URL of a log in a file of the server's folder.
 SQLITE = "sqlite:///{folder}/hub.db"
 
 
 class Server:
-    """A server that serves a site on a port of its own, until it is left."""
+    """A server for a site on a port of its own, as long as its block lasts."""
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class Server:
         **settings: Any,
     ) -> None:
         self._answers_http1 = answers_http1
+        self._test = os.environ.get("PYTEST_CURRENT_TEST")
         self.port = free_port()
         address = f"{HOST}:{self.port}"
         command = COMMANDS[kind].format(
@@ -112,14 +113,18 @@ class Server:
         }
 
     def __enter__(self) -> Self:
-        self._start()
+        try:
+            self._start()
+        except BaseException:
+            self._clean_up()
+            raise
         return self
 
     def _start(self) -> None:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self._words,
-                # Not the project's folder, whose gunicorn.conf.py would be used.
+                # In the project's folder gunicorn would read gunicorn.conf.py.
                 cwd=self._folder.name,
                 env=self._environ,
                 stdout=log,
@@ -129,25 +134,35 @@ class Server:
         try:
             wait_until(self._answers, within=30.0)
         except BaseException:
-            self.__exit__()
+            self._tell_to_stop()
+            self._wait_for_end()
             raise
 
-    def _stop(self) -> None:
+    def _tell_to_stop(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
+
+    def _wait_for_end(self) -> None:
         try:
             self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired as error:
+            error.add_note(f"started by {self._test}:\n{self.log}")
+            raise
         finally:
             _end_group(self.process.pid)
 
     def kill(self) -> None:
-        """End all its processes without a warning; restart() brings it back."""
+        """End all processes of the server without a warning.
+
+        restart() brings the server back.
+        """
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(DEADLINE)
 
     def restart(self) -> None:
-        """Stop it and start it anew, on the same port and files."""
-        self._stop()
+        """Stop the server and start it again, on the same port and files."""
+        self._tell_to_stop()
+        self._wait_for_end()
         self._start()
 
     def _answers(self) -> bool:
@@ -161,14 +176,21 @@ class Server:
         return True
 
     def __exit__(self, *exc: object) -> None:
-        try:
-            self._stop()
-        finally:
-            self._folder.cleanup()
+        """Tell the server to stop, without waiting until it has.
+
+        gunicorn looks for the end once a second. The next test does not need to wait
+        for that; wait_for_stopped() checks later that the server ended.
+        """
+        self._tell_to_stop()
+        _stopping.append(self)
+        wait_for_stopped(but=_MOST_STOPPING)
+
+    def _clean_up(self) -> None:
+        self._folder.cleanup()
 
     @property
     def folder(self) -> Path:
-        """The folder that holds its files."""
+        """The folder with the files of the server."""
         return Path(self._folder.name)
 
     @property
@@ -183,14 +205,14 @@ class Server:
         return int(self.json("/process")["pid"])
 
     def workers(self) -> list[int]:
-        """Return the process ids of all its workers."""
+        """Return the process ids of all workers."""
         return [child.pid for child in psutil.Process(self.process.pid).children()]
 
     @contextmanager
     def only(self, worker: int) -> Iterator[None]:
-        """Have whoever connects within this block meet one worker.
+        """Let one worker accept all connections of this block.
 
-        Who accepts is otherwise the kernel's choice: the others are stopped meanwhile.
+        The kernel would choose a worker otherwise, so the others are stopped meanwhile.
         """
         with asleep(*(pid for pid in self.workers() if pid != worker)):
             yield
@@ -213,7 +235,7 @@ class Server:
         return self.json("/events/stats")
 
     def connections(self) -> int:
-        """Return how many streams all its workers hold."""
+        """Return the number of streams on all workers."""
         count = 0
         for worker in self.workers():
             with self.only(worker):
@@ -228,14 +250,14 @@ class Server:
         return body.decode()
 
     def cookie(self, user: str, how: str = "") -> str:
-        """Log in and return the session's cookie."""
+        """Log in and return the cookie of the session."""
         _, _, headers = self.request("POST", f"/login/{user}?{how}")
         return headers["Set-Cookie"].split(";")[0]
 
     def stream(
         self, path: str = "/events", *, user: str | None = "alice", **headers: str
     ) -> StreamReader:
-        """Open a stream as a user, or with headers of one's own."""
+        """Open a stream as a user, or with the given headers alone."""
         if user is not None:
             headers["Authorization"] = f"Bearer {user}"
         return _reader(Connection(self.port, path, **headers))
@@ -243,7 +265,10 @@ class Server:
     def open(
         self, path: str, *, query: dict[str, str], **headers: str
     ) -> StreamReader | int:
-        """Ask for a stream as a stranger; return it, or the status of its refusal."""
+        """Ask for a stream with no login but in these headers or the query.
+
+        Returns the stream, or the status of its refusal.
+        """
         try:
             connection = Connection(self.port, f"{path}?{urlencode(query)}", **headers)
         except Refused as refusal:
@@ -251,8 +276,33 @@ class Server:
         return _reader(connection)
 
 
+#: Servers that were told to stop, and that nobody has waited for. The oldest is first.
+_stopping: list[Server] = []
+
+# More would compete with the test that runs. A server ends before the next four start.
+_MOST_STOPPING = 4
+
+
+def wait_for_stopped(*, but: int = 0) -> None:
+    """Wait until servers have ended that were told to stop.
+
+    ``but`` is the number of servers that may go on stopping. Raises
+    subprocess.TimeoutExpired for a server that does not end by itself.
+    """
+    while len(_stopping) > but:
+        server = _stopping.pop(0)
+        try:
+            server._wait_for_end()
+        finally:
+            server._clean_up()
+
+
+# Programs that run without pytest, such as the benchmarks, leave nothing behind either.
+atexit.register(wait_for_stopped)
+
+
 class Refused(Exception):
-    """Raised when a stream was asked for, and something else came."""
+    """Raised when a request for a stream was answered with a status other than 200."""
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(status, body)
@@ -267,7 +317,7 @@ class Connection(Iterator[bytes]):
         self._connection.request(
             "GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()}
         )
-        # http.client lets go of it where the response ends with the connection.
+        # http.client forgets the socket if the response ends with the connection.
         self._socket = self._connection.sock
         self.response = self._connection.getresponse()
         if self.response.status != 200:
@@ -286,7 +336,7 @@ class Connection(Iterator[bytes]):
         return chunk
 
     def close(self) -> None:
-        """Drop the connection, also while it is being read."""
+        """Drop the connection, even while another thread reads from it."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -300,7 +350,7 @@ def _reader(connection: Connection) -> StreamReader:
 def request(
     port: int, method: str, path: str, *, body: Any = None, **headers: str
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
-    """Make one request, over a connection of its own."""
+    """Make one request over a connection of its own."""
     connection = http.client.HTTPConnection(HOST, port, timeout=DEADLINE)
     try:
         headers = {name.replace("_", "-"): v for name, v in headers.items()}
@@ -315,7 +365,7 @@ def request(
 
 
 def raw_request(port: int, path: str = "/events", user: str = "alice") -> socket.socket:
-    """Return a socket on which a stream was asked for and nothing is read."""
+    """Ask for a stream, and return the socket with the answer unread."""
     sock = socket.create_connection((HOST, port))
     sock.sendall(
         f"GET {path} HTTP/1.1\r\nHost: localhost\r\n"
@@ -326,7 +376,7 @@ def raw_request(port: int, path: str = "/events", user: str = "alice") -> socket
 
 @contextmanager
 def asleep(*pids: int) -> Iterator[None]:
-    """Have processes stand still within this block, as when a machine sleeps."""
+    """Stop processes during this block, as when a machine sleeps."""
     try:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -346,7 +396,7 @@ def gone(pid: int) -> bool:
 
 
 def _end_group(pid: int) -> None:
-    """End whatever the server has left behind; it was started as a group's leader."""
+    """Kill all processes that are left of a server, which leads their group."""
     for _ in range(50):
         try:
             os.killpg(pid, signal.SIGKILL)

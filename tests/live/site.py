@@ -1,4 +1,4 @@
-"""The app that real servers serve in the live tests; settings come from SSE_HUB_*."""
+"""The app that real servers run in the live tests; SSE_HUB_* variables configure it."""
 
 import json
 import os
@@ -24,24 +24,24 @@ from tests.live.middlewares import apply
 
 SECRET_KEY = "the same in every worker"
 
-# A page as an app would write it, whose stream the tests look at.
+# A page as an app would write it, with a stream that the tests look at.
 TAB = Path(__file__).with_name("tab.html").read_text()
 
 sse_hub = SSEHub()
 login_manager = LoginManager()
-# As strict as Flask-Login can be: streams have to work with it.
+# Streams have to work with the strictest setting of Flask-Login.
 login_manager.session_protection = "strong"
 database = SQLAlchemy()
 
 
 class User(UserMixin, database.Model):  # type: ignore[misc,name-defined]
-    """A person in a real database, so that loading one takes a connection."""
+    """A person in a real database, so that loading a user takes a connection."""
 
     id = database.Column(database.String, primary_key=True)
 
 
 class ClosedChannel(database.Model):  # type: ignore[misc,name-defined]
-    """A channel that nobody may listen to any more."""
+    """A channel that is closed to everybody."""
 
     name = database.Column(database.String, primary_key=True)
 
@@ -53,7 +53,10 @@ def load_user(name: str) -> User | None:
 
 @login_manager.request_loader  # type: ignore[untyped-decorator]
 def load_bearer(_: object) -> User | None:
-    """Log in whoever says who it is; tests with many clients need no cookies."""
+    """Log in the user that a bearer token names.
+
+    Tests with many clients need no cookies then.
+    """
     authorization = request.authorization
     if authorization is None or authorization.token is None:
         return None
@@ -68,7 +71,7 @@ def ask_for_login() -> ResponseReturnValue:
 
 @sse_hub.authorize_channel
 def may_listen(user: User, channel: str) -> bool:
-    """Let those who are named in a channel listen to it, and the admin to all."""
+    """Open a channel to the users in its name, and every channel to the admin."""
     is_named = user.id in {"admin", *channel.split("+")}
     return is_named and database.session.get(ClosedChannel, channel) is None
 
@@ -104,7 +107,7 @@ def _add_views(app: Flask) -> None:
     @app.post("/login/<name>")
     def login(name: str) -> str:
         login_user(load_user(name), remember="remember" in request.args)
-        # Prolonged by each request, but for those of streams.
+        # Flask prolongs a permanent session by each request, except by streams.
         session.permanent = "permanent" in request.args
         return "in"
 
@@ -181,7 +184,7 @@ def _add_views(app: Flask) -> None:
 
     @app.get("/tab")
     def tab() -> str:
-        # A test may bring a template of its own.
+        # A test may pass its own template.
         return render_template_string(request.args.get("template", TAB))
 
     @app.get("/dashboard/sse")

@@ -1,10 +1,11 @@
-"""Compressed streams over real servers, to real decoders."""
+"""Compressed streams over real servers, read by real decoders."""
 
 import json
 import re
 import signal
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -27,7 +28,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 def test_each_event_is_readable_before_the_next_is_published(
     server: Server, coding: str
 ) -> None:
-    """Small ones, large ones, and those of several writes."""
+    """Small events, large events, and events that take several writes."""
     with server.stream(Accept_Encoding=coding) as stream:
         stream.next("connected")
         for data in ("small", ROWS, list(range(100_000)), "", ROWS):
@@ -38,7 +39,7 @@ def test_each_event_is_readable_before_the_next_is_published(
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_clients_of_any_coding_get_the_same_events(server: Server, coding: str) -> None:
-    """In the same order, whether they were there or come back."""
+    """The order is the same too, for clients that stay and for clients that resume."""
     with server.stream() as plain, server.stream(Accept_Encoding=coding) as coded:
         last = coded.next("connected").id
         for number in range(20):
@@ -50,7 +51,7 @@ def test_clients_of_any_coding_get_the_same_events(server: Server, coding: str) 
 
 
 def test_an_answer_is_compressed_as_it_comes(server: Server) -> None:
-    """Its gzip is whole at the end, checksum included."""
+    """The first event arrives before the second exists; the checksum is right."""
     connection = Connection(server.port, "/answers/waiting", Accept_Encoding="gzip")
     assert connection.response.headers["Content-Encoding"] == "gzip"
     decode = zlib.decompressobj(16 + zlib.MAX_WBITS)
@@ -65,14 +66,14 @@ def test_an_answer_is_compressed_as_it_comes(server: Server) -> None:
 
 
 def test_a_compressed_answer_ends_with_its_client(server: Server) -> None:
-    """Without an error in the server's log, which it would be for every tab closed."""
+    """No error is logged; otherwise every closed tab would log one."""
     closed = server.json("/answers/")["closed"]
     for kind in ("large", "waiting"):
         with server.stream(f"/answers/{kind}", user=None, Accept_Encoding="gzip") as it:
             it.next("message")
 
     def are_closed() -> bool:
-        # A thread that waits upstream ends when that returns.
+        # A thread that waits for its upstream ends when the upstream returns.
         server.request("POST", "/answers/release")
         return bool(server.json("/answers/")["closed"] == closed + 2)
 
@@ -80,13 +81,19 @@ def test_a_compressed_answer_ends_with_its_client(server: Server) -> None:
     assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize("coding", CODINGS)
-def test_a_worker_that_goes_says_farewell(coding: str) -> None:
-    """In the coding of the stream."""
-    with Server() as server, server.stream(Accept_Encoding=coding) as stream:
-        stream.next("connected")
+def test_a_worker_that_goes_says_farewell() -> None:
+    """The last retry is in the coding of each stream."""
+    with Server() as server, ExitStack() as opened:
+        streams = [
+            opened.enter_context(server.stream(Accept_Encoding=coding))
+            for coding in CODINGS
+        ]
+        for stream in streams:
+            stream.next("connected")
         server.publish(ROWS)
-        assert json.loads(stream.next("message").data) == ROWS
+        for stream in streams:
+            assert json.loads(stream.next("message").data) == ROWS
         server.signal(signal.SIGTERM)
-        stream.wait_for_end()
-        assert re.search(rb"\n\nretry: \d+\n\n$", stream.raw)
+        for stream in streams:
+            stream.wait_for_end()
+            assert re.search(rb"\n\nretry: \d+\n\n$", stream.raw)

@@ -1,4 +1,4 @@
-"""What docs/deploying.md shows beside proxies: gunicorn, systemd, Heroku, images."""
+"""gunicorn, systemd, Heroku and images as docs/deploying.md shows them."""
 
 import http.client
 import json
@@ -34,10 +34,10 @@ pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).parents[2]
 
-# Where the virtual environment of the page is.
+# The folder in place of the page's virtual environment.
 BIN = Path(sys.executable).parent
 
-#: What systemd and Docker are told to wait on the page: more than graceful_timeout.
+#: Seconds that systemd and Docker wait on the page: more than graceful_timeout.
 STOPPED = 20.0
 
 SHELL = sample(PAGE, "sh", with_="pip install")
@@ -51,7 +51,7 @@ COMPOSE_REDIS = sample(PAGE, "yaml", with_="redis:7")
 
 
 class Unit:
-    """A unit of systemd's, whose lines are run here."""
+    """The unit for systemd; the tests run its lines themselves."""
 
     def __init__(self, folder: Path) -> None:
         self.text = UNIT.replace("/srv/app/.venv/bin", str(BIN)).replace(
@@ -73,7 +73,7 @@ class Unit:
 def running(
     command: str | list[str], folder: Path, **environ: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a command of the page's in a folder until it is left; TERM has to end it."""
+    """Run a command of the page during the block; TERM has to end it."""
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             ["/bin/sh", "-c", command] if isinstance(command, str) else command,
@@ -95,7 +95,7 @@ def running(
 
 
 def answers(port: int, path: str = "/events/health") -> bool:
-    """Tell whether it is ready."""
+    """Tell whether the server at a port is ready."""
     try:
         return request(port, "GET", path)[0] == 200
     except OSError:
@@ -103,7 +103,7 @@ def answers(port: int, path: str = "/events/health") -> bool:
 
 
 def open_stream(port: int) -> StreamReader:
-    """Return the stream of somebody who has signed in."""
+    """Sign in as alice, and return her stream."""
     connection = http.client.HTTPConnection(HOST, port, timeout=DEADLINE)
     with closing(connection):
         form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -115,7 +115,7 @@ def open_stream(port: int) -> StreamReader:
 
 
 def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
-    """By its own check, where it is installed; unknown lines are errors there."""
+    """Its own check takes an unknown line for an error; skipped without systemd."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is missing: apt-get install systemd")
     (tmp_path / "folder").mkdir()
@@ -128,9 +128,9 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
 
 
 def test_the_unit_starts_tells_reloads_and_stops(tmp_path: Path) -> None:
-    """What systemd does with it: waits for READY=1, sends HUP, and then TERM.
+    """Systemd waits for READY=1, sends HUP, and then TERM.
 
-    Not run: what only systemd does, such as users and sandboxes.
+    Only systemd itself could try the lines about users and sandboxes.
     """
     unit = Unit(tmp_path)
     port = free_port()
@@ -138,7 +138,7 @@ def test_the_unit_starts_tells_reloads_and_stops(tmp_path: Path) -> None:
         told.bind(str(tmp_path / "notify"))
         told.settimeout(30.0)
         with running(
-            # Without a shell, as systemd does.
+            # Without a shell, as systemd runs it.
             shlex.split(unit.service["ExecStart"]),
             tmp_path,
             NOTIFY_SOCKET=str(tmp_path / "notify"),
@@ -165,7 +165,7 @@ def test_the_unit_starts_tells_reloads_and_stops(tmp_path: Path) -> None:
 
 
 def test_the_shells_lines_start_gunicorn(tmp_path: Path) -> None:
-    """With extras that the package has."""
+    """The package has the extras that the lines install."""
     install, start = SHELL.splitlines()
     check_extras(install)
     Unit(tmp_path)
@@ -186,7 +186,7 @@ def test_the_procfile_listens_where_it_is_told(tmp_path: Path) -> None:
     with running(command, tmp_path, PORT=str(port), **settings_in(tmp_path)) as process:
         wait_until(lambda: answers(port), within=30.0)
         with open_stream(port) as stream:
-            # A dyno's processes all get it.
+            # Heroku sends the signal to all processes of a dyno.
             os.killpg(process.pid, signal.SIGTERM)
             stream.wait_for_end()
 
@@ -194,7 +194,7 @@ def test_the_procfile_listens_where_it_is_told(tmp_path: Path) -> None:
 def test_herokus_redis_is_taken_with_a_certificate_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Encrypted, and nobody vouches for it."""
+    """The connection is encrypted, and nothing vouches for the certificate."""
     make_certificate(tmp_path)
     cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
     port = free_port()
@@ -212,13 +212,13 @@ def test_herokus_redis_is_taken_with_a_certificate_of_its_own(
 
 
 class TestContainers:
-    """Not run: the image is not built, and what Docker does of the files is not done.
+    """The commands of the files, run in a folder with the files of COPY.
 
-    Each command of theirs is, in a folder that has what COPY brings.
+    No image is built, and Docker itself does not run.
     """
 
     def test_the_image_has_all_that_its_command_needs(self, tmp_path: Path) -> None:
-        """What is copied exists, extras too; CMD is one process that hears TERM."""
+        """Copied files and extras exist; CMD is one process that hears TERM."""
         steps = dockerfile()
         for step, rest in steps:
             if step == "COPY":
@@ -236,13 +236,13 @@ class TestContainers:
             wait_until(lambda: answers(port), within=30.0)
             assert (tmp_path / "sse_hub.db").exists()
             with open_stream(port) as stream:
-                # To the first process alone, as Docker stops a container.
+                # Docker stops a container by a signal to the first process alone.
                 process.terminate()
                 stream.wait_for_end()
             assert process.wait(STOPPED) == 0
 
     def test_the_health_check_tells_a_server_from_none(self, tmp_path: Path) -> None:
-        """Its command ends with 0 while the worker answers, and else not."""
+        """The command ends with 0 only while the worker answers."""
         service = compose(COMPOSE)["services"]["app"]
         kind, *command = service["healthcheck"]["test"]
         assert kind == "CMD"
@@ -261,14 +261,14 @@ class TestContainers:
             wait_until(lambda: check() == 0, within=30.0)
 
     def test_the_volume_is_where_the_log_is(self) -> None:
-        """A new container finds it."""
+        """A new container finds the log of the one before."""
         (volume,) = compose(COMPOSE)["services"]["app"]["volumes"]
         name, _, path = volume.partition(":")
         assert name in compose(COMPOSE)["volumes"]
         assert f"sqlite:///{path}/" in dict(dockerfile())["ENV"]
 
     def test_the_second_file_has_the_app_use_its_redis(self, tmp_path: Path) -> None:
-        """The server's command is one that Redis takes, and an event arrives."""
+        """Redis takes the command of the file, and an event arrives there."""
         services = compose(COMPOSE_REDIS)["services"]
         program, *args = shlex.split(services["redis"]["command"])
         assert program == "redis-server"
@@ -290,26 +290,26 @@ class TestContainers:
                 wait_until(lambda: answers(port), within=30.0)
                 name = settings["FLASK_SSE_HUB_NAME"]
                 with open_stream(port):
-                    # That somebody has come is told to those who are there.
+                    # The arrival of a client is an event for presence.
                     log = f"sse-hub:{{{name}}}:log"
                     wait_until(lambda: server.run("EXISTS", log))
 
 
 def dockerfile() -> list[tuple[str, str]]:
-    """Return its steps, each with the rest of its line."""
+    """Return the steps of the Dockerfile, each with the rest of its line."""
     lines = DOCKERFILE.splitlines()
     steps = [line.split(maxsplit=1) for line in lines]
     return [(step, rest) for step, rest in steps]
 
 
 def compose(file: str) -> dict[str, Any]:
-    """Return what is in a compose file."""
+    """Return the content of a compose file."""
     found: dict[str, Any] = yaml.safe_load(file)
     return found
 
 
 def container(folder: Path) -> dict[str, str]:
-    """Return the image's environment, on an address and port of the test's."""
+    """Return the environment of the image, with an address and port of the test."""
     environ = dict(word.split("=", 1) for word in dict(dockerfile())["ENV"].split())
     assert environ["HOST"] == "0.0.0.0"
     return settings_in(folder) | {
@@ -322,17 +322,17 @@ def container(folder: Path) -> dict[str, str]:
 
 
 def settings_in(folder: Path) -> dict[str, str]:
-    """Return what the app has to be told, with its log in a folder."""
+    """Return the settings that the app needs, with its log in a folder."""
     return {
         "FLASK_SECRET_KEY": "the same in every worker",
-        # gunicorn loses a TERM to a worker that is just being started, and waits.
+        # gunicorn loses a TERM to a worker that is just starting, and waits for it.
         "WEB_CONCURRENCY": "1",
         "FLASK_SSE_HUB_BROKER_URL": f"sqlite:///{folder}/sse_hub.db",
     }
 
 
 def check_extras(line: str) -> None:
-    """Fail unless the package has the extras that a line installs."""
+    """Fail unless the package has all extras that a line installs."""
     (wanted,) = re.findall(r"\[(.+?)\]", line)
     settings = ConfigParser(interpolation=None)
     settings.read(ROOT / "setup.cfg")

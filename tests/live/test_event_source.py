@@ -1,4 +1,4 @@
-"""The stream of one request over real servers: what comes, and what is left behind."""
+"""The stream of one request over real servers: its events, and its traces."""
 
 import json
 import signal
@@ -18,20 +18,20 @@ from tests.sse_parser import ParsedEvent, Parser
 
 pytestmark = pytest.mark.live
 
-#: Far below graceful_timeout, after which gunicorn would kill.
+#: Seconds, far below graceful_timeout, after which gunicorn would kill.
 SOON = 8.0
 
-#: Those whose iterables are greenlets, and can be interrupted.
+#: Servers that run iterables in greenlets, which can be interrupted.
 INTERRUPTING = ["gunicorn-gevent", "pywsgi"]
 
 
 class Site:
-    """A server, and what its streams have left behind."""
+    """A server, and the traces that its streams have left."""
 
     def __init__(self, kind: str, server: Server) -> None:
         self.interrupts = kind in INTERRUPTING
         self.server = server
-        # What is imported and opened by the first of everything.
+        # The first stream imports modules and opens files that stay.
         stream = self.stream("querying")
         stream.data(1)
         self.release()
@@ -50,13 +50,13 @@ class Site:
         assert self.server.request("POST", "/answers/release")[0] == 200
 
     def release_threads(self) -> None:
-        """Have upstream calls return where they cannot be interrupted."""
+        """Let upstream calls return if the server cannot interrupt them."""
         if not self.interrupts:
             self.release()
 
     @contextmanager
     def begins(self) -> Iterator[None]:
-        """Have an iterable begun within this block."""
+        """Wait at the end of this block until an iterable has begun in it."""
         before = self.state()["begun"]
         yield
         wait_until(lambda: self.state()["begun"] > before)
@@ -88,11 +88,11 @@ def started(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 @pytest.fixture
 def site(started: Site) -> Iterator[Site]:
-    """Every test leaves nothing behind, and has closed each iterable once."""
+    """A server on which each test leaves no traces, and closes each iterable once."""
     yield started
 
     def nothing_is_left() -> bool:
-        # An iterable may begin after its client has left, and wait then.
+        # An iterable may begin to wait after its client has left.
         started.release_threads()
         return started.nothing_is_left()
 
@@ -110,7 +110,7 @@ def rest_of(stream: StreamReader) -> list[ParsedEvent]:
 
 
 def test_tokens_come_as_they_are_made_and_then_the_end(site: Site) -> None:
-    """The first one before the second exists."""
+    """The first token arrives before the second exists."""
     with site.stream("waiting") as stream:
         assert stream.raw == b"" or stream.raw.startswith(b":\n\n")
         assert stream.next().data == "first"
@@ -123,7 +123,7 @@ def test_tokens_come_as_they_are_made_and_then_the_end(site: Site) -> None:
 
 
 def test_a_post_is_answered_alike_and_batches_merge(site: Site) -> None:
-    """A chat's prompt is posted."""
+    """The prompt of a chat is sent by POST."""
     status, body, headers = site.server.request("POST", "/answers/large?merge=1")
     assert status == 200
     assert headers["Cache-Control"] == "no-cache, no-transform"
@@ -133,7 +133,7 @@ def test_a_post_is_answered_alike_and_batches_merge(site: Site) -> None:
 
 
 def test_who_comes_back_after_the_end_runs_nothing(site: Site) -> None:
-    """A native EventSource does, and ends with 204; and HEAD begins nothing."""
+    """A native EventSource comes back and ends with 204; HEAD begins nothing either."""
     with site.stream("in-the-middle") as stream:
         last = stream.next("error").id
     begun = site.state()["begun"]
@@ -145,14 +145,14 @@ def test_who_comes_back_after_the_end_runs_nothing(site: Site) -> None:
 
 
 def test_an_iterable_that_never_yields_gets_heartbeats(site: Site) -> None:
-    """From the first byte on, and until its client leaves."""
+    """Heartbeats begin with the first byte and go on until the client leaves."""
     with site.begins(), site.stream("silent?heartbeat=0.05") as stream:
         wait_until(lambda: stream._arrived.qsize() > 3)
 
 
 @pytest.mark.parametrize("kind", ["at-once", "in-the-middle", "in-its-finally"])
 def test_an_iterable_that_fails_is_told_by_one_event(site: Site, kind: str) -> None:
-    """Safely; the traceback is in the log, under the same id."""
+    """The event hides the error; the traceback is in the log, under the same id."""
     with site.stream(kind) as stream:
         *before, error = rest_of(stream)
         assert [each.data for each in before] in ([], ["first"])
@@ -163,7 +163,7 @@ def test_an_iterable_that_fails_is_told_by_one_event(site: Site, kind: str) -> N
 
 
 def test_ten_megabytes_come_whole(site: Site) -> None:
-    """In ten thousand events."""
+    """They are ten thousand events."""
     _, body = site.server.get("/answers/large")
     events, _, end = body.partition(b"id: ")
     assert events == b":\n\n" + f"data: {PIECE}\n\n".encode() * PIECES
@@ -172,7 +172,7 @@ def test_ten_megabytes_come_whole(site: Site) -> None:
 
 
 def test_a_client_that_reads_little_slows_the_iterable(site: Site) -> None:
-    """Ten megabytes are never held for it, and others are served meanwhile."""
+    """The server never holds ten megabytes for it, and serves others meanwhile."""
     before = site.state()["yielded"]
     with slow_socket(site.server.port, "/answers/large") as client:
         steady = 0
@@ -191,7 +191,7 @@ def test_a_client_that_reads_little_slows_the_iterable(site: Site) -> None:
 
 
 def slow_socket(port: int, path: str) -> socket.socket:
-    """Return a socket of which the kernel takes little ahead of its reader."""
+    """Return a socket for which the kernel buffers little ahead of the reader."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect((HOST, port))
@@ -206,7 +206,7 @@ def slow_socket(port: int, path: str) -> socket.socket:
 def test_a_client_that_leaves_before_the_first_byte_leaves_nothing(
     site: Site, kind: str
 ) -> None:
-    """Whatever the iterable does then."""
+    """Every kind of iterable is closed."""
     made = site.state()["made"]
     for _ in range(5):
         raw_request(site.server.port, f"/answers/{kind}").close()
@@ -214,7 +214,7 @@ def test_a_client_that_leaves_before_the_first_byte_leaves_nothing(
 
 
 def test_a_client_that_leaves_interrupts_the_upstream_call(site: Site) -> None:
-    """And the iterable's finally runs; a real thread's when the call returns."""
+    """The iterable's finally runs, in a real thread once the call has returned."""
     finals = site.state()["finally"]
     for kind in ("silent", "waiting"):
         with site.begins():
@@ -229,7 +229,7 @@ def test_a_client_that_leaves_interrupts_the_upstream_call(site: Site) -> None:
 
 
 def test_a_client_that_leaves_in_the_middle_of_much_leaves_nothing(site: Site) -> None:
-    """Its server is blocked in a write then."""
+    """The server is blocked in a write at that moment."""
     with site.begins():
         client = raw_request(site.server.port, "/answers/large")
     client.close()
@@ -237,7 +237,7 @@ def test_a_client_that_leaves_in_the_middle_of_much_leaves_nothing(site: Site) -
 
 @pytest.mark.parametrize("kind", ["gunicorn-gevent", "gunicorn-gthread"])
 def test_a_middleware_that_forgets_to_close_leaves_nothing(kind: str) -> None:
-    """The iterable is stopped all the same, when its server closes the connection."""
+    """The iterable is stopped when the server closes the connection."""
     with Server(kind, middleware="forget_close") as server:
         site = Site(kind, server)
         for path in ("large", "waiting", "large"):
@@ -251,7 +251,7 @@ def test_a_middleware_that_forgets_to_close_leaves_nothing(kind: str) -> None:
 
 
 def test_a_database_session_is_given_back_at_the_end(site: Site) -> None:
-    """Or when the client leaves; an app context is only there if it was asked for."""
+    """So it is when the client leaves. Only a stream that asks has an app context."""
     with site.stream("querying") as stream:
         assert stream.data(1) == ["3"]
         assert site.server.json("/process")["checked_out"] == 1
@@ -265,22 +265,21 @@ def test_a_database_session_is_given_back_at_the_end(site: Site) -> None:
     wait_until(lambda: site.server.json("/process")["checked_out"] == 0)
 
 
-def test_five_hundred_streams_on_one_worker() -> None:
-    """All at the same time, each with its own tokens, and nothing is left."""
-    with Server() as server:
-        site = Site("gunicorn-gevent", server)
-        with crowd(server.port, 500, path="/answers/waiting") as them:
-            # Each producer, and the one watch.
-            assert site.state()["streaming"] == 501
-            site.release()
-            them.read_until(lambda member: member.ended)
-            for member in them.members:
-                assert member.data == ["first", *(str(n) for n in range(20))]
-                assert member.events[-1].type == "done"
-        with crowd(server.port, 500, path="/answers/waiting"):
-            # Who all leave at once.
-            assert site.state()["streaming"] == 501
-        wait_until(site.nothing_is_left)
+@pytest.mark.parametrize("started", ["gunicorn-gevent"], indirect=True)
+def test_five_hundred_streams_on_one_worker(site: Site) -> None:
+    """Each receives its own tokens at the same time, and nothing is left."""
+    with crowd(site.server.port, 500, path="/answers/waiting") as them:
+        # One for each producer, and one for the watch.
+        assert site.state()["streaming"] == 501
+        site.release()
+        them.read_until(lambda member: member.ended)
+        for member in them.members:
+            assert member.data == ["first", *(str(n) for n in range(20))]
+            assert member.events[-1].type == "done"
+    with crowd(site.server.port, 500, path="/answers/waiting"):
+        # All of these leave at once.
+        assert site.state()["streaming"] == 501
+    wait_until(site.nothing_is_left)
 
 
 GUNICORNS = ["gunicorn-gevent", "gunicorn-gthread"]
@@ -288,7 +287,7 @@ GUNICORNS = ["gunicorn-gevent", "gunicorn-gthread"]
 
 @pytest.mark.parametrize("kind", GUNICORNS)
 def test_a_worker_that_stops_lets_a_stream_finish(kind: str) -> None:
-    """For as long as gunicorn has patience."""
+    """Gunicorn waits for its streams until graceful_timeout."""
     with Server(kind) as server:
         with server.stream("/answers/outlasting", user=None) as stream:
             assert stream.data(1) == ["first"]
@@ -300,7 +299,7 @@ def test_a_worker_that_stops_lets_a_stream_finish(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", GUNICORNS)
 def test_a_worker_that_stops_tells_those_who_are_not_done(kind: str) -> None:
-    """Before gunicorn would kill it, so that the iterable's finally runs."""
+    """The event precedes a kill by gunicorn, so that the iterable's finally runs."""
     with Server(kind, args="--graceful-timeout 3") as server:
         worker = server.worker()
         with (
@@ -322,9 +321,9 @@ def test_a_worker_that_stops_tells_those_who_are_not_done(kind: str) -> None:
 
 
 def test_a_worker_that_stops_at_once_ends_its_streams() -> None:
-    """QUIT leaves it a tenth of a second, and what it does at exit.
+    """QUIT leaves a tenth of a second, and the time that its exit takes.
 
-    What iterables clean up is part of that.
+    Iterables clean up within the exit.
     """
     with Server() as server:
         with server.stream("/answers/cleaning-up", user=None) as stream:
@@ -337,7 +336,7 @@ def test_a_worker_that_stops_at_once_ends_its_streams() -> None:
 
 
 def test_a_sync_worker_is_refused() -> None:
-    """With the remedy in the log."""
+    """The log names the remedy."""
     with Server("gunicorn-sync") as server:
         assert server.get("/answers/waiting")[0] == 500
         assert "start it with `-k gevent`" in server.log
@@ -353,7 +352,7 @@ def test_a_sync_worker_is_refused() -> None:
 def test_streams_leave_a_worker_room_for_other_requests(
     kind: str, setting: str
 ) -> None:
-    """Health is answered when no more streams are: they are told when to come back."""
+    """Health is answered while more streams are refused with a time to come back."""
     with (
         Server(kind, args=setting) as server,
         server.stream("/answers/waiting", user=None) as first,
@@ -375,7 +374,7 @@ def test_streams_leave_a_worker_room_for_other_requests(
 
 
 def test_they_share_the_room_with_the_streams_of_a_hub() -> None:
-    """Each leaves a twentieth of what there is, and not of what the other leaves."""
+    """Each leaves a twentieth of all places free, not a twentieth of the rest."""
     with (
         Server("gunicorn-gthread", args="--threads 3") as server,
         server.stream() as one_of_hub,

@@ -20,7 +20,7 @@ CHAT = "/api/chat/stream"
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Several workers, which begin together on a database that nobody has made."""
+    """Several workers that start together, on a database that does not exist yet."""
     folder = tmp_path_factory.mktemp("demo")
     started = Demo(folder, workers=4, chat_pace="0.03", import_pause="0.05")
     yield started
@@ -28,7 +28,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 class Request:
-    """A stream of one request of a user, from which it can be left."""
+    """A request of alice that streams its answer, and that she can leave."""
 
     def __init__(
         self, demo: Demo, path: str, body: str, *, type: str = "application/json"
@@ -48,7 +48,7 @@ class Request:
                 return seen[-1]
 
     def rest(self) -> list[ParsedEvent]:
-        """Read as far as it goes, however that ends."""
+        """Read until the stream ends, well or by an error."""
         seen: list[ParsedEvent] = []
         try:
             while chunk := self._response.read1(65536):
@@ -86,14 +86,14 @@ def calls(demo: Demo) -> int:
 
 
 def test_workers_can_begin_together(demo: Demo) -> None:
-    """Each finds the tables, whoever made them."""
+    """Each worker finds the tables, and one of them made them."""
     log = demo.log_path.read_text()
     assert log.count("Booting worker") == 4
     assert "Traceback" not in log
 
 
 def test_who_stops_has_the_call_ended_and_what_came_kept(cleared: Demo) -> None:
-    """At once: nobody pays for tokens that nobody reads."""
+    """The call ends at once, as its tokens cost money."""
     before = calls(cleared)
     request = ask(cleared, "What is a stream?")
     shown = json.loads(request.next().data)
@@ -107,7 +107,7 @@ def test_who_stops_has_the_call_ended_and_what_came_kept(cleared: Demo) -> None:
 
 
 def test_who_stops_before_the_first_word_leaves_nothing(cleared: Demo) -> None:
-    """A question alone is no exchange."""
+    """A question alone is not kept."""
     before = calls(cleared)
     ask(cleared, "What is an event?").leave()
     wait_until(lambda: calls(cleared) > before)
@@ -116,7 +116,7 @@ def test_who_stops_before_the_first_word_leaves_nothing(cleared: Demo) -> None:
 
 
 def test_a_logout_does_not_end_an_answer(cleared: Demo) -> None:
-    """It is its request's own, and kept for who asked."""
+    """The answer belongs to its request, and is kept for the user that asked."""
     cookie = cleared.cookie("alice")
     headers = {"Content-Type": "application/json", "Cookie": cookie}
     connection = http.client.HTTPConnection(HOST, cleared.port, timeout=DEADLINE)
@@ -131,7 +131,7 @@ def test_a_logout_does_not_end_an_answer(cleared: Demo) -> None:
 
 
 def test_who_cancels_an_import_keeps_its_batches(demo: Demo) -> None:
-    """Those before, and it goes no further."""
+    """The import goes no further, and keeps the batches so far."""
     cookie = demo.cookie("alice")
     _, sample = demo.request("GET", "/api/import/sample.csv", Cookie=cookie)
     body = (
@@ -148,13 +148,13 @@ def test_who_cancels_an_import_keeps_its_batches(demo: Demo) -> None:
 
     wait_until(lambda: "an import ended after" in demo.log_path.read_text())
     added = count()
-    # Each hundred rows had one batch; the sample's thousandth is refused.
+    # A batch is a hundred rows. Of the sample, each thousandth row is refused.
     assert 0 < added < 4000
     assert (added + added // 999) % 100 == 0
 
 
 def test_a_worker_that_is_killed_keeps_nothing_of_an_answer(cleared: Demo) -> None:
-    """It ends without a word, and the next worker answers."""
+    """The answer ends without a last event, and the next worker answers."""
     request = ask(cleared, "What is a worker?")
     request.next()
     cleared.kill_workers()
@@ -171,7 +171,7 @@ def test_a_worker_that_is_killed_keeps_nothing_of_an_answer(cleared: Demo) -> No
 def test_behind_a_proxy_the_pages_have_both_of_their_streams(
     demo: Demo, kind: str
 ) -> None:
-    """An answer as it grows, and beside it the stream that all pages share."""
+    """An answer arrives as it grows, beside the stream that all pages share."""
     cookie = demo.cookie("alice")
     question = ["--data", json.dumps({"message": "What is a stream?"})]
     type = "application/json"

@@ -1,4 +1,4 @@
-"""What happens to streams when something goes wrong with the log.
+"""Faults of the log, and their effect on streams.
 
 Each row of the fault table in docs/operations.md is tried here, or named there.
 """
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.live
 
 PATIENCE = "--graceful-timeout 3"
 
-#: Two seconds are promised; the rest is for a busy machine.
+#: Publishing fails within two seconds; the rest is for a busy machine.
 SOON = 4.0
 
 
@@ -30,12 +30,33 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def servers_redis() -> Iterator[RedisServer]:
+    """The Redis of ``server``, which each test leaves running and with memory."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def started(servers_redis: RedisServer) -> Iterator[Server]:
+    with Server(**settings_for(servers_redis), heartbeat_interval=1) as server:
+        yield server
+
+
+@pytest.fixture
+def server(started: Server) -> Server:
+    """A server without streams that has recovered from the fault before."""
+    wait_until(lambda: is_ready(started))
+    wait_until(lambda: started.stats()["connections"] == 0)
+    return started
+
+
 def settings_for(redis: RedisServer) -> dict[str, Any]:
     return {"broker_url": redis.url, "name": "live", "max_clients_per_user": None}
 
 
 def cannot_publish(server: Server) -> bool:
-    """Tell whether publishing fails, and soon."""
+    """Tell whether publishing fails, and check that it fails soon."""
     started = time.monotonic()
     status, _, _ = server.request("POST", "/publish", body={"data": "lost"})
     assert time.monotonic() - started < SOON
@@ -58,7 +79,7 @@ def connected(server: Server, **options: Any) -> StreamReader:
 
 class TestRedis:
     def test_it_is_away_when_the_app_starts(self) -> None:
-        """Streams are let in and go on when it is back; until then all say so."""
+        """Streams are let in, and go on when it is back; until then health says so."""
         port = free_port()
         url = f"redis://127.0.0.1:{port}/0"
         with Server(broker_url=url, name="live") as server:
@@ -68,64 +89,67 @@ class TestRedis:
             assert cannot_publish(server)
             with RedisServer(port=port):
                 wait_until(lambda: is_ready(server))
-                # With the id that it now has, it would miss nothing any more.
+                # With this id, a client would miss nothing from here on.
                 assert stream.next("ping").id
                 server.publish("at last")
                 assert stream.data(1) == ["at last"]
             stream.close()
 
     @pytest.mark.parametrize("outage", ["restart", "pause"])
-    def test_it_goes_away_and_comes_back(self, redis: RedisServer, outage: str) -> None:
-        """No stream ends, nothing is lost and nobody is reset."""
-        with Server(**settings_for(redis), heartbeat_interval=1) as server:
-            stream = connected(server)
-            server.publish("before")
-            redis.kill() if outage == "restart" else redis.pause()
-            assert cannot_publish(server)
-            late = connected(server)
-            stream.next("ping")
-            assert server.get("/events/health")[0] == 503
-            redis.start() if outage == "restart" else redis.resume()
-            wait_until(lambda: is_ready(server))
-            wait_until(lambda: can_publish(server, "after"))
-            data = ["before"]
-            while data[-1] != "after":
-                data += stream.data(1)
-            # Its outcome was unknown: it came, or it did not.
-            assert [each for each in data if each != "lost"] == ["before", "after"]
-            late.next("message")
-            assert not [e for e in stream.events + late.events if e.type == "reset"]
-            stream.close()
-            late.close()
+    def test_it_goes_away_and_comes_back(
+        self, servers_redis: RedisServer, server: Server, outage: str
+    ) -> None:
+        """No stream ends, nothing is lost, and no client is reset."""
+        stream = connected(server)
+        server.publish("before")
+        assert stream.data(1) == ["before"]
+        servers_redis.kill() if outage == "restart" else servers_redis.pause()
+        assert cannot_publish(server)
+        late = connected(server)
+        stream.next("ping")
+        assert server.get("/events/health")[0] == 503
+        servers_redis.start() if outage == "restart" else servers_redis.resume()
+        wait_until(lambda: is_ready(server))
+        wait_until(lambda: can_publish(server, "after"))
+        data = ["before"]
+        while data[-1] != "after":
+            data += stream.data(1)
+        # The event of a call that failed may have been published, or not.
+        assert [each for each in data if each != "lost"] == ["before", "after"]
+        late.next("message")
+        assert not [e for e in stream.events + late.events if e.type == "reset"]
+        stream.close()
+        late.close()
 
-    def test_it_is_flushed(self, redis: RedisServer) -> None:
-        """Who is logged in comes back, and is told that history is lost."""
-        with Server(**settings_for(redis)) as server:
-            stream = connected(server)
-            last = server.publish("before")
-            assert stream.data(1) == ["before"]
-            redis.run("FLUSHALL")
-            stream.wait_for_end()
-            stream.close()
-            with server.stream(Last_Event_ID=last) as again:
-                assert fields(again.next("reset")) == {"reason": "epoch"}
-                server.publish("after")
-                assert again.data(1) == ["after"]
+    def test_it_is_flushed(self, servers_redis: RedisServer, server: Server) -> None:
+        """Clients that are logged in come back, and learn that history is lost."""
+        stream = connected(server)
+        last = server.publish("before")
+        assert stream.data(1) == ["before"]
+        servers_redis.run("FLUSHALL")
+        stream.wait_for_end()
+        stream.close()
+        with server.stream(Last_Event_ID=last) as again:
+            assert fields(again.next("reset")) == {"reason": "epoch"}
+            server.publish("after")
+            assert again.data(1) == ["after"]
 
-    def test_its_memory_is_full(self, redis: RedisServer) -> None:
-        """Publishing says so, streams go on, and all is well when there is room."""
-        with Server(**settings_for(redis)) as server, connected(server) as stream:
-            redis.run("CONFIG", "SET", "maxmemory", 1)
+    def test_its_memory_is_full(
+        self, servers_redis: RedisServer, server: Server
+    ) -> None:
+        """Publishing says so, and streams go on; with memory, all works again."""
+        with connected(server) as stream:
+            servers_redis.run("CONFIG", "SET", "maxmemory", 1)
             assert cannot_publish(server)
             assert "maxmemory" in server.log
-            redis.run("CONFIG", "SET", "maxmemory", 0)
+            servers_redis.run("CONFIG", "SET", "maxmemory", 0)
             server.publish("after")
             assert stream.data(1) == ["after"]
 
     def test_a_logout_while_it_is_away_ends_streams_everywhere(
         self, redis: RedisServer
     ) -> None:
-        """At once where the request was answered, elsewhere when it is back."""
+        """The worker that answers ends them at once, the others when Redis is back."""
         args = f"--workers 3 {PATIENCE}"
         with Server(args=args, **settings_for(redis)) as server:
             cookie = server.cookie("alice")
@@ -139,7 +163,7 @@ class TestRedis:
                 stream.close()
 
     def test_a_worker_has_three_connections(self, redis: RedisServer) -> None:
-        """However many clients it has."""
+        """The number of clients adds none."""
         args = f"--workers 4 {PATIENCE} --worker-connections 1000"
         with (
             Server(args=args, **settings_for(redis)) as server,
@@ -154,7 +178,7 @@ class TestRedis:
 
 class TestSQLite:
     def test_the_file_is_deleted(self) -> None:
-        """Who is logged in comes back, and is told that history is lost."""
+        """Clients that are logged in come back, and learn that history is lost."""
         with Server() as server:
             stream = connected(server)
             last = server.publish("before")
@@ -170,7 +194,7 @@ class TestSQLite:
                 assert again.data(1) == ["after"]
 
     def test_the_folder_cannot_be_used(self) -> None:
-        """Streams are let in and wait; publishing and health say what is wrong."""
+        """Streams are let in and wait; publishing and health name the fault."""
         with Server(broker_url="sqlite:////dev/null/hub.db") as server:
             stream = connected(server)
             assert server.get("/events/health")[0] == 503
@@ -179,7 +203,7 @@ class TestSQLite:
             stream.close()
 
     def test_it_is_damaged_while_it_is_used(self) -> None:
-        """Publishing says what helps; once the file is moved away, all is well."""
+        """Publishing says what helps; once the file is moved away, all works again."""
         with Server() as server:
             stream = connected(server)
             server.publish("before")

@@ -1,4 +1,4 @@
-"""Sockets that are taken over from gunicorn, and where that is not possible."""
+"""The takeover of sockets from gunicorn, and the cases that rule it out."""
 
 import http.client
 import json
@@ -19,13 +19,19 @@ pytestmark = pytest.mark.live
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(max_clients_per_user=None) as server:
+def unix_socket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of a Unix socket on which ``server`` listens too."""
+    return tmp_path_factory.mktemp("unix") / "socket"
+
+
+@pytest.fixture(scope="module")
+def server(unix_socket: Path) -> Iterator[Server]:
+    with Server(args=f"-b unix:{unix_socket}", max_clients_per_user=None) as server:
         yield server
 
 
 def delivery(server: Server, path: str = "/events") -> dict[str, int]:
-    """Open a stream, see that it delivers, and return how."""
+    """Open a stream, check that it delivers, and return the counts of deliveries."""
     with server.stream(path) as stream:
         stream.next("connected")
         server.publish("x")
@@ -36,7 +42,7 @@ def delivery(server: Server, path: str = "/events") -> dict[str, int]:
 
 
 def test_streams_leave_by_their_own_sockets(server: Server) -> None:
-    """Under gunicorn's gevent worker that is the normal way."""
+    """The takeover is the normal case under gunicorn's gevent worker."""
     assert delivery(server) == {"socket": 1}
 
 
@@ -47,7 +53,7 @@ def test_it_can_be_switched_off() -> None:
 
 
 def test_the_head_is_the_response_s_own(server: Server) -> None:
-    """Headers and hooks of the app are there, cookies are not; the end is seen."""
+    """Headers and hooks of the app apply, cookies do not; the hook sees the end."""
     with server.stream("/with-hooks/sse") as stream:
         stream.next("connected")
         headers = stream._chunks.response.headers  # type: ignore[attr-defined]
@@ -71,9 +77,10 @@ def test_the_head_is_the_response_s_own(server: Server) -> None:
 def test_programs_get_their_stream_in_chunks(
     server: Server, asked: str, is_chunked: bool
 ) -> None:
-    """Their libraries would wait for a full buffer; a browser takes what is there.
+    """Libraries of programs would wait for a full buffer otherwise.
 
-    And shows an error for a stream in chunks that is cut off, as by a logout.
+    A browser shows what has arrived. For a stream in chunks that is cut off, as by a
+    logout, it would show an error.
     """
     with socket.create_connection((HOST, server.port), timeout=10.0) as sock:
         who = "Authorization: Bearer alice"
@@ -92,7 +99,7 @@ def test_programs_get_their_stream_in_chunks(
 def test_a_connection_that_was_used_before_is_taken_over(
     server: Server, version: str
 ) -> None:
-    """Whatever the keep-alive connection has answered first."""
+    """A keep-alive connection may have answered another request first."""
     with socket.create_connection((HOST, server.port), timeout=10.0) as sock:
         lines = f"HTTP/{version}\r\nHost: x\r\nConnection: keep-alive\r\n"
         sock.sendall(f"GET /events/health/live {lines}\r\n".encode())
@@ -107,7 +114,7 @@ def test_a_connection_that_was_used_before_is_taken_over(
 
 
 def test_a_request_with_a_body_is_served_by_generator(server: Server) -> None:
-    """What the view has not read of it is nobody's to throw away."""
+    """The hub must not throw away the part of the body that the view has not read."""
     with socket.create_connection((HOST, server.port), timeout=10.0) as sock:
         sock.sendall(
             b"POST /events-by-post HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
@@ -120,26 +127,24 @@ def test_a_request_with_a_body_is_served_by_generator(server: Server) -> None:
     wait_until(lambda: server.stats()["connections"] == 0)
 
 
-def test_a_unix_socket_is_taken_over_too(tmp_path: Path) -> None:
-    """As nginx on the same machine connects."""
-    path = tmp_path / "socket"
-    with Server(args=f"-b unix:{path}") as server:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(10.0)
-            sock.connect(str(path))
-            sock.sendall(b"GET /events HTTP/1.0\r\nAuthorization: Bearer bob\r\n\r\n")
-            received = b""
-            while b"event: connected" not in received:
-                received += sock.recv(65536)
-            assert server.stats()["delivery"] == {"socket": 1}
-            server.publish("x")
-            while b"data: x" not in received:
-                received += sock.recv(65536)
-        wait_until(lambda: server.stats()["connections"] == 0)
+def test_a_unix_socket_is_taken_over_too(server: Server, unix_socket: Path) -> None:
+    """An nginx on the same machine connects by one."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10.0)
+        sock.connect(str(unix_socket))
+        sock.sendall(b"GET /events HTTP/1.0\r\nAuthorization: Bearer bob\r\n\r\n")
+        received = b""
+        while b"event: connected" not in received:
+            received += sock.recv(65536)
+        assert server.stats()["delivery"] == {"socket": 1}
+        server.publish("x")
+        while b"data: x" not in received:
+            received += sock.recv(65536)
+    wait_until(lambda: server.stats()["connections"] == 0)
 
 
 def test_gunicorns_own_tls_is_served_by_generator(tmp_path: Path) -> None:
-    """Its encryption cannot be shared by all clients."""
+    """The encryption of a connection cannot be shared by all clients."""
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     words = f"req -x509 -newkey rsa:2048 -nodes -days 1 -keyout {key} -out {cert}"
     subprocess.run(
@@ -167,17 +172,17 @@ def test_gunicorns_own_tls_is_served_by_generator(tmp_path: Path) -> None:
 
 class TestMiddlewares:
     def test_sentry_is_no_obstacle(self) -> None:
-        """It wraps every response, but not one that a server may send by itself."""
+        """Sentry wraps every response, except one that a server may send by itself."""
         with Server(middleware="use_sentry") as server:
             assert delivery(server) == {"socket": 1}
 
     def test_proxyfix_is_no_obstacle(self) -> None:
-        """Everybody behind a proxy has it."""
+        """Every app behind a proxy has it."""
         with Server(middleware="trust_proxy") as server:
             assert delivery(server) == {"socket": 1}
 
     def test_one_that_wraps_the_body_is_named_once(self) -> None:
-        """Its users would silently meet gunicorn's limit of connections."""
+        """Without a warning, its users would meet gunicorn's limit of connections."""
         with Server(middleware="wrap_body") as server:
             assert delivery(server) == {"generator": 1}
             assert delivery(server) == {"generator": 1}
@@ -185,7 +190,7 @@ class TestMiddlewares:
             assert "worker_connections" in server.log
 
     def test_one_that_adds_headers_is_no_obstacle(self) -> None:
-        """The head is what gunicorn itself would have sent."""
+        """The head is the one that gunicorn itself would have sent."""
         with Server(middleware="add_header") as server:
             assert delivery(server) == {"socket": 1}
             with server.stream() as stream:
@@ -194,17 +199,17 @@ class TestMiddlewares:
                 assert headers["X-Added"] == "later"
 
     def test_one_that_hides_gunicorns_response_is_served_by_generator(self) -> None:
-        """The final headers are not known then. Its users are warned too, once."""
+        """The final headers are unknown then. Its users are warned once too."""
         with Server(middleware="hide_write") as server:
             assert delivery(server) == {"generator": 1}
             assert delivery(server) == {"generator": 1}
-            # The site sets up no logging: only warnings and errors are seen.
+            # The site sets up no logging, so only warnings and errors are logged.
             assert server.log.count("hides gunicorn's") == 1
             assert "worker_connections" in server.log
 
 
 def test_streams_take_none_of_the_workers_connections() -> None:
-    """Ordinary requests are answered as if there were no streams."""
+    """Ordinary requests are answered as if no streams were open."""
     with (
         Server(
             args="--worker-connections 50 --backlog 2048", max_clients_per_user=None
@@ -217,7 +222,7 @@ def test_streams_take_none_of_the_workers_connections() -> None:
 
 
 def test_a_peer_that_has_gone_is_noticed_without_traffic(server: Server) -> None:
-    """By the kernel, and long before the next heartbeat."""
+    """The kernel notices, long before the next heartbeat."""
     sock = raw_request(server.port)
     wait_until(lambda: server.stats()["connections"] == 1)
     sock.close()
@@ -226,7 +231,7 @@ def test_a_peer_that_has_gone_is_noticed_without_traffic(server: Server) -> None
 
 
 def test_a_hook_that_fails_writes_nothing_into_the_stream(server: Server) -> None:
-    """Gunicorn would answer the error on a connection that is the writer's by then."""
+    """Gunicorn would answer the error on a connection that the writer owns by then."""
     with socket.create_connection((HOST, server.port), timeout=10.0) as sock:
         sock.sendall(
             b"GET /failing-hook/sse HTTP/1.0\r\nAuthorization: Bearer alice\r\n\r\n"

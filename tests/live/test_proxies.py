@@ -24,15 +24,15 @@ CURL = sample(PAGE, "sh", with_="curl")
 
 ALICE = {"Authorization": "Bearer alice"}
 
-#: In place of the page's, so that a test can wait beyond it.
+#: A short limit in place of the page's, so that a test can outlast it.
 IDLE = {IDLE_LIMIT: "1s"}
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """No ping comes for 30 seconds: what arrives has not been pushed on by one."""
-    # gunicorn itself believes only proxies of its own machine, and here none: what the
-    # app knows is from ProxyFix, as in a container.
+    """The first ping comes after 30 seconds, so no ping pushes an event through."""
+    # gunicorn itself trusts proxies of the same machine, and here none. The app then
+    # knows only what ProxyFix tells it, as in a container.
     with Server(
         args="--forwarded-allow-ips 192.0.2.1",
         middleware="trust_proxy",
@@ -53,7 +53,7 @@ def pinging() -> Iterator[Server]:
     ids=lambda of: "-".join(of),
 )
 def proxy(request: pytest.FixtureRequest, server: Server) -> Iterator[Proxy]:
-    """Each of them, with each that its clients may speak."""
+    """Each proxy, with each protocol of its clients."""
     kind, protocol = request.param
     with Proxy(kind, server.port, protocol=protocol) as proxy:
         yield proxy
@@ -61,13 +61,13 @@ def proxy(request: pytest.FixtureRequest, server: Server) -> Iterator[Proxy]:
 
 @pytest.fixture(autouse=True)
 def nobody_is_left(server: Server) -> Iterator[None]:
-    """Every test leaves the server without streams."""
+    """Each test leaves the server without streams."""
     yield
     wait_until(lambda: server.stats()["connections"] == 0)
 
 
 def test_the_head_and_the_greeting_come_before_any_event(proxy: Proxy) -> None:
-    """Or onopen would wait for the first one; by the protocol that was asked for."""
+    """Otherwise onopen would wait for one. The protocol is the one asked for."""
     with closing(proxy.ask("/events", **ALICE)) as answer:
         spoken = b"HTTP/2" if proxy.protocol == "http2" else b"HTTP/1.1"
         assert (answer.status, answer.version) == (200, spoken)
@@ -78,7 +78,7 @@ def test_the_head_and_the_greeting_come_before_any_event(proxy: Proxy) -> None:
 def test_each_event_comes_before_the_next_is_published(
     proxy: Proxy, server: Server
 ) -> None:
-    """Nothing waits until there is more of it."""
+    """No event waits in a buffer for more bytes."""
     with proxy.stream("/events", **ALICE) as stream:
         stream.next("connected")
         for number in range(5):
@@ -87,7 +87,7 @@ def test_each_event_comes_before_the_next_is_published(
 
 
 def test_who_leaves_is_known_without_a_write(proxy: Proxy, server: Server) -> None:
-    """Limits and presence count who is there."""
+    """Limits and presence count the clients that are connected."""
     with proxy.stream("/events", **ALICE) as stream:
         stream.next("connected")
         assert server.stats()["connections"] == 1
@@ -95,7 +95,7 @@ def test_who_leaves_is_known_without_a_write(proxy: Proxy, server: Server) -> No
 
 
 def test_a_refusals_status_passes_through(proxy: Proxy) -> None:
-    """401 without a login, 403 for a channel that is not open, 400 for a bad name."""
+    """401 without a login, 403 for a channel that is closed, 400 for a bad name."""
     with closing(proxy.ask("/events")) as refusal:
         assert refusal.status == 401
         assert json.loads(refusal.body()) == {"error": "log in first"}
@@ -105,7 +105,7 @@ def test_a_refusals_status_passes_through(proxy: Proxy) -> None:
 
 
 def test_a_logout_ends_the_stream(proxy: Proxy) -> None:
-    """And the browser that comes back is answered 401."""
+    """A browser that comes back is answered 401."""
     cookie = session(proxy, "/login/alice")
     with proxy.stream("/events", Cookie=cookie) as stream:
         stream.next("connected")
@@ -116,7 +116,7 @@ def test_a_logout_ends_the_stream(proxy: Proxy) -> None:
 
 
 def session(proxy: Proxy, path: str, **headers: str) -> str:
-    """Return the session's cookie after a POST through the proxy."""
+    """Make a POST through the proxy, and return the cookie of the session."""
     with closing(proxy.ask(path, "--request", "POST", **headers)) as answer:
         assert answer.status == 200
         lines = answer.head.decode().splitlines()
@@ -127,7 +127,7 @@ def session(proxy: Proxy, path: str, **headers: str) -> str:
 def test_an_answer_to_a_post_streams_and_stops_with_its_client(
     proxy: Proxy, server: Server
 ) -> None:
-    """Tokens come as they are made, and the model's call ends with the page."""
+    """Tokens arrive as they are made, and the model's call ends with the page."""
 
     def stream() -> StreamReader:
         return proxy.stream("/answers/waiting", "--data", "a prompt")
@@ -148,19 +148,19 @@ def test_an_answer_to_a_post_streams_and_stops_with_its_client(
 
 
 def test_the_app_sees_the_clients_own_address(proxy: Proxy) -> None:
-    """And the scheme and host it asked for, whatever it says that it is."""
+    """The app sees the scheme and host of the request too, and no forged header."""
     forged = {"X_Forwarded_For": "192.0.2.7", "X_Forwarded_Proto": "gopher"}
     with closing(proxy.ask("/caller", "--interface", "127.0.0.3", **forged)) as answer:
         found = json.loads(answer.body())
     assert found["address"] == "127.0.0.3"
-    # HAProxy's says https in any case: without TLS of its own it is behind who has it.
+    # HAProxy always says https: without TLS of its own, it is behind a proxy with TLS.
     assert found["url"].split(":", 1)[1] == f"{proxy.url}/caller".split(":", 1)[1]
     if proxy.protocol != "plain":
         assert found["url"].startswith("https:")
 
 
 def test_a_limit_for_each_address_counts_clients(proxy: Proxy, server: Server) -> None:
-    """Not the proxy, whose address they would all have."""
+    """Otherwise all clients would have the address of the proxy."""
     with ExitStack() as held:
         for number in range(6):
             address = ["--interface", f"127.0.0.{10 + number // 5}"]
@@ -176,7 +176,7 @@ class TestEachOfThem:
     def test_an_operator_can_ask_the_proxy_and_the_app(
         self, kind: str, server: Server
     ) -> None:
-        """By the page's two lines, whose answers show where a stream is held back."""
+        """The page's two commands show where a stream is held back."""
         with Proxy(kind, server.port) as proxy:
             cookie = session(proxy, "/login/alice")
             replaced = {
@@ -197,7 +197,7 @@ class TestEachOfThem:
     def test_pings_keep_a_stream_open_beyond_the_idle_limit(
         self, kind: str, pinging: Server
     ) -> None:
-        """With each protocol."""
+        """The streams stay open with each protocol."""
         with ExitStack() as held:
             streams = [
                 held.enter_context(open_idle(held, kind, pinging, protocol))
@@ -209,7 +209,7 @@ class TestEachOfThem:
                     pass
 
     def test_without_pings_the_idle_limit_cuts(self, kind: str, server: Server) -> None:
-        """So the test before can fail, and the limit is where the page has it."""
+        """The limit is where the page sets it, so the test before can fail."""
         with ExitStack() as held:
             streams = [
                 held.enter_context(open_idle(held, kind, server, protocol))
@@ -222,7 +222,7 @@ class TestEachOfThem:
     def test_a_restart_loses_and_doubles_nothing(
         self, kind: str, server: Server
     ) -> None:
-        """Who was cut resumes where it was."""
+        """A client that was cut resumes at its last event."""
         with Proxy(kind, server.port) as proxy:
             with proxy.stream("/events", **ALICE) as stream:
                 stream.next("connected")
@@ -242,7 +242,7 @@ class TestEachOfThem:
     def test_a_reload_cuts_no_stream(
         self, kind: str, protocol: str, server: Server
     ) -> None:
-        """Old streams go on where they are, and new ones are let in."""
+        """Old streams go on, and new ones are let in."""
         with (
             Proxy(kind, server.port, protocol=protocol) as proxy,
             proxy.stream("/events", **ALICE) as old,
@@ -257,11 +257,12 @@ class TestEachOfThem:
     def test_a_browser_is_told_to_come_back_while_no_worker_listens(
         self, kind: str
     ) -> None:
-        """An error's status would end its EventSource for good.
+        """The status of an error would end its EventSource for good.
 
-        Without a blank line, by which the standard has it forget where it was.
+        The answer has no blank line, at which the standard would have the browser
+        forget its last event id.
         """
-        # Caddy waits for so long.
+        # Caddy waits for a worker for the whole duration.
         edit = {"lb_try_duration 5s": "lb_try_duration 1s"} if kind == "caddy" else {}
         with Proxy(kind, free_port(), edit=edit) as proxy:
             with closing(proxy.ask("/events?channel=news", **ALICE)) as answer:
@@ -272,28 +273,28 @@ class TestEachOfThem:
                 assert answer.status in (502, 503)
 
     def test_plain_http_is_sent_to_tls(self, kind: str, server: Server) -> None:
-        """With the status that keeps a POST a POST."""
+        """The status of the redirect keeps a POST a POST."""
         with Proxy(kind, server.port, protocol="tls") as proxy:
             answer = proxy.ask("/page?a=b", at=proxy.redirecting_url)
             with closing(answer):
                 assert answer.status == 308
-                # To whatever port: a usual one is not said, and ours is none.
+                # The location may name any port or none, as the page has the usual one.
                 where = r"(?i)\r\nlocation: https://localhost(:\d+)?/page\?a=b\s"
                 assert re.search(where, answer.head.decode() + "\r\n")
 
 
 @pytest.mark.parametrize(
     ("kind", "size"),
-    # HAProxy takes what its buffer holds.
+    # HAProxy takes a body that fits in its buffer.
     [("nginx", 100_000), ("haproxy", 10_000), ("caddy", 100_000)],
 )
 def test_a_body_is_taken_whole_before_the_app_is_asked(kind: str, size: int) -> None:
-    """One that comes slowly keeps no greenlet of the app's."""
+    """A slow body takes no greenlet of the app."""
     with socket.create_server((HOST, 0)) as app:
         app.settimeout(DEADLINE)
         with Proxy(kind, app.getsockname()[1]) as proxy, connect(proxy) as slow:
             slow.sendall(post("/slow", size) + b"x" * (size - 1))
-            # Far more time than it takes to pass on what there is of it.
+            # By then, the proxy would long have passed on the bytes that it has.
             for _ in range(20):
                 with connect(proxy) as quick:
                     quick.sendall(post("/quick", 1) + b"x")
@@ -306,7 +307,7 @@ def test_a_body_is_taken_whole_before_the_app_is_asked(kind: str, size: int) -> 
 def open_idle(
     held: ExitStack, kind: str, server: Server, protocol: str
 ) -> StreamReader:
-    """Open a stream through a proxy with a small idle limit."""
+    """Open a stream through a proxy with a short idle limit."""
     proxy = held.enter_context(Proxy(kind, server.port, protocol=protocol, edit=IDLE))
     stream = proxy.stream("/events", **ALICE)
     stream.next("connected")
@@ -314,7 +315,7 @@ def open_idle(
 
 
 def reload(proxy: Proxy) -> None:
-    """Have it reload. A master that has just started may not hear the first signal."""
+    """Reload a proxy. A master that has just started may not hear the first signal."""
     before = workers(proxy)
 
     def is_done() -> object:
@@ -329,26 +330,26 @@ def reload(proxy: Proxy) -> None:
 
 
 def workers(proxy: Proxy) -> set[int]:
-    """Return the processes that serve."""
+    """Return the ids of the processes that serve."""
     assert proxy.process is not None
     return {child.pid for child in psutil.Process(proxy.process.pid).children()}
 
 
 def connect(proxy: Proxy) -> ssl.SSLSocket:
-    """Return a connection with TLS."""
+    """Return a connection with TLS to a proxy."""
     context = ssl.create_default_context(cafile=str(proxy.folder / "cert.pem"))
     plain = socket.create_connection((HOST, proxy.port), timeout=DEADLINE)
     return context.wrap_socket(plain, server_hostname="localhost")
 
 
 def post(path: str, size: int) -> bytes:
-    """Return the head of a request with a body of so many bytes."""
+    """Return the head of a request with a body of ``size`` bytes."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
     return head.encode()
 
 
 def asked(app: socket.socket) -> bytes:
-    """Answer the next request; return its first line."""
+    """Answer the next request, and return its first line."""
     connection, _ = app.accept()
     connection.settimeout(DEADLINE)
     with connection, connection.makefile("rb") as request:

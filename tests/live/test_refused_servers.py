@@ -1,4 +1,4 @@
-"""Servers that cannot hold streams say so, and what to do instead."""
+"""Servers that cannot hold streams refuse them, and the log names a remedy."""
 
 import socket
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.live
 
 
 def test_a_sync_worker_is_refused_with_a_remedy() -> None:
-    """One stream would block the worker for everybody."""
+    """One stream would block the worker for all others."""
     with Server("gunicorn-sync") as server:
         status, _ = server.get("/events", Authorization="Bearer alice")
         assert status == 500
@@ -22,14 +22,14 @@ def test_a_sync_worker_is_refused_with_a_remedy() -> None:
 
 
 def test_gthread_with_one_thread_is_refused_too() -> None:
-    """Gunicorn's default; the first stream would take the only thread."""
+    """One thread is gunicorn's default, and the first stream would take it."""
     with Server("gunicorn-sync", args="-k gthread") as server:
         assert server.get("/events", Authorization="Bearer alice")[0] == 500
         assert server.get("/events/health")[0] == 503
 
 
 def test_a_development_server_without_threads_is_refused() -> None:
-    """The same, for flask run."""
+    """The first stream would block ``flask run`` too."""
     with Server("flask-run", args="--without-threads") as server:
         status, _ = server.get("/events", Authorization="Bearer alice")
         assert status == 500
@@ -37,7 +37,7 @@ def test_a_development_server_without_threads_is_refused() -> None:
 
 
 def test_http2_inside_gunicorn_is_refused() -> None:
-    """An open stream would block everything else on its connection."""
+    """An open stream would block all other requests of its connection."""
     http2 = "--http-protocols h1,h2 --http2-cleartext prior-knowledge"
     with Server("gunicorn-gevent", args=http2, answers_http1=False) as server:
         assert http2_status(server.port, "/events/health/live") == "200"
@@ -46,7 +46,7 @@ def test_http2_inside_gunicorn_is_refused() -> None:
 
 
 def http2_status(port: int, path: str) -> str:
-    """Return the status of a request that speaks HTTP/2 from the first byte on."""
+    """Speak HTTP/2 from the first byte on, and return the status of one request."""
     connection = H2Connection(H2Configuration(client_side=True))
     with socket.create_connection((HOST, port), timeout=10.0) as sock:
         connection.initiate_connection()
@@ -70,7 +70,7 @@ def http2_status(port: int, path: str) -> str:
 
 
 def test_several_workers_are_refused_by_the_memory_broker() -> None:
-    """Events would not reach the clients of the other workers, silently."""
+    """Without an error, no event would reach the clients of another worker."""
     with Server(args="--workers 2", broker_url="memory://") as server:
         assert server.get("/events", Authorization="Bearer alice")[0] == 500
         assert server.request("POST", "/publish", body={"data": "x"})[0] == 500

@@ -1,4 +1,4 @@
-"""Streams over real servers: each promise under each of them."""
+"""Streams over real servers: each promise under each server."""
 
 from collections.abc import Iterator
 
@@ -19,13 +19,13 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def nobody_is_left(server: Server) -> Iterator[None]:
-    """Every test leaves the server without streams."""
+    """Each test leaves the server without streams."""
     yield
     wait_until(lambda: server.stats()["connections"] == 0)
 
 
 def test_headers_and_greeting_leave_at_once(server: Server) -> None:
-    """Before any event, or onopen would wait for the first one."""
+    """They precede any event; otherwise onopen would wait for the first one."""
     with server.stream() as stream:
         connected = stream.next()
         assert connected.type == "connected"
@@ -33,7 +33,7 @@ def test_headers_and_greeting_leave_at_once(server: Server) -> None:
 
 
 def test_a_is_not_told_what_is_for_b(server: Server) -> None:
-    """Targeted delivery reaches exactly the streams of that person."""
+    """Targeted delivery reaches exactly the streams of that user."""
     with server.stream() as ann, server.stream(user="bob") as ben:
         ann.next("connected")
         ben.next("connected")
@@ -45,7 +45,7 @@ def test_a_is_not_told_what_is_for_b(server: Server) -> None:
 
 
 def test_a_dropped_connection_resumes_in_order(server: Server) -> None:
-    """Nothing is lost and nothing comes twice."""
+    """No event is lost, and none comes twice."""
     with server.stream() as first:
         first.next("connected")
         server.publish("one")
@@ -66,14 +66,14 @@ def test_a_dropped_connection_resumes_in_order(server: Server) -> None:
 def test_an_id_that_history_does_not_reach_is_answered_by_reset(
     server: Server, last: str, reason: str
 ) -> None:
-    """Never by an error that a browser could not get rid of."""
+    """A browser would come back with the same id for ever after an error."""
     with server.stream(Last_Event_ID=last) as stream:
         assert fields(stream.next())["resumed"] is False
         assert fields(stream.next()) == {"reason": reason}
 
 
 def test_a_quiet_stream_is_pinged(server: Server) -> None:
-    """Scripts and proxies see that it is alive."""
+    """Pings show scripts and proxies that the stream is alive."""
     with server.stream() as stream:
         stream.next("connected")
         assert stream.next().type == "ping"
@@ -81,7 +81,7 @@ def test_a_quiet_stream_is_pinged(server: Server) -> None:
 
 
 def test_refusals_for_good_are_statuses(server: Server) -> None:
-    """401 without a login, 403 for a channel that is not open, 400 for a bad name."""
+    """401 without a login, 403 for a channel that is closed, 400 for a bad name."""
     alice = {"Authorization": "Bearer alice"}
     assert server.get("/events")[0] == 401
     assert server.get("/events?channel=secret", **alice)[0] == 403
@@ -90,7 +90,7 @@ def test_refusals_for_good_are_statuses(server: Server) -> None:
 
 
 def test_a_head_request_opens_nothing(server: Server) -> None:
-    """It is answered, and the connection is free again."""
+    """The request is answered, and the connection is free again."""
     before = server.stats()["opened"]
     status, body, headers = server.request(
         "HEAD", "/events", Authorization="Bearer alice"
@@ -103,7 +103,7 @@ def test_a_head_request_opens_nothing(server: Server) -> None:
 def test_a_client_that_leaves_before_the_first_byte_leaves_nothing(
     server: Server,
 ) -> None:
-    """However many do, and whatever the server was about to write."""
+    """The server may be about to write to any number of them."""
     for _ in range(20):
         raw_request(server.port).close()
     wait_until(lambda: server.stats()["connections"] == 0)
@@ -111,7 +111,7 @@ def test_a_client_that_leaves_before_the_first_byte_leaves_nothing(
 
 
 def test_a_logout_ends_the_streams_of_that_session(server: Server) -> None:
-    """And the browser that comes back is answered 401."""
+    """A browser that comes back is answered 401."""
     cookie = server.cookie("alice")
     with (
         server.stream(user=None, Cookie=cookie) as mine,
@@ -130,7 +130,7 @@ def test_a_logout_ends_the_streams_of_that_session(server: Server) -> None:
 def test_no_database_connection_is_held_while_streams_are_open(
     server: Server,
 ) -> None:
-    """The views and the user loader have queried; the streams hold nothing of it."""
+    """Views and user loader have made queries, but streams keep no connection."""
     streams = [server.stream("/querying/sse") for _ in range(10)]
     for stream in streams:
         stream.next("connected")
@@ -143,7 +143,7 @@ def test_no_database_connection_is_held_while_streams_are_open(
 
 
 def test_a_burst_arrives_whole_and_in_order(server: Server) -> None:
-    """Several waiting events leave together; none is lost between."""
+    """Waiting events leave together, and none is lost in between."""
     with server.stream() as stream:
         stream.next("connected")
         server.request("POST", "/publish/500")
@@ -151,7 +151,7 @@ def test_a_burst_arrives_whole_and_in_order(server: Server) -> None:
 
 
 def test_disconnect_ends_a_users_streams(server: Server) -> None:
-    """Whatever the server."""
+    """Streams of other users go on."""
     with server.stream() as ann, server.stream(user="bob") as ben:
         ann.next("connected")
         ben.next("connected")

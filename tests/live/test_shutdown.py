@@ -1,4 +1,4 @@
-"""A worker that goes tells everybody and is gone soon, with nothing configured."""
+"""Workers that stop say farewell to all clients, and end soon, by default."""
 
 import os
 import signal
@@ -14,15 +14,15 @@ from tests.reader import wait_until
 
 pytestmark = pytest.mark.live
 
-#: gunicorn would wait for graceful_timeout, which is 30 seconds by default, and then
-#: kill. Far below that is a drain that works; how quick it is, a benchmark tells.
+#: Seconds. gunicorn kills after graceful_timeout, by default 30. A drain that works is
+#: far below that. A benchmark measures the time itself.
 SOON = 8.0
 
 UNLIMITED: dict[str, Any] = {"max_clients_per_user": None}
 
 
 def farewell(them: Crowd) -> None:
-    """Read everybody to the end, which is whole and says when to come back."""
+    """Read each stream to its end, which tells each client when to come back."""
     for member in them.members:
         member.parser.retry_ms = None
     them.read_until(lambda member: member.ended, within=SOON)
@@ -38,7 +38,7 @@ def farewell(them: Crowd) -> None:
 def test_a_server_that_is_told_to_stop_says_farewell(
     number: signal.Signals, kind: str
 ) -> None:
-    """200 streams end with a retry of their own, and the worker exits."""
+    """Each of 200 streams ends with its own retry, and the worker exits."""
     with Server(kind, **UNLIMITED) as server, crowd(server.port, 200) as them:
         worker = server.worker()
         server.signal(number)
@@ -49,7 +49,7 @@ def test_a_server_that_is_told_to_stop_says_farewell(
 
 
 def test_the_same_with_threads() -> None:
-    """Gthread holds a thread for each stream, and lets go of them as quickly."""
+    """The gthread worker holds a thread for each stream, and lets go of all soon."""
     with (
         Server("gunicorn-gthread", args="--threads 210", **UNLIMITED) as server,
         crowd(server.port, 200) as them,
@@ -62,7 +62,7 @@ def test_the_same_with_threads() -> None:
 
 @pytest.mark.parametrize("kind", DELIVERIES)
 def test_a_reload_moves_everybody_to_the_new_worker(kind: str) -> None:
-    """HUP: the old worker says farewell; what only it remembered is told as lost."""
+    """HUP: the old worker says farewell; clients learn that its memory is lost."""
     with (
         Server(kind, broker_url="memory://", **UNLIMITED) as server,
         crowd(server.port, 50) as them,
@@ -79,7 +79,7 @@ def test_a_reload_moves_everybody_to_the_new_worker(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", DELIVERIES)
 def test_a_worker_that_reached_max_requests_drains(kind: str) -> None:
-    """Its clients move on; a limit so low that this never settles is warned of."""
+    """Its clients move on; a limit too low for that to settle is warned of."""
     with (
         Server(kind, args="--max-requests 60", **UNLIMITED) as server,
         crowd(server.port, 50) as them,
@@ -89,7 +89,7 @@ def test_a_worker_that_reached_max_requests_drains(kind: str) -> None:
         farewell(them)
         wait_until(lambda: gone(worker), within=SOON)
         assert "their reconnects alone soon restart the next worker" in server.log
-        # gunicorn loses a signal to a worker that is just being started.
+        # gunicorn loses a signal to a worker that is just starting.
         wait_until(lambda: server.get("/events/health")[0] == 200, within=SOON)
 
 
@@ -99,7 +99,7 @@ def spend_requests(server: Server, *, until: Callable[[], bool]) -> None:
 
 
 def test_a_killed_worker_is_told_as_lost_history() -> None:
-    """The memory broker forgets; the client is told, on the next worker."""
+    """The memory broker forgets, and the next worker tells the client."""
     with Server(broker_url="memory://") as server:
         stream = server.stream()
         stream.next("connected")
@@ -117,7 +117,7 @@ def test_a_killed_worker_is_told_as_lost_history() -> None:
 
 @pytest.mark.parametrize("kind", DELIVERIES)
 def test_a_stalled_client_does_not_hold_the_worker_back(kind: str) -> None:
-    """It takes no farewell, so it is cut off."""
+    """The client reads no farewell, so it is cut off."""
     with Server(kind, **UNLIMITED) as server:
         stalled = raw_request(server.port)
         wait_until(lambda: server.stats()["connections"] == 1)

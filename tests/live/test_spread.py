@@ -1,4 +1,4 @@
-"""Several workers at one socket: how they share the clients."""
+"""Several workers at one socket, and their shares of the clients."""
 
 import os
 import signal
@@ -18,22 +18,31 @@ pytestmark = pytest.mark.live
 
 WORKERS = 4
 
-# Without the spread one of them has 2.5 to 3.5 times the mean. A busy machine may keep
-# the others from accepting in time.
+# Without the spread, one worker has 2.5 to 3.5 times the mean. The margin is for a busy
+# machine, which may keep the others from accepting in time.
 MOST = 1.6
 
 
-@contextmanager
+@pytest.fixture(scope="module")
 def started() -> Iterator[Server]:
-    """Start a server all of whose workers answer."""
     args = f"--workers {WORKERS} --graceful-timeout 3"
     with Server(args=args, max_clients_per_user=None) as server:
-        wait_until(lambda: len(answering(server)) == WORKERS, within=30.0)
         yield server
 
 
+@pytest.fixture
+def server(started: Server) -> Server:
+    """A server without clients; all its workers answer."""
+    wait_until(lambda: len(answering(started)) == WORKERS, within=30.0)
+    wait_until(lambda: held(started).total() == 0)
+    return started
+
+
 def answering(server: Server) -> set[int]:
-    """Return the workers that answer, asked all at once: alone one would do it."""
+    """Return the workers that answer requests.
+
+    All requests are made at once; one worker could answer them one by one.
+    """
     with ExitStack() as stack:
         pages = [
             stack.enter_context(closing(Connection(server.port, "/slow")))
@@ -43,7 +52,7 @@ def answering(server: Server) -> set[int]:
 
 
 def held(server: Server) -> Counter[int]:
-    """Return how many connections each worker has, by the kernel's account."""
+    """Return the number of connections of each worker, as the kernel counts."""
     return Counter(
         {
             worker: sum(
@@ -57,11 +66,11 @@ def held(server: Server) -> Counter[int]:
 
 
 def come(them: Crowd, server: Server, count: int, *, apart: float = 0.0) -> None:
-    """Have so many clients come, one after another."""
+    """Let ``count`` clients come, one after another."""
     for _ in range(count):
         member = them.join(server.port)
         them.read_some(until=lambda m=member: m.events)  # type: ignore[misc]
-        # Workers that are all idle again are those that share least evenly.
+        # The shares are least even if all workers are idle again.
         time.sleep(apart)
 
 
@@ -74,16 +83,16 @@ def clients() -> Iterator[Crowd]:
         them.leave()
 
 
-def test_no_worker_has_far_more_clients_than_its_share() -> None:
-    """Each costs its worker CPU with every event."""
-    with started() as server, clients() as them:
+def test_no_worker_has_far_more_clients_than_its_share(server: Server) -> None:
+    """Each client costs its worker CPU with every event."""
+    with clients() as them:
         come(them, server, 100, apart=0.05)
         assert max(held(server).values()) < MOST * 100 / WORKERS
 
 
-def test_a_worker_that_begins_anew_gets_its_share() -> None:
-    """Those whose worker was killed come back to the one in its place."""
-    with started() as server, clients() as them:
+def test_a_worker_that_begins_anew_gets_its_share(server: Server) -> None:
+    """Clients of a worker that was killed come back to the worker in its place."""
+    with clients() as them:
         come(them, server, 100)
         before = held(server)
         worker = max(before, key=lambda pid: before[pid])
@@ -104,9 +113,9 @@ def ended(them: Crowd) -> list[Member]:
     return [member for member in them.members if member.ended]
 
 
-def test_a_stopped_worker_keeps_nobody_out() -> None:
-    """The others wait for it no more than a moment."""
-    with started() as server, clients() as them:
+def test_a_stopped_worker_keeps_nobody_out(server: Server) -> None:
+    """The other workers wait for it only a moment."""
+    with clients() as them:
         come(them, server, 40)
         before = held(server)
         worker = min(before, key=lambda pid: before[pid])
@@ -120,9 +129,11 @@ def test_a_stopped_worker_keeps_nobody_out() -> None:
         come(them, server, 20)
 
 
-def test_workers_that_all_but_one_are_stopped_leave_it_everybody() -> None:
-    """Its share is exceeded by all that come."""
-    with started() as server, clients() as them:
+def test_workers_that_all_but_one_are_stopped_leave_it_everybody(
+    server: Server,
+) -> None:
+    """New clients are let in beyond its share."""
+    with clients() as them:
         come(them, server, 40)
         (serving, *stopped) = held(server)
         for worker in stopped:

@@ -1,4 +1,4 @@
-"""Several workers: one log, one order, whatever happens to a worker."""
+"""Several workers: one log, one order, even when workers stop or die."""
 
 import itertools
 import os
@@ -16,7 +16,7 @@ from tests.reader import wait_until
 
 pytestmark = pytest.mark.live
 
-# gunicorn loses a TERM to a worker that is just being started, and then waits for it.
+# gunicorn loses a TERM to a worker that is just starting, and then waits for it.
 PATIENCE = "--graceful-timeout 3"
 
 Start = Callable[..., Server]
@@ -24,9 +24,9 @@ Start = Callable[..., Server]
 
 @pytest.fixture(scope="module", params=["sqlite", "redis", "sqlite, generator"])
 def start(request: pytest.FixtureRequest) -> Start:
-    """Return what starts workers on a log of their own, for each kind of log.
+    """Return a function that starts workers on a log of their own, of each kind.
 
-    Streams leave by their own sockets, and once by generator.
+    Streams are delivered by their own sockets, and for one kind by generator.
     """
     names = itertools.count()
 
@@ -48,8 +48,25 @@ def server(start: Start) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def two_workers(start: Start) -> Iterator[Server]:
+    with start() as server:
+        yield server
+
+
+@pytest.fixture
+def replaceable(two_workers: Server) -> Server:
+    """Two workers that a test may kill, reload or restart."""
+    wait_until(lambda: len(two_workers.workers()) == 2)
+    # gunicorn would lose a TERM to a worker that is still starting.
+    for worker in two_workers.workers():
+        with two_workers.only(worker):
+            assert two_workers.worker() == worker
+    return two_workers
+
+
 def test_every_workers_clients_get_every_event_in_one_order(server: Server) -> None:
-    """Wherever it was published, and wherever they are connected."""
+    """Events are published on each worker, and clients are connected to each."""
     with crowd(server.port, 0) as them:
         for worker in server.workers():
             with server.only(worker):
@@ -70,7 +87,7 @@ def test_every_workers_clients_get_every_event_in_one_order(server: Server) -> N
 
 
 def test_a_client_resumes_on_whichever_worker_it_lands(server: Server) -> None:
-    """Ids belong to the log; nothing is lost and nothing comes twice."""
+    """Ids belong to the log; no event is lost, and none comes twice."""
     with server.stream() as first:
         first.next("connected")
         seen = server.publish("seen")
@@ -84,7 +101,7 @@ def test_a_client_resumes_on_whichever_worker_it_lands(server: Server) -> None:
 
 
 def test_a_logout_ends_streams_on_every_worker(server: Server) -> None:
-    """Whichever worker answers the request."""
+    """One of the workers answers the request, and tells the others."""
     cookie = server.cookie("alice")
     streams = [server.stream(user=None, Cookie=cookie) for _ in range(12)]
     for stream in streams:
@@ -96,22 +113,20 @@ def test_a_logout_ends_streams_on_every_worker(server: Server) -> None:
 
 
 def test_an_idempotency_key_holds_across_workers(server: Server) -> None:
-    """A webhook that is delivered twice lands on two workers."""
+    """A webhook that is delivered twice may reach two workers."""
     first = server.publish("x", idempotency_key="one delivery")
     again = {server.publish("x", idempotency_key="one delivery") for _ in range(20)}
     assert again == {first}
 
 
-def test_a_killed_worker_loses_nothing(start: Start) -> None:
-    """Its clients come back to the others, and history is all there."""
-    with (
-        start() as server,
-        crowd(server.port, 40) as them,
-    ):
+def test_a_killed_worker_loses_nothing(replaceable: Server) -> None:
+    """Its clients come back to another worker, and history is complete."""
+    server = replaceable
+    with crowd(server.port, 40) as them:
         for number in range(20):
             server.publish(str(number))
         them.read_until(lambda member: len(member.data) >= 20)
-        # All that hold clients; one alone may answer whoever asks.
+        # One worker alone could hold all clients, so all are killed.
         for worker in server.workers():
             os.kill(worker, signal.SIGKILL)
         them.read_some(until=lambda: all(member.ended for member in them.members))
@@ -126,20 +141,20 @@ def test_a_killed_worker_loses_nothing(start: Start) -> None:
         assert not any(e.type == "reset" for m in them.members for e in m.events)
 
 
-def test_a_restart_of_the_whole_server_loses_nothing(start: Start) -> None:
-    """The log is not the server's: ids of before are good afterwards."""
-    with start() as server:
-        with server.stream() as stream:
-            stream.next("connected")
-            server.publish("before")
-            assert stream.data(1) == ["before"]
-            last = stream.last_event_id
-        server.publish("missed")
-        server.restart()
-        server.publish("after")
-        with server.stream(Last_Event_ID=last) as again:
-            assert fields(again.next())["resumed"] is True
-            assert again.data(2) == ["missed", "after"]
+def test_a_restart_of_the_whole_server_loses_nothing(replaceable: Server) -> None:
+    """The log outlives the server, so earlier ids are valid afterwards."""
+    server = replaceable
+    with server.stream() as stream:
+        stream.next("connected")
+        server.publish("before")
+        assert stream.data(1) == ["before"]
+        last = stream.last_event_id
+    server.publish("missed")
+    server.restart()
+    server.publish("after")
+    with server.stream(Last_Event_ID=last) as again:
+        assert fields(again.next())["resumed"] is True
+        assert again.data(2) == ["missed", "after"]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +165,7 @@ def test_a_restart_of_the_whole_server_loses_nothing(start: Start) -> None:
     ],
 )
 def test_other_ways_to_run_workers(start: Start, args: str) -> None:
-    """A preloaded app, and threads instead of greenlets."""
+    """A preloaded app works, and so do threads instead of greenlets."""
     with start(args) as server:
         streams = [server.stream() for _ in range(2)]
         for stream in streams:
@@ -161,22 +176,24 @@ def test_other_ways_to_run_workers(start: Start, args: str) -> None:
             stream.close()
 
 
-def test_a_reload_moves_everybody_without_loss(start: Start) -> None:
-    """HUP: the new workers know what the old ones said."""
-    with start() as server, crowd(server.port, 20) as them:
+def test_a_reload_moves_everybody_without_loss(replaceable: Server) -> None:
+    """HUP: the new workers know the events of the old ones."""
+    server = replaceable
+    with crowd(server.port, 20) as them:
         server.publish("one")
         them.read_until(lambda member: member.data)
         server.signal(signal.SIGHUP)
         them.read_until(lambda member: member.ended)
         server.publish("two")
-        # An old worker that still listens refuses for now; a browser comes back later.
+        # An old worker that still listens refuses for a moment; clients come back
+        # again, as browsers do.
         them.read_some(until=lambda: _all_have(them, ["one", "two"]))
         assert all(member.data == ["one", "two"] for member in them.members)
         assert not any(e.type == "reset" for m in them.members for e in m.events)
 
 
 def test_workers_that_are_added_hear_everything(start: Start) -> None:
-    """TTIN: nobody has to know how many there are."""
+    """TTIN: no setting says how many workers there are."""
     with start(workers=1) as server, crowd(server.port, 15) as them:
         server.signal(signal.SIGTTIN)
         wait_until(lambda: len(server.workers()) == 2)
@@ -189,7 +206,7 @@ def test_workers_that_are_added_hear_everything(start: Start) -> None:
 
 
 def test_workers_that_are_replaced_lose_nothing(start: Start) -> None:
-    """max_requests: clients move on, and get what was published meanwhile."""
+    """max_requests: clients move on, and receive the events published meanwhile."""
     with start("--max-requests 60") as server, crowd(server.port, 20) as them:
         published: list[str] = []
         while not any(member.ended for member in them.members):
@@ -210,7 +227,7 @@ def _all_have(them: Crowd, published: list[str]) -> bool:
 
 
 def answers(server: Server) -> bool:
-    """Tell whether there is a worker that answers."""
+    """Tell whether any worker answers."""
     try:
         return server.get("/events/health")[0] == 200
     except OSError:
