@@ -1,19 +1,25 @@
-# Everything a newcomer needs: `make run` and `make test`.
+# The commands of this project. A newcomer needs two: `make run` and `make test`.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Branch coverage of the heart is complete, and stays so.
-COMPLETE := events/event,events/address,hub/delivery/history,hub/clients/client,hub/clients/registry,hub/hub
+# Branch coverage of these modules is complete, and stays complete.
+COMPLETE := events/event events/record events/address hub/delivery/history \
+  hub/clients/client hub/clients/registry hub/hub hub/lifecycle
 comma := ,
 empty :=
 space := $(empty) $(empty)
-INCLUDE := flask_sse_hub/$(subst $(comma),.py$(comma)flask_sse_hub/,$(COMPLETE)).py
+INCLUDE := $(subst $(space),$(comma),$(COMPLETE:%=flask_sse_hub/%.py))
 
 UNIT := -m "not live and not browser"
 
-.PHONY: help run test style format types unit unit-gevent units live live-here live-elsewhere browser real docs chaos fuzz bench bench-peers bench-parts bench-proxies client system clean
+# Live tests wait more than they compute: one job more than there are cores.
+JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+
+.PHONY: help run test everything style format types imports unit unit-gevent \
+  unit-pythons live live-here live-elsewhere browser docs chaos fuzz bench \
+  bench-peers bench-parts bench-proxies client system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -21,18 +27,25 @@ help: ## List the targets
 run: $(VENV)/demo ## Start the example app on http://127.0.0.1:8000 (PORT, HOST)
 	FLASK_DEMO=true $(BIN)/gunicorn
 
-test: system style types client units real ## Everything that CI runs
+test: system $(VENV)/dev tests/node_modules tests/wheels client/node_modules ## Run everything that CI runs
+	$(MAKE) --jobs=$(JOBS) --output-sync everything
+
+# The longest first, so that short jobs fill the time in which long ones wait.
+everything: browser live-here live-elsewhere unit unit-gevent unit-pythons types client style imports
 
 style: $(VENV)/dev ## Check formatting and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-format: $(VENV)/dev ## Format, and mend what lint can mend
+format: $(VENV)/dev ## Format, and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 types: $(VENV)/dev ## Check the types, strictly
 	$(BIN)/mypy
+
+imports: $(VENV)/dev ## Check the import rule between packages
+	$(BIN)/lint-imports --no-cache
 
 client: client/node_modules ## Check, test and size the browser client
 	if command -v npm >/dev/null; then cd client && npm run --silent check && npm test --silent; fi
@@ -42,16 +55,16 @@ unit: $(VENV)/dev tests/node_modules ## Unit and contract tests, with coverage
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include="$(INCLUDE)" --fail-under=100
 
-unit-gevent: $(VENV)/dev tests/node_modules ## The same under gevent's patching
+unit-gevent: $(VENV)/dev tests/node_modules ## The unit tests under gevent's patching
 	$(BIN)/python -m tests.under_gevent $(UNIT)
 
-units: $(VENV)/dev tests/node_modules ## Both of them, side by side
-	$(MAKE) --jobs=2 --output-sync unit unit-gevent
+unit-pythons: $(VENV)/dev tests/node_modules ## The unit tests on the other Pythons of this machine
+	./tests/other-pythons
 
 live: $(VENV)/dev tests/node_modules ## Tests through real servers
 	$(BIN)/pytest -m live
 
-# Half of them each: they wait more than they work.
+# About half of the live tests each.
 live-here: $(VENV)/dev
 	$(BIN)/pytest -m live tests/live
 
@@ -60,9 +73,6 @@ live-elsewhere: $(VENV)/dev tests/node_modules
 
 browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
-
-real: $(VENV)/dev tests/node_modules tests/wheels ## Both of them, side by side
-	$(MAKE) --jobs=3 --output-sync live-here live-elsewhere browser
 
 docs: $(VENV)/docs ## Build the documentation as a site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -129,7 +139,7 @@ tests/node_modules: tests/package.json tests/package-lock.json | system
 	if command -v npm >/dev/null; then \
 	  cd tests && npm ci --silent --no-audit --no-fund && touch node_modules; fi
 
-tests/wheels: tests/others/datastar.txt | $(BIN)/python
+tests/wheels: tests/foreign_clients/datastar.txt | $(BIN)/python
 	rm -rf $@
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
 	  --ignore-requires-python --only-binary :all: --require-hashes --dest $@ -r $< && touch $@

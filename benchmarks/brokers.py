@@ -17,9 +17,9 @@ from typing import NamedTuple, Self
 
 from benchmarks.processes import Server, answer, running
 from flask_sse_hub.brokers import check_url
+from tests.kit.ports import HOST
+from tests.kit.redis_server import RedisServer
 from tests.live.crowd import crowd
-from tests.ports import HOST
-from tests.redis_server import RedisServer
 
 ROUNDS = 5
 

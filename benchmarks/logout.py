@@ -10,9 +10,9 @@ import time
 from contextlib import closing
 from typing import Any
 
+from tests.kit.ports import HOST
+from tests.kit.redis_server import RedisServer
 from tests.live.server import DELIVERIES, SQLITE, Server
-from tests.ports import HOST
-from tests.redis_server import RedisServer
 
 _LOGOUTS = 50
 

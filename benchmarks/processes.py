@@ -19,8 +19,8 @@ from typing import Any, Self
 
 import psutil
 
-from tests.ports import HOST, free_port
-from tests.reader import wait_until
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import wait_until
 
 PAYLOAD = b"x" * 100
 

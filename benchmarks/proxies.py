@@ -20,9 +20,9 @@ from pathlib import Path
 
 from benchmarks.load.crowd import Crowd, CrowdError, stamped
 from benchmarks.processes import Server
+from tests.kit.ports import HOST
+from tests.kit.reader import EndOfStream, StreamReader, wait_until
 from tests.live.proxies import IDLE_LIMIT, PROTOCOLS, Curl, Proxy
-from tests.ports import HOST
-from tests.reader import EndOfStream, StreamReader, wait_until
 
 ROUNDS = 3
 

@@ -18,7 +18,7 @@ from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.record import Cursor, Record, Retention
 from flask_sse_hub.hub.delivery.history import Frame
-from tests.redis_server import RedisServer
+from tests.kit.redis_server import RedisServer
 
 EVENTS = 10_000
 SIZES = (100, 1000)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 
 from benchmarks.processes import Server
-from tests.ports import HOST
+from tests.kit.ports import HOST
 
 WORKERS = 4
 ROUNDS = 5

@@ -14,10 +14,10 @@ from flask_login import LoginManager, UserMixin, login_user, logout_user
 from example_app import create_app
 from example_app.extensions import db
 from flask_sse_hub import SSEHub
+from tests.kit.reader import StreamReader
+from tests.kit.redis_server import RedisServer
+from tests.kit.sockets import Pair
 from tests.live.server import wait_for_stopped
-from tests.reader import StreamReader
-from tests.redis_server import RedisServer
-from tests.sockets import Pair
 from tests.wire.real_parts import absent
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from benchmarks.peers.ours import (
     Unyielding,
     Zstd,
 )
-from tests.ports import HOST
+from tests.kit.ports import HOST
 
 #: Bytes of data of every event.
 SIZE = 100

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from benchmarks.load.crowd import CrowdError
-from tests.decoding import decoder
-from tests.ports import HOST
+from tests.kit.decoding import decoder
+from tests.kit.ports import HOST
 
 
 def rows(size: int, *, seed: int) -> bytes:

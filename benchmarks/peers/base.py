@@ -18,8 +18,8 @@ from typing import ClassVar, Self
 
 import psutil
 
-from tests.ports import HOST, free_port
-from tests.reader import wait_until
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import wait_until
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.peers import venv
 from benchmarks.peers.base import ROOT, Peer
-from tests.ports import free_port
+from tests.kit.ports import free_port
 
 
 class FlaskSSE(Peer):

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from benchmarks.peers.base import Peer, PeerDied
-from tests.ports import HOST
+from tests.kit.ports import HOST
 
 #: The module's path in Debian's package libnginx-mod-nchan.
 _MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")

@@ -16,7 +16,7 @@ from benchmarks.load.crowd import Crowd, CrowdError, stamped
 from benchmarks.peers import Peer, PeerDied
 from benchmarks.peers.floor import Floor
 from benchmarks.peers.ours import ByGenerator, BySocket, SocketLoggedIn, Unyielding
-from tests.reader import DEADLINE, wait_until
+from tests.kit.reader import DEADLINE, wait_until
 from tests.wire.real_parts import absent
 
 OURS = [BySocket, ByGenerator, Unyielding]

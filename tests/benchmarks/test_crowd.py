@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load.crowd import Connected, Crowd, CrowdError, stamped
-from tests.ports import HOST, free_port
-from tests.reader import DEADLINE
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import DEADLINE
 from tests.wire.real_parts import absent
 
 RAW = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser.tabs import QUICK as QUICK_SITE
 from tests.browser.tabs import Visitor
-from tests.demo import Demo
+from tests.kit.demo import Demo
 from tests.live.server import Server
 
 if TYPE_CHECKING:

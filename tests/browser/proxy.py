@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 from typing import Self
 
-from tests.ports import HOST
+from tests.kit.ports import HOST
 
 
 class Proxy:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
-from tests.ports import HOST
-from tests.reader import DEADLINE, wait_until
+from tests.kit.ports import HOST
+from tests.kit.reader import DEADLINE, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

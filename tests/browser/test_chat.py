@@ -7,7 +7,7 @@ import pytest
 
 from tests.browser.conftest import SignIn, fill_in
 from tests.browser.demo_page import connected, expect
-from tests.demo import Demo
+from tests.kit.demo import Demo
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

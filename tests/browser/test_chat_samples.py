@@ -16,7 +16,7 @@ from tests.documented.chat import (
     served,
 )
 from tests.documented.samples import sample
-from tests.reader import DEADLINE
+from tests.kit.reader import DEADLINE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

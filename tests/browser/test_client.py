@@ -11,8 +11,8 @@ from flask_sse_hub import SSEHub
 from tests.browser.conftest import MakeVisitor
 from tests.browser.proxy import Proxy
 from tests.browser.tabs import Numbers, Tab, Visitor, renderers
+from tests.kit.reader import wait_until
 from tests.live.server import Server, asleep
-from tests.reader import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

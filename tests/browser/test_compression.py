@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.kit.ports import HOST
 from tests.live.server import DELIVERIES, Server
-from tests.ports import HOST
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -17,7 +17,7 @@ from tests.browser.demo_page import (
     received,
     wait_for_event,
 )
-from tests.demo import Demo
+from tests.kit.demo import Demo
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

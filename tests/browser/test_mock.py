@@ -13,7 +13,7 @@ from flask import Flask
 
 from flask_sse_hub import SSEHub
 from flask_sse_hub.mock.server import make_mock_server
-from tests.reader import DEADLINE
+from tests.kit.reader import DEADLINE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

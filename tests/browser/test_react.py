@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.documented.samples import sample
+from tests.kit.reader import wait_until
 from tests.live.server import ROOT, Server
-from tests.reader import wait_until
 from tests.wire.real_parts import absent
 
 if TYPE_CHECKING:

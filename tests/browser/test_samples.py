@@ -8,9 +8,9 @@ import pytest
 from tests.browser.conftest import MakeVisitor
 from tests.browser.tabs import Visitor
 from tests.documented.samples import sample
+from tests.kit.ports import HOST
+from tests.kit.reader import wait_until
 from tests.live.server import Server
-from tests.ports import HOST
-from tests.reader import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -9,8 +9,8 @@ import pytest
 
 from tests.browser.conftest import MakeVisitor
 from tests.browser.tabs import QUICK, Numbers, Visitor, renderer_of
+from tests.kit.reader import wait_until
 from tests.live.server import Server, asleep
-from tests.reader import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

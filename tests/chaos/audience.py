@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlencode
 
 from tests.chaos.checker import Part
+from tests.kit.sse_parser import ParsedEvent
 from tests.live.crowd import WHOLE, Crowd, Member, NoStream
-from tests.sse_parser import ParsedEvent
 
 # The wait after a stream that ended before its ``retry``, and the longest wait. A
 # refusal asks for up to half a minute, in which the whole storm would pass.

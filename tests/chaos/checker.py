@@ -12,7 +12,7 @@ from enum import StrEnum
 from operator import attrgetter
 
 from tests.chaos.log import Entry, Log
-from tests.sse_parser import ParsedEvent
+from tests.kit.sse_parser import ParsedEvent
 
 # The part of an event's data that a report shows, enough to find the event.
 _SHOWN = 60

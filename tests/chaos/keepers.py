@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.log import Log, read_redis, read_sqlite
-from tests.redis_server import RedisServer
+from tests.kit.redis_server import RedisServer
 
 #: A time in which the storage of the log fails.
 Outage = Callable[[], AbstractContextManager[None]]

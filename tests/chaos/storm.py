@@ -28,8 +28,8 @@ from tests.chaos.keepers import KEEPERS, Keeper
 from tests.chaos.log import Log
 from tests.chaos.publisher import CHANNELS, USERS
 from tests.chaos.publishers import Publishers
+from tests.kit.sse_parser import ParsedEvent
 from tests.live.server import Server
-from tests.sse_parser import ParsedEvent
 
 _PUBLISHERS = 3
 

@@ -14,7 +14,7 @@ from tests.chaos.checker import (
     faults_of_publishers,
 )
 from tests.chaos.log import Entry, Log
-from tests.sse_parser import ParsedEvent
+from tests.kit.sse_parser import ParsedEvent
 
 
 def entry(place: int, *to: str, exclude: str = "", control: bool = False) -> Entry:

@@ -14,7 +14,7 @@ from flask_sse_hub.brokers.sqlite.membership import Membership
 from flask_sse_hub.events.address import BROADCAST, Address
 from flask_sse_hub.events.record import Disconnect, Record, Retention
 from tests.chaos.log import read_redis, read_sqlite
-from tests.redis_server import RedisServer
+from tests.kit.redis_server import RedisServer
 
 KEEP_ALL = Retention(events=1000, seconds=3600.0, bytes=1_000_000)
 

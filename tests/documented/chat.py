@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
 from tests.documented.samples import sample
-from tests.ports import HOST
+from tests.kit.ports import HOST
 
 PAGE = "docs/chat.md"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from tests.documented.samples import ROOT
-from tests.ports import HOST, free_port
-from tests.reader import DEADLINE, wait_until
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import DEADLINE, wait_until
 
 #: Parts of the output that differ in each run: delays, and ids of events and clients.
 _CHANGES = re.compile(

@@ -8,8 +8,8 @@ import pytest
 
 from tests.documented.chat import BY_GET, BY_POST, PAGE, WORDS, Endpoint, model, run
 from tests.documented.samples import sample
-from tests.reader import DEADLINE, StreamReader
-from tests.sse_parser import parse
+from tests.kit.reader import DEADLINE, StreamReader
+from tests.kit.sse_parser import parse
 
 TEXT = "".join(WORDS)
 

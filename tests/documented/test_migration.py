@@ -15,9 +15,9 @@ from flask_sse import Message, sse
 from flask_sse_hub import Event, InvalidName, SSEHub
 from tests.documented.samples import ROOT, sample
 from tests.documented.shell import Running, Shell, flask_run
-from tests.ports import HOST, free_port
-from tests.reader import wait_until
-from tests.redis_server import RedisServer
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import wait_until
+from tests.kit.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

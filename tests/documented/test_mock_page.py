@@ -7,7 +7,7 @@ import pytest
 from flask_sse_hub.testing import Stream
 from tests.documented.samples import sample
 from tests.documented.shell import Shell, commands
-from tests.ports import HOST, free_port
+from tests.kit.ports import HOST, free_port
 
 PAGE = "docs/testing.md"
 MOCK = sample(PAGE, "sh", with_="flask sse mock")

@@ -10,8 +10,8 @@ import pytest
 
 from tests.documented.samples import sample
 from tests.documented.shell import Shell, flask_run, steps
-from tests.ports import HOST, free_port
-from tests.reader import wait_until
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

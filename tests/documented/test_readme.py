@@ -12,9 +12,9 @@ from flask_sse_hub.testing import Published, Stream
 from tests.conftest import MakeSite, User
 from tests.documented.samples import sample
 from tests.documented.shell import Shell, commands
-from tests.ports import HOST, free_port
-from tests.reader import wait_until
-from tests.redis_server import RedisServer
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import wait_until
+from tests.kit.redis_server import RedisServer
 
 PAGE = "README.md"
 TEN_LINES = sample(PAGE, "python", with_="@app.post")

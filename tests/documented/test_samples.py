@@ -10,7 +10,8 @@ from tests.documented.samples import PAGES, ROOT, Sample, blocks
 
 #: Drawings, by a text in them. Never add a block that could be run or compared.
 DRAWINGS = {
-    "docs/design.md": ["one writer: fan-out, catch-up", "script()'s meta element"],
+    "docs/design/browser-client.md": ["script()'s meta element"],
+    "docs/design/hub.md": ["Broker -> Follower -> Dispatcher"],
 }
 
 

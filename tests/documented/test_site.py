@@ -15,8 +15,8 @@ import pytest
 
 from docs.site_hooks import relinked
 from tests.documented.samples import ROOT
-from tests.ports import HOST
-from tests.reader import DEADLINE
+from tests.kit.ports import HOST
+from tests.kit.reader import DEADLINE
 from tests.wire.real_parts import absent
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
         (
             "CONTRIBUTING.md",
             "project/contributing.md",
-            "[a](docs/design.md#parts)",
-            "[a](../design.md#parts)",
+            "[a](docs/design/index.md#words)",
+            "[a](../design/index.md#words)",
         ),
         ("docs/a.md", "a.md", "see [the app](../example_app)", "see the app"),
         ("docs/a.md", "a.md", "[a](../no.md) [b](no.md)", "[a](../no.md) [b](no.md)"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from flask_sse_hub import InvalidSignature
 from tests.fuzz.edits import Edit, edited, edits
 from tests.fuzz.engine import Target, checking
-from tests.test_signatures import VECTORS
+from tests.unit.webhooks.test_schemes import VECTORS
 
 #: The header with the signature, and the headers that are signed whole.
 _HEADERS = {

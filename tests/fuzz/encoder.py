@@ -9,7 +9,7 @@ from flask_sse_hub import Event, SSEHubError
 from flask_sse_hub.events.event import MAX_RETRY_SECONDS, checked_name
 from tests.fuzz.engine import Target, checking
 from tests.fuzz.strategies import mostly
-from tests.sse_parser import ParsedEvent, Parser
+from tests.kit.sse_parser import ParsedEvent, Parser
 
 # The characters and fields of the wire format come often.
 _texts = st.one_of(

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.engine import Outcome
+from tests.kit.ports import HOST
 from tests.live.server import ROOT, Server
-from tests.ports import HOST
 
 NAME = "HTTP endpoints"
 

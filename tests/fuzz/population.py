@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from tests.conftest import Browser, Site
-from tests.sse_parser import ParsedEvent, Parser
+from tests.kit.sse_parser import ParsedEvent, Parser
 
 KINDS = ("channel", "user", "session", "client")
 

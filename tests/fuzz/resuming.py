@@ -14,7 +14,7 @@ from tests.conftest import Browser, Site
 from tests.fuzz.edits import Edit, edited, edits
 from tests.fuzz.engine import Check, Target
 from tests.fuzz.strategies import mostly
-from tests.sse_parser import ParsedEvent, Parser
+from tests.kit.sse_parser import ParsedEvent, Parser
 
 #: Number of events that the broker retains; a worker's memory may reach back further.
 _KEPT = 50

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from tests.ports import HOST
-from tests.sse_parser import ParsedEvent, Parser
+from tests.kit.ports import HOST
+from tests.kit.sse_parser import ParsedEvent, Parser
 
 # More bytes than one read ever finds.
 WHOLE = 1 << 20

@@ -20,10 +20,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
 
-from tests.certificates import make_certificate
 from tests.documented.samples import sample
-from tests.ports import HOST, free_port
-from tests.reader import DEADLINE, StreamReader, wait_until
+from tests.kit.certificates import make_certificate
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import DEADLINE, StreamReader, wait_until
 from tests.wire.real_parts import absent
 
 #: The page with the configurations.

@@ -19,8 +19,8 @@ from urllib.parse import urlencode
 
 import psutil
 
-from tests.ports import HOST, free_port
-from tests.reader import DEADLINE, StreamReader, wait_until
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import DEADLINE, StreamReader, wait_until
 
 SITE = "tests.live.site"
 ROOT = Path(__file__).parents[2]

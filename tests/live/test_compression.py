@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.kit.reader import wait_until
 from tests.live.server import SERVERS, Connection, Server
-from tests.reader import wait_until
 
 pytestmark = pytest.mark.live
 

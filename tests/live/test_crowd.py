@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.reader import wait_until
 from tests.live.crowd import crowd
 from tests.live.server import DELIVERIES, Server, raw_request
-from tests.reader import wait_until
 
 pytestmark = pytest.mark.live
 

@@ -22,13 +22,13 @@ import yaml
 from flask import Flask
 
 from flask_sse_hub import SSEHub
-from tests.certificates import make_certificate
 from tests.documented.samples import sample
+from tests.kit.certificates import make_certificate
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import DEADLINE, StreamReader, wait_until
+from tests.kit.redis_server import RedisServer
 from tests.live.proxies import PAGE
 from tests.live.server import Connection, request
-from tests.ports import HOST, free_port
-from tests.reader import DEADLINE, StreamReader, wait_until
-from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.live
 

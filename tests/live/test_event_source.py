@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.kit.ports import HOST
+from tests.kit.reader import EndOfStream, StreamReader, wait_until
+from tests.kit.sse_parser import ParsedEvent, Parser
 from tests.live.answers import PIECE, PIECES
 from tests.live.crowd import crowd
 from tests.live.server import Server, gone, raw_request
-from tests.ports import HOST
-from tests.reader import EndOfStream, StreamReader, wait_until
-from tests.sse_parser import ParsedEvent, Parser
 
 pytestmark = pytest.mark.live
 

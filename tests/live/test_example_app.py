@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.demo import Demo
+from tests.kit.demo import Demo
+from tests.kit.ports import HOST
+from tests.kit.reader import DEADLINE, wait_until
+from tests.kit.sse_parser import ParsedEvent, Parser
 from tests.live.proxies import PROXIES, Proxy
-from tests.ports import HOST
-from tests.reader import DEADLINE, wait_until
-from tests.sse_parser import ParsedEvent, Parser
 
 pytestmark = pytest.mark.live
 

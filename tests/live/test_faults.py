@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.hand import fields
+from tests.kit.hand import fields
+from tests.kit.ports import free_port
+from tests.kit.reader import StreamReader, wait_until
+from tests.kit.redis_server import RedisServer
 from tests.live.crowd import crowd
 from tests.live.server import Server
-from tests.ports import free_port
-from tests.reader import StreamReader, wait_until
-from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.live
 

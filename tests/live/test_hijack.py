@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.ports import HOST
+from tests.kit.reader import wait_until
 from tests.live.crowd import crowd
 from tests.live.server import Server, raw_request
-from tests.ports import HOST
-from tests.reader import wait_until
 
 pytestmark = pytest.mark.live
 

@@ -12,11 +12,11 @@ import psutil
 import pytest
 
 from tests.documented.samples import sample
-from tests.hand import fields
+from tests.kit.hand import fields
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import DEADLINE, EndOfStream, StreamReader, wait_until
 from tests.live.proxies import IDLE_LIMIT, PAGE, PROTOCOLS, PROXIES, Curl, Proxy
 from tests.live.server import Server
-from tests.ports import HOST, free_port
-from tests.reader import DEADLINE, EndOfStream, StreamReader, wait_until
 
 pytestmark = pytest.mark.live
 

@@ -7,8 +7,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ResponseReceived
 
+from tests.kit.ports import HOST
 from tests.live.server import Server
-from tests.ports import HOST
 
 pytestmark = pytest.mark.live
 

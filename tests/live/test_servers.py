@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hand import fields
+from tests.kit.hand import fields
+from tests.kit.reader import wait_until
 from tests.live.server import SERVERS, Server, raw_request
-from tests.reader import wait_until
 
 pytestmark = pytest.mark.live
 

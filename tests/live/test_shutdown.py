@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.hand import fields
+from tests.kit.hand import fields
+from tests.kit.reader import wait_until
 from tests.live.crowd import Crowd, crowd
 from tests.live.server import DELIVERIES, Server, gone, raw_request
-from tests.reader import wait_until
 
 pytestmark = pytest.mark.live
 

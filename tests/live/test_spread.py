@@ -10,9 +10,9 @@ from contextlib import ExitStack, closing, contextmanager
 import psutil
 import pytest
 
+from tests.kit.reader import wait_until
 from tests.live.crowd import Crowd, Member
 from tests.live.server import Connection, Server
-from tests.reader import wait_until
 
 pytestmark = pytest.mark.live
 

@@ -9,10 +9,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.hand import fields
+from tests.kit.hand import fields
+from tests.kit.reader import wait_until
 from tests.live.crowd import Crowd, crowd
 from tests.live.server import Server
-from tests.reader import wait_until
 
 pytestmark = pytest.mark.live
 

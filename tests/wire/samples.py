@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from flask_sse_hub.events.event import MAX_NAME_CHARS, MESSAGE, Event
-from tests.sse_parser import ParsedEvent
+from tests.kit.sse_parser import ParsedEvent
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_sse_hub.testing import Parser, ReceivedEvent
-from tests.sse_parser import ParsedEvent
-from tests.sse_parser import Parser as SpecParser
+from tests.kit.sse_parser import ParsedEvent
+from tests.kit.sse_parser import Parser as SpecParser
 from tests.wire.samples import Sample, each_sample
 from tests.wire.test_sse_parser import EXAMPLES
 

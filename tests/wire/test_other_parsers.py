@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.sse_parser import ParsedEvent
+from tests.kit.sse_parser import ParsedEvent
 from tests.wire.real_parts import absent
 from tests.wire.samples import SAMPLES, Sample, each_sample
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sse_parser import ParsedEvent, Parser, parse
+from tests.kit.sse_parser import ParsedEvent, Parser, parse
 
 
 def message(data: str, *, last_id: str = "") -> ParsedEvent:

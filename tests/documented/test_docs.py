@@ -1,0 +1,138 @@
+"""The documentation agrees with the code."""
+
+import json
+import re
+from dataclasses import fields
+from inspect import getsource, isfunction
+from pathlib import Path
+
+import pytest
+
+import flask_sse_hub
+from docs.make_configuration import page
+from flask_sse_hub import ClientStats, CloseReason, HubStats, SSEHub
+from flask_sse_hub.events.record import GapReason
+from tests.conftest import MakeSite
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks/README.md"]
+)
+
+
+def test_the_configuration_page_is_generated_from_the_code() -> None:
+    """Every key is listed; `python -m docs.make_configuration` writes the page."""
+    assert (ROOT / "docs/configuration.md").read_text() == page()
+
+
+def test_the_api_page_names_every_public_function() -> None:
+    """The page names each method of SSEHub and each public function."""
+    text = (ROOT / "docs/api.md").read_text()
+    methods = {name for name in vars(SSEHub) if not name.startswith("_")} - {"init_app"}
+    assert {name for name in methods if f"sse_hub.{name}" not in text} == set()
+    functions = {name for name, it in vars(flask_sse_hub).items() if isfunction(it)}
+    public = functions & set(flask_sse_hub.__all__)
+    assert {name for name in public if f"`{name}(" not in text} == set()
+
+
+def test_every_route_is_in_openapi_json(make_site: MakeSite) -> None:
+    """openapi.json describes each path and method of the blueprint, and no others."""
+    site = make_site(publish_tokens=["a-token-for-everything"])
+    described = json.loads((ROOT / "docs/openapi.json").read_text())["paths"]
+    assert {(path, method) for path in described for method in described[path]} == {
+        (rule.rule, method.lower())
+        for rule in site.app.url_map.iter_rules()
+        if rule.endpoint.startswith("sse_hub.")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+def comments(of: type) -> dict[str, str]:
+    """Return each field's comment in the code, for the fields that have one.
+
+    A comment applies to the fields that follow it, up to the next comment.
+    """
+    body = getsource(of).partition('"""\n')[2]
+    found: dict[str, str] = {}
+    text, fresh = "", False
+    for line in map(str.strip, body.splitlines()):
+        if comment := re.match(r"#: (.*)", line):
+            text = f"{text} {comment[1]}" if fresh else comment[1]
+            fresh = True
+        elif field := re.match(r"(\w+): ", line):
+            fresh = False
+            if text:
+                found[field[1]] = text.replace("``", "")
+    return found
+
+
+def test_openapi_json_explains_every_statistic() -> None:
+    """The descriptions are the comments in the code."""
+    described = json.loads((ROOT / "docs/openapi.json").read_text())["components"]
+    figures = described["schemas"]["Stats"]["properties"]
+    explained = {name: it.get("description") for name, it in figures.items()}
+    assert explained == comments(HubStats)
+
+
+@pytest.mark.parametrize(
+    ("schema", "of"), [("Stats", HubStats), ("Client", ClientStats)]
+)
+def test_openapi_json_lists_every_statistic(schema: str, of: type) -> None:
+    """The properties have the names and the order of the fields."""
+    described = json.loads((ROOT / "docs/openapi.json").read_text())["components"]
+    names = [part.name for part in fields(of)]
+    assert list(described["schemas"][schema]["properties"]) == names
+
+
+def test_every_reset_reason_is_on_the_concepts_page() -> None:
+    """A developer who sees a reset reason can look it up."""
+    page = (ROOT / "docs/concepts.md").read_text()
+    for reason in GapReason:
+        assert f"| `{reason}` |" in page
+
+
+def test_every_close_reason_is_on_the_operations_page() -> None:
+    """An operator can look up the reason in a log line."""
+    page = (ROOT / "docs/operations.md").read_text()
+    for reason in CloseReason:
+        assert f"| `{reason}` |" in page
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_pages_have_a_target(path: Path) -> None:
+    """A page that is moved must have its links updated."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_to_a_section_have_a_target(path: Path) -> None:
+    """GitHub generates the anchor from the heading."""
+    links = r"\]\((?!https?:)([^)#]*)#([^)]+)\)"
+    for target, part in re.findall(links, path.read_text()):
+        page = (path.parent / target) if target else path
+        if page.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+            parts = {re.sub(r"[^\w\- ]", "", each.lower()) for each in headings}
+            assert part in {each.replace(" ", "-") for each in parts}, (target, part)
+
+
+def test_the_browser_page_names_every_option() -> None:
+    """The client's type definitions list the options of connect() and of streams."""
+    types = (ROOT / "flask_sse_hub/static/sse-hub.d.ts").read_text()
+    page = (ROOT / "docs/browser.md").read_text()
+    named: set[str] = set()
+    for kind in ("RequestOptions", "StreamOptions"):
+        body = types.partition(f"type {kind} = {{")[2].partition("\n};")[0]
+        named |= set(re.findall(r"^    (\w+)\??: ", body, re.M))
+    assert len(named) > 10
+    assert {name for name in named if f"`{name}`" not in page} == set()
+
+
+def test_the_browser_page_names_every_reason() -> None:
+    """A developer who sees a reason in `error.reason` can look it up."""
+    sources = "".join(p.read_text() for p in (ROOT / "client/src").glob("*.js"))
+    reasons = set(re.findall(r'(?:StreamError|\berror)\(\s*"([a-z-]+)"', sources))
+    page = (ROOT / "docs/browser.md").read_text()
+    assert {"unauthorized", "silent", "user-changed"} < reasons
+    assert {reason for reason in reasons if f"`{reason}`" not in page} == set()

@@ -1,0 +1,317 @@
+"""The example app's chat, without a server."""
+
+import json
+import logging
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import event, inspect, text
+
+from example_app import conversations, database, language_model
+from example_app.conversations import Exchange
+from example_app.extensions import db
+from example_app.language_model import Message
+from tests.conftest import DemoApp
+from tests.kit.reader import wait_until
+from tests.kit.sse_parser import ParsedEvent, parse
+
+
+def ask(browser: FlaskClient, message: str) -> list[ParsedEvent]:
+    response = browser.post("/api/chat/stream", json={"message": message})
+    assert response.status_code == 200, response.text
+    return parse(response.data)
+
+
+def kept(browser: FlaskClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = browser.get("/api/chat/messages").get_json()[
+        "exchanges"
+    ]
+    return found
+
+
+def fill(demo_app: DemoApp, user: str, *, exchanges: int) -> None:
+    with demo_app.app.app_context():
+        for number in range(exchanges):
+            conversations.keep(
+                Exchange(
+                    id=f"{user}-{number}",
+                    user=user,
+                    question=f"question {number}",
+                    answer=f"answer {number}",
+                    stopped=False,
+                )
+            )
+
+
+class TestStream:
+    """Answers are streamed as they are produced."""
+
+    def test_each_event_of_a_post_contains_the_whole_text_so_far(
+        self, demo_app: DemoApp
+    ) -> None:
+        """The last event of the answer is marked as done, and then the stream ends."""
+        *answer, end = ask(demo_app.browser(), "What is a stream?")
+        data = [json.loads(each.data) for each in answer]
+        contents = [each["content"] for each in data]
+        assert len(contents) > 1
+        for before, after in pairwise(contents):
+            assert after.startswith(before)
+        assert [each["done"] for each in data] == [False] * (len(data) - 1) + [True]
+        assert {each.type for each in answer} == {"message"}
+        assert end.type == "done"
+
+    def test_a_get_sends_metadata_and_then_each_token(self, demo_app: DemoApp) -> None:
+        """The format suits a native EventSource. The tokens join to the stored text."""
+        browser = demo_app.browser()
+        response = browser.get("/api/stream?message=What+is+a+proxy")
+        metadata, *tokens, end = parse(response.data)
+        (exchange,) = kept(browser)
+        assert metadata.type == "metadata"
+        assert json.loads(metadata.data) == {"model": "stand-in", "id": exchange["id"]}
+        assert {token.type for token in tokens} == {"token"}
+        texts = [json.loads(token.data)["content"] for token in tokens]
+        assert "".join(texts) == exchange["answer"]
+        assert exchange["question"] == "What is a proxy"
+        assert end.type == "done"
+
+    def test_no_database_connection_is_held_while_tokens_arrive(
+        self, demo_app: DemoApp
+    ) -> None:
+        """The number of parallel answers is limited by threads or greenlets only."""
+        browser = demo_app.browser()
+        fill(demo_app, "alice", exchanges=1)
+        demo_app.app.config["CHAT_PACE"] = 0.02
+        response = browser.get("/api/stream?message=hello")
+        stream = demo_app.read(response)
+        stream.next("token")
+        with demo_app.app.app_context():
+            assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+    def test_the_error_id_of_a_failed_answer_is_in_the_log(
+        self, demo_app: DemoApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """No part of a failed answer is stored."""
+        browser = demo_app.browser()
+        *answer, end = ask(browser, "Please fail!")
+        assert answer
+        assert end.type == "error"
+        assert json.loads(end.data)["id"] in caplog.text
+        assert "asked to fail" not in end.data
+        assert kept(browser) == []
+
+
+class TestRefusals:
+    """Invalid questions and users who may not ask are refused."""
+
+    @pytest.mark.parametrize(
+        ("body", "field", "problem"),
+        [
+            ({}, "message", "is missing"),
+            ({"message": ""}, "message", "is empty"),
+            ({"message": " \n"}, "message", "is empty"),
+            ({"message": 7}, "message", "must be a string"),
+            ({"message": None}, "message", "must be a string"),
+            ({"message": "x" * 2001}, "message", "longer than 2000"),
+            ({"message": "\ud800"}, "message", "is not valid Unicode"),
+            ({"message": "hello", "model": "x"}, "model", "is not known"),
+            ([], "body", "must be a JSON object"),
+        ],
+    )
+    def test_an_invalid_body_is_refused_with_the_field_name(
+        self, demo_app: DemoApp, body: Any, field: str, problem: str
+    ) -> None:
+        """The response is a 400, and no stream begins."""
+        response = demo_app.browser().post("/api/chat/stream", json=body)
+        assert response.status_code == 400
+        assert response.get_json()["field"] == field
+        assert problem in response.get_json()["error"]
+
+    @pytest.mark.parametrize("query", ["", "?message=", f"?message={'x' * 2001}"])
+    def test_an_invalid_query_is_refused_in_the_same_way(
+        self, demo_app: DemoApp, query: str
+    ) -> None:
+        """A GET has no body, so the question is in the query."""
+        response = demo_app.browser().get(f"/api/stream{query}")
+        assert (response.status_code, response.get_json()["field"]) == (400, "message")
+
+    def test_a_body_that_is_not_json_is_refused(self, demo_app: DemoApp) -> None:
+        """A form of another site cannot send JSON's type. Invalid JSON is a 400."""
+        browser, url = demo_app.browser(), "/api/chat/stream"
+        assert browser.post(url, data={"message": "hello"}).status_code == 415
+        bad = browser.post(url, data="{", content_type="application/json")
+        assert bad.status_code == 400
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/api/chat/stream"),
+            ("GET", "/api/stream?message=hello"),
+            ("GET", "/api/chat/messages"),
+            ("DELETE", "/api/chat/messages"),
+        ],
+    )
+    def test_anonymous_visitors_are_told_to_sign_in(
+        self, demo_app: DemoApp, method: str, path: str
+    ) -> None:
+        """The response is JSON for every request."""
+        response = demo_app.browser(None).open(path, method=method)
+        assert response.status_code == 401
+        assert response.get_json() == {"error": "sign in first"}
+
+    def test_a_link_on_another_site_cannot_ask(self, demo_app: DemoApp) -> None:
+        """Browsers send the user's cookies with a link's GET, so it is refused."""
+        browser = demo_app.browser()
+        headers = {"Sec-Fetch-Site": "cross-site"}
+        response = browser.get("/api/stream?message=hello", headers=headers)
+        assert response.status_code == 403
+
+
+class TestKept:
+    """The conversation is stored in the database."""
+
+    def test_a_complete_answer_is_stored_with_its_question(
+        self, demo_app: DemoApp
+    ) -> None:
+        """The stored id is the id in the response's header."""
+        browser = demo_app.browser()
+        url, body = "/api/chat/stream", {"message": "What is a heartbeat?"}
+        response = browser.post(url, json=body)
+        answer = json.loads(parse(response.data)[-2].data)["content"]
+        assert kept(browser) == [
+            {
+                "id": response.headers["Exchange-Id"],
+                "question": "What is a heartbeat?",
+                "answer": answer,
+                "stopped": False,
+            }
+        ]
+
+    def test_a_stopped_answer_is_stored_as_far_as_it_came(
+        self, demo_app: DemoApp
+    ) -> None:
+        """The stored answer is marked as stopped."""
+        browser = demo_app.browser()
+        demo_app.app.config["CHAT_PACE"] = 0.05
+        response = browser.get("/api/stream?message=What+is+a+client")
+        stream = demo_app.read(response)
+        shown = json.loads(stream.next("token").data)["content"]
+        stream.close()
+        wait_until(lambda: kept(browser))
+        (exchange,) = kept(browser)
+        assert exchange["stopped"]
+        assert exchange["answer"].startswith(shown)
+
+    def test_the_users_other_tabs_are_told(self, demo_app: DemoApp) -> None:
+        """Other users receive no event about stored answers or about the clearing."""
+        alice, bob = demo_app.browser("alice"), demo_app.browser("bob")
+        tab, other = (demo_app.read(who.get("/events")) for who in (alice, bob))
+        for stream in (tab, other):
+            stream.next("connected")
+        ask(alice, "hello")
+        assert json.loads(tab.next("chat").data) == kept(alice)[0]
+        assert alice.delete("/api/chat/messages").status_code == 204
+        tab.next("chatCleared")
+        assert kept(alice) == []
+        bob.post("/trigger")
+        assert other.next().type == "notification"
+
+    def test_a_conversation_belongs_to_its_user(self, demo_app: DemoApp) -> None:
+        """Only that user can see and clear the conversation."""
+        fill(demo_app, "alice", exchanges=1)
+        fill(demo_app, "bob", exchanges=1)
+        demo_app.browser("bob").delete("/api/chat/messages")
+        assert kept(demo_app.browser("bob")) == []
+        assert len(kept(demo_app.browser("alice"))) == 1
+
+    def test_a_page_contains_the_stored_conversation(self, demo_app: DemoApp) -> None:
+        """The conversation is escaped, so no question can become part of the page."""
+        browser = demo_app.browser()
+        ask(browser, "</script><script>alert(1)</script>")
+        page = browser.get("/chat").text
+        assert "alert(1)" in page
+        assert "<script>alert" not in page
+
+    def test_only_the_end_of_a_long_conversation_is_used(
+        self, demo_app: DemoApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The model reads all of its input before its first word."""
+        fill(demo_app, "alice", exchanges=60)
+        given: list[Message] = []
+        complete = language_model.complete
+
+        def listening(messages: list[Message]) -> Any:
+            given.extend(messages)
+            return complete(messages)
+
+        monkeypatch.setattr(language_model, "complete", listening)
+        browser = demo_app.browser()
+        ask(browser, "and now?")
+        assert [each["content"] for each in given] == [
+            text
+            for number in range(52, 60)
+            for text in (f"question {number}", f"answer {number}")
+        ] + ["and now?"]
+        assert [each["role"] for each in given][-3:] == ["user", "assistant", "user"]
+        shown = kept(browser)
+        assert len(shown) == 50
+        assert shown[-1]["question"] == "and now?"
+
+
+class TestTables:
+    """Several workers may create the tables of a new database."""
+
+    def test_two_workers_can_create_the_tables_at_once(self, demo_app: DemoApp) -> None:
+        """The other worker may create the tables after this one has looked for them."""
+        others: list[str] = []
+        with demo_app.app.app_context():
+            db.drop_all()
+
+            @event.listens_for(db.engine, "before_cursor_execute")
+            def be_faster(*arguments: Any) -> None:
+                if arguments[2].lstrip().startswith("CREATE TABLE") and not others:
+                    others.append(arguments[2])
+                    db.create_all()
+
+            database.create_tables()
+            assert others
+            assert set(inspect(db.engine).get_table_names()) == {"exchange", "contact"}
+
+    def test_a_database_error_does_not_log_what_users_wrote(
+        self, demo_app: DemoApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The error names the statement that failed but not its values."""
+        browser = demo_app.browser()
+        with demo_app.app.app_context():
+            refuse = "CREATE TRIGGER full BEFORE INSERT ON exchange"
+            refuse += " BEGIN SELECT RAISE(ABORT, 'no room'); END"
+            db.session.execute(text(refuse))
+            db.session.commit()
+        *_, end = ask(browser, "What is my secret?")
+        assert end.type == "error"
+        assert "INSERT INTO exchange" in caplog.text
+        assert "secret" not in caplog.text
+
+
+class TestStandIn:
+    """The stand-in takes the place of a language model."""
+
+    def test_the_same_conversation_has_the_same_answer(self, demo_app: DemoApp) -> None:
+        """A demonstration can be repeated."""
+        with demo_app.app.app_context():
+            asked: list[Message] = [{"role": "user", "content": "What is an event?"}]
+            first, second = (list(language_model.complete(asked)) for _ in range(2))
+        assert first == second
+        assert len(first) > 40
+
+    def test_closing_a_call_ends_it(
+        self, demo_app: DemoApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A call over the network would release its connection."""
+        caplog.set_level(logging.INFO)
+        with demo_app.app.app_context():
+            call = language_model.complete([{"role": "user", "content": "hello"}])
+            next(call)
+            call.close()
+        assert "a call of the model ended after 0 tokens" in caplog.text

@@ -1,0 +1,569 @@
+"""Authorization: logins, sessions, client ids and channels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Response, request, session
+from flask_login import (
+    UserMixin,
+    current_user,
+    login_required,
+    login_user,
+    logout_user,
+)
+
+from flask_sse_hub import ConfigurationError
+from flask_sse_hub.events.record import Record
+from flask_sse_hub.hub.control import ControlSender
+from tests.conftest import Browser, MakeSite, Site, User
+from tests.kit.hand import fields
+from tests.kit.reader import StreamReader, wait_until
+
+
+class TestLogin:
+    def test_a_stream_needs_a_login(self, site: Site) -> None:
+        """The response is a 401, which makes an EventSource give up."""
+        assert site.browser().get().status_code == 401
+
+    @pytest.mark.parametrize("name", ["locked", "deleted"])
+    def test_a_deleted_or_inactive_user_is_refused(self, site: Site, name: str) -> None:
+        """A session cookie alone is no login."""
+        assert site.browser(name).get().status_code == 401
+
+    def test_without_flask_login_the_error_names_the_fix(
+        self, make_site: MakeSite
+    ) -> None:
+        """The error is raised by the first stream, and not at the start of the app."""
+        bare = make_site(login=False)
+        with pytest.raises(ConfigurationError, match="SSE_HUB_LOGIN_REQUIRED = False"):
+            bare.browser().get()
+
+    def test_anonymous_streams_open_where_they_are_allowed(
+        self, make_site: MakeSite
+    ) -> None:
+        """Both with Flask-Login and without it."""
+        for login in (True, False):
+            site = make_site(login=login, login_required=False)
+            connected = site.browser().stream().next("connected")
+            assert fields(connected)["user_id"] is None
+
+    def test_the_stream_belongs_to_the_logged_in_user(self, site: Site) -> None:
+        """publish(user=...) reaches exactly the streams of that user."""
+        browser = site.browser("alice")
+        assert fields(browser.stream().next())["user_id"] == "alice"
+        browser.login("bob")
+        assert fields(browser.stream().next())["user_id"] == "bob"
+
+    def test_the_user_is_loaded_after_the_logs_head_was_read(self, site: Site) -> None:
+        """A user loaded earlier in the request may have been locked out since."""
+        loads: list[str] = []
+        manager = site.app.login_manager  # type: ignore[attr-defined]
+
+        @manager.user_loader  # type: ignore[untyped-decorator]
+        def load(name: str) -> User | None:
+            loads.append(name)
+            return User(name) if len(loads) < 2 else None
+
+        @site.app.before_request
+        def touch() -> None:
+            assert current_user.is_authenticated is not None
+
+        browser = site.browser()
+        with browser.client.session_transaction() as cookie:
+            cookie["_user_id"] = "alice"
+        assert browser.get().status_code == 401
+        assert loads == ["alice", "alice"]
+
+    def test_a_bearer_token_of_a_request_loader_opens_a_stream(
+        self, site: Site
+    ) -> None:
+        """The app's own tokens are logins like any other."""
+        manager = site.app.login_manager  # type: ignore[attr-defined]
+        manager.request_loader(
+            lambda request: User("robot") if request.authorization else None
+        )
+        headers = {"Authorization": "Bearer token"}
+        stream = site.browser().stream(headers=headers)
+        assert fields(stream.next())["user_id"] == "robot"
+
+
+class TestSessions:
+    def test_logging_out_ends_the_streams_of_that_session(self, site: Site) -> None:
+        """The same user's streams in other sessions go on."""
+        here, there = site.browser("alice"), site.browser("alice")
+        mine, other = here.stream(), there.stream()
+        mine.next("connected")
+        other.next("connected")
+        here.logout()
+        mine.wait_for_end()
+        site.hub.publish("still here", user="alice")
+        assert other.data(1) == ["still here"]
+        wait_until(lambda: site.hub.stats().closed == {"session_ended": 1})
+        assert here.get().status_code == 401
+
+    def test_logging_out_a_session_without_an_id_ends_all_streams_of_the_user(
+        self, site: Site
+    ) -> None:
+        """Without an id, the session's own streams cannot be told from the others."""
+        streams = [site.browser("alice").stream() for _ in range(2)]
+        for stream in streams:
+            stream.next("connected")
+        old = site.browser()
+        with old.client.session_transaction() as cookie:
+            cookie["_user_id"] = "alice"
+        old.logout()
+        for stream in streams:
+            stream.wait_for_end()
+
+    def test_a_stream_of_a_session_without_an_id_ends_with_any_logout(
+        self, site: Site
+    ) -> None:
+        """A login from before the extension was installed is covered too."""
+        old = site.browser()
+        with old.client.session_transaction() as cookie:
+            cookie["_user_id"] = "alice"
+        unnamed = old.stream()
+        unnamed.next("connected")
+        site.browser("alice").logout()
+        unnamed.wait_for_end()
+
+    def test_logging_in_ends_the_streams_opened_before(
+        self, make_site: MakeSite
+    ) -> None:
+        """An anonymous visitor's page reconnects as the logged-in user."""
+        site = make_site(login_required=False)
+        browser = site.browser()
+        browser.page()
+        stream = browser.stream()
+        assert fields(stream.next())["user_id"] is None
+        browser.login("alice")
+        stream.wait_for_end()
+
+    def test_the_session_id_is_replaced_at_login_and_logout(self, site: Site) -> None:
+        """An event for the previous session id reaches no client."""
+        browser = site.browser()
+        ids = [browser.page()["session"]]
+        browser.login("alice")
+        ids.append(browser.page()["session"])
+        browser.logout()
+        ids.append(browser.page()["session"])
+        assert len(set(ids)) == 3
+        assert browser.page()["session"] == ids[-1]
+
+    @pytest.mark.parametrize("login_required", [True, False])
+    def test_an_anonymous_logout_is_logged_only_where_anonymous_streams_exist(
+        self,
+        make_site: MakeSite,
+        monkeypatch: pytest.MonkeyPatch,
+        login_required: bool,
+    ) -> None:
+        """Elsewhere its control record would only displace events from the log."""
+        sent: list[Record] = []
+        monkeypatch.setattr(
+            ControlSender, "send", lambda _, record: sent.append(record)
+        )
+        stranger = make_site(login_required=login_required).browser()
+        stranger.page()
+        stranger.logout()
+        assert len(sent) == (0 if login_required else 1)
+
+    def test_an_anonymous_logout_ends_no_stream(self, site: Site) -> None:
+        """A second click on the logout button is no error."""
+        stream = site.browser("alice").stream()
+        stream.next("connected")
+        site.browser().logout()
+        site.hub.publish("still here")
+        assert stream.data(1) == ["still here"]
+
+    def test_a_stream_sets_no_cookie(self, site: Site) -> None:
+        """A reconnecting stream would otherwise keep a session alive for ever."""
+
+        @site.app.before_request
+        def touch() -> None:
+            session["seen"] = True
+            session.permanent = True
+
+        browser = site.browser("alice")
+        response = browser.get()
+        assert "Set-Cookie" not in response.headers
+        site.read(response).next("connected")
+        assert "Set-Cookie" in browser.get("/page").headers
+
+    def test_a_stream_sets_no_cookie_with_a_custom_response_class(
+        self, site: Site
+    ) -> None:
+        """Flask converts every other response to an instance of that class."""
+
+        class OwnResponse(Response):
+            pass
+
+        @site.app.before_request
+        def touch() -> None:
+            session["seen"] = True
+
+        site.app.response_class = OwnResponse
+        response = site.browser("alice").get()
+        assert "Set-Cookie" not in response.headers
+        stream = site.read(response)
+        stream.next("connected")
+        # A wrapper around the stream could not be closed while the stream waits.
+        stream.close()
+        wait_until(lambda: not site.hub.stats().clients)
+
+
+class TestSessionsThatReviewsFound:
+    """Regressions: faults found in reviews, each provoked as it was found."""
+
+    def test_a_logout_during_the_stream_request_ends_the_stream(
+        self, site: Site
+    ) -> None:
+        """The request carries the logged-out session, so it receives no event."""
+        held = site.browser("alice")
+        logout = site.browser()
+        with (
+            held.client.session_transaction() as cookie,
+            logout.client.session_transaction() as copy,
+        ):
+            copy.update(cookie)
+        logout.logout()
+        stream = held.stream()
+        stream.wait_for_end()
+        site.hub.publish("secret", user="alice")
+        assert stream.events == []
+
+    def test_a_login_over_a_session_without_an_id_ends_its_streams(
+        self, site: Site
+    ) -> None:
+        """Another user logs in at the same browser."""
+        browser = site.browser()
+        with browser.client.session_transaction() as cookie:
+            cookie["_user_id"] = "alice"
+        stream = browser.stream()
+        stream.next("connected")
+        browser.login("bob")
+        stream.wait_for_end()
+
+    def test_logging_in_again_as_the_same_user_ends_nothing(self, site: Site) -> None:
+        """Some apps log the same user in at each request."""
+        browser = site.browser("alice")
+        stream = browser.stream()
+        stream.next("connected")
+        before = browser.page()["session"]
+        browser.login("alice")
+        assert browser.page()["session"] == before
+        site.hub.publish("still here")
+        assert stream.data(1) == ["still here"]
+
+    def test_a_session_that_begins_with_the_stream_ends_with_any_logout(
+        self, site: Site
+    ) -> None:
+        """The browser never learns the session's id, since a stream sets no cookie."""
+
+        @site.app.before_request
+        def single_sign_on() -> None:
+            if "X-User" in request.headers:
+                login_user(User(request.headers["X-User"]))
+
+        visitor = site.browser()
+        visitor.page()
+        streams = [
+            browser.stream(headers={"X-User": "alice"})
+            for browser in (site.browser(), visitor)
+        ]
+        for stream in streams:
+            stream.next("connected")
+        site.browser("alice").logout()
+        for stream in streams:
+            stream.wait_for_end()
+
+    def test_a_client_id_without_a_session_cannot_be_reused(
+        self, make_site: MakeSite
+    ) -> None:
+        """Otherwise every visitor without a session could claim the id."""
+        site = make_site(login_required=False)
+        first = fields(site.browser().stream().next())["client_id"]
+        again = site.browser().stream(f"/events?client_id={first}").next()
+        assert fields(again)["client_id"] != first
+
+    def test_a_view_can_check_the_owner_of_a_client_id(self, site: Site) -> None:
+        """Check the owner before you act on an id from a page."""
+
+        @site.app.post("/owns")
+        def owns() -> str:
+            return str(site.hub.owns_client(request.get_json()))
+
+        ann, ben = site.browser("alice"), site.browser("bob")
+        client_id = ann.page()["client"]
+        assert ann.client.post("/owns", json=client_id).text == "True"
+        assert ben.client.post("/owns", json=client_id).text == "False"
+        for forged in ("forged", client_id + "<>", "\ud800", client_id + "\ud800"):
+            assert ann.client.post("/owns", json=forged).text == "False"
+
+
+def ends_alone(site: Site, stream: StreamReader, other: StreamReader) -> None:
+    """Wait until a stream has ended, and check that another one goes on."""
+    stream.wait_for_end()
+    site.hub.publish("still here")
+    assert other.data(1) == ["still here"]
+
+
+class TestClearedSessions:
+    """Logouts that only change the session, without Flask-Login's logout_user()."""
+
+    @pytest.mark.parametrize("how", ["clear", "pop"])
+    @pytest.mark.parametrize("named", [True, False])
+    def test_emptying_a_session_ends_its_streams(
+        self, site: Site, how: str, named: bool
+    ) -> None:
+        """session.clear() is a common way to log a user out."""
+
+        @site.app.post("/empty")
+        def empty() -> str:
+            session.clear() if how == "clear" else session.pop("_user_id")
+            return "emptied"
+
+        browser = site.browser("alice" if named else None)
+        if not named:
+            with browser.client.session_transaction() as cookie:
+                cookie["_user_id"] = "alice"
+        stream, other = browser.stream(), site.browser("bob").stream()
+        stream.next("connected")
+        other.next("connected")
+        browser.client.post("/empty")
+        ends_alone(site, stream, other)
+
+    def test_other_changes_of_a_session_end_no_stream(self, site: Site) -> None:
+        """A change to a shopping cart is no logout."""
+
+        @site.app.post("/cart")
+        def cart() -> str:
+            session["cart"] = [1, 2]
+            return "added"
+
+        browser = site.browser("alice")
+        stream = browser.stream()
+        stream.next("connected")
+        browser.client.post("/cart")
+        site.hub.publish("still here")
+        assert stream.data(1) == ["still here"]
+
+
+class TestEmptiedSessions:
+    """Sessions emptied before a login or after a logout, to prevent fixation."""
+
+    @pytest.mark.parametrize(
+        "then",
+        [
+            lambda site: login_user(User("bob")),
+            lambda site: login_user(User("alice")),
+            lambda site: logout_user(),
+            lambda site: site.hub.client_id(),
+            lambda site: (site.hub.session_id(), login_user(User("alice"))),
+        ],
+        ids=["login", "once more", "logout", "page", "page and login"],
+    )
+    def test_its_streams_end_regardless_of_the_next_step(
+        self, site: Site, then: Callable[[Site], object]
+    ) -> None:
+        """Only the streams of the request's session end, not the user's others."""
+
+        @site.app.post("/empty")
+        def empty() -> str:
+            session.clear()
+            then(site)
+            return "emptied"
+
+        browser = site.browser("alice")
+        stream, other = browser.stream(), site.browser("alice").stream()
+        stream.next("connected")
+        other.next("connected")
+        browser.client.post("/empty")
+        ends_alone(site, stream, other)
+
+    def test_tickets_and_copies_of_an_emptied_session_open_nothing(
+        self, site: Site
+    ) -> None:
+        """Also if the user was loaded before, as login_required does."""
+
+        @site.app.get("/ticket")
+        def ticket() -> str:
+            return site.hub.ticket()
+
+        @site.app.post("/leave")
+        @login_required  # type: ignore[untyped-decorator]
+        def leave() -> str:
+            session.clear()
+            logout_user()
+            return "left"
+
+        browser = site.browser("alice")
+        url = f"/events?ticket={browser.get('/ticket').text}"
+        assert browser.client.post("/leave").text == "left"
+        assert site.browser().get(url).status_code == 401
+
+    def test_writing_another_user_into_a_session_is_a_login(self, site: Site) -> None:
+        """The app sets the user id in the session without calling Flask-Login."""
+
+        @site.app.post("/become/<name>")
+        def become(name: str) -> str:
+            session["_user_id"] = name
+            return "become"
+
+        browser = site.browser("alice")
+        stream = browser.stream()
+        stream.next("connected")
+        browser.client.post("/become/bob")
+        stream.wait_for_end()
+
+
+class TestRememberedLogins:
+    """Remembered logins, whose sessions begin without a login."""
+
+    @pytest.fixture
+    def remembered(self, site: Site) -> Browser:
+        """Return a browser that was closed and opened again."""
+
+        @site.app.post("/remember/<name>")
+        def remember(name: str) -> str:
+            login_user(User(name), remember=True)
+            return "in"
+
+        @site.app.get("/ticket")
+        def ticket() -> str:
+            return site.hub.ticket()
+
+        browser = site.browser()
+        browser.client.post("/remember/alice")
+        browser.client.delete_cookie("session")
+        return browser
+
+    def test_a_logout_ends_the_streams_of_all_pages_of_the_browser(
+        self, site: Site, remembered: Browser
+    ) -> None:
+        """Pages loaded at once begin a session each, but only one cookie is kept."""
+        tab = site.browser()
+        cookie = remembered.client.get_cookie("remember_token")
+        assert cookie is not None
+        tab.client.set_cookie("remember_token", cookie.value)
+        assert tab.page()["session"] != remembered.page()["session"]
+        stream = tab.stream()
+        stream.next("connected")
+        remembered.logout()
+        stream.wait_for_end()
+
+    def test_a_ticket_ends_with_the_session(
+        self, site: Site, remembered: Browser
+    ) -> None:
+        """The ticket may be the first use that needs the session to have an id."""
+        url = f"/events?ticket={remembered.get('/ticket').text}"
+        stream = site.browser().stream(url)
+        stream.next("connected")
+        remembered.logout()
+        stream.wait_for_end()
+        assert site.browser().get(url).status_code == 401
+
+
+class TestIdsOfUsers:
+    """User ids: an app's get_id() may return any value."""
+
+    class Numbered(UserMixin):  # type: ignore[misc]
+        """A user whose id is a number."""
+
+        def __init__(self, number: int) -> None:
+            self.id = number
+
+        def get_id(self) -> int:
+            return self.id
+
+    def test_numeric_ids_are_compared_as_text(self, site: Site) -> None:
+        """The session keeps the number as it is. Logging in again ends no stream."""
+        site.app.login_manager.user_loader(self.Numbered)  # type: ignore[attr-defined]
+
+        @site.app.post("/seven")
+        def seven() -> str:
+            login_user(self.Numbered(7))
+            return "in"
+
+        browser = site.browser()
+        browser.client.post("/seven")
+        stream = browser.stream()
+        stream.next("connected")
+        browser.client.post("/seven")
+        site.hub.publish("still here", user=7)
+        assert stream.data(1) == ["still here"]
+        browser.logout()
+        stream.wait_for_end()
+
+    @pytest.mark.parametrize("name", ["x" * 300, "x" * 250, "a%0Ab"])
+    def test_an_unusable_id_does_not_make_a_logout_fail(
+        self, site: Site, name: str
+    ) -> None:
+        """No event could be addressed to an id like these."""
+        site.browser(name).logout()
+        browser = site.browser()
+        with browser.client.session_transaction() as cookie:
+            cookie["_user_id"] = name
+        browser.logout()
+
+
+class TestChannels:
+    @pytest.mark.parametrize("channel", ["news", "sport.tennis"])
+    def test_public_channels_are_open_to_every_admitted_client(
+        self, site: Site, channel: str
+    ) -> None:
+        """The patterns in the configuration name the public channels."""
+        stream = site.browser("alice").stream(f"/events?channel={channel}")
+        stream.next("connected")
+        site.hub.publish("x", channel=channel)
+        assert stream.data(1) == ["x"]
+
+    def test_other_channels_are_refused_without_a_rule(self, site: Site) -> None:
+        """Guessing a channel's name does not give access to it."""
+        response = site.browser("alice").get("/events?channel=news&channel=orders")
+        assert response.status_code == 403
+
+    def test_a_rule_decides_by_user_and_channel(self, site: Site) -> None:
+        """The rule is asked about each channel that is not public."""
+        asked: list[tuple[str, str]] = []
+
+        @site.hub.authorize_channel
+        def may(user: Any, channel: str) -> bool:
+            asked.append((user.get_id(), channel))
+            return channel == f"orders.{user.get_id()}"
+
+        ann = site.browser("alice")
+        ann.stream("/events?channel=orders.alice&channel=news").next("connected")
+        assert ann.get("/events?channel=orders.bob").status_code == 403
+        assert asked == [("alice", "orders.alice"), ("alice", "orders.bob")]
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"channel": ""},
+            {"channel": "a\nb"},
+            {"channel": "x" * 256},
+            {"channel": [f"news{n}" for n in range(33)]},
+        ],
+        ids=["empty", "line end", "long", "many"],
+    )
+    def test_a_bad_name_is_a_bad_request(
+        self, site: Site, query: dict[str, Any]
+    ) -> None:
+        """The response is a 400, and no stream is opened."""
+        response = site.browser("alice").get("/events", query_string=query)
+        assert response.status_code == 400
+
+    @pytest.mark.parametrize("name", ["u:bob", "s:x", "*", "i:x"])
+    def test_no_channel_name_reaches_a_user_session_or_client(
+        self, make_site: MakeSite, name: str
+    ) -> None:
+        """Only the login gives access to these addresses, not a public channel."""
+        site = make_site(public_channels=["*"])
+        stream = site.browser("alice").stream("/events", query_string={"channel": name})
+        stream.next("connected")
+        site.hub.publish("secret", user="bob")
+        site.hub.publish("secret", session="x")
+        site.hub.publish("secret", client="x")
+        site.hub.publish("open", channel=name)
+        assert stream.data(1) == ["open"]

@@ -1,0 +1,260 @@
+"""The promises that every broker keeps. Run this suite on a broker of your own too."""
+
+import threading
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from flask_sse_hub import BrokerUnavailable, Event
+from flask_sse_hub.brokers import Broker, memory
+from flask_sse_hub.brokers.redis import stream
+from flask_sse_hub.brokers.sqlite import log_file
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST, Address
+from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
+from tests.kit.hand import KEEP_ALL
+from tests.unit.brokers.conftest import MakeBroker
+
+NEWS = address.channel("news")
+
+
+def record(data: str = "x", *, to: Address = BROADCAST, **more: Any) -> Record:
+    return Record(addresses=(to,), content=Event(data), **more)
+
+
+def follow(broker: Broker, after: Cursor, count: int) -> list[Record]:
+    """Return the next ``count`` records after a cursor."""
+    records = (each for batch in broker.follow(after) for each in batch.records)
+    return list(islice(records, count))
+
+
+def beyond_reach(reason: GapReason, start: Cursor, head: Cursor) -> Cursor:
+    """Return a cursor that the log does not reach, for the given reason."""
+    return {
+        GapReason.EXPIRED: start,
+        GapReason.EPOCH: Cursor("another", head.offset),
+        GapReason.AHEAD: Cursor(head.epoch, head.offset + 1),
+    }[reason]
+
+
+def test_offsets_rise_and_the_head_is_the_newest(make_broker: MakeBroker) -> None:
+    """Each record has a cursor of its own, in the order of the log."""
+    broker = make_broker(KEEP_ALL)
+    before = broker.head()
+    cursors = [broker.publish(record()) for _ in range(5)]
+    assert [c.epoch for c in cursors] == [before.epoch] * 5
+    assert cursors == sorted(set(cursors))
+    assert cursors[0].offset > before.offset
+    assert broker.head() == cursors[-1]
+
+
+def test_a_follower_receives_every_record_as_it_was_published(
+    make_broker: MakeBroker,
+) -> None:
+    """Every part of a record arrives unchanged."""
+    broker = make_broker(KEEP_ALL)
+    start = broker.head()
+    sent = [
+        Record((BROADCAST, NEWS), Event("ä\n\0", type="t", retry=1.5), exclude=("me",)),
+        Record((address.user("7"),), Disconnect("disconnected")),
+        Record((), Event("")),
+    ]
+    cursors = [broker.publish(each) for each in sent]
+    got = follow(broker, start, 3)
+    assert [(r.addresses, r.content, r.exclude) for r in got] == [
+        (r.addresses, r.content, r.exclude) for r in sent
+    ]
+    assert [r.cursor for r in got] == cursors
+    assert all(r.time > 1_600_000_000 for r in got)
+
+
+def test_a_follower_waits_for_records_to_come(make_broker: MakeBroker) -> None:
+    """Publishing a record wakes a waiting follower."""
+    broker = make_broker(KEEP_ALL)
+    start = broker.head()
+    got: list[Record] = []
+    follower = threading.Thread(target=lambda: got.extend(follow(broker, start, 2)))
+    follower.start()
+    broker.publish(record("one"))
+    broker.publish(record("two"))
+    follower.join(10.0)
+    assert [r.content for r in got] == [Event("one"), Event("two")]
+
+
+def test_two_followers_see_one_order(make_broker: MakeBroker) -> None:
+    """Concurrent publishers write one log, and all followers read it in one order."""
+    broker = make_broker(KEEP_ALL)
+    start = broker.head()
+    publishers = [
+        threading.Thread(target=lambda: [broker.publish(record()) for _ in range(50)])
+        for _ in range(4)
+    ]
+    for each in publishers:
+        each.start()
+    one, two = follow(broker, start, 200), follow(broker, start, 200)
+    for each in publishers:
+        each.join(10.0)
+    assert one == two
+    assert len({r.cursor for r in one}) == 200
+
+
+def test_closing_ends_followers_and_publishing(make_broker: MakeBroker) -> None:
+    """A follower's thread does not outlive its hub."""
+    broker = make_broker(KEEP_ALL)
+    start = broker.head()
+    follower = threading.Thread(target=lambda: list(broker.follow(start)))
+    follower.start()
+    broker.close()
+    broker.close()
+    follower.join(10.0)
+    assert not follower.is_alive()
+    with pytest.raises(BrokerUnavailable):
+        broker.publish(record())
+
+
+class TestReplay:
+    def test_a_replay_returns_later_records_of_the_addresses(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """The records are in order, whatever their addresses are."""
+        broker = make_broker(KEEP_ALL)
+        start = broker.head()
+        broker.publish(record("one", to=NEWS))
+        broker.publish(record("two"))
+        replay = broker.replay(start, page=10)
+        assert [r.content for r in replay.records] == [Event("one"), Event("two")]
+        assert (replay.cursor, replay.gap) == (broker.head(), None)
+
+    def test_pages_join_without_a_seam(self, make_broker: MakeBroker) -> None:
+        """The next page begins at the cursor of the page before."""
+        broker = make_broker(KEEP_ALL)
+        cursor = broker.head()
+        for n in range(7):
+            broker.publish(record(str(n)))
+        seen = []
+        for _ in range(4):
+            replay = broker.replay(cursor, page=2)
+            seen += [r.content for r in replay.records]
+            cursor = replay.cursor
+        assert seen == [Event(str(n)) for n in range(7)]
+        assert cursor == broker.head()
+
+    @pytest.mark.parametrize("reason", list(GapReason)[:3])
+    def test_a_gap_has_a_reason(
+        self, make_broker: MakeBroker, reason: GapReason
+    ) -> None:
+        """The cursor is too old, of another log, or beyond the head.
+
+        A replay with a gap has no records, so no client takes a part for the whole.
+        """
+        broker = make_broker(Retention(events=3, seconds=3600.0, bytes=10_000_000))
+        start = broker.head()
+        for _ in range(5):
+            broker.publish(record())
+        head = broker.head()
+        after = beyond_reach(reason, start, head)
+        replay = broker.replay(after, page=10)
+        assert (replay.records, replay.gap) == ((), reason)
+
+
+class TestFollowerGaps:
+    @pytest.mark.parametrize("reason", list(GapReason)[:3])
+    def test_a_follower_reports_a_gap_and_reads_on(
+        self, make_broker: MakeBroker, reason: GapReason
+    ) -> None:
+        """Lost records are never skipped silently."""
+        broker = make_broker(Retention(events=3, seconds=3600.0, bytes=10_000_000))
+        start = broker.head()
+        for _ in range(5):
+            broker.publish(record())
+        head = broker.head()
+        after = beyond_reach(reason, start, head)
+        batches = broker.follow(after)
+        first = next(batches)
+        assert first.gap is reason
+        assert first.cursor.epoch == head.epoch
+        broker.publish(record("after the gap"))
+        second = next(batches)
+        assert second.gap is None
+        assert second.records[-1].content == Event("after the gap")
+
+
+class TestTail:
+    def test_about_the_requested_bytes_follow_it(self, make_broker: MakeBroker) -> None:
+        """A worker that starts fills its memory from the tail."""
+        broker = make_broker(KEEP_ALL)
+        for _ in range(10):
+            broker.publish(record("x" * 100))
+        tail = broker.tail(350)
+        replay = broker.replay(tail, page=100)
+        assert replay.gap is None
+        assert 1 <= len(replay.records) <= 3
+
+    def test_the_tail_is_never_before_the_oldest_record(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """A follower that begins at the tail begins without a gap."""
+        broker = make_broker(Retention(events=3, seconds=3600.0, bytes=10_000_000))
+        for _ in range(5):
+            broker.publish(record())
+        replay = broker.replay(broker.tail(10**9), page=10)
+        assert (replay.gap, len(replay.records)) == (None, 3)
+
+    def test_the_tail_of_an_empty_log_is_the_head(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """An empty log has nothing to fill a memory with."""
+        broker = make_broker(KEEP_ALL)
+        assert broker.tail(1000) == broker.head()
+
+
+class TestIdempotency:
+    def test_the_second_publish_returns_the_id_of_the_first(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """A webhook that is delivered twice is published once."""
+        broker = make_broker(KEEP_ALL)
+        first = broker.publish(record("a", idempotency_key="k"))
+        assert broker.publish(record("a", idempotency_key="k")) == first
+        assert broker.head() == first
+
+    def test_events_with_other_keys_or_none_are_all_published(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """Only events with the same key are the same event."""
+        broker = make_broker(KEEP_ALL)
+        keys = ["k", "other", None, None]
+        cursors = [broker.publish(record(idempotency_key=key)) for key in keys]
+        assert len(set(cursors)) == 4
+
+    def test_the_number_of_keys_is_bounded(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The oldest keys are forgotten first, even if they are young."""
+        for module in (memory, log_file, stream):
+            monkeypatch.setattr(module, "IDEMPOTENCY_KEYS", 3)
+        broker = make_broker(KEEP_ALL)
+        sent = [record(idempotency_key=str(n)) for n in range(10)]
+        cursors = [broker.publish(each) for each in sent]
+        again = [broker.publish(each) for each in reversed(sent)][::-1]
+        assert again[-3:] == cursors[-3:]
+        assert again[0] != cursors[0]
+
+
+@pytest.mark.parametrize(
+    "retention",
+    [
+        Retention(events=3, seconds=3600.0, bytes=10_000_000),
+        Retention(events=10_000, seconds=3600.0, bytes=760),
+    ],
+    ids=["events", "bytes"],
+)
+def test_the_log_is_bounded(make_broker: MakeBroker, retention: Retention) -> None:
+    """Count and bytes each bound the log by themselves; the newest records are kept."""
+    broker = make_broker(retention)
+    for n in range(20):
+        broker.publish(record(f"{n:100}"))
+    replay = broker.replay(broker.tail(10**9), page=100)
+    kept = [int(r.content.data) for r in replay.records if isinstance(r.content, Event)]
+    assert kept == [17, 18, 19]

@@ -1,0 +1,552 @@
+"""Behaviour of the Redis broker alone: URLs, faults, gaps, number of connections."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flask_sse_hub import BrokerUnavailable, Event
+from flask_sse_hub.brokers import LogBatch, check_url
+from flask_sse_hub.brokers.redis import RedisBroker
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
+from flask_sse_hub.runtime import native
+from flask_sse_hub.testing import Clock
+from tests.kit.hand import KEEP_ALL, HandHub, fields
+from tests.kit.ports import HOST, free_port
+from tests.kit.reader import wait_until
+from tests.kit.redis_server import RedisServer, SentinelServer
+
+EVENT = Record((BROADCAST,), Event("x"))
+
+#: The promise is two seconds; the rest is for a busy machine.
+SOON = 3.0
+
+Open = Callable[..., RedisBroker]
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A Redis that the test may stop."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def open_broker(server: RedisServer) -> Iterator[Open]:
+    """Return a function that opens the log again, as another process would."""
+    opened: list[RedisBroker] = []
+
+    def open_broker(
+        url: str = server.url, retention: Retention | None = KEEP_ALL, name: str = "app"
+    ) -> RedisBroker:
+        opened.append(RedisBroker(url, retention, name=name))
+        return opened[-1]
+
+    yield open_broker
+    for broker in opened:
+        broker.close()
+
+
+def publish(broker: RedisBroker, count: int = 1) -> Cursor:
+    """Publish some events; return the last one's cursor."""
+    for _ in range(count):
+        cursor = broker.publish(EVENT)
+    return cursor
+
+
+def first_gap(follower: Iterator[LogBatch]) -> GapReason | None:
+    return next(batch.gap for batch in follower if batch.gap is not None)
+
+
+def gap_after(broker: RedisBroker, cursor: Cursor) -> GapReason | None:
+    return broker.replay(cursor, page=9).gap
+
+
+class TestLog:
+    def test_each_name_is_a_log_of_its_own(self, open_broker: Open) -> None:
+        """Apps with different names share a Redis and never see each other's events."""
+        one, two = open_broker(name="one"), open_broker(name="two")
+        head = two.head()
+        publish(one)
+        assert two.head() == head
+
+    def test_two_logs_never_give_the_same_id(self, open_broker: Open) -> None:
+        """Two servers that each believe to be alone still give different ids."""
+        brokers = [open_broker(name=str(n)) for n in range(5)]
+        offsets = [publish(broker).offset for broker in brokers for _ in range(20)]
+        assert len(set(offsets)) == 100
+
+    def test_many_events_of_one_moment_stay_in_order(self, open_broker: Open) -> None:
+        """Beyond the numbers of one millisecond, offsets continue in the next one."""
+        broker = open_broker()
+        start = broker.head()
+        publishers = [threading.Thread(target=publish, args=[broker, 100])] * 1
+        for each in publishers:
+            each.start()
+        for each in publishers:
+            each.join()
+        records = broker.replay(start, page=1000).records
+        offsets = [record.cursor.offset for record in records]
+        assert offsets == sorted(set(offsets))
+        assert len(offsets) == 100
+
+    def test_an_idempotency_key_expires(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """A key holds for one to two days, by Redis's own clock."""
+        key, day = "sse-hub:{app}:keys", 86_400_000
+        broker = open_broker()
+        first = broker.publish(Record((), Event("x"), idempotency_key="first"))
+        assert 2 * day - 5_000 < server.run("PTTL", key) <= 2 * day
+        server.run("PEXPIRE", key, day)
+        broker.publish(Record((), Event("x"), idempotency_key="next day"))
+        assert 2 * day - 5_000 < server.run("PTTL", key) <= 2 * day
+        again = broker.publish(Record((), Event("x"), idempotency_key="first"))
+        assert again == first
+        assert day - 5_000 < server.run("PTTL", f"{key}-before") <= day
+
+    def test_an_idempotency_key_that_outlived_its_log_is_ignored(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The key's event is lost, so the second publish is a new event."""
+        keyed = Record((), Event("x"), idempotency_key="k")
+        broker = open_broker()
+        first = broker.publish(keyed)
+        server.run("DEL", "sse-hub:{app}:log")
+        publish(broker)
+        second = broker.publish(keyed)
+        assert second.epoch != first.epoch
+        assert broker.publish(keyed) == second == broker.head()
+
+    def test_events_expire_by_age(self, server: RedisServer) -> None:
+        """Events expire even while nothing is published."""
+        clock = Clock(time.time())
+        broker = RedisBroker(
+            server.url, Retention(100, 60.0, 100_000), name="app", clock=clock
+        )
+        start = broker.head()
+        last = broker.publish(EVENT)
+        assert gap_after(broker, start) is None
+        clock.advance(61.0)
+        assert gap_after(broker, start) is GapReason.EXPIRED
+        assert gap_after(broker, last) is None
+        assert broker.tail(10**9) == last
+        broker.close()
+
+    def test_old_entries_are_trimmed_by_age(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The next append trims them, and keeps the newest entry."""
+        broker = open_broker(retention=Retention(100, 0.001, 100_000))
+        publish(broker, 3)
+
+        def only_the_newest() -> bool:
+            publish(broker)
+            return bool(server.run("XLEN", "sse-hub:{app}:log") == 1)
+
+        wait_until(only_the_newest)
+
+    def test_scripts_that_redis_forgot_are_loaded_again(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Loading them again publishes nothing twice."""
+        broker = open_broker()
+        before = publish(broker)
+        server.run("SCRIPT", "FLUSH")
+        publish(broker)
+        assert len(broker.replay(before, page=9).records) == 1
+
+
+class TestRetention:
+    @pytest.mark.parametrize(
+        "retention",
+        [
+            Retention(10_000, 1e10, 10_000_000),
+            Retention(10**20, 3600.0, 10_000_000),
+            Retention(10_000, 3600.0, 10**40),
+        ],
+        ids=["seconds", "events", "bytes"],
+    )
+    def test_numbers_beyond_those_of_redis_mean_no_bound(
+        self, open_broker: Open, retention: Retention
+    ) -> None:
+        """A very large number does not fail an append half-way."""
+        assert publish(open_broker(retention=retention), 3)
+
+    @pytest.mark.parametrize("flushed", [False, True])
+    def test_workers_that_only_serve_bound_the_log_of_publishers(
+        self, open_broker: Open, server: RedisServer, flushed: bool
+    ) -> None:
+        """A worker notes its retention when it starts, and again in a new log."""
+        broker = open_broker(retention=Retention(10, 3600.0, 10_000_000))
+        HandHub(broker)
+        if flushed:
+            follower = broker.follow(broker.head())
+            server.run("FLUSHALL")
+            assert first_gap(follower) is GapReason.EPOCH
+        publisher = open_broker(retention=None)
+        publish(publisher, 30)
+        assert server.run("XLEN", "sse-hub:{app}:log") == 10
+
+    def test_an_append_that_begins_a_log_notes_the_retention(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The next publisher may be a script that has no retention of its own."""
+        broker = open_broker(retention=Retention(10, 3600.0, 10_000_000))
+        publish(broker)
+        server.run("FLUSHALL")
+        publish(broker)
+        publish(open_broker(retention=None), 30)
+        assert server.run("XLEN", "sse-hub:{app}:log") == 10
+
+
+class TestGaps:
+    """After any loss in the log, no event is skipped silently and no id used twice."""
+
+    @pytest.mark.parametrize("command", ["FLUSHALL", "DEL sse-hub:{app}:log"])
+    def test_a_flush_or_an_eviction_is_a_gap(
+        self, open_broker: Open, server: RedisServer, command: str
+    ) -> None:
+        """The gap is noticed even if nothing is published afterwards."""
+        broker = open_broker()
+        last = publish(broker, 3)
+        follower = broker.follow(last)
+        server.run(*command.split())
+        assert first_gap(follower) is GapReason.EPOCH
+        assert gap_after(broker, last) is GapReason.EPOCH
+        assert publish(broker).epoch != last.epoch
+
+    def test_a_flush_between_two_events_is_a_gap(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The new log's first event does not look like the old log's next one."""
+        broker = open_broker()
+        last = publish(broker, 3)
+        follower = broker.follow(last)
+        server.run("FLUSHALL")
+        publish(broker)
+        assert first_gap(follower) is GapReason.EPOCH
+
+    def test_a_log_trimmed_below_a_follower_is_a_gap(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Events that were trimmed while the follower was paused are a gap."""
+        broker = open_broker()
+        start = publish(broker)
+        publish(broker, 5)
+        server.run("XTRIM", "sse-hub:{app}:log", "MAXLEN", 2)
+        assert first_gap(broker.follow(start)) is GapReason.EXPIRED
+        assert gap_after(broker, start) is GapReason.EXPIRED
+
+    def test_a_failover_to_a_replica_that_lacks_the_tail_is_a_gap(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Followers report a gap, and no lost id ever stands for another event."""
+        broker = open_broker()
+        publish(broker, 3)
+        with RedisServer("--replicaof", f"{HOST} {server.port}") as replica:
+            wait_until(lambda: replica.run("XLEN", "sse-hub:{app}:log") == 3)
+            replica.run("REPLICAOF", "NO", "ONE")
+            lost = [publish(broker) for _ in range(3)]
+            follower = broker.follow(lost[-1])
+            server.kill()
+            replica.run("CONFIG", "SET", "port", server.port)
+            assert first_gap(follower) is GapReason.AHEAD
+            again = [publish(broker) for _ in range(6)]
+            assert not set(lost) & set(again)
+            assert {gap_after(broker, cursor) for cursor in lost} == {GapReason.EPOCH}
+            follower = broker.follow(lost[-1])
+            assert first_gap(follower) is GapReason.EPOCH
+
+    def test_a_client_with_a_lost_id_is_reset(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The worker's memory holds older and newer events, and that is not enough."""
+        broker = open_broker()
+        hub = HandHub(broker)
+        hub.publish("before")
+        lost = publish(broker)
+        server.run("XDEL", "sse-hub:{app}:log", _entry_id(lost))
+        hub.publish("after")
+        hub.bring()
+        other = HandHub(open_broker())
+        other.publish("later")
+        other.bring()
+        _, greeting = other.open(last_event_id=str(lost))
+        assert fields(greeting[1]) == {"reason": "epoch"}
+
+    def test_a_hole_in_the_log_is_not_passed_over(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The entry after a deleted one reveals that it is missing."""
+        broker = open_broker()
+        start = publish(broker)
+        gone = publish(broker)
+        publish(broker)
+        server.run("XDEL", "sse-hub:{app}:log", _entry_id(gone))
+        assert first_gap(broker.follow(start)) is not None
+
+    def test_a_restart_loses_nothing_that_redis_kept(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Followers reconnect and read on, without a reset."""
+        broker = open_broker()
+        start = broker.head()
+        follower = broker.follow(start)
+        publish(broker)
+        assert len(next(follower).records) == 1
+        other = open_broker()
+        server.kill()
+        server.start()
+        publish(other)
+        batch = next(follower)
+        assert (len(batch.records), batch.gap) == (1, None)
+
+    def test_events_lost_in_a_restart_are_a_gap(self) -> None:
+        """A Redis that keeps nothing on disk begins a new log."""
+        with RedisServer("--appendonly", "no") as server:
+            broker = RedisBroker(server.url, KEEP_ALL, name="app")
+            last = publish(broker, 3)
+            follower = broker.follow(last)
+            server.kill()
+            server.start()
+            assert first_gap(follower) is GapReason.EPOCH
+            broker.close()
+
+
+def _entry_id(cursor: Cursor) -> str:
+    return f"{cursor.offset >> 18}-{cursor.offset & 0x3FFFF}"
+
+
+class TestFaults:
+    def test_a_server_that_is_away_is_reported_soon(self, open_broker: Open) -> None:
+        """Every call fails with the reason, and none hangs."""
+        broker = open_broker(f"redis://{HOST}:{free_port()}")
+        asks: list[Callable[[], object]] = [
+            lambda: publish(broker),
+            broker.head,
+            lambda: broker.tail(9),
+        ]
+        for ask in asks:
+            started = time.monotonic()
+            with pytest.raises(BrokerUnavailable, match="refused"):
+                ask()
+            assert time.monotonic() - started < SOON
+
+    def test_a_server_that_does_not_answer_is_reported_soon(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """A call fails within two seconds, and works when the server answers again."""
+        broker = open_broker()
+        follower = broker.follow(publish(broker))
+        server.pause()
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            publish(broker)
+        with pytest.raises(BrokerUnavailable):
+            open_broker().publish(EVENT)
+        assert time.monotonic() - started < 2 * SOON
+        server.resume()
+        wait_until(lambda: _works(broker))
+        records: list[Record] = []
+        while not records:
+            records += next(follower).records
+
+    def test_callers_of_a_dead_server_do_not_wait_in_a_row(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Fifty calls at the same time all fail within two seconds."""
+        broker = open_broker()
+        publish(broker)
+        server.pause()
+        errors: list[BrokerUnavailable] = []
+
+        def fail() -> None:
+            with pytest.raises(BrokerUnavailable) as caught:
+                publish(broker)
+            errors.append(caught.value)
+
+        started = time.monotonic()
+        publishers = [threading.Thread(target=fail) for _ in range(50)]
+        for each in publishers:
+            each.start()
+        for each in publishers:
+            each.join()
+        assert len(errors) == 50
+        assert time.monotonic() - started < SOON
+
+    def test_a_full_memory_is_reported(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The error names the limit, and publishing works again when there is room."""
+        broker = open_broker()
+        head = publish(broker)
+        server.run("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(BrokerUnavailable, match="maxmemory"):
+            publish(broker)
+        server.run("CONFIG", "SET", "maxmemory", 0)
+        assert broker.head() == head
+        publish(broker)
+
+    def test_a_key_of_another_program_is_reported(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The error says how to cure it, for a plain value and for a foreign stream."""
+        server.run("SET", "sse-hub:{app}:log", "not a stream")
+        with pytest.raises(BrokerUnavailable, match="another SSE_HUB_NAME"):
+            publish(open_broker())
+        server.run("XADD", "sse-hub:{other}:log", "*", "a", "b")
+        other = open_broker(name="other")
+        with pytest.raises(BrokerUnavailable, match="another SSE_HUB_NAME"):
+            other.head()
+        assert publish(other) == other.head()
+
+    def test_a_replica_is_read_only(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """Publishing to a replica fails, and the error asks for the master."""
+        with RedisServer("--replicaof", f"{HOST} {server.port}") as replica:
+            publish(open_broker())
+            wait_until(lambda: replica.run("EXISTS", "sse-hub:{app}:log"))
+            with pytest.raises(BrokerUnavailable, match="master"):
+                publish(open_broker(replica.url))
+
+
+def _works(broker: RedisBroker) -> bool:
+    try:
+        publish(broker)
+    except BrokerUnavailable:
+        return False
+    return True
+
+
+class TestConnections:
+    def test_a_process_has_three_at_most(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The number does not depend on the threads that publish, read and follow."""
+        broker = open_broker()
+        follower = broker.follow(broker.head())
+        publishers = [threading.Thread(target=publish, args=[broker, 20])] * 1
+        publishers += [threading.Thread(target=broker.head) for _ in range(20)]
+        for each in publishers:
+            each.start()
+        for each in publishers:
+            each.join()
+        next(follower)
+        assert len(_clients(server)) == 3
+
+    def test_closing_leaves_none(self, open_broker: Open, server: RedisServer) -> None:
+        """Closing ends the broker's own connections and those of its followers."""
+        broker = open_broker()
+        follower = broker.follow(broker.head())
+        publish(broker)
+        next(follower)
+        broker.close()
+        assert next(follower, None) is None
+        wait_until(lambda: not _clients(server))
+
+    def test_a_real_thread_may_publish(self, open_broker: Open) -> None:
+        """Publishing works beside gevent too, where a socket belongs to one thread."""
+        broker = open_broker()
+        follower = broker.follow(broker.head())
+        start_thread = native.original("_thread", "start_new_thread")
+        published: list[Cursor] = []
+        start_thread(lambda: published.append(broker.publish(EVENT)), ())
+        assert next(follower).records[0].content == Event("x")
+        wait_until(lambda: published)
+
+
+def _clients(server: RedisServer) -> list[str]:
+    return [
+        client["name"]
+        for client in server.connect().client_list()
+        if client["name"] == "sse-hub"
+    ]
+
+
+class TestUrls:
+    def test_a_url_with_a_password(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The right password works, and the error about a wrong one hides it."""
+        url = f"redis://:s3cret@{HOST}:{server.port}/0"
+        server.run("CONFIG", "SET", "requirepass", "s3cret")
+        publish(open_broker(url))
+        with pytest.raises(BrokerUnavailable) as caught:
+            publish(open_broker(url.replace("s3cret", "wr0ng")))
+        assert "wr0ng" not in str(caught.value)
+
+    def test_a_url_with_a_database(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The log is written to the database of the URL's number."""
+        publish(open_broker(f"redis://{HOST}:{server.port}/3"))
+        assert server.run("DBSIZE") == 0
+
+    def test_a_url_of_a_unix_socket(self, open_broker: Open) -> None:
+        """A Redis on the same machine needs no port."""
+        with RedisServer("--unixsocket", "redis.sock") as server:
+            publish(open_broker(f"unix://{server.folder}/redis.sock?db=0"))
+            assert server.run("EXISTS", "sse-hub:{app}:log") == 1
+
+    def test_a_url_with_tls(self, open_broker: Open, tmp_path: Path) -> None:
+        """The server is trusted by the certificate in the URL, and not without it."""
+        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+        command = (
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
+        )
+        files = ["-keyout", str(key), "-out", str(certificate)]
+        names = ["-addext", f"subjectAltName=IP:{HOST}"]
+        subprocess.run(
+            [*command.split(), *files, *names], check=True, stderr=subprocess.DEVNULL
+        )
+        tls_port = free_port()
+        files = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+        args = ["--tls-port", str(tls_port), "--tls-auth-clients", "no", *files]
+        with RedisServer(*args, "--tls-ca-cert-file", str(certificate)):
+            url = f"rediss://{HOST}:{tls_port}/0"
+            publish(open_broker(f"{url}?ssl_ca_certs={certificate}"))
+            with pytest.raises(BrokerUnavailable, match=r"(?i)certificate"):
+                publish(open_broker(url))
+
+    def test_a_url_of_sentinels_leads_to_the_master(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """After a failover, it leads to the new master without help."""
+        with (
+            RedisServer("--replicaof", f"{HOST} {server.port}") as replica,
+            SentinelServer("main", server) as sentinel,
+        ):
+            broker = open_broker(f"redis+sentinel://{HOST}:{sentinel.port}/main/0")
+            last = publish(broker)
+            follower = broker.follow(last)
+            wait_until(lambda: replica.run("EXISTS", "sse-hub:{app}:log"))
+            wait_until(lambda: sentinel.run("SENTINEL", "REPLICAS", "main"))
+            server.kill()
+            wait_until(lambda: _works(broker), within=30.0)
+            batch = next(follower)
+            assert (batch.gap, batch.records[0].content) == (None, Event("x"))
+
+    @pytest.mark.parametrize(
+        "url",
+        ["redis://host:port", "redis+sentinel://host:1", "redis+sentinel:///main"],
+    )
+    def test_a_url_that_names_no_server_is_refused(self, url: str) -> None:
+        """The error is raised when the app is set up, not at the first event."""
+        with pytest.raises(ValueError):
+            check_url(url)
+
+
+def test_a_disconnect_is_a_record_like_any_other(open_broker: Open) -> None:
+    """A logout on one machine closes the user's streams on every machine."""
+    one, two = HandHub(open_broker()), HandHub(open_broker())
+    stream = two.stream(user="alice")
+    one.broker.publish(Record(("u:alice",), Disconnect("disconnected")))  # type: ignore[arg-type]
+    two.bring()
+    assert stream.read() == []
+    assert stream.ended

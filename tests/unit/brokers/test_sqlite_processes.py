@@ -1,0 +1,244 @@
+"""SQLite's log and the processes that share it: locks, forks, starts, copies."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flask_sse_hub import Event, Publisher
+from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from flask_sse_hub.brokers.sqlite.membership import Membership
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.events.record import GapReason, Record, Retention
+from tests.kit.hand import KEEP_ALL, HandHub
+from tests.kit.reader import wait_until
+from tests.wire.real_parts import absent
+
+EVENT = Record((BROADCAST,), Event("x"))
+
+PUBLISH_AND_CLOSE = """
+import sys, time
+from flask_sse_hub import Publisher
+publisher = Publisher("sqlite:///" + sys.argv[1])
+print(publisher.publish("x"), flush=True)
+publisher.close()
+while publisher._broker.get()._membership.held:
+    time.sleep(0.01)
+"""
+
+BEGIN = """
+import sys
+from pathlib import Path
+from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from tests.kit.hand import KEEP_ALL
+sys.stdin.readline()
+print(SQLiteBroker(Path(sys.argv[1]), KEEP_ALL).head().epoch, flush=True)
+sys.stdin.readline()
+"""
+
+LOCKS_OF_A_CHILD = """
+import os, sys
+from pathlib import Path
+from flask_sse_hub import Publisher
+path = Path(sys.argv[1])
+publisher = Publisher(f"sqlite:///{path}")
+publisher.publish("parent")
+if os.fork():
+    os.wait()
+else:
+    publisher.publish("child")
+    ours = f" {os.getpid()} ", f":{path.stat().st_ino} "
+    locks = Path("/proc/locks").read_text().splitlines()
+    print(any(all(part in lock for part in ours) for lock in locks))
+"""
+
+CHILDREN_OF_A_BUSY_PARENT = """
+import os, sys, threading
+from flask_sse_hub import Publisher
+publisher = Publisher("sqlite:///" + sys.argv[1])
+publisher.publish("parent")
+stop = threading.Event()
+
+def busy():
+    while not stop.is_set():
+        publisher.publish("x" * 20_000)
+
+thread = threading.Thread(target=busy)
+thread.start()
+failed = 0
+for _ in range(10):
+    child = os.fork()
+    if child == 0:
+        try:
+            publisher.publish("child")
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    failed += os.waitpid(child, 0)[1] != 0
+stop.set()
+thread.join()
+print(failed)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "instance"
+    folder.mkdir()
+    return folder / "hub.db"
+
+
+@pytest.fixture
+def broker(path: Path) -> Iterator[SQLiteBroker]:
+    broker = SQLiteBroker(path, KEEP_ALL)
+    yield broker
+    broker.close()
+
+
+def run(script: str, path: Path) -> str:
+    """Run a script in a process of its own; return its output."""
+    command = [sys.executable, "-c", script, str(path)]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=60.0)
+    return done.stdout.decode().strip()
+
+
+def close(broker: SQLiteBroker) -> None:
+    """Close a broker, and wait until its process no longer uses the file."""
+    broker.close()
+    wait_until(lambda: not broker._membership.held)
+
+
+def test_a_process_that_closes_takes_nothing_from_others(
+    path: Path, broker: SQLiteBroker
+) -> None:
+    """If the others had lost their locks, it would delete the write-ahead log."""
+    ids = []
+    for _ in range(3):
+        ids.append(str(broker.publish(EVENT)))
+        broker.head()
+        ids.append(run(PUBLISH_AND_CLOSE, path))
+    offsets = [int(each.rpartition("-")[2]) for each in ids]
+    assert offsets == [1, 2, 3, 4, 5, 6]
+
+
+def test_processes_that_start_together_begin_one_epoch(path: Path) -> None:
+    """An old epoch must not go on, since its last ids may be lost."""
+    first = SQLiteBroker(path, KEEP_ALL)
+    before = first.publish(EVENT).epoch
+    close(first)
+    command = [sys.executable, "-c", BEGIN, str(path)]
+    for _ in range(3):
+        starting = [
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(4)
+        ]
+        for each in starting:
+            print(file=each.stdin, flush=True)
+        epochs = {each.stdout.readline() for each in starting if each.stdout}
+        for each in starting:
+            each.communicate("\n")
+        assert len(epochs) == 1
+        assert before not in epochs
+        before = epochs.pop()
+
+
+def test_a_forked_child_has_locks_of_its_own(path: Path) -> None:
+    """A child inherits SQLite's table of locks, and not the locks themselves."""
+    if not Path("/proc/locks").exists():
+        absent("/proc/locks", remedy="run this on Linux")
+    assert run(LOCKS_OF_A_CHILD, path) == "True"
+
+
+def test_a_fork_may_happen_at_any_moment(path: Path) -> None:
+    """The parent may be in the middle of an append."""
+    assert run(CHILDREN_OF_A_BUSY_PARENT, path) == "0"
+
+
+def test_workers_that_only_serve_bound_the_log_of_publishers(path: Path) -> None:
+    """A worker notes its retention when it starts, and publishers trim by it."""
+    broker = SQLiteBroker(path, Retention(10, 3600.0, 10_000_000))
+    HandHub(broker)
+    publisher = Publisher(f"sqlite:///{path}")
+    for _ in range(50):
+        publisher.publish("x")
+    with closing(sqlite3.connect(path)) as connection:
+        (rows,) = connection.execute("SELECT COUNT(*) FROM record").fetchone()
+    assert rows == 10
+    publisher.close()
+    broker.close()
+
+
+def test_a_copy_of_an_earlier_epoch_gives_no_id_again(path: Path) -> None:
+    """The copy is put back under a running process, some restarts later."""
+    first = SQLiteBroker(path, KEEP_ALL)
+    given = {first.publish(EVENT) for _ in range(3)}
+    copy = path.with_name("copy")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM INTO ?", [str(copy)])
+    given |= {first.publish(EVENT) for _ in range(3)}
+    close(first)
+    second = SQLiteBroker(path, KEEP_ALL)
+    given.add(second.publish(EVENT))
+    for companion in ("hub.db-wal", "hub.db-shm"):
+        path.with_name(companion).unlink(missing_ok=True)
+    copy.replace(path)
+    assert second.publish(EVENT) not in given
+    second.close()
+
+
+@pytest.mark.parametrize(
+    "pattern", ["hub.db*", "hub.db.lock", "hub.db-*"], ids=["all", "lock", "companions"]
+)
+def test_removed_files_never_split_the_log(
+    path: Path, broker: SQLiteBroker, pattern: str
+) -> None:
+    """All processes go on with one log, or their followers report a gap."""
+    follower = broker.follow(broker.publish(EVENT))
+    ids = []
+    for each in path.parent.glob(pattern):
+        if each.is_file():
+            each.unlink()
+    for _ in range(3):
+        ids.append(run(PUBLISH_AND_CLOSE, path))
+        ids.append(str(broker.publish(EVENT)))
+    assert len(set(ids)) == 6
+    heard: list[str] = []
+    last = broker.head()
+    for batch in follower:
+        heard += [str(record.cursor) for record in batch.records]
+        if batch.gap is not None:
+            heard.clear()
+        if batch.cursor == last:
+            break
+    assert heard == ids[len(ids) - len(heard) :]
+
+
+def test_a_folder_that_is_removed_is_made_again(
+    path: Path, broker: SQLiteBroker
+) -> None:
+    """A process that only follows makes it again too."""
+    follower = broker.follow(broker.publish(EVENT))
+    shutil.rmtree(path.parent)
+    batch = next(follower)
+    assert batch.gap is GapReason.EPOCH
+    run(PUBLISH_AND_CLOSE, path)
+    assert len(next(follower).records) == 1
+
+
+def test_only_a_process_that_joins_alone_is_the_first(path: Path) -> None:
+    """A process that joins beside another one is not; leaving undoes a join."""
+    one, two = Membership(path), Membership(path)
+    assert one.join()
+    assert not two.join()
+    one.leave()
+    two.leave()
+    assert not one.held
+    assert one.join()
+    one.leave()

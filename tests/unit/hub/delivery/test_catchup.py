@@ -1,0 +1,437 @@
+"""Catching up: delivery, resuming, gaps and resets."""
+
+import pytest
+
+from flask_sse_hub import CloseReason, Event
+from flask_sse_hub.brokers import LogBatch, MemoryBroker, Replay
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
+from tests.kit.hand import (
+    KEEP_ALL,
+    DuringHead,
+    DuringReplay,
+    FlakyBroker,
+    HandHub,
+    fields,
+    numbered,
+    types,
+)
+
+ALICE = address.user("alice")
+
+
+class TestDelivery:
+    def test_each_client_receives_its_events_in_order(self) -> None:
+        """Broadcast, channel, user, session and client each reach their clients."""
+        hub = HandHub()
+        ann = hub.stream(user="alice", session="s1", client_id="a", channels=("news",))
+        ben = hub.stream(user="bob", session="s2", client_id="b")
+        for place in (
+            BROADCAST,
+            ALICE,
+            address.user("bob"),
+            address.session("s1"),
+            address.client("b"),
+            address.channel("news"),
+        ):
+            hub.publish(place, to=place)
+        hub.bring()
+        assert ann.data() == ["*", "u:alice", "s:s1", "c:news"]
+        assert ben.data() == ["*", "u:bob", "i:b"]
+
+    def test_several_waiting_events_are_one_chunk(self) -> None:
+        """A client that was busy receives all its waiting events in one write."""
+        hub = HandHub()
+        stream = hub.stream()
+        list(numbered(hub, 50))
+        hub.bring()
+        chunk = hub.hub.take(stream.client)
+        assert chunk is not None
+        assert [event.data for event in stream.feed(chunk)] == [
+            str(n) for n in range(50)
+        ]
+        assert hub.hub.take(stream.client) == b""
+
+    def test_a_lagging_client_is_served_in_chunks(self) -> None:
+        """The bytes held for one client, beside the kernel's buffer, are bounded."""
+        hub = HandHub()
+        stream = hub.stream()
+        for _ in range(10):
+            hub.publish("x" * 7_500)
+        hub.bring()
+        chunks = []
+        while chunk := hub.hub.take(stream.client):
+            chunks.append(chunk)
+        assert len(chunks) == 4
+        assert sum(len(stream.feed(chunk)) for chunk in chunks) == 10
+
+    def test_the_sender_can_be_excluded(self) -> None:
+        """The sender's other tabs still receive the event."""
+        hub = HandHub()
+        ann, tab = hub.stream(client_id="a"), hub.stream(client_id="tab")
+        hub.publish("mine", exclude=("a",))
+        hub.bring()
+        assert ann.data() == []
+        assert tab.data() == ["mine"]
+        assert ann.sink.woken == 0
+
+    def test_an_event_without_addresses_still_has_an_id(self) -> None:
+        """An empty list of users is no error."""
+        hub = HandHub()
+        stream = hub.stream()
+        cursor = hub.hub.publish(Record((), Event("x")))
+        hub.bring()
+        assert stream.data() == []
+        assert hub.position == cursor
+
+    def test_a_burst_larger_than_one_piece_reaches_every_client(self) -> None:
+        """The fan-out works in pieces and loses nothing between them."""
+        hub = HandHub(max_clients_per_user=None)
+        streams = [hub.stream() for _ in range(70)]
+        list(numbered(hub, 200))
+        hub.bring()
+        expected = [str(n) for n in range(200)]
+        assert all(stream.data() == expected for stream in streams)
+
+
+class TestResume:
+    def test_a_client_resumes_after_its_last_event_id(self) -> None:
+        """Events are replayed in order; none is missed and none is sent twice."""
+        hub = HandHub()
+        ids = list(numbered(hub, 10))
+        hub.bring()
+        stream, (connected, *_) = hub.open(last_event_id=ids[3])
+        assert connected.id == ids[3]
+        assert fields(connected)["resumed"] is True
+        assert stream.data() == ["4", "5", "6", "7", "8", "9"]
+
+    def test_replayed_events_are_followed_by_live_ones(self) -> None:
+        """No event is lost between the replay and the live stream."""
+        hub = HandHub()
+        ids = list(numbered(hub, 3))
+        hub.bring()
+        stream = hub.stream(last_event_id=ids[0])
+        hub.publish("live")
+        hub.bring()
+        assert stream.data() == ["1", "2", "live"]
+
+    def test_a_client_can_resume_on_another_worker(self) -> None:
+        """Event ids belong to the log, not to the worker."""
+        broker = MemoryBroker(KEEP_ALL)
+        one, other = HandHub(broker), HandHub(broker)
+        last = one.stream().drop()
+        one.publish("missed")
+        other.bring()
+        assert other.stream(last_event_id=last).data() == ["missed"]
+
+    def test_a_client_ahead_of_its_worker_waits(self) -> None:
+        """Another worker was quicker. No event is sent twice after catching up."""
+        broker = MemoryBroker(KEEP_ALL)
+        quick, slow = HandHub(broker), HandHub(broker)
+        seen = quick.publish("seen on the quick one")
+        quick.publish("next")
+        stream, (connected,) = slow.open(last_event_id=seen)
+        assert connected.id == seen
+        assert fields(connected)["resumed"] is True
+        assert stream.data() == []
+        slow.bring()
+        assert stream.data() == ["next"]
+
+    def test_a_client_that_waited_keeps_up_afterwards(self) -> None:
+        """A busy log without events for the client does not leave it behind."""
+        broker = MemoryBroker(KEEP_ALL)
+        slow = HandHub(broker, memory=Retention(5, 3600.0, 10_000_000))
+        seen = slow.publish("seen elsewhere", to=ALICE)
+        stream = slow.stream(last_event_id=seen, user="alice")
+        slow.bring()
+        assert stream.sink.woken == 1
+        assert stream.read() == []
+        list(numbered(slow, 20, to=address.user("somebody else")))
+        slow.bring()
+        slow.publish("for me", to=ALICE)
+        slow.bring()
+        assert stream.data() == ["for me"]
+
+    def test_a_client_that_leaves_while_it_waits_is_forgotten(self) -> None:
+        """The dispatcher keeps no reference to the client."""
+        broker = MemoryBroker(KEEP_ALL)
+        slow = HandHub(broker)
+        stream = slow.stream(last_event_id=slow.publish("seen elsewhere"))
+        stream.drop()
+        slow.bring()
+        assert not slow.parts.dispatcher._ahead
+        assert stream.sink.woken == 0
+
+    def test_events_no_longer_in_memory_are_read_from_the_broker(self) -> None:
+        """The broker is read chunk by chunk, and later events come from memory."""
+        hub = HandHub(memory=Retention(3, 3600.0, 10_000_000))
+        ids = list(numbered(hub, 700))
+        hub.bring()
+        stream, (connected, *first) = hub.open(last_event_id=ids[9])
+        assert fields(connected)["resumed"] is True
+        rest = stream.data()
+        assert [e.data for e in first] + rest == [str(n) for n in range(10, 700)]
+        hub.publish("live")
+        hub.bring()
+        assert stream.data() == ["live"]
+
+    def test_an_event_that_excludes_the_client_is_not_replayed(self) -> None:
+        """Replays from memory and from the broker both leave such events out."""
+        hub = HandHub(memory=Retention(1, 3600.0, 10_000_000))
+        start = str(hub.position)
+        hub.publish("mine", exclude=("me",))
+        hub.publish("yours")
+        hub.publish("also mine", exclude=("me",))
+        hub.bring()
+        stream, (_, *events) = hub.open(last_event_id=start, client_id="me")
+        assert [e.data for e in events] + stream.data() == ["yours"]
+
+    def test_a_client_is_admitted_while_the_broker_is_away(self) -> None:
+        """The client keeps its cursor and continues once the broker is back."""
+        broker = FlakyBroker(KEEP_ALL)
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        ids = list(numbered(hub, 5))
+        hub.bring()
+        broker.away = True
+        stream, (connected,) = hub.open(last_event_id=ids[0], since=hub.position)
+        assert connected.id == ids[0]
+        assert stream.read() == []
+        broker.away = False
+        hub.clock.advance(1.0)
+        assert stream.data() == ["1", "2", "3", "4"]
+
+    def test_a_client_that_waits_for_the_broker_is_pinged(self) -> None:
+        """The ping has the client's own cursor, not a position it has not reached."""
+        broker = FlakyBroker(KEEP_ALL)
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        ids = list(numbered(hub, 5))
+        hub.bring()
+        broker.away = True
+        stream = hub.stream(last_event_id=ids[0], since=hub.position)
+        hub.parts.dispatcher.ping(stream.client)
+        (ping,) = stream.read()
+        assert (ping.type, ping.id) == ("ping", ids[0])
+
+
+class TestReset:
+    @pytest.mark.parametrize(
+        ("last_event_id", "reason"),
+        [
+            ("nonsense", "malformed"),
+            ("deadbeef-3", "epoch"),
+            ("{epoch}-999999", "ahead"),
+            ("{epoch}-0", "expired"),
+        ],
+    )
+    def test_a_reset_says_why_history_does_not_reach_back(
+        self, last_event_id: str, reason: str
+    ) -> None:
+        """A partial replay never looks complete. The reset carries the position."""
+        small = Retention(2, 3600.0, 10_000_000)
+        hub = HandHub(MemoryBroker(small), memory=small)
+        for n in range(5):
+            hub.publish(str(n))
+            hub.bring()
+        asked = last_event_id.format(epoch=hub.position.epoch)
+        stream, (connected, reset) = hub.open(last_event_id=asked)
+        assert fields(connected)["resumed"] is False
+        assert reset.type == "reset"
+        assert fields(reset) == {"reason": reason}
+        assert connected.id == reset.id == str(hub.position)
+        assert hub.hub.stats().resets == {reason: 1}
+        hub.publish("live")
+        hub.bring()
+        assert stream.data() == ["live"]
+
+    def test_a_client_of_a_quiet_channel_keeps_up_with_a_busy_log(self) -> None:
+        """Events for other addresses move its cursor on, however many there are."""
+        small = Retention(5, 3600.0, 10_000_000)
+        hub = HandHub(MemoryBroker(small), memory=small)
+        stream = hub.stream(channels=("quiet",))
+        for n in range(50):
+            hub.publish(str(n), to=address.channel("busy"))
+            hub.bring()
+        hub.publish("at last", to=address.channel("quiet"))
+        hub.bring()
+        events = stream.read()
+        assert [event.data for event in events] == ["at last"]
+        assert hub.hub.stats().resets == {}
+
+    def test_a_ping_carries_the_position_to_resume_from(self) -> None:
+        """A connection that drops after hours of silence resumes without a reset."""
+        small = Retention(5, 3600.0, 10_000_000)
+        hub = HandHub(MemoryBroker(small), memory=small)
+        stream = hub.stream(channels=("quiet",))
+        for n in range(50):
+            hub.publish(str(n), to=address.channel("busy"))
+            hub.bring()
+        hub.parts.dispatcher.ping(stream.client)
+        (ping,) = stream.read()
+        assert (ping.type, ping.id) == ("ping", str(hub.position))
+        again, greeting = hub.open(channels=("quiet",), last_event_id=stream.drop())
+        assert types(greeting) == ["connected"]
+        assert again.read() == []
+
+    def test_a_client_that_lags_beyond_history_receives_a_reset(self) -> None:
+        """The client receives one reset and continues at the position."""
+        small = Retention(3, 3600.0, 10_000_000)
+        hub = HandHub(MemoryBroker(small), memory=small)
+        stream = hub.stream()
+        for n in range(10):
+            hub.publish(str(n))
+            hub.bring()
+        (reset,) = stream.read()
+        assert fields(reset) == {"reason": "expired"}
+        assert reset.id == str(hub.position)
+        hub.publish("live")
+        hub.bring()
+        assert stream.data() == ["live"]
+
+    def test_a_gap_in_the_log_resets_every_client(self) -> None:
+        """The lost events are unknown, so every connected client is told."""
+        hub = HandHub()
+        stream = hub.stream()
+        hub.publish("lost with the gap")
+        hub.follow()
+        new_log = Cursor("new", 7)
+        hub.parts.dispatcher.accept(LogBatch((), new_log, GapReason.EPOCH))
+        hub.parts.dispatcher.fan_out()
+        (reset,) = stream.read()
+        assert fields(reset) == {"reason": "epoch"}
+        assert reset.id == "new-7"
+        assert hub.position == new_log
+
+    def test_a_reset_covers_all_events_up_to_the_position(self) -> None:
+        """The client reloads its state and then receives only later events."""
+        hub = HandHub()
+        stream = hub.stream()
+        other = MemoryBroker(KEEP_ALL)
+        start = other.head()
+        HandHub(other).publish("after the gap")
+        batch = next(other.follow(start))
+        hub.parts.dispatcher.accept(
+            LogBatch(batch.records, batch.cursor, GapReason.EPOCH)
+        )
+        hub.parts.dispatcher.fan_out()
+        (reset,) = stream.read()
+        assert reset.id == str(batch.cursor) == str(hub.position)
+
+    def test_a_gap_ends_the_streams_of_logged_in_users(self) -> None:
+        """The lost part may contain a logout, so each login is checked again."""
+        hub = HandHub()
+        ann, anonymous = hub.stream(user="alice"), hub.stream()
+        hub.parts.dispatcher.accept(LogBatch((), Cursor("new", 0), GapReason.EPOCH))
+        ann.read()
+        anonymous.read()
+        assert ann.ended
+        assert ann.client.close_reason is CloseReason.GAP
+        assert not anonymous.ended
+
+    def test_a_reset_reaches_a_client_that_reads_from_the_broker(self) -> None:
+        """The page that the client was reading belongs to a log that is gone."""
+        broker = DuringReplay(KEEP_ALL)
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        stream = hub.stream()
+        list(numbered(hub, 5))
+        hub.bring()
+        broker.during = lambda: hub.parts.dispatcher.accept(
+            LogBatch((), Cursor("new", 0), GapReason.EPOCH)
+        )
+        assert types(stream.read()) == ["reset"]
+
+
+class TestWhatReviewsFound:
+    """Regressions: faults found in reviews, each provoked as it was found."""
+
+    def test_a_logout_during_a_read_from_the_broker_stops_the_replay(self) -> None:
+        """The page that the broker returned is not written."""
+        broker = DuringReplay(KEEP_ALL)
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        stream = hub.stream(user="alice")
+        list(numbered(hub, 5, to=ALICE))
+        hub.bring()
+        broker.during = lambda: hub.parts.lifecycle.close(
+            stream.client, CloseReason.SESSION_ENDED
+        )
+        assert stream.read() == []
+        assert stream.ended
+
+    def test_a_logout_before_the_greeting_stops_the_replay(self) -> None:
+        """Old events are not sent to a user who was logged out meanwhile."""
+        broker = DuringReplay(KEEP_ALL)
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        start = str(hub.position)
+        list(numbered(hub, 5, to=ALICE))
+        hub.bring()
+        ended = Disconnect("session_ended", final=True)
+        broker.during = lambda: hub.parts.ends.end((address.session("s"),), ended)
+        _, greeting = hub.open(user="alice", session="s", last_event_id=start)
+        assert types(greeting) == ["connected"]
+
+    @pytest.mark.parametrize(
+        ("last_event_id", "reason"),
+        [("otherepoch-5000", "epoch"), ("{epoch}-5000", "ahead")],
+    )
+    def test_an_id_that_could_not_be_checked_is_checked_later(
+        self, last_event_id: str, reason: str
+    ) -> None:
+        """A client admitted while the broker was away still receives live events."""
+        broker = FlakyBroker(KEEP_ALL)
+        hub = HandHub(broker)
+        broker.away = True
+        asked = last_event_id.format(epoch=hub.position.epoch)
+        stream = hub.stream(last_event_id=asked, since=hub.position)
+        assert stream.read() == []
+        broker.away = False
+        hub.clock.advance(1.0)
+        hub.parts.dispatcher.judge_ahead()
+        (reset,) = stream.read()
+        assert fields(reset) == {"reason": reason}
+        hub.publish("live")
+        hub.bring()
+        assert stream.data() == ["live"]
+
+    def test_a_client_that_arrives_during_the_check_is_not_judged_by_it(self) -> None:
+        """The client's id may be later than the head that the check has read."""
+        broker = DuringHead(KEEP_ALL)
+        slow = HandHub(broker)
+        first = slow.stream(last_event_id=slow.publish("seen elsewhere"))
+        came = []
+        broker.during = lambda: came.append(
+            slow.stream(last_event_id=slow.publish("seen there too"))
+        )
+        slow.parts.dispatcher.judge_ahead()
+        assert [first.read(), came[0].read()] == [[], []]
+
+    def test_a_client_that_is_rightly_ahead_keeps_waiting(self) -> None:
+        """While the broker is away, no client is judged."""
+        broker = FlakyBroker(KEEP_ALL)
+        slow = HandHub(broker)
+        stream = slow.stream(last_event_id=slow.publish("seen elsewhere"))
+        slow.parts.dispatcher.judge_ahead()
+        broker.away = True
+        slow.parts.dispatcher.judge_ahead()
+        assert stream.read() == []
+
+    def test_a_client_ahead_of_the_worker_does_not_read_the_broker_again(self) -> None:
+        """Reading the broker again at once would never end."""
+        hub = HandHub()
+        stream = hub.stream()
+        stream.client.cursor = Cursor("next", 5)
+        hub.broker.replay = (  # type: ignore[method-assign]
+            lambda after, **_: Replay((), after)
+        )
+        assert stream.read() == []
+
+    def test_a_page_of_large_events_is_split_into_chunks(self) -> None:
+        """The bytes held for a lagging client are bounded too."""
+        hub = HandHub(memory=Retention(1, 3600.0, 10_000_000))
+        start = str(hub.position)
+        for number in range(6):
+            hub.publish(f"{number}" + "x" * 15_000)
+        hub.bring()
+        stream, (_, *first) = hub.open(last_event_id=start)
+        assert len(first) == 2
+        rest = stream.data()
+        assert [e.data[0] for e in first] + [d[0] for d in rest] == list("012345")

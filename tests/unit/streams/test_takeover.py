@@ -1,0 +1,74 @@
+"""The takeover of a socket, tested without a server."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flask_sse_hub.events.coding import IDENTITY
+from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.delivery.socket_sink import SocketSink
+from flask_sse_hub.streams.takeover import TakeoverStream
+from tests.kit.hand import HandHub
+from tests.kit.sockets import tcp_pair
+
+
+@pytest.mark.parametrize("failing", ["adopt", "connect"])
+def test_a_takeover_that_fails_leaves_nothing_behind(
+    failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server answers with the error, and no stream is left to be closed."""
+    hub = HandHub()
+    original = getattr(hub.hub, failing)
+
+    def fail(*args: Any, **options: Any) -> None:
+        original(*args, **options)
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(hub.hub, failing, fail)
+    ours, theirs = tcp_pair()
+    client = Client("one", identity=Identity(), since=hub.broker.head())
+    stream = TakeoverStream(hub.hub, client, last_event_id=None, connection=ours)
+    response: Any = SimpleNamespace(
+        sock=ours,
+        headers=[],
+        chunked=True,
+        force_close=lambda: None,
+        default_headers=list,
+    )
+    stream._response = response
+    with ours, theirs:
+        with pytest.raises(OSError, match="too many"):
+            stream._take_over()
+        sink: Any = client.sink
+        assert sink.descriptor == -1
+        hub.bring()
+        assert hub.hub.stats().connections == 0
+        # The socket still belongs to the server, which answers the error on it.
+        theirs.setblocking(True)
+        theirs.recv(65536) if failing == "adopt" else None
+        assert ours.send(b"HTTP/1.1 500") == 12
+        assert theirs.recv(12) == b"HTTP/1.1 500"
+    hub.hub.close()
+
+
+class Sizes:
+    """A socket that takes every byte and records the size of each write."""
+
+    form = IDENTITY.form(chunked=False)
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+
+    def send(self, data: bytes) -> int:
+        self.sent.append(len(data))
+        return len(data)
+
+
+def test_a_long_write_is_made_in_parts() -> None:
+    """A segment that fills the send buffer would be acknowledged 40 ms late."""
+    connection: Any = Sizes()
+    sink = SocketSink(connection, lambda sink: None)
+    sink.go_on(b"x" * 40_000, sent=1)
+    assert sink.flush()
+    assert connection.sent == [16_384, 16_384, 7_231]
