@@ -62,8 +62,8 @@ def create_blueprint(state: AppState) -> Blueprint:
     def stats() -> ResponseReturnValue:
         if not _admitted(config.stats_access):
             raise Forbidden(
-                "this request may not read the statistics: send the token of"
-                " SSE_HUB_STATS_ACCESS as `Authorization: Bearer ...`"
+                "this request may not read the statistics: SSE_HUB_STATS_ACCESS sets"
+                " the token or the rule"
             )
         shown = state.hub.stats(clients="clients" in request.args)
         return jsonify(asdict(shown))

@@ -127,8 +127,8 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         not stored anywhere. The second is the value for SSE_HUB_PUBLISH_TOKENS, in JSON
         and with the token's hash.
 
-        With --channel the token may publish to matching channels, with --target to
-        these kinds of targets. With neither it may publish to everything.
+        With --channel the token may publish to matching channels, with --target to the
+        given kinds of targets. With neither it may publish to every target.
         """
         made, digest = tokens.mint()
         entry = {"token": digest, "channels": channel, "targets": target, "name": name}

@@ -150,7 +150,7 @@ class SSEHub(PublishesEvents):
                 stream. It has an app context but no request. Without it only the user
                 is loaded again, and the channels stay open.
             personal: Whether the stream also brings broadcasts and the events for the
-                user, the session and the client.
+                user and the session. Events for this client arrive in any case.
             metadata: A few short values about the client, such as its page or device,
                 for statistics and signals.
 
