@@ -162,6 +162,8 @@ class SSEHub(PublishesEvents):
                 SSE_HUB_MAX_CHANNELS.
             InvalidMetadata: The metadata is not a small dict of plain values.
             ConfigurationError: The server or the broker cannot serve streams.
+            HTTPException: The request is refused: 401 without a required login, 403 for
+                a page of another origin, 400 for a forged client id.
 
         """
         return self._state().subscribing.open_stream(
@@ -209,7 +211,7 @@ class SSEHub(PublishesEvents):
         ).sign()
 
     def cursor(self) -> str:
-        """Return the log's newest event id, as the cursor from which a page starts.
+        """Return the log's current cursor, from which a page's stream can start.
 
         Call it before you query the page's state. A stream that opens with this value
         as ``?last_event_id=`` then misses no event between the query and the stream.
