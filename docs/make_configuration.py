@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the code. Run it after changing a setting."""
+"""Write docs/configuration.md from the code. Run this after changing a setting."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -9,12 +9,17 @@ _HEAD = """# Configuration
 
 Set these keys in the app's config before you call `init_app`, which reads and checks
 each key once. Times are in seconds, sizes in bytes. An invalid value raises
-`ConfigurationError` at start; an unknown key causes a warning in the log. To set keys
-by environment variables, call `app.config.from_prefixed_env()` first:
-`FLASK_SSE_HUB_MAX_AGE=600`, and lists in JSON:
-`FLASK_SSE_HUB_PUBLIC_CHANNELS='["news", "orders.*"]'`.
+`ConfigurationError` at start; an unknown key causes a warning in the log.
 
-| key | default | |
+To set keys by environment variables, call `app.config.from_prefixed_env()` before
+`init_app`. Write each variable with the prefix `FLASK_`, and lists in JSON:
+
+```shell
+export FLASK_SSE_HUB_MAX_AGE=600
+export FLASK_SSE_HUB_PUBLIC_CHANNELS='["news", "orders.*"]'
+```
+
+| key | default | meaning |
 |---|---|---|
 """
 

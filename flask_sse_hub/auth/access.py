@@ -1,6 +1,8 @@
-"""Access: who may listen to what, when a stream opens and while it is open.
+"""Access: whether a visitor may listen to a channel, at the start and later.
 
-Knows Flask-Login's loaders, tickets and the app's own rules; not streams.
+The same rules are applied when a stream opens and again while it is open. Knows
+Flask-Login's loaders, tickets and the app's own rules. Does not know how streams are
+delivered.
 """
 
 import secrets
@@ -29,23 +31,23 @@ from .visitor import (
     user_loader,
 )
 
-#: ``f(user, channel) -> bool``; the user is None in an app without Flask-Login.
+#: ``f(user, channel) -> bool``. The user is None in an app without Flask-Login.
 Authorizer = Callable[[Any, str], bool]
 
-# What a loader or a rule may say no with, as abort(403) and get_or_404() do: in a
-# request it would be the answer. Anything else says that there is none.
+# Errors by which a loader or a rule says no, as abort(403) and get_or_404() do. Any
+# other error means that the question has no answer for now.
 _REFUSALS = (Unauthorized, Forbidden, NotFound, Gone)
 
-#: ``f() -> dict``, called in the request that opens a stream.
+#: ``f() -> dict``. Called in the request that opens a stream.
 Describer = Callable[[], Metadata]
 
-#: ``f(user_id) -> user``, None if there is no such user any more.
+#: ``f(user_id) -> user``. Returns None if the user no longer exists.
 Reloader = Callable[[str], Any]
 
 
 @dataclass(slots=True)
 class Rules:
-    """What the app's developer registered with decorators."""
+    """The functions that the app registered with the decorators of ``SSEHub``."""
 
     authorize: Authorizer | None = None
     describe: Describer | None = None
@@ -53,7 +55,7 @@ class Rules:
 
 
 class Grant(NamedTuple):
-    """What an open stream is judged by again: how to load its user, and its rule."""
+    """The facts for checking an open stream again: its login and its channel rule."""
 
     login: Login
     rule: Authorizer | None
@@ -62,7 +64,7 @@ class Grant(NamedTuple):
 class Access:
     """The rules of one app for its streams.
 
-    ``is_public`` tells of a channel whether every admitted visitor may ask for it.
+    ``is_public(channel)`` tells whether every admitted visitor may ask for a channel.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Access:
         self._rules = rules
         self._login_required = login_required
         self._is_public = is_public
-        # Nearly all streams have one of these, and very many share it.
+        # Nearly every stream uses one of these grants. Sharing them saves memory.
         self._grants: dict[tuple[Login, Authorizer | None], Grant] = {
             (login, rule): Grant(login, rule)
             for login in Login
@@ -85,28 +87,31 @@ class Access:
         }
 
     def is_open(self, person: Any, channel: str) -> bool:
-        """Tell whether a channel can be asked for, by the configuration or the rule."""
+        """Tell whether the settings or the app's rule open a channel to this user."""
         if self._is_public(channel):
             return True
         authorizer = self._rules.authorize
         return authorizer is not None and bool(authorizer(person, channel))
 
     def visitor(self) -> Visitor:
-        """Return who makes this request. Raises Unauthorized and ConfigurationError."""
+        """Return this request's visitor. Raises Unauthorized and ConfigurationError."""
         return load_visitor(login_required=self._login_required)
 
     def identity_for(self, user: Name | Unset) -> Identity:
-        """Return whom a ticket is for: a user, or who makes this request.
+        """Return the identity for a new ticket: the given user's, or this request's.
 
-        Only a ticket of one's own belongs to the session, and ends with it. Raises
-        Unauthorized, InvalidTarget and InvalidName.
+        A ticket for the requesting user belongs to the session and ends with it. A
+        ticket for another user belongs to no session. Raises Unauthorized,
+        InvalidTarget and InvalidName.
         """
         here = lasting_identity() if has_request_context() else Identity()
         if isinstance(user, Unset):
             if here.user is None and self._login_required:
                 if has_request_context():
                     ask_for_login()
-                raise InvalidTarget("outside a request a ticket needs a user")
+                raise InvalidTarget(
+                    "outside a request ticket() cannot tell the user: pass user="
+                )
             return here
         user_id = address.checked_id(user, what="a user's id")
         return here if here.user == user_id else Identity(user_id)
@@ -116,29 +121,29 @@ class Access:
     ) -> Visitor:
         """Return the visitor that a ticket names.
 
-        ``has_ended`` tells whether an address is that of an ended session.
+        ``has_ended`` tells whether an address belongs to a session that has ended.
 
-        Raises Unauthorized if it is forged or has expired, its session has ended, or
-        its user is gone.
+        Raises Unauthorized if the ticket is forged or has expired, if its session has
+        ended, or if its user no longer exists.
         """
         ticket = Ticket.read(text, now=now)
         if ticket is None:
-            raise Unauthorized("this ticket is not good, or no longer")
+            raise Unauthorized("this ticket is invalid or has expired: get a new one")
         session, user_id = ticket.identity.session, ticket.identity.user
         if session is not None and has_ended(address.session(session)):
-            raise Unauthorized("the session of this ticket has ended")
+            raise Unauthorized("this ticket's session has ended: log in again")
         load = self._loader(Login.TICKET)
         person = nobody(self._app)
         if user_id is not None and load is not None:
             person = load(user_id)
             if not is_logged_in(person):
-                raise Unauthorized("the user of this ticket is gone")
+                raise Unauthorized("this ticket's user is deleted or locked")
         return Visitor(person, ticket.identity, Login.TICKET, ticket.channels)
 
     def check(
         self, visitor: Visitor, channels: Sequence[str], rule: Authorizer | None
     ) -> None:
-        """Raise Forbidden if a channel is not open to who asks for it."""
+        """Raise Forbidden if one of the channels is not open to the visitor."""
         for name in channels:
             if visitor.channels is not None:
                 is_open = name in visitor.channels or self._is_public(name)
@@ -148,23 +153,26 @@ class Access:
                 raise Forbidden(f"the channel {name!r:.60} is not open to you")
 
     def client_id(self, asked: str | None, identity: Identity) -> str:
-        """Return the client id that a stream may have: the one asked for, or a new one.
+        """Return the client id for a stream: the requested one, or a new one.
 
-        A forged id is refused with BadRequest. One that has expired, or was minted for
-        somebody else (before a login, say), is replaced.
+        A requested id is replaced if it has expired or was minted for another identity,
+        for example before a login. Raises BadRequest if the id is forged.
         """
         if not self._app.secret_key:
             return secrets.token_urlsafe(9)
         if asked and not client_ids.is_client_id(asked):
-            raise BadRequest("this client_id was not made by this app")
+            raise BadRequest(
+                "this client_id was not signed by this app: use one from client_id()"
+            )
         if asked and client_ids.owns_client_id(asked, identity):
             return asked
         return client_ids.mint_client_id(identity)
 
     def can_reload(self, visitor: Visitor) -> bool:
-        """Tell whether the user can be loaded again when its request is over.
+        """Tell whether the user can be loaded again after the request has ended.
 
-        Nobody in particular, and users in an app without Flask-Login, need not be.
+        Also True where nothing has to be loaded: for an anonymous visitor, and in an
+        app without Flask-Login.
         """
         return (
             visitor.identity.user is None
@@ -175,9 +183,9 @@ class Access:
     def grant(
         self, visitor: Visitor, channels: Sequence[str], rule: Authorizer | None
     ) -> Grant | None:
-        """Return what the stream is judged by while it is open, None if by nothing."""
+        """Return the grant for checking an open stream, None if nothing is checked."""
         if visitor.channels is not None:
-            # A ticket's channels are those of who has signed it.
+            # The app decided about these channels when it signed the ticket.
             rule = None
         elif rule == self.is_open and all(map(self._is_public, channels)):
             rule = None
@@ -192,11 +200,12 @@ class Access:
         return Grant(visitor.login, rule)
 
     def lost(self, clients: Sequence[Client]) -> Iterator[Client]:
-        """Yield which of a user's streams the user may no longer listen to.
+        """Yield those of one user's clients that may no longer listen.
 
-        The user is loaded once, in an app context that ends with the last of them. What
-        a rule raises is raised when all were asked about: whoever opens one stream
-        whose rule fails shall not keep the others for it.
+        The user is loaded once for each kind of login, in an app context that lasts
+        until the iteration ends. An error from a rule is raised after all clients have
+        been checked. Otherwise a user could open one stream whose rule fails and keep
+        all others open by it.
         """
         people: dict[Login, Any] = {}
         trouble: Exception | None = None
@@ -225,10 +234,10 @@ class Access:
             return None
 
     def _loader(self, login: Login) -> Reloader | None:
-        """Return what loads a user by its id alone."""
+        """Return the function that loads a user by its id, None if there is none."""
         if login is Login.REQUEST:
-            # A bearer token may have been taken back while its user is as welcome as
-            # ever: only the app can tell.
+            # A bearer token may be revoked while its user stays active. Flask-Login's
+            # user_loader cannot tell; only the app's own reloader can.
             return self._rules.reload
         return user_loader(self._app) or self._rules.reload
 

@@ -1,6 +1,6 @@
 """Client ids: signed by the app, and bound to the user and session of their page.
 
-Any worker verifies an id, with nothing shared but the app's secret key. Does not know
+Any worker can verify an id: workers share only the app's secret key. Does not know
 streams.
 """
 
@@ -14,49 +14,52 @@ from itsdangerous import BadSignature, TimestampSigner, base64_decode, base64_en
 from ..hub.clients.client import Identity
 from .secret_keys import secret_keys
 
-# A page may be open for a working day and its stream still keep the page's client id.
+# A page may stay open for a working day. Its stream keeps the page's client id that
+# long, over any number of reconnects.
 _CLIENT_ID_SECONDS = 24 * 3600
 
 _SALT = "flask-sse-hub.client-id"
 
 
 def mint_client_id(identity: Identity) -> str:
-    """Return a new client id, signed, and bound to who asks for it.
+    """Return a new signed client id that is bound to an identity.
 
-    Raises ConfigurationError where the app has no secret key.
+    Raises ConfigurationError if the app has no secret key.
     """
     value = f"{secrets.token_urlsafe(9)}~{_binding(identity)}"
     return _client_ids().sign(value).decode()
 
 
 def is_client_id(client_id: str) -> bool:
-    """Tell whether a client id was minted by this app, for whomever and whenever."""
+    """Tell whether this app minted a client id, for any identity and at any time."""
     return _client_ids().validate(client_id) and _is_as_minted(client_id)
 
 
 def owns_client_id(client_id: str, identity: Identity) -> bool:
-    """Tell whether a client id was minted for this user and session, not long ago.
+    """Tell whether a client id was minted for this identity in the last 24 hours.
 
-    Nobody in particular, with neither of them, owns none: it would be everybody's.
+    An identity with neither user nor session owns no id: every anonymous visitor would
+    own it.
     """
     if identity == Identity() or not current_app.secret_key:
         return False
     try:
         value = _client_ids().unsign(client_id, max_age=_CLIENT_ID_SECONDS).decode()
     except (BadSignature, UnicodeEncodeError):
-        # JSON can say what no encoding can.
+        # JSON can contain lone surrogates, which UTF-8 cannot encode.
         return False
     is_theirs = value.partition("~")[2] == _binding(identity)
     return is_theirs and _is_as_minted(client_id)
 
 
 def _is_as_minted(client_id: str) -> bool:
-    """Tell whether an id whose signature is good is also written as it was minted.
+    """Tell whether an id with a valid signature is spelled exactly as it was minted.
 
-    What is not base64 in a signature is read as if it were not there: the same client
+    The decoder skips characters that are not base64. Without this check one client
     would have any number of ids, with any characters in them.
     """
-    # In bytes, as it was verified: text that is not ASCII is padded otherwise.
+    # Compare bytes, as the verification did: text that is not ASCII would be padded
+    # differently.
     signature = client_id.encode().rpartition(b".")[2]
     return base64_encode(base64_decode(signature)) == signature
 

@@ -1,7 +1,7 @@
 """Tickets: signed by the app for clients that have no cookie.
 
-Any worker verifies a ticket, with nothing shared but the app's secret key. Does not
-know how a stream is opened with it.
+Any worker can verify a ticket: workers share only the app's secret key. Does not know
+how a stream is opened with a ticket.
 """
 
 from dataclasses import dataclass
@@ -22,21 +22,21 @@ _SALT = "flask-sse-hub.ticket"
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a ticket opens: the streams of somebody, with these channels.
-
-    Raises InvalidName, InvalidTarget and InvalidTicket.
-    """
+    """The right to open streams of one identity, with these channels, for a while."""
 
     identity: Identity
     channels: tuple[str, ...]
-    #: When it is no longer good, in seconds since 1970.
+    #: When the ticket expires, in seconds since 1970.
     expires_at: float
 
     @classmethod
     def lasting(
         cls, seconds: float, *, now: float, identity: Identity, channels: Names
     ) -> "Ticket":
-        """Return a ticket that is good from now on for so many seconds."""
+        """Return a ticket that expires after this many seconds.
+
+        Raises InvalidName, InvalidTarget and InvalidTicket.
+        """
         checked_seconds(seconds, what="expires", above=0.0, error=InvalidTicket)
         names = tuple(
             checked_name(name, what="a channel's name")
@@ -45,7 +45,10 @@ class Ticket:
         return cls(identity, names, now + seconds)
 
     def sign(self) -> str:
-        """Return the text for ``?ticket=``. Raises ConfigurationError."""
+        """Return the text for ``?ticket=``.
+
+        Raises ConfigurationError if the app has no secret key.
+        """
         return str(
             _tickets().dumps(
                 [
@@ -59,9 +62,9 @@ class Ticket:
 
     @classmethod
     def read(cls, text: str, *, now: float) -> "Ticket | None":
-        """Return the ticket that a text is, None if it is forged or has expired."""
+        """Return the ticket in a text, None if it is forged or has expired."""
         if not current_app.secret_key:
-            # The app can have made none.
+            # Without a key the app cannot have signed any ticket.
             return None
         try:
             user, session, channels, expires_at = _tickets().loads(text)

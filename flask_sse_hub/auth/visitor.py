@@ -1,7 +1,8 @@
 """The visitor: the user and the session behind a request, from Flask-Login.
 
-Knows requests and sessions. Does not know streams. Flask-Login is only needed where a
-login is required, so this module looks for it instead of importing it.
+Knows requests and sessions. Does not know streams. Flask-Login is an optional
+dependency, needed only where a login is required. So this module looks for the app's
+LoginManager instead of importing Flask-Login at its top.
 """
 
 import enum
@@ -18,11 +19,11 @@ from .sessions import brought, known_session_id, renew_session_id, unnamed, user
 
 
 class Login(enum.Enum):
-    """How it is known who somebody is."""
+    """The way in which a visitor is logged in."""
 
-    #: By Flask's session, or the cookie of "remember me".
+    #: By Flask's session, or by the "remember me" cookie. Anonymous visitors too.
     SESSION = "session"
-    #: By the request alone, as a bearer token that a ``request_loader`` knows.
+    #: By the request alone, such as a bearer token that a ``request_loader`` reads.
     REQUEST = "request"
     #: By a ticket that the app has signed.
     TICKET = "ticket"
@@ -30,9 +31,9 @@ class Login(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks for a stream: the user object and its ids.
+    """The person or program that asks for a stream: the user object and its ids.
 
-    ``channels`` are those that a ticket opens; None for who has no ticket.
+    ``channels`` are the channels that a ticket opens, None for a visitor without one.
     """
 
     person: Any
@@ -42,28 +43,30 @@ class Visitor:
 
 
 def login_manager(app: Flask) -> Any | None:
-    """Return the app's Flask-Login manager, if it has one."""
+    """Return the app's Flask-Login manager, None if it has none."""
     return getattr(app, "login_manager", None)
 
 
 def user_loader(app: Flask) -> Callable[[str], Any] | None:
-    """Return the app's ``user_loader``, if it has registered one."""
+    """Return the app's ``user_loader``, None if it has registered none."""
     return getattr(login_manager(app), "_user_callback", None)
 
 
 def nobody(app: Flask) -> Any:
-    """Return the user object of who is not logged in, None without Flask-Login."""
+    """Return Flask-Login's anonymous user, None in an app without Flask-Login."""
     manager = login_manager(app)
     return None if manager is None else manager.anonymous_user()
 
 
 def load_visitor(*, login_required: bool) -> Visitor:
-    """Load who opens a stream, anew.
+    """Load the visitor that opens a stream, even if it was loaded in this request.
 
-    Whoever was loaded earlier in this request may have been shut out since; the caller
-    notes the log's head first, and control records after it do the rest. Raises
-    Unauthorized, and ConfigurationError where a login is asked for and there is no
-    Flask-Login.
+    A user that was loaded earlier in this request may have been logged out, deleted or
+    locked since. The caller notes the log's head first, so that control records after
+    it end the stream of a user that is shut out after this call.
+
+    Raises Unauthorized, and ConfigurationError if a login is required and the app has
+    no Flask-Login.
     """
     if login_manager(current_app) is None:
         if login_required:
@@ -78,8 +81,9 @@ def load_visitor(*, login_required: bool) -> Visitor:
     user = _current_user()
     if login_required and not is_logged_in(user):
         ask_for_login()
-    # A stream sets no cookie: the browser never learns the id of a session that begins
-    # in this very request, and its logout would name another one.
+    # A stream sets no cookie, so the browser never learns the id of a session that
+    # begins in this request. A later logout would name another id and leave the stream
+    # open. So only an id from the cookie counts.
     session_id = known_session_id()
     brought_id, _ = brought()
     identity = _identity_of(user, session_id if session_id == brought_id else None)
@@ -87,17 +91,17 @@ def load_visitor(*, login_required: bool) -> Visitor:
 
 
 def _login_of(identity: Identity) -> Login:
-    """Tell how the user of this request was found; nobody's is the session's."""
+    """Tell how this request's user is logged in; SESSION for an anonymous visitor."""
     if identity.user is None or user_in(session) == identity.user:
         return Login.SESSION
     return Login.REQUEST
 
 
 def ask_for_login() -> NoReturn:
-    """Refuse who is not logged in: as the app's own handler does, or with 401.
+    """Refuse a visitor without a login, as the app's own handler does or with 401.
 
-    Not with a redirect: a stream that became a login page would tell an EventSource
-    nothing, and other clients that all is well.
+    A redirect to a login page is replaced by the 401: a native EventSource could not
+    tell why it failed, and other clients would take the page for success.
     """
     manager = login_manager(current_app)
     if getattr(manager, "unauthorized_callback", None) is not None:
@@ -111,15 +115,19 @@ def ask_for_login() -> NoReturn:
 
 
 def current_identity() -> Identity:
-    """Return the ids of who makes this request: a page, or a view that publishes."""
+    """Return the ids of this request's user and session.
+
+    For requests that open no stream: a page, or a view that publishes.
+    """
     user = None if login_manager(current_app) is None else _current_user()
     return _identity_of(user, known_session_id())
 
 
 def lasting_identity() -> Identity:
-    """Return the ids of who makes this request, for what is to end with the session.
+    """Return the ids of this request's user and session, minting the session's id.
 
-    The session of a login that was remembered has no id yet, and gets one.
+    For things that must end with the session, such as tickets. A session that was
+    restored by "remember me" has no id yet, so it receives one here.
     """
     identity = current_identity()
     if identity.user is None or "_user_id" not in session:
@@ -137,9 +145,10 @@ def _identity_of(user: Any, session_id: str | None) -> Identity:
 
 
 def is_logged_in(user: Any) -> bool:
-    """Tell whether a user object is somebody, and not locked.
+    """Tell whether a user object is an authenticated user that is not locked.
 
-    What an app without Flask-Login takes for a user need not say either.
+    A user object without these two attributes counts as logged in: an app without
+    Flask-Login may use objects of its own.
     """
     return user is not None and bool(
         getattr(user, "is_authenticated", True) and getattr(user, "is_active", True)
@@ -149,23 +158,24 @@ def is_logged_in(user: Any) -> bool:
 def _current_user() -> Any:
     from flask_login import current_user
 
-    # The proxy would look for another request once this one is over.
+    # The proxy would look for another request after this one has ended.
     return current_user._get_current_object()  # noqa: SLF001
 
 
 def session_id() -> str:
-    """Return the id of the current session, minting it where there is none yet.
+    """Return the current session's id, minting one if it has none yet.
 
-    Where somebody is logged in already, as after a restart of a browser that remembers
-    the login, each of several pages at once gets one, and one is kept: a logout that
-    brings it has to end the streams of the others too.
+    An id that is minted after the login is marked as late. After a restart of a browser
+    that remembers the login, several pages may load at once and each receive a new id,
+    but the cookie keeps only one. A logout with that id has to end the streams of the
+    others too.
     """
     known = known_session_id()
     return known or renew_session_id(late=current_identity().user is not None)
 
 
 def bearer_token() -> str | None:
-    """Return the bearer token of the request, if it has one."""
-    # Not as Werkzeug reads it, for which a "=" in the middle makes parameters of it.
+    """Return the bearer token of the request, None if it has none."""
+    # Werkzeug's parser would take a token with "=" in its middle for parameters.
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None

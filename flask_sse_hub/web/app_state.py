@@ -1,6 +1,6 @@
 """The state of one app: its configuration, its rules, and the hub of each process.
 
-Found in ``app.extensions["sse_hub"]``. An ``SSEHub`` object holds no state of an app,
+Stored in ``app.extensions["sse_hub"]``. The ``SSEHub`` object holds no state of an app,
 so that one object can serve many apps.
 """
 
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 
 
 class AppState:
-    """The state of one app. Making it starts nothing."""
+    """The state of one app. Creating it starts nothing."""
 
     def __init__(self, app: Flask, config: Config, rules: Rules) -> None:
         self.app = app
         self.config = config
-        #: From the arguments of ``publish()`` to records.
+        #: Turns the arguments of ``publish()`` into records.
         self.composer = Composer(
-            # Looked up at each event: an app may replace its JSON provider later.
+            # Looked up for each event: the app may replace its JSON provider later.
             lambda data: app.json.dumps(data),
             config.max_event_bytes,
         )
@@ -62,9 +62,9 @@ class AppState:
             hub=lambda: self.hub,
             time_of_day=lambda: self.time_of_day(),
         )
-        #: The monotonic clock of its hubs, from the next one on.
+        #: The monotonic clock for hubs. A new value takes effect at the next hub.
         self.clock: Callable[[], float] = time.monotonic
-        #: The time of day, for what outlives a process: retention and tickets.
+        #: The time of day, for things that outlive a process: retention and tickets.
         self.time_of_day: Callable[[], float] = time.time
         self._hubs = PerProcess(self._create_hub)
 
@@ -75,7 +75,7 @@ class AppState:
 
     @property
     def broker(self) -> Broker:
-        """The log, for commands and tests that read it."""
+        """The broker of this process, for commands and tests that read the log."""
         return self.hub.broker
 
     def _create_hub(self) -> Hub:
@@ -109,7 +109,7 @@ class AppState:
         return hub
 
     def close(self) -> None:
-        """End this process's hub at once. The next use makes another one."""
+        """End this process's hub at once. The next use creates another one."""
         hub = self._hubs.pop()
         if hub is not None:
             hub.close()
@@ -117,7 +117,7 @@ class AppState:
     def publish(self, record: Record) -> str:
         """Append an event to the log, send the signal, and return the event's id.
 
-        Raises BrokerUnavailable, and ConfigurationError where the event would not reach
+        Raises BrokerUnavailable, and ConfigurationError if the event would not reach
         every process.
         """
         self.reach.check()
@@ -126,6 +126,7 @@ class AppState:
         try:
             event_published.send(self.app, event=record.content, event_id=event_id)
         except Exception:
-            # The event is in the log: after an error its caller would publish again.
-            log.exception("a receiver of event_published failed")
+            # The event is in the log already. If this raised, the caller would publish
+            # it again.
+            log.exception("a receiver of the signal event_published failed")
         return event_id

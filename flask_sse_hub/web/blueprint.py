@@ -1,6 +1,6 @@
 """The blueprint: the stream, the client, publishing, health and statistics.
 
-A thin layer; whatever a view of the app may want too is in the extension.
+A thin layer: anything that a view of the app may need too is a method of the extension.
 """
 
 import hmac
@@ -41,7 +41,8 @@ def create_blueprint(state: AppState) -> Blueprint:
         def publish() -> ResponseReturnValue:
             return api.handle()
 
-        # In the request and before any hook: whichever extension is added first.
+        # CSRFProtect may be added to the app later than the hub, so the exemption waits
+        # for a request. Flask calls this function before any before_request hook.
         @blueprint.url_value_preprocessor
         def exempt(*_: object) -> None:
             exempt_from_csrf(publish)
@@ -60,7 +61,10 @@ def create_blueprint(state: AppState) -> Blueprint:
     @blueprint.get("/stats")
     def stats() -> ResponseReturnValue:
         if not _admitted(config.stats_access):
-            raise Forbidden("SSE_HUB_STATS_ACCESS decides who may see the statistics")
+            raise Forbidden(
+                "this request may not read the statistics: SSE_HUB_STATS_ACCESS sets"
+                " the token or the rule"
+            )
         shown = state.hub.stats(clients="clients" in request.args)
         return jsonify(asdict(shown))
 

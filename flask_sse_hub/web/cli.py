@@ -1,6 +1,7 @@
 """``flask sse``: publishing, listening, tokens, the browser client, a mock server.
 
-A thin layer over the extension; what is printed for whom is decided here.
+A thin layer over the extension. Decides which lines go to standard output, for programs
+and pipes, and which to standard error, for people.
 """
 
 import json
@@ -29,27 +30,38 @@ _KINDS = ("channel", "user", "session", "client")
 def _target_options(command: Any) -> Any:
     for kind in reversed(_KINDS):
         command = click.option(
-            f"--{kind}", multiple=True, help=f"A {kind}; may be given several times."
+            f"--{kind}", multiple=True, help=f"A target {kind}. May be repeated."
         )(command)
     return command
 
 
 def create_group(sse_hub: Any, state: AppState) -> AppGroup:
-    """Return the commands of one app; ``sse_hub`` is what its views publish with."""
+    """Return the commands of one app. ``sse_hub`` is the app's SSEHub."""
     group = AppGroup("sse", help="Publish and listen to server-sent events.")
 
     @group.command()
     @click.argument("data", required=False)
     @click.option("--type", default=MESSAGE, help="The event's type.")
-    @click.option("--exclude-client", multiple=True, help="A client that is left out.")
-    @click.option("--retry", type=float, help="A reconnect delay, in seconds.")
-    @click.option("--idempotency-key", help="Publish once, however often this runs.")
+    @click.option(
+        "--exclude-client",
+        multiple=True,
+        help="A client that does not receive the event. May be repeated.",
+    )
+    @click.option(
+        "--retry",
+        type=float,
+        help="A reconnect delay for the receiving clients, in seconds.",
+    )
+    @click.option(
+        "--idempotency-key",
+        help="Publish only once for this key, even if the command runs again.",
+    )
     @_target_options
     def publish(data: str | None, **options: Any) -> None:
         """Publish DATA and print the event's id.
 
-        Without DATA, or with -, it is what comes from standard input. Without a target
-        everybody gets it.
+        Without DATA, or with -, the data is read from standard input, without its last
+        newline. Without a target, every connected client receives the event.
         """
         for kind in _KINDS:
             options[kind] = options[kind] or UNSET
@@ -58,7 +70,9 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         if data is None or data == "-":
             data = _read_all(sys.stdin)
             if not data:
-                raise click.UsageError("there is no data on standard input")
+                raise click.UsageError(
+                    "standard input is empty: pass DATA, or pipe the data in"
+                )
         try:
             click.echo(sse_hub.publish(data, **options))
         except SSEHubError as error:
@@ -67,14 +81,21 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
             state.broker.close()
 
     @group.command()
-    @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-    @click.option("--last-event-id", help="Begin after this id, not with what comes.")
+    @click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object per line."
+    )
+    @click.option(
+        "--last-event-id",
+        help="Begin after the event with this id, instead of with new events.",
+    )
     @_target_options
     def listen(as_json: bool, last_event_id: str | None, **targets: Any) -> None:
-        """Print events as they come; with targets only those that are for them.
+        """Print events as they are published.
 
-        Goes on by itself when the broker was away meanwhile. An id that was printed is
-        where --last-event-id begins. What everybody gets is for no target.
+        With targets, print only the events that are published to one of them; events
+        for everyone are then left out. After an outage of the broker the command
+        continues by itself. To continue after it was stopped, pass the last printed id
+        as --last-event-id.
         """
         if state.broker.reach == "process":
             raise click.UsageError(_NOT_SHARED)
@@ -87,21 +108,27 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
             raise click.ClickException(str(error)) from error
 
     @group.command()
-    @click.option("--channel", multiple=True, help="A glob pattern of channels.")
+    @click.option(
+        "--channel",
+        multiple=True,
+        help="A glob pattern of allowed channels. May be repeated.",
+    )
     @click.option(
         "--target",
         multiple=True,
         type=click.Choice(tokens.KINDS),
-        help="A kind of target.",
+        help="An allowed kind of target. May be repeated.",
     )
-    @click.option("--name", help="What log lines call it.")
+    @click.option("--name", help="The token's name in log lines.")
     def token(channel: tuple[str, ...], target: tuple[str, ...], name: str) -> None:
-        """Make a token for publishing over HTTP; print it and what to configure.
+        """Create a token for publishing over HTTP.
 
-        Two lines: the token, which is shown this once and is for who publishes, and the
-        value of SSE_HUB_PUBLISH_TOKENS, in JSON, with the token's hash. With --channel
-        it is good for channels that match, with --target for these kinds, with neither
-        for everything.
+        Print two lines. The first is the token itself: give it to the publisher, it is
+        not stored anywhere. The second is the value for SSE_HUB_PUBLISH_TOKENS, in JSON
+        and with the token's hash.
+
+        With --channel the token may publish to matching channels, with --target to the
+        given kinds of targets. With neither it may publish to every target.
         """
         made, digest = tokens.mint()
         entry = {"token": digest, "channels": channel, "targets": target, "name": name}
@@ -110,24 +137,26 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
             tokens.read_tokens(entry)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-        click.echo("The token, for who publishes; it is not kept anywhere:", err=True)
+        click.echo("Token for the publisher, shown only this once:", err=True)
         click.echo(made)
-        click.echo("SSE_HUB_PUBLISH_TOKENS, to which more can be added:", err=True)
+        click.echo(
+            "SSE_HUB_PUBLISH_TOKENS, a list that can have more entries:", err=True
+        )
         click.echo(json.dumps([entry]))
 
     @group.command()
     @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
     def client(folder: Path) -> None:
-        """Copy the browser client into FOLDER, for a bundler; print what was written.
+        """Copy the browser client into FOLDER, for a bundler.
 
-        FOLDER is made where there is none. Files of other names that are in it stay as
-        they are.
+        Print the path of each written file. FOLDER is created if it does not exist.
+        Files with other names in it are left alone.
         """
         try:
             written = _copy_client(folder)
         except OSError as error:
             raise click.ClickException(
-                f"the client cannot be written to {folder}: {error.strerror}"
+                f"the browser client cannot be written to {folder}: {error.strerror}"
             ) from error
         for path in written:
             click.echo(path)
@@ -140,18 +169,21 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         type=click.IntRange(0, 65_535),
         default=5001,
         show_default=True,
-        help="0 is any free one.",
+        help="The port; 0 chooses a free one.",
     )
-    @click.option("--loop", is_flag=True, help="Begin again at the end.")
+    @click.option("--loop", is_flag=True, help="Start again at the script's end.")
     def mock(script: TextIO, port: int, loop: bool) -> None:
-        """Play SCRIPT to whoever connects, and print the address; Ctrl-C stops it.
+        """Serve a mock stream that plays SCRIPT, and print its address.
 
-        SCRIPT has one JSON object a line: {"data": ..., "type": ..., "id": ...},
-        {"wait": 1.5}, {"drop": true}, {"status": 503, "retry_after": 5}, {"retry": 2}
-        or {"comment": ...}. For front ends that are written before their server is;
-        nothing of the app or its hub is used.
+        Each client that connects receives the events of SCRIPT, until Ctrl-C stops the
+        server. SCRIPT has one JSON object per line: {"data": ..., "type": ..., "id":
+        ...}, {"wait": 1.5}, {"drop": true}, {"status": 503, "retry_after": 5},
+        {"retry": 2} or {"comment": ...}.
+
+        Use it to develop a front end before its server exists. Neither the app's views
+        nor its hub are used.
         """
-        # Only here: a worker has no use for a server of its own.
+        # Imported here because a worker never needs a server of its own.
         from ..mock.server import make_mock_server
 
         try:
@@ -159,20 +191,20 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         except (SSEHubError, UnicodeDecodeError) as error:
             raise click.ClickException(f"{script.name}:\n{error}") from error
         click.echo(f"http://{server.host}:{server.port}/events")
-        click.echo(f"plays {script.name}; Ctrl-C stops it", err=True)
+        click.echo(f"playing {script.name}; press Ctrl-C to stop", err=True)
         server.serve_forever()
 
     return group
 
 
 _NOT_SHARED = (
-    "SSE_HUB_BROKER_URL is memory://, which does not leave the server's process: set it"
-    " to sqlite:///sse_hub.db or a Redis"
+    "SSE_HUB_BROKER_URL = 'memory://' keeps events within the server's process, which"
+    " this command cannot reach: set it to 'sqlite:///sse_hub.db' or the URL of a Redis"
 )
 
 
 def _read_all(stream: TextIO) -> str:
-    # One newline at the end is the shell's, not the event's.
+    # The last newline comes from the shell. It is not part of the data.
     return stream.read().removesuffix("\n")
 
 
@@ -187,11 +219,16 @@ def _start(state: AppState, last_event_id: str | None) -> Cursor:
         return broker.head()
     cursor = Cursor.parse(last_event_id)
     if cursor is None:
-        raise click.UsageError(f"{last_event_id!r} is no event id")
+        raise click.UsageError(
+            f"{last_event_id!r} is not an event id: pass an id that `flask sse listen`"
+            " or `flask sse publish` has printed"
+        )
     try:
         broker.head()
     except BrokerUnavailable as error:
-        click.echo(f"the broker is away for now: {error}", err=True)
+        click.echo(
+            f"waiting for the broker, which cannot be reached: {error}", err=True
+        )
     return broker.resolve(cursor)
 
 
@@ -213,7 +250,10 @@ def _print_gap(batch: LogBatch, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"reset": batch.gap, "id": str(batch.cursor)}))
     else:
-        click.echo(f"reset: {batch.gap}; it goes on after {batch.cursor}", err=True)
+        click.echo(
+            f"reset: {batch.gap}; events are missing, continuing after {batch.cursor}",
+            err=True,
+        )
 
 
 def _print_record(record: Record, *, as_json: bool) -> None:
@@ -243,7 +283,7 @@ def _described(target: dict[str, list[str]] | str) -> Iterable[str]:
 
 
 def _printable(text: str) -> str:
-    """Return text that cannot do anything to a terminal."""
+    """Return text with escapes for all characters that could control a terminal."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode()
         for char in text
@@ -265,5 +305,5 @@ def _version() -> str:
     try:
         return f"{name} {metadata.version(name)}"
     except metadata.PackageNotFoundError:
-        # It runs from its sources, and was never installed.
+        # The package runs from its sources and is not installed.
         return f"{name}, from a checkout"

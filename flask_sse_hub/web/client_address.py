@@ -1,7 +1,7 @@
-"""Callers: the network addresses that streams are asked for from, and how often.
+"""Network addresses of clients, and how often each address may open a stream.
 
-Knows the package ``limits``, where a rate is configured. The address is the one that
-Flask's request has: behind a proxy Werkzeug's ProxyFix has to put it there.
+Knows the package ``limits``, which is needed only where a rate is configured. Takes the
+address from Flask's request: behind a proxy, Werkzeug's ProxyFix has to set it there.
 """
 
 import ipaddress
@@ -15,26 +15,27 @@ from ..runtime.rare_log import FirstTime, RareLog
 
 log = logging.getLogger(__name__)
 
-# A household has as many addresses of IPv6 as it likes, in one network of this size.
+# The prefix length of the IPv6 network that one household has. It can use any address
+# of that network, so limits count the network.
 _IPV6_NETWORK = 64
 
 
 def parse_rate(rate: str) -> list[Any]:
-    """Return the limits that a text such as "10/second; 200/minute" stands for.
+    """Return the limits in a text such as "10/second; 200/minute".
 
-    Raises ValueError.
+    Raises ValueError if the text is no rate, or the package ``limits`` is missing.
     """
     try:
         from limits import parse_many
     except ImportError as error:
         raise ValueError(
-            "it needs the package limits: pip install 'flask-sse-hub[limits]'"
+            "the package limits is needed: pip install 'flask-sse-hub[limits]'"
         ) from error
     return list(parse_many(rate))
 
 
 class ClientAddresses:
-    """Those who come to one process of an app, by address."""
+    """The network addresses that open streams in one process of an app."""
 
     def __init__(self, rate: str | None) -> None:
         self._first_time = FirstTime()
@@ -45,20 +46,20 @@ class ClientAddresses:
     def of_request(self) -> str | None:
         """Return the address that this request came from, None if it has none.
 
-        Of IPv6 it is the network that a single household has.
+        For IPv6 this is the /64 network, which belongs to one household.
         """
         if _is_hidden_by_proxy() and self._first_time("proxy"):
             log.warning(
-                "X-Forwarded-For arrives, and nothing reads it: to the app all clients"
-                " of a proxy have the proxy's own address. If a proxy of yours sets it,"
-                " wrap the app, app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1), with"
-                " ProxyFix from werkzeug.middleware.proxy_fix. Otherwise ignore this:"
-                " anybody can send it"
+                "a request has X-Forwarded-For, and nothing reads it: for the app, all"
+                " clients behind a proxy have the proxy's address. If your proxy sets"
+                " the header, use `app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1)` from"
+                " werkzeug.middleware.proxy_fix. Otherwise ignore this warning: anybody"
+                " can send the header"
             )
         try:
             found = ipaddress.ip_address(_without_port(request.remote_addr or ""))
         except ValueError:
-            # A Unix socket has none.
+            # A connection over a Unix socket has no address.
             return None
         if isinstance(found, ipaddress.IPv6Address):
             if found.ipv4_mapped is not None:
@@ -67,20 +68,25 @@ class ClientAddresses:
         return str(found)
 
     def may_come(self, address: str | None) -> bool:
-        """Tell whether a stream may be opened from an address now, and count it."""
+        """Count a stream from an address, and tell whether it may be opened now."""
         if address is None or not self._limits:
             return True
         try:
             return self._hit(address)
         except RuntimeError as error:
-            # It starts thread after thread, and there may be no room for one. A 500
-            # would end an EventSource for good.
-            self._rare_log.say("failed", f"cannot count who opens streams: {error}")
+            # limits starts threads, and the process may have no room for one. A 500
+            # would end a native EventSource for good; a refusal lets it come back.
+            self._rare_log.say(
+                "failed",
+                "streams are refused, because SSE_HUB_CONNECT_RATE cannot be counted:"
+                f" {error}",
+            )
             return False
 
     def _hit(self, address: str) -> bool:
         if self._limiter is None:
-            # Here and not before: it starts a thread, in whatever process makes it.
+            # Created at the first use: the storage starts a thread, and a process that
+            # only loads the app or forks workers must not have one.
             from limits.storage import MemoryStorage
             from limits.strategies import FixedWindowRateLimiter
 
@@ -89,7 +95,10 @@ class ClientAddresses:
 
 
 def _without_port(address: str) -> str:
-    """Some proxies forward 192.0.2.7:4711 or [2001:db8::7]:4711."""
+    """Return an address without its port.
+
+    Some proxies forward 192.0.2.7:4711 or [2001:db8::7]:4711.
+    """
     bracketed = re.fullmatch(r"\[(.*)\](:\d+)?", address)
     if bracketed:
         return bracketed[1]

@@ -1,6 +1,6 @@
-"""The browser client: how its file is served, and what a page needs to find it.
+"""The browser client: serving its file, and the elements by which a page finds it.
 
-Knows Flask's URLs and responses; neither what the client does nor what is streamed.
+Knows Flask's URLs and responses. Does not know how the client works, or streams.
 """
 
 import gzip
@@ -23,41 +23,43 @@ from ..events.event import checked_name
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: What a page's scripts import, by the import map.
+#: The module name that a page's scripts import. The import map gives its address.
 MODULE = "sse-hub"
 CLIENT_FILE = "sse-hub.js"
 
-# The package whose folder has the built files.
+# The package whose folder ``static`` has the built files.
 _PACKAGE = "flask_sse_hub"
 
-# An address with the file's hash never means another file, so it can be kept for as
-# long as anything is: a year, by custom. Without it there is a question each time.
+# A URL with the file's hash always returns the same file, so a browser may keep it for
+# a year, the customary maximum. Without the hash the browser has to ask each time.
 _FOR_GOOD = "public, max-age=31536000, immutable"
 _ASK_FIRST = "no-cache"
 
-# Of SHA-256, in hexadecimal: nobody chooses these files in order to collide.
+# Hexadecimal digits of the SHA-256. 64 bits suffice: nobody builds these files so that
+# their hashes collide.
 _HASH_CHARS = 16
 
-# The HTML parser ends a script at "</script", whatever it is within. In JSON these can
-# only be in strings, where they may be written so.
+# The HTML parser ends a script at "</script", even within a string. In JSON these
+# characters occur only in strings, where they may be written as escapes.
 _IN_SCRIPT = str.maketrans({"<": r"\u003c", ">": r"\u003e", "&": r"\u0026"})
 
 
 def files() -> Sequence[Traversable]:
-    """Return the files of the built client, by name."""
+    """Return the files of the built client, sorted by name."""
     folder = resources.files(_PACKAGE) / "static"
     return sorted(folder.iterdir(), key=lambda file: file.name)
 
 
 class ClientResponse(Response):
-    """The client's file: the same bytes for everybody, whoever asks."""
+    """The client's file: the same bytes for every visitor."""
 
     default_mimetype = "text/javascript"
 
     def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
-        """Leave out what hooks of the app have added about this visitor.
+        """Remove the headers that the app's hooks have added for this visitor.
 
-        A cache would give one visitor's cookie to all, or keep a copy for each.
+        With ``Set-Cookie`` a cache would send one visitor's cookie to all. With ``Vary:
+        Cookie`` it would keep a copy for each visitor.
         """
         headers = super().get_wsgi_headers(environ)
         headers.remove("Set-Cookie")
@@ -69,7 +71,7 @@ class ClientResponse(Response):
 
 
 def client_file() -> Response:
-    """Return the client's file, or 304 for who has it already."""
+    """Return the client's file, or 304 if the browser has this version already."""
     content, version = _client()
     compressed = request.accept_encodings.quality("gzip") > 0
     response = ClientResponse(_compressed() if compressed else content)
@@ -92,21 +94,24 @@ def head_of_page(
     user_id: str | None,
     cursor: str | None,
 ) -> Markup:
-    """Return the elements by which ``connect()`` knows what to open, and is found.
+    """Return the elements for a page's head: the stream's data, and the import map.
+
+    The meta element tells ``connect()`` which stream to open. The import map tells the
+    page's modules where to load ``connect()`` from.
 
     Raises InvalidName for a channel, and ConfigurationError for channels beside a URL.
     """
     if channels and url is not None:
         raise ConfigurationError(
             f"script() was given channels and url={url!r}: the view behind that URL"
-            " decides about its channels, so leave one of them out"
+            " decides about its channels, so leave out the channels or the URL"
         )
     attributes = {
         "data-url": _stream_url(channels) if url is None else url,
         "data-client-id": client_id,
     }
     if user_id is not None:
-        # Whoever is logged in when the page connects may be somebody else.
+        # Another user may be logged in by the time the page connects.
         attributes["data-user-id"] = user_id
     if cursor is not None:
         attributes["data-last-event-id"] = cursor
@@ -133,12 +138,12 @@ def _written(attributes: dict[str, str]) -> Markup:
 
 @cache
 def _compressed() -> bytes:
-    # Without the time, so that all workers send the same bytes under one ETag.
+    # mtime=0: with the time in it, workers would send different bytes under one ETag.
     return gzip.compress(_client()[0], mtime=0)
 
 
 @cache
 def _client() -> tuple[bytes, str]:
-    """Return the client's file and its hash; a process reads it once."""
+    """Return the client's file and its hash. A process reads the file once."""
     content = (resources.files(_PACKAGE) / "static" / CLIENT_FILE).read_bytes()
     return content, hashlib.sha256(content).hexdigest()[:_HASH_CHARS]

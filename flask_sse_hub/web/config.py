@@ -1,6 +1,7 @@
 """The configuration: every key, its default, its check and its documentation.
 
-Read once, in ``init_app``; nothing looks at ``app.config`` for these keys later.
+Read once, in ``init_app``. Nothing reads these keys from ``app.config`` later. Does not
+know the objects that use the values.
 """
 
 import difflib
@@ -24,23 +25,25 @@ log = logging.getLogger(__name__)
 
 PREFIX = "SSE_HUB_"
 
-# Keys of versions before the first release.
+# Keys from before the first release, and their present names.
 _RENAMED = {
     f"{PREFIX}USER_LIMIT": f"{PREFIX}ON_USER_LIMIT",
     f"{PREFIX}HIJACK": f"{PREFIX}SOCKET_TAKEOVER",
 }
 
-#: Decides who may see the statistics: a bearer token, or a callable without arguments
-#: that is called in the request.
+#: The access to the statistics: a bearer token, or a callable without arguments that is
+#: called in the request.
 StatsAccess = str | Callable[[], bool] | None
 
-# As browsers write it: https://app.example:8443, http://[::1], capacitor://localhost.
+# Origins as browsers write them: https://app.example:8443, http://[::1],
+# capacitor://localhost.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _USUAL_PORT = re.compile(r"http:.*:80|https:.*:443")
 
 _Check = Callable[[Any], Any]
 
-# As good as without a limit, in seconds and in bytes, and exact in every broker.
+# The largest number, in seconds, bytes or events. It is as good as no limit, and every
+# broker stores it exactly.
 _MOST = 10**12
 
 
@@ -67,7 +70,8 @@ def _count_or_none(value: Any) -> int | None:
 def _event_bytes(value: Any) -> int:
     if _count(value) > LARGEST_BYTES:
         raise ValueError(
-            f"it must be at most {LARGEST_BYTES}: publish an address to load more from"
+            f"it must be at most {LARGEST_BYTES}. For larger data publish an address to"
+            " load it from"
         )
     return int(value)
 
@@ -86,7 +90,7 @@ def _auto_or_off(value: Any) -> str | bool:
 
 def _range(value: Any) -> tuple[float, float]:
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError("two numbers of seconds are needed, the least and the most")
+        raise ValueError("two numbers of seconds are needed, such as (2.0, 5.0)")
     least, most = map(_seconds, value)
     if least > most:
         raise ValueError("the first number must not be above the second")
@@ -126,7 +130,7 @@ def _text(value: Any) -> str:
 def _log_name(value: Any) -> str | None:
     if value is None:
         return None
-    # The environment makes a number of digits.
+    # from_prefixed_env() turns a name of digits into a number.
     name = str(value) if isinstance(value, int) else value
     check_name(name)
     return str(name)
@@ -150,7 +154,7 @@ def _origins(value: Any) -> tuple[str, ...]:
             )
         if not _ORIGIN.fullmatch(origin) or _USUAL_PORT.fullmatch(origin):
             raise ValueError(
-                f"{origin!r} is no origin as browsers send it, such as"
+                f"{origin!r} is not an origin as browsers send it, such as"
                 " https://app.example:8443: scheme, host in lower case, port unless it"
                 " is the usual one, and no path"
             )
@@ -166,139 +170,185 @@ def _rate(value: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The settings of one app; each field is the key ``SSE_HUB_`` and its name."""
+    """The settings of one app. The key of each is ``SSE_HUB_`` and its name."""
 
     broker_url: str = _key(
         "sqlite:///sse_hub.db",
         _broker_url,
-        "Where the log is. ``sqlite:///sse_hub.db``: in a file below the instance"
-        " folder, for all processes of this machine; one file is one log, and apps that"
-        " shall not hear each other need one each. ``redis://``, ``rediss://``,"
-        " ``unix://``, ``redis+sentinel://``: in a Redis, for many machines."
-        " ``memory://``: in this process, for one worker and tests.",
+        "The URL of the broker, which stores the log. ``sqlite:///sse_hub.db`` is a"
+        " file in the instance folder, shared by all processes of one machine; give"
+        " each app its own file. ``redis://``, ``rediss://``, ``unix://`` and"
+        " ``redis+sentinel://`` are a Redis, shared by many machines. ``memory://`` is"
+        " the memory of one process, for a single worker and for tests.",
     )
     name: str | None = _key(
         None,
         _log_name,
-        "Names the log in a Redis, which several apps may share: there it must be set."
-        " None: the app's name. A file is one log, whatever its name.",
+        "The name of the log in a Redis, required there: several apps may share one"
+        " Redis, and each needs its own name. With an SQLite file or ``memory://`` you"
+        " can leave it at None, which stands for the app's name.",
     )
-    url_prefix: str = _key("/events", _url_prefix, "Where the blueprint is mounted.")
+    url_prefix: str = _key(
+        "/events", _url_prefix, "The URL path at which the blueprint is mounted."
+    )
     login_required: bool = _key(
         True,
         _flag,
-        "Whether a stream is only for people who are logged in through Flask-Login.",
+        "Whether only users who are logged in through Flask-Login may open a stream."
+        " With False, anonymous visitors may too.",
     )
     public_channels: tuple[str, ...] = _key(
         (),
         read_patterns,
-        "Glob patterns of channels that anybody admitted may ask for.",
+        "Glob patterns of the public channels, such as ``orders.*``. Every visitor who"
+        " may open a stream may listen to them. All other channels are closed unless"
+        " your ``authorize_channel`` rule opens them.",
     )
     heartbeat_interval: float = _key(
-        30.0, _seconds, "No stream is silent for longer than this many seconds."
+        30.0,
+        _seconds,
+        "The longest silence on a stream, in seconds. If no event is due, the client"
+        " receives a ``ping`` event in time.",
     )
     connection_timeout: float = _key(
-        60.0, _seconds, "A client that takes no byte for so many seconds is closed."
+        60.0,
+        _seconds,
+        "The number of seconds after which a stream ends if its client accepts no"
+        " data.",
     )
     retry: tuple[float, float] = _key(
         (2.0, 5.0),
         _range,
-        "The range, in seconds, from which each client's reconnect delay is drawn.",
+        "The range of reconnect delays, in seconds. Each client is given a random delay"
+        " from it, so that clients do not all reconnect at once.",
     )
     max_age: float = _key(
         3600.0,
         _seconds,
-        "A stream ends after 80 to 100 % of so many seconds; its client resumes.",
+        "The longest life of a stream, in seconds. Each stream ends at a random age of"
+        " 80 to 100 % of this limit; its client reconnects and resumes.",
     )
-    history_events: int = _key(10_000, _count, "So many events the broker retains.")
+    history_events: int = _key(
+        10_000,
+        _count,
+        "How many events the broker keeps for replay. The oldest events are deleted"
+        " when this limit, ``SSE_HUB_HISTORY_SECONDS`` or ``SSE_HUB_HISTORY_BYTES`` is"
+        " exceeded.",
+    )
     history_seconds: float = _key(
-        3600.0, _seconds, "For so many seconds the broker retains an event."
+        3600.0, _seconds, "For how many seconds the broker keeps an event for replay."
     )
     history_bytes: int = _key(
-        67_108_864, _count, "So many bytes of events the broker retains."
+        67_108_864,
+        _count,
+        "How many bytes of events the broker keeps for replay; at least twice"
+        " ``SSE_HUB_MAX_EVENT_BYTES``.",
     )
     memory_history_bytes: int = _key(
-        16_777_216, _count, "So many bytes of that each worker keeps in memory."
+        16_777_216,
+        _count,
+        "How many bytes of the newest history each worker keeps in its memory; at least"
+        " twice ``SSE_HUB_MAX_EVENT_BYTES``. Older events are read from the broker.",
     )
     max_event_bytes: int = _key(
-        MAX_EVENT_BYTES, _event_bytes, "The most bytes that one event's data may have."
+        MAX_EVENT_BYTES,
+        _event_bytes,
+        "The most bytes that the data of one event may have. Publishing more raises"
+        " ``EventTooLarge``.",
     )
-    max_clients: int = _key(10_000, _count, "The most streams that one worker holds.")
+    max_clients: int = _key(
+        10_000,
+        _count,
+        "The most streams that one worker holds. Further clients are refused and told"
+        " to come back later.",
+    )
     max_clients_per_user: int | None = _key(
-        20, _count_or_none, "The most streams of one user per worker; None: no limit."
+        20,
+        _count_or_none,
+        "The most streams that one user may have open on one worker. None means no"
+        " limit.",
     )
     max_clients_per_ip: int | None = _key(
         None,
         _count_or_none,
-        "The most streams from one network address per worker; None: no limit, since"
-        " behind a proxy everybody may have one address.",
+        "The most streams that one network address may have open on one worker. None"
+        " means no limit. Behind a proxy without ``ProxyFix`` all clients share one"
+        " address.",
     )
     connect_rate: str | None = _key(
         None,
         _rate,
-        "How often one network address may open a stream on a worker, as the package"
-        " ``limits`` (``pip install 'flask-sse-hub[limits]'``) writes it:"
-        " ``10/second; 200/minute``. None: as often as it likes.",
+        "How often one network address may open a stream on one worker, such as"
+        " ``10/second; 200/minute``. None means no limit. A rate needs the package"
+        " ``limits``: ``pip install 'flask-sse-hub[limits]'``.",
     )
     on_user_limit: str = _key(
         "evict_oldest",
         _one_of("evict_oldest", "refuse"),
-        "What happens beyond it: with evict_oldest the user's oldest stream ends, with"
-        " refuse the new one is told to come back.",
+        "The reaction when a user exceeds ``SSE_HUB_MAX_CLIENTS_PER_USER``:"
+        " ``evict_oldest`` ends the user's oldest stream; ``refuse`` refuses the new"
+        " stream and tells its client to come back later.",
     )
-    max_channels: int = _key(32, _count, "The most channels that one client may name.")
+    max_channels: int = _key(32, _count, "The most channels that one stream may have.")
     socket_takeover: str | bool = _key(
         "auto",
         _auto_or_off,
-        "With ``auto``, the streams' sockets are taken over from gunicorn's gevent"
-        " worker wherever that is possible; with False a generator delivers them.",
+        "Whether the hub takes the sockets of streams over from gunicorn's gevent"
+        " worker, which saves memory and CPU. ``auto`` does so wherever it is possible."
+        " With False a generator delivers every stream.",
     )
     compress_min_bytes: int | None = _key(
         512,
         _count_or_none,
-        "Events of at least so many bytes are compressed, once for all clients that"
-        " accept gzip, or zstd where Python has it: from 3.14 on, or by"
-        " ``pip install 'flask-sse-hub[zstd]'``. None: never.",
+        "The size in bytes from which an event is compressed, once for all clients that"
+        " accept gzip or zstd. None turns compression off. zstd needs Python 3.14 or"
+        " ``pip install 'flask-sse-hub[zstd]'``.",
     )
     revalidate_interval: float = _key(
         300.0,
         _seconds,
-        "Within so many seconds the user of each open stream is loaded again, and asked"
-        " again whether its channels are still open to them.",
+        "The interval, in seconds, within which each open stream is checked again: the"
+        " user is loaded again, and your channel rule is applied again. The stream ends"
+        " if the user is deleted or locked, or if the rule closes one of the channels.",
     )
     cors_origins: tuple[str, ...] = _key(
         (),
         _origins,
-        "Origins of other sites whose pages may use the endpoints, with the visitor's"
-        " cookies: ``https://app.example``, each exactly as browsers send it.",
+        "The origins of other sites whose pages may use the endpoints with the"
+        " visitor's cookies. Write each exactly as browsers send it, such as"
+        " ``https://app.example``; ``*`` is not allowed.",
     )
     publish_tokens: tuple[PublishToken, ...] = _key(
         (),
         read_tokens,
-        "Who may publish over HTTP: a list of tokens, each a string of at least 16"
-        " characters, or better its hash, ``sha256:`` and 64 hex digits, as ``flask sse"
-        ' token`` prints it. An entry ``{"token": ..., "channels": [patterns],'
-        ' "targets": [kinds], "name": ...}`` limits one: with ``channels`` to'
-        " channels that match, and to other kinds only if ``targets`` names them; with"
-        " ``targets`` alone to these kinds, of ``channel``, ``user``, ``session``,"
-        " ``client`` and ``everyone``. The name is for the log."
-        " Empty: nobody.",
+        "The bearer tokens for publishing over HTTP. Without any, the publish endpoint"
+        " does not exist. A token is a string of at least 16 characters. Prefer its"
+        " hash, ``sha256:`` and 64 hex digits, which ``flask sse token`` prints. To"
+        ' limit a token, write ``{"token": ..., "channels": [patterns], "targets":'
+        ' [kinds], "name": ...}``. The kinds are ``channel``, ``user``, ``session``,'
+        " ``client`` and ``everyone``. With ``channels`` the token may publish only to"
+        " matching channels, and to the other kinds in ``targets``. With ``targets``"
+        " alone it may publish to these kinds. The ``name`` appears in log lines.",
     )
     stats_access: StatsAccess = _key(
         None,
         _stats_access,
-        "Who may see the statistics: a token of at least 16 characters, to be sent as"
-        " ``Authorization: Bearer``, or a callable that is called in the request. None:"
-        " nobody.",
+        "The access to the statistics endpoint. Set a token of at least 16 characters,"
+        " which programs send as ``Authorization: Bearer``, or a callable without"
+        " arguments that is called in the request and returns True or False. With None"
+        " the endpoint refuses every request.",
     )
 
     @classmethod
     def read(cls, settings: Mapping[str, Any]) -> "Config":
-        """Read and check the keys of an app. Raises ConfigurationError."""
+        """Read and check an app's keys; unknown ones are logged.
+
+        Raises ConfigurationError for an invalid value.
+        """
         known = {PREFIX + part.name.upper(): part for part in fields(cls)}
         for key in settings:
             if key.startswith(PREFIX) and key not in known:
-                log.warning("the setting %s is not known%s", key, _hint(key, known))
+                log.warning("the setting %s is unknown%s", key, _hint(key, known))
         config = cls(
             **{
                 part.name: _checked(key, part, settings[key])
@@ -312,25 +362,25 @@ class Config:
     def _check_together(self) -> None:
         if is_redis(self.broker_url) and self.name is None:
             raise ConfigurationError(
-                f"{PREFIX}NAME must be set with a Redis: it names this app's log there,"
-                " the same in every process, and no other app's"
+                f"{PREFIX}NAME must be set with a Redis, which several apps may share:"
+                " choose a name that every process of this app has, and no other app"
             )
         for name in ("history_bytes", "memory_history_bytes"):
             if getattr(self, name) < 2 * self.max_event_bytes:
                 raise ConfigurationError(
-                    f"{PREFIX}{name.upper()} ({getattr(self, name)}) must hold at least"
-                    f" two of the largest events; {PREFIX}MAX_EVENT_BYTES is"
-                    f" {self.max_event_bytes}"
+                    f"{PREFIX}{name.upper()} ({getattr(self, name)}) is too small for"
+                    f" two of the largest events: set it to at least twice"
+                    f" {PREFIX}MAX_EVENT_BYTES ({self.max_event_bytes})"
                 )
 
     @property
     def retention(self) -> Retention:
-        """What the broker keeps."""
+        """The bounds of the history that the broker keeps."""
         return Retention(self.history_events, self.history_seconds, self.history_bytes)
 
     @property
     def hub(self) -> HubOptions:
-        """What the hub is told."""
+        """The options of the hub."""
         return HubOptions(
             heartbeat_interval=self.heartbeat_interval,
             connection_timeout=self.connection_timeout,
@@ -347,7 +397,7 @@ class Config:
         )
 
     def is_public(self, channel: str) -> bool:
-        """Tell whether anybody admitted may ask for a channel."""
+        """Tell whether every visitor who may open a stream may listen to a channel."""
         return matches(channel, self.public_channels)
 
 
@@ -355,16 +405,16 @@ def _checked(key: str, part: "Field[Any]", value: Any) -> Any:
     try:
         return part.metadata["check"](value)
     except ValueError as error:
-        # Tokens, and URLs with a password, do not belong in a log.
+        # The error ends up in a log, where no token or password belongs.
         secret = re.search("TOKEN|ACCESS|URL$", key) is not None
         shown = "" if secret else f" ({value!r})"
-        raise ConfigurationError(f"{key}{shown} cannot be used: {error}") from error
+        raise ConfigurationError(f"{key}{shown} is invalid: {error}") from error
 
 
 def _hint(key: str, known: Mapping[str, object]) -> str:
     if key in _RENAMED:
-        return f"; it is {_RENAMED[key]} now"
-    # Without the prefix, which alone makes any two keys look alike.
+        return f"; it is now called {_RENAMED[key]}"
+    # Compare without the prefix, which would make any two keys look alike.
     names = [name.removeprefix(PREFIX) for name in known]
     close = difflib.get_close_matches(key.removeprefix(PREFIX), names, n=1)
     return f"; did you mean {PREFIX}{close[0]}?" if close else ""

@@ -1,6 +1,7 @@
-"""Origins: which other sites' pages may use the endpoints.
+"""Origins: the other sites whose pages may use the endpoints.
 
-CORS by exact origin, with credentials; nothing is allowed that is not configured.
+Answers CORS requests by exact origin, with credentials. Only configured origins are
+allowed. Does not know streams or logins.
 """
 
 from collections.abc import Collection
@@ -8,11 +9,11 @@ from collections.abc import Collection
 from flask import Response, request
 from werkzeug.exceptions import Forbidden
 
-# What a client of a stream or a publisher sends beyond what is always allowed.
+# The request headers of clients and publishers beyond those that CORS always allows.
 _REQUEST_HEADERS = "Authorization, Cache-Control, Content-Type, Last-Event-ID, Prefer"
 
-# How long a browser may keep the answer to a preflight: two hours is the most that any
-# of them does.
+# How long a browser may keep the answer to a preflight. Two hours is the most that
+# Chromium accepts.
 _MAX_AGE_SECONDS = 7200
 
 
@@ -23,10 +24,13 @@ class Origins:
         self._allowed = frozenset(allowed)
 
     def add_headers(self, response: Response) -> Response:
-        """Add to a response, also a refusal, what lets an allowed page read it."""
+        """Add the headers by which a page of an allowed origin may read a response.
+
+        Refusals need them too: without them the page could not read the status.
+        """
         if not self._allowed:
             return response
-        # A cache must not give one site's answer to another.
+        # Without Vary a cache would give one site's response to another site.
         response.vary.add("Origin")
         origin = request.headers.get("Origin")
         if origin not in self._allowed:
@@ -43,15 +47,17 @@ class Origins:
         return response
 
     def refuse_others(self) -> None:
-        """Raise Forbidden for a stream that another site's page has asked for.
+        """Raise Forbidden for a stream that a page of a foreign site asks for.
 
-        Such a page could not read it, but it would come with the visitor's cookies: it
-        would count against the user's limit, and end streams that are in use.
+        Browsers would not let that page read the stream, but the request comes with the
+        visitor's cookies. The stream would count against the user's limit and end
+        streams that are in use.
         """
         if (
             request.headers.get("Sec-Fetch-Site") == "cross-site"
             and request.headers.get("Origin") not in self._allowed
         ):
             raise Forbidden(
-                "pages of this origin may not open streams (SSE_HUB_CORS_ORIGINS)"
+                "pages of this origin may not open streams: add the origin to"
+                " SSE_HUB_CORS_ORIGINS to allow it"
             )

@@ -1,4 +1,8 @@
-"""The Flask extension: what an app and its views call."""
+"""The Flask extension: the object that an app and its views call.
+
+Finds the state of the current app and passes each call on to it. Does not know how
+streams are opened or events delivered.
+"""
 
 from collections.abc import Callable
 from weakref import WeakSet
@@ -29,7 +33,7 @@ _EXTENSION = "sse_hub"
 class SSEHub(PublishesEvents):
     """Push server-sent events from a Flask app.
 
-    Holds no state of an app, so one object can serve many::
+    The object holds no state of an app, so one object can serve many apps::
 
         sse_hub = SSEHub()
         sse_hub.init_app(app)
@@ -38,7 +42,8 @@ class SSEHub(PublishesEvents):
 
     def __init__(self, app: Flask | None = None) -> None:
         self._rules = Rules()
-        # Only to find the app where there is no context: a thread, a greenlet, a timer.
+        # Used only to find the app without an app context: in a thread, a greenlet or a
+        # timer.
         self._apps: WeakSet[Flask] = WeakSet()
         if app is not None:
             self.init_app(app)
@@ -46,13 +51,13 @@ class SSEHub(PublishesEvents):
     def init_app(self, app: Flask) -> None:
         """Read the app's configuration and register the blueprint.
 
-        Starts nothing: followers run from the first stream on, in the process that
-        serves it. Raises ConfigurationError for a setting that cannot work, and when
-        the app has a hub already.
+        Starts nothing: a process follows the log from its first stream on. Raises
+        ConfigurationError for an invalid setting, and if the app has a hub already.
         """
         if _EXTENSION in app.extensions:
             raise ConfigurationError(
-                f"the app {app.name!r} already has an SSEHub: init_app is called once"
+                f"the app {app.name!r} already has an SSEHub: call init_app only once,"
+                " and leave it out after SSEHub(app)"
             )
         state = AppState(app, Config.read(app.config), self._rules)
         app.extensions[_EXTENSION] = state
@@ -63,30 +68,39 @@ class SSEHub(PublishesEvents):
         state.logins.watch(app)
 
     def authorize_channel(self, authorizer: Authorizer) -> Authorizer:
-        """Register the rule for channels: ``f(user, channel) -> bool``.
+        """Register the rule that opens channels: ``f(user, channel) -> bool``.
 
-        Without one, only SSE_HUB_PUBLIC_CHANNELS can be asked for. Whoever is allowed a
-        channel is allowed what is retained of it.
+        Without a rule, only channels in SSE_HUB_PUBLIC_CHANNELS are open. A user who
+        may listen to a channel may also read the channel's history.
+
+        The rule is called when a stream opens, and again every
+        SSE_HUB_REVALIDATE_INTERVAL while the stream is open. The later calls have an
+        app context but no request.
         """
         self._rules.authorize = authorizer
         return authorizer
 
     def describe_client(self, describer: Describer) -> Describer:
-        """Register ``f() -> dict``: metadata for each stream of the blueprint.
+        """Register ``f() -> dict``, which returns metadata for each stream.
 
-        Called in the request that opens the stream. A few short values (the page, the
-        device); they are seen in statistics and signals.
+        The function is called in the request that opens a stream of the blueprint.
+        Return a few short values, such as the page or the device. Statistics and
+        signals show them.
         """
         self._rules.describe = describer
         return describer
 
     def reload_user(self, reloader: Reloader) -> Reloader:
-        """Register ``f(user_id) -> user``, for who is not known by Flask's session.
+        """Register ``f(user_id) -> user`` for users that a ``request_loader`` found.
 
-        A bearer token that a ``request_loader`` took may have been taken back while its
-        user is as welcome as ever, so Flask-Login's own loader is not asked. None says
-        that the user may no longer listen. Without one, streams of such users end after
-        SSE_HUB_REVALIDATE_INTERVAL, and their clients come back with their token.
+        Such a user is not in Flask's session, but known by a bearer token, for example.
+        The hub calls the function every SSE_HUB_REVALIDATE_INTERVAL while the user's
+        streams are open. Return None to end them.
+
+        Flask-Login's ``user_loader`` cannot replace the function: a token may be
+        revoked while its user stays active. Without the function, streams of such users
+        end after SSE_HUB_REVALIDATE_INTERVAL, and their clients reconnect with the
+        token.
         """
         self._rules.reload = reloader
         return reloader
@@ -102,13 +116,16 @@ class SSEHub(PublishesEvents):
         session: Names | Unset = UNSET,
         client: Names | Unset = UNSET,
     ) -> None:
-        """End the streams of users, sessions or clients, on every worker.
+        """End the open streams of users, sessions or clients, on every worker.
 
-        Those that are opened later are not concerned. Raises InvalidTarget without any
-        target: there is no way to end everybody's streams by forgetting an argument.
+        Streams that are opened later are not affected. Raises InvalidTarget without any
+        target, so that a forgotten argument cannot end the streams of every client.
         """
         if user is session is client is UNSET:
-            raise InvalidTarget("disconnect() needs a user, session or client")
+            raise InvalidTarget(
+                "disconnect() was called without a target: pass user=, session= or"
+                " client="
+            )
         self._state().hub.disconnect(
             address.target(user=user, session=session, client=client),
             reason=CloseReason.DISCONNECTED,
@@ -121,15 +138,33 @@ class SSEHub(PublishesEvents):
         personal: bool = True,
         metadata: Metadata | None = None,
     ) -> Response:
-        """Return a response that subscribes the current user to these channels.
+        """Return a response that streams these channels to the current user.
 
-        For views with rules of their own: whoever calls it has decided that the user
-        may listen. While the stream is open ``still_allowed(user, channel) -> bool`` is
-        asked again for each channel, every SSE_HUB_REVALIDATE_INTERVAL; without it only
-        the user is. It runs in an app context, without a request.
+        Call it from a view with a rule of its own, after the view has decided that the
+        user may listen to the channels.
 
-        The user's own addresses and broadcasts are included unless ``personal`` is
-        False. Raises InvalidName.
+        Args:
+            *channels: The names of the channels.
+            still_allowed: ``f(user, channel) -> bool``, called for each channel every
+                SSE_HUB_REVALIDATE_INTERVAL while the stream is open. False ends the
+                stream. It has an app context but no request. Without it only the user
+                is loaded again, and the channels stay open.
+            personal: Whether the stream also brings broadcasts and the events for the
+                user and the session. Events for this client arrive in any case.
+            metadata: A few short values about the client, such as its page or device,
+                for statistics and signals.
+
+        Returns:
+            The stream, or a refusal if a limit is reached.
+
+        Raises:
+            InvalidName: A channel's name is not usable, or there are more channels than
+                SSE_HUB_MAX_CHANNELS.
+            InvalidMetadata: The metadata is not a small dict of plain values.
+            ConfigurationError: The server or the broker cannot serve streams.
+            HTTPException: The request is refused: 401 without a required login, 403 for
+                a page of another origin, 400 for a forged client id.
+
         """
         return self._state().subscribing.open_stream(
             channels, still_allowed=still_allowed, personal=personal, metadata=metadata
@@ -142,16 +177,31 @@ class SSEHub(PublishesEvents):
         channels: Names = (),
         expires: float = 60.0,
     ) -> str:
-        """Return a ticket for the stream's URL, ``?ticket=``, for who has no cookie.
+        """Return a ticket that opens streams of one user without a cookie.
 
-        It opens the streams of one user, with any of these channels beside the public
-        ones: whoever calls this has decided that the user may listen. ``user`` left out
-        is who makes this request; a ticket of one's own ends with the session. It can
-        be used until it expires, in seconds from now, as often as a connection drops;
-        a stream that is open then goes on.
+        Put it into the stream's URL as ``?ticket=``. A client can use the ticket until
+        it expires, also to reconnect. A stream that is open when the ticket expires
+        goes on.
 
-        Raises Unauthorized (401) where nobody is logged in, and InvalidTarget,
-        InvalidName, InvalidTicket, ConfigurationError without a SECRET_KEY.
+        Args:
+            user: The id of the user. Left out, it is the user of this request; that
+                ticket ends with the user's session.
+            channels: A channel or several that the ticket opens, beside the public
+                ones. Check that the user may listen to them before you call this.
+            expires: For how many seconds from now the ticket can be used.
+
+        Returns:
+            The signed ticket, as text for a URL.
+
+        Raises:
+            Unauthorized: ``user`` is left out, a login is required, and this request
+                has none. Flask answers with 401.
+            InvalidTarget: ``user`` is left out outside a request, or ``channels`` is
+                not a name or a list of names.
+            InvalidName: The user's id or a channel's name is not usable.
+            InvalidTicket: ``expires`` is not a positive number of seconds.
+            ConfigurationError: The app has no SECRET_KEY.
+
         """
         state = self._state()
         identity = state.access.identity_for(user)
@@ -161,18 +211,20 @@ class SSEHub(PublishesEvents):
         ).sign()
 
     def cursor(self) -> str:
-        """Return the id to put into a page before its state is queried.
+        """Return the log's current cursor, from which a page's stream can start.
 
-        A stream opened with ``?last_event_id=`` of it misses nothing that happened in
-        between. Raises BrokerUnavailable.
+        Call it before you query the page's state. A stream that opens with this value
+        as ``?last_event_id=`` then misses no event between the query and the stream.
+        Raises BrokerUnavailable.
         """
         return str(self._state().hub.cursor())
 
     def client_id(self) -> str:
-        """Return a new signed client id for the page's URL: ``?client_id=``.
+        """Return a new signed client id for a stream's URL: ``?client_id=``.
 
-        It is bound to the session of this request. The page's code and the server know
-        the stream by it before it is opened.
+        The id is bound to the user and the session of this request. With it, the page
+        and the server can name the stream before the stream is open. Raises
+        ConfigurationError if the app has no SECRET_KEY.
         """
         self._state()
         visitor.session_id()
@@ -185,16 +237,26 @@ class SSEHub(PublishesEvents):
         nonce: str | None = None,
         cursor: str | None = None,
     ) -> Markup:
-        """Return what a page's head needs for ``connect()`` of the browser client.
+        """Return the HTML for a page's head that the browser client needs.
 
-        A new client id of the page, its user, the address of its stream, and an import
-        map, so that its modules can ``import { connect } from "sse-hub"``. The stream
-        is the blueprint's with these channels, or that of a view, by its ``url``.
-        ``cursor`` is what ``cursor()`` said before the page's state was queried;
-        ``nonce`` that of the page's Content-Security-Policy, where it has one.
+        The HTML has the stream's URL, a new client id and the user's id for
+        ``connect()``. Its import map lets the page's modules
+        ``import { connect } from "sse-hub"``. Call it within a request.
 
-        Needs a request. Raises InvalidName for a channel, and ConfigurationError for
-        channels beside a URL or without a SECRET_KEY.
+        Args:
+            *channels: The channels of the page's stream, which the blueprint serves.
+            url: The URL of a view of your own that serves the stream instead.
+            nonce: The nonce of the page's Content-Security-Policy, if it has one.
+            cursor: The value of ``cursor()`` from before the page's state was queried.
+
+        Returns:
+            A meta element and a script element with the import map.
+
+        Raises:
+            InvalidName: A channel's name is not usable.
+            ConfigurationError: There are channels beside a URL, or the app has no
+                SECRET_KEY.
+
         """
         return client_script.head_of_page(
             channels,
@@ -211,23 +273,23 @@ class SSEHub(PublishesEvents):
         return visitor.session_id()
 
     def owns_client(self, client_id: str) -> bool:
-        """Tell whether a client id belongs to who makes this request.
+        """Tell whether a client id belongs to the user and session of this request.
 
-        For views that act on a client that the page names: any worker can tell, also
-        while the stream is just coming back.
+        Call it in views that act on a client whose id the page sends. Any worker can
+        tell, even while the client is reconnecting.
         """
         self._state()
         return client_ids.owns_client_id(client_id, visitor.current_identity())
 
     def stats(self, *, clients: bool = False) -> HubStats:
-        """Return this worker's statistics; ``clients`` adds one entry per stream."""
+        """Return this worker's statistics. ``clients`` adds one entry per stream."""
         return self._state().hub.stats(clients=clients)
 
     def drain(self) -> None:
-        """Say farewell to all clients of this process and take no new ones.
+        """End all streams of this process, and admit no new clients.
 
-        Under gunicorn this happens by itself. For other servers: call it before they
-        are stopped.
+        Each client is told when to reconnect. Under gunicorn this happens
+        automatically; call it yourself before you stop any other server.
         """
         self._state().hub.drain()
 
@@ -238,17 +300,18 @@ class SSEHub(PublishesEvents):
             (app,) = self._apps
         elif not self._apps:
             raise ConfigurationError(
-                "this SSEHub has no app yet: call sse_hub.init_app(app) first"
+                "this SSEHub has no app: call sse_hub.init_app(app) first"
             )
         else:
             raise ConfigurationError(
-                f"there is no app context, and this SSEHub has {len(self._apps)} apps,"
-                " so it cannot tell which one is meant: use `with app.app_context():`"
+                f"there is no app context, and this SSEHub serves {len(self._apps)}"
+                " apps: choose one by `with app.app_context():`"
             )
         if app not in self._apps:
             raise ConfigurationError(
-                f"this SSEHub does not serve {app.name!r}, whose app context this is:"
-                " call sse_hub.init_app(app) first, or use that app's own SSEHub"
+                f"this SSEHub does not serve {app.name!r}, the app of the current app"
+                " context: call sse_hub.init_app(app) first, or use that app's own"
+                " SSEHub"
             )
         state: AppState = app.extensions[_EXTENSION]
         return state

@@ -19,5 +19,5 @@ def unready(state: AppState) -> str | None:
     except BrokerUnavailable:
         return "the broker cannot be reached"
     if hub.broken:
-        return "a part of this worker's hub has failed"
+        return "a thread of this worker's hub has failed: restart the worker"
     return hub.full()

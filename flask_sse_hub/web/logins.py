@@ -21,7 +21,7 @@ from ..hub.hub import Hub
 
 
 class Logins:
-    """The logins and logouts of one app."""
+    """React to the logins and logouts of one app."""
 
     def __init__(self, hub: Callable[[], Hub], *, login_required: bool) -> None:
         self._hub = hub
@@ -39,11 +39,11 @@ class Logins:
 
     def _after_request(self, response: Response) -> Response:
         """End the streams of a session that the app has emptied without a logout."""
-        # A look at flask.session is noted: every page of the app would vary by its
-        # cookie. Flask 3.1.3 offers no other way to ask whether it was changed.
+        # Flask notes each access to flask.session and would add "Vary: Cookie" to every
+        # page of the app. Flask 3.1.3 has no public way to ask without an access.
         if getattr(request_ctx, "_session", session).modified:
             ended = sessions.ended_by_clearing()
-            # A login or a logout of this request may have ended it before.
+            # A login or a logout in this request may have ended the session already.
             if ended.minted is None or not self._has_ended(ended.minted):
                 self._end(ended)
         return response
@@ -52,7 +52,8 @@ class Logins:
         return self._hub().has_ended(address.session(session_id))
 
     def _logged_in(self, _: Flask, user: Any, **__: Any) -> None:
-        # Streams opened before belong to another user, or to an anonymous visitor.
+        # Streams that were opened before the login belong to another user, or to an
+        # anonymous visitor.
         self._end(sessions.ended_by_login(str(user.get_id())))
 
     def _logged_out(self, _: Flask, user: Any, **__: Any) -> None:
@@ -61,14 +62,15 @@ class Logins:
 
     def _end(self, ended: EndedLogins) -> None:
         if ended.anonymous and self._login_required:
-            # There are no streams of it, and strangers could fill the log by this.
+            # Without a login there are no streams to end, and a stranger could fill the
+            # log with control records.
             return
         if ended.minted is not None:
             self._end_streams(address.session(ended.minted), final=True)
         if ended.unnamed is not None:
             self._end_streams(address.session(ended.unnamed))
         if ended.user is not None:
-            # A user whose id is no name for an address has no streams.
+            # A user whose id cannot be the name of an address has no streams.
             with suppress(InvalidName):
                 self._end_streams(address.user(ended.user))
 

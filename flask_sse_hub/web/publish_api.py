@@ -1,8 +1,8 @@
-"""``POST {prefix}/publish``: events from whoever has a token, over HTTP.
+"""``POST {prefix}/publish``: publishing over HTTP, with a bearer token.
 
-Turns a body into records, and what is wrong with it into JSON. Takes no cookies and
-asks for no login. Who may do what is known to ``tokens``, what an event may be to
-``publisher``.
+Turns a request's body into records, and its faults into errors in JSON. Takes no
+cookies and needs no login. Does not know which token may do what (``tokens`` does), or
+which events are valid (``Composer`` does).
 """
 
 import json
@@ -28,11 +28,12 @@ from .tokens import PublishToken
 
 log = logging.getLogger(__name__)
 
-#: The most events of one request; without a bound it could take for ever.
+#: The most events of one request. A request without a bound could take for ever.
 MAX_EVENTS = 100
 
-# JSON may write a byte of data as six (\u000a); names have room beside that.
+# JSON may escape one byte of data as six (\u000a).
 _JSON_BYTES_PER_BYTE = 6
+# The room for names and all else beside the data.
 _ENVELOPE_BYTES = 1_048_576
 
 _NAMED = ("channel", "user", "session", "client")
@@ -51,7 +52,7 @@ class Refused(Exception):
 
 
 class PublishAPI:
-    """The endpoint of one app."""
+    """The publish endpoint of one app."""
 
     def __init__(self, state: AppState) -> None:
         self._state = state
@@ -59,29 +60,37 @@ class PublishAPI:
         self._rare_log = RareLog(log)
 
     def handle(self) -> Response:
-        """Publish what this request holds, or nothing of it, and say so in JSON.
+        """Publish all events of this request or none, and respond in JSON.
 
-        Only a broker that goes away in the middle of a list leaves a part published;
-        the answer then has the ids of that part.
+        Only a broker that fails in the middle of a list leaves a part published. The
+        response then has the ids of that part.
         """
         token = tokens.find(bearer_token() or "", self._tokens)
         try:
             if token is None:
-                raise Refused(401, "a token is needed: Authorization: Bearer ...")
+                raise Refused(
+                    401,
+                    "no valid token: send `Authorization: Bearer ...` with a token of"
+                    " SSE_HUB_PUBLISH_TOKENS",
+                )
             return self._publish(self._given(), token)
         except Refused as refusal:
             label = "unknown" if token is None else token.label
             self._rare_log.say(
                 (refusal.status, label),
-                f"refused to publish over HTTP ({refusal.status}), the token: {label},"
-                # Behind a proxy it may be whatever a stranger has sent.
+                f"refused to publish over HTTP ({refusal.status}), token {label},"
+                # repr, cut short: behind a proxy the address may be any text that a
+                # stranger has sent.
                 f" from {request.remote_addr!r:.60}",
             )
             return _json(refusal.body, refusal.status)
 
     def _given(self) -> Any:
         if request.mimetype != "application/json":
-            raise Refused(415, "the Content-Type must be application/json")
+            raise Refused(
+                415,
+                f"the Content-Type is {request.mimetype!r:.60}: send application/json",
+            )
         try:
             body = read_body(body_limit(self._state.config.max_event_bytes))
             return parse_json(body, pairs=_unique)
@@ -92,14 +101,19 @@ class PublishAPI:
     def _publish(self, given: Any, token: PublishToken) -> Response:
         events = given if isinstance(given, list) else [given]
         if not 1 <= len(events) <= MAX_EVENTS:
-            raise Refused(400, f"a list has 1 to {MAX_EVENTS} events")
-        if sum(map(_count_names, events)) > MAX_TARGETS:
-            # Checking millions of them would hold up every stream of this worker.
-            raise Refused(400, f"more than {MAX_TARGETS} names in one request")
+            raise Refused(
+                400, f"the list has {len(events)} events: send 1 to {MAX_EVENTS}"
+            )
+        count = sum(map(_count_names, events))
+        if count > MAX_TARGETS:
+            # Checking millions of names would hold up every stream of this worker.
+            raise Refused(
+                400, f"the request has {count} names; {MAX_TARGETS} are allowed"
+            )
         if events is not given:
             (event_id,) = self._append([("", self._record(given, token, ""))])
             return _json({"id": event_id}, 202)
-        # All are checked before the first is published.
+        # Check all events before the first one is published.
         records = [
             (f"[{position}]", self._record(event, token, f"[{position}]."))
             for position, event in enumerate(events)
@@ -114,28 +128,33 @@ class PublishAPI:
             except BrokerUnavailable as error:
                 raise Refused(
                     503,
-                    "the broker cannot be reached: what has an id here was published,"
-                    " of the event after it this is unknown, and what follows was not",
+                    "the broker cannot be reached: events with an id here were"
+                    " published, the outcome of the next event is unknown, and the"
+                    " events after it were not published",
                     at,
                     ids=ids,
                 ) from error
         return ids
 
     def _record(self, event: Any, token: PublishToken, at: str) -> Record:
-        """Return the record of an event; ``at`` is what its fields are called after."""
+        """Return the record of an event. ``at`` is the prefix of its fields' names."""
         _check_fields(event, (*_NEEDED, *_OPTIONAL), at)
         for name in _NEEDED:
             if name not in event:
-                raise Refused(400, "this field is needed", at + name)
+                raise Refused(400, "this field is required", at + name)
         target = event["target"]
         if target == "everyone":
             target = {}
         else:
-            _check_fields(target, _NAMED, f"{at}target.", 'or is "everyone"')
+            _check_fields(target, _NAMED, f"{at}target.", ', or the text "everyone"')
             if not target:
-                raise Refused(400, "it is empty, and names nobody", f"{at}target")
+                raise Refused(
+                    400,
+                    'the target is empty: name one, or send "everyone"',
+                    f"{at}target",
+                )
         fields = {name: value for name, value in event.items() if name in _OPTIONAL}
-        # Each field alone first, so that an error has its name.
+        # Check each field alone first, so that an error has the field's name.
         for name, value in fields.items():
             self._checked("", {name: value}, at + name)
         for kind, names in target.items():
@@ -150,7 +169,7 @@ class PublishAPI:
 
     def _checked(self, data: Any, fields: Mapping[str, Any], field: str) -> Record:
         if None in fields.values():
-            raise Refused(400, "it is null: leave out what is not meant", field)
+            raise Refused(400, "this field is null: leave it out", field)
         try:
             return self._state.composer.record(data, **fields)
         except EventTooLarge as error:
@@ -160,15 +179,15 @@ class PublishAPI:
 
 
 def body_limit(max_event_bytes: int) -> int:
-    """Return how long a body may be: the largest event fits, however it is escaped."""
+    """Return the most bytes of a body: the largest event fits, even fully escaped."""
     return _JSON_BYTES_PER_BYTE * max_event_bytes + _ENVELOPE_BYTES
 
 
 def exempt_from_csrf(view: Callable[..., Any]) -> None:
-    """Have Flask-WTF, if the app has it, ask for no CSRF token at a view.
+    """Exempt a view from Flask-WTF's CSRF check, if the app has Flask-WTF.
 
-    What it guards against is a browser that sends its cookies along with a forged
-    request. The view takes no cookies, and nothing forged has its token.
+    The check guards against forged requests with which a browser sends its cookies. The
+    view ignores cookies, and a forged request does not have the bearer token.
     """
     exempt = getattr(current_app.extensions.get("csrf"), "exempt", None)
     if exempt is not None:
@@ -178,13 +197,14 @@ def exempt_from_csrf(view: Callable[..., Any]) -> None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        # The last target would win, and somebody else may have read the first.
-        raise ValueError("an object has a key twice")
+        # json would keep the last of two targets. A program that checked this body
+        # before may have read the first.
+        raise ValueError("an object has the same key twice")
     return found
 
 
 def _count_names(event: Any) -> int:
-    """Return how many names an event lists, whatever else is wrong with it."""
+    """Return how many names an event lists, even if the event is not valid."""
     if not isinstance(event, dict):
         return 0
     target = event.get("target")
@@ -198,23 +218,26 @@ def _check_fields(
 ) -> None:
     if not isinstance(given, dict):
         names = ", ".join(allowed)
-        text = f"it must be an object that has {names} {otherwise}".strip()
+        text = f"an object with the keys {names} is needed{otherwise}"
         raise Refused(400, text, at.removesuffix("."))
     for name in given:
         if name not in allowed:
             names = ", ".join(allowed)
-            # It may be of any length.
+            # Cut short: an unknown key may have any length.
             raise Refused(
-                400, f"there are {names}, and nothing else", f"{at}{name:.50}"
+                400, f"this key is unknown; the keys are {names}", f"{at}{name:.50}"
             )
 
 
 def _namespaced(key: str, token: PublishToken, field: str) -> str:
-    # Nobody may take a key that the app or another token's holder is going to use: the
-    # event would be taken for published, and its id told.
+    # Each token has keys of its own. Otherwise a publisher could use up a key of the
+    # app or of another token: that event would count as published already, and
+    # publish() would return the id of a foreign event.
     most = MAX_NAME_CHARS - len(token.namespace)
     if len(key) > most:
-        raise Refused(400, f"it has {len(key)} characters; {most} are allowed", field)
+        raise Refused(
+            400, f"the key has {len(key)} characters; {most} are allowed", field
+        )
     return token.namespace + key
 
 
@@ -235,8 +258,8 @@ def _check_scope(record: Record, token: PublishToken, field: str) -> None:
 
 
 def _json(body: Mapping[str, Any], status: int) -> Response:
-    # Not by the app's provider: what a client sent may be told back, and not every
-    # provider can write every text.
+    # The app's JSON provider is not used: errors may repeat the client's text, and not
+    # every provider can write every text.
     response = Response(json.dumps(body) + "\n", status, mimetype="application/json")
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"

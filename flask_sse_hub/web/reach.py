@@ -1,6 +1,7 @@
 """Reach: whether events travel to every process that has clients of this app.
 
-Knows the server's processes by the request, and the broker by its reach.
+Knows from requests whether the server has several processes, and from the broker how
+far events travel. Does not know the events.
 """
 
 import logging
@@ -24,10 +25,10 @@ class Reach:
         self._first_time = FirstTime()
 
     def check(self) -> None:
-        """Raise ConfigurationError where events would not reach every process.
+        """Raise ConfigurationError if events would not reach every process.
 
-        Only a request tells how many processes the server runs. Threads that publish
-        go by the last request.
+        Only a request tells whether the server runs several processes. Code outside a
+        request, such as a thread that publishes, uses the answer of the last request.
         """
         if has_request_context():
             self._several_processes = bool(request.environ.get("wsgi.multiprocess"))
@@ -39,7 +40,7 @@ class Reach:
             )
 
     def warn_of_silence(self) -> None:
-        """Log once that an event of a script on memory:// reaches no client."""
+        """Log once that an event from a script on memory:// reaches no client."""
         hub = self._hub()
         if (
             not has_request_context()
@@ -48,7 +49,7 @@ class Reach:
             and self._first_time("silence")
         ):
             log.warning(
-                "SSE_HUB_BROKER_URL = 'memory://' keeps events within this process, and"
-                " it serves no stream so far: no client receives what it publishes. Set"
+                "SSE_HUB_BROKER_URL = 'memory://' keeps events within this process,"
+                " which serves no stream: no client receives the published events. Set"
                 " it to 'sqlite:///sse_hub.db' to publish from scripts and shells"
             )

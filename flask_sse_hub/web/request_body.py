@@ -1,7 +1,7 @@
-"""The raw body of a request, with a bound, and what it says in JSON.
+"""The raw body of a request, read with a bound, and its content as JSON.
 
-For endpoints that programs of others call. Whatever is wrong with a body is an error of
-HTTP; no body is a failure of ours.
+For endpoints that other people's programs call. A faulty body always raises an HTTP
+error for the sender; no body may cause a 500. Does not know what a body is for.
 """
 
 import json
@@ -16,22 +16,24 @@ from werkzeug.wsgi import get_input_stream
 
 from ..server.connection import connection_of
 
+# How long to wait for the next part of a body.
 _PATIENCE_SECONDS = 30.0
 
 
 def read_body(max_bytes: int) -> bytes:
-    """Return the body as it came, of at most so many bytes.
+    """Return the request's raw body, of at most ``max_bytes``.
 
-    The app's MAX_CONTENT_LENGTH holds too. Raises RequestEntityTooLarge, and BadRequest
-    where it breaks off, or does not go on.
+    The app's MAX_CONTENT_LENGTH applies too. Raises RequestEntityTooLarge, and
+    BadRequest if the body breaks off or its next part does not arrive in time.
     """
     if request.max_content_length is not None:
         max_bytes = min(max_bytes, request.max_content_length)
     length = request.content_length
     if (length or 0) > max_bytes:
         raise _too_large(max_bytes)
-    # One more than allowed: at its limit the stream just ends. In the request's place,
-    # so that a view too can ask the request for its data.
+    # One byte more than allowed: the stream ends silently at its limit, and a body that
+    # is too long would pass for one that fits. Replacing the request's own stream lets
+    # a view call request.get_data() later.
     request.stream = get_input_stream(request.environ, max_content_length=max_bytes + 1)
     try:
         with _patience():
@@ -39,21 +41,24 @@ def read_body(max_bytes: int) -> bytes:
     except RequestEntityTooLarge:
         raise
     except Exception as error:
-        # Each server has errors of its own for a body that is cut or badly framed.
-        raise BadRequest("the body cannot be read to its end") from error
+        # Each server raises its own errors for a body that is cut or badly framed.
+        raise BadRequest("the body cannot be read to its end: send it again") from error
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     if length is not None and len(body) < length:
-        # gunicorn ends such a body as if it were whole.
-        raise BadRequest("the body broke off")
+        # gunicorn ends a body that is cut as if it were complete.
+        raise BadRequest(
+            f"the body broke off after {len(body)} of {length} bytes: send it again"
+        )
     return body
 
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Wait for the next part of a body for a while, and not for ever.
+    """Bound the wait for the next part of a body.
 
-    gunicorn would: each body that stops half way would keep one of its connections.
+    gunicorn would wait for ever, so each body that stops half way would keep one of its
+    connections.
     """
     connection = connection_of(request.environ)
     if connection is None:
@@ -70,9 +75,10 @@ def _patience() -> Iterator[None]:
 def parse_json(
     body: bytes, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
 ) -> Any:
-    """Return what a body says in JSON; ``pairs`` makes its objects. Raises BadRequest.
+    """Return the value of a body in JSON. Raises BadRequest.
 
-    Python's NaN and infinities are not JSON: no browser could read them.
+    ``pairs`` builds each object from its list of keys and values. NaN and infinities,
+    which Python accepts, are refused: they are not JSON, and no browser can read them.
     """
     try:
         return json.loads(
@@ -90,7 +96,7 @@ def parse_json(
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text:.20} is no number, or too large for one")
+        raise ValueError(f"{text:.20} is not a finite number")
     return value
 
 

@@ -1,7 +1,7 @@
 """Subscribing: from a request to the response that streams to its client.
 
-The one place that joins Flask's requests to the hub. Decides whether a stream may open,
-step by step, and refuses with words.
+The only module that joins Flask's requests to the hub for streams. Checks step by step
+whether a stream may open, and says why if not. Does not know how events are delivered.
 """
 
 import math
@@ -42,7 +42,7 @@ from .config import Config
 from .cors import Origins
 from .reach import Reach
 
-# Metadata is for a person who reads statistics, and is kept for each client.
+# Metadata is kept in memory for each client, and people read it in statistics.
 _MAX_METADATA_ITEMS = 16
 _MAX_METADATA_CHARS = 256
 
@@ -51,9 +51,9 @@ _TOO_OFTEN = "streams are opened too often from one network address"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRequest:
-    """One request for a stream, and the rules by which it is decided.
+    """One request for a stream, and the rules for its channels.
 
-    ``rule`` decides about each channel now, ``still_allowed`` while the stream is open.
+    ``rule`` is applied to each channel now, ``still_allowed`` while the stream is open.
     """
 
     channels: Sequence[str]
@@ -67,7 +67,7 @@ class StreamRequest:
 class Subscribing:
     """Open streams of one app.
 
-    ``hub`` returns the hub of this process, ``time_of_day`` the time in seconds since
+    ``hub`` returns the hub of this process. ``time_of_day`` returns the seconds since
     1970.
     """
 
@@ -92,7 +92,7 @@ class Subscribing:
         self._addresses = ClientAddresses(config.connect_rate)
 
     def subscribe(self, channels: Sequence[str]) -> Response:
-        """Return the blueprint's stream, of channels that are open to the visitor."""
+        """Return the blueprint's stream of the channels that a request asks for."""
         describer = self._rules.describe
         ticket = request.args.get("ticket")
         try:
@@ -118,7 +118,7 @@ class Subscribing:
         personal: bool,
         metadata: Metadata | None,
     ) -> Response:
-        """Return a stream of channels that a view of the app has decided about."""
+        """Return a stream of channels that a view of the app has allowed."""
         response = self._open(
             StreamRequest(
                 channels=channels,
@@ -131,7 +131,7 @@ class Subscribing:
         return self._origins.add_headers(keep_out_of_caches(response))
 
     def _open(self, asked: StreamRequest) -> Response:
-        """Return the stream of this request's client, or a refusal that passes."""
+        """Return the stream of this request's client, or a temporary refusal."""
         self._check_surroundings()
         hub = self._hub()
         hub.attend(serving_worker())
@@ -143,7 +143,7 @@ class Subscribing:
         return self._response(hub, client)
 
     def _check_surroundings(self) -> None:
-        """Raise where neither this server, this broker nor this page fits a stream."""
+        """Raise if the server, the broker or the requesting page rules out a stream."""
         check_server(request.environ)
         self._reach.check()
         self._origins.refuse_others()
@@ -153,7 +153,8 @@ class Subscribing:
         ip = self._addresses.of_request()
         if not self._addresses.may_come(ip):
             raise hub.refusal(TooManyStreams(_TOO_OFTEN))
-        # Both are noted before the user is loaded: a logout after them still counts.
+        # Note the time and the log's head before the user is loaded. A logout while the
+        # user is being loaded is then after them, and still ends the stream.
         loaded_at = self._time_of_day()
         since = _head(hub)
         visitor = asked.visitor()
@@ -195,7 +196,10 @@ class Subscribing:
         )
 
     def _ends_at(self, hub: Hub, visitor: Visitor) -> float:
-        """Return when a stream ends whose user cannot be loaded again."""
+        """Return when the stream ends, infinity if its user can be loaded again.
+
+        A user that cannot be loaded again is checked by a reconnect instead.
+        """
         if self._access.can_reload(visitor):
             return math.inf
         return hub.clock() + draw_age(self._config.revalidate_interval)
@@ -205,16 +209,16 @@ class Subscribing:
         most = self._config.max_channels
         if len(set(names)) > most:
             raise InvalidName(
-                f"{len(set(names))} channels are asked for; {most} are allowed"
-                " (SSE_HUB_MAX_CHANNELS)"
+                f"{len(set(names))} channels in one stream; SSE_HUB_MAX_CHANNELS allows"
+                f" {most}"
             )
         return tuple(dict.fromkeys(names))
 
 
 def _head(hub: Hub) -> Cursor:
-    """Return the head of the log, or UNPLACED while the broker is away.
+    """Return the head of the log, or UNPLACED while the broker cannot be reached.
 
-    Then the client waits with its own cursor until the broker is back.
+    A client with UNPLACED waits with its own cursor until the broker is back.
     """
     try:
         return hub.cursor()
@@ -231,11 +235,17 @@ def _checked_metadata(metadata: Metadata | None) -> Metadata | None:
         )
     for key, value in metadata.items():
         if not isinstance(key, str) or len(key) > _MAX_METADATA_CHARS:
-            raise InvalidMetadata(f"the metadata's key {key!r:.50} is not a short text")
+            raise InvalidMetadata(
+                f"metadata key {key!r:.50} must be text of at most"
+                f" {_MAX_METADATA_CHARS} characters"
+            )
         if not isinstance(value, str | int | float | None):
-            raise InvalidMetadata(f"metadata {key!r} must be text, a number or None")
+            raise InvalidMetadata(
+                f"metadata {key!r} must be text, a number or None, not"
+                f" {type(value).__name__}"
+            )
         if len(str(value)) > _MAX_METADATA_CHARS:
             raise InvalidMetadata(
-                f"metadata {key!r} has more than {_MAX_METADATA_CHARS} characters"
+                f"metadata {key!r} is longer than {_MAX_METADATA_CHARS} characters"
             )
     return dict(metadata)

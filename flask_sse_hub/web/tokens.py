@@ -1,7 +1,7 @@
-"""Bearer tokens for publishing over HTTP: how they are configured, what each may do.
+"""Bearer tokens for publishing over HTTP: their configuration and their rights.
 
-Knows neither requests nor events. Only the SHA-256 of a token is kept. That is enough:
-what is long and drawn at random cannot be guessed, however quick the hash.
+Knows neither requests nor events. Only the SHA-256 of a token is kept. A fast hash is
+enough here: a long random token cannot be guessed.
 """
 
 import fnmatch
@@ -13,19 +13,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Whom an event may be for.
+#: The kinds of targets to which a token may publish.
 KINDS = ("channel", "user", "session", "client", "everyone")
 
 _FIELDS = ("token", "channels", "targets", "name")
 _HASH = "sha256:"
 
-# What RFC 6750 lets stand after "Bearer"; other characters may not arrive as they left.
+# The characters that RFC 6750 allows after "Bearer". Others may be altered on the way.
 _TOKEN = re.compile(r"(?=.{16})[A-Za-z0-9._~+/-]+=*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishToken:
-    """What whoever sends one token may publish to; ``channels`` are glob patterns."""
+    """One token and the targets it may publish to; ``channels`` are glob patterns."""
 
     digest: str = field(repr=False)
     channels: tuple[str, ...] = ("*",)
@@ -34,34 +34,35 @@ class PublishToken:
 
     @property
     def namespace(self) -> str:
-        """What keeps this token's idempotency keys apart from all others."""
+        """The prefix that keeps this token's idempotency keys apart from all others."""
         return f"http-{self.digest[:12]}:"
 
     @property
     def label(self) -> str:
-        """What a log line calls it."""
+        """The name of the token in log lines. It does not reveal the token."""
         return self.name or self.digest[:12]
 
     def allows(self, kind: str) -> bool:
-        """Tell whether a kind of target may be addressed at all."""
+        """Tell whether the token may publish to any target of this kind."""
         return kind in self.targets
 
     def allows_channel(self, name: str) -> bool:
-        """Tell whether a channel may be published to."""
+        """Tell whether the token may publish to this channel."""
         return self.allows("channel") and matches(name, self.channels)
 
 
 def mint() -> tuple[str, str]:
-    """Return a new token, and the hash of it that a configuration can hold."""
+    """Return a new token, and its hash for the configuration."""
     token = secrets.token_urlsafe(32)
     return token, _HASH + _digest(token)
 
 
 def find(sent: str, tokens: Iterable[PublishToken]) -> PublishToken | None:
-    """Return the entry of the token that was sent, None if there is none."""
+    """Return the configured token that was sent, None if there is none."""
     digest = _digest(sent)
     found = None
-    # All of them, so that the time it takes does not tell which one, or how nearly.
+    # Compare with all tokens: the time taken then reveals neither which one matched nor
+    # how nearly.
     for token in tokens:
         if hmac.compare_digest(token.digest, digest):
             found = token
@@ -71,7 +72,7 @@ def find(sent: str, tokens: Iterable[PublishToken]) -> PublishToken | None:
 def read_tokens(entries: Any) -> tuple[PublishToken, ...]:
     """Return the tokens of a setting.
 
-    Raises ValueError, which names the entry's position and field, never the token.
+    Raises ValueError. Its text names the entry's position and field, never the token.
     """
     if isinstance(entries, str | Mapping):
         entries = [entries]
@@ -81,7 +82,9 @@ def read_tokens(entries: Any) -> tuple[PublishToken, ...]:
     for position, entry in enumerate(entries):
         token = _read(entry, f"[{position}]")
         if any(token.digest == other.digest for other in tokens):
-            raise ValueError(f"[{position}].token: it is there twice")
+            raise ValueError(
+                f"[{position}].token: this token is in the list twice: remove one entry"
+            )
         tokens.append(token)
     return tuple(tokens)
 
@@ -89,17 +92,17 @@ def read_tokens(entries: Any) -> tuple[PublishToken, ...]:
 def read_patterns(value: Any) -> tuple[str, ...]:
     """Return the glob patterns of a setting. Raises ValueError."""
     if isinstance(value, str):
-        # One letter each is what iterating it would give.
+        # Iterating over a string would give single letters.
         value = (value,)
     if not isinstance(value, list | tuple | set | frozenset):
-        raise ValueError("a list of glob patterns is needed")
+        raise ValueError("a list of strings is needed")
     if not all(isinstance(pattern, str) and pattern for pattern in value):
-        raise ValueError("each pattern must be a string that is not empty")
+        raise ValueError("each entry of the list must be a string that is not empty")
     return tuple(value)
 
 
 def matches(channel: str, patterns: Iterable[str]) -> bool:
-    """Tell whether a channel's whole name, with its case, is one of the patterns."""
+    """Tell whether a channel's whole name matches a pattern. Case matters."""
     return any(fnmatch.fnmatchcase(channel, pattern) for pattern in patterns)
 
 
@@ -108,8 +111,10 @@ def _read(entry: Any, where: str) -> PublishToken:
         entry = {"token": entry}
     for key in entry:
         if key not in _FIELDS:
-            # The key may be the token, in the wrong place.
-            raise ValueError(f"{where}: it may have {', '.join(_FIELDS)}, nothing else")
+            # Leave the key out of the text: it may be the token, in the wrong place.
+            raise ValueError(
+                f"{where}: it has an unknown key; the keys are {', '.join(_FIELDS)}"
+            )
     read: dict[str, Any] = {}
     for part, read_part in _READERS.items():
         if part in entry or part == "token":
@@ -118,7 +123,7 @@ def _read(entry: Any, where: str) -> PublishToken:
             except ValueError as error:
                 raise ValueError(f"{where}.{part}: {error}") from None
     if "channels" in read:
-        # Whoever names channels means these, and nobody else by leaving targets out.
+        # An entry with channels and without targets is limited to these channels.
         read["targets"] = read.get("targets", frozenset()) | {"channel"}
     digest = read.pop("token")
     return PublishToken(digest=digest, **read)
@@ -139,7 +144,10 @@ def _read_digest(value: Any) -> str:
 def _read_channels(value: Any) -> tuple[str, ...]:
     patterns = read_patterns(value)
     if not patterns:
-        raise ValueError("without any pattern it may publish to no channel: name some")
+        raise ValueError(
+            "the list is empty, so the token could publish to no channel: add a"
+            " pattern, or leave out channels"
+        )
     return patterns
 
 
@@ -147,7 +155,7 @@ def _read_targets(value: Any) -> frozenset[str]:
     if isinstance(value, str):
         value = (value,)
     if not isinstance(value, list | tuple | set | frozenset) or not value:
-        raise ValueError("a list of kinds is needed")
+        raise ValueError(f"a list of kinds is needed, of {', '.join(KINDS)}")
     if not all(isinstance(kind, str) and kind in KINDS for kind in value):
         raise ValueError(f"the kinds are {', '.join(KINDS)}")
     return frozenset(value)
@@ -168,5 +176,5 @@ _READERS = {
 
 
 def _digest(token: str) -> str:
-    # A header may bring whatever bytes; each text has a digest of its own.
+    # A header may contain any bytes, so lone surrogates must not raise here.
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()

@@ -198,7 +198,7 @@ class TestListen:
         """The command ends with a usage error."""
         result = run(f"sqlite:///{path}", "listen", "--last-event-id", "x y")
         assert result.exit_code == 2
-        assert "is no event id" in result.output
+        assert "is not an event id" in result.output
 
 
 class TestToken:
