@@ -42,6 +42,9 @@ _USUAL_PORT = re.compile(r"http:.*:80|https:.*:443")
 
 _Check = Callable[[Any], Any]
 
+# The hub's options have their defaults themselves: a setting must not have another.
+_DEFAULTS = HubOptions()
+
 # The largest number, in seconds, bytes or events. It is as good as no limit, and every
 # broker stores it exactly.
 _MOST = 10**12
@@ -205,38 +208,40 @@ class Config:
         " your ``authorize_channel`` rule opens them.",
     )
     heartbeat_interval: float = _key(
-        30.0,
+        _DEFAULTS.heartbeat_interval,
         _seconds,
         "The longest silence on a stream, in seconds. If no event is due, the client"
         " receives a ``ping`` event in time.",
     )
     connection_timeout: float = _key(
-        60.0,
+        _DEFAULTS.connection_timeout,
         _seconds,
         "The number of seconds after which a stream ends if its client accepts no"
         " data.",
     )
     retry: tuple[float, float] = _key(
-        (2.0, 5.0),
+        _DEFAULTS.retry,
         _range,
         "The range of reconnect delays, in seconds. Each client is given a random delay"
         " from it, so that clients do not all reconnect at once.",
     )
     max_age: float = _key(
-        3600.0,
+        _DEFAULTS.max_age,
         _seconds,
         "The longest life of a stream, in seconds. Each stream ends at a random age of"
         " 80 to 100 % of this limit; its client reconnects and resumes.",
     )
     history_events: int = _key(
-        10_000,
+        _DEFAULTS.memory.events,
         _count,
         "How many events the broker keeps for replay. The oldest events are deleted"
         " when this limit, ``SSE_HUB_HISTORY_SECONDS`` or ``SSE_HUB_HISTORY_BYTES`` is"
         " exceeded.",
     )
     history_seconds: float = _key(
-        3600.0, _seconds, "For how many seconds the broker keeps an event for replay."
+        _DEFAULTS.memory.seconds,
+        _seconds,
+        "For how many seconds the broker keeps an event for replay.",
     )
     history_bytes: int = _key(
         67_108_864,
@@ -245,7 +250,7 @@ class Config:
         " ``SSE_HUB_MAX_EVENT_BYTES``.",
     )
     memory_history_bytes: int = _key(
-        16_777_216,
+        _DEFAULTS.memory.bytes,
         _count,
         "How many bytes of the newest history each worker keeps in its memory; at least"
         " twice ``SSE_HUB_MAX_EVENT_BYTES``. Older events are read from the broker.",
@@ -257,19 +262,19 @@ class Config:
         " ``EventTooLarge``.",
     )
     max_clients: int = _key(
-        10_000,
+        _DEFAULTS.max_clients,
         _count,
         "The most streams that one worker holds. Further clients are refused and told"
         " to come back later.",
     )
     max_clients_per_user: int | None = _key(
-        20,
+        _DEFAULTS.max_clients_per_user,
         _count_or_none,
         "The most streams that one user may have open on one worker. None means no"
         " limit.",
     )
     max_clients_per_ip: int | None = _key(
-        None,
+        _DEFAULTS.max_clients_per_ip,
         _count_or_none,
         "The most streams that one network address may have open on one worker. None"
         " means no limit. Behind a proxy without ``ProxyFix`` all clients share one"
@@ -298,7 +303,7 @@ class Config:
         " With False a generator delivers every stream.",
     )
     compress_min_bytes: int | None = _key(
-        512,
+        _DEFAULTS.compress_min_bytes,
         _count_or_none,
         "The size in bytes from which an event is compressed, once for all clients that"
         " accept gzip or zstd. None turns compression off. zstd needs Python 3.14 or"
