@@ -16,7 +16,7 @@ from .client_stats import Written
 
 
 class Reached(NamedTuple):
-    """The clients that events reach: some by their connection, and the others."""
+    """The clients that events reach: connections for direct writes, and the others."""
 
     direct: Sequence[Connection]
     others: list[Client]
