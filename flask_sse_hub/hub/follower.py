@@ -1,6 +1,6 @@
-"""The follower: it reads the log on, and hands each batch to the dispatcher.
+"""The follower: reads the log, and hands each batch to the dispatcher.
 
-Fills the worker's memory from the log's tail first. Does not know clients.
+First fills the worker's memory from the log's tail. Does not know clients.
 """
 
 import logging
@@ -16,7 +16,7 @@ from .delivery.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
 
-# How long the follower waits before it asks an absent broker again.
+# The pause before the follower asks again a broker that was away.
 _RETRY_SECONDS = 1.0
 
 
@@ -37,7 +37,8 @@ class Follower:
         self._memory_bytes = memory_bytes
         self._batches: Iterator[LogBatch] = iter(())
         self._ready = threading.Event()
-        # Set when the first attempt to read the log has ended, well or not.
+        # Set when the first attempt to read the log has ended, whether it succeeded or
+        # not.
         self._tried = threading.Event()
         #: The cursor up to which the log was read.
         self.cursor = UNPLACED
@@ -67,7 +68,7 @@ class Follower:
     def fill(self) -> bool:
         """Read the log's tail into the memory, and begin there.
 
-        Returns False where the broker was closed meanwhile. Raises BrokerUnavailable.
+        Returns False if the broker was closed meanwhile. Raises BrokerUnavailable.
         """
         try:
             start, head = self._start()
@@ -91,7 +92,7 @@ class Follower:
             self._tried.set()
 
     def _start(self) -> tuple[Cursor, Cursor]:
-        """Return where the memory begins, and the head that it has to reach."""
+        """Return the cursor at which the memory begins, and the head to reach."""
         while True:
             head = self._broker.head()
             start = self._broker.tail(self._memory_bytes)

@@ -1,6 +1,7 @@
-"""The heartbeat: pings, stalls, age, and a worker that is going, by the clock.
+"""The heartbeat: everything that is due by the clock.
 
-Decides when something is due. The dispatcher, the writer and the lifecycle do it.
+Decides when a ping is due, a client has stalled, a stream has reached its age, or the
+worker is going away. The dispatcher, the writer and the lifecycle then act on it.
 """
 
 import logging
@@ -19,8 +20,8 @@ log = logging.getLogger(__name__)
 # in the first half of it.
 _TICK_SECONDS = 0.04
 
-# Clients are looked through once a second, and ten times per heartbeat where that is
-# more often. So being late by one look stays within the promised interval.
+# A sweep looks at each client once a second, or ten times per heartbeat interval if
+# that is more often. A ping that is late by one sweep is still within the interval.
 _SWEEP_SECONDS = 1.0
 _SWEEPS_PER_HEARTBEAT = 10
 
@@ -28,7 +29,7 @@ _CLIENTS_AT_ONCE = 500
 
 
 class Heartbeat:
-    """Look at the clock, again and again, for one hub."""
+    """Do the work of one hub that is due by the clock."""
 
     def __init__(
         self,
@@ -68,11 +69,11 @@ class Heartbeat:
                     self._check_max_requests(worker)
 
     def sweep(self) -> None:
-        """Do for each client what has become due."""
+        """Find everything that has become due, for each client, and have it done."""
         for some in in_slices(self._registry.clients(), size=_CLIENTS_AT_ONCE):
             now = self._clock()
             for client in some:
-                # Few of many clients have something due, and this is every second.
+                # This loop runs every second, and few clients have something due.
                 if client.connection is None or now >= client.next_look_at:
                     self._look_at(client, now)
         self._dispatcher.judge_ahead()
@@ -100,7 +101,8 @@ class Heartbeat:
             client.ping_after = self._lifecycle.draw_silence()
             self._dispatcher.ping(client)
         elif client.cursor is not None:
-            # It waits for the broker to come back, or for this worker to catch up.
+            # The client waits for the broker to come back, or for this worker to reach
+            # its cursor.
             client.sink.wake()
         client.next_look_at = min(client.ends_at, last_write + client.ping_after)
 
@@ -111,7 +113,8 @@ class Heartbeat:
         return now - client.closed_at > self._options.connection_timeout
 
     def _check_max_requests(self, worker: ServerWorker) -> None:
-        # Each stream is a request, so a worker never holds more clients than that.
+        # Each stream is a request, so a worker never holds more clients than
+        # max_requests.
         clients = len(self._registry)
         if not self._warned and 2 * clients > worker.max_requests:
             self._warned = True

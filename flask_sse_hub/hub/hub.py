@@ -1,4 +1,4 @@
-"""The hub of one process: what the rest of the package asks of it, as verbs.
+"""The hub of one process: the operations that the rest of the package calls.
 
 One ``Hub`` lives in each process that uses the extension. It is made and started when
 it is first needed, never before a fork. It does not know Flask, requests or logins.
@@ -32,7 +32,7 @@ from .tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-# How long a stream waits for its worker's memory to be filled before it goes without.
+# The longest time that a stream waits until its worker's memory is filled.
 _START_SECONDS = 5.0
 
 
@@ -54,12 +54,12 @@ class Hub:
         self.clock = parts.clock
         #: The log itself, for commands and tests that read it.
         self.broker: Broker = parts.broker
-        #: Set when everything of this hub is to end.
+        #: Set when all tasks of this hub have to end.
         self.closed = threading.Event()
         #: Whether a task of the hub has failed, so that events no longer arrive.
         self.broken = False
         self._pid: int | None = None
-        #: Tell whether something that is worth one line in the log happens first now.
+        #: Tell whether a thing that is logged only once happens for the first time.
         self.first_time: Callable[[Hashable], bool] = FirstTime()
         self._tasks = Tasks() if tasks is None else tasks
         self.run_beside("follower", lambda: parts.follower.run(self.closed))
@@ -70,7 +70,7 @@ class Hub:
 
     @property
     def reach(self) -> Literal["process", "machine", "network"]:
-        """How far events travel, by the broker."""
+        """How far the broker carries events."""
         return self.broker.reach
 
     def publish(self, record: Record) -> Cursor:
@@ -134,21 +134,22 @@ class Hub:
         return self._parts.follower.ready
 
     def run_beside(self, name: str, task: Callable[[], None]) -> None:
-        """Have a task run in a thread of its own from the start on."""
+        """Add a task, which start() runs in a thread of its own."""
         self._tasks.add(name, task)
 
     def start(self) -> None:
-        """Follow the log, once; wait until this worker's memory holds its tail.
+        """Start to follow the log, and wait until this worker's memory holds its tail.
 
-        Does not wait while the broker is away, and never more than a few seconds.
-        Raises BrokerUnavailable where this process has no room for a thread.
+        Only the first call starts the threads. Does not wait while the broker is away,
+        and never more than a few seconds. Raises BrokerUnavailable if this process has
+        no room for a thread.
         """
         self._tasks.start(failed=self._fail)
         self._parts.follower.wait(self._patience)
 
     def _fail(self) -> None:
-        # Streams would look alive and bring nothing: their clients have to try another
-        # worker, and health has to name the fault of this one.
+        # Open streams would stay silent without an error. Their clients have to try
+        # another worker, and health has to report the fault of this one.
         self.broken = True
         self.drain()
 
@@ -161,7 +162,7 @@ class Hub:
         self._lifecycle.drain()
 
     def _drain_at_exit(self) -> None:
-        # A forked child has a copy of this, and of the sockets.
+        # A forked child has a copy of this exit function, and of the sockets.
         if os.getpid() == self._pid:
             self.drain()
 
@@ -178,7 +179,7 @@ class Hub:
     # Admission
 
     def attend(self, worker: ServerWorker | None) -> None:
-        """Balance this worker's clients with those of the others, from now on."""
+        """Balance clients between this worker and the others from now on."""
         self._parts.accept_balance.attend(worker)
 
     def full(self) -> str | None:
@@ -190,16 +191,16 @@ class Hub:
         self._parts.admission.check(identity, ip)
 
     def refusal(self, refusal: ClientRefused) -> ClientRefused:
-        """Count a refusal, and log it now and then; return it."""
+        """Count a refusal and return it. Each kind is logged at most once a minute."""
         return self._parts.admission.refusal(refusal)
 
     @property
     def coding_names(self) -> Sequence[str]:
-        """The content codings that the hub offers beside the identity, best first."""
+        """The names of the content codings offered besides identity, best first."""
         return self._parts.codings.names
 
     def coding(self, name: str | None) -> Coding:
-        """Return a content coding by its name; None is the identity."""
+        """Return the content coding of a name; None stands for identity."""
         return self._parts.codings.named(name)
 
     # Streams
@@ -217,11 +218,11 @@ class Hub:
         return self._parts.catchup.take(client)
 
     def farewell(self, client: Client) -> bytes:
-        """Return the last bytes of a stream: after a drain, when to come back."""
+        """Return the last bytes of a stream, with a retry after a drain or eviction."""
         return self._lifecycle.farewell(client)
 
     def end(self, client: Client, reason: CloseReason) -> None:
-        """Mark a stream as ended, for the first of the reasons given."""
+        """Mark a stream as ended. The first reason counts."""
         self._lifecycle.close(client, reason)
 
     def leave(self, client: Client, reason: CloseReason) -> None:
@@ -235,7 +236,7 @@ class Hub:
     # The sockets of streams
 
     def watch_peer(self, connection: socket.socket, client: Client) -> None:
-        """Have a stream end when its peer leaves the connection, or takes no bytes."""
+        """End a stream once its peer leaves the connection, or takes no bytes."""
         self._parts.writer.watch(connection, client)
         timeout = self._parts.options.connection_timeout
         sockets.limit_unacknowledged(connection, timeout)
@@ -251,9 +252,10 @@ class Hub:
     def adopt(
         self, client: Client, sink: SocketSink, *, head: bytes, greeting: bytes
     ) -> None:
-        """Have the writer take over the socket of a client that was connected."""
+        """Let the writer take over the socket of a connected client."""
         if self._pid is None:
-            # The server does not wait for streams that it knows nothing of.
+            # The server does not know these streams, so it does not wait for them when
+            # it exits.
             self._pid = os.getpid()
             atexit.register(self._drain_at_exit)
         timeout = self._parts.options.connection_timeout
@@ -269,7 +271,7 @@ class Hub:
     # Statistics
 
     def stats(self, *, clients: bool = False) -> HubStats:
-        """Return what happened so far; ``clients`` adds an entry for each stream."""
+        """Return the hub's statistics; ``clients`` adds an entry for each stream."""
         parts, tally = self._parts, self._parts.tally
         now = self.clock()
         registry = parts.registry

@@ -23,13 +23,13 @@ from .options import HubOptions
 
 log = logging.getLogger(__name__)
 
-# How long a drain waits for writes in progress. gunicorn looks once a second whether
-# its worker is idle, and a worker should be gone at the first look.
+# The time that a drain waits for writes in progress. gunicorn checks once a second
+# whether its worker is idle, and the first check should find it idle.
 _DRAIN_SECONDS = 0.3
 
-# A ping comes after this part of the heartbeat interval in silence. It is drawn, so
-# that clients that one broadcast served are not all pinged at one moment. It is below
-# 1, so that the look at the clock may be late and the promise still holds.
+# A silent stream is sent a ping after this part of the heartbeat interval. The part is
+# random, so that clients of one broadcast are not all pinged at one moment. It is below
+# 1, so that a ping that is a little late is still within the interval.
 _PING_AFTER = (0.6, 0.85)
 
 
@@ -87,25 +87,26 @@ class Lifecycle:
             self.close(oldest, CloseReason.EVICTED)
         if self.draining:
             self.close(client, CloseReason.SHUTDOWN)
-        log.debug("%r came, asking for %.50r", client, last_event_id)
+        log.debug("%r connected with the last event id %.50r", client, last_event_id)
         self._notices.came(client, self._registry.written(client))
         return greeting
 
     # The end
 
     def close(self, client: Client, reason: CloseReason) -> None:
-        """Mark a stream as ended, for the first of the reasons given.
+        """Mark a stream as ended. The first reason counts.
 
         Its sink writes the farewell, and lets go of the client afterwards.
         """
         self._ends.close(client, reason)
 
     def farewell(self, client: Client) -> bytes:
-        """Return the last bytes of a stream: after a drain, when to come back."""
+        """Return the last bytes of a stream, with a retry after a drain or eviction."""
         if client.close_reason is CloseReason.SHUTDOWN:
             delay = self._draw_retry()
         elif client.close_reason is CloseReason.EVICTED:
-            # A client that came back at once would evict the next one, and so on.
+            # If the client came back at once, it would evict another stream of its
+            # user, which would come back too, and so on.
             delay = random.uniform(*REFUSED_RETRY)
         else:
             return client.coding.tail
@@ -121,7 +122,7 @@ class Lifecycle:
     def dismiss(self, client: Client, reason: CloseReason) -> None:
         """Let go of a client as leave() does, for callers that serve other clients too.
 
-        Receivers of signals are told beside, so that no other client waits for them.
+        Receivers of signals run in another thread, so that no other client waits.
         """
         self._let_go(client, reason, beside=True)
 
@@ -137,7 +138,7 @@ class Lifecycle:
     def cut_off(self, client: Client, reason: CloseReason) -> None:
         """End a connection at once and let go of its client.
 
-        For clients whose server may be blocked in a write for long.
+        Use it if the client's server may be blocked in a write for a long time.
         """
         self._registry.cut(client)
         self.dismiss(client, reason)
@@ -166,20 +167,21 @@ class Lifecycle:
         while left and time.monotonic() < deadline:
             time.sleep(0.01)
             if len(self._registry) < left:
-                # They are going: with many clients it takes longer, and none is cut.
+                # Clients are leaving. With many clients the drain takes longer, and no
+                # client is cut off early.
                 left = len(self._registry)
                 deadline = time.monotonic() + _DRAIN_SECONDS
         for client in self._registry.clients():
             self._registry.cut(client)
 
-    # Times that are drawn, so that clients do not all act at one moment
+    # Random times, so that clients do not all act at one moment
 
     def draw_silence(self) -> float:
         """Return how long a stream may be silent before its next ping, in seconds."""
         return self._options.heartbeat_interval * random.uniform(*_PING_AFTER)
 
     def _draw_retry(self) -> float:
-        """Return a reconnect delay of one client's own, in seconds."""
+        """Return a random reconnect delay for one client, in seconds."""
         return random.uniform(*self._options.retry)
 
 

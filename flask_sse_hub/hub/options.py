@@ -1,4 +1,4 @@
-"""What a hub can be told; where the values come from is not its business."""
+"""The settings of one hub. Does not know where their values come from."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from ..events.record import Retention
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubOptions:
-    """What a hub can be told. The config keys of the same names document each one."""
+    """The settings of one hub. The config keys of the same names document each one."""
 
     heartbeat_interval: float = 30.0
     connection_timeout: float = 60.0

@@ -1,7 +1,7 @@
-"""Revalidation: asking again and again whether those who listen still may.
+"""Revalidation: checks at an interval that users may still listen.
 
-Decides when, and ends the streams of those who may not. What is asked of whom is the
-app's business; it comes as one function.
+Decides when a user is checked, and ends the streams of users who may no longer listen.
+Does not know how the app decides: the check is one function of the app.
 """
 
 import logging
@@ -16,30 +16,32 @@ from .parts import Parts
 
 log = logging.getLogger(__name__)
 
-#: Told the streams of one user, or one stream of nobody in particular; returns those
-#: that have to end.
+#: The app's check. Receives the streams of one user, or one anonymous stream, and
+#: returns the streams that have to end.
 Judge = Callable[[Sequence[Client]], Iterable[Client]]
 
-# Everybody is asked about once in this part of the interval, and who is due is looked
-# for twenty times in it, so that together they stay within the promise.
+# Each user is checked once in this part of the interval. Twenty times per interval a
+# look finds the users who are due. Both together stay within the promised interval.
 _PERIOD = 0.9
 _LOOKS = 20
-# A look goes through all clients: even if the interval is a day, it need not be rarer.
+# The longest time between two looks. A look goes through all clients, and every five
+# seconds is rare enough for that, even if the interval is a day.
 _MAX_LOOK_SECONDS = 5.0
 
-# So many users are asked about at one time: a loader that is slow, or never returns,
-# does not keep the others, and they take few of the app's database connections.
+# The number of users checked at one time. A loader that is slow, or never returns, does
+# not hold up the other users, and the checks take few of the app's database
+# connections.
 _AT_ONCE = 4
 
-# A database that is away answers nobody; one user whose loading fails is no reason not
-# to ask about the others.
+# Failures in a row after which a look gives up, because the database is probably away.
+# One user whose loading fails is no reason to skip the others.
 _MAX_FAILURES = 3
 
 _CLIENTS_AT_ONCE = 500
 
 
 class Revalidation:
-    """Ask about each user of one hub once within an interval, spread over it."""
+    """Check each user of one hub once within an interval, spread over the interval."""
 
     def __init__(self, parts: Parts, judge: Judge, *, interval: float) -> None:
         self._clock = parts.clock
@@ -50,16 +52,17 @@ class Revalidation:
         self._period = interval * _PERIOD
         self._every = min(interval / _LOOKS, _MAX_LOOK_SECONDS)
         self._free = threading.Semaphore(_AT_ONCE)
-        # Who is being asked about, since when, and of whom that was said to take long.
+        # The users who are being checked with the start of each check, and those whose
+        # check was logged as slow.
         self._asked: dict[str, float] = {}
         self._slow: set[str] = set()
-        # Who could not be asked about, to be tried again at the next look.
+        # The users whose check failed or found no thread: the next look tries again.
         self._again: set[str] = set()
         # Failures in a row.
         self._failures = 0
 
     def run(self, closed: threading.Event) -> None:
-        """Ask until ``closed`` is set or the worker goes away."""
+        """Check users until ``closed`` is set or the worker goes away."""
         last = self._clock()
         while not closed.wait(self._every) and not self._lifecycle.draining:
             now = self._clock()
@@ -67,14 +70,15 @@ class Revalidation:
             last = now
 
     def look(self, *, since: float, now: float) -> None:
-        """Ask about those who became due since the last look.
+        """Check the users who became due since the last look.
 
-        Waits for the answers, but not for those that take their time.
+        Waits for the checks, but not for slow ones.
         """
         self._say_slow(now)
         again, self._again = self._again, set()
         groups = list(self._due(since, now, again).items())
-        # Or the same few whose loading fails could be first each time.
+        # Without shuffling, the same few users whose loading fails could come first in
+        # each look, and the look would give up before the others.
         random.shuffle(groups)
         self._failures = 0
         asking = []
@@ -100,9 +104,10 @@ class Revalidation:
             if now - since > self._interval and key not in self._slow:
                 self._slow.add(key)
                 log.warning(
-                    "it takes longer than the SSE_HUB_REVALIDATE_INTERVAL of %g s to"
-                    " tell whether %r may still listen: a user_loader or a rule for"
-                    " channels is slow, or waits for something without a timeout",
+                    "SSE_HUB_REVALIDATE_INTERVAL is %g s, but it takes longer to check"
+                    " whether %r may still listen: a user_loader or a channel rule is"
+                    " slow, or waits without a timeout. Set a timeout there, or a"
+                    " longer interval",
                     self._interval,
                     key,
                 )
@@ -120,10 +125,10 @@ class Revalidation:
         return due
 
     def _comes_up(self, key: str, since: float, now: float) -> bool:
-        """Tell whether a user's moment lies between two others.
+        """Tell whether a user becomes due between two moments.
 
-        It is the same in every period, wherever the user's name happens to fall: very
-        many are spread evenly, and nothing is kept for each of them.
+        A hash of the key places the user in the period, at the same point of every
+        period. Many users are spread evenly, and nothing is stored for each of them.
         """
         moment = hash(key) % 2**20 / 2**20 * self._period
         return (now - moment) // self._period > (since - moment) // self._period
@@ -137,7 +142,7 @@ class Revalidation:
         try:
             thread.start()
         except RuntimeError:
-            # The process has no room for another thread, for now.
+            # For now the process has no room for another thread.
             self._not_told(key, first=first)
             self._asked_about(key)
             return None
@@ -154,12 +159,12 @@ class Revalidation:
             self._asked_about(key)
 
     def _not_told(self, key: str, *, first: bool) -> None:
-        # That they may not listen is not known, and a database that is away shall not
-        # sign everybody out. At the latest they end by age.
+        # The user may still be allowed to listen, and a database that is away must not
+        # end every stream. At the latest these streams end by age.
         self._again.add(key)
         self._failures += 1
         if first:
-            log.exception("cannot tell yet whether %r may still listen", key)
+            log.exception("cannot check whether %r may still listen; trying again", key)
 
     def _asked_about(self, key: str) -> None:
         del self._asked[key]

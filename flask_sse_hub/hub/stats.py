@@ -1,4 +1,4 @@
-"""Statistics: frozen pictures of a worker's hub and its clients."""
+"""Statistics: a frozen snapshot of a worker's hub and its clients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from .clients.client_stats import ClientStats
 
 @dataclass(frozen=True, slots=True)
 class HubStats:
-    """What this worker's hub did since it was started, and holds now."""
+    """One worker's hub: its totals since the start, and its open streams now."""
 
     #: Open streams.
     connections: int
@@ -18,7 +18,7 @@ class HubStats:
     channels: Mapping[str, int]
     #: Open streams by the way their bytes leave: ``socket`` or ``generator``.
     delivery: Mapping[str, int]
-    #: Open streams whose client has not taken the last bytes yet, for over a second.
+    #: Open streams whose client has not taken its last bytes for over a second.
     lagging: int
     #: Streams opened since the start.
     opened: int
@@ -26,7 +26,7 @@ class HubStats:
     closed: Mapping[str, int]
     #: Clients refused since the start, because of a limit or a drain.
     refused: int
-    #: ``reset`` events sent, by reason: each is a loss that a client was told.
+    #: ``reset`` events sent, by reason. Each told a client that it lost events.
     resets: Mapping[str, int]
     #: Events that came from the broker, and their bytes as encoded.
     events_in: int
@@ -37,7 +37,7 @@ class HubStats:
     #: as they are before compression.
     events_out: int
     bytes_out: int
-    #: Events and bytes that this worker keeps in memory to resume from.
+    #: Events and bytes of history that this worker keeps in memory.
     history_events: int
     history_bytes: int
     #: The id of the last event whose fan-out here has finished.

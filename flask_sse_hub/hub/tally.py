@@ -1,4 +1,4 @@
-"""The tally of one hub: every counter of its statistics, counted in one place."""
+"""The tally of one hub: each counter of its statistics, counted in one place."""
 
 from collections import Counter
 
@@ -38,6 +38,6 @@ class Tally:
         self.bytes_out = 0
 
     def written(self, *, events: int, bytes: int) -> None:
-        """Count what was written to clients."""
+        """Count events and bytes that were written to clients."""
         self.events_out += events
         self.bytes_out += bytes

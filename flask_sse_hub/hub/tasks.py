@@ -1,4 +1,4 @@
-"""The tasks of a hub: functions that run in threads, from its first stream on.
+"""The tasks of a hub: functions that run in threads, from the first stream on.
 
 Does not know what the tasks do.
 """
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Tasks:
-    """Threads of one process, each started once, when the hub is first needed."""
+    """Start the tasks of one process, each once, when the hub is first needed."""
 
     def __init__(self) -> None:
         # Guards the tasks that are not started yet.
@@ -21,14 +21,14 @@ class Tasks:
         self._waiting: list[tuple[str, Callable[[], None]]] = []
 
     def add(self, name: str, task: Callable[[], None]) -> None:
-        """Have a task run from start() on."""
+        """Add a task, which start() runs in a thread of its own."""
         self._waiting.append((name, task))
 
     def start(self, *, failed: Callable[[], None]) -> None:
         """Start the tasks that are not running yet.
 
         ``failed`` is called when a task ends by an exception. Raises BrokerUnavailable
-        where this process has no room for a thread.
+        if this process has no room for a thread.
         """
         with self._lock:
             tasks, self._waiting = self._waiting, []

@@ -1,4 +1,4 @@
-"""Admission: the limits of one worker, and the clients that are refused by them.
+"""Admission: the limits of one worker, and the clients that they refuse.
 
 Knows the limits, the registry and the server's places. Does not know logins or channel
 rules.
@@ -24,7 +24,7 @@ from .registry import ClientRegistry
 
 log = logging.getLogger(__name__)
 
-#: The kind of delivery that takes a place of the server for each stream.
+#: The kind of delivery in which each stream takes a place of the server.
 GENERATOR = "generator"
 
 #: A refused browser comes back after a delay from this range, in seconds: late enough
@@ -41,7 +41,7 @@ def refusal_stream() -> bytes:
 
 
 class Admission:
-    """The limits of one worker."""
+    """Admit clients within the limits of one worker, and refuse all others."""
 
     def __init__(
         self,
@@ -59,11 +59,11 @@ class Admission:
         self._places = places
         self._tally = tally
         self._rare_log = RareLog(log, clock=clock)
-        # Guards the clients that were admitted and are not registered yet. Limits count
-        # them too, or a storm would pass them while all its clients are on the way.
+        # Guards the clients that are admitted but not registered yet. Limits count them
+        # too; otherwise many clients that connect at one moment would exceed a limit.
         self._lock = threading.Lock()
         self._entering: list[Client] = []
-        # Streams by the network address of their client.
+        # The number of streams by the network address of their client.
         self._by_ip: Counter[str] = Counter()
 
     def full(self) -> str | None:
@@ -92,7 +92,7 @@ class Admission:
             )
 
     def refusal(self, refusal: ClientRefused) -> ClientRefused:
-        """Count a refusal, and log it now and then; return it."""
+        """Count a refusal and return it. Each kind is logged at most once a minute."""
         self._tally.refused += 1
         self._rare_log.say(type(refusal), f"a client was refused: {refusal}")
         return refusal
@@ -117,7 +117,7 @@ class Admission:
                 self._entering.remove(client)
 
     def left(self, client: Client) -> None:
-        """Free what a client has taken. Saying so twice frees it once."""
+        """Free the places that a client has taken. A second call changes nothing."""
         self._places.give_back(client)
         if client.ip is None:
             return

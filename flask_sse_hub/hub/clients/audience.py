@@ -12,8 +12,8 @@ class Audience:
     """The clients that listen to one address, in the order of their arrival.
 
     A fan-out to thousands only touches their connections, in the order of their places
-    in memory and in the kernel. Touching each client, or jumping about, would be most
-    of the cost of a delivery beyond the kernel's own part.
+    in memory and in the kernel. Apart from the kernel's own work, touching each client
+    or following another order would be most of the cost of a delivery.
     """
 
     __slots__ = ("_list", "bytes", "direct", "events", "last_write", "others")
@@ -22,7 +22,7 @@ class Audience:
         #: The clients whose connection is written to directly.
         self.direct: dict[Connection, Client] = {}
         self.others: dict[Client, None] = {}
-        #: What was written so far to each client that was direct all the time.
+        #: Events and bytes written so far to a client that was direct all the time.
         self.events = 0
         self.bytes = 0
         self.last_write = 0.0
@@ -42,18 +42,18 @@ class Audience:
         return self._list
 
     def add(self, client: Client) -> None:
-        """Take a client in, direct or not."""
+        """Add a client, direct or not."""
         if client.connection is None:
             self.others[client] = None
         else:
             self._join(client, client.connection)
 
     def remove(self, client: Client) -> None:
-        """Let go of a client that is not direct."""
+        """Remove a client that is not direct."""
         del self.others[client]
 
     def promote(self, client: Client, connection: Connection) -> None:
-        """Have a client written to directly."""
+        """Let fan-outs write directly to a client."""
         del self.others[client]
         self._join(client, connection)
 
@@ -64,13 +64,13 @@ class Audience:
         client.skipped_bytes += self.bytes
 
     def demote(self, client: Client, connection: Connection) -> None:
-        """Have a client no longer written to directly."""
+        """Stop direct writes to a client."""
         del self.direct[connection]
         self._list = None
         self.others[client] = None
 
     def count(self, *, events: int, bytes: int, now: float) -> None:
-        """Count what is written to each direct client."""
+        """Count a write to each direct client."""
         self.events += events
         self.bytes += bytes
         self.last_write = now

@@ -1,7 +1,7 @@
 """A client: one open stream, as a cursor in the log and a set of addresses.
 
-A client holds no events. The dispatcher works out from its cursor which events come
-next, and the client's sink brings the bytes to the socket.
+A client holds no events. Catch-up works out the next events from its cursor, and the
+client's sink brings the bytes to the socket.
 """
 
 import math
@@ -16,8 +16,8 @@ from ...events.event import checked_name
 from ...events.record import UNPLACED, Cursor, GapReason
 from .close_reason import CloseReason
 
-# A write takes microseconds as long as the client reads. A second is beyond doubt, and
-# short enough to show trouble before the connection timeout.
+# A write takes microseconds as long as the client reads. After a second the client is
+# lagging beyond doubt, and the trouble still shows before the connection timeout.
 _LAGGING_SECONDS = 1.0
 
 #: Metadata that the app notes about a client, such as its page or device.
@@ -25,20 +25,20 @@ Metadata = Mapping[str, str | int | float | bool | None]
 
 
 class Sink(Protocol):
-    """The way of one client's bytes out of this process.
+    """The sink of one client: it brings the client's bytes out of this process.
 
     For callers: every method returns at once, and may be called from any greenlet or
     thread. For implementers: only the sink writes to its client.
     """
 
-    #: The name under which statistics count this kind of delivery.
+    #: The name of this kind of delivery in the statistics.
     delivery_kind: str
 
-    #: Since when (monotonic seconds) a write has been in progress; None between writes.
+    #: The start of the write in progress, in monotonic seconds; None between writes.
     writing_since: float | None
 
     def wake(self) -> None:
-        """Say that something is due: events, a ping, or the end."""
+        """Wake the sink, because something is due: events, a ping, or the end."""
 
     def taking(self) -> bool:
         """Tell whether the client took bytes since this was last asked."""
@@ -132,22 +132,22 @@ class Client:
         #: The log's head before the user was loaded: only control records after it
         #: concern this client. UNPLACED if the broker could not be asked.
         self.since = since
-        #: The time of that moment, in seconds since 1970. It counts where the head is
-        #: not known.
+        #: The time at which the user was loaded, in seconds since 1970. It is used if
+        #: the log's head at that moment is not known.
         self.loaded_at = loaded_at
-        #: What the app needs to decide again whether the client may listen. None if
-        #: there is nothing to decide.
+        #: The app's own value for checking again whether the client may listen. None if
+        #: there is nothing to check.
         self.grant = grant
         #: The network address of the client, if streams are counted by address.
         self.ip = ip
-        #: When the stream ends by age, at the latest.
+        #: The latest moment at which the stream ends by age.
         self.ends_at = ends_at
-        # Most clients have none, and an empty dict each would cost 64 bytes.
+        # Most clients have no metadata. An empty dict for each would cost 64 bytes.
         self._metadata = metadata or None
         owners = tuple(_owners(client_id, identity))
         heard = tuple(map(address.channel, dict.fromkeys(self.channels)))
-        # The owners are kept within the addresses: a tuple of their own for each client
-        # would cost 80 bytes.
+        # The owners are kept within the addresses, because another tuple would cost 80
+        # bytes per client.
         if personal:
             self.addresses: tuple[Address, ...] = (*heard, BROADCAST, *owners)
             self._unheard: tuple[Address, ...] = ()
@@ -156,18 +156,18 @@ class Client:
             self._unheard = owners[1:]
         #: The content coding of the stream.
         self.coding = coding
-        #: The way of the client's bytes; set before the client enters.
+        #: The sink of the client's bytes; set before the client enters.
         self.sink = cast("Sink", sink)
 
-        #: The socket that a fan-out writes to directly; the registry sets it. None for
-        #: a client without a socket of its own, that lags, or whose stream ends.
+        #: The socket that a fan-out writes to directly; the registry sets it. None if
+        #: the server has the socket, the client lags, or the stream ends.
         self.connection: Connection | None = None
         self.cursor: Cursor | None = None
         #: Whether the cursor is known to be of this log. False for an id that only the
         #: broker can judge.
         self.judged = True
         self.close_reason: CloseReason | None = None
-        #: When the heartbeat first saw that the client was closed.
+        #: The moment at which the heartbeat first saw that the client was closed.
         self.closed_at: float | None = None
         self.reset_due: GapReason | None = None
         self.ping_due = False
@@ -177,10 +177,10 @@ class Client:
         self.ping_after = 0.0
         #: While the client keeps up, nothing is due before this moment.
         self.next_look_at = 0.0
-        #: When the client was last seen to take bytes of a long write.
+        #: The last moment at which the client was seen to take bytes of a long write.
         self.taken_at = 0.0
-        #: What was written to this client alone. The registry adds the counts of its
-        #: audiences, without what they had counted before the client joined them.
+        #: Events and bytes written to this client alone. The registry adds the counts
+        #: of its audiences, less the counts from before the client joined them.
         self.events = 0
         self.bytes = 0
         self.skipped_events = 0
@@ -193,7 +193,7 @@ class Client:
 
     @property
     def unheard(self) -> tuple[Address, ...]:
-        """The addresses at which the stream can be ended, but receives no events."""
+        """The addresses that can end the stream, but bring it no events."""
         return self._unheard
 
     @property
@@ -210,7 +210,7 @@ class Client:
         return address.name_of(self.addresses[self._own_address])
 
     def count(self, *, events: int, bytes: int, now: float) -> None:
-        """Count what is written to this client alone."""
+        """Count a write to this client alone."""
         self.events += events
         self.bytes += bytes
         self.last_write = now

@@ -1,4 +1,4 @@
-"""The statistics of one client: a frozen picture of its stream."""
+"""The statistics of one client: a frozen snapshot of its stream."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -7,7 +7,7 @@ from .client import Client, Metadata
 
 
 class Written(NamedTuple):
-    """How much was written to a client so far, and when last (monotonic seconds)."""
+    """The events and bytes written to a client, and the last write (monotonic)."""
 
     events: int
     bytes: int

@@ -25,7 +25,7 @@ class CloseReason(StrEnum):
     DISCONNECTED = "disconnected"
     #: The same user opened more streams than ``SSE_HUB_MAX_CLIENTS_PER_USER``.
     EVICTED = "evicted"
-    #: The log lost records, perhaps a logout among them: the client logs in again.
+    #: The log lost records, perhaps a logout among them: the client connects again.
     GAP = "gap"
     #: The client went on sending after its request; an event stream takes no input.
     PROTOCOL = "protocol"

@@ -1,4 +1,4 @@
-"""Notices: streams that begin and end are counted, logged, and told to the app.
+"""Notices: counts and logs the streams that begin and end, and tells the app.
 
 Knows clients and their statistics. Does not know why or how a stream ends.
 """
@@ -17,21 +17,21 @@ from .close_reason import CloseReason
 
 log = logging.getLogger(__name__)
 
-# Ends that wait for their listeners. Listeners that are slower than streams end, or
-# never return, must neither fill the memory nor hold back other streams.
+# The most ends that wait for the app's listeners. Listeners that are too slow, or never
+# return, must neither fill the memory nor hold back other streams.
 _MAX_WAITING = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Called when a stream was opened, and when it ended with its close reason."""
+    """The app's functions for a stream that has begun and for one that has ended."""
 
     connected: Callable[[ClientStats], object]
     disconnected: Callable[[ClientStats, CloseReason], object]
 
 
 class Notices:
-    """Tell of the streams that began and ended in one process."""
+    """Count, log and announce the streams that begin and end in one process."""
 
     def __init__(
         self,
@@ -64,12 +64,13 @@ class Notices:
     ) -> None:
         """Note that a stream has ended.
 
-        Listeners are the app's own code, and may take their time. With ``beside`` run()
-        tells them, and the caller goes on.
+        Listeners are the app's own code, and may be slow. With ``beside``, run() calls
+        them in another thread, and the caller does not wait.
         """
         self._tally.closed[reason] += 1
         stats = ClientStats.of(client, written, now=self._clock())
-        # Filters and handlers are the app's own, and the caller serves other streams.
+        # A log filter or handler of the app may raise an error, and the caller also
+        # serves other streams.
         with suppress(Exception):
             log.info(
                 "stream of %r ended: %s after %.1f s, %d events, %d bytes",
@@ -88,20 +89,20 @@ class Notices:
             self._work.set()
         else:
             log.error(
-                "receivers of client_disconnected are too slow: they are not told of"
-                " the end of %r",
+                "receivers of client_disconnected are too slow: the signal for %r is"
+                " not sent. Let a receiver hand long work to another thread",
                 client,
             )
 
     def run(self) -> None:
-        """Tell listeners of the ends that wait, until stop()."""
+        """Call the listeners for the ends that wait, until stop()."""
         while not self._stopped:
             self._work.wait()
             self._work.clear()
             self.tell_waiting()
 
     def tell_waiting(self) -> None:
-        """Tell listeners of the ends that wait."""
+        """Call the listeners for the ends that wait."""
         while self._waiting and self._listeners is not None:
             self._tell(self._listeners.disconnected, *self._waiting.popleft())
 

@@ -1,6 +1,7 @@
 """The clients of this worker, by address.
 
-Safe for greenlets and threads. Knows who listens to what; not what they are sent.
+Safe for greenlets and threads. Knows which client has which addresses. Does not know
+the events that clients receive.
 """
 
 import threading
@@ -15,27 +16,27 @@ from .client_stats import Written
 
 
 class Reached(NamedTuple):
-    """Whom events reach: connections that are written to, and other clients."""
+    """The clients that events reach: connections for direct writes, and the others."""
 
     direct: Sequence[Connection]
     others: list[Client]
 
 
 class ClientRegistry:
-    """The clients that are connected, found by what they listen to or belong to."""
+    """The connected clients, found by the addresses that they listen or belong to."""
 
     def __init__(self) -> None:
-        # Guards all of it. Nothing under it blocks or switches greenlets: a sink's
-        # cut() only makes system calls that return at once.
+        # Guards all fields below. Code under the lock never blocks or switches
+        # greenlets: a sink's cut() only makes system calls that return at once.
         self._lock = threading.RLock()
         self._clients: dict[Client, None] = {}
-        # Most addresses are of one client only, as its own id, and an audience for each
-        # would be more than all else that an idle client takes.
+        # Most addresses have one client only, such as the address of a client's own id.
+        # An audience for each would take more memory than the rest of an idle client.
         self._listening: dict[Address, Client | Audience] = {}
-        # Clients without personal addresses hear nothing that is said to their user,
-        # but are found when that user's streams are to end.
+        # Clients without personal addresses receive no events for their user, but have
+        # to be found when that user's streams end.
         self._silent: dict[Address, dict[Client, None]] = {}
-        #: How many clients there are by the way their bytes leave.
+        #: The number of clients by kind of delivery.
         self.delivery: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -45,7 +46,7 @@ class ClientRegistry:
         return client in self._clients
 
     def add(self, client: Client) -> None:
-        """Make a client findable."""
+        """Add a client, to be found by its addresses."""
         with self._lock:
             self._clients[client] = None
             self.delivery[client.sink.delivery_kind] += 1
@@ -61,7 +62,7 @@ class ClientRegistry:
                 self._silent.setdefault(address, {})[client] = None
 
     def remove(self, client: Client) -> bool:
-        """Forget a client; tell whether it was there, so that its end counts once."""
+        """Remove a client; tell whether it was there, so that its end counts once."""
         with self._lock:
             if client not in self._clients:
                 return False
@@ -82,7 +83,7 @@ class ClientRegistry:
             return True
 
     def promote(self, client: Client, connection: Connection) -> None:
-        """Have a client that keeps up written to directly."""
+        """Let fan-outs write directly to a client that keeps up."""
         with self._lock:
             if client in self._clients and client.connection is None:
                 for audience in self._audiences(client):
@@ -90,11 +91,12 @@ class ClientRegistry:
                 client.connection = connection
 
     def demote(self, client: Client) -> None:
-        """Have a client no longer written to directly, if it was."""
+        """Stop direct writes to a client, if there were any."""
         with self._lock:
             connection = client.connection
             if connection is not None:
-                # From here on it counts for itself.
+                # The audiences no longer count for this client. From here on its own
+                # counters hold the whole sum.
                 client.events, client.bytes, client.last_write = self._written(client)
                 client.skipped_events = client.skipped_bytes = 0
                 for audience in self._audiences(client):
@@ -102,7 +104,7 @@ class ClientRegistry:
                 client.connection = None
 
     def written(self, client: Client) -> Written:
-        """Return what was written to a client so far."""
+        """Return how much was written to a client so far."""
         with self._lock:
             return self._written(client)
 
@@ -122,7 +124,7 @@ class ClientRegistry:
         return [each for each in found if isinstance(each, Audience)]
 
     def clients(self) -> list[Client]:
-        """Return all clients, those that came first at the front."""
+        """Return all clients, the oldest first."""
         with self._lock:
             return list(self._clients)
 
@@ -145,9 +147,9 @@ class ClientRegistry:
         bytes: int,
         now: float,
     ) -> Reached:
-        """Return whom events reach that are for any of the addresses, each once.
+        """Return the clients that have any of the addresses, each once.
 
-        For those who are written to directly they are counted.
+        The events and bytes are counted as written for clients with a connection.
         """
         with self._lock:
             if len(addresses) == 1 and not exclude:
@@ -168,7 +170,7 @@ class ClientRegistry:
             return Reached(direct, others)
 
     def belonging(self, addresses: Iterable[Address]) -> list[Client]:
-        """Return the clients that the addresses can end: all that belong to them."""
+        """Return the clients whose streams a disconnect at these addresses ends."""
         with self._lock:
             found = self._found(addresses)
             for address in addresses:
@@ -176,10 +178,10 @@ class ClientRegistry:
             return list(found)
 
     def cut(self, client: Client) -> None:
-        """End the connection of a client, if it is still its own.
+        """End a client's connection, if the client is still registered.
 
-        A client is removed before its server closes the socket. Without asking here,
-        the descriptor could by then belong to somebody else's connection.
+        A client is removed before its server closes the socket. Without this check, the
+        descriptor could already belong to the connection of another client.
         """
         with self._lock:
             if client in self._clients:

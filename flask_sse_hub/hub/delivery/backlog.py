@@ -1,7 +1,7 @@
-"""The backlog: what lies further back in the log than this worker's memory.
+"""The backlog: records that are older than this worker's memory.
 
-Read from the broker a page at a time, and shared by all clients that are there, as they
-are after a long break. Does not know clients.
+Reads them from the broker a page at a time. Clients that resume after a long break
+share the pages. Does not know clients.
 """
 
 import sys
@@ -14,41 +14,41 @@ from ...errors import BrokerUnavailable
 from ...events.record import Cursor, GapReason, Retention
 from .history import Frame, History
 
-# One page, and what all together hold of memory: half of what a worker keeps of the log
-# by default. The one in use stays whatever its size.
+# The records of one page, and the memory for all pages: half of the history that a
+# worker keeps by default. The newest page stays whatever its size.
 _PAGE_RECORDS = 200
 _MAX_BYTES = 8_388_608
 
-# Pages that nobody has asked for are dropped after so many seconds.
+# Pages that were not used for this time are dropped.
 _IDLE_SECONDS = 10.0
 
-# After a failed read nobody asks again for so long: each would wait for a broker that
-# does not answer, one after the other.
+# The pause in reading after a failed read. Without it, one caller after the other would
+# wait for a broker that does not answer.
 _AWAY_SECONDS = 1.0
 
 _KEEP_ALL = Retention(events=sys.maxsize, seconds=float("inf"), bytes=sys.maxsize)
 
 
 class Backlog:
-    """Pages of one log, read by one at a time."""
+    """Pages of one log. One caller at a time reads the broker."""
 
     def __init__(
         self, broker: Broker, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._broker = broker
         self._clock = clock
-        # Guards all below, and is held while the broker is read: who waits for it most
-        # likely finds the page there that it wants.
+        # Guards the fields below, and is held while the broker is read: a caller that
+        # waits for the lock most likely finds its page afterwards.
         self._lock = threading.Lock()
         self._pages: list[History] = []
         self._used_at = 0.0
         self._failed_at = float("-inf")
 
     def page(self, after: Cursor) -> History | GapReason:
-        """Return a page that begins at a cursor or before it, or why there is none.
+        """Return a page that begins at a cursor or before it, or the reason for a gap.
 
-        A page whose own cursor is the one asked for has nothing more: it is the head.
-        Raises BrokerUnavailable.
+        If the page's own cursor equals ``after``, that is the head of the log and the
+        page has no more records. Raises BrokerUnavailable.
         """
         with self._lock:
             self._used_at = self._clock()
@@ -77,11 +77,11 @@ class Backlog:
         return page
 
     def forget_unused(self) -> None:
-        """Drop what nobody has asked for lately."""
+        """Drop all pages if none was used lately."""
         if self._pages and self._clock() - self._used_at > _IDLE_SECONDS:
             self.forget()
 
     def forget(self) -> None:
-        """Drop all pages: the log is not what it was."""
+        """Drop all pages, because after a gap they may no longer match the log."""
         with self._lock:
             self._pages.clear()

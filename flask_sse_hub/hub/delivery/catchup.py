@@ -1,7 +1,7 @@
-"""Catch-up: the next bytes of each client, from its cursor to the position.
+"""Catch-up: the next bytes for a client, from its cursor to the worker's position.
 
-Writes the hub's own events too: greetings, resets, pings. Does not know where bytes go,
-or when something is due.
+Encodes the hub's own events too: ``connected``, ``reset`` and ``ping``. Does not know
+where the bytes go, or when something is due.
 """
 
 import json
@@ -23,11 +23,12 @@ from .progress import Progress
 
 log = logging.getLogger(__name__)
 
-# One write of a client that is behind: a few TCP segments' worth of frames, so that a
-# yield is not one event, and a slow client holds no more than this beside the kernel.
+# One write to a lagging client: a few TCP segments' worth of frames. The server gets
+# more than one event at a time, and a slow client holds no more than this outside the
+# kernel.
 _CHUNK_BYTES = 16_384
 
-# One newline, so that it could not end a block early.
+# A comment with one newline. A second one would be the empty line that ends a block.
 _PROBE = b":\n"
 
 
@@ -61,8 +62,9 @@ class Catchup:
     ) -> bytes:
         """Take a client in at its cursor and return the first bytes of its stream.
 
-        They are the ``connected`` event, then ``reset`` where history does not reach
-        back to the id, or else what lies too far back for this worker's memory.
+        The first event is ``connected``. It is followed by ``reset`` if history does
+        not reach back to the id, or else by the first events that are too old for this
+        worker's memory.
         """
         asked = None
         reading = None
@@ -104,12 +106,13 @@ class Catchup:
         coding = client.coding
         coded = coding.encode(blocks)
         if client.close_reason in IMMEDIATE:
-            # As in take(); what it resumes with is no longer for it.
+            # Compressing may let a logout run, as in take(). The client must no longer
+            # receive the events that it resumes with.
             coded = coding.encode(blocks[:1])
         return coding.head + coded
 
     def waits_for_broker(self, client: Client) -> bool:
-        """Tell whether take() would ask the broker, which may take its time."""
+        """Tell whether take() would read from the broker, which may be slow."""
         cursor = client.cursor
         return (
             client.close_reason is None
@@ -120,15 +123,15 @@ class Catchup:
         )
 
     def take(self, client: Client) -> bytes | None:
-        """Return the next bytes for a client, b"" when there are none, None at its end.
+        """Return the next bytes for a client, b"" if none are due, None at its end.
 
-        While the broker is away, a client that needs it waits with its cursor.
+        While the broker is away, a client that needs it keeps its cursor and waits.
         """
         blocks = self._take(client)
         if blocks is None:
             return None
         coded = client.coding.encode(blocks)
-        # To compress large ones gives way to others, such as a logout.
+        # Compressing large blocks lets other code run, such as a logout.
         return None if client.close_reason in IMMEDIATE else coded
 
     def _take(self, client: Client) -> list[bytes] | None:
@@ -158,7 +161,8 @@ class Catchup:
                         return blocks
                     continue
                 if not client.judged:
-                    # What the broker knew of earlier epochs when it was away.
+                    # The broker was away when the client came. By now it may know the
+                    # earlier epoch of the client's cursor.
                     client.cursor = cursor = self._broker.resolve(cursor)
             try:
                 deep = self._read_backlog(cursor, client)
@@ -169,7 +173,7 @@ class Catchup:
                         return self._ping(client)
                     continue
             with self._progress.lock:
-                # Much may have happened while the broker was asked: a logout, a reset.
+                # A logout or a reset may have come during the read.
                 if client.close_reason is not None or client.cursor is not cursor:
                     continue
                 client.judged = True
@@ -178,19 +182,25 @@ class Catchup:
                 elif blocks := self._advance(client, deep):
                     return blocks
                 elif deep.cursor == cursor and not self._covers(cursor):
-                    # The broker is further than this worker; the sweep looks again.
+                    # The broker is ahead of this worker. The heartbeat's sweep wakes
+                    # the client again.
                     return self._ping(client)
 
     def _resume(
         self, asked: Cursor, client: Client
     ) -> tuple[GapReason | None, NextBlocks | None]:
-        """Judge the id that a client comes back with."""
+        """Check the id that a client resumes from.
+
+        Returns the reason for a gap, or the first events that are too old for this
+        worker's memory, if there are any.
+        """
         with self._progress.lock:
             newest = self._progress.history.cursor
             client.judged = self._progress.history.knows(asked)
         try:
             if is_beyond(asked, newest):
-                # Another worker was quicker, or the id was never given.
+                # Another worker has already sent the event with this id, or no event
+                # ever had it.
                 ahead = is_beyond(asked, self._broker.head())
                 return (GapReason.AHEAD if ahead else None), None
             if not client.judged:
@@ -198,12 +208,13 @@ class Catchup:
                 client.judged = True
                 return (found, None) if isinstance(found, GapReason) else (None, found)
         except BrokerUnavailable as error:
-            # The follower warns of the broker, once; here it would be for each client.
-            log.debug("cannot judge the id of %r yet: %s", client, error)
+            # The follower warns once that the broker is away. A warning here would be
+            # repeated for each client.
+            log.debug("cannot check the last event id of %r yet: %s", client, error)
         return None, None
 
     def _read_backlog(self, after: Cursor, client: Client) -> NextBlocks | GapReason:
-        """Read what lies further back than this worker's memory."""
+        """Read a client's next events that are older than this worker's memory."""
         page = self._backlog.page(after)
         if isinstance(page, GapReason):
             return page
@@ -219,7 +230,7 @@ class Catchup:
         return self._progress.history.covers(cursor)
 
     def _advance(self, client: Client, reading: NextBlocks) -> list[bytes]:
-        """Move a client's cursor over what it gets."""
+        """Move a client's cursor past its next blocks, and return the blocks."""
         keeps_up = reading.cursor == self._progress.position
         client.cursor = None if keeps_up else reading.cursor
         client.events += len(reading.blocks)
@@ -227,7 +238,7 @@ class Catchup:
         return self._written(client, reading.blocks) if reading.blocks else []
 
     def _ping(self, client: Client) -> list[bytes]:
-        """Return the ping or the probe that is due to a client without events."""
+        """Return the ping or the probe that is due, for a client without events."""
         if not client.ping_due:
             return self._probe(client)
         cursor = client.cursor or self._progress.position
@@ -237,7 +248,10 @@ class Catchup:
         )
 
     def _probe(self, client: Client) -> list[bytes]:
-        """Return a comment if one is due. Nobody sees it, so it counts as silence."""
+        """Return a comment if one is due.
+
+        The browser hides comments from its page, so this does not delay the next ping.
+        """
         if not client.probe_due:
             return []
         client.probe_due = False
@@ -250,7 +264,7 @@ class Catchup:
         return encode_block(_compact(reason=gap), type="reset", event_id=_id(cursor))
 
     def _written(self, client: Client, blocks: list[bytes]) -> list[bytes]:
-        """Note what is written to a client, and return it."""
+        """Count blocks as written to a client, and return them."""
         size = sum(map(len, blocks))
         client.ping_due = client.probe_due = False
         client.count(events=0, bytes=size, now=self._clock())
@@ -259,7 +273,7 @@ class Catchup:
 
 
 def _id(cursor: Cursor) -> str | None:
-    """Return the event id for a cursor: none while no place in the log is known."""
+    """Return the event id for a cursor; None while no place in the log is known."""
     return None if cursor == UNPLACED else str(cursor)
 
 

@@ -1,8 +1,7 @@
-"""The dispatcher: from a batch of the log to the clients whom it concerns.
+"""The dispatcher: finds the clients that each batch of the log concerns.
 
 Takes batches from the follower, joins consecutive records into runs, and finds the
-clients of each run. Does not know sockets, what the clock says is due, or other bytes
-that a client is written.
+clients of each run. Does not know sockets, deadlines, or the hub's own events.
 """
 
 import logging
@@ -26,8 +25,8 @@ from .waking import Waking
 
 log = logging.getLogger(__name__)
 
-# Records that are joined into one write: half of what the kernel takes at once for a
-# client that has read all before.
+# The most bytes of records that are joined into one write: half of the bytes that the
+# kernel takes at once for a client that has read everything before.
 _RUN_BYTES = 8192
 
 
@@ -48,12 +47,12 @@ class Run:
 
     @property
     def events(self) -> int:
-        """How many events the run has."""
+        """The number of events in the run."""
         return len(self.blocks)
 
 
 class Dispatcher:
-    """Move the position along the log, and tell each client what concerns it."""
+    """Move the position along the log, and find the clients of each record."""
 
     def __init__(
         self,
@@ -75,7 +74,7 @@ class Dispatcher:
         self._clock = clock
         #: Set when there is something to fan out or to write.
         self.work = threading.Event()
-        # The lock of the progress guards all below.
+        # The lock of the progress guards the fields below.
         self._arrived: deque[Frame] = deque()
         self._leads_to = UNPLACED
         # Clients that resumed beyond the position, because another worker was quicker.
@@ -86,10 +85,11 @@ class Dispatcher:
     # The follower's side
 
     def begin(self, start: Cursor, tail: Sequence[LogBatch] = ()) -> None:
-        """Start at the end of a tail of the log, which begins after a cursor.
+        """Start at the end of ``tail``, the part of the log after ``start``.
 
         The tail is older than this worker, so it is fanned out to no client. Clients
-        that came earlier, while the broker was away, are judged by it.
+        that came while the broker was away find their cursor in it. Control records in
+        it may end their streams.
         """
         frames = [Frame.of(record) for batch in tail for record in batch.records]
         self._note_malformed(sum(batch.malformed for batch in tail))
@@ -110,7 +110,7 @@ class Dispatcher:
         self._waking.wake(waiting)
 
     def _place(self, client: Client) -> None:
-        """Find where a client begins that came when no place in the log was known."""
+        """Find the cursor of a client that came before the position was known."""
         history = self._progress.history
         came = history.before(client.loaded_at)
         surely_before = history.before(client.loaded_at - CLOCK_SKEW_SECONDS)
@@ -119,17 +119,18 @@ class Dispatcher:
             or surely_before is None
             or history.concerns(client.addresses, surely_before, upto=came)
         ):
-            # By another clock, some of these events may be newer than the client.
+            # The clocks may differ, so some of these events may be newer than the
+            # client.
             self._reset(client, GapReason.EXPIRED)
             return
-        # Without an event, a ping tells the client its place.
+        # The id of a ping tells the client its place, even if no event comes.
         client.ping_due = True
         if came != self._progress.position:
             self._registry.demote(client)
             client.cursor = came
 
     def accept(self, batch: LogBatch) -> None:
-        """Take the follower's next batch; wait while the last ones fill the memory."""
+        """Take the follower's next batch, and wait if the memory is overfull."""
         if batch.gap is not None:
             self._reset_all(batch.gap, batch.cursor)
         frames = [Frame.of(record) for record in batch.records]
@@ -149,12 +150,13 @@ class Dispatcher:
     def _note_malformed(self, count: int) -> None:
         before = self._tally.malformed
         self._tally.malformed = after = before + count
-        # A line for each doubling: a program that writes one such entry may write many.
+        # One line for each doubling, because a program that writes one such entry may
+        # write many.
         if after.bit_length() > before.bit_length():
             log.warning("%d entries of the log could not be read", after)
 
     def settle(self) -> None:
-        """Wait until everything accepted is fanned out."""
+        """Wait until every accepted record is fanned out."""
         while self._arrived and not self._stopped:
             self._fanned_out.wait(1.0)
             self._fanned_out.clear()
@@ -212,7 +214,7 @@ class Dispatcher:
         return Run(self._progress.position, after, blocks, size), frames
 
     def _mark(self, frame: Frame, run: Run, woken: dict[Client, None]) -> None:
-        """Find the clients of a run: those written to, and those that read on."""
+        """Find the clients of a run. Those without a connection read on from here."""
         run.direct, others = self._registry.reach(
             frame.addresses,
             exclude=frame.exclude,
@@ -227,11 +229,11 @@ class Dispatcher:
                 woken[client] = None
 
     def _reset_all(self, gap: GapReason, start: Cursor) -> None:
-        """Start again where the log goes on, and reset every client.
+        """Continue after a gap in the log, and reset every client.
 
-        Clients with a login have to connect again: a logout may be among the lost
-        records. Clients that came after the gap need not, as those of another worker
-        whose log was replaced earlier.
+        Clients with a login have to connect again, because a logout may be among the
+        lost records. Clients whose user was loaded after the gap stay connected: the
+        log may have been replaced before this worker noticed.
         """
         log.warning("the log has a gap (%s): every client is reset", gap)
         with self._progress.lock:
@@ -248,7 +250,7 @@ class Dispatcher:
         self._waking.wake(clients)
 
     def _reset(self, client: Client, gap: GapReason) -> None:
-        """Have a client told of a gap before it receives anything else."""
+        """Have a client receive a reset before anything else."""
         self._registry.demote(client)
         client.cursor = None
         client.reset_due = gap
@@ -256,7 +258,7 @@ class Dispatcher:
     # A client's side
 
     def enter(self, client: Client) -> None:
-        """Take a client in that has its cursor; the caller holds the lock."""
+        """Take in a client whose cursor is set. The caller holds the lock."""
         progress = self._progress
         self._registry.add(client)
         if progress.is_ahead(client.cursor):
@@ -271,7 +273,7 @@ class Dispatcher:
             client.sink.wake()
 
     def fall_behind(self, client: Client, run: Run, *, sent: int) -> None:
-        """Have a client read on by itself, after this many bytes of a run were sent."""
+        """Let a client read on by itself after ``sent`` bytes of a run were sent."""
         with self._progress.lock:
             self._registry.demote(client)
             client.cursor = run.after if sent else run.before
@@ -280,13 +282,13 @@ class Dispatcher:
                 client.bytes -= run.bytes
 
     def ping(self, client: Client) -> None:
-        """Have a client receive a ping, unless it receives something else before."""
+        """Send a client a ping, unless it receives something else first."""
         with self._progress.lock:
             client.ping_due = True
         client.sink.wake()
 
     def probe(self, client: Client) -> None:
-        """Have a comment written, which a peer that is gone answers with a reset."""
+        """Write a comment to a client. A peer that is gone answers by a TCP reset."""
         with self._progress.lock:
             client.probe_due = True
         client.sink.wake()
@@ -299,9 +301,10 @@ class Dispatcher:
     def judge_ahead(self) -> None:
         """Reset the clients whose id lies beyond the head of the log.
 
-        Their worker could not ask the broker when they came.
+        The broker could not be asked when they came.
         """
-        # Not those that come while the broker is asked: their ids may be later.
+        # Clients that come while the broker is asked are left out: their ids may be
+        # later than its answer.
         asked = frozenset(self._ahead)
         if not asked:
             return

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from ...events.address import Address
 from .history import Frame
 
-# The oldest is forgotten first: more than end while such a request is on its way.
+# Far more sessions than end while such a request is on its way. The oldest is forgotten
+# first.
 _MAX_REMEMBERED = 10_000
 
 
 class EndedSessions:
-    """The addresses of the sessions that ended last. A lock guards a shared object."""
+    """The addresses of the sessions that ended last. Does not lock: callers do."""
 
     def __init__(self) -> None:
         self._ended: dict[Address, None] = {}

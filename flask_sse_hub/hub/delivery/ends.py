@@ -1,7 +1,7 @@
-"""Ends: the streams that have to end, by the app, by a control record, or by a gap.
+"""Ends: streams are ended by the app, by a control record, or by a gap.
 
-Marks a client as closed, with the first of all reasons. Does not know how its last
-bytes are written, or what is due by the clock.
+Marks a client as closed; the first reason counts. Does not know how the last bytes of a
+stream are written, or what is due by the clock.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Ends:
         self._sessions = EndedSessions()
 
     def close(self, client: Client, reason: CloseReason) -> None:
-        """End a client's stream, for the first of the reasons given."""
+        """End a client's stream. The first reason counts."""
         with self._progress.lock:
             self.close_locked(client, reason)
         self._waking.wake((client,))
@@ -46,7 +46,7 @@ class Ends:
             if client.connection is not None:
                 self._registry.demote(client)
                 if reason in IMMEDIATE:
-                    # It may be in the middle of a fan-out, with this client to come.
+                    # A fan-out in progress may not have come to this client yet.
                     client.sink.cut()
 
     def end(self, addresses: tuple[Address, ...], disconnect: Disconnect) -> None:
@@ -85,12 +85,12 @@ class Ends:
         )
 
     def end_if_disconnected(self, client: Client) -> None:
-        """Act on control records between the loading of the user and this moment.
+        """End a client's stream if a control record came since its user was loaded.
 
         The caller holds the lock.
         """
         if any(owner in self._sessions for owner in client.owners):
-            # The session was read from its cookie before it ended.
+            # The request read its session's cookie before the session ended.
             self.close_locked(client, CloseReason.SESSION_ENDED)
         if self._progress.position == UNPLACED:
             # The broker is away; the dispatcher's begin() looks again.
@@ -101,7 +101,7 @@ class Ends:
             since = history.before(client.loaded_at - CLOCK_SKEW_SECONDS)
         if since is None or not history.covers(since):
             if client.identity != Identity():
-                # A logout in between cannot be excluded any more.
+                # A logout since then can no longer be ruled out.
                 self.close_locked(client, CloseReason.GAP)
             return
         for disconnect in history.disconnects(since.offset, client.owners):

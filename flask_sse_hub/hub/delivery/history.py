@@ -1,8 +1,8 @@
 """History: the newest records of the log, in the memory of one worker.
 
-It answers one question, for a resuming client and a lagging one alike: which events
-came after this cursor for these addresses, or does history not reach back so far? It
-does not lock (the dispatcher does), and does not know clients.
+Answers one question for resuming and lagging clients: which events came after this
+cursor for these addresses, or does history not reach back so far? Does not lock (the
+dispatcher does), and does not know clients.
 """
 
 import heapq
@@ -18,16 +18,16 @@ from ...events.address import Address
 from ...events.event import Event
 from ...events.record import NAME_BYTES, UNPLACED, Cursor, Disconnect, Record, Retention
 
-# The memory that a frame takes beside its block. Without it, a log of empty events
-# would have no bound in bytes.
+# The memory that a frame takes in addition to its block. Without it, a log of empty
+# events would have no bound in bytes.
 _FRAME_OVERHEAD_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A record as this worker's clients get it: encoded once, shared by all of them.
+    """A record as this worker's clients receive it: encoded once, shared by all.
 
-    A control record has an empty block, and the reason for which it ends streams.
+    A control record has an empty block, and a ``disconnect`` with its reason.
     """
 
     offset: int
@@ -52,16 +52,15 @@ class Frame:
 
     @property
     def size(self) -> int:
-        """The bytes of memory that it is counted for."""
+        """The bytes of memory that the frame counts for."""
         names = len(self.addresses) + len(self.exclude)
         return len(self.block) + _FRAME_OVERHEAD_BYTES + NAME_BYTES * names
 
 
 class NextBlocks(NamedTuple):
-    """What there is for one client after its cursor.
+    """The next blocks for one client, and the cursor to read on from.
 
-    ``cursor`` is where to read on: everything up to it that concerns the client is in
-    ``blocks``, or was read before.
+    All blocks for the client up to ``cursor`` are in ``blocks``, or were read before.
     """
 
     blocks: list[bytes]
@@ -80,13 +79,13 @@ class History:
 
     @property
     def overfull(self) -> bool:
-        """Tell whether more waits for its fan-out than the memory is meant to hold."""
+        """Whether frames that wait for their fan-out fill twice the memory allowed."""
         return self.bytes > 2 * self._retention.bytes
 
     def restart(self, cursor: Cursor) -> None:
-        """Forget everything: what is remembered begins after this cursor."""
+        """Forget all frames, and begin after this cursor."""
         self.cursor = cursor
-        #: Everything after this offset is here.
+        #: All records after this offset, up to the cursor, are here.
         self.floor = cursor.offset
         self.bytes = 0
         self._frames: deque[Frame] = deque()
@@ -96,9 +95,9 @@ class History:
         return len(self._frames)
 
     def append(self, frames: Iterable[Frame], cursor: Cursor) -> None:
-        """Add frames that come after all that is here; the log is known to ``cursor``.
+        """Add frames that follow the newest one; ``cursor`` is the new end of history.
 
-        Nothing is forgotten here, so that a frame cannot go before its fan-out.
+        Forgets nothing: only trim() does, so that a frame stays until its fan-out.
         """
         for frame in frames:
             self._frames.append(frame)
@@ -108,7 +107,7 @@ class History:
         self.cursor = cursor
 
     def trim(self, *, upto: int) -> None:
-        """Forget the oldest frames beyond retention, none after the offset ``upto``."""
+        """Forget the oldest frames beyond retention, but none after ``upto``."""
         now = self._clock()
         gone: dict[Address, int] = {}
         while (
@@ -134,13 +133,13 @@ class History:
                 del frames[:count]
 
     def covers(self, cursor: Cursor) -> bool:
-        """Tell whether every frame after the cursor, if there are any, is here."""
+        """Tell whether all records after the cursor are here; there may be none."""
         return cursor.epoch == self.cursor.epoch and cursor.offset >= self.floor
 
     def knows(self, cursor: Cursor) -> bool:
-        """Tell whether the cursor is a place in this part of the log, for certain.
+        """Tell whether the cursor is certainly a place in this part of the log.
 
-        One that lies between two frames here may be of records that the log has lost.
+        A cursor between two frames may be of a record that the log has lost.
         """
         if cursor.epoch != self.cursor.epoch:
             return False
@@ -150,10 +149,10 @@ class History:
         return at < len(self._frames) and self._frames[at].offset == cursor.offset
 
     def before(self, time: float) -> Cursor | None:
-        """Return a cursor after which everything is that was appended since a time.
+        """Return a cursor that lies before all records appended since a time.
 
-        None where that cannot be told, because it may lie further back. Where nothing
-        is here, all there was is older than retention.
+        None if that place may be further back than this history. An empty history
+        returns its floor, because all earlier records are older than retention.
         """
         at = bisect_left(self._frames, time, key=_time)
         if at > 0:
@@ -171,10 +170,10 @@ class History:
         client_id: str,
         max_bytes: int,
     ) -> NextBlocks:
-        """Return what a client is to get after a covered cursor, oldest first.
+        """Return the next blocks for a client after a covered cursor, oldest first.
 
-        Stops once ``max_bytes`` are reached, so at least one block is returned where
-        there is one. A client beyond ``upto`` already stays where it is.
+        Stops once ``max_bytes`` are reached, so at least one block is returned if there
+        is one. A cursor beyond ``upto`` stays as it is.
         """
         blocks: list[bytes] = []
         size = 0
@@ -200,7 +199,7 @@ class History:
     def disconnects(
         self, after: int, addresses: Sequence[Address]
     ) -> Iterator[Disconnect]:
-        """Yield what control records after an offset say to these addresses."""
+        """Yield the disconnects after an offset that have one of these addresses."""
         for frame in self._addressed(addresses, after):
             if frame.disconnect is not None:
                 yield frame.disconnect

@@ -1,6 +1,7 @@
 """Progress: how far this worker has delivered the log.
 
-One lock guards it, and with it each client's cursor and dues. Does not know clients.
+One lock guards it, together with each client's cursor and the flags that say what is
+due to the client. Does not know clients.
 """
 
 import threading
@@ -13,13 +14,14 @@ class Progress:
     """The position in the log, and the history that leads to it."""
 
     def __init__(self, history: History) -> None:
-        #: Guards the history, the position, and each client's cursor and dues. Code
-        #: under the lock never blocks, so it is held for microseconds.
+        #: Guards the history, the position, each client's cursor, and the flags that
+        #: say what is due to it. Code under the lock never blocks, so it is held for
+        #: microseconds.
         self.lock = threading.Lock()
         self.history = history
-        #: The last record that was fanned out in this worker. While the writer is still
-        #: busy with it, it writes nothing else, and a client that enters in between
-        #: begins after it.
+        #: The place of the last record that was fanned out in this worker. The writer
+        #: may still be writing it. Until that is done it writes nothing else, and a
+        #: client that enters meanwhile begins after this record.
         self.position = UNPLACED
 
     def is_ahead(self, cursor: Cursor | None) -> bool:
@@ -27,6 +29,6 @@ class Progress:
         return is_beyond(cursor, self.position)
 
     def forget_expired(self) -> None:
-        """Let go of events that are too old, also while no new ones come."""
+        """Forget events that are too old, even while no new ones come."""
         with self.lock:
             self.history.trim(upto=self.position.offset)

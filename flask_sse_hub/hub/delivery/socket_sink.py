@@ -1,6 +1,7 @@
-"""A client's own socket, which was taken over from the server: a sink without a server.
+"""A sink without a server: it writes to a client's own socket, after a takeover.
 
-Knows what the kernel says of it; not what is written, or in which order.
+Knows the socket, and what the kernel reports about it. Does not know what is written,
+or in which order.
 """
 
 import socket
@@ -13,18 +14,18 @@ from ...runtime import sockets
 from ...runtime.sockets import Socket
 from ..clients.client import Client
 
-# What a client may send after its request, which is thrown away, before it is taken for
-# one that does not speak of event streams.
+# The bytes that a client may send after its request. They are thrown away. A client
+# that sends more does not know event streams, and its stream ends.
 _MAX_RECEIVED_BYTES = 16_384
 
-#: The most of one write. Within one machine the kernel would make segments of 64 KB of
-#: larger ones, which fill the small send buffer, and whose receiver waits 40 ms for a
-#: second one before it acknowledges the first.
+#: The most bytes of one write. Within one machine the kernel would send larger writes
+#: as segments of 64 KB. One of them fills the small send buffer, and the receiver waits
+#: 40 ms for a second one before it acknowledges the first.
 MAX_WRITE_BYTES = 16_384
 
 
 class ClientSocket(Socket):
-    """A client's own socket, with the form in which its stream goes over it."""
+    """A client's own socket, with the form in which its stream is sent."""
 
     __slots__ = ("form",)
 
@@ -39,7 +40,10 @@ class ClientSocket(Socket):
 
 
 class SocketSink:
-    """One client's socket. Only the writer writes to it, once it has adopted it."""
+    """The sink of one client's own socket. Once adopted, only the writer writes to it.
+
+    put() and go_on() replace the bytes to write: call them only when none are left.
+    """
 
     __slots__ = (
         "_look_at",
@@ -64,72 +68,77 @@ class SocketSink:
     def __init__(
         self, connection: ClientSocket, look_at: "Callable[[SocketSink], None]"
     ) -> None:
-        #: It does not block.
+        #: The client's socket, which does not block.
         self.socket = connection
         self._look_at = look_at
         self._unsent = 0
         self._received = 0
-        # What the kernel did not take all of, and from where on.
+        # The bytes being written, and how many of them the kernel has taken.
         self._unfinished = b""
         self._offset = 0
-        #: Whose it is; None before the writer adopted it, and once it is closed.
+        #: The client; None before the writer adopts the sink, and once it is closed.
         self.client: Client | None = None
-        #: Since when the kernel takes nothing more for this client.
+        #: The moment when the kernel took no more bytes; None while it takes all.
         self.writing_since: float | None = None
-        #: Whether the kernel was asked to tell when it takes more.
+        #: Whether the kernel has been asked to report when it takes bytes again.
         self.waits_for_room = False
-        #: Whether it stands in the line of those that are to be looked at.
+        #: Whether the sink is in the writer's queue.
         self.due = False
-        #: Whether the broker is being read for this client, and what came meanwhile.
+        #: Whether the broker is being read for this client, and whether the writer has
+        #: to look at the sink again after the read.
         self.reading = False
         self.again = False
         #: Whether the last bytes of the stream are written, or on their way.
         self.ending = False
-        #: Whether the connection is over, or to be ended whatever is unfinished.
+        #: Whether the connection is over, and whether it has to end at once even if
+        #: bytes are unfinished.
         self.gone = False
         self.cutting = False
 
     @property
     def descriptor(self) -> int:
-        """The socket's descriptor, -1 once it is closed."""
+        """The socket's descriptor; -1 once the socket is closed."""
         return self.socket.fileno()
 
     def wake(self) -> None:
-        """Say that something is due."""
+        """Have the writer look at this sink, because something is due."""
         self._look_at(self)
 
     def taking(self) -> bool:
-        """Tell whether the kernel holds less for the peer than when last asked."""
+        """Tell whether the kernel holds fewer bytes for the peer than at the last call.
+
+        The peer has then taken some of them.
+        """
         before, self._unsent = self._unsent, sockets.unsent_bytes(self.descriptor)
         return self._unsent < before
 
     def cut(self) -> None:
-        """End the connection, whatever is unfinished or just being fanned out."""
+        """End the connection now, in the middle of a write or a fan-out if need be."""
         self.cutting = True
         self._shut_down()
         self._look_at(self)
 
     @property
     def left(self) -> int:
-        """How many bytes are still to be written."""
+        """The number of bytes still to be written."""
         return len(self._unfinished) - self._offset
 
     def begin(self, head: bytes, greeting: bytes) -> None:
-        """Have the head of the response written, and the first bytes of its stream."""
+        """Set the first bytes to write: the response's head, then the greeting."""
         self.put(greeting)
         self._unfinished = head + self._unfinished
 
     def put(self, coded: bytes, *, last: bool = False) -> None:
-        """Have bytes of the stream written next, the last ones if it says so."""
+        """Set the next bytes of the stream to write; ``last`` ends the stream."""
         self.go_on(self.socket.form.frame(coded, last=last))
 
     def go_on(self, framed: bytes, *, sent: int = 0) -> None:
-        """Have the rest written of what goes over the connection as it is."""
+        """Set framed bytes to write, of which the kernel has taken ``sent`` already."""
         self._unfinished = framed
         self._offset = sent
 
     def flush(self) -> bool:
-        """Write what is left; tell whether that was all."""
+        """Write the bytes that are left; tell whether the kernel took all of them."""
         rest = memoryview(self._unfinished)
         while self._offset < len(rest):
             part = rest[self._offset : self._offset + MAX_WRITE_BYTES]
@@ -148,7 +157,7 @@ class SocketSink:
         return True
 
     def discard(self) -> None:
-        """Read what the peer has sent and throw it away."""
+        """Read the bytes that the peer has sent, and throw them away."""
         while not self.gone and not self.intrusive:
             try:
                 received = len(self.socket.recv(_MAX_RECEIVED_BYTES))
@@ -163,12 +172,13 @@ class SocketSink:
 
     @property
     def intrusive(self) -> bool:
-        """Whether the peer has sent more than anybody would who only listens."""
+        """Whether the peer has sent more than a client of an event stream does."""
         return self._received > _MAX_RECEIVED_BYTES
 
     def close(self) -> None:
-        """End the connection. A closed socket's descriptor is used by nobody."""
-        # A forked child has a copy, which closing alone would leave connected.
+        """End the connection. Later writes raise OSError and reach no other socket."""
+        # A forked child has a copy of the socket. Closing ours alone would leave the
+        # peer connected.
         self._shut_down()
         self.abandon()
 
@@ -177,7 +187,7 @@ class SocketSink:
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> None:
-        """Let go of this copy of the socket, and leave the connection as it is."""
+        """Close this copy of the socket, and leave the connection as it is."""
         self.client = None
         self._unfinished = b""
         self.writing_since = None

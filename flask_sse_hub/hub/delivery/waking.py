@@ -1,4 +1,4 @@
-"""Waking: clients are told that something is due, a few at a time."""
+"""Waking: wakes the sinks of many clients, a few at a time."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ _WAKES_AT_ONCE = 64
 
 
 class Waking:
-    """Wake the sinks of clients, and cut those off that must not finish a write."""
+    """Wake the sinks of clients, and cut off clients that must not finish a write."""
 
     def __init__(self, registry: ClientRegistry) -> None:
         self._registry = registry

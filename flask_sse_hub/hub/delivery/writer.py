@@ -1,7 +1,7 @@
-"""The writer: each byte on the sockets of clients, where the hub has taken them over.
+"""The writer: writes all bytes to the client sockets that the hub has taken over.
 
-One greenlet or thread fans out, and between fan-outs writes what else is due: pings,
-what lagging clients read on, farewells. Does not know how a socket was come by.
+One greenlet or thread fans out. Between fan-outs it writes everything else that is due:
+pings, events for lagging clients, farewells. Does not know how a socket is taken over.
 """
 
 import logging
@@ -28,19 +28,20 @@ from .socket_sink import MAX_WRITE_BYTES, ClientSocket, SocketSink
 
 log = logging.getLogger(__name__)
 
-# How long clients are written to before everything else in the process gets its turn.
-# A request takes several turns to be answered, and should not be noticeably later.
+# The time for writing to clients before the rest of the process gets its turn. A
+# request needs several turns, and its answer should not be noticeably later.
 _SLICE_SECONDS = 0.003
 
-# A write takes 5 microseconds, and a look at the clock is not free either.
+# Writes between two looks at the clock. A write takes 5 microseconds, so a look after
+# each one would cost too much.
 _WRITES_AT_ONCE = 64
 
 
 class EndsStreams(Protocol):
-    """What a writer needs in order to end a stream."""
+    """The operations that a writer needs in order to end a stream."""
 
     def close(self, client: Client, reason: CloseReason) -> None:
-        """Mark a stream as ended, for the first of the reasons given."""
+        """Mark a stream as ended. The first reason counts."""
 
     def farewell(self, client: Client) -> bytes:
         """Return the last bytes of a stream."""
@@ -50,7 +51,7 @@ class EndsStreams(Protocol):
 
 
 class Writer:
-    """Write to all sockets of one process, in the same order to everybody."""
+    """Write to all sockets of one process, in the same order for every client."""
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Writer:
         self._forks_watched = False
 
     def run(self) -> None:
-        """Fan out what the follower brings, and write what is due, until stop()."""
+        """Fan out new records, and write what else is due, until stop()."""
         work = self._dispatcher.work
         try:
             while not self._stopped:
@@ -89,21 +90,22 @@ class Writer:
                 while self.step() and not self._stopped:
                     self._give_way()
             while self._due:
-                # Who was cut off is closed.
+                # Sinks that were cut off still have to be closed.
                 self._serve_due()
         finally:
-            # What nobody asks for would be told again and again, in a busy loop.
+            # The event loop would report unread changes again and again, in a busy
+            # loop.
             self._peers.close()
 
     def stop(self) -> None:
-        """End run(), and what reads the broker beside it."""
+        """End run(), and the thread that reads the broker for clients far behind."""
         self._stopped = True
         self._dispatcher.stop()
         self._peers.close()
         self._behind_work.set()
 
     def step(self) -> bool:
-        """Do what is next; tell whether there was anything."""
+        """Do the next piece of work; tell whether there was any."""
         if self._changed:
             self._changed = False
             self.look_after_peers()
@@ -113,26 +115,27 @@ class Writer:
         return self._serve_due() or run is not None
 
     def _give_way(self) -> None:
-        """Let everything else run, if this slice of time is used up."""
+        """Let the rest of the process run, if this slice of time is used up."""
         if time.monotonic() >= self._slice_ends:
             greenlets.breathe()
             self._slice_ends = time.monotonic() + _SLICE_SECONDS
 
     def abandon(self) -> None:
-        """Forget all sockets without a word to anybody: in a forked child.
+        """Forget all sockets in a forked child, without sending anything.
 
-        They are its parent's, whose copies of this would write everything twice.
+        The sockets belong to the parent. If the child wrote to them too, clients would
+        receive everything twice.
         """
         self._stopped = True
         for client in self._peers.abandon():
             if isinstance(client.sink, SocketSink):
                 client.sink.abandon()
 
-    # From outside
+    # The calls of other parts
 
     @property
     def is_told_of_peers(self) -> bool:
-        """Whether the event loop tells of peers, so that no caller has to ask."""
+        """Whether the event loop reports changes of peers, so no caller has to poll."""
         return self._peers.watched
 
     def watch(self, connection: socket.socket, client: Client) -> None:
@@ -150,7 +153,7 @@ class Writer:
     def adopt(
         self, client: Client, sink: SocketSink, *, head: bytes, greeting: bytes
     ) -> None:
-        """Write to a sink's socket from now on, beginning with the response's head."""
+        """Write to a sink's socket from now on, the head of the response first."""
         if not self._forks_watched:
             self._forks_watched = True
             os.register_at_fork(after_in_child=_abandoning(self))
@@ -161,7 +164,7 @@ class Writer:
         self.look_at(sink)
 
     def look_at(self, sink: SocketSink) -> None:
-        """Have a sink looked at between two fan-outs."""
+        """Queue a sink, to be served between two fan-outs."""
         if not sink.due:
             sink.due = True
             self._due.append(sink)
@@ -179,13 +182,13 @@ class Writer:
                 self._note(sink, change)
             elif Change.GONE in change:
                 self._ends.close(client, CloseReason.CLIENT_GONE)
-                # Its server may be done with it without having said so.
+                # The server may have dropped the client without telling the hub.
                 self._ends.dismiss(client, CloseReason.CLIENT_GONE)
             else:
                 self._dispatcher.probe(client)
 
     def _note(self, sink: SocketSink, change: Change) -> None:
-        """Note what a peer did; to act on it comes after the other peers."""
+        """Note a peer's change. The sink is served once all changes are noted."""
         if Change.GONE in change:
             sink.gone = True
         elif Change.SENT in change:
@@ -197,14 +200,15 @@ class Writer:
     # One fan-out
 
     def _write_run(self, run: Run) -> None:
-        """Write the same bytes to everybody who keeps up."""
+        """Write the same bytes to every client that keeps up."""
         writes = _Writes(run.blocks)
         count = len(run.direct)
         failed = 0
         for start in range(0, count, _WRITES_AT_ONCE):
             for connection in run.direct[start : start + _WRITES_AT_ONCE]:
                 first, size = writes[connection.form]
-                # Of somebody who has left since it is closed, and writes to nobody.
+                # The socket of a client that has left meanwhile is closed: the write
+                # raises OSError, and reaches no other client.
                 try:
                     sent = connection.send(first)
                 except BlockingIOError:
@@ -221,11 +225,12 @@ class Writer:
     def _note_partial(
         self, run: Run, connection: Connection, sent: int, writes: "_Writes"
     ) -> None:
-        """Act on a write that did not take all of a run: -1 bytes are an error."""
+        """Handle a write that took only ``sent`` bytes of a run; -1 is an error."""
         client = self._peers.owner(connection)
         if client is None:
             return
-        # It may have been reset or closed in the middle; its frame is finished first.
+        # If the client was reset or closed during the fan-out, it has no connection any
+        # more, and only finishes a frame that was begun.
         if client.connection is connection:
             self._dispatcher.fall_behind(client, run, sent=max(sent, 0))
         sink = cast("SocketSink", client.sink)
@@ -240,8 +245,9 @@ class Writer:
     # One client
 
     def _serve_due(self) -> bool:
-        """Look at those who are due, for one slice; tell whether there were any."""
-        # A slice of their own, however much is fanned out: they would lag for ever.
+        """Serve the queued sinks for one slice of time; tell whether there were any."""
+        # They get a slice of their own, however much is fanned out. Without it, lagging
+        # clients would lag for ever.
         self._slice_ends = time.monotonic() + _SLICE_SECONDS
         served = False
         while self._due:
@@ -257,7 +263,7 @@ class Writer:
         return served
 
     def _serve(self, sink: SocketSink) -> None:
-        """Write what is next for one client, and look at it again if there is more."""
+        """Write the next bytes for one client, and queue it again if there are more."""
         client = sink.client
         if client is None:
             return
@@ -281,7 +287,7 @@ class Writer:
         if chunk is None:
             sink.ending = True
             chunk = self._ends.farewell(client)
-        # At once: what is fanned out next is later than this.
+        # Set the bytes at once, because those of the next fan-out come after them.
         sink.put(chunk, last=sink.ending)
         if not self._finish(sink):
             return
@@ -291,14 +297,14 @@ class Writer:
             self._keep_up(sink, client)
 
     def _keep_up(self, sink: SocketSink, client: Client) -> None:
-        """Have a client that has all up to the position take part in fan-outs."""
+        """Let a client that has all events up to the position join fan-outs."""
         if sink.waits_for_room:
             sink.waits_for_room = False
             self._peers.await_room(sink.descriptor, waiting=False)
         self._registry.promote(client, sink.socket)
 
     def _finish(self, sink: SocketSink) -> bool:
-        """Write what is left; tell whether the client can have something new."""
+        """Write unfinished bytes; tell whether the client can take new ones."""
         left = sink.left
         if sink.flush():
             sink.writing_since = None
@@ -321,8 +327,8 @@ class Writer:
             self._peers.await_room(sink.descriptor, waiting=True)
 
     def _fail(self, sink: SocketSink) -> None:
-        """End the stream of a client for which something failed, and no other."""
-        # What failed may have been a filter of the app's own logging.
+        """End the stream of one client after an error; other streams go on."""
+        # The error may come from a log filter of the app, which fails again here.
         with suppress(Exception):
             log.exception("cannot write to %r", sink.client)
         if sink.client is not None:
@@ -330,16 +336,17 @@ class Writer:
             sink.cut()
 
     def _close(self, sink: SocketSink, client: Client, reason: CloseReason) -> None:
-        # What was not read would turn the end of the stream into a reset.
+        # With unread input, the kernel would end the connection by a TCP reset, and the
+        # client could lose the last bytes.
         sink.discard()
         self._peers.remove(sink.descriptor)
         sink.close()
         self._ends.dismiss(client, reason)
 
-    # Who is so far behind that the broker has to be asked
+    # Clients so far behind that the broker has to be read
 
     def _read_beside(self, sink: SocketSink) -> None:
-        """Have the broker read for a client, while everybody else is written to."""
+        """Read the broker for a client in another thread, while others are served."""
         sink.reading = True
         self._behind.append(sink)
         if not self._reads_behind:
@@ -369,21 +376,22 @@ class Writer:
         if client is None or sink.client is None:
             return
         sink.put(chunk or b"")
-        # While the broker is away there is nothing; a look at the clock brings it back.
+        # While the broker is away, nothing comes. Then the sink is not queued here: the
+        # heartbeat's sweep wakes it later.
         if chunk != b"" or sink.again or not self._catchup.waits_for_broker(client):
             sink.again = False
             self.look_at(sink)
 
 
 class _Writes(dict[Form, tuple[bytes, int]]):
-    """What of a run is written at once in each form, and the size of all of it.
+    """The first write of a run in each form, and the size of the whole run.
 
-    Of what is longer each client gets the rest by itself.
+    A run longer than one write is finished per client.
     """
 
     def __init__(self, blocks: Sequence[bytes]) -> None:
         self._blocks = blocks
-        #: All of it, in the forms that were asked for.
+        #: The whole run, in each form that was used so far.
         self.whole: dict[Form, bytes] = {}
 
     def __missing__(self, form: Form) -> tuple[bytes, int]:
@@ -394,7 +402,7 @@ class _Writes(dict[Form, tuple[bytes, int]]):
 
 
 def _abandoning(writer: Writer) -> Callable[[], None]:
-    """Return what a forked child does, which does not keep the writer alive."""
+    """Return a function for forked children that does not keep the writer alive."""
     known = weakref.ref(writer)
 
     def abandon() -> None:
