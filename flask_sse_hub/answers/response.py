@@ -52,7 +52,7 @@ class EventSourceResponse(StreamResponse):
 
     The last event has the type ``done`` after a clean end, and the type ``error`` after
     an exception. The id of the ``error`` event is also in the log, with the traceback.
-    A native EventSource comes back after the end, with the id of the last event. Such a
+    A native EventSource reconnects after the end, with the id of the last event. Such a
     GET is answered with 204, and the iterable is closed without being iterated.
 
     The iterable runs in a thread of its own, without the request's context. Where
@@ -116,7 +116,7 @@ class EventSourceResponse(StreamResponse):
     def get_wsgi_response(
         self, environ: "WSGIEnvironment"
     ) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
-        """Keep the status 204 after an end: only then does a browser not come back.
+        """Keep the status 204 after an end: only then does a browser not reconnect.
 
         A view that returns ``EventSourceResponse(...), 200`` sets another status, which
         is meant for the first request only.
