@@ -1,7 +1,7 @@
-// Builds what the package ships, and prints its size: `npm run build`.
+// Builds the files that the package ships, and prints their size: `npm run build`.
 //
-// With --check it writes nothing, and fails where what is shipped is not what the sources
-// make, or the core is larger than it may be.
+// With --check it writes nothing. It fails if a shipped file differs from a fresh build, or
+// if the core is larger than its limit.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -17,10 +17,10 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 const SHIPPED = join(HERE, "../flask_sse_hub/static");
 const PARSER = join(HERE, "node_modules/eventsource-parser");
 
-// What a page loads before it hears anything, gzipped.
+// The limit for the gzipped core, which a page loads before it receives any event.
 const MOST_BYTES = 6 * 1024;
 
-// The entry points, by what they are called when they are shipped.
+// The names of the shipped files, and their entry points.
 const ENTRIES = { "sse-hub": "index", "sse-hub-react": "react" };
 
 const { version } = JSON.parse(read(HERE, "package.json"));
@@ -29,7 +29,7 @@ function read(...path) {
   return readFileSync(join(...path), "utf8");
 }
 
-/** Return one file that holds a module and all it imports, but for React and the core. */
+/** Return a module and all its imports as one file, without React and the core. */
 async function bundle(input, plugin) {
   const built = await rollup({
     input,
@@ -43,7 +43,7 @@ async function bundle(input, plugin) {
   return output[0].code;
 }
 
-/** Leave the core out of what is built on it, and put the parser in. */
+/** Keep the core out of the other entry points, and bundle the event-stream parser. */
 function resolve(entry) {
   return {
     resolveId(id, importer) {
@@ -57,7 +57,7 @@ function resolve(entry) {
 
 async function script(entry) {
   const code = await bundle(join(HERE, `src/${entry}.js`), resolve(entry));
-  // What is turned round and joined gets shorter, but not when it is gzipped.
+  // Joined statements and swapped operands make the code shorter, but not its gzipped form.
   const compress = { passes: 3, sequences: false, lhs_constants: false, hoist_funs: true };
   const options = { module: true, ecma: 2022, compress };
   const minified = await minify(code, options);

@@ -1,48 +1,50 @@
-// One connection to a stream, which comes back by itself. Knows HTTP, time and the wire
-// format; neither handlers nor other tabs.
+// One connection to a stream, which reconnects by itself. Knows HTTP, time and the wire
+// format. Does not know handlers or other tabs.
 
 import { createParser } from "eventsource-parser";
 import { FIRST_DELAY, delayAfter } from "./backoff.js";
 import { StreamError, errorOf } from "./errors.js";
 import { Watchdog } from "./watchdog.js";
 
-// An answer may take so many seconds, its first byte included.
+// The seconds from a request to the first byte of its stream.
 const ANSWER_SECONDS = 30;
 
-// Nothing for so many heartbeats means that the connection is dead.
+// A connection without a byte for this many heartbeats is dead.
 export const MISSED_HEARTBEATS = 2.5;
 
-// An event of more characters than this is no event; the server's limit is lower.
+// The most characters of one event. The server's limit is lower, so a longer one is not an
+// event of a hub.
 const LONGEST_EVENT = 2 ** 25;
 
-// What a look at the page or a better network may put right. Others asked us to wait.
+// After these errors, a user who looks at the page is a reason to try again at once. After
+// other errors the server has asked the client to wait.
 const WORTH_A_TRY = ["network", "silent", "ticket"];
 
 /**
- * What says with which ticket to ask; to say none ends the stream.
+ * Returns the ticket for the next request. Without a ticket the stream ends.
  *
  * @typedef {() => string | null | undefined | Promise<string | null | undefined>} Ticket
  */
 
 /**
- * An event as it came.
+ * An event as the server sent it.
  *
  * @typedef {{type: string, text: string, id: string}} RawEvent
  *
  * @typedef {"connecting" | "open" | "reconnecting" | "closed"} State
  *
- * @typedef {object} Listener what a connection tells
- * @property {(event: RawEvent, before: string) => void} onEvent each event, and the id
- *   that came before it
+ * @typedef {object} Listener the callbacks of a connection
+ * @property {(event: RawEvent, before: string) => void} onEvent called with each event, and
+ *   with the id that was current before it
  * @property {(state: State, error: StreamError | null) => void} onState
  *
- * @typedef {object} RequestOptions how to ask for the stream
+ * @typedef {object} RequestOptions the request for the stream
  * @property {string} [method]
  * @property {Record<string, string>} [headers]
- * @property {BodyInit} [body] sent again at each attempt, so it cannot be a stream
+ * @property {BodyInit} [body] sent again with each attempt, so it cannot be a stream
  * @property {RequestCredentials} [credentials]
- * @property {Ticket} [ticket] asked before each attempt
- * @property {number} [heartbeat] seconds, where `connected` does not say them
+ * @property {Ticket} [ticket] called before each attempt
+ * @property {number} [heartbeat] seconds between heartbeats, if `connected` does not say
  */
 
 export class Connection {
@@ -56,17 +58,17 @@ export class Connection {
   /** @type {((value: any) => void) | undefined} */
   #hurry;
   #retry = FIRST_DELAY;
-  // Whether the last attempt has brought an event.
+  // Whether the last attempt has received an event.
   #answered = false;
   #url;
   #options;
   #listener;
 
   /**
-   * @param {URL} url without what is added here: the client's id, the ticket
+   * @param {URL} url without the client's id and the ticket, which are added here
    * @param {RequestOptions} options
    * @param {Listener} listener
-   * @param {{clientId?: string, lastEventId: string}} from who comes, and its cursor
+   * @param {{clientId?: string, lastEventId: string}} from the client's id and its cursor
    */
   constructor(url, options, listener, { clientId, lastEventId }) {
     this.#url = url;
@@ -76,7 +78,7 @@ export class Connection {
     this.lastEventId = lastEventId;
   }
 
-  /** Connect, now, whatever was going on. */
+  /** Connect at once. An open connection, or an attempt under way, is given up. */
   start() {
     const again = this.#run !== undefined;
     this.stop();
@@ -89,14 +91,15 @@ export class Connection {
     this.#watchdog.stop();
   }
 
-  /** The network is back, and perhaps another one: what was open may be dead. */
+  /**
+   * Connect again, because the network is back. It may be another network, and the open
+   * connection dead.
+   */
   renew() {
     if (this.#run && !this.#run.signal.aborted) this.start();
   }
 
-  /**
-   * Make sure that it works, now that there is reason to: the page was woken or looked at.
-   */
+  /** Check the connection, because the page has woken up or is visible again. */
   check() {
     this.#watchdog.check();
     this.#hurry?.(null);
@@ -107,14 +110,14 @@ export class Connection {
    * @param {State} state
    */
   async #keepConnected(run, state) {
-    // Whoever stops at once, as React's StrictMode does, has asked nothing of the server.
+    // A stop in the same turn, as in React's StrictMode, then sends no request.
     await null;
     /** @type {StreamError | null} */
     let error = null;
     let failures = 0;
     while (!run.aborted) {
       this.#listener.onState(state, error);
-      // Whoever was told may have stopped it, or have started another one.
+      // The listener may have stopped this run, or started another one.
       if (run.aborted) return;
       state = "reconnecting";
       const attempt = (this.#attempt = new AbortController());
@@ -125,9 +128,10 @@ export class Connection {
       } catch (cause) {
         error = errorFrom(attempt.signal.aborted ? attempt.signal.reason : cause);
       }
-      // What is not read to its end keeps one of the browser's few connections.
+      // A response that is not read to its end occupies one of the browser's few
+      // connections.
       attempt.abort();
-      // By now the watchdog may watch over the next run.
+      // The watchdog may already belong to the next run.
       if (run.aborted) return;
       this.#watchdog.stop();
       if (error?.final) return this.#listener.onState("closed", error);
@@ -139,7 +143,7 @@ export class Connection {
         retryAfter: error?.retryAfter,
         chance: Math.random(),
       });
-      // Whoever was told may have stopped it.
+      // The listener may have stopped this run.
       if (run.aborted) return;
       await this.#wait(delay, run, WORTH_A_TRY.includes(error?.reason ?? ""));
     }
@@ -161,8 +165,8 @@ export class Connection {
   }
 
   /**
-   * Read the stream from one request. Returns where it ends, and throws StreamError where
-   * there is none.
+   * Send one request and read its stream. Returns when the stream ends, and throws
+   * StreamError if the response is not a stream.
    *
    * @param {AbortSignal} signal
    */
@@ -217,8 +221,8 @@ export class Connection {
     if (event.type === "connected") {
       const greeting = jsonOf(event.text);
       this.clientId = greeting?.client_id ?? this.clientId;
-      // Where history does not reach back a reset follows. Until it is here, the old
-      // cursor stays: a connection that drops in between must be told once more.
+      // If history does not reach back, a reset follows. The old cursor stays until then:
+      // if the connection drops in between, the server must send the reset again.
       if (!before || greeting?.resumed) this.lastEventId = event.id;
     } else {
       this.lastEventId = event.id;
@@ -227,7 +231,7 @@ export class Connection {
     this.#listener.onEvent(event, before);
   }
 
-  /** @param {number} [seconds] between them, as the server says */
+  /** @param {number} [seconds] between two heartbeats, as the server says */
   #expectHeartbeats(seconds = this.#options.heartbeat) {
     this.#watchdog.expect(seconds ? seconds * MISSED_HEARTBEATS : Infinity);
   }
@@ -275,7 +279,7 @@ function orAborted(promise, signal) {
 }
 
 /**
- * Return a header's value whose bytes are a text in UTF-8, as an EventSource sends them.
+ * Return a text as a header value: its UTF-8 bytes, as an EventSource sends them.
  *
  * @param {string} text
  */
@@ -284,7 +288,7 @@ function asHeader(text) {
 }
 
 /**
- * Return what a text is as JSON, undefined if it is none.
+ * Return a text decoded from JSON, undefined if it is not JSON.
  *
  * @param {string} text
  */

@@ -1,20 +1,21 @@
-// Why a stream is not open. Knows statuses and headers; nothing of time or tabs.
+// The reasons why a stream is not open. Knows statuses and headers. Does not know timers or
+// tabs.
 
 /**
- * What ends a stream, and what passes.
+ * The reasons that end a stream, and those after which the client tries again.
  *
  * @typedef {"unauthorized" | "forbidden" | "bad-request" | "no-content" | "not-a-stream"
  *   | "user-changed"} Final
  * @typedef {"network" | "busy" | "unavailable" | "silent" | "ticket" | "hidden"} Passing
  */
 
-/** Why a stream is not open, by one word of `reason`. */
+/** The error that explains why a stream is not open. Its `reason` is a single word. */
 export class StreamError extends Error {
-  /** The HTTP status, where it was one. @type {number | undefined} */
+  /** The HTTP status of the refusal, if there was one. @type {number | undefined} */
   status;
-  /** Whether it ends the stream. @type {boolean | undefined} */
+  /** Whether the error ends the stream. @type {boolean | undefined} */
   final;
-  /** The seconds that the server asks to wait. @type {number | undefined} */
+  /** The seconds to wait, as the server asks. @type {number | undefined} */
   retryAfter;
 
   /**
@@ -29,11 +30,11 @@ export class StreamError extends Error {
   }
 }
 
-// They ask for the same request again, later.
+// Statuses after which the same request may succeed later.
 const PASSING = [408, 425, 429];
 
 /**
- * Return what a response says instead of being a stream, null if it is one.
+ * Return the error of a response that is not a stream, null if it is a stream.
  *
  * @param {Response} response
  * @param {number} now milliseconds since 1970
@@ -54,13 +55,13 @@ export function errorOf({ status, headers }, now) {
   if (status >= 500) return error("unavailable", false);
   if (PASSING.includes(status)) return error("busy", false);
   if (status >= 400) return error("bad-request");
-  // It may be a login page, to which the request was redirected.
+  // A response of another type may be a login page to which the request was redirected.
   const isStream = headers.get("Content-Type")?.startsWith("text/event-stream");
   return isStream ? null : error("not-a-stream");
 }
 
 /**
- * Return the seconds of a Retry-After header, which has a number of them or a date.
+ * Return the seconds of a Retry-After header. Its value is a number of seconds or a date.
  *
  * @param {string | null} text
  * @param {number} now milliseconds since 1970

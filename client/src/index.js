@@ -1,16 +1,17 @@
-// sse-hub: streams of flask_sse_hub in a browser, which resume, and are shared by all tabs.
+// sse-hub: streams of flask_sse_hub in a browser. They resume, and all tabs can share one.
 
 import { writtenInPage } from "./page.js";
 import { EventStream } from "./stream.js";
 
 /**
- * Open a stream. Without an address it is the one that `{{ sse_hub.script() }}` wrote into
- * the page, with its client id, cursor and user.
+ * Open a stream. Without a URL, it uses the URL, client id, cursor and user that
+ * `{{ sse_hub.script() }}` wrote into the page.
  *
  *     const stream = connect("/events?channel=news", { on: { story: (data) => show(data) } });
  *     const pages = connect({ shared: true });
  *
- * @param {string | URL | import("./stream.js").Options} [url] may be left out
+ * @param {string | URL | import("./stream.js").Options} [url] may be left out; the options
+ *   then come first
  * @param {import("./stream.js").Options} [options]
  * @returns {EventStream}
  */
@@ -28,7 +29,8 @@ export function connect(url, options = {}) {
 }
 
 /**
- * Take out of an address what changes from one attempt to the next, or from tab to tab.
+ * Remove the client id and the cursor from a URL, and return them. They differ from attempt
+ * to attempt and from tab to tab, so they cannot be part of a shared stream's URL.
  *
  * @param {URL} address
  */

@@ -1,4 +1,4 @@
-// What tabs tell each other: types only.
+// The types of everything that tabs send each other. Contains no code.
 
 /**
  * @typedef {import("./connection.js").RawEvent} RawEvent
@@ -6,20 +6,23 @@
  * @typedef {import("./errors.js").StreamError} StreamError
  * @typedef {{reason: StreamError["reason"], message: string, status?: number}} PlainError
  *
- * Tabs with one stream. `to` names a tab, and is left out for all.
+ * Between the tabs that share one stream. `to` names one tab; without it, all are meant.
  *
- * @typedef {{kind: "join", from: string, after: string}} Join to the leader: "I am here,
- *   and have seen what came up to `after`"
+ * @typedef {{kind: "join", from: string, after: string}} Join to the leader: "I am here and
+ *   have seen all events up to `after`"
  * @typedef {{kind: "ask"}} Ask to the leader: "are you there?"
- * @typedef {{kind: "reconnect"}} Reconnect to the leader
- * @typedef {{kind: "event", event: RawEvent, before: string, to?: string}} Passed an event,
- *   and the id that came right before it
- * @typedef {{kind: "state", state: State, error: PlainError | null, to?: string}} Told
- * @typedef {{kind: "lead", to: string}} Lead "I do not reach back so far: lead yourself"
+ * @typedef {{kind: "reconnect"}} Reconnect to the leader: "connect again"
+ * @typedef {{kind: "event", event: RawEvent, before: string, to?: string}} Passed from the
+ *   leader: an event, and the id right before it
+ * @typedef {{kind: "state", state: State, error: PlainError | null, to?: string}} Told from
+ *   the leader: the state of the connection
+ * @typedef {{kind: "lead", to: string}} Lead from the leader: "I do not have all events
+ *   that you missed, so lead yourself"
  * @typedef {Join | Ask | Reconnect | Passed | Told | Lead} Message
  *
- * @typedef {{userId: string | null}} Notice who is logged in now, told to all tabs of the
- *   site, whatever they listen to
+ * Between all tabs of the site, whatever their streams are.
+ *
+ * @typedef {{userId: string | null}} Notice the user who is logged in now
  */
 
 export {};

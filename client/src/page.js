@@ -1,7 +1,8 @@
-// The page around a stream: what the server wrote into it, and when it sleeps and wakes.
+// The page around a stream: the values that the server wrote into it, and the events that
+// say when it sleeps and wakes up.
 
 /**
- * Return what `{{ sse_hub.script() }}` wrote into the page.
+ * Return the values that `{{ sse_hub.script() }}` wrote into the page.
  *
  * @returns {{url?: string, clientId?: string, lastEventId?: string, userId?: string}}
  */
@@ -10,18 +11,19 @@ export function writtenInPage() {
   return { .../** @type {HTMLElement | null | undefined} */ (meta)?.dataset };
 }
 
-/** Whether nobody can see the page. */
+/** Tell whether the page is hidden. */
 export const isHidden = () => globalThis.document?.hidden ?? false;
 
 /**
- * Call back with each event that tells of the page being put aside and taken up again:
- * hidden or shown, left and come back to, frozen, its network back. Returns what ends that.
+ * Call the listener when the page is hidden or shown, left or returned to, resumed after a
+ * freeze, or when its network is back. Returns a function that ends this.
  *
  * @param {(event: Event) => void} listener
  */
 export function watchPage(listener) {
   const types = ["online", "pagehide", "pageshow", "visibilitychange", "resume"];
-  // Those of the document are seen here too: on their way there, for not all bubble.
+  // Some of these events go to the document. The window sees them in the capture phase; not
+  // all of them bubble.
   for (const type of types) globalThis.addEventListener?.(type, listener, true);
   return () => types.forEach((type) => removeEventListener(type, listener, true));
 }

@@ -1,12 +1,12 @@
-// Positions: which of two events came first in a hub's stream. Pure.
+// Positions: the order of two events in a hub's stream. Pure.
 //
-// The id of a hub's event is `<epoch>-<offset>`: within one epoch offsets grow, and epochs
-// follow one another in an order that only the stream itself shows.
+// The id of a hub's event is `<epoch>-<offset>`. Offsets grow within one epoch. The order
+// of the epochs can only be learnt from the stream itself.
 
 const ID = /^([0-9a-z]+)-(\d+)$/;
 
 /**
- * Return epoch and offset, empty where it is no id of a hub.
+ * Return epoch and offset, both empty if it is not the id of a hub's event.
  *
  * @param {string} id
  */
@@ -15,26 +15,26 @@ function parts(id) {
   return /** @type {const} */ ([epoch, offset]);
 }
 
-/** The order of the ids of one stream, as far as it was seen. */
+/** The order of the ids of one stream, as far as it has been observed. */
 export class Order {
   /** @type {Map<string, string>} */
   #next = new Map();
 
   /**
-   * Take note that one id came right after another.
+   * Record that `id` came right after `before`.
    *
    * @param {string} before
    * @param {string} id
    */
   learn(before, id) {
     const [earlier, later] = [parts(before)[0], parts(id)[0]];
-    // What is known is not turned round: whoever slept tells of epochs that are long over.
+    // A known order is never changed: a tab that slept may report epochs long over.
     if (earlier && later && this.reaches(before, id) === undefined)
       this.#next.set(earlier, later);
   }
 
   /**
-   * Tell whether an id is at or before another; undefined where that cannot be told.
+   * Tell whether `id` is at or before `other`, undefined if their order is not known.
    *
    * @param {string} id
    * @param {string} other
@@ -46,7 +46,8 @@ export class Order {
     if (id === other) return true;
     if (!epoch || !otherEpoch) return undefined;
     if (epoch === otherEpoch) {
-      // Too large for numbers, and written without leading zeros.
+      // Offsets may be too large for numbers. They have no leading zeros, so the longer
+      // text is the larger offset.
       return offset.length === otherOffset.length
         ? offset < otherOffset
         : offset.length < otherOffset.length;
@@ -56,6 +57,8 @@ export class Order {
   }
 
   /**
+   * Follow the epochs from one to another; undefined if it does not lead there.
+   *
    * @param {string | undefined} epoch
    * @param {string} other
    */

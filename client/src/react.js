@@ -7,19 +7,20 @@ import { connect } from "./index.js";
  * @typedef {import("./index.js").Options} Options
  * @typedef {import("./index.js").StreamEvent} StreamEvent
  *
- * @typedef {object} SSE what a component sees of its stream
+ * @typedef {object} SSE the stream as a component sees it
  * @property {boolean} isConnected
  * @property {import("./index.js").State} state
- * @property {import("./index.js").StreamError | null} error why it is not connected
- * @property {StreamEvent | null} lastEvent of the app; the component is rendered for each,
- *   and React joins those that come together
+ * @property {import("./index.js").StreamError | null} error why the stream is not open
+ * @property {StreamEvent | null} lastEvent the last event of the app. Each event renders
+ *   the component; React renders once for events that arrive together
  * @property {() => void} reconnect
  * @property {() => void} closeConnection
  *
  * @typedef {object} SSEOptions
- * @property {string | URL | null} [url] null opens no stream; left out it is the page's
- * @property {Options["on"]} [eventHandlers] by event type; those of the latest rendering
- *   are called, so they need not be memoized
+ * @property {string | URL | null} [url] null opens no stream. Without it, the URL is the
+ *   one that the server wrote into the page
+ * @property {Options["on"]} [eventHandlers] handlers by event type. The handlers of the
+ *   latest rendering are called, so they need not be memoized
  *
  * @typedef {SSEOptions & Omit<Options, "on" | "onState">} UseSSEOptions
  */
@@ -31,11 +32,13 @@ const NOTHING_YET = { state: "connecting", error: null, lastEvent: null };
 const NO_STREAM = { ...NOTHING_YET, state: "closed" };
 
 /**
- * Have a stream as long as the component is mounted.
+ * Keep a stream open as long as the component is mounted.
  *
- * It connects anew only where `url`, `shared`, or what is sent (`method`, `headers`, `body`,
- * `credentials`) has changed. Objects may be written inline: what they hold is compared.
- * After `closeConnection` it stays closed until `reconnect`, which resumes.
+ * The stream is replaced if an option has changed, such as `url`, `shared` or the request
+ * (`method`, `headers`, `body`, `credentials`). Changed handlers, `clientId` and
+ * `lastEventId` do not replace it. Objects may be written inline, because their contents
+ * are compared. After `closeConnection()` the stream stays closed. `reconnect()` resumes
+ * it.
  *
  * @param {UseSSEOptions} [options]
  * @returns {SSE}
@@ -44,12 +47,13 @@ export function useSSE(options = {}) {
   const key = keyOf(options);
   const latest = useRef(options);
   const stream = useRef(/** @type {import("./index.js").EventStream | null} */ (null));
-  // A stream that was closed and is to be opened again, and where it was then.
+  // The closed stream that is to be opened again, and its cursor.
   const [reopening, setReopening] = useState(
     /** @type {{key: string | null, lastEventId: string} | null} */ (null),
   );
   const [seen, setSeen] = useState({ key, ...NOTHING_YET });
-  // Not while rendering, which React may throw away; and before the effects that use it.
+  // React may discard a rendering, so the ref is not set while rendering. This effect runs
+  // before the effects that read the ref.
   useInsertionEffect(() => {
     latest.current = options;
   });
@@ -65,7 +69,7 @@ export function useSSE(options = {}) {
     const opened = connect(url ?? undefined, {
       ...latest.current,
       ...(reopening?.key === key && { lastEventId: reopening.lastEventId }),
-      // Asked of the latest rendering, like the handlers.
+      // The latest rendering provides the ticket, as it does the handlers.
       ticket: ticket && (() => latest.current.ticket?.() ?? ""),
       onReset: (reset) => latest.current.onReset?.(reset),
       onState: ({ state, error }) => show({ state, error }),
@@ -81,7 +85,7 @@ export function useSSE(options = {}) {
     return () => {
       stream.current = null;
       opened.close();
-      // React may keep a hidden component, and show it again later.
+      // React may keep the state of a hidden component and show the component again later.
       setSeen({ key, ...NOTHING_YET });
     };
   }, [key, reopening]);
@@ -92,7 +96,7 @@ export function useSSE(options = {}) {
     else current?.reconnect();
   }, [key]);
   const closeConnection = useCallback(() => stream.current?.close(), []);
-  // What was seen of another stream is not shown, not even until this one is opened.
+  // Values of the previous stream are never shown, not even before the new one is open.
   const nothing = key === null ? NO_STREAM : NOTHING_YET;
   const { state, error, lastEvent } = seen.key === key && key !== null ? seen : nothing;
   return {
@@ -106,7 +110,7 @@ export function useSSE(options = {}) {
 }
 
 /**
- * Return what tells apart streams of which one replaces the other; null for none.
+ * Return a key that changes when the stream has to be replaced, null for no stream.
  *
  * @param {UseSSEOptions} options
  */
@@ -120,16 +124,16 @@ function keyOf({
   clientId,
   ...rest
 }) {
-  // Where a stream began and who handles its events may change without another stream.
+  // The cursor, the client's id and the callbacks may change without a new stream.
   const sent = [url && String(url), body && String(body), Boolean(ticket), rest];
   return url === null ? null : JSON.stringify(sent);
 }
 
 /**
- * Have the newest state of a dashboard whose events each have all of it.
+ * Keep the newest state of a dashboard. Each event must contain the whole state.
  *
- * Takes what `useSSE` takes too. `initial` is what the page was rendered with, and
- * `load` loads the state anew where history was lost.
+ * It also takes the options of `useSSE`. `initial` is the state with which the page was
+ * rendered. `load` loads the state again after events were lost.
  *
  * @template T
  * @param {UseSSEOptions & {type?: string, initial?: T, load?: () => Promise<T>}} [options]
@@ -166,7 +170,7 @@ export function useDashboardSSE({
       },
     },
     onReset: (reset) => {
-      // What has come meanwhile is newer.
+      // An event that arrives while the state is loaded is newer than the loaded state.
       const asked = ++news.current;
       load?.().then((data) => news.current === asked && show(data));
       onReset?.(reset);

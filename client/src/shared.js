@@ -1,24 +1,27 @@
 // One connection for all tabs. One tab, the leader, holds a lock and the connection, and
-// passes on what comes; when it is closed the next in the queue for the lock has both.
+// passes events on to the others. When it is closed, the next tab in the queue for the lock
+// becomes the leader.
 //
-// Each tab has a position of its own, and takes an event only if it is right after it: what
-// it has had is dropped, and where something is missing it asks the leader. So nothing is
-// lost or doubled whoever leads, and two leaders at once, as when one was asleep, do no harm.
+// Each tab has a position of its own and takes an event only if it comes right after that
+// position. It drops events that it has had, and asks the leader for events that it misses.
+// So no event is lost or doubled when the leader changes. Two leaders at once do no harm
+// either; this happens when a leader was asleep.
 
 import { Connection, MISSED_HEARTBEATS, jsonOf } from "./connection.js";
 import { StreamError } from "./errors.js";
 import { Order } from "./position.js";
 import { Watchdog } from "./watchdog.js";
 
-// What a leader keeps for tabs that come a moment after the page was rendered.
+// The bounds of the events that a leader keeps for new tabs. A new tab needs the events
+// since its page was rendered.
 const KEPT_EVENTS = 1000;
 const KEPT_CHARACTERS = 2 ** 20;
 
-// What the names of locks and channels begin with: tabs of another version may say other
-// things to each other.
+// The beginning of the names of locks and broadcast channels. It holds a version, because
+// tabs of another version may speak another protocol.
 const PREFIX = "sse-hub/1";
 
-// As long as nobody has said how often it is heard of a leader.
+// The seconds between two signs of life of a leader, until a greeting tells the real value.
 const HEARTBEAT = 30;
 
 // A leader that is awake answers in milliseconds, however busy its page is.
@@ -27,7 +30,8 @@ const ANSWER_SECONDS = 5;
 /**
  * @typedef {import("./connection.js").RawEvent} RawEvent
  * @typedef {import("./connection.js").State} State
- * @typedef {import("./connection.js").RequestOptions & {userId?: string | number | null}} SharedOptions
+ * @typedef {import("./connection.js").RequestOptions & {userId?: string | number | null}}
+ *   SharedOptions
  *
  * @typedef {import("./messages.js").Ask} Ask
  * @typedef {import("./messages.js").Join} Join
@@ -38,7 +42,7 @@ const ANSWER_SECONDS = 5;
  */
 
 /**
- * Return why a stream cannot be shared, null if it can.
+ * Return the reason why a stream cannot be shared, null if it can.
  *
  * @param {SharedOptions} options
  * @returns {string | null}
@@ -46,16 +50,16 @@ const ANSWER_SECONDS = 5;
 export function whyNotShared({ method = "GET", body, ticket, userId }) {
   if (method !== "GET" || body) return "it is no GET, or has a body";
   if (ticket && !userId) return "with a ticket, userId is needed";
-  // A sandboxed page has no origin, and no locks though it may ask for them.
+  // A sandboxed page has no origin. It has `navigator.locks`, but requests for a lock fail.
   if (!globalThis.navigator?.locks || origin === "null") {
     return "Web Locks need HTTPS or localhost";
   }
   return null;
 }
 
-/** A connection that is shared with other tabs; to its stream it is like a Connection. */
+/** A connection that is shared with other tabs. Its interface is that of Connection. */
 export class SharedConnection {
-  // Web Locks exist where this does, but not randomUUID() in each of them.
+  // Not randomUUID(): some browsers that have Web Locks lack it.
   #tab = Math.random().toString(36).slice(2);
   #order = new Order();
   /** @type {Passed[]} */
@@ -79,10 +83,10 @@ export class SharedConnection {
   #apart = [];
   /** @type {string | null} */
   #problem = null;
-  /** Who is logged in, as was last told to the site. @type {string | null | undefined} */
+  /** The user that was last announced to the site. @type {string | null | undefined} */
   #userId;
   #leaderWatch = new Watchdog(() => this.#suspectLeader());
-  // Whether the leader has been asked something and has not said anything since.
+  // Whether the leader was asked something and has been silent since.
   #isWaiting = false;
   #asked = false;
   #heartbeat = HEARTBEAT;
@@ -103,7 +107,8 @@ export class SharedConnection {
     this.#listener = listener;
     this.clientId = clientId;
     this.lastEventId = lastEventId;
-    // Whoever has logged in just now has no part in what others have open still.
+    // The user is part of the name, so that after a login a new tab does not share the
+    // stream that tabs of the previous user still have open.
     const { userId, headers } = options;
     this.#name = `${PREFIX} ${addressOf(url)} ${userId} ${JSON.stringify(headers)}`;
   }
@@ -114,7 +119,7 @@ export class SharedConnection {
     return { role, problem: this.#problem, apart: this.#apart };
   }
 
-  /** Connect, now; of an open connection of all tabs it is made a new one. */
+  /** Connect at once. If the tabs have an open connection, it is replaced by a new one. */
   start() {
     if (this.#connection) return this.#connection.start();
     if (this.#run) return this.#post({ kind: "reconnect" });
@@ -124,7 +129,7 @@ export class SharedConnection {
     this.#site = new BroadcastChannel(PREFIX);
     this.#site.onmessage = ({ data }) => this.#notice(data);
     this.#join();
-    // Where that is denied there is nothing to be seen.
+    // This is only for information. A browser may deny it.
     this.#lookAround().catch(() => {});
   }
 
@@ -142,12 +147,15 @@ export class SharedConnection {
     this.#leaderWatch.check();
   }
 
-  /** Each tab is told that the network is back: it is the leader's business. */
+  /**
+   * Connect again if this tab leads, because the network is back. Every tab notices that by
+   * itself.
+   */
   renew() {
     this.#connection?.renew();
   }
 
-  // Who leads
+  // Choosing the leader
 
   #join() {
     this.#queueForLead({});
@@ -156,7 +164,7 @@ export class SharedConnection {
   }
 
   /**
-   * Lead when nobody else does, or at once by stealing the lock.
+   * Wait for the lock and then lead. With `steal`, take the lock and lead at once.
    *
    * @param {{steal?: boolean}} how
    */
@@ -172,22 +180,24 @@ export class SharedConnection {
         this.#lead();
       });
     navigator.locks
-      // A lock can be stolen, or be waited for until one is told otherwise; not both.
+      // The API allows either `steal`, or a `signal` that ends the waiting, but not both.
       .request(this.#name, steal ? { steal } : { signal: queueing }, hold)
       .catch((error) => {
         if (run.aborted || queueing.aborted) return;
         if (error.name !== "AbortError") {
-          // Where a browser may keep nothing for a site, it has no locks for it either.
+          // A browser that may not store anything for a site refuses locks too. This tab
+          // then has a connection of its own.
           this.#problem = String(error);
           return this.#lead();
         }
-        // Another tab took it, as this one was asleep, or is not as far behind.
+        // Another tab stole the lock, because this one was asleep, or because the other one
+        // needs older events.
         this.#stepDown();
         this.#join();
       });
   }
 
-  /** Find out which other streams are shared on this site, and say so. */
+  /** Find the other streams that tabs of this site share, and list them in the console. */
   async #lookAround() {
     const { held = [] } = await navigator.locks.query();
     this.#apart = held
@@ -230,7 +240,7 @@ export class SharedConnection {
   }
 
   /**
-   * Ask something of the leader, and lead if there is no answer.
+   * Send a question to the leader. If it does not answer in time, this tab leads.
    *
    * @param {Join | Ask} question
    */
@@ -245,7 +255,7 @@ export class SharedConnection {
     this.#leaderWatch.expect(this.#heartbeat * MISSED_HEARTBEATS);
   }
 
-  // What a leader does
+  // Leading
 
   /** @param {Passed} passed */
   #passOn(passed) {
@@ -256,7 +266,7 @@ export class SharedConnection {
       this.#tellUser(jsonOf(text)?.user_id ?? null);
     }
     if (type === "connected" || type === "reset") {
-      // What is kept ends right before what comes next.
+      // The kept events must end right before the next event.
       if (id !== passed.before) this.#forgetKept();
     } else {
       this.#kept.push(passed);
@@ -278,10 +288,11 @@ export class SharedConnection {
    * @param {StreamError | null} error
    */
   #tell(state, error) {
-    // To the tabs a new leader is no new stream.
+    // For the other tabs the stream stays the same when the leader changes.
     if (state === "connecting" && this.#told.state !== state) state = "reconnecting";
     if (state === this.#told.state && error === this.#told.error) return;
-    // A handler may close the stream, after which nobody can be told.
+    // First, because a handler of the next call may close the stream. Nothing can be sent
+    // afterwards.
     if (error?.reason === "unauthorized") this.#tellUser(null);
     this.#become(state, error);
     this.#post(this.#asMessage());
@@ -290,27 +301,29 @@ export class SharedConnection {
   /** @returns {Told} */
   #asMessage() {
     const { state, error } = this.#told;
-    // An error that is passed on loses all but its text.
+    // A cloned Error keeps only its text, so its fields are copied to a plain object.
     return { kind: "state", state, error: error && { ...error, message: error.message } };
   }
 
   /**
-   * Let a tab take part.
+   * Answer a tab that wants to share the stream.
    *
    * @param {Join} join
    */
   #welcome(join) {
-    // There may have been a login since: the page of this tab was loaded just now.
+    // The new tab's page was loaded just now, so a login may have removed the reason why
+    // the stream was closed.
     if (this.#told.state === "closed") return this.#connection?.start();
-    // Without a greeting yet, what comes first will tell it where it is.
+    // Before the greeting there is nothing to pass on. The new tab will receive it too.
     if (this.#greeting) this.#catchUp(join, this.#greeting);
-    // Last, since each event is a sign of being open. To all, as this may be a former
-    // leader, which has woken up and told all what it saw.
+    // The state comes last, because a tab takes each event as a sign that the stream is
+    // open. It goes to all tabs, because the sender may be a former leader that has woken
+    // up and told all of them an old state.
     this.#post(this.#asMessage());
   }
 
   /**
-   * Pass on to a tab what it has not seen.
+   * Send a tab the events that it has not seen.
    *
    * @param {Join} join
    * @param {RawEvent} greeting
@@ -318,7 +331,8 @@ export class SharedConnection {
   #catchUp({ from: to, after }, greeting) {
     const now = this.lastEventId;
     const reachesBack = !after || this.#order.reaches(this.#kept[0]?.before ?? now, after);
-    // Or it is of an epoch that is not known here: the server knows what it has missed.
+    // The kept events do not reach back to the tab's position, or its epoch is not known
+    // here. The server knows what the tab has missed, so the tab shall connect by itself.
     if (!reachesBack) return this.#post({ kind: "lead", to });
     this.#post({ kind: "event", event: { ...greeting, id: now }, before: "", to });
     if (!after) return;
@@ -327,7 +341,7 @@ export class SharedConnection {
     }
   }
 
-  // What each tab does
+  // In every tab
 
   /** @param {Message & {to?: string}} message */
   #hear(message) {
@@ -352,7 +366,7 @@ export class SharedConnection {
   }
 
   /**
-   * Take an event that is right after what this tab has seen.
+   * Take an event if it comes right after this tab's position.
    *
    * @param {Passed} passed
    */
@@ -362,7 +376,7 @@ export class SharedConnection {
     const seen = this.lastEventId;
     this.#order.learn(before, id);
     if (seen && seen !== before) {
-      // What was lost from where the leader was need not be lost from here.
+      // Events that are lost for the leader's position are not always lost for this one.
       if (type === "reset" || this.#order.reaches(id, seen)) return;
       if (!this.#order.reaches(before, seen)) return this.#askForMissing();
     }
@@ -380,19 +394,21 @@ export class SharedConnection {
     this.clientId = client_id;
     this.#heartbeat = heartbeat;
     if (!this.#connection) this.#trustLeader();
-    // Of a new epoch that has lost nothing: the same place by another name.
+    // The server resumed without loss, perhaps in a new epoch. The new id then names the
+    // same position as the old one.
     if (resumed) this.#order.learn(before, event.id);
     if (!this.lastEventId || (resumed && this.lastEventId === before))
       this.lastEventId = event.id;
     this.#asked = false;
-    // What this tab misses may be long ago, and nothing else come that would show it.
+    // This tab may have missed events long ago. It asks now, because no later event may
+    // come that would show it.
     if (before && this.#order.reaches(before, this.lastEventId) === false)
       this.#askForMissing();
     this.#listener.onEvent(event, before);
   }
 
   #askForMissing() {
-    // The answer to the first question brings all of it.
+    // The answer to the first question contains all missing events.
     if (this.#asked) return;
     this.#asked = true;
     this.#ask({ kind: "join", from: this.#tab, after: this.lastEventId });
@@ -417,7 +433,8 @@ export class SharedConnection {
   }
 
   /**
-   * Somebody has logged in or out in another tab: the server knows what that means here.
+   * Connect again after a login or logout in another tab. The server then decides what that
+   * means for this stream.
    *
    * @param {Notice} notice
    */
@@ -427,13 +444,14 @@ export class SharedConnection {
 
   /** @param {Message} message */
   #post(message) {
-    // What is said while the page is being left reaches nobody.
+    // After stop() the broadcast channel is closed.
     if (this.#run) this.#tabs?.postMessage(message);
   }
 }
 
 /**
- * Return what tells apart what streams listen to: channels in any order are the same.
+ * Return a URL in a form in which equal streams are equal: the order of channels does not
+ * count.
  *
  * @param {URL} url
  */

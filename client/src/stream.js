@@ -1,44 +1,51 @@
-// A stream as a page sees it: handlers, state, the last event. Where its events come from,
-// a connection of its own or one that all tabs share, is not its business.
+// A stream as a page sees it: handlers, state, the last event. Does not know whether its
+// events come from a connection of its own or from one that all tabs share.
 
 import { Connection, jsonOf } from "./connection.js";
 import { StreamError } from "./errors.js";
 import { isHidden, watchPage } from "./page.js";
 import { SharedConnection, whyNotShared } from "./shared.js";
 
-// A look at another tab shall not cost a reconnect.
+// The seconds until a hidden page pauses its stream. Otherwise a short look at another tab
+// would cost a reconnect.
 const HIDDEN_SECONDS = 10;
 
-// What the hub says of itself.
+// The types of the hub's own events.
 const OWN_TYPES = ["connected", "ping", "reset"];
 
-// An iteration that is so many events behind will not catch up, and events take memory.
+// The most events that wait for an iteration. A loop this far behind will not catch up, and
+// events take memory.
 const MOST_WAITING = 10_000;
 
 /**
- * An event as handlers get it: `data` is parsed where `text` is JSON, otherwise the text.
+ * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
+ * the text itself.
  *
  * @typedef {{type: string, data: any, text: string, id: string}} StreamEvent
  *
  * @typedef {(data: any, event: StreamEvent) => void} Handler
  *
- * @typedef {object} Sharing with whom the connection is shared
+ * @typedef {object} Sharing how the connection is shared with other tabs
  * @property {"alone" | "leader" | "follower"} role the leader has the connection
- * @property {string | null} problem why it is not shared though it was asked for
- * @property {string[]} apart addresses of streams that other tabs have of their own, as
- *   they listen to other channels
+ * @property {string | null} problem why the connection is not shared, although `shared` is
+ *   set
+ * @property {string[]} apart URLs of streams that other tabs do not share with this one,
+ *   such as those of other channels
  *
- * @typedef {object} StreamOptions what a stream needs beside its address
- * @property {Record<string, Handler>} [on] handlers by event type; `"*"` is every event
+ * @typedef {object} StreamOptions the options of a stream
+ * @property {Record<string, Handler>} [on] handlers by event type; `"*"` stands for all
+ *   types
  * @property {(stream: EventStream) => void} [onState] called when the state has changed
- * @property {(reset: {reason: string}) => void} [onReset] history does not reach back to
- *   what the page has seen: it has to load its state anew
- * @property {string} [lastEventId] the cursor to begin after, as `sse_hub.cursor()` said
- * @property {string} [clientId] what `sse_hub.client_id()` said
- * @property {string | number | null} [userId] who was logged in when the page was rendered
+ * @property {(reset: {reason: string}) => void} [onReset] called when missed events are
+ *   gone from history: load the page's state again
+ * @property {string} [lastEventId] the cursor after which the stream begins, as returned by
+ *   `sse_hub.cursor()`
+ * @property {string} [clientId] the client's id, as returned by `sse_hub.client_id()`
+ * @property {string | number | null} [userId] the user who was logged in when the page was
+ *   rendered
  * @property {boolean} [shared] whether all tabs share one connection
- * @property {boolean | number} [pauseWhenHidden] whether nothing is asked for while nobody
- *   sees the page; a number is the seconds after which that begins
+ * @property {boolean | number} [pauseWhenHidden] whether the stream pauses while the page
+ *   is hidden; a number is the delay in seconds before it pauses
  *
  * @typedef {StreamOptions & import("./connection.js").RequestOptions} Options
  */
@@ -46,20 +53,20 @@ const MOST_WAITING = 10_000;
 export class EventStream {
   /** @type {import("./connection.js").State} */
   state = "connecting";
-  /** Why it is not open, null while it is or was never asked. @type {StreamError | null} */
+  /** The reason why it is not open, null if there is none. @type {StreamError | null} */
   error = null;
   /** The last event of the app. @type {StreamEvent | null} */
   lastEvent = null;
-  /** The id that the server knows the stream by. @type {string | undefined} */
+  /** The client's id on the server. @type {string | undefined} */
   clientId;
-  /** Who is logged in, null for nobody. @type {string | null} */
+  /** The user who is logged in, null for nobody. @type {string | null} */
   userId = null;
 
   /** @type {Map<string, Set<Handler>>} */
   #handlers = new Map();
   /** @type {Set<(stream: EventStream) => void>} */
   #stateHandlers = new Set();
-  // Whether it is known who is logged in.
+  // Whether `userId` is known, which may also be null.
   #knowsUser = false;
   #closed = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -86,7 +93,7 @@ export class EventStream {
     if (onReset) this.on("reset", onReset);
     if (onState) this.onState(onState);
     this.clientId = clientId;
-    // A page may say it as the number that it is in the database.
+    // A page may write the id as a number, as it is in the database.
     this.userId = userId === null ? null : String(userId);
     this.#knowsUser = userId !== null;
     this.#problem = options.shared ? whyNotShared(options) : null;
@@ -109,7 +116,7 @@ export class EventStream {
     this.#pauseOrGoOn();
   }
 
-  /** The id of the last event, with which the stream would resume. */
+  /** The id of the last event. The stream resumes with it. */
   get lastEventId() {
     return this.#connection.lastEventId;
   }
@@ -122,7 +129,8 @@ export class EventStream {
   }
 
   /**
-   * Have events of a type handled, every event for `"*"`. Returns what ends that.
+   * Call a handler with each event of a type, or with every event for `"*"`. Returns a
+   * function that removes the handler.
    *
    * @param {string} type
    * @param {Handler} handler
@@ -135,7 +143,7 @@ export class EventStream {
   }
 
   /**
-   * Be told when the state has changed. Returns what ends that.
+   * Call a handler whenever the state has changed. Returns a function that removes it.
    *
    * @param {(stream: EventStream) => void} handler
    * @returns {() => void}
@@ -145,10 +153,10 @@ export class EventStream {
     return () => this.#stateHandlers.delete(handler);
   }
 
-  /** Connect anew, now; also after an error has ended the stream. */
+  /** Connect again at once, also after an error has ended the stream. */
   reconnect() {
     if (this.#closed) return;
-    // Whoever asks for it after somebody else has logged in is content with that.
+    // A call after the user has changed accepts the new user.
     this.#knowsUser &&= this.error?.reason !== "user-changed";
     this.#connection.start();
   }
@@ -160,9 +168,10 @@ export class EventStream {
   }
 
   /**
-   * Iterate over the events from now on, until the stream is closed.
+   * Iterate over all events from now on, until the stream is closed.
    *
-   * Throws the StreamError that closes it, and where the loop is too slow by far.
+   * Throws the StreamError that closes the stream. Throws an Error if the loop is far too
+   * slow.
    *
    * @returns {AsyncGenerator<StreamEvent, void, void>}
    */
@@ -203,8 +212,8 @@ export class EventStream {
   }
 
   /**
-   * Take note of who the server says we are. Whoever else has logged in meanwhile shall
-   * not have their events shown in this person's page.
+   * Record the user and the client's id from the greeting. If another user has logged in
+   * meanwhile, end the stream: that user's events must not appear in this page.
    *
    * @param {{client_id?: string, user_id?: string | null}} greeting
    */
@@ -237,7 +246,7 @@ export class EventStream {
     if (state === this.state && error?.message === this.error?.message) return;
     this.state = state;
     this.error = error;
-    // What is closed has nothing to pause, and would be open again afterwards.
+    // A closed stream must not pause: it would be open again afterwards.
     if (state === "closed") clearTimeout(this.#pause);
     for (const handler of this.#stateHandlers) guarded(() => handler(this));
   }
@@ -247,7 +256,7 @@ export class EventStream {
     const { type } = event;
     if (type === "pagehide") this.#connection.stop();
     else if (type === "pageshow") {
-      // From the back-forward cache, in which nothing runs.
+      // The page comes from the back-forward cache, where nothing runs.
       if (/** @type {PageTransitionEvent} */ (event).persisted) this.#connection.start();
     } else if (this.state !== "closed") {
       if (type === "online") this.#connection.renew();
@@ -269,8 +278,8 @@ export class EventStream {
 }
 
 /**
- * Run a page's handler. Its error is the page's own: it stops neither other handlers nor
- * the stream.
+ * Run a handler of the page. An error in it is reported, and stops neither other handlers
+ * nor the stream.
  *
  * @param {() => void} run
  */

@@ -1,6 +1,6 @@
-// Notices that a stream has gone silent, also while nobody ran timers.
+// Notices that a stream has become silent, even if no timers ran meanwhile.
 
-/** Calls back when nothing was heard for too long. */
+/** Calls back when there was no sign of life for too long. */
 export class Watchdog {
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
@@ -8,35 +8,35 @@ export class Watchdog {
   #heardAt = Date.now();
   #onSilence;
 
-  /** @param {() => void} onSilence called at each look, as long as it is silent */
+  /** @param {() => void} onSilence called at each check during a silence */
   constructor(onSilence) {
     this.#onSilence = onSilence;
   }
 
   /**
-   * Take so many seconds without a sign of life for too long, from now on.
+   * Start to watch: more than `seconds` without a sign of life are too long.
    *
-   * @param {number} seconds Infinity is never
+   * @param {number} seconds Infinity ends the watch
    */
   expect(seconds) {
     this.stop();
     this.heard();
     if (seconds === Infinity) return;
     this.#seconds = seconds;
-    // Timers stand still while a machine sleeps, and the page may not be told that it has
-    // slept: a fifth of the time later it is noticed all the same.
+    // Timers stand still while a machine sleeps, and no event may tell the page of it. The
+    // check every fifth of the time notices the silence soon after the machine wakes up.
     this.#timer = setInterval(() => this.check(), seconds * 200);
   }
 
-  /** Take note of a sign of life. */
+  /** Note a sign of life. */
   heard() {
     this.#heardAt = Date.now();
   }
 
-  /** Look at once. */
+  /** Check for silence now. */
   check() {
     const now = Date.now();
-    // A clock that was set back would make the silence last as long.
+    // Without this, a clock that is set back would prolong the silence by that time.
     this.#heardAt = Math.min(this.#heardAt, now);
     if (now - this.#heardAt > this.#seconds * 1000) this.#onSilence();
   }

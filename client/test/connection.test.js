@@ -4,7 +4,7 @@ import { Connection } from "../src/connection.js";
 import { Clock, settle } from "./parts/clock.js";
 import { Server, block, connected } from "./parts/server.js";
 
-/** Start a connection; what it tells is kept. */
+/** Start a connection, and record the calls of its listener. */
 async function started(t, options = {}, { lastEventId = "", clientId } = {}) {
   const clock = new Clock();
   const server = new Server();
@@ -23,7 +23,7 @@ async function started(t, options = {}, { lastEventId = "", clientId } = {}) {
   return { clock, server, events, states, connection };
 }
 
-/** Let the connection that was lost be asked for again; return the request. */
+/** Let a lost connection try again, and return its request. */
 async function comeBack({ clock, server }) {
   const before = server.requests.length;
   await clock.advance(clock.next);
@@ -33,7 +33,7 @@ async function comeBack({ clock, server }) {
 
 const texts = (events) => events.map(({ text }) => text);
 
-// What is sent
+// The request
 
 test("a stream is asked for, not a copy of one, with its errors as statuses", async (t) => {
   const { server } = await started(t);
@@ -127,7 +127,7 @@ test("a ticket callback that hangs is given up", async (t) => {
   assert.deepEqual(states.slice(0, 2), ["connecting", "reconnecting silent"]);
 });
 
-// What comes
+// Reading the stream
 
 const HEAD = connected("e-1");
 
@@ -246,7 +246,7 @@ test("an event that grows without end is given up, and its connection with it", 
   assert.ok(request.signal.aborted);
 });
 
-// What ends it, and what does not
+// Errors that end a stream, and errors that pass
 
 for (const [status, reason] of [
   [204, "no-content"],

@@ -6,7 +6,7 @@ import { Clock, settle } from "./parts/clock.js";
 import { Page } from "./parts/page.js";
 import { Server } from "./parts/server.js";
 
-/** Return the request that connect() makes with these arguments. */
+/** Return the request that connect() sends for these arguments. */
 async function requestOf(t, dataset, ...args) {
   new Clock();
   const page = new Page();

@@ -3,10 +3,10 @@ import { test } from "node:test";
 import { whyNotShared } from "../src/shared.js";
 import { Site } from "./parts/site.js";
 
-// What a developer reads in the console of a page.
+// The lines that a developer reads in the console of a page.
 console.info = () => {};
 
-/** Open a site with tabs, of which the first one leads. */
+/** Open a site with tabs. The first one leads. */
 async function opened(count, options) {
   const site = new Site();
   await site.publish(3);
@@ -104,7 +104,7 @@ test("who comes late has what came after its cursor, and nothing else", async ()
 test("who is ahead of the leader is given nothing twice", async () => {
   const [site, leader, other] = await opened(2);
   site.hub.publish();
-  // The page was rendered when the event was on its way to the leader.
+  // The page was rendered while the event was on its way to the leader.
   const ahead = await site.join({ lastEventId: site.hub.newest });
   await site.browser.deliverAll();
   await site.publish();
@@ -124,7 +124,7 @@ test("an old ping that arrives once more takes nobody back", async () => {
   const [site, leader] = await opened(1);
   await site.publish();
   const late = await site.join({ lastEventId: site.hub.newest });
-  // They come both as what is passed on to all, and in answer to who has just joined.
+  // They arrive twice: passed on to all tabs, and in the answer to the tab that joined.
   site.hub.publish();
   site.hub.ping();
   site.hub.ping();
@@ -168,7 +168,7 @@ test("a leader that slept through a new epoch does not turn the order round", as
   assert.equal(other.role, "leader");
   const late = await site.join({ lastEventId: site.hub.newest });
   await leader.tab.thaw();
-  // It hears of the new tab before it hears that it leads no more.
+  // It hears of the new tab before it hears that it is no longer the leader.
   const { browser } = site;
   const question = browser.ready.findLast(({ tab }) => tab === leader.tab);
   while (question.items.length) await browser.deliver(question);
@@ -330,7 +330,7 @@ test("a leader keeps a million characters", async () => {
   assert.deepEqual([third.role, third.texts.length], ["leader", 5]);
 });
 
-/** Publish large events; return the ids of all. */
+/** Publish large events, and return their ids. */
 async function published(site, text, count) {
   for (; count; count--) site.hub.publish(text);
   await site.browser.deliverAll();

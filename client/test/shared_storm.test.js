@@ -1,6 +1,6 @@
-// Tabs that come, go, sleep and crash while a hub streams, in orders drawn by chance.
+// Tabs open, close, sleep and crash in random order while a hub streams.
 //
-// A run that fails is repeated alone with SEED=n.
+// To repeat a single run that failed, set SEED=n.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -11,7 +11,7 @@ const RUNS = 150;
 const STEPS = 120;
 const MOST_TABS = 6;
 
-/** Return a source of chance that is the same for the same seed (mulberry32). */
+/** Return a random generator that repeats itself for the same seed (mulberry32). */
 function chanceOf(seed) {
   const next = () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -24,14 +24,14 @@ function chanceOf(seed) {
   return next;
 }
 
-/** A site whose next happening is drawn by chance. */
+/** A site that delivers in random order. */
 class Storm extends Site {
   #chance;
 
   constructor(chance) {
     super();
     this.#chance = chance;
-    // The connections draw from it too: their delays, the names of their tabs.
+    // The connections take their delays and the names of their tabs from it too.
     Math.random = chance;
   }
 
@@ -48,7 +48,7 @@ class Storm extends Site {
     return ready.length ? this.browser.deliver(this.#chance.of(ready)) : settle();
   }
 
-  /** Let everything come to rest: nobody sleeps, and time passes. */
+  /** Let everything come to rest: wake all tabs, and let time pass. */
   async calm() {
     for (const { tab } of this.asleep) await tab.thaw();
     this.hub.refusals = [];
@@ -61,7 +61,7 @@ class Storm extends Site {
     await this.browser.deliverAll((ready) => this.#chance.of(ready));
   }
 
-  /** Hold what a tab was given to what it should have been. */
+  /** Check that a tab has received the events that it should have. */
   check({ tab, cursor, got, connection, state }, { mayReset }) {
     let at = cursor === "" ? undefined : this.hub.place(cursor);
     for (const { type, text, id } of got) {
@@ -84,7 +84,7 @@ class Storm extends Site {
   }
 }
 
-/** What may happen, and how often. */
+/** The possible steps, each with its weight. */
 const HAPPENINGS = {
   deliver: [60, (storm) => storm.deliver()],
   publish: [12, ({ hub }) => hub.publish()],

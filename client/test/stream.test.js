@@ -5,14 +5,14 @@ import { Clock, settle } from "./parts/clock.js";
 import { Page } from "./parts/page.js";
 import { Server, block, connected } from "./parts/server.js";
 
-/** Open a stream whose greeting has come. */
+/** Open a stream that has received its greeting. */
 async function opened(t, options = {}) {
   const parts = await asked(t, options);
   await parts.server.request.open(connected("e-1", { user_id: "alice" }));
   return parts;
 }
 
-/** Open a stream that is asked for, and not answered. */
+/** Open a stream whose request has no answer yet. */
 async function asked(t, options = {}) {
   const clock = new Clock();
   const page = new Page();
@@ -198,7 +198,7 @@ test("a stream that cannot be shared says why, and works all the same", async (t
   assert.deepEqual([stream.state, server.requests.length], ["open", 1]);
 });
 
-// Who is logged in
+// The user
 
 test("the stream says who the server takes it for", async (t) => {
   const { stream } = await opened(t);
@@ -254,7 +254,7 @@ test("a user that a page writes as a number is the same one", async (t) => {
 
 // Iterating
 
-/** Iterate until the end; return what came, and the error that ended it. */
+/** Iterate until the end. Return the events, and the error that ended the loop. */
 async function collected(stream) {
   const texts = [];
   try {

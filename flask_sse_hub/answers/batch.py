@@ -1,7 +1,7 @@
-"""Batches: items that come one by one and leave together.
+"""Batches: items that arrive one by one and leave together.
 
-Pure: whoever collects says what time it is. Does not know what the items are, or how
-they travel.
+Pure: the caller passes the time. Does not know what the items are, or how they are
+sent.
 """
 
 import math
@@ -12,26 +12,33 @@ from typing import Any
 from ..errors import ConfigurationError
 from ..events.seconds import checked_seconds
 
-# A batch is held in memory, and sent as one write.
+# A batch is held in memory and sent as one write, so its size needs a bound.
 _LARGEST = 10_000
 
-#: A day. No lock can be waited for as long as the largest float says.
+#: One day. Locks do not accept timeouts as long as the largest float.
 LONGEST_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """When items that come one by one leave together.
+    """Describe when items that arrive one by one leave together, in one write.
 
-    As soon as there are ``size`` of them, or ``interval`` seconds after the first one,
-    whichever comes first; what is left at the end leaves then. Their order is kept.
+    A batch leaves when it has ``size`` items, or ``interval`` seconds after its first
+    item, whichever comes first. The last batch leaves when the iterable ends. Items
+    keep their order.
 
-    Without ``merge`` each item is an event of its own. ``merge`` makes one item of a
-    list of them: ``merge="".join`` for pieces of text. It runs in the greenlet or
-    thread that writes, without an app context, so an item must not change once it was
-    yielded.
+    ``merge`` runs in the greenlet or thread that writes, without an app context. With a
+    ``merge``, an item must therefore not change after it was yielded.
 
-    Raises ConfigurationError.
+    Args:
+        size: The largest number of items in a batch.
+        interval: The longest time that an item waits for others, in seconds.
+        merge: A function that takes the list of items and returns one item, such as
+            ``"".join`` for pieces of text. None: each item is an event of its own.
+
+    Raises:
+        ConfigurationError: A value is out of its range, or ``merge`` is not callable.
+
     """
 
     size: int = 10
@@ -53,22 +60,22 @@ class Batch:
         )
         if self.merge is not None and not callable(self.merge):
             raise ConfigurationError(
-                f"merge takes a list of items and returns one: {self.merge!r:.50}"
-                " cannot be called"
+                f"merge must be a function that takes a list of items and returns one,"
+                f' such as "".join, not {self.merge!r:.50}'
             )
 
 
 class Collector:
-    """The batch that is being collected; one thread has it."""
+    """Collect the items of one batch after another. For use by a single thread."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._items: list[Any] = []
-        #: When the batch leaves, however few there are; infinite while there are none.
+        #: The time at which the batch leaves; infinite while it is empty.
         self.due = math.inf
 
     def add(self, item: Any, *, now: float) -> None:
-        """Take one item."""
+        """Add an item. A full batch is due at once."""
         if not self._items:
             self.due = now + self._batch.interval
         self._items.append(item)
@@ -76,7 +83,7 @@ class Collector:
             self.due = now
 
     def take(self) -> list[Any]:
-        """Return what was collected, merged to one item where that is wanted."""
+        """Return the collected items and start a new batch; with a merge, one item."""
         items, self._items = self._items, []
         self.due = math.inf
         if items and self._batch.merge is not None:

@@ -1,7 +1,7 @@
-"""The body of an answer: an iterable of the app, as the bytes of an event stream.
+"""The body of an answer: the items of an iterable, as the bytes of an event stream.
 
-Its server iterates it. Knows producers, batches and the watch for departures. Does not
-know requests.
+The server iterates the body. Knows producers, batches and the watch for departures.
+Does not know requests.
 """
 
 import json
@@ -24,17 +24,17 @@ from .producer import Producer
 
 log = logging.getLogger(__name__)
 
-# A comment line: no client dispatches anything for it.
+# A comment line. Clients dispatch no event for it.
 _GREETING = _HEARTBEAT = b":\n\n"
 
-# A question whether the peer is there, without ending a block.
+# A comment that does not end a block. A peer that has left answers it with a reset.
 _PROBE = b":\n"
 
-# A hub's event ids have another form. No two answers have the same end id, and a client
-# that invents one only spares itself an answer.
+# The ids of a hub's events have another form. Each answer has an end id of its own. A
+# client gains nothing by inventing one: it only receives no answer.
 _END_ID = re.compile(r"end-[0-9a-f]{16}")
 
-# The default of SSE_HUB_CONNECTION_TIMEOUT, which belongs to a hub.
+# The default of SSE_HUB_CONNECTION_TIMEOUT. The setting itself belongs to a hub.
 _UNACKNOWLEDGED_SECONDS = 60.0
 
 _FAILED = "the stream ended by an error"
@@ -42,10 +42,11 @@ _SHUTDOWN = "the server is restarting"
 
 
 class AnswerBody:
-    """The body of the response, as its server iterates it.
+    """The body of the response. The server iterates it.
 
-    The iterable begins when iteration does, so that a HEAD request starts nothing, and
-    is stopped at the end or in close(), whichever comes first.
+    The app's iterable starts when the server starts to iterate, so a HEAD request
+    starts nothing. The iterable is stopped at the end or in close(), whichever comes
+    first.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class AnswerBody:
         self._collector = Collector(batch)
         self._encode = partial(_encode, dumps=dumps)
         self._merges = batch.merge is not None
-        # Encoded at once, since the iterable may go on to change what it has yielded.
+        # Without a merge, each item is encoded in the producer's thread, before the
+        # iterable goes on and perhaps changes it.
         self._producer = (
             Producer(iterable, around=around)
             if self._merges
@@ -81,7 +83,7 @@ class AnswerBody:
         self._peer_left = False
         self._state: Callable[[], bytes] = self._greet
 
-    # What the server calls
+    # Called by the server
 
     def __iter__(self) -> Self:
         return self
@@ -90,7 +92,8 @@ class AnswerBody:
         try:
             chunk = self._state()
         except BaseException:
-            # Also where a worker at the end of its patience interrupts its requests.
+            # BaseException, because a worker that stops waiting may interrupt its
+            # requests with one.
             self._let_go()
             raise
         self._silent_since = time.monotonic()
@@ -112,20 +115,20 @@ class AnswerBody:
         error = self._take_error()
         if error is not None:
             log.error(
-                "the stream of %s failed, and its client was not there to be told",
+                "the answer of endpoint %s failed after its client had left",
                 self._name,
                 exc_info=error,
             )
 
     def _take_error(self) -> BaseException | None:
-        """Return what ended the iteration, once.
+        """Return the error that ended the iteration, and forget it.
 
-        It is not kept: with its traceback it keeps all that the iterable held.
+        Its traceback would keep everything alive that the iterable referenced.
         """
         error, self._producer.error = self._producer.error, None
         return error
 
-    # What is next
+    # The next bytes
 
     def _greet(self) -> bytes:
         self._state = self._go_on
@@ -140,14 +143,14 @@ class AnswerBody:
         try:
             chunk = self._await_chunk()
         except Exception as error:  # noqa: BLE001 - _failed() logs it
-            # What was yielded could not be merged.
+            # The app's merge or the JSON provider failed.
             self._producer.stop()
             self._state = self._end
             return self._failed(error)
         return self._end() if chunk is None else chunk
 
     def _await_chunk(self) -> bytes | None:
-        """Return what is written next, None when nobody is there to read it."""
+        """Return the bytes to write next, None when the peer has left."""
         while not self._peer_left:
             now = time.monotonic()
             if now >= self._collector.due:
@@ -162,7 +165,8 @@ class AnswerBody:
                 return None if self._peer_left else self._rest()
             for item in items:
                 self._collector.add(item, now=time.monotonic())
-            # Not first of all, or a slow client would get one with each item.
+            # The heartbeat comes last. Otherwise a slow client would receive one with
+            # each item.
             if not items and time.monotonic() >= silent_until:
                 return _HEARTBEAT
         return None
@@ -172,7 +176,7 @@ class AnswerBody:
         return b"".join(map(self._encode, items) if self._merges else items)
 
     def _rest(self) -> bytes:
-        """Return the rest of what was yielded, and how it ended."""
+        """Return the items that are still to be sent, and the event for the end."""
         rest = self._collected()
         self._state = self._end
         error = self._take_error()
@@ -185,10 +189,10 @@ class AnswerBody:
         return rest + end
 
     def _failed(self, error: BaseException) -> bytes:
-        """Log an error, and return what the client is told of it."""
+        """Log an error, and return the event that tells the client of it."""
         end_id = _end_id()
         log.error(
-            "the stream of %s failed, which its client was told with the id %s",
+            "the answer of endpoint %s failed; its client was told with the id %s",
             self._name,
             end_id,
             exc_info=error,
@@ -197,32 +201,32 @@ class AnswerBody:
 
     def _end(self) -> bytes:
         if self._watch.worker_is_leaving and self._socket is not None:
-            # The server would wait for the next request on this connection, for
-            # seconds that a worker on its way out does not have.
+            # The server would otherwise wait for the next request on this connection. A
+            # worker that is shutting down does not have those seconds.
             sockets.shutdown(self._socket.fileno(), socket.SHUT_RD)
-        # Not only in close(), which some middlewares forget to call.
+        # close() releases everything too, but some middlewares forget to call it.
         self._let_go()
         raise StopIteration
 
-    # What the watch for departures calls
+    # Called by the watch for departures
 
     def probe(self) -> None:
-        """Write a comment: a peer that is gone answers it with a reset."""
+        """Write a comment. A peer that has left answers it with a reset."""
         self._probes = True
         self._producer.wake()
 
     def peer_left(self) -> None:
-        """End without a word."""
+        """End without another byte, because nobody would read it."""
         self._peer_left = True
         self._producer.stop()
 
     def worker_leaves(self) -> None:
-        """End with what has been yielded, and say why."""
+        """Send the items yielded so far, then the reason, and end."""
         self._worker_left = True
         self._producer.stop()
 
     def cut(self) -> None:
-        """Shut the connection down, which ends a write that blocks."""
+        """Shut the connection down. A write that blocks ends with an error."""
         connection = self._socket
         if connection is not None:
             sockets.shutdown(connection.fileno())
@@ -244,5 +248,5 @@ def _last_block(type: str, end_id: str | None = None, **data: str) -> bytes:
 
 
 def is_end_id(event_id: str) -> bool:
-    """Tell whether an event id is that of an answer's end."""
+    """Tell whether an event id belongs to the last event of an answer."""
     return _END_ID.fullmatch(event_id) is not None

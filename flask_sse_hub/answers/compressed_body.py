@@ -1,6 +1,6 @@
-"""A response's body, compressed as it comes, for the one client that it is for.
+"""A response's body, compressed for one client as it comes.
 
-Knows nothing of events. What very many share is compressed in ``coding``.
+Does not know events. Events that clients share are compressed in ``events.coding``.
 """
 
 import zlib
@@ -9,20 +9,20 @@ from collections.abc import Callable
 from ..events.coding import pieces
 from ..streams.response import StreamBody
 
-#: As Content-Encoding has it.
+#: The value of Content-Encoding.
 CODING = "gzip"
 
-# A few kilobytes to look back on are enough for events of one stream, which look alike.
-# It takes 14 KiB of memory for each stream, and what zlib does by default 88.
+# The events of one stream look alike, so a window of 4 KiB is enough. Each stream takes
+# 14 KiB of memory with these values; it would take 88 KiB with zlib's defaults.
 _WINDOW_BITS = 12
 _MEMORY_LEVEL = 5
 
-# What has zlib begin and end with gzip's head and checksum.
+# Added to the window bits, this makes zlib write gzip's header and checksum.
 _AS_GZIP = 16
 
 
 class CompressedBody:
-    """A body of which each part can be read as soon as it is there."""
+    """Compress a body so that each part can be read as soon as it arrives."""
 
     def __init__(self, body: StreamBody) -> None:
         self._body = body
@@ -33,7 +33,7 @@ class CompressedBody:
 
     @property
     def on_close(self) -> Callable[[], None] | None:
-        """What is called once when the server is done with the response."""
+        """The function that is called once, when the server is done."""
         return self._body.on_close
 
     @on_close.setter
@@ -55,5 +55,5 @@ class CompressedBody:
         return compressed + self._compressor.flush(zlib.Z_SYNC_FLUSH)
 
     def close(self) -> None:
-        """Close the body."""
+        """Close the body that is compressed."""
         self._body.close()

@@ -1,7 +1,7 @@
-"""Who goes away while streams are open: their peers, and the worker that serves them.
+"""The watch for departures: of the peers of open streams, and of the serving worker.
 
-For streams of one request, which belong to no hub. Tells them; how a stream ends is its
-own matter.
+It serves streams of one request, which belong to no hub. It notifies them; each stream
+decides by itself how it ends.
 """
 
 import atexit
@@ -18,37 +18,41 @@ from ..runtime.per_process import PerProcess
 from ..server.worker import ServerWorker, serving_worker
 from .producer import any_running
 
-# A peer that left is told of twice: it has closed its half, and it answered a write by
-# a reset. Both are to come within a tenth of a second, where nothing tells at once.
+# A departure takes two looks: the first sees a peer that closed its half, the second
+# sees the reset by which it answered a probe. Both fit into a tenth of a second, also
+# where the kernel cannot wake this thread.
 _TICK_SECONDS = 0.04
 
-# gunicorn looks once a second whether its worker is done, and kills it at the end of
-# graceful_timeout: so much before that streams are told.
+# Streams are told this long before the end of graceful_timeout, when gunicorn ends the
+# worker by force. gunicorn checks only once a second whether its worker is done.
 _LAST_SECONDS = 2.0
 
-# A stream that was told and is still here has a client that takes nothing. So long may
-# iterables clean up when a process exits.
+# The client of a stream that is still open this long after it was told takes no bytes.
+# Iterables also have this long to clean up when a process exits.
 _PATIENCE_SECONDS = 0.25
 
 
 class Departing(Protocol):
-    """A stream, as it is told of departures. Nothing of this may wait."""
+    """A stream that can be told of departures. No method may block."""
 
     def probe(self) -> None:
-        """Write something: the peer has left, or has only closed its half."""
+        """Write something: it shows whether the peer left or only closed its half."""
 
     def peer_left(self) -> None:
-        """End: the connection is over."""
+        """End the stream, because its connection is over."""
 
     def worker_leaves(self) -> None:
-        """Say that the worker goes away, and end; more than once is no error."""
+        """End the stream, and tell the client that the worker is shutting down.
+
+        May be called more than once.
+        """
 
     def cut(self) -> None:
-        """Shut the connection down, which ends a write that blocks."""
+        """Shut the connection down. A write that blocks ends with an error."""
 
 
 class Departures:
-    """One watch for the streams of a process; its thread runs while there are any."""
+    """The watch of one process. Its thread runs as long as any stream is open."""
 
     def __init__(
         self,
@@ -59,7 +63,7 @@ class Departures:
         self._find_worker = find_worker
         self._clock = clock
         self._pid = os.getpid()
-        # Guards all below.
+        # Guards all fields below.
         self._lock = threading.Lock()
         self._streams: dict[Departing, socket.socket | None] = {}
         self._peers: PeerWatch[Departing] | None = None
@@ -67,7 +71,7 @@ class Departures:
 
     @property
     def worker_is_leaving(self) -> bool:
-        """Whether the worker has been told to go; it may still finish what it does."""
+        """Whether the worker was told to stop. It may still finish its requests."""
         return self._leave_at is not None
 
     def __len__(self) -> int:
@@ -75,9 +79,9 @@ class Departures:
         return len(self._streams)
 
     def add(self, stream: Departing, connection: socket.socket | None) -> None:
-        """Tell a stream of departures from now on.
+        """Watch for departures that concern a stream.
 
-        Without its connection, it is told only of its worker's.
+        A stream without a connection is told only that its worker is leaving.
         """
         with self._lock:
             if self._peers is None:
@@ -87,7 +91,7 @@ class Departures:
                 self._peers.add(connection.fileno(), stream)
 
     def remove(self, stream: Departing) -> None:
-        """Tell it nothing more, before its server closes the connection."""
+        """Stop watching for a stream. To be called before its connection is closed."""
         with self._lock:
             connection = self._streams.pop(stream, None)
             if connection is not None and self._peers is not None:
@@ -99,7 +103,8 @@ class Departures:
         threading.Thread(
             target=self._run, args=(peers, bell), name="sse-departures", daemon=True
         ).start()
-        # Not before: where the system has no room for a thread, the next stream tries.
+        # Set last: where the system cannot start another thread, start() raises, and
+        # the next stream tries again.
         self._peers = peers
 
     def _run(self, peers: PeerWatch[Departing], bell: Bell) -> None:
@@ -119,9 +124,10 @@ class Departures:
             return False
 
     def look(self, peers: PeerWatch[Departing], worker: ServerWorker | None) -> None:
-        """Tell each stream what has become of its peer and worker."""
+        """Look once at all peers and at the worker, and tell the streams of changes."""
         if self._pid != os.getpid():
-            # A fork copies greenlets too. What the epoll tells is for the parent.
+            # A fork copies greenlets too, and the events of this epoll belong to the
+            # parent process.
             return
         for stream, change in peers.changes():
             if Change.GONE in change:
@@ -135,9 +141,9 @@ class Departures:
             self._part_from(worker)
 
     def _forgotten(self) -> list[Departing]:
-        """Return those whose server closed the connection, and not the stream.
+        """Return the streams whose connection was closed without a call of close().
 
-        A middleware between them may not pass close() on.
+        A middleware around the stream may not pass close() on.
         """
         with self._lock:
             return [
@@ -160,11 +166,11 @@ class Departures:
                 stream.cut()
 
     def say_farewell(self) -> None:
-        """End all streams and wait a moment for that: the last that a process does.
+        """End all streams, and wait briefly until they and their iterables are done.
 
-        Also for what their iterables clean up, and those of streams that have ended.
-
-        gunicorn ends a worker at once after QUIT and INT, and others at a Ctrl-C.
+        Runs when the process exits. Iterables of streams that ended earlier may still
+        clean up, and are waited for too. It is needed because gunicorn stops a worker
+        at once after QUIT and INT, as other servers do after Ctrl-C.
         """
         if self._pid != os.getpid():
             return
@@ -177,7 +183,7 @@ class Departures:
             time.sleep(_TICK_SECONDS)
 
     def abandon(self) -> None:
-        """Let go of a parent's watch in a forked child."""
+        """Release the parent's watch in a forked child."""
         if self._peers is not None:
             self._peers.abandon()
 
@@ -192,5 +198,5 @@ _watches = PerProcess(_new_watch, abandon=Departures.abandon)
 
 
 def departures() -> Departures:
-    """Return the watch of this process; a forked child makes one of its own."""
+    """Return the watch of this process. A forked child creates its own."""
     return _watches.get()

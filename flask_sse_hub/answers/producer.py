@@ -1,7 +1,7 @@
-"""An iterable that runs in a thread of its own, a few items ahead of who takes them.
+"""An iterable that runs in a thread of its own, a few items ahead of its consumer.
 
-Knows threads, which are greenlets under gevent's patching. Does not know what the items
-are for.
+Knows threads, which are greenlets where gevent has patched them. Does not know what the
+items are for.
 """
 
 import contextvars
@@ -16,8 +16,8 @@ from ..runtime import greenlets
 
 log = logging.getLogger(__name__)
 
-#: How many items wait at most. Enough that neither side waits for the other at each
-#: item, and few enough to be held for each of very many slow clients.
+#: The most items that wait to be taken. With this many, neither side has to wait for
+#: the other at each item. It is small enough to be held for thousands of slow clients.
 BUFFERED_ITEMS = 16
 
 _THREAD_NAME = "sse-producer"
@@ -26,20 +26,20 @@ _END = object()
 
 
 def any_running() -> bool:
-    """Tell whether any iterable of this process still runs, if only to clean up."""
+    """Tell whether an iterable of this process still runs or cleans up."""
     return any(thread.name == _THREAD_NAME for thread in threading.enumerate())
 
 
 class Producer:
-    """Iterate over something beside the one thread that takes its items.
+    """Run an iterable in a thread of its own, for one other thread to take its items.
 
-    What ``around`` returns is entered there before the first item, and left when the
-    iterable has been closed; each item is passed through ``convert`` there, before the
-    iterable goes on and perhaps changes it.
+    The context manager that ``around`` returns is entered in the iterable's thread
+    before the first item, and left after the iterable was closed. ``convert`` is called
+    there with each item, before the iterable goes on and perhaps changes the item.
 
-    The iterable's ``close()``, if it has one, is called exactly once, also if it is
-    never iterated. A generator's ``finally`` so runs once, and in the thread in which
-    the rest of it ran.
+    The iterable's ``close()``, if it has one, is called exactly once, even if the
+    iterable is never iterated. So a generator's ``finally`` runs once, in the thread
+    that ran the rest of the generator.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class Producer:
         convert: Callable[[Any], Any] = lambda item: item,
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        #: What ended the iteration before its end, or came in closing; None before, and
-        #: where the iteration was stopped.
+        #: The error that ended the iteration or came while closing the iterable. None
+        #: until then, and None if the iteration was stopped.
         self.error: BaseException | None = None
-        #: Whether there was nothing more to iterate.
+        #: Whether the iterable was iterated to its end.
         self.exhausted = False
         self._iterable: Iterable[Any] | None = iterable
         self._iterator: Iterator[Any] | None = None
         self._convert = convert
         self._around = around
-        # Guards all below, and is told of each change.
+        # Guards all fields below, and is notified of each change.
         self._changed = threading.Condition(threading.Lock())
         self._items: deque[Any] = deque()
         self._started = False
@@ -66,18 +66,19 @@ class Producer:
         self._ended = False
         self._woken = False
         self._greenlet: Any = None
-        # Whether the iterable runs, and not this class: only it may be interrupted.
+        # Whether code of the iterable is running. Only that code may be interrupted,
+        # not the code of this class.
         self._inside = False
 
-    # Who takes the items
+    # Called by the consumer
 
     def start(self) -> None:
-        """Begin to iterate. Once; after stop() nothing begins."""
+        """Begin to iterate. A second call, or a call after stop(), does nothing."""
         with self._changed:
             if self._started:
                 return
             self._started = True
-        # Without the context of who starts it, in which a request may still be.
+        # An empty context: the caller's context may hold a request.
         run = contextvars.Context().run
         thread = threading.Thread(
             target=run, args=(self._run,), name=_THREAD_NAME, daemon=True
@@ -85,14 +86,15 @@ class Producer:
         try:
             thread.start()
         except RuntimeError as error:
-            # The system has no room for another thread.
+            # The system cannot start another thread.
             self._finish(self._outcome(_not_at_all) or error)
 
     def take(self, timeout: float) -> list[Any] | None:
-        """Return the next item in a list, or None when there will be none any more.
+        """Return the next item in a list, or None when there are no more items.
 
-        The list is empty where none came in so many seconds, or wake() was called. What
-        the iterable has yielded before its end, its error or stop() still comes.
+        The list is empty if no item came within ``timeout`` seconds, or if wake() was
+        called. Items that the iterable yielded before its end, its error or stop() are
+        still returned.
         """
         with self._changed:
             self._changed.wait_for(self._something, timeout)
@@ -107,17 +109,17 @@ class Producer:
         return bool(self._items) or self._ended or self._stopped or self._woken
 
     def wake(self) -> None:
-        """Have take() return, now or the next time."""
+        """Make take() return: the call that is waiting now, or else the next one."""
         with self._changed:
             self._woken = True
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """End the iteration; does not wait for that.
+        """End the iteration, without waiting until it has ended.
 
-        A greenlet is interrupted: what the iterable waits for raises GreenletExit in
-        it. A real thread cannot be, so it ends when the iterable yields its next item
-        or returns. Neither is interrupted while the iterable is being closed.
+        A greenlet is interrupted: GreenletExit is raised in the iterable where it
+        waits. A real thread cannot be interrupted: it ends when the iterable yields its
+        next item or returns. Closing the iterable is never interrupted.
         """
         with self._changed:
             if self._stopped or self._ended:
@@ -137,7 +139,7 @@ class Producer:
         self._finish(self._outcome(self._iterate))
 
     def _outcome(self, iterate: Callable[[], None]) -> BaseException | None:
-        """Iterate and close; return what was raised by that."""
+        """Iterate, close the iterable, and return the error that was raised, if any."""
         try:
             try:
                 with self._around():
@@ -146,9 +148,9 @@ class Producer:
                     finally:
                         self._close()
             finally:
-                # What is around it may not even have let it begin.
+                # Entering the context manager may have failed.
                 self._close()
-        except BaseException as raised:  # noqa: BLE001 - who takes the items is told
+        except BaseException as raised:  # noqa: BLE001 - the consumer handles it
             return raised
         return None
 
@@ -175,7 +177,7 @@ class Producer:
         return item if item is _END else self._convert(item)
 
     def _awaits_another(self) -> bool:
-        """Wait until there is room for another item; tell whether one is wanted."""
+        """Wait until there is room for another item. Returns False after a stop."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._stopped or len(self._items) < BUFFERED_ITEMS
@@ -183,7 +185,7 @@ class Producer:
             return not self._stopped
 
     def _close(self) -> None:
-        """Close the iterator and what it is one of, if that was not done."""
+        """Close the iterator and the iterable, unless they are closed already."""
         iterator, self._iterator = self._iterator, None
         iterable, self._iterable = self._iterable, None
         try:
@@ -194,8 +196,9 @@ class Producer:
 
     def _finish(self, error: BaseException | None) -> None:
         with self._changed:
-            # Nobody takes what comes after stop(), so nobody would say it. GreenletExit
-            # and GeneratorExit are no Exception: they are how it was stopped.
+            # The consumer does not look at errors after stop(), so they are logged
+            # here. GreenletExit and GeneratorExit are not subclasses of Exception: they
+            # come from stopping and are no failure.
             unsaid = self._stopped and isinstance(error, Exception)
             if not self._stopped:
                 self.error = error
@@ -203,13 +206,13 @@ class Producer:
             self._greenlet = None
             self._changed.notify_all()
         if unsaid:
-            log.error("what was streamed failed as it was stopped", exc_info=error)
+            log.error("an iterable failed while it was being stopped", exc_info=error)
 
 
 def close_iterable(what: Iterable[Any] | None) -> None:
-    """Call what an iterable has for its end, if anything."""
+    """Call the ``close()`` of an iterable, if it has one."""
     close = getattr(what, "close", None)
-    # A column of a table may have that name too.
+    # An attribute of this name may be something else, such as a column of a table.
     if callable(close):
         close()
 

@@ -1,6 +1,7 @@
-"""The response of an answer: what a view yields, as events to the client that asked.
+"""The response of an answer: the items of an iterable, as events for one request.
 
-Knows requests. Does not know brokers or hubs. docs/api.md has the promises on the wire.
+Knows requests. Does not know brokers or hubs. docs/api.md says what clients can rely
+on.
 """
 
 import logging
@@ -28,41 +29,50 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _rare_log = RareLog(log)
 
-# Iterables that yield letters, numbers or keys, which no view means as events.
+# These iterables yield letters, numbers or keys. No view means those as events, so
+# passing one is a mistake.
 _NO_ITEMS = (str, bytes, bytearray, memoryview, Mapping)
 
-# The default: each item leaves in a write of its own.
+# The default batch. Each item leaves in a write of its own.
 _ONE_BY_ONE = Batch(size=1)
 
 
 class EventSourceResponse(StreamResponse):
-    """A response that sends what an iterable yields, each as an event, as it comes.
+    """A response that sends each item of an iterable as an event, as soon as it comes.
 
-    Strings are sent as they are, an ``Event`` with its type, bytes must be UTF-8, and
-    anything else goes through the app's JSON provider. The first bytes leave at once,
-    and after ``heartbeat`` seconds without an event a comment does. ``batch`` has
-    several events leave together.
-
-    A clean end is told by an event of the type ``done``, an exception by one of the
-    type ``error``, whose id is in the log with the traceback. A GET that comes back
-    with the id of either, as a native EventSource does, is answered 204, and the
-    iterable is closed without being iterated.
-
-    The iterable runs in a thread of its own, or a greenlet where gevent has patched
-    threads, without the request's context; with ``app_context`` in an app context of
-    its own, so that it can use the database. Its ``close()`` is called exactly once,
-    also when the client leaves: a greenlet is then interrupted, by GreenletExit, where
-    it waits; a thread ends at its next item.
-
-    It is compressed for clients that accept gzip, each event as it comes, unless
-    ``compress`` is False.
-
-    To be made in a request, for GET and POST. Raises ConfigurationError, and
-    UnsupportedServer where an open stream would block other requests::
+    Create it within a request, for GET or POST::
 
         @app.post("/ask")
         def ask():
             return EventSourceResponse(answer(request.get_json()["question"]))
+
+    Strings are sent as they are. An ``Event`` is sent with its type. Bytes must be
+    UTF-8. Any other item goes through the app's JSON provider. The first bytes of the
+    response leave at once, before the first item.
+
+    The last event has the type ``done`` after a clean end, and the type ``error`` after
+    an exception. The id of the ``error`` event is also in the log, with the traceback.
+    A native EventSource reconnects after the end, with the id of the last event. Such a
+    GET is answered with 204, and the iterable is closed without being iterated.
+
+    The iterable runs in a thread of its own, without the request's context. Where
+    gevent has patched threads, it runs in a greenlet. Its ``close()`` is called exactly
+    once, also when the client leaves. In that case a greenlet is interrupted where it
+    waits, by GreenletExit; a thread ends at its next item.
+
+    Args:
+        iterable: The items, such as a generator or a list.
+        heartbeat: A comment is sent after this many seconds without an event.
+        batch: When several events leave together. None: each event leaves at once.
+        app_context: Whether the iterable runs in an app context of its own. It needs
+            one to use the database.
+        compress: Whether the stream is compressed for clients that accept gzip. Each
+            event can still be read as soon as it arrives.
+
+    Raises:
+        ConfigurationError: An argument has the wrong type or is out of its range.
+        UnsupportedServer: An open stream would block other requests on this server.
+
     """
 
     def __init__(
@@ -106,9 +116,10 @@ class EventSourceResponse(StreamResponse):
     def get_wsgi_response(
         self, environ: "WSGIEnvironment"
     ) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
-        """Stay with 204, the one answer after which a browser does not come back.
+        """Keep the status 204 after an end: only then does a browser not reconnect.
 
-        A view that returns ``EventSourceResponse(...), 200`` means the first answer.
+        A view that returns ``EventSourceResponse(...), 200`` sets another status, which
+        is meant for the first request only.
         """
         if self._is_over:
             self.status_code = 204
@@ -118,17 +129,17 @@ class EventSourceResponse(StreamResponse):
 def _check(iterable: object, batch: object) -> None:
     if isinstance(iterable, _NO_ITEMS) or not isinstance(iterable, Iterable):
         raise ConfigurationError(
-            "EventSourceResponse takes what can be iterated and yields events, such as"
-            f" a generator or a list, and not {type(iterable).__name__}"
+            "EventSourceResponse takes an iterable that yields events, such as a"
+            f" generator or a list, not {type(iterable).__name__}"
         )
     if not isinstance(batch, Batch | None):
         raise ConfigurationError(
-            f"batch must be a Batch, not {type(batch).__name__}: Batch(size=10)"
+            f"batch must be a Batch, such as Batch(size=10), not {type(batch).__name__}"
         )
 
 
 def _check_room(iterable: Iterable[Any], places: PlaceLedger) -> None:
-    """Abort where streams have taken all places that a worker has for them."""
+    """Abort the request with 503 if the worker has no place for another stream."""
     why = places.full()
     if why is not None:
         _rare_log.say("full", f"an answer was refused: {why}")
@@ -137,6 +148,6 @@ def _check_room(iterable: Iterable[Any], places: PlaceLedger) -> None:
 
 
 def _had_its_end() -> bool:
-    """Tell whether this request comes back after the end of an answer."""
+    """Tell whether the client of this request has received the end of an answer."""
     last = last_event_id(request)
     return last is not None and is_end_id(last)

@@ -1,21 +1,23 @@
 import * as __index_js from './sse-hub.js';
 
 /**
- * Have a stream as long as the component is mounted.
+ * Keep a stream open as long as the component is mounted.
  *
- * It connects anew only where `url`, `shared`, or what is sent (`method`, `headers`, `body`,
- * `credentials`) has changed. Objects may be written inline: what they hold is compared.
- * After `closeConnection` it stays closed until `reconnect`, which resumes.
+ * The stream is replaced if an option has changed, such as `url`, `shared` or the request
+ * (`method`, `headers`, `body`, `credentials`). Changed handlers, `clientId` and
+ * `lastEventId` do not replace it. Objects may be written inline, because their contents
+ * are compared. After `closeConnection()` the stream stays closed. `reconnect()` resumes
+ * it.
  *
  * @param {UseSSEOptions} [options]
  * @returns {SSE}
  */
 declare function useSSE(options?: UseSSEOptions): SSE;
 /**
- * Have the newest state of a dashboard whose events each have all of it.
+ * Keep the newest state of a dashboard. Each event must contain the whole state.
  *
- * Takes what `useSSE` takes too. `initial` is what the page was rendered with, and
- * `load` loads the state anew where history was lost.
+ * It also takes the options of `useSSE`. `initial` is the state with which the page was
+ * rendered. `load` loads the state again after events were lost.
  *
  * @template T
  * @param {UseSSEOptions & {type?: string, initial?: T, load?: () => Promise<T>}} [options]
@@ -32,18 +34,18 @@ declare function useDashboardSSE<T>({ url, type, initial, load, eventHandlers, o
 type Options = __index_js.Options;
 type StreamEvent = __index_js.StreamEvent;
 /**
- * what a component sees of its stream
+ * the stream as a component sees it
  */
 type SSE = {
     isConnected: boolean;
     state: __index_js.State;
     /**
-     * why it is not connected
+     * why the stream is not open
      */
     error: __index_js.StreamError | null;
     /**
-     * of the app; the component is rendered for each,
-     * and React joins those that come together
+     * the last event of the app. Each event renders
+     * the component; React renders once for events that arrive together
      */
     lastEvent: StreamEvent | null;
     reconnect: () => void;
@@ -51,12 +53,13 @@ type SSE = {
 };
 type SSEOptions = {
     /**
-     * null opens no stream; left out it is the page's
+     * null opens no stream. Without it, the URL is the
+     * one that the server wrote into the page
      */
     url?: string | URL | null | undefined;
     /**
-     * by event type; those of the latest rendering
-     * are called, so they need not be memoized
+     * handlers by event type. The handlers of the
+     * latest rendering are called, so they need not be memoized
      */
     eventHandlers?: Options["on"];
 };

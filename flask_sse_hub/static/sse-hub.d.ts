@@ -1,11 +1,11 @@
 /**
- * What ends a stream, and what passes.
+ * The reasons that end a stream, and those after which the client tries again.
  *
  * @typedef {"unauthorized" | "forbidden" | "bad-request" | "no-content" | "not-a-stream"
  *   | "user-changed"} Final
  * @typedef {"network" | "busy" | "unavailable" | "silent" | "ticket" | "hidden"} Passing
  */
-/** Why a stream is not open, by one word of `reason`. */
+/** The error that explains why a stream is not open. Its `reason` is a single word. */
 declare class StreamError extends Error {
     /**
      * @param {Final | Passing} reason
@@ -17,76 +17,81 @@ declare class StreamError extends Error {
         final?: boolean;
         retryAfter?: number;
     });
-    /** The HTTP status, where it was one. @type {number | undefined} */
+    /** The HTTP status of the refusal, if there was one. @type {number | undefined} */
     status: number | undefined;
-    /** Whether it ends the stream. @type {boolean | undefined} */
+    /** Whether the error ends the stream. @type {boolean | undefined} */
     final: boolean | undefined;
-    /** The seconds that the server asks to wait. @type {number | undefined} */
+    /** The seconds to wait, as the server asks. @type {number | undefined} */
     retryAfter: number | undefined;
     reason: Final | Passing;
 }
 /**
- * What ends a stream, and what passes.
+ * The reasons that end a stream, and those after which the client tries again.
  */
 type Final = "unauthorized" | "forbidden" | "bad-request" | "no-content" | "not-a-stream" | "user-changed";
 /**
- * What ends a stream, and what passes.
+ * The reasons that end a stream, and those after which the client tries again.
  */
 type Passing = "network" | "busy" | "unavailable" | "silent" | "ticket" | "hidden";
 
 /**
- * What says with which ticket to ask; to say none ends the stream.
+ * Returns the ticket for the next request. Without a ticket the stream ends.
  */
 type Ticket = () => string | null | undefined | Promise<string | null | undefined>;
 /**
- * An event as it came.
+ * An event as the server sent it.
  */
 type State$1 = "connecting" | "open" | "reconnecting" | "closed";
 /**
- * how to ask for the stream
+ * the request for the stream
  */
 type RequestOptions = {
     method?: string | undefined;
     headers?: Record<string, string> | undefined;
     /**
-     * sent again at each attempt, so it cannot be a stream
+     * sent again with each attempt, so it cannot be a stream
      */
     body?: BodyInit | undefined;
     credentials?: RequestCredentials | undefined;
     /**
-     * asked before each attempt
+     * called before each attempt
      */
     ticket?: Ticket | undefined;
     /**
-     * seconds, where `connected` does not say them
+     * seconds between heartbeats, if `connected` does not say
      */
     heartbeat?: number | undefined;
 };
 
 /**
- * An event as handlers get it: `data` is parsed where `text` is JSON, otherwise the text.
+ * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
+ * the text itself.
  *
  * @typedef {{type: string, data: any, text: string, id: string}} StreamEvent
  *
  * @typedef {(data: any, event: StreamEvent) => void} Handler
  *
- * @typedef {object} Sharing with whom the connection is shared
+ * @typedef {object} Sharing how the connection is shared with other tabs
  * @property {"alone" | "leader" | "follower"} role the leader has the connection
- * @property {string | null} problem why it is not shared though it was asked for
- * @property {string[]} apart addresses of streams that other tabs have of their own, as
- *   they listen to other channels
+ * @property {string | null} problem why the connection is not shared, although `shared` is
+ *   set
+ * @property {string[]} apart URLs of streams that other tabs do not share with this one,
+ *   such as those of other channels
  *
- * @typedef {object} StreamOptions what a stream needs beside its address
- * @property {Record<string, Handler>} [on] handlers by event type; `"*"` is every event
+ * @typedef {object} StreamOptions the options of a stream
+ * @property {Record<string, Handler>} [on] handlers by event type; `"*"` stands for all
+ *   types
  * @property {(stream: EventStream) => void} [onState] called when the state has changed
- * @property {(reset: {reason: string}) => void} [onReset] history does not reach back to
- *   what the page has seen: it has to load its state anew
- * @property {string} [lastEventId] the cursor to begin after, as `sse_hub.cursor()` said
- * @property {string} [clientId] what `sse_hub.client_id()` said
- * @property {string | number | null} [userId] who was logged in when the page was rendered
+ * @property {(reset: {reason: string}) => void} [onReset] called when missed events are
+ *   gone from history: load the page's state again
+ * @property {string} [lastEventId] the cursor after which the stream begins, as returned by
+ *   `sse_hub.cursor()`
+ * @property {string} [clientId] the client's id, as returned by `sse_hub.client_id()`
+ * @property {string | number | null} [userId] the user who was logged in when the page was
+ *   rendered
  * @property {boolean} [shared] whether all tabs share one connection
- * @property {boolean | number} [pauseWhenHidden] whether nothing is asked for while nobody
- *   sees the page; a number is the seconds after which that begins
+ * @property {boolean | number} [pauseWhenHidden] whether the stream pauses while the page
+ *   is hidden; a number is the delay in seconds before it pauses
  *
  * @typedef {StreamOptions & import("./connection.js").RequestOptions} Options
  */
@@ -98,20 +103,21 @@ declare class EventStream {
     constructor(url: URL, options: Options$1);
     /** @type {import("./connection.js").State} */
     state: State$1;
-    /** Why it is not open, null while it is or was never asked. @type {StreamError | null} */
+    /** The reason why it is not open, null if there is none. @type {StreamError | null} */
     error: StreamError | null;
     /** The last event of the app. @type {StreamEvent | null} */
     lastEvent: StreamEvent$1 | null;
-    /** The id that the server knows the stream by. @type {string | undefined} */
+    /** The client's id on the server. @type {string | undefined} */
     clientId: string | undefined;
-    /** Who is logged in, null for nobody. @type {string | null} */
+    /** The user who is logged in, null for nobody. @type {string | null} */
     userId: string | null;
-    /** The id of the last event, with which the stream would resume. */
+    /** The id of the last event. The stream resumes with it. */
     get lastEventId(): string;
     /** @returns {Sharing} */
     get sharing(): Sharing$1;
     /**
-     * Have events of a type handled, every event for `"*"`. Returns what ends that.
+     * Call a handler with each event of a type, or with every event for `"*"`. Returns a
+     * function that removes the handler.
      *
      * @param {string} type
      * @param {Handler} handler
@@ -119,20 +125,21 @@ declare class EventStream {
      */
     on(type: string, handler: Handler): () => void;
     /**
-     * Be told when the state has changed. Returns what ends that.
+     * Call a handler whenever the state has changed. Returns a function that removes it.
      *
      * @param {(stream: EventStream) => void} handler
      * @returns {() => void}
      */
     onState(handler: (stream: EventStream) => void): () => void;
-    /** Connect anew, now; also after an error has ended the stream. */
+    /** Connect again at once, also after an error has ended the stream. */
     reconnect(): void;
     /** End the stream for good. */
     close(): void;
     /**
-     * Iterate over the events from now on, until the stream is closed.
+     * Iterate over all events from now on, until the stream is closed.
      *
-     * Throws the StreamError that closes it, and where the loop is too slow by far.
+     * Throws the StreamError that closes the stream. Throws an Error if the loop is far too
+     * slow.
      *
      * @returns {AsyncGenerator<StreamEvent, void, void>}
      */
@@ -140,7 +147,8 @@ declare class EventStream {
     #private;
 }
 /**
- * An event as handlers get it: `data` is parsed where `text` is JSON, otherwise the text.
+ * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
+ * the text itself.
  */
 type StreamEvent$1 = {
     type: string;
@@ -149,11 +157,12 @@ type StreamEvent$1 = {
     id: string;
 };
 /**
- * An event as handlers get it: `data` is parsed where `text` is JSON, otherwise the text.
+ * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
+ * the text itself.
  */
 type Handler = (data: any, event: StreamEvent$1) => void;
 /**
- * with whom the connection is shared
+ * how the connection is shared with other tabs
  */
 type Sharing$1 = {
     /**
@@ -161,21 +170,23 @@ type Sharing$1 = {
      */
     role: "alone" | "leader" | "follower";
     /**
-     * why it is not shared though it was asked for
+     * why the connection is not shared, although `shared` is
+     * set
      */
     problem: string | null;
     /**
-     * addresses of streams that other tabs have of their own, as
-     * they listen to other channels
+     * URLs of streams that other tabs do not share with this one,
+     * such as those of other channels
      */
     apart: string[];
 };
 /**
- * what a stream needs beside its address
+ * the options of a stream
  */
 type StreamOptions = {
     /**
-     * handlers by event type; `"*"` is every event
+     * handlers by event type; `"*"` stands for all
+     * types
      */
     on?: Record<string, Handler> | undefined;
     /**
@@ -183,22 +194,24 @@ type StreamOptions = {
      */
     onState?: ((stream: EventStream) => void) | undefined;
     /**
-     * history does not reach back to
-     * what the page has seen: it has to load its state anew
+     * called when missed events are
+     * gone from history: load the page's state again
      */
     onReset?: ((reset: {
         reason: string;
     }) => void) | undefined;
     /**
-     * the cursor to begin after, as `sse_hub.cursor()` said
+     * the cursor after which the stream begins, as returned by
+     * `sse_hub.cursor()`
      */
     lastEventId?: string | undefined;
     /**
-     * what `sse_hub.client_id()` said
+     * the client's id, as returned by `sse_hub.client_id()`
      */
     clientId?: string | undefined;
     /**
-     * who was logged in when the page was rendered
+     * the user who was logged in when the page was
+     * rendered
      */
     userId?: string | number | null | undefined;
     /**
@@ -206,24 +219,26 @@ type StreamOptions = {
      */
     shared?: boolean | undefined;
     /**
-     * whether nothing is asked for while nobody
-     * sees the page; a number is the seconds after which that begins
+     * whether the stream pauses while the page
+     * is hidden; a number is the delay in seconds before it pauses
      */
     pauseWhenHidden?: number | boolean | undefined;
 };
 /**
- * An event as handlers get it: `data` is parsed where `text` is JSON, otherwise the text.
+ * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
+ * the text itself.
  */
 type Options$1 = StreamOptions & RequestOptions;
 
 /**
- * Open a stream. Without an address it is the one that `{{ sse_hub.script() }}` wrote into
- * the page, with its client id, cursor and user.
+ * Open a stream. Without a URL, it uses the URL, client id, cursor and user that
+ * `{{ sse_hub.script() }}` wrote into the page.
  *
  *     const stream = connect("/events?channel=news", { on: { story: (data) => show(data) } });
  *     const pages = connect({ shared: true });
  *
- * @param {string | URL | import("./stream.js").Options} [url] may be left out
+ * @param {string | URL | import("./stream.js").Options} [url] may be left out; the options
+ *   then come first
  * @param {import("./stream.js").Options} [options]
  * @returns {EventStream}
  */

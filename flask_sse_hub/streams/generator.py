@@ -1,7 +1,8 @@
 """Delivery by generator: the iterable of a WSGI response, for any server.
 
 The server's own greenlet or thread asks for the next bytes and writes them. Knows the
-hub, and the socket only to end it. Does not know requests.
+hub, and uses the socket only to watch its peer and to end the connection. Does not know
+requests.
 """
 
 import logging
@@ -21,11 +22,11 @@ log = logging.getLogger(__name__)
 
 
 class EventStream(Iterator[bytes]):
-    """One client's stream, as the server iterates it; also that client's sink.
+    """One client's stream: the iterable for the server, and the client's sink.
 
-    The client is registered when iteration starts, so that a HEAD request or a peer
-    that has already left leave nothing behind, and let go at the end or in close(),
-    whichever comes first.
+    The client is registered when iteration starts, so a HEAD request or a peer that has
+    already left leaves nothing behind. The client is removed at the end of the
+    iteration or in close(), whichever comes first.
     """
 
     delivery_kind = GENERATOR
@@ -48,12 +49,12 @@ class EventStream(Iterator[bytes]):
         self._socket = connection
         self._unsent = 0
         self._state: Callable[[], bytes] = self._greet
-        # Held while nothing is due. A lock is the smallest thing that both a greenlet
-        # and a thread can wait on, and each client has one.
+        # Locked while nothing is due; wake() releases it. Each client has one, and a
+        # lock is the smallest object on which both greenlets and threads can wait.
         self._due = threading.Lock()
         self._due.acquire()
 
-    # What the server calls
+    # Called by the server
 
     def __iter__(self) -> Self:
         return self
@@ -68,12 +69,13 @@ class EventStream(Iterator[bytes]):
             raise
         self.writing_since = self._hub.clock()
         if self._client.close_reason in IMMEDIATE:
-            # It came after the chunk was made, and before it could cut a write.
+            # The stream was closed after the chunk was made, and before there was a
+            # write that cut() could end. The chunk must not be sent any more.
             return self._end()
         return chunk
 
     def close(self) -> None:
-        """Let go of the client. The server calls this however the stream ended."""
+        """Remove the client. The server calls this however the stream ended."""
         self._state = self._end
         if self._socket is not None:
             self._hub.forget_peer(self._socket)
@@ -84,12 +86,12 @@ class EventStream(Iterator[bytes]):
         self._finish_response()
 
     def _finish_response(self) -> None:
-        """Run what the app hung onto the end of the response."""
+        """Call the functions that the app added with ``call_on_close``, once."""
         on_close, self.on_close = self.on_close, None
         if on_close is not None:
             on_close()
 
-    # What is next
+    # The next bytes
 
     def _greet(self) -> bytes:
         self._state = self._read
@@ -105,7 +107,7 @@ class EventStream(Iterator[bytes]):
         return greeting
 
     def _refuse(self, refusal: Exception) -> None:
-        """Have the stream be only the line that says when to come back."""
+        """Reduce the stream to one line, which sets the reconnect delay."""
         log.info("%r was refused: %s", self._client, refusal)
         self._state = self._say_refusal
 
@@ -115,7 +117,8 @@ class EventStream(Iterator[bytes]):
         return coding.head + coding.encode([refusal_stream()]) + coding.tail
 
     def _read(self) -> bytes:
-        # A client that keeps up is woken for whatever comes, so it need not look first.
+        # A client without a cursor keeps up. Each event wakes it, so it waits before it
+        # looks for bytes.
         if self._client.cursor is None:
             self._due.acquire()
         while (chunk := self._hub.take(self._client)) == b"":
@@ -126,26 +129,26 @@ class EventStream(Iterator[bytes]):
         return self._hub.farewell(self._client) or self._end()
 
     def _end(self) -> bytes:
-        # After a response the server would wait for the next request on this
-        # connection, for seconds that a worker on its way out does not have.
+        # The server would otherwise wait for the next request on this connection. A
+        # worker that is shutting down does not have those seconds.
         if self._socket is not None:
             sockets.shutdown(self._socket.fileno(), socket.SHUT_RD)
-        # Not only in close(), which some middlewares forget to call.
+        # close() removes the client too, but some middlewares forget to call it.
         self._hub.leave(self._client, CloseReason.CLIENT_GONE)
         raise StopIteration
 
-    # What the hub calls
+    # Called by the hub
 
     def wake(self) -> None:
-        """Say that something is due; twice before it is looked at is once."""
+        """Wake the stream because bytes are due. Waking it twice equals waking once."""
         try:
             self._due.release()
         except RuntimeError:
-            # It was released before, and not waited for since.
+            # The lock is already released: the stream has not looked since.
             return
 
     def taking(self) -> bool:
-        """Tell whether the kernel holds less for the peer than when last asked."""
+        """Tell whether the kernel holds fewer unsent bytes than at the last call."""
         if self._socket is None:
             return False
         before, self._unsent = (
@@ -155,6 +158,6 @@ class EventStream(Iterator[bytes]):
         return self._unsent < before
 
     def cut(self) -> None:
-        """Shut the connection down, which ends a write that blocks."""
+        """Shut the connection down. A write that blocks ends with an error."""
         if self._socket is not None:
             sockets.shutdown(self._socket.fileno())

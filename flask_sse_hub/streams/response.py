@@ -1,6 +1,6 @@
-"""The responses of streams: headers that keep proxies out of the way.
+"""The HTTP responses of streams: headers that keep proxies from buffering, refusals.
 
-Knows Werkzeug's responses; not what is streamed.
+Knows Werkzeug's responses and the request's headers. Does not know what is streamed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _HEADERS = {
-    # no-transform: a proxy that compresses would hold events back to fill its buffer.
+    # Without no-transform, a proxy that compresses holds events back to fill its
+    # buffer.
     "Cache-Control": "no-cache, no-transform",
-    # nginx otherwise delivers nothing of a stream, not even its headers.
+    # Without this header, nginx delivers nothing of a stream, not even its headers.
     "X-Accel-Buffering": "no",
 }
 
-# A hook that makes all responses conditional may turn one into a 304: what came after
-# its head would be taken for the next response.
+# Responses with these statuses must not have a body. A hook of the app that makes all
+# responses conditional may turn a stream into a 304. The peer would then read the
+# stream's bytes as the beginning of the next response.
 _WITHOUT_BODY = (204, 304)
 
 
@@ -34,25 +36,25 @@ RETRY_AFTER = "10"
 
 
 def keep_out_of_caches(response: Response) -> Response:
-    """Have no cache keep an answer, unless it says for itself what one may do.
+    """Forbid caches to store a response that has no ``Cache-Control`` of its own.
 
-    Some keep also refusals for a while: one visitor's 401, or a 503 that has passed,
-    would be everybody's answer.
+    Some caches store refusals too. One visitor's 401, or a 503 that has passed, would
+    then be served to everybody.
     """
     response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 
 def accepted_coding(names: Sequence[str]) -> str | None:
-    """Return the content coding that the request likes best of some, None for none.
+    """Return the content coding that the request prefers, None for no coding.
 
-    Of those it likes equally it is the first. Source: RFC 9110, section 12.5.3.
+    The first of several equally preferred names wins. Source: RFC 9110, section 12.5.3.
     """
     return _best_coding(request.headers.get("Accept-Encoding"), tuple(names))
 
 
-# Browsers have a few such headers among them, and to read one takes a while in which
-# thousands of clients come back.
+# All browsers together send only a few different headers. Parsing one takes long enough
+# to matter when thousands of clients reconnect at once.
 @lru_cache(maxsize=64)
 def _best_coding(accepted: str | None, names: tuple[str, ...]) -> str | None:
     quality = parse_accept_header(accepted).quality
@@ -62,10 +64,12 @@ def _best_coding(accepted: str | None, names: tuple[str, ...]) -> str | None:
 
 
 def refused(why: str, *, status: int) -> Response:
-    """Tell a refusal that will pass in the way that the client understands.
+    """Return a temporary refusal in the form that the client understands.
 
-    A native EventSource never comes back from a 429 or 503, so a GET gets a stream that
-    says when to come back, and ends. Others say that they handle statuses.
+    A native EventSource never reconnects after a 429 or 503. A GET therefore receives a
+    stream that only sets the reconnect delay, and ends. Clients that handle statuses
+    send ``Prefer: sse-status``; they receive the status with ``Retry-After``, and so
+    does any other method.
     """
     handles_statuses = "sse-status" in request.headers.get("Prefer", "")
     if request.method in ("GET", "HEAD") and not handles_statuses:
@@ -74,13 +78,13 @@ def refused(why: str, *, status: int) -> Response:
 
 
 class StreamBody(Iterator[bytes], Protocol):
-    """What a server iterates, and closes however that ended."""
+    """The body of a stream. The server iterates it, and always closes it at the end."""
 
-    #: To be called once when the server is done with the response.
+    #: The body calls this once, when the server is done with the response.
     on_close: Callable[[], None] | None
 
     def close(self) -> None:
-        """Release everything."""
+        """Release everything. The server calls this however the iteration ended."""
 
 
 class StreamResponse(Response):
@@ -88,14 +92,14 @@ class StreamResponse(Response):
 
     default_mimetype = "text/event-stream"
 
-    # A hook that looks at the response's data would wait for the end of the stream.
+    # Otherwise a hook that reads the response's data would wait for the stream's end.
     implicit_sequence_conversion = False
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
-        """Be of the app's ``response_class`` too.
+        """Create an object that is also an instance of the app's ``response_class``.
 
-        Flask turns whatever else a view returns into that class, and into that alone:
-        cookies would be sent again, and no socket be taken over.
+        Flask converts any other response of a view to that class. The methods of this
+        class would be lost: cookies would be sent, and sockets not be taken over.
         """
         own = current_app.response_class if current_app else Response
         if issubclass(cls, own):
@@ -113,7 +117,7 @@ class StreamResponse(Response):
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer the server, and offer it to be relieved of the connection."""
+        """Start the response, and prepare the stream for taking its socket over."""
         body, status, headers = self.get_wsgi_response(environ)
         write = start_response(status, headers)
         if isinstance(body, TakeoverStream):
@@ -121,7 +125,11 @@ class StreamResponse(Response):
         return body
 
     def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
-        """Leave cookies out: a stream that reconnects would keep a session alive."""
+        """Return the headers without cookies.
+
+        A session cookie in each response would keep the session of an idle page alive,
+        because its stream reconnects again and again.
+        """
         headers = super().get_wsgi_headers(environ)
         headers.remove("Set-Cookie")
         return headers
@@ -131,14 +139,14 @@ class StreamResponse(Response):
         has_no_body = (
             environ["REQUEST_METHOD"] == "HEAD" or self.status_code in _WITHOUT_BODY
         )
-        # A hook of the app may have put something else in its place.
+        # A hook of the app may have replaced the stream by another body.
         if has_no_body or self._stream is None or self.response is not self._stream:
             return super().get_app_iter(environ)
         self._stream.on_close = self.close
         return self._stream
 
 
-# An app has one such class; a test that replaces it makes more of them.
+# An app has one response class. Tests that replace it create more.
 @lru_cache(maxsize=8)
 def _both(classes: tuple[type[Response], type[Response]]) -> Any:
     return type(classes[0].__name__, classes, {})

@@ -1,10 +1,13 @@
-"""Delivery by hijack: the client's socket is taken over from gunicorn's gevent worker.
+"""Delivery by takeover: a stream takes its socket over from gunicorn's gevent worker.
 
-The greenlet of the request ends then, and a stream costs neither it nor one of the
-worker's connections. Knows gunicorn by what its own parts ask of a response: the worker
-asks whether the iterable is its ALREADY_HANDLED, and what start_response returns is
-bound to the response that knows the final headers. Where anything is otherwise, the
-iterable is simply iterated.
+The request's greenlet ends after a takeover. The stream then costs neither a greenlet
+nor one of the worker's connections.
+
+Knows two things about gunicorn, both of which gunicorn's own parts rely on. The worker
+compares the iterable with its ALREADY_HANDLED. The callable that start_response returns
+is bound to the response object, which knows the final headers. Where either differs,
+the server iterates the stream as usual. Does not know how the socket is written to
+afterwards: that is the hub's writer.
 """
 
 import logging
@@ -23,42 +26,45 @@ from .generator import EventStream
 
 log = logging.getLogger(__name__)
 
-# What the kernel holds for a client that does not read: the kernel doubles both. Enough
-# for what is in flight, and for the longest of joined writes.
+# The kernel doubles both of these sizes. The send buffer is all that it holds for a
+# client that does not read. This much is enough for the bytes in flight and for the
+# longest joined write.
 _SEND_BUFFER_BYTES = 16_384
 # A client sends nothing after its request.
 _RECEIVE_BUFFER_BYTES = 4_096
 
 _IN_THE_WAY = (
     "streams are delivered by generator: each one takes a greenlet, and one of the"
-    " worker's connections (worker_connections). Leave the stream's URL out of that"
-    " middleware, or set SSE_HUB_SOCKET_TAKEOVER = False if it is meant"
+    " worker's connections (worker_connections). Exclude the stream's URL from the"
+    " middleware, or set SSE_HUB_SOCKET_TAKEOVER = False to accept this"
 )
 
-# What a middleware did, which its users would learn of only when the worker is full.
+# These obstacles come from a middleware. They are warnings, because nobody would notice
+# them before the worker is full.
 _HIDDEN = "a middleware has its own start_response, which hides gunicorn's"
 _MEASURED = "something has given the stream a Content-Length"
 
 
 class TakeoverStream(EventStream):
-    """An event stream that takes its socket over if the worker lets it.
+    """An event stream that takes its socket over if the server allows it.
 
-    As an iterable it is an EventStream like any other.
+    Otherwise the server iterates it like any other EventStream.
     """
 
-    # gunicorn's response, while its worker may still ask for the takeover.
+    # gunicorn's response, as long as a takeover is possible.
     _response: Any = None
     _in_browser = False
 
     def offer(self, environ: Mapping[str, Any], write: object) -> None:
-        """Be ready for the takeover, if this server's connection can be taken over.
+        """Prepare for a takeover if this server's connection allows one.
 
-        ``write`` is what start_response returned.
+        ``write`` is the callable that start_response returned.
         """
         obstacle = _obstacle(environ, write)
         if obstacle is None:
             self._response = getattr(write, "__self__", None)
-            # All of them begin so, and Sec-Fetch-Mode is not sent over plain HTTP.
+            # The user agent of every browser begins with "Mozilla/". Sec-Fetch-Mode
+            # would be clearer, but browsers do not send it over plain HTTP.
             agent = environ.get("HTTP_USER_AGENT", "")
             self._in_browser = agent.startswith("Mozilla/")
         elif obstacle in (_HIDDEN, _MEASURED):
@@ -75,10 +81,10 @@ class TakeoverStream(EventStream):
 
     @property
     def fileno(self) -> Callable[[], int] | None:
-        """Where a takeover is possible, the descriptor, as iterables of files have it.
+        """The socket's ``fileno`` where a takeover is possible, None elsewhere.
 
-        Middlewares leave those unwrapped that a server may send by itself. Sentry's is
-        one of them.
+        Iterables of files have this attribute, so that a server can send them by
+        itself. Some middlewares, such as Sentry's, leave such iterables unwrapped.
         """
         if self._response is None:
             return None
@@ -87,10 +93,10 @@ class TakeoverStream(EventStream):
     __hash__ = EventStream.__hash__
 
     def __eq__(self, other: object) -> bool:
-        """Answer the worker's question whether the response was handled already.
+        """Take the socket over when the worker compares this with ALREADY_HANDLED.
 
-        The answer is StopIteration: it ends the greenlet of the connection at once,
-        where True would have it wait for the next request.
+        A takeover raises StopIteration, which ends the connection's greenlet at once.
+        After True the greenlet would wait for the connection's next request.
         """
         if self._response is not None and other is _already_handled():
             self._take_over()
@@ -104,7 +110,7 @@ class TakeoverStream(EventStream):
         return super().__next__()
 
     def close(self) -> None:
-        """Let go of the client, unless the writer has it now."""
+        """Remove the client from the hub, unless the hub's writer owns it by now."""
         if self._client.sink is self:
             super().close()
         else:
@@ -113,9 +119,9 @@ class TakeoverStream(EventStream):
     def _take_over(self) -> None:
         response, self._response = self._response, None
         connection: socket.socket = response.sock
-        # Programs read a body by the buffer and wait until one is full, unless it comes
-        # in chunks. A browser takes what is there, but shows an error where a stream
-        # is cut off in the middle of chunks, as at a logout.
+        # Many programs wait for a full buffer before they read, unless the body is
+        # chunked. Browsers read at once, but they report an error if a chunked stream
+        # is cut off before its last chunk, as at a logout.
         chunked = response.chunked and not self._in_browser
         try:
             form = self._client.coding.form(chunked=chunked)
@@ -136,20 +142,21 @@ class TakeoverStream(EventStream):
             self._refuse(refusal)
             return
         except BaseException:
-            # The connection is left to the server, which answers the error. It does not
-            # call close() here.
+            # The server still owns the connection and answers with the error. It does
+            # not call close() in this case.
             self._hub.give_back(client, sink)
             raise
         try:
             self.close()
         except Exception:
-            # The server would answer it, on a connection that is the writer's now.
-            log.exception("the end of a response failed")
+            # If this were raised, the server would answer with the error, on a
+            # connection that the writer owns by now.
+            log.exception("closing a response failed after its socket was taken over")
         raise StopIteration
 
 
 def _obstacle(environ: Mapping[str, Any], write: object) -> str | None:
-    """Return why a connection cannot be taken over, None if it can."""
+    """Return the reason why a connection cannot be taken over, None if it can."""
     if "gunicorn.socket" not in environ or not greenlets.patched():
         return "only gunicorn's gevent worker hands over its connections"
     if not sockets.HAS_EPOLL:
@@ -161,11 +168,11 @@ def _obstacle(environ: Mapping[str, Any], write: object) -> str | None:
     if getattr(response, "sock", None) is not connection:
         return _HIDDEN
     if not hasattr(response, "default_headers"):
-        return "this version of gunicorn is not known"
+        return "this version of gunicorn is not supported"
     if environ["REQUEST_METHOD"] == "HEAD" or response.headers_sent:
-        return "there is no stream to be sent in this response"
+        return "this response has no stream to send"
     if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
-        return "the request has a body, which nobody may have read"
+        return "the request has a body, which may still be unread"
     if response.response_length is not None:
         return _MEASURED
     return None
@@ -177,7 +184,7 @@ def _already_handled() -> object:
 
 
 def _head(response: Any, *, chunked: bool) -> bytes:
-    """Return the head of a response as gunicorn would send it now."""
+    """Return the status line and headers as gunicorn would send them."""
     response.chunked = chunked
     response.force_close()
     lines = response.default_headers()
@@ -194,7 +201,7 @@ def _limit_buffers(connection: socket.socket) -> None:
 
 
 def _wrapper(frame: FrameType | None) -> str:
-    """Return the module that asks for the stream's bytes in the worker's place."""
+    """Return the name of the module outside this package that iterates the stream."""
     while frame is not None:
         module: str = frame.f_globals.get("__name__", "")
         if not module.startswith(__package__ or ""):

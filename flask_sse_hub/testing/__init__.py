@@ -1,4 +1,4 @@
-"""For tests of apps that stream: the public names, nothing else."""
+"""Tools for testing apps that stream. This module only exports the public names."""
 
 from ..errors import EventMissing, UnexpectedEvent
 from .clock import Clock

@@ -1,7 +1,7 @@
-"""A clock that is moved by hand, and waits that go by it.
+"""A clock that a test moves by hand, and waits that follow it.
 
-What a hub does by the clock is then done when a test says so, and at once. Does not
-know what that is.
+A hub with this clock does its timed work when the test advances the clock, without
+delay. Does not know what that work is.
 """
 
 import threading
@@ -9,22 +9,23 @@ import time
 
 from ..hub.hub import Hub
 
-# Of a hub's threads these wait by the clock: the heartbeat, and the revalidation.
+# Two threads of a hub wait by the clock: the heartbeat and the revalidation.
 _WAITING_OF_A_HUB = 2
 
-# Only a test that fails, or a user_loader that never returns, makes it wait so long.
+# Seconds until advance() stops waiting. Only a test that fails, or a user_loader that
+# never returns, takes so long.
 _PATIENCE = 5.0
 
-# A thread that has ended tells nobody.
+# Seconds between two looks at the threads: a thread that ends does not notify anybody.
 _LOOK_SECONDS = 0.02
 
 
 class Clock:
-    """A clock that stands still, in seconds, until it is told to go on."""
+    """A clock that stands still until advance() moves it. Its unit is seconds."""
 
     def __init__(self, now: float = 1_000.0) -> None:
         self._now = self._began = now
-        # Guards all below, and tells of each change.
+        # Guards all fields below, and is notified of each change.
         self._changed = threading.Condition()
         self._deadlines: dict[threading.Thread, float] = {}
         # How often each thread has begun to wait.
@@ -32,30 +33,34 @@ class Clock:
         self._hub: Hub | None = None
 
     def __call__(self) -> float:
-        """Tell what time it is."""
+        """Return the clock's time."""
         return self._now
 
     @property
     def now(self) -> float:
-        """What time it is."""
+        """The clock's time."""
         return self._now
 
     def time_of_day(self) -> float:
-        """Tell the time of day, in seconds since 1970: it goes on by itself too.
+        """Return the time of day, in seconds since 1970.
 
-        Standing still it could not say whether a logout came before a stream.
+        It runs on by itself and also follows advance(). If it stood still, a logout and
+        a stream could have the same time, and their order would be unknown.
         """
         return time.time() + self._now - self._began
 
     def advance(self, seconds: float) -> None:
-        """Go on by so much at once.
+        """Move the clock forward in one jump.
 
-        Returns when those who wait by this clock and had something to do have done it:
-        one look at the end of the jump, not one for each moment of it. Raises
-        ValueError for a step back.
+        Returns when the threads that wait by this clock and became due have done their
+        work. Each of them looks at the clock once, at the end of the jump, and not at
+        every moment within it. Raises ValueError if ``seconds`` is negative.
         """
         if seconds < 0:
-            raise ValueError(f"a clock does not go back: {seconds} s")
+            raise ValueError(
+                f"a clock does not go back: {seconds} s is negative; pass a positive"
+                " number of seconds"
+            )
         with self._changed:
             self._wait_for_hub()
             self._now += seconds
@@ -68,18 +73,21 @@ class Clock:
             self._wait_until_they_rest(due)
 
     def keep_time_of(self, hub: Hub) -> None:
-        """Have a hub that was made with this clock, and not started, wait by it too."""
-        # Those who wait for the hub's end are waiting for their next look at the clock.
+        """Make a hub's threads wait by this clock too.
+
+        The hub must have been made with this clock, and not have been started.
+        """
+        # The hub's threads wait for this event between two looks at the clock.
         hub.closed = ClockEvent(self)
         with self._changed:
             self._hub = hub
             self._waits.clear()
 
     def _wait_for_hub(self) -> None:
-        """Wait until a hub that was started goes by this clock.
+        """Wait until all timed threads of a started hub wait by this clock.
 
-        Its threads may not have looked at the clock yet: what time they begin with
-        would be a matter of luck.
+        A thread that has not looked at the clock yet could start before or after the
+        jump, by chance.
         """
         if self._hub is not None and self._hub.ready:
             self._changed.wait_for(
@@ -95,7 +103,7 @@ class Clock:
             self._changed.wait(_LOOK_SECONDS)
 
     def wait(self, event: threading.Event, seconds: float) -> None:
-        """Wait for an event, at most for so long by this clock."""
+        """Wait for an event, for at most ``seconds`` of this clock."""
         thread = threading.current_thread()
         with self._changed:
             deadline = self._deadlines[thread] = self._now + seconds
@@ -105,25 +113,25 @@ class Clock:
             del self._deadlines[thread]
 
     def notify(self) -> None:
-        """Have those who wait look at their events again."""
+        """Wake all waiting threads, so that they look at their events again."""
         with self._changed:
             self._changed.notify_all()
 
 
 class ClockEvent(threading.Event):
-    """An event that is waited for by a clock."""
+    """A threading event whose timeouts are measured by a Clock."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
 
     def set(self) -> None:
-        """Set it, and wake who waits for it."""
+        """Set the event, and wake the threads that wait for it."""
         super().set()
         self._clock.notify()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait, at most for so long by the clock; tell whether it is set."""
+        """Wait for at most ``timeout`` seconds of the clock; tell whether it is set."""
         if timeout is None:
             return super().wait()
         self._clock.wait(self, timeout)

@@ -1,6 +1,6 @@
-"""A hub of a test's own, for an app that may be older than the test.
+"""A new hub for one test, in an app that may exist longer than the test.
 
-Finds the app's hub, and replaces it; what streams and logs are is not its business.
+Knows how to find and replace an app's hub. Does not know streams or logs.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,15 @@ from .clock import Clock
 
 
 def state_of(app: Flask) -> AppState:
-    """Return what the extension keeps for an app; raises ConfigurationError."""
+    """Return the extension's state of an app.
+
+    Raises ConfigurationError if ``app`` is not a Flask app, or has no hub.
+    """
     if not isinstance(app, Flask):
-        raise ConfigurationError(f"a Flask app is needed, not {type(app).__name__}")
+        raise ConfigurationError(
+            f"app must be a Flask app, not {type(app).__name__}: pass the object that"
+            " sse_hub.init_app() received"
+        )
     found = app.extensions.get("sse_hub")
     if not isinstance(found, AppState):
         raise ConfigurationError(
@@ -27,11 +33,11 @@ def state_of(app: Flask) -> AppState:
 
 @contextmanager
 def fresh_hub(app: Flask, *, clock: Clock | None = None) -> Iterator[Flask]:
-    """Give an app a new hub for this block, and close it at the end.
+    """Give an app a new hub within the block, and close the hub at its end.
 
-    So tests that share an app share no streams, nor a log in memory. With a ``clock``
-    the hub's heartbeats, ages, limits and revalidation go by it, and so do retention
-    and tickets. Raises ConfigurationError where the app has no hub.
+    Tests that share an app then share neither streams nor a log in memory. With a
+    ``clock``, the hub's heartbeats, ages, limits and revalidation follow it, and so do
+    retention and tickets. Raises ConfigurationError if the app has no hub.
     """
     state = state_of(app)
     state.close()

@@ -1,4 +1,4 @@
-"""Events as the text of an error lists them. Knows only that they have data."""
+"""The list of events in the text of an error. Knows only that an event has data."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -8,15 +8,18 @@ _SHOWN_CHARS = 100
 
 
 class Listed(Protocol):
-    """What an event of a stream and one of the log have in common."""
+    """An event that can be listed: one of a stream, or one of the log."""
 
     @property
     def data(self) -> str:
-        """The text that it carries."""
+        """The text that the event carries."""
 
 
 def listed(events: Iterable[tuple[str, Listed]]) -> str:
-    """Return a line for each of the last few events, after what it is called."""
+    """Return one line for each of the last events: its name, then its data.
+
+    ``events`` are pairs of a name and an event.
+    """
     lines = [f"\n  {name}: {each.data:.{_SHOWN_CHARS}}" for name, each in events]
     if not lines:
         return " nothing"

@@ -1,6 +1,6 @@
-"""What an app has published, read from the log itself: no stream has to be open.
+"""The events that an app has published, read from the log. No stream has to be open.
 
-Knows the broker's contract; not who would have received an event.
+Knows the broker's contract. Does not know which clients would receive an event.
 """
 
 import json
@@ -21,7 +21,7 @@ _PAGE = 1_000
 
 
 class Asked(TypedDict, total=False):
-    """What events are asked for by, for type checkers."""
+    """The arguments of ``Published.events()``, for type checkers."""
 
     type: str | None
     everyone: bool
@@ -36,8 +36,8 @@ class PublishedEvent:
     """An event as it is in the log.
 
     ``target`` is "everyone", or the names by their kind: ``{"user": ["42"]}``.
-    ``exclude_clients`` are the ids of those left out; ``time`` is in seconds since
-    1970.
+    ``exclude_clients`` are the ids of clients that do not receive it. ``time`` is in
+    seconds since 1970, ``retry`` in seconds.
     """
 
     type: str
@@ -50,7 +50,7 @@ class PublishedEvent:
 
     @classmethod
     def of(cls, record: Record, event: Event) -> Self:
-        """Return what a record says, for people."""
+        """Return a record of the log and its event in a readable form."""
         return cls(
             type=event.type,
             data=event.data,
@@ -62,14 +62,15 @@ class PublishedEvent:
         )
 
     def json(self) -> Any:
-        """Return what the data is in JSON; raises ValueError where it is none."""
+        """Return the data, decoded from JSON. Raises ValueError if it is not JSON."""
         return json.loads(self.data)
 
 
 class Published:
-    """What is published to an app's log from now on, by whatever way.
+    """The events that are published to an app's log from now on.
 
-    Reads the log of any broker, as far as it is retained.
+    It does not matter how they are published. Works with every broker, as far back as
+    its log reaches.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -77,7 +78,7 @@ class Published:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was published so far."""
+        """Forget the events that were published so far."""
         self._since = self._state.broker.head()
 
     def events(
@@ -90,11 +91,27 @@ class Published:
         session: Names | Unset = UNSET,
         client: Names | Unset = UNSET,
     ) -> list[PublishedEvent]:
-        """Return the events of a type, and addressed to all of these, oldest first.
+        """Return the published events that match all arguments, oldest first.
 
-        What nothing is said about does not matter; ``everyone`` is for broadcasts,
-        which are addressed to no user in particular. Raises EventMissing where the log
-        no longer has all of them, and InvalidTarget and InvalidName as publish() does.
+        Without arguments, all events match.
+
+        Args:
+            type: The type of the event.
+            everyone: True: only broadcasts match. They have no other target.
+            channel: The event is addressed to this channel, or to all of these.
+            user: The event is addressed to this user, or to all of these.
+            session: The event is addressed to this session, or to all of these.
+            client: The event is addressed to this client, or to all of these.
+
+        Returns:
+            The events. An event may have more targets than were asked for.
+
+        Raises:
+            EventMissing: The log no longer holds all events since the beginning or the
+                last clear().
+            InvalidTarget: A target is invalid, as for ``publish()``.
+            InvalidName: A name is invalid, as for ``publish()``.
+
         """
         asked = any(names is not UNSET for names in (channel, user, session, client))
         wanted: set[Address] = {BROADCAST} if everyone else set()
@@ -113,17 +130,18 @@ class Published:
         ]
 
     def one(self, **asked: Unpack[Asked]) -> PublishedEvent:
-        """Return the only event that events() would.
+        """Return the only event that matches. Takes the arguments of events().
 
-        Raises EventMissing where there is none or more, and tells what was published.
+        Raises EventMissing if no event matches, or more than one. The text of the error
+        lists the published events.
         """
         found = self.events(**asked)
         if len(found) == 1:
             return found[0]
         how = "".join(f", {name}={value!r}" for name, value in asked.items())
         raise EventMissing(
-            f"not one event but {len(found)} were published{how}; all there are:"
-            f"{_listed(self.events())}"
+            f"expected one event, but {len(found)} were published{how}; all published"
+            f" events:{_listed(self.events())}"
         )
 
     def __repr__(self) -> str:
@@ -136,9 +154,10 @@ class Published:
             replay = broker.replay(after, page=_PAGE)
             if replay.gap is not None:
                 raise EventMissing(
-                    f"the log does not reach back to where this began ({replay.gap}):"
-                    " more was published than SSE_HUB_HISTORY_EVENTS, or the hub was"
-                    " replaced; call clear() in between"
+                    "the log no longer holds all events since the beginning or the last"
+                    f" clear() ({replay.gap}): more were published than"
+                    " SSE_HUB_HISTORY_EVENTS, or the hub was replaced; call clear() in"
+                    " between"
                 )
             found += replay.records
             after = replay.cursor

@@ -1,7 +1,7 @@
-"""One connection of a stream under test, read in a thread of its own.
+"""One connection of a stream under test. A thread of its own reads it.
 
-Knows when to read and when to stop. What is waited for, and what is said where it does
-not come, is the stream's.
+Knows when to read and when to stop. Does not know which events the test waits for, or
+what to report if they do not come: that is the stream's part.
 """
 
 import threading
@@ -13,17 +13,22 @@ from contextlib import suppress
 from .parser import Parser, ReceivedEvent
 from .transport import Answer
 
-# Who has gone is let go of at once. Only a generator that waits cannot be ended.
+# Seconds until drop() warns. A connection normally ends at once; only a generator that
+# waits for something cannot be ended.
 _PATIENCE = 2.0
 
 _SHOWN_BYTES = 2_000
 
-# A view that never stops would fill the memory; more than any test asks for at once.
+# More events than any test takes at once. Without a bound, a view that yields without
+# end would fill the memory.
 _MAX_WAITING = 20_000
 
 
 class Reading:
-    """What came over one connection so far; ``changed`` guards it and tells of more."""
+    """The events that one connection has received so far.
+
+    ``changed`` guards all fields, and is notified of each change.
+    """
 
     def __init__(
         self,
@@ -35,16 +40,16 @@ class Reading:
         self.changed = threading.Condition()
         self.parser = parser
         self.answer: Answer | None = None
-        #: What the app raised, instead of an answer or in the middle of one.
+        #: The exception that the app raised, before or within its response.
         self.failure: BaseException | None = None
         self.ended = False
         self.dropped = False
-        #: The beginning of an answer that is no stream.
+        #: The beginning of a response that is not a stream.
         self.refusal = b""
-        #: Clear while the client takes nothing.
+        #: Set while the client reads; clear while it is paused.
         self.takes = threading.Event()
         self.takes.set()
-        #: What the hub calls this client, once it has said so.
+        #: The client's id, once the hub's greeting has named it.
         self.client_id: str | None = None
         self._ask = ask
         self._events = events
@@ -55,7 +60,7 @@ class Reading:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the answer is an event stream, and no refusal."""
+        """Whether the response is an event stream, and not a refusal."""
         return (
             self.answer is not None
             and self.answer.status == 200
@@ -65,7 +70,7 @@ class Reading:
         )
 
     def cut(self) -> bool:
-        """Go away; tell whether what is read can be ended."""
+        """Leave the connection. Returns False if its reading cannot be ended now."""
         with self.changed:
             self.dropped = True
             answer = self.answer
@@ -74,13 +79,16 @@ class Reading:
         return answer is None or answer.cut()
 
     def drop(self) -> None:
-        """Go away, and wait until nothing is left of the connection."""
+        """Leave the connection, and wait until its thread has ended.
+
+        Warns if a generator of the app keeps the thread.
+        """
         self.cut()
         self._thread.join(_PATIENCE)
         if self._thread.is_alive():
             warnings.warn(
-                "a view's generator waits for something although its client has gone,"
-                " and holds a thread until it yields: give what it waits for a timeout",
+                "a view's generator still waits although its client has left, and holds"
+                " a thread until it yields: add a timeout to its wait",
                 ResourceWarning,
                 stacklevel=3,
             )
@@ -95,7 +103,7 @@ class Reading:
                 self._read(answer.chunks())
             finally:
                 answer.close()
-        except BaseException as error:  # noqa: BLE001 - who waits for events raises it
+        except BaseException as error:  # noqa: BLE001 - the stream raises it
             with self.changed:
                 self.failure = None if self.dropped else error
         finally:
@@ -111,7 +119,7 @@ class Reading:
             self.takes.wait()
             with self.changed:
                 self.changed.wait_for(self._has_room)
-            # Asked for only now: who takes nothing does not even ask for the next one.
+            # Only here: a paused client must not even ask the app for its next chunk.
             chunk = None if self.dropped else next(chunks, None)
             with self.changed:
                 if chunk is None or self.dropped:
@@ -127,6 +135,6 @@ class Reading:
     def _look_for_id(self, events: list[ReceivedEvent]) -> None:
         for event in events:
             if event.type == "connected" and self.client_id is None:
-                # A view may have events of that name of its own.
+                # A view's own events may have the type ``connected`` too.
                 with suppress(ValueError, TypeError, LookupError):
                     self.client_id = str(event.json()["client_id"])

@@ -1,7 +1,8 @@
-"""A client of an endless stream, for tests: each wait has a deadline.
+"""A client for tests of endless streams. Each wait has a deadline.
 
-What a browser does, by hand: it connects, takes events, drops and comes back with its
-last id. Reading goes on beside the test, in a thread.
+A test does by hand what a browser does: connect, take events, drop, and resume with the
+last id. A thread reads the stream while the test runs. Knows events, and the hub only
+to close streams and to explain their end. Does not know where the bytes come from.
 """
 
 import time
@@ -22,22 +23,23 @@ from .parser import Parser, ReceivedEvent
 from .reading import Reading
 from .transport import Request, no_answer, opener
 
-#: Far longer than anything takes on one machine; only a test that fails waits for it.
+#: The default deadline in seconds. Nothing takes nearly as long on one machine, so only
+#: a test that fails waits until the end.
 WITHIN = 5.0
 
-# What the hub says for itself, and tests of an app seldom ask for.
+# The hub's own events. They are skipped, because tests of an app rarely need them.
 _PASSED_OVER = frozenset({"connected", "ping"})
 
-# An id of a log that no hub has: epochs are drawn at random and longer than this.
+# An id that no log of a hub contains: epochs are drawn at random and longer than this.
 _OF_ANOTHER_LOG = "0-0"
 
 
-#: One type of event or several; None is each but what the hub says for itself.
+#: One event type or several. None: each type except ``connected`` and ``ping``.
 Types = str | Collection[str] | None
 
 
 class Stream:
-    """A stream under test, opened at once.
+    """A stream under test. Creating the object opens the stream.
 
     For example::
 
@@ -45,13 +47,24 @@ class Stream:
             sse_hub.publish("hello", channel="news")
             assert stream.next().data == "hello"
 
-    ``url`` is a path for a test client, whose cookies are used; without a ``client`` it
-    is the address of a live server. ``json`` makes it a POST, unless ``method`` says
-    otherwise. ``within`` is how long this and each later wait may take, in seconds.
+    The server has responded when the constructor returns. The hub knows the client, and
+    each event that is published from then on will arrive.
 
-    When it was made the server has answered: a hub knows the client, and what is
-    published from now on will come. Raises what the app raised instead of an answer,
-    OSError where no server is, and EventMissing without any answer in time.
+    Args:
+        url: A path if there is a ``client``, otherwise the URL of a live server.
+        client: The test client that opens the stream, with its cookies.
+        headers: More headers of the request.
+        method: The method of the request. None: GET, or POST with ``json``.
+        json: The body of the request, which is sent as JSON. None: no body.
+        last_event_id: The id after which the stream begins.
+        within: How long the connection and each later wait may take, in seconds.
+
+    Raises:
+        ConfigurationError: ``url`` is a path, and there is no ``client``.
+        EventMissing: The server did not respond in time.
+        OSError: No server listens at the URL.
+        Exception: The app raised it instead of responding.
+
     """
 
     def __init__(
@@ -67,8 +80,8 @@ class Stream:
     ) -> None:
         if client is None and not url.startswith(("http://", "https://")):
             raise ConfigurationError(
-                f"{url!r} is a path: give the client that opens it,"
-                " client=app.test_client(), or the whole address of a server"
+                f"{url!r} is a path and needs a test client: pass"
+                " client=app.test_client(), or the full URL of a live server"
             )
         self._url = url
         self._client = client
@@ -79,21 +92,21 @@ class Stream:
         self._came: deque[ReceivedEvent] = deque()
         self._reading = self._connect(last_event_id)
 
-    # What the server said
+    # The response
 
     @property
     def status(self) -> int:
-        """The status of the answer: 200, or that of a refusal."""
+        """The status of the response: 200, or that of a refusal."""
         return self._reading.answer.status if self._reading.answer else 0
 
     @property
     def headers(self) -> Headers:
-        """The headers of the answer."""
+        """The headers of the response."""
         return self._reading.answer.headers if self._reading.answer else Headers()
 
     @property
     def text(self) -> str:
-        """The beginning of an answer that is no stream, such as a refusal."""
+        """The beginning of a response that is not a stream, such as a refusal."""
         reading = self._reading
         with reading.changed:
             reading.changed.wait_for(
@@ -103,28 +116,28 @@ class Stream:
 
     @property
     def ended(self) -> bool:
-        """Whether the server has ended the stream, or never began one."""
+        """Whether the server has ended the stream, or did not start one."""
         reading = self._reading
         return not reading.dropped and (reading.ended or not reading.is_stream)
 
     @property
     def last_event_id(self) -> str:
-        """The id that the client would come back with: of the last event that came."""
+        """The id with which the client would resume: that of the last event."""
         return self._reading.parser.last_event_id
 
     @property
     def retry(self) -> float | None:
-        """How long the server has told the client to wait before it comes back."""
+        """The delay in seconds that the server has set for reconnecting."""
         return self._reading.parser.retry
 
     # Events
 
     def next(self, type: Types = None, *, within: float | None = None) -> ReceivedEvent:
-        """Return the next event, or the next one of a type, or of several.
+        """Return the next event, or the next event of a type or of several types.
 
-        What comes before one of these is passed over; without a type it is only
-        ``connected`` and ``ping``. Raises EventMissing at the deadline, or as soon as
-        the stream has ended, and tells what came instead.
+        Events of other types before it are skipped. Without a type, only ``connected``
+        and ``ping`` are skipped. Raises EventMissing at the deadline, or as soon as the
+        stream has ended. The text of the error lists the events that came instead.
         """
         limit = self._within if within is None else within
         return self._next(type, limit, time.monotonic() + limit)
@@ -139,10 +152,11 @@ class Stream:
         raise self._missing(f"no {_named(type)} came", limit, passed)
 
     def none(self, type: Types = None, *, within: float) -> None:
-        """Wait for so long, and raise UnexpectedEvent if an event of a type comes.
+        """Wait ``within`` seconds, and raise UnexpectedEvent if an event comes.
 
-        Nothing is taken: what came can still be asked for. Raises EventMissing where
-        nothing could come, because the stream is not open or is paused().
+        With a type, or several, other events do not count. Events that come can still
+        be taken afterwards. Raises EventMissing if no event could come, because the
+        stream is not open or is paused().
         """
         is_wanted, reading = _of(type), self._reading
 
@@ -162,7 +176,7 @@ class Stream:
     def events(
         self, count: int, *, type: Types = None, within: float | None = None
     ) -> list[ReceivedEvent]:
-        """Return the next events, as next() does; the deadline is for all of them."""
+        """Return the next events, as next() does. One deadline counts for all."""
         limit = self._within if within is None else within
         deadline = time.monotonic() + limit
         found: list[ReceivedEvent] = []
@@ -177,11 +191,12 @@ class Stream:
         return found
 
     def rest(self, *, within: float | None = None) -> list[ReceivedEvent]:
-        """Wait for the server to end the stream, and return the events up to there.
+        """Wait for the server to end the stream, and return the remaining events.
 
-        Without ``connected`` and ``ping``; a 204, by which a server says that there is
-        nothing more, has none. Raises EventMissing where the stream does not end, or
-        never began, and what the app raised in the middle of it.
+        ``connected`` and ``ping`` are left out. The status 204, by which a server says
+        that the stream is over, gives an empty list. Raises EventMissing if the stream
+        does not end in time, or never began. An exception that the app raised within
+        the stream is raised here too.
         """
         limit = self._within if within is None else within
         deadline = time.monotonic() + limit
@@ -193,22 +208,22 @@ class Stream:
             raise self._reading.failure
         return [event for event in found if event.type not in _PASSED_OVER]
 
-    # What clients do
+    # The client's actions
 
     def drop(self) -> None:
-        """Go away, as a closed tab or a lost network does.
+        """Drop the connection, as a closed tab or a lost network does.
 
-        Events that came before can still be taken.
+        Events that have already arrived can still be taken.
         """
         if not self._reading.cut():
             self._leave_hub()
         self._reading.drop()
 
     def resume(self, *, gap: bool = False, within: float | None = None) -> None:
-        """Come back with the last id, as a browser does; drops first if need be.
+        """Connect again with the last id, as a browser does. Drops first if necessary.
 
-        With ``gap`` it is the id of a log that is gone, as after an outage that history
-        does not reach back over: a hub answers with ``reset``.
+        With ``gap``, the client sends the id of a log that no longer exists, as after
+        an outage that is longer than history. A hub then sends a ``reset`` event.
         """
         self.drop()
         last_event_id = _OF_ANOTHER_LOG if gap else self.last_event_id
@@ -216,10 +231,10 @@ class Stream:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Take nothing within the block, as a client on a slow line.
+        """Read nothing within the block, as a client on a slow line.
 
-        What is on its way already is still taken: the next chunk of an app, or what the
-        kernel holds for a live connection.
+        Bytes that are already on their way still arrive: the next chunk of an app, or
+        the bytes that the kernel holds for a live connection.
         """
         reading = self._reading
         reading.takes.clear()
@@ -229,7 +244,7 @@ class Stream:
             reading.takes.set()
 
     def close(self) -> None:
-        """Go away for good; nothing is left open. Closing twice does nothing more."""
+        """Close the stream. Nothing is left open. A second call does nothing."""
         self.drop()
 
     def __enter__(self) -> Self:
@@ -260,13 +275,13 @@ class Stream:
         raise EventMissing(no_answer(request, limit))
 
     def _arriving(self, deadline: float) -> Iterator[ReceivedEvent]:
-        """Yield events of all types until the deadline, and what had come by then."""
+        """Yield events of all types until the deadline, then those already received."""
         while time.monotonic() < deadline:
             event = self._take(deadline)
             if event is None:
                 return
             yield event
-        # Not what comes meanwhile: a busy stream would never let it end.
+        # Only the events received by now: on a busy stream this would never end.
         for _ in range(len(self._came)):
             event = self._take(deadline)
             if event is not None:
@@ -280,7 +295,7 @@ class Stream:
                 lambda: self._came or reading.ended,
                 max(0.0, deadline - time.monotonic()),
             )
-            # There is room for another one.
+            # The reading thread may wait for room.
             reading.changed.notify_all()
             return self._came.popleft() if self._came else None
 
@@ -299,18 +314,21 @@ class Stream:
         return reading.is_stream and not reading.ended and reading.takes.is_set()
 
     def _described(self) -> str:
-        """Return how the stream stands, for the text of an error."""
+        """Return the state of the stream, for the text of an error."""
         reading = self._reading
         if not reading.is_stream:
             text = reading.refusal.decode(errors="replace")
-            return f"it was answered with {self.status}, {text!r:.200}"
+            return f"the server answered with {self.status}, {text!r:.200}"
         coding = self.headers.get("Content-Encoding")
         if coding is not None:
-            return f"it is in {coding}, which is not read here: ask for no such thing"
+            return (
+                f"it is in {coding}, which is not read here: leave out the request's"
+                " Accept-Encoding"
+            )
         if reading.failure is not None:
             return f"the app raised {reading.failure!r}"
         if reading.dropped:
-            return "the client has dropped, call resume()"
+            return "the client has dropped the connection, call resume()"
         if reading.ended:
             return f"the server has ended the stream{self._ends_told()}"
         if not reading.takes.is_set():
@@ -318,9 +336,9 @@ class Stream:
         return "the stream is open"
 
     def _leave_hub(self) -> None:
-        """Have the hub's own iterable closed, whatever a middleware put around it.
+        """Close the hub's own iterable, past any middleware that wraps it.
 
-        A generator around it cannot be closed while it waits for the next bytes.
+        A wrapping generator cannot be closed while it waits for the next bytes.
         """
         hub, client_id = self._hub(), self._reading.client_id
         for client in hub.clients() if hub and client_id else ():
@@ -328,13 +346,13 @@ class Stream:
                 client.sink.close()
 
     def _hub(self) -> Hub | None:
-        """Return the hub of this process that the stream is of, if it is of one."""
+        """Return the hub that serves this stream if it runs in this process."""
         app = self._client.application if self._client is not None else None
         state = app.extensions.get("sse_hub") if app is not None else None
         return state.hub if isinstance(state, AppState) else None
 
     def _ends_told(self) -> str:
-        """Return why a hub of this process has ended streams so far, if it has any."""
+        """Return the hub's close reasons so far, for the text of an error."""
         hub = self._hub()
         ends = hub.stats().closed if hub is not None else {}
         told = ", ".join(f"{count} {reason}" for reason, count in ends.items())

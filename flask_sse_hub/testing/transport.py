@@ -1,6 +1,6 @@
-"""How a stream under test gets its bytes: from Flask's test client or a live server.
+"""The source of a stream's bytes in a test: Flask's test client or a live server.
 
-Knows requests and answers; nothing of events.
+Knows requests and responses. Does not know events.
 """
 
 import copy
@@ -25,7 +25,7 @@ _READ_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a stream is asked for with; ``body`` is sent as JSON unless it is None."""
+    """The request for a stream. ``body`` is sent as JSON unless it is None."""
 
     url: str
     method: str
@@ -34,41 +34,44 @@ class Request:
 
 
 class Answer(Protocol):
-    """An answer whose body is read piece by piece, perhaps for ever."""
+    """A response whose body is read piece by piece, and may have no end."""
 
     status: int
     headers: Headers
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it comes; blocks in between."""
+        """Yield the body as it comes. Blocks while there are no bytes."""
 
     def cut(self) -> bool:
-        """Go away, from any thread; tell whether chunks() can be ended, and so ends."""
+        """Leave, as a client does, and end chunks().
+
+        May be called from any thread. Returns False if chunks() cannot be ended now.
+        """
 
     def close(self) -> None:
-        """Let go of everything, in the thread that read."""
+        """Release everything. To be called in the thread that read."""
 
 
 class AppAnswer:
-    """The answer of an app, called in this process."""
+    """The response of an app that runs in this process."""
 
     def __init__(self, response: TestResponse) -> None:
         self.status = response.status_code
         self.headers = response.headers
         self._response = response
-        # Guards what follows: what an app hung onto the end shall run once.
+        # Guards _closed, so that functions of call_on_close run only once.
         self._lock = threading.Lock()
         self._closed = False
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield what the app's iterable does."""
+        """Yield the chunks of the app's iterable."""
         return iter(self._response.iter_encoded())
 
     def cut(self) -> bool:
-        """Do what a server does whose client has left.
+        """Close the app's iterable, as a server does when its client leaves.
 
-        A plain generator that runs right now cannot be ended from outside. It goes on
-        until it yields, as under a real server.
+        Returns False for a plain generator that is running at the moment. It cannot be
+        ended from outside, and goes on until it yields, as under a real server.
         """
         try:
             self.close()
@@ -77,7 +80,7 @@ class AppAnswer:
         return True
 
     def close(self) -> None:
-        """Have the app's iterable closed, once."""
+        """Close the app's iterable, once."""
         with self._lock:
             if not self._closed:
                 self._response.close()
@@ -85,7 +88,7 @@ class AppAnswer:
 
 
 class LiveAnswer:
-    """The answer of a server, over a connection of its own."""
+    """The response of a live server, over a connection of its own."""
 
     def __init__(
         self,
@@ -100,13 +103,13 @@ class LiveAnswer:
         self._socket = connected
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield what comes; a connection that breaks is an end like any other."""
+        """Yield the body as it comes. A broken connection is an end, not an error."""
         with suppress(OSError, http.client.HTTPException):
             while chunk := self._response.read1(_READ_BYTES):
                 yield chunk
 
     def cut(self) -> bool:
-        """Shut the connection down, which ends a read that blocks."""
+        """Shut the connection down. A read that blocks ends."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         return True
@@ -119,7 +122,7 @@ class LiveAnswer:
 
 
 def open_app(client: FlaskClient, request: Request) -> Answer:
-    """Ask an app through its test client."""
+    """Send a request to an app through its test client."""
     body = {} if request.body is None else {"json": request.body}
     return AppAnswer(
         _without_contexts(client).open(
@@ -129,10 +132,10 @@ def open_app(client: FlaskClient, request: Request) -> Answer:
 
 
 def _without_contexts(client: FlaskClient) -> FlaskClient:
-    """Return a client with the same cookies that keeps no request's context.
+    """Return a client with the same cookies that does not preserve request contexts.
 
-    In a ``with client:`` block that of each request is kept until the next one, in the
-    thread that made it. A stream lasts longer, and has a thread of its own.
+    In a ``with client:`` block, Flask keeps the context of a request until the next
+    one, in the thread that made it. A stream lasts longer and has a thread of its own.
     """
     twin = copy.copy(client)
     twin.preserve_context = False
@@ -141,7 +144,11 @@ def _without_contexts(client: FlaskClient) -> FlaskClient:
 
 
 def open_live(request: Request, *, within: float) -> Answer:
-    """Ask a server; raises OSError where none is, and EventMissing if it is silent."""
+    """Send a request to a live server.
+
+    Raises OSError if no server listens there, and EventMissing if it does not respond
+    within ``within`` seconds.
+    """
     parts = urlsplit(request.url)
     kind = (
         http.client.HTTPSConnection
@@ -166,20 +173,21 @@ def open_live(request: Request, *, within: float) -> Answer:
     except BaseException:
         connection.close()
         raise
-    # A stream may be silent for as long as it likes; who waits for an event does not.
+    # Reading has no deadline, since a stream may be silent for any time. The deadline
+    # belongs to the test that waits for an event.
     connected.settimeout(None)
     return LiveAnswer(connection, response, connected)
 
 
 def no_answer(request: Request, within: float) -> str:
-    """Return what is said of who does not answer in time."""
+    """Return the text of the error for a request without a response."""
     return f"{request.url} did not answer within {within:g} s"
 
 
 def opener(
     client: FlaskClient | None, request: Request, *, within: float
 ) -> Callable[[], Answer]:
-    """Return what makes a request: through a client, or to the URL itself."""
+    """Return a function that sends the request: by the test client, or to the URL."""
     if client is None:
         return lambda: open_live(request, within=within)
     return lambda: open_app(client, request)

@@ -1,8 +1,9 @@
-// A browser with many tabs, in one process: what tabs say to each other, locks and timers.
+// A browser with many tabs in one process: broadcast channels, locks and timers.
 //
-// What one part tells another waits in a queue until the test lets it arrive: each pair of
-// tabs has one, and so has each tab for its locks and its network. Within a queue nothing
-// overtakes; which of them is next is the test's choice, as it is the browser's.
+// Everything that one part sends to another waits in a queue until the test delivers it.
+// Each pair of tabs has a queue. Each tab also has one for its locks and one for its
+// network. The order within a queue is kept. The test chooses the next queue, as a browser
+// would.
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import { Clock, settle } from "./clock.js";
@@ -26,12 +27,12 @@ class Tab {
     this.name = name;
   }
 
-  /** Run code of this tab, and what it starts. */
+  /** Run a callback, and everything that it starts, as code of this tab. */
   run(callback) {
     return running.run(this, callback);
   }
 
-  /** Run a timer, or when the tab is awake again. */
+  /** Run a timer's callback now, or when the tab has woken up. */
   wake(callback) {
     if (this.isGone) return;
     if (this.isFrozen) this.#late.add(callback);
@@ -76,14 +77,14 @@ export class Browser {
     });
   }
 
-  /** Open a tab that runs nothing yet. */
+  /** Open a tab, which runs no code yet. */
   open() {
     const tab = new Tab(`tab ${this.tabs.length + 1}`);
     this.tabs.push(tab);
     return tab;
   }
 
-  /** End a tab as a crash does: nothing of it runs any more, and its locks are free. */
+  /** End a tab as a crash does: its code never runs again, and its locks are released. */
   async crash(tab) {
     tab.isGone = true;
     for (const queue of this.#queues.values()) if (queue.tab === tab) queue.items = [];
@@ -94,9 +95,9 @@ export class Browser {
     await settle();
   }
 
-  // What is on its way
+  // Deliveries
 
-  /** Let something arrive in a tab, after what came the same way before. */
+  /** Queue a callback for a tab, behind the earlier ones from the same sender. */
   send(from, tab, callback) {
     if (tab.isGone) return;
     const way = `${from} to ${tab.name}`;
@@ -104,20 +105,20 @@ export class Browser {
     this.#queues.get(way).items.push(callback);
   }
 
-  /** The queues of which something can arrive now. */
+  /** The queues that can deliver now. */
   get ready() {
     return [...this.#queues.values()].filter(
       ({ tab, items }) => items.length && !tab.isFrozen,
     );
   }
 
-  /** Let the first of a queue arrive. */
+  /** Deliver the first entry of a queue. */
   async deliver({ tab, items }) {
     tab.run(items.shift());
     await settle();
   }
 
-  /** Let all arrive that is on its way, and what it causes. */
+  /** Deliver everything that is queued, and everything that this causes. */
   async deliverAll(choose = (queues) => queues[0]) {
     await settle();
     for (let steps = 0; this.ready.length; steps++) {
@@ -126,7 +127,7 @@ export class Browser {
     }
   }
 
-  // Locks, as the Web Locks API has them
+  // Locks, as in the Web Locks API
 
   #request(name, { steal, signal }, callback) {
     const tab = running.getStore();

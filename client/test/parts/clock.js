@@ -1,11 +1,11 @@
-// A clock that is moved by hand: the timers and Date.now of whatever is tested.
+// A clock that a test moves by hand. It replaces the global timers and Date.now.
 
-// What settles the promises that are on their way; it is not one of the replaced timers.
+// One turn of the event loop settles pending promises. setImmediate is not replaced.
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Let everything happen that needs no time. */
+/** Let everything run that needs no time. */
 export async function settle() {
-  // A body's chunk passes through more than one turn of the loop until it is read.
+  // A chunk of a body needs more than one turn of the event loop until it is read.
   for (let turns = 0; turns < 3; turns++) await turn();
 }
 
@@ -15,7 +15,7 @@ export class Clock {
   #timers = new Map();
   #last = 0;
 
-  /** Put it in the place of the real one; each file of tests is a process of its own. */
+  /** Replace the real clock. Each test file runs in a process of its own. */
   constructor() {
     const add = (callback, milliseconds = 0, every) => {
       const at = this.now + milliseconds;
@@ -29,22 +29,22 @@ export class Clock {
     Date.now = () => this.now;
   }
 
-  /** What a timer calls in the end; a browser of many tabs knows whose it is. */
+  /** Return the callback of a new timer. A browser with many tabs binds it to its tab. */
   owned(callback) {
     return callback;
   }
 
-  /** How many timers are set. */
+  /** The number of timers that are set. */
   get pending() {
     return this.#timers.size;
   }
 
-  /** The seconds until the next timer is due, Infinity without one. */
+  /** The seconds until the next timer is due, Infinity if there is none. */
   get next() {
     return (Math.min(...[...this.#timers.values()].map(({ at }) => at)) - this.now) / 1000;
   }
 
-  /** Let time pass, and all happen that is due meanwhile, in its order. */
+  /** Let time pass, and call the timers that become due, in order. */
   async advance(seconds) {
     await settle();
     const end = this.now + seconds * 1000;
@@ -61,7 +61,7 @@ export class Clock {
     this.now = end;
   }
 
-  /** Let time pass while nothing runs, as when a machine sleeps. */
+  /** Let time pass without running timers, as when a machine sleeps. */
   sleep(seconds) {
     this.now += seconds * 1000;
   }

@@ -1,15 +1,15 @@
-// A hub with one log, from which the tabs of a browser stream.
+// A hub with one log, which streams to the tabs of a browser.
 
 import { here } from "./browser.js";
 import { block, connected } from "./server.js";
 
 const HEARTBEAT = 15;
 
-/** The log is of places: a place has an id, and a text where an event is for these tabs. */
+/** The log is a list of places: an id each, and a text if the event is for these tabs. */
 export class Hub {
   log = [];
   streams = new Set();
-  /** Statuses with which the next requests are refused. */
+  /** The statuses of the next responses, all of them refusals. */
   refusals = [];
   requests = 0;
   #epochs = 0;
@@ -17,7 +17,7 @@ export class Hub {
   #offset = 0;
   #browser;
 
-  /** Answer in the place of fetch, with what arrives when the browser lets it. */
+  /** Replace fetch. Responses arrive when the browser delivers them. */
   constructor(browser) {
     this.#browser = browser;
     this.#begin();
@@ -28,7 +28,7 @@ export class Hub {
     return this.log.at(-1).id;
   }
 
-  /** How many connections the tabs have that there are. */
+  /** The number of connections of tabs that still exist. */
   get connections() {
     return [...this.streams].filter(({ tab }) => !tab.isGone).length;
   }
@@ -42,7 +42,7 @@ export class Hub {
     for (const stream of this.streams) this.#goOn(stream);
   }
 
-  /** Publish something that is not for these tabs. */
+  /** Publish an event that is not for these tabs. */
   publishToOthers() {
     this.#append();
   }
@@ -54,17 +54,17 @@ export class Hub {
     }
   }
 
-  /** End connections, as a worker does that is stopped or killed. */
+  /** End all connections, as a worker that is stopped; with `hard`, as one that crashes. */
   cut({ hard = false } = {}) {
     for (const stream of this.streams) stream.end(hard);
   }
 
-  /** Forget what is before a place. */
+  /** Remove the events before a place from history. */
   forget(place) {
     this.#kept = Math.max(this.#kept, place);
   }
 
-  /** Lose the whole log. Who is connected is told so, or dropped. */
+  /** Lose the whole log. Open streams are dropped, or receive a reset if `tells` is set. */
   restart({ tells = false } = {}) {
     this.#begin();
     this.forget(this.log.length - 1);

@@ -1,15 +1,15 @@
-// A page as far as a stream sees it: a document, and events of the window.
+// The parts of a page that a stream uses: a document, and the events of the window.
 
 export class Page extends EventTarget {
-  /** What handlers threw, as the browser's console would show it. */
+  /** The errors of handlers, which a browser would show in its console. */
   errors = [];
   hidden = false;
   baseURI = "https://example.org/app/page";
-  /** What the server wrote into it. */
+  /** The values that the server wrote into the page. */
   dataset;
   #listeners = 0;
 
-  /** Be the page of this process. */
+  /** Become the page of this process. */
   constructor() {
     super();
     Object.assign(globalThis, {

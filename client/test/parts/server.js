@@ -1,10 +1,10 @@
-// A server that a test plays itself, in the place of fetch.
+// A server that the test controls. It replaces fetch.
 
 import { settle } from "./clock.js";
 
 const STREAM = { "Content-Type": "text/event-stream; charset=utf-8" };
 
-/** One request, which waits for what the test answers. */
+/** One request, which waits until the test answers it. */
 class Request {
   #answer;
   #body;
@@ -13,7 +13,7 @@ class Request {
     this.url = new URL(url);
     this.init = init;
     this.signal = signal;
-    // As fetch does: invalid ones are refused at once.
+    // Throws at once if a header is invalid, as fetch does.
     this.headers = new Headers(init.headers);
     this.answered = new Promise((resolve, reject) => {
       this.#answer = { resolve, reject };
@@ -22,7 +22,7 @@ class Request {
     });
   }
 
-  /** Answer; the body of a stream is sent afterwards. */
+  /** Answer with a status and headers. send() and end() provide the body. */
   async respond(status, headers = {}) {
     const body = new ReadableStream({ start: (body) => (this.#body = body) });
     this.response = new Response(status === 204 ? null : body, { status, headers });
@@ -30,7 +30,7 @@ class Request {
     await settle();
   }
 
-  /** Answer with a stream, and perhaps its first blocks. */
+  /** Answer with a stream, and send its first blocks if there are any. */
   async open(text = "") {
     await this.respond(200, STREAM);
     if (text) await this.send(text);
@@ -47,7 +47,7 @@ class Request {
     await settle();
   }
 
-  /** Break the connection off. */
+  /** Break the connection. */
   async fail(reason = new TypeError("the network is gone")) {
     this.#answer.reject(reason);
     this.#body?.error(reason);
@@ -58,7 +58,7 @@ class Request {
 export class Server {
   requests = [];
 
-  /** Answer in the place of fetch. */
+  /** Replace fetch. */
   constructor() {
     globalThis.fetch = (url, init) => {
       this.requests.push(new Request(url, init));
@@ -72,7 +72,7 @@ export class Server {
   }
 }
 
-/** Return an event as it is on the wire. */
+/** Return an event in the wire format. */
 export function block(data, { type, id, retry } = {}) {
   const fields = Object.entries({ event: type, id, retry }).filter(([, value]) => value);
   const text = typeof data === "string" ? data : JSON.stringify(data);
@@ -80,7 +80,7 @@ export function block(data, { type, id, retry } = {}) {
   return [...lines, ...text.split("\n").map((line) => `data: ${line}`), "", ""].join("\n");
 }
 
-/** Return the greeting that each stream begins with. */
+/** Return the greeting with which each stream begins. */
 export function connected(id, more = {}) {
   const greeting = { client_id: "c1", user_id: null, channels: [], heartbeat: 15 };
   return block({ ...greeting, resumed: false, ...more }, { type: "connected", id });

@@ -1,4 +1,4 @@
-// Tabs of one site that share their stream, and what each of them was given.
+// The tabs of one site, which share their stream, and the events that each has received.
 
 import { SharedConnection } from "../../src/shared.js";
 import { Browser } from "./browser.js";
@@ -7,7 +7,7 @@ import { Hub } from "./hub.js";
 
 const PAGE = "https://example.org/events";
 
-/** A tab, its connection and what came of it. */
+/** A tab with its connection, the events that it received, and its states. */
 class Member {
   got = [];
   states = [];
@@ -33,7 +33,7 @@ class Member {
     return this.states.at(-1);
   }
 
-  /** The texts of the app's events, and "reset" where there was one. */
+  /** The texts of the app's events, with "reset" for each reset. */
   get texts() {
     const events = this.got.filter(({ type }) => type === "message" || type === "reset");
     return events.map(({ type, text }) => (type === "reset" ? type : text));
@@ -50,7 +50,7 @@ export class Site {
   hub = new Hub(this.browser);
   members = [];
 
-  /** Open a tab with a stream; what it says is on its way. */
+  /** Open a tab and start its stream, without delivering anything. */
   async join(options = {}) {
     const member = new Member(this.browser.open(), options);
     this.members.push(member);
@@ -58,7 +58,7 @@ export class Site {
     return member;
   }
 
-  /** Open a tab, and let all arrive. */
+  /** Open a tab, and deliver everything. */
   async open(options) {
     const member = await this.join(options);
     await this.browser.deliverAll();
@@ -70,13 +70,13 @@ export class Site {
     await this.browser.deliverAll();
   }
 
-  /** Close a tab, as a browser does. */
+  /** Close a tab, as a browser does: its stream stops first. */
   async leave(member) {
     await member.run((connection) => connection.stop());
     await this.browser.crash(member.tab);
   }
 
-  /** Let seconds pass, and all arrive that comes of it. */
+  /** Let time pass, and deliver everything that this causes. */
   async pass(seconds) {
     for (; seconds > 0; seconds--) {
       await this.browser.clock.advance(Math.min(seconds, 1));
