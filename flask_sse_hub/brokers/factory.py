@@ -34,7 +34,8 @@ def check_name(name: str) -> None:
     """Raise ValueError if a value cannot be the name of a log."""
     if not isinstance(name, str) or not re.fullmatch(r"[\w.:-]{1,100}", name):
         raise ValueError(
-            "the name of a log has 1 to 100 characters: letters, digits and _ . : -"
+            "the name of a log has 1 to 100 characters: letters, digits and _ . : -;"
+            " each name is a log of its own"
         )
 
 
@@ -86,8 +87,8 @@ def create_broker(
     if url == "memory://":
         if retention is None:
             raise ValueError(
-                "memory:// does not leave the app's process; use sqlite:// or redis://"
-                " to publish from another one"
+                "memory:// does not leave the app's process; to publish from another"
+                " process, use an sqlite:/// or redis:// URL"
             )
         return MemoryBroker(retention, clock=clock)
     # The other brokers are imported late: each needs parts of the system (redis-py,

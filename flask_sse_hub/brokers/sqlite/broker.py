@@ -62,8 +62,8 @@ class SQLiteBroker(Broker):
         self._followers: set[_Follower] = set()
         # Guards _followers.
         self._lock = native.native_lock()
-        # Guards joining and leaving. It is held while waiting for the disk, so only real
-        # threads may take it.
+        # Guards joining and leaving. Only real threads may take it, because they wait
+        # for the disk under it.
         self._joining = native.native_lock()
         self._membership = Membership(path)
         self._directory = doorbell.Directory(path)
@@ -302,7 +302,7 @@ class _Follower:
             elif self._door.wait(_LOOK_SECONDS):
                 return
             elif not self._door.is_there():
-                # Somebody has removed the folder of the doorbells.
+                # The folder of the doorbells was removed.
                 self._door.close()
                 self._door = self._directory.doorbell()
             try:

@@ -114,7 +114,7 @@ class LogConnection:
         #: The inode of the open file. Another file may take its path.
         self.inode = ""
         self._inodes: list[int] = []
-        # SQLite's own files beside the log, which somebody may delete as rubbish. An open
+        # SQLite's own files beside the log, which people may delete as rubbish. An open
         # connection would then write to files that no other process reads.
         self._companions = [path.with_name(path.name + end) for end in ("-wal", "-shm")]
         self._version = 0

@@ -177,9 +177,9 @@ class LogFile:
 
     def _is_rolled_back(self, head: Cursor) -> bool:
         """Tell whether the log may have lost records and so needs a new epoch."""
-        # A copied file may be an old copy. An offset that is lower than before means that
-        # the file was restored to an earlier state. An offset beyond MAX_OFFSET, which
-        # only another program can write, leaves no room for the next record's cursor.
+        # A copied file may be an old copy. An offset that is lower than before means
+        # that the file was restored to an earlier state. An offset beyond MAX_OFFSET,
+        # which only another program can write, leaves no room for the next cursor.
         return (
             self._is_copy
             or head.offset > MAX_OFFSET
@@ -209,8 +209,8 @@ class LogFile:
         connection.execute(
             "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)
         )
-        # Ids of an epoch that ended before the oldest retained record are expired in any
-        # case, so that epoch is forgotten.
+        # Forget each epoch that ended before the oldest retained record: its ids are
+        # expired in any case.
         connection.execute(
             "DELETE FROM past WHERE last < (SELECT MIN(offset) - 1 FROM record)"
         )
