@@ -1,4 +1,10 @@
-"""Brokers: one ordered, bounded log each, chosen by URL."""
+"""Brokers: each keeps one ordered, bounded log, and a URL chooses between them.
+
+``base`` is the contract. ``memory``, ``sqlite`` and ``redis`` are the implementations
+for one process, one machine and many machines; ``factory`` picks one by its URL. A
+broker knows records and cursors. It deliberately does not know clients, sockets or
+Flask. May import ``events``, ``runtime`` and ``errors``.
+"""
 
 from .base import Broker, LogBatch, Replay
 from .factory import check_name, check_url, create_broker, is_redis

@@ -1,7 +1,9 @@
-"""The broker contract, for those who write one and those who call one.
+"""The broker contract, for people who write a broker and for code that calls one.
 
-A broker is one ordered, bounded log. It gives every event its id and carries it to
-every process that follows. It does not know clients, sockets or Flask.
+A broker is one ordered, bounded log. It gives each event its id and carries the event
+to every process that follows the log. It does not know clients, sockets or Flask.
+
+To write a broker, subclass ``Broker`` and run ``tests/brokers/test_contract.py`` on it.
 """
 
 from abc import ABC, abstractmethod
@@ -11,22 +13,29 @@ from typing import ClassVar, Literal
 
 from ..events.record import Cursor, GapReason, Record
 
-#: For how long the second publish with the same idempotency key returns the first id:
-#: services send a webhook again for hours, and few for more than a day.
+#: How many seconds an idempotency key is remembered. A service that sends a webhook
+#: again does so for hours, and rarely for more than a day.
 IDEMPOTENCY_SECONDS = 86_400.0
 
-#: So many keys a broker holds at least; beyond it the oldest may be forgotten early, or
-#: keys at the rate of events would take more than the log itself.
+#: How many of the newest idempotency keys a broker remembers at least. Older keys may
+#: be forgotten before their time is over. Without this bound, a key on every event
+#: would make the keys larger than the log itself.
 IDEMPOTENCY_KEYS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class LogBatch:
-    """What a follower gets: the next records, and the cursor that they lead to.
+    """The next records of the log for a follower, and the cursor after them.
 
-    With a ``gap`` something after the last batch is lost for good. There are no records
-    then, and the cursor is where the log goes on: its head. ``malformed`` is how many
-    entries on the way there are no records, and were passed over.
+    Without a gap, ``records`` are all the records between the previous batch's cursor
+    and this one, in order. There may be none: the cursor also moves past entries that
+    cannot be read.
+
+    With a ``gap``, records after the previous cursor are lost for good. ``records`` is
+    then empty, and ``cursor`` is the head of the log. The follower goes on from there.
+
+    ``malformed`` counts the entries in this stretch of the log that are not readable
+    records. The broker passed over them.
     """
 
     records: tuple[Record, ...]
@@ -37,9 +46,12 @@ class LogBatch:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """One page of the log, and where the next page begins.
+    """One page of the log, and the cursor at which the next page begins.
 
-    With a ``gap`` there are no records: the log does not reach back to the cursor.
+    A page that returns the cursor it was asked for is the end of the log.
+
+    With a ``gap``, the log does not reach back to the cursor it was asked for.
+    ``records`` is then empty.
     """
 
     records: tuple[Record, ...]
@@ -50,9 +62,17 @@ class Replay:
 class Broker(ABC):
     """Keep one ordered, bounded log of records and carry it to every process.
 
-    Constructing a broker opens and starts nothing. Every method may be called from any
-    greenlet or thread of the process that constructed it; a forked child makes its own
-    and at most closes the one it inherited.
+    The docstring of each method gives the promise first, then the duties of the
+    implementer, then the rules for the caller.
+
+    Implementer: the constructor opens nothing and starts nothing. Any greenlet or
+    thread of the process that constructed the broker may call any method at any time.
+    Every method except ``follow()`` returns or raises BrokerUnavailable within seconds,
+    because a request may be waiting. Translate your database's errors into
+    BrokerUnavailable.
+
+    Caller: a broker does not survive a fork. In the child process, construct a new
+    broker; the only method to call on the inherited one is ``close()``.
     """
 
     #: How far events travel: within one process, one machine, or between machines.
@@ -60,62 +80,94 @@ class Broker(ABC):
 
     @abstractmethod
     def publish(self, record: Record) -> Cursor:
-        """Append a record and return its cursor, which is the event's id.
+        """Append a record to the log and return its cursor, which is the event's id.
 
-        The implementer sets the record's cursor and time. Offsets only ever rise, and
-        an id is never given twice, whatever is lost or trimmed. When this returns, the
-        record is as durable as the broker's documentation says, and every follower will
-        get it. A record whose ``idempotency_key`` was seen in the last
-        IDEMPOTENCY_SECONDS, and is among the last IDEMPOTENCY_KEYS, is not appended
-        again: the first one's cursor is returned. How many are held is bounded.
+        Implementer: set the record's ``cursor`` and ``time``. Offsets only rise within
+        an epoch. Never give one id to two records, even if records were lost or
+        trimmed. When the method returns, the record is as durable as your broker's
+        documentation says, and every follower will receive it.
 
-        The caller may be in a request: this returns or raises BrokerUnavailable soon.
-        After that error the outcome is unknown, so it is never repeated by itself.
+        If the record's ``idempotency_key`` was seen before, append nothing and return
+        the cursor of the first record with that key. Remember a key for
+        IDEMPOTENCY_SECONDS as long as it is one of the newest IDEMPOTENCY_KEYS, and
+        bound the number of keys that you hold.
+
+        Caller: after BrokerUnavailable the outcome is unknown, so neither the broker
+        nor the hub publishes again by itself. To publish safely again, use an
+        idempotency key.
         """
 
     @abstractmethod
     def follow(self, after: Cursor) -> Iterator[LogBatch]:
-        """Yield everything after a cursor, in order, as it comes, until close().
+        """Yield everything after a cursor, in order and as it arrives, until close().
 
-        Blocks between batches and reconnects by itself. What is lost on the way (the
-        log was trimmed below the follower, flushed, replaced) is said in the next
-        batch's ``gap``, never passed over. Batches are bounded, so that a follower
-        that is behind does not read the whole log at once. Whatever somebody else has
-        written into the log is passed over and counted; it never ends a follower.
+        Implementer: block between batches. While the log cannot be reached, keep trying
+        to reconnect; do not raise BrokerUnavailable. Report lost records (the log was
+        trimmed past the follower, flushed or replaced) as the ``gap`` of the next
+        batch; never skip them silently. Bound the size of a batch, or a follower that
+        is behind reads the whole log into memory. Pass over entries that another
+        program wrote and count them as ``malformed``; they must not end the follower.
+
+        Caller: iterate in a thread or greenlet that may block. After a gap, keep
+        iterating; the next batch continues from the gap's cursor. Each call is a
+        follower of its own, with its own place in the log.
         """
 
     @abstractmethod
     def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return up to ``page`` records after a cursor.
 
-        ``gap`` tells that the cursor is of another log, or of a record that this one
-        has lost (``epoch``), beyond the head (``ahead``), or so old that records after
-        it were trimmed (``expired``). Raises BrokerUnavailable.
+        Implementer: if any record after the cursor may be missing, return a ``gap`` and
+        no records:
+
+        * ``EPOCH``: the cursor belongs to another log, or to a record that this log has
+          lost.
+        * ``AHEAD``: the cursor is beyond the head.
+        * ``EXPIRED``: records after the cursor were trimmed.
+
+        Caller: for the next page, call again with the returned cursor. Stop when the
+        returned cursor is the one that you passed. Raises BrokerUnavailable.
         """
 
     @abstractmethod
     def head(self) -> Cursor:
-        """Return the cursor of the newest record. Raises BrokerUnavailable."""
+        """Return the cursor of the newest record.
+
+        Implementer: an empty log has a head too: the cursor after which its first
+        record will come. Begin a new log if there is none.
+
+        Caller: ``follow(head)`` yields only records that are published from now on.
+        Raises BrokerUnavailable.
+        """
 
     @abstractmethod
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain.
 
-        A worker that starts follows from there to fill its memory. Never before what
-        is retained. Raises BrokerUnavailable.
+        Implementer: measure records by ``Record.size``. Never return a cursor before
+        the oldest retained record's place, or the follower begins with a gap.
+
+        Caller: a worker that starts follows from this cursor to fill its memory. Raises
+        BrokerUnavailable.
         """
 
     def resolve(self, cursor: Cursor) -> Cursor:
         """Return the same place as a cursor of the current epoch, if there is one.
 
-        A broker that begins a new epoch without losing anything keeps older ids good:
-        it answers here, from what it remembers and without waiting.
+        Implementer: override this if your broker can begin a new epoch without losing
+        records; ids of earlier epochs then stay valid. Answer from memory and never
+        block. Return any other cursor unchanged, as this default does.
+
+        Caller: resolve each id that a client brings before you use it.
         """
         return cursor
 
     @abstractmethod
     def close(self) -> None:
-        """Release everything; followers end. Closing twice does nothing more.
+        """Release every resource and end all followers.
 
-        Publishing afterwards raises BrokerUnavailable.
+        Implementer: a second call does nothing more. ``publish()`` raises
+        BrokerUnavailable from now on. A log that is stored outside the process stays.
+
+        Caller: a closed broker cannot be opened again; construct a new one.
         """

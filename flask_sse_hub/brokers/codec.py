@@ -1,8 +1,9 @@
-"""The stored form of a record, for every broker that leaves the process.
+"""The stored form of a record, for every broker whose log leaves the process.
 
-One line of JSON, the head, says what it is and for whom; the event's data follows as it
-is. Many records have the same head, so that it is made and read once for all of them.
-Does not know where it is kept.
+The form is one line of JSON, called the head, followed by the event's data unchanged.
+The head holds the addresses and either the event's type and retry or the reason of a
+disconnect. Many records have the same head, so encoded and decoded heads are cached.
+This module does not know where the form is stored.
 """
 
 import json
@@ -15,21 +16,22 @@ from ..events.address import MAX_TARGETS, Address
 from ..events.event import LARGEST_BYTES, Event, checked_name
 from ..events.record import Cursor, Disconnect, Record
 
-# Made once: json.dumps would make one for each head, which costs as much as its work.
+# One shared encoder: json.dumps with these options would construct an encoder for each
+# head, which costs as much as the encoding.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
-# Heads that are remembered, but for those that name so many people that they would take
-# much memory, and hardly come again.
+# How many heads each cache holds. Heads with more names or characters than the limits
+# below are not cached: they take much memory and are unlikely to come again.
 _HEADS = 1024
 _MAX_NAMES = 4
 _MAX_HEAD_CHARS = 500
 
-# The end of the year 9999, after which there are no dates.
+# The end of the year 9999. Python's datetime has no later dates.
 _MAX_TIME = 253_402_300_799.0
 
 
 class Malformed(SSEHubError):
-    """Raised when a stored record is none that this package wrote."""
+    """Raised when a stored record was not written by this package."""
 
 
 class _Head(NamedTuple):
@@ -57,18 +59,18 @@ def encode(record: Record) -> str:
 
 
 def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
-    """Return the record that a stored form stands for. Raises Malformed."""
+    """Return the record of a stored form. Raises Malformed."""
     try:
         if len(body) > 2 * LARGEST_BYTES:
-            raise ValueError("it is larger than any event, with its addresses")
+            raise ValueError("it is larger than any event with its addresses")
         text = body if isinstance(body, str) else body.decode()
         line, newline, data = text.partition("\n")
         if not newline:
-            raise ValueError("there is no head")
+            raise ValueError("it has no head")
         few = len(line) <= _MAX_HEAD_CHARS
         head = _decode_head(line) if few else _decode_head.__wrapped__(line)
         if not 0 <= time <= _MAX_TIME:
-            raise ValueError(f"the time is {time}")
+            raise ValueError(f"its time {time} is not between 1970 and 9999")
         return Record(
             addresses=head.addresses,
             content=head.disconnect or Event(data, type=head.type, retry=head.retry),
@@ -115,7 +117,7 @@ def _decode_head(line: str) -> _Head:
 def _addresses(value: object) -> tuple[Address, ...]:
     found = tuple(map(address.checked, _list(value)))
     if len(found) > MAX_TARGETS:
-        raise ValueError(f"{len(found)} addresses")
+        raise ValueError(f"it has {len(found)} addresses; {MAX_TARGETS} are allowed")
     return found
 
 
@@ -125,5 +127,5 @@ def _names(value: object) -> tuple[str, ...]:
 
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError(type(value).__name__)
+        raise TypeError(f"a list is needed, not {type(value).__name__}")
     return value

@@ -1,4 +1,8 @@
-"""Which broker a URL names. Constructs it; opens nothing."""
+"""The choice of a broker by its URL.
+
+Knows which URL belongs to which broker, checks the URL and constructs the broker. Opens
+nothing, and does not know how a broker works.
+"""
 
 import re
 import time
@@ -14,38 +18,40 @@ _REDIS = {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"}
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError for a URL that names no broker, or one that is not installed."""
+    """Raise ValueError if no broker has this URL or its package is not installed."""
     if is_redis(url):
         _check_redis(url)
         return
     path = url.removeprefix(_SQLITE)
     if url != "memory://" and (path == url or not Path(path).name):
         raise ValueError(
-            "there are memory://, sqlite:///a.db (relative to the instance folder),"
-            " sqlite:////an/absolute/path.db and redis://host:6379/0"
+            "no broker has this URL; use memory://, sqlite:///a.db (relative to the"
+            " instance folder), sqlite:////an/absolute/path.db or redis://host:6379/0"
         )
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError for what cannot be the name of a log."""
+    """Raise ValueError if a value cannot be the name of a log."""
     if not isinstance(name, str) or not re.fullmatch(r"[\w.:-]{1,100}", name):
         raise ValueError(
-            "up to 100 letters, digits and _ . : - are needed; each name is a log"
+            "the name of a log has 1 to 100 characters: letters, digits and _ . : -;"
+            " each name is a log of its own"
         )
 
 
 def is_redis(url: str) -> bool:
-    """Tell whether the log is in a Redis, where others may have logs too."""
+    """Tell whether the log is in a Redis, which other apps may share."""
     return url.partition(":")[0].lower() in _REDIS
 
 
 def _check_redis(url: str) -> None:
-    # Imported only where it is asked for: that takes a fifth of a second and 22 MB.
+    # Imported only if the URL needs it: the import takes a fifth of a second and 22 MB.
     try:
         from .redis.url import connector
     except ImportError as error:
         raise ValueError(
-            "the package redis is not installed: pip install 'flask-sse-hub[redis]'"
+            "the package redis is not installed; install it with"
+            " pip install 'flask-sse-hub[redis]'"
         ) from error
     connector(url)
 
@@ -58,18 +64,35 @@ def create_broker(
     name: str,
     clock: Callable[[], float] = time.time,
 ) -> Broker:
-    """Return the broker for a URL; a relative path of a file is below ``folder``.
+    """Construct the broker that a URL names, without opening its log.
 
-    ``name`` tells the logs in one Redis apart. Without a retention it is what the app
-    has noted in the log. ``clock`` tells the time of day, in seconds since 1970. Raises
-    ValueError for a URL that names no broker.
+    Args:
+        url: The broker's URL, in one of the forms that ``check_url()`` accepts.
+        retention: How much of the log to keep. None: as much as the app that serves the
+            log has noted in the log itself. ``memory://`` needs a retention.
+        folder: The folder for the relative path of an SQLite file.
+        name: The name of the log in a Redis, where several apps may have logs. Other
+            brokers ignore it.
+        clock: The time of day, in seconds since 1970.
+
+    Returns:
+        A broker that opens its log when it is first used.
+
+    Raises:
+        ValueError: No broker has this URL, its package is not installed, the name
+            cannot be the name of a log, or ``memory://`` was given no retention.
+
     """
     check_url(url)
     if url == "memory://":
         if retention is None:
-            raise ValueError("memory:// does not leave the process of the app")
+            raise ValueError(
+                "memory:// does not leave the app's process; to publish from another"
+                " process, use an sqlite:/// or redis:// URL"
+            )
         return MemoryBroker(retention, clock=clock)
-    # Only here: both need more of the system than an app on memory:// may have.
+    # The other brokers are imported late: each needs parts of the system (redis-py,
+    # SQLite) that an app on memory:// may not have.
     if is_redis(url):
         check_name(name)
         from .redis.broker import RedisBroker

@@ -1,6 +1,7 @@
 """The log of one process, in its memory: for one worker, development and tests.
 
-Nothing of it survives the process or reaches another one.
+The log is lost when the process ends, and no other process can reach it. This module
+knows records, retention and how followers are woken. It does not know any storage.
 """
 
 import secrets
@@ -24,8 +25,8 @@ from .base import (
     Replay,
 )
 
-# Enough for one wake-up to carry a burst, small enough that a follower far behind does
-# not hold a copy of the whole log.
+# The most records in one batch: enough for one wake-up to carry a burst, and few enough
+# that a follower far behind does not hold a copy of the whole log.
 _BATCH_RECORDS = 256
 
 
@@ -39,7 +40,8 @@ class MemoryBroker(Broker):
     ) -> None:
         self._retention = retention
         self._clock = clock
-        # Guards everything below. Publishers may be real threads beside greenlets.
+        # Guards everything below. A real lock, because real threads may publish beside
+        # greenlets.
         self._lock = native.native_lock()
         self._epoch = secrets.token_hex(6)
         self._records: deque[Record] = deque()
@@ -50,7 +52,7 @@ class MemoryBroker(Broker):
         self._closed = False
 
     def publish(self, record: Record) -> Cursor:
-        """Append a record. It lives as long as this process does."""
+        """Append a record. It is kept until it is trimmed or this process ends."""
         now = self._clock()
         with self._lock:
             if self._closed:
@@ -74,7 +76,7 @@ class MemoryBroker(Broker):
         return placed.cursor
 
     def follow(self, after: Cursor) -> Iterator[LogBatch]:
-        """Yield what comes after a cursor; each follower has a bell of its own."""
+        """Yield the records after a cursor. Each follower has a bell of its own."""
         bell = new_bell()
         with self._lock:
             self._bells.add(bell)
@@ -92,7 +94,7 @@ class MemoryBroker(Broker):
             bell.close()
 
     def replay(self, after: Cursor, *, page: int) -> Replay:
-        """Return a page of what is retained after a cursor."""
+        """Return a page of the retained records after a cursor."""
         with self._lock:
             self._trim(self._clock())
             head = self._head()
@@ -107,7 +109,7 @@ class MemoryBroker(Broker):
             return self._head()
 
     def tail(self, max_bytes: int) -> Cursor:
-        """Return the cursor after which about that many bytes remain."""
+        """Return the cursor after which about ``max_bytes`` of the log remain."""
         with self._lock:
             self._trim(self._clock())
             offset = self._offset
@@ -120,7 +122,7 @@ class MemoryBroker(Broker):
             return Cursor(self._epoch, offset)
 
     def close(self) -> None:
-        """Forget the log and end its followers."""
+        """Drop the log and end its followers."""
         with self._lock:
             self._closed = True
             self._records.clear()
@@ -157,7 +159,7 @@ class MemoryBroker(Broker):
         return LogBatch(records, records[-1].cursor) if records else None
 
     def _known(self, key: str | None, now: float) -> Cursor | None:
-        """Return the cursor that a key was given before; forget keys that are old."""
+        """Return the cursor of an earlier record with this key; forget old keys."""
         while self._keys:
             oldest, (_, expires) = next(iter(self._keys.items()))
             if expires > now and len(self._keys) <= IDEMPOTENCY_KEYS:
@@ -167,7 +169,8 @@ class MemoryBroker(Broker):
         return known[0] if known else None
 
     def _trim(self, now: float) -> None:
-        # The newest stays whatever its size, or its followers would only see a gap.
+        # The newest record is kept even if it alone exceeds the bytes. Otherwise it
+        # would be trimmed at once and followers would only see a gap.
         while self._records and self._retention.exceeded(
             events=len(self._records),
             bytes=self._bytes if len(self._records) > 1 else 0,

@@ -1,6 +1,8 @@
-"""A real thread that does a broker's work, so that greenlets never wait all at once.
+"""A real thread that does a broker's blocking work.
 
-Does not know what the work is.
+Greenlets that wait for an answer let other greenlets run; a greenlet that waited for
+the disk or the network itself would stop all of them. This module knows calls, waiting
+and stopping. It does not know what the work is.
 """
 
 from collections import deque
@@ -10,27 +12,30 @@ from typing import Any
 from ..errors import BrokerUnavailable
 from ..runtime import native, reply
 
-# Calls that are answered together at the most.
+# The most calls that are answered together.
 _GROUP_CALLS = 256
 
 
 class Call(reply.Reply):
-    """What somebody asked, and waits for."""
+    """One question to the thread, and its answer when it comes."""
 
     __slots__ = ("argument", "given_up")
 
     def __init__(self, argument: Any) -> None:
         super().__init__()
         self.argument = argument
-        #: Whether nobody waits for it any more.
+        #: Whether the caller has stopped waiting. Such a call is not begun: its caller
+        #: was told that it failed.
         self.given_up = False
 
 
 class BrokerThread:
-    """Answers calls in one real thread, several at once where they have gathered.
+    """Answer calls in one real thread; calls that have gathered are answered together.
 
-    ``answer`` answers each call, and ``finish`` is called at the end; both run in
-    the thread. A caller waits for ``within`` seconds.
+    ``answer`` receives a list of calls and answers each of them. ``finish`` releases
+    resources after the last call. Both run in the thread, which starts with the first
+    call; if there was no call, stop() runs ``finish``. A caller waits for about
+    ``within`` seconds.
     """
 
     def __init__(
@@ -45,13 +50,17 @@ class BrokerThread:
         self._within = within
         self._calls: deque[Call] = deque()
         self._flag = native.NativeFlag()
-        # Guards the two below.
+        # Guards _running and _stopped.
         self._lock = native.native_lock()
         self._running = False
         self._stopped = False
 
     def ask(self, argument: Any) -> Any:
-        """Return the thread's answer; raises what it raises, and BrokerUnavailable."""
+        """Return the thread's answer, or raise the error that it answered with.
+
+        Raises BrokerUnavailable if the broker is closed, if no thread can be started,
+        or if there is no answer in time.
+        """
         call = Call(argument)
         with self._lock:
             if self._stopped:
@@ -73,11 +82,14 @@ class BrokerThread:
         try:
             native.start_thread(self._run)
         except RuntimeError as error:
-            raise BrokerUnavailable("this process has no room for a thread") from error
+            raise BrokerUnavailable(
+                f"this process has no room for a thread ({error}); raise its limit of"
+                " threads"
+            ) from error
         self._running = True
 
     def stop(self) -> None:
-        """Answer what was asked, and end."""
+        """Answer the calls that were made, release the resources and end the thread."""
         with self._lock:
             stopped, self._stopped = self._stopped, True
             if not stopped and not self._running:
@@ -98,6 +110,6 @@ class BrokerThread:
     def _answer_all(self, calls: list[Call]) -> None:
         try:
             self._answer(calls)
-        except Exception as error:  # noqa: BLE001 - callers are told
+        except Exception as error:  # noqa: BLE001 - it is raised in each caller
             for call in calls:
                 call.fail(error)

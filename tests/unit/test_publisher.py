@@ -154,11 +154,11 @@ def test_a_forked_child_has_connections_of_its_own(
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("memory://", "does not leave the process"),
+        ("memory://", "does not leave the app's process"),
         ("sqlite:///hub.db", "absolute"),
         ("redis://localhost", "SSE_HUB_NAME"),
-        ("http://localhost", "there are memory"),
-        ("", "there are memory"),
+        ("http://localhost", "use memory"),
+        ("", "use memory"),
         (None, "must be a str"),
     ],
 )

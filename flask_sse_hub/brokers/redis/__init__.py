@@ -1,6 +1,6 @@
-"""The broker of many machines: a log in a Redis stream.
+"""The broker for many machines: a log in a Redis stream.
 
-Knows redis-py, which only this package imports. Does not know clients. May import
+Knows redis-py, which no other package imports. Does not know clients. May import
 ``brokers``, ``events`` and ``runtime``.
 """
 

@@ -1,6 +1,7 @@
-"""The log of many machines, in a Redis stream.
+"""The broker for many machines, which keeps its log in a Redis stream.
 
-Knows threads, reconnecting and how long anybody waits; the stream is another module's.
+Knows threads, reconnecting and how long a caller waits. Does not know what the stream
+looks like; ``stream`` does.
 """
 
 import logging
@@ -18,15 +19,16 @@ from .url import connector
 
 log = logging.getLogger(__name__)
 
-# A caller may be in a request: it is told within two seconds.
+# A caller may be in a request, so it receives an answer or an error within two seconds.
+# Redis has less time than the caller: its errors arrive before the caller gives up.
 _CALL_SECONDS = 1.8
 _ANSWER_SECONDS = 1.5
 
-# How long a follower waits for news before it makes sure that its log is still there.
-# Below the time that an answer may take, or a quiet log would look like a dead server.
+# How long a follower waits for new records before it checks that its log still exists.
+# Must be less than _ANSWER_SECONDS, or a quiet log would look like a dead server.
 _WAIT_SECONDS = 1.0
 
-# The waits between attempts to reach a server that is away.
+# The first and the longest wait between attempts to reach a Redis that is down.
 _FIRST_RETRY_SECONDS = 0.1
 _MAX_RETRY_SECONDS = 2.0
 
@@ -34,8 +36,8 @@ _MAX_RETRY_SECONDS = 2.0
 class RedisBroker(Broker):
     """Keep a log in a Redis stream, for any number of machines.
 
-    It has three connections in each process: to append, to read and to follow. What
-    survives a crash is what Redis was told to keep.
+    Each process has three connections: to append, to read and to follow. Redis's own
+    persistence settings decide which records survive a crash of Redis.
     """
 
     reach: ClassVar[Literal["process", "machine", "network"]] = "network"
@@ -72,12 +74,12 @@ class RedisBroker(Broker):
         )
 
     def publish(self, record: Record) -> Cursor:
-        """Append a record; those that are published at the same time go together."""
+        """Append a record. Concurrent publishes share one round trip."""
         cursor: Cursor = self._writer.ask(record)
         return cursor
 
     def follow(self, after: Cursor) -> Iterator[LogBatch]:
-        """Yield what comes after a cursor, over a connection of its own."""
+        """Yield the records after a cursor, over a connection of its own."""
         stream = self._stream()
         trouble = ""
         retry = _FIRST_RETRY_SECONDS
@@ -88,7 +90,7 @@ class RedisBroker(Broker):
                 except BrokerUnavailable as error:
                     if str(error) != trouble:
                         trouble = str(error)
-                        log.warning("the log cannot be followed for now: %s", error)
+                        log.warning("cannot follow the log, trying again: %s", error)
                     stream.close()
                     self._closed.wait(retry)
                     retry = min(2 * retry, _MAX_RETRY_SECONDS)
@@ -96,7 +98,7 @@ class RedisBroker(Broker):
                 if trouble:
                     trouble = ""
                     retry = _FIRST_RETRY_SECONDS
-                    log.info("the log is followed again")
+                    log.info("following the log again")
                 if batch is not None:
                     after = batch.cursor
                     yield batch
@@ -104,7 +106,7 @@ class RedisBroker(Broker):
             stream.close()
 
     def replay(self, after: Cursor, *, page: int) -> Replay:
-        """Return a page of what is retained after a cursor."""
+        """Return a page of the retained records after a cursor."""
         found: Replay = self._reader.ask(lambda stream: stream.replay(after, page=page))
         return found
 
@@ -114,17 +116,17 @@ class RedisBroker(Broker):
         return found
 
     def tail(self, max_bytes: int) -> Cursor:
-        """Return the cursor after which about that many bytes remain."""
+        """Return the cursor after which about ``max_bytes`` of the log remain."""
         found: Cursor = self._reader.ask(lambda stream: stream.tail(max_bytes))
         return found
 
     def close(self) -> None:
-        """End the followers, within a second. The log stays."""
+        """End the followers within about a second. The log stays in Redis."""
         self._closed.set()
         self._reader.stop()
         self._writer.stop()
 
-    # In real threads
+    # The methods below run in the real threads of _writer and _reader
 
     def _append(self, calls: list[Call]) -> None:
         try:

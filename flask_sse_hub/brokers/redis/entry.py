@@ -1,7 +1,8 @@
-"""An entry of a log in Redis: its ids, its fields, the script that appends it.
+"""An entry of a log in Redis: its id, its fields and the script that appends it.
 
-What the script and the classes here take for an entry of this package is the same;
-whatever else stands in the stream, somebody else has written. Knows no connection.
+The Lua script and the classes here recognise the entries of this package by the same
+rules. All other entries in the stream were written by another program. This module does
+not know connections.
 """
 
 import re
@@ -11,30 +12,43 @@ from typing import NamedTuple, Self
 
 from ...events.record import Cursor
 
-# An entry's id is the time in milliseconds and a number, drawn so that two servers that
-# each believe to be the only one do not give the same id; both fit into one offset.
+# An entry's id is the time in milliseconds and a number; both fit into one offset. The
+# number is drawn at random, so that two servers that each believe to be the master do
+# not give the same id.
 NUMBER_BITS = 18
 MAX_FIRST_NUMBER = 2**17
 
-# What the script below lets pass as an entry of this package, and writes. An epoch goes
-# to clients as it is; Lua counts exactly up to 15 digits.
+# The fields of an entry of this package. The script below writes and accepts the same
+# forms. An epoch is sent to clients unchanged, so only safe characters are allowed. A
+# number has at most 15 digits, because Lua counts exactly up to there.
 _EPOCH = re.compile(rb"[0-9a-z]{1,32}")
 _NUMBER = re.compile(rb"[0-9]{1,15}")
 _ENTRY_ID = re.compile(rb"(?=.{3,41}\Z)[0-9]+-[0-9]+")
 
-# KEYS: the log, its retention, the newer and the older idempotency keys. ARGV: the
-# body, its size, an epoch for a new log, a number for the id, then events, milliseconds
-# and bytes to be kept (empty: as the log says), an idempotency key (empty: none), for
-# how many milliseconds and among how many keys it holds, and 1 if this is only to begin
-# a log that is not there.
+# The script that appends an entry and trims the log. It returns the epoch and the id of
+# the entry, with a space between them.
 #
-# A Redis key for each idempotency key would bound them by time alone. Of two hashes the
-# newer one becomes the older when it is a day old or full: so each holds for long
-# enough, and both together are bounded.
+# KEYS[1]   the log, a stream
+# KEYS[2]   the retention that the app has noted, a hash
+# KEYS[3]   the newer idempotency keys, a hash
+# KEYS[4]   the older idempotency keys, a hash
+# ARGV[1]   the body
+# ARGV[2]   the size that retention counts, in bytes
+# ARGV[3]   the epoch, if a new log is begun
+# ARGV[4]   a random number for the id
+# ARGV[5-7] the events, milliseconds and bytes to keep; empty: as KEYS[2] says
+# ARGV[8]   an idempotency key; empty: none
+# ARGV[9]   how many milliseconds an idempotency key is remembered
+# ARGV[10]  how many idempotency keys one hash holds
+# ARGV[11]  1: only begin a log if there is none, and return the head otherwise
 #
-# What somebody else has written is passed over: of the last 256 entries the newest of
-# ours tells the epoch. An id so high that a cursor has no room for what comes after it
-# would be the end of the log, so a new one is begun.
+# Two hashes bound the idempotency keys by time and by number. When the newer hash is a
+# day old or full, it replaces the older one. Each key is thereby remembered for long
+# enough. One Redis key for each idempotency key would bound them by time alone.
+#
+# Entries of other programs are passed over: the epoch is read from the newest entry of
+# this package among the last 256. If the newest id is so high that a cursor has no room
+# for a later one, nothing could be appended, so the script begins a new log.
 APPEND = """
 local function ours(entry)
   local fields = entry[2]
@@ -71,7 +85,8 @@ if last then
       break
     end
   end
-  -- A key that outlived its log names an event that is lost.
+  -- Idempotency keys may outlive their log. A key of another epoch names an event that
+  -- is lost, so the record is appended.
   local known = key ~= ''
     and (redis.call('HGET', KEYS[3], key) or redis.call('HGET', KEYS[4], key))
   if known and string.sub(known, 1, #epoch) == epoch then return known end
@@ -127,7 +142,11 @@ return cursor
 
 
 class Entry(NamedTuple):
-    """An entry of the stream."""
+    """An entry of the stream that this package wrote.
+
+    ``before`` is the cursor of the entry before it. ``start`` is the bytes of all
+    entries before it, and ``size`` is its own.
+    """
 
     cursor: Cursor
     before: Cursor
@@ -137,12 +156,12 @@ class Entry(NamedTuple):
 
     @property
     def time(self) -> float:
-        """When it was appended, in seconds since 1970."""
+        """The time of its append, in seconds since 1970."""
         return (self.cursor.offset >> NUMBER_BITS) / 1000
 
     @classmethod
     def of(cls, entry_id: bytes, fields: dict[bytes, bytes]) -> Self | None:
-        """Read an entry; None for one that is not of this package."""
+        """Read an entry. Returns None if this package did not write it."""
         if tuple(fields) != (b"e", b"p", b"t", b"s", b"b"):
             return None
         name, before_id, start, size, body = fields.values()
@@ -163,14 +182,15 @@ class Entry(NamedTuple):
         )
 
 
-# As redis-py returns an entry: its id and its fields.
+# An entry as redis-py returns it: its id and its fields.
 Raw = tuple[bytes, dict[bytes, bytes]]
 
 
 class Chain(NamedTuple):
-    """Entries that follow a cursor with nothing missing between, and where they lead.
+    """Entries that follow a cursor with none missing, and the cursor after them.
 
-    What is not of this package is a link too: the entry after it names it.
+    An entry of another program is a link of the chain too, because the next entry of
+    this package names it. ``foreign`` counts such entries.
     """
 
     entries: list[Entry]
@@ -179,7 +199,7 @@ class Chain(NamedTuple):
 
     @classmethod
     def of(cls, raw: Iterable[Raw], after: Cursor) -> Self:
-        """Follow the chain from a cursor on, as far as it holds."""
+        """Follow the chain from a cursor up to the first entry that is missing."""
         entries, foreign = [], 0
         for entry_id, fields in raw:
             entry = Entry.of(entry_id, fields)
@@ -195,23 +215,24 @@ class Chain(NamedTuple):
 
 
 def first_of_ours(raw: Iterable[Raw]) -> Entry | None:
-    """Return the first entry of this package, None if there is none."""
+    """Return the first entry of this package, or None if there is none."""
     return next(filter(None, starmap(Entry.of, raw)), None)
 
 
 def cursor_of(answer: bytes) -> Cursor:
-    """Return the cursor that the script answers with."""
+    """Return the cursor in an answer of the script."""
     epoch, _, entry_id = answer.partition(b" ")
     return Cursor(epoch.decode(), offset_of(entry_id))
 
 
 def offset_of(entry_id: bytes) -> int:
-    """Return the offset that stands for an entry's id."""
+    """Return the offset for an entry's id."""
     ms, _, number = entry_id.partition(b"-")
-    # A number that is not ours has no room; what comes after it does.
+    # The number of another program's id may be too large for an offset. It is cut, so
+    # that the offset still lies before that of every later entry of this package.
     return (int(ms) << NUMBER_BITS) + min(int(number), 1 << NUMBER_BITS)
 
 
 def id_of(offset: int) -> str:
-    """Return the id of the entry that an offset stands for."""
+    """Return the entry's id for an offset."""
     return f"{offset >> NUMBER_BITS}-{offset & (1 << NUMBER_BITS) - 1}"

@@ -1,8 +1,8 @@
-"""One connection to a log in Redis: appending, reading, and where it has gaps.
+"""One connection to a log in Redis: appending, reading and finding gaps.
 
-A log is one stream. Each entry names the epoch, the entry before it, and the bytes of
-all before it, so that whoever reads on can prove that nothing is missing. Everything
-here waits for the network. One object is used by one thread.
+A log is one stream. Each entry holds the epoch, the id of the entry before it, and the
+bytes of all entries before it. A reader thereby proves that no entry is missing. Every
+call here may wait for the network. One object is used by one thread.
 """
 
 import random
@@ -33,10 +33,11 @@ from .entry import (
 )
 from .url import Connect
 
-# Entries read in one piece: enough to keep up with any publisher.
+# How many entries one read returns: enough to keep up with any publisher.
 _PAGE_ENTRIES = 256
 
-# A record for nobody. A log always has an entry, so that its epoch is never lost.
+# A record without addresses, which begins a new log. A log always has an entry, because
+# its epoch is stored only in its entries.
 _NOBODY = Record((), Event(""))
 
 
@@ -52,7 +53,7 @@ class StreamLog:
         clock: Callable[[], float],
         timeout: float,
     ) -> None:
-        # In braces: a cluster keeps all keys of one log together.
+        # The braces are a hash tag: Redis Cluster puts all keys of one log on one node.
         self._key = f"sse-hub:{{{name}}}:"
         self._log = self._key + "log"
         self._retention = retention
@@ -65,12 +66,16 @@ class StreamLog:
         self._client.connection_pool.disconnect()
 
     def append(self, records: Sequence[Record]) -> list[Cursor | BrokerUnavailable]:
-        """Append records, in one round trip; return where each is, or what failed."""
+        """Append records in one round trip.
+
+        Returns the cursor of each record, or the error that kept it out of the log.
+        """
         with _translated():
             answers = self._append(records)
             for at, answer in enumerate(answers):
                 if isinstance(answer, redis.exceptions.NoScriptError):
-                    # Restarted since. It has done nothing, so it may be sent again.
+                    # Redis has restarted and lost the script. The script did not run,
+                    # so sending the record again cannot publish it twice.
                     answers[at] = self._append([records[at]], load=True)[0]
         return [
             _unavailable(answer) if isinstance(answer, Exception) else cursor_of(answer)
@@ -87,7 +92,7 @@ class StreamLog:
         return list(pipeline.execute(raise_on_error=False))
 
     def _tell_retention(self) -> None:
-        """Note in the log how much of it is kept, for those that only publish."""
+        """Note in the log how much of it to keep; a Publisher has no setting for it."""
         if self._retention is not None:
             keep = zip(("events", "ms", "bytes"), self._kept(), strict=True)
             self._client.hset(self._key + "retention", mapping=dict(keep))
@@ -113,11 +118,14 @@ class StreamLog:
         keep = self._retention
         if keep is None:
             return "", "", ""
-        most = 2**53  # Lua's numbers are exact up to there
+        most = 2**53  # Lua's numbers are exact up to here
         return min(keep.events, most), int(keep.seconds * 1000), min(keep.bytes, most)
 
     def read(self, after: Cursor, *, wait: float) -> LogBatch | None:
-        """Return what comes after a cursor, waiting for it; None if nothing came."""
+        """Return the next batch after a cursor.
+
+        Waits for up to ``wait`` seconds. Returns None if no entry arrived.
+        """
         with _translated():
             answer = self._client.xread(
                 {self._log: id_of(after.offset)},
@@ -128,11 +136,12 @@ class StreamLog:
             if chain.cursor == after:
                 gap, head = self._judge(after)
                 if answer:
-                    # Whatever came in between is gone, though the cursor may be there.
+                    # The first entry does not follow the cursor: entries between them
+                    # are lost, even if the cursor's own entry is still there.
                     gap = gap or GapReason.EPOCH
                 if gap is None:
                     return None
-                # Perhaps of a new log, which somebody else began.
+                # Another process may have begun a new log, which lacks the retention.
                 self._tell_retention()
                 return LogBatch((), head, gap)
         records = tuple(_records(chain.entries))
@@ -152,7 +161,7 @@ class StreamLog:
                 chain = Chain.of(self._range(first, _PAGE_ENTRIES), cursor)
                 if chain.cursor == cursor:
                     if found:
-                        # Who reads on is told.
+                        # The chain has a gap here. The next page reports it.
                         break
                     gap, head = self._judge(cursor)
                     return Replay((), head, gap or GapReason.EPOCH)
@@ -166,12 +175,12 @@ class StreamLog:
         return Replay(tuple(found), cursor)
 
     def head(self) -> Cursor:
-        """Return the cursor of the newest entry, of a new log if there is none."""
+        """Return the cursor of the newest entry; begin a new log if there is none."""
         with _translated():
             return self._head()
 
     def tail(self, max_bytes: int) -> Cursor:
-        """Return the cursor after which about so many bytes remain."""
+        """Return the cursor after which about ``max_bytes`` of the log remain."""
         with _translated():
             self._tell_retention()
             newest = self._last()
@@ -187,7 +196,8 @@ class StreamLog:
             first = self._first()
             oldest = max(first.cursor.offset if first else 0, self._oldest_offset())
             if not fits(oldest):
-                # Only a log that is longer than a worker's memory takes so many looks.
+                # A bisection by the cumulative size of entries. It takes many round
+                # trips, but only where the log is larger than a worker's memory.
                 places = range(oldest, last.cursor.offset + 1)
                 oldest = places[0] + bisect_left(places, x=True, key=fits)
             found = self._at_or_after(oldest)
@@ -201,7 +211,10 @@ class StreamLog:
         return cursor_of(self._client.eval(APPEND, 4, *arguments))
 
     def _judge(self, after: Cursor) -> tuple[GapReason | None, Cursor]:
-        """Tell whether everything after a cursor is here, or why not, and the head."""
+        """Return the reason why records after a cursor are missing, and the head.
+
+        The reason is None if the log has every record after the cursor.
+        """
         first = self._first()
         head = self._head()
         if first is None or after.epoch != head.epoch:
@@ -215,7 +228,8 @@ class StreamLog:
         entry_id = id_of(after.offset)
         if after in (floor, head) or self._range(entry_id, 1, last=entry_id):
             return None, head
-        # It lies among what is here, but the log has lost it.
+        # The cursor lies between the first entry and the head, but has no entry: the
+        # log has lost that record, in a failover for example.
         return GapReason.EPOCH, head
 
     def _oldest_offset(self) -> int:
@@ -237,7 +251,7 @@ class StreamLog:
         return None
 
     def _last(self) -> tuple[Entry, Cursor] | None:
-        """Return the newest entry of ours, and the head; None for an empty stream."""
+        """Return the newest entry of this package and the head; None if empty."""
         for count in (1, _PAGE_ENTRIES):
             raw: list[Raw] = self._client.xrevrange(self._log, count=count)
             if not raw:
@@ -245,7 +259,7 @@ class StreamLog:
             found = first_of_ours(raw)
             if found is not None:
                 return found, Cursor(found.cursor.epoch, offset_of(raw[0][0]))
-        raise redis.DataError("its newest entries were written by something else")
+        raise redis.DataError("the newest entries were not written by this package")
 
     def _range(self, first: str, count: int, *, last: str = "+") -> list[Raw]:
         return list(self._client.xrange(self._log, first, last, count=count))
@@ -259,7 +273,7 @@ def _records(entries: Iterable[Entry]) -> Iterator[Record]:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Raise BrokerUnavailable for what redis-py raises."""
+    """Turn the errors of redis-py into BrokerUnavailable."""
     try:
         yield
     except (redis.RedisError, OSError) as error:
@@ -270,13 +284,15 @@ def _unavailable(error: Exception) -> BrokerUnavailable:
     text = str(error)
     remedy = ""
     if "XTRIM" in text or "syntax error" in text:
-        remedy = "; Redis 6.2 or later is needed"
+        remedy = "; use Redis 6.2 or later"
     elif "OOM" in text:
-        remedy = "; Redis has reached its maxmemory"
+        remedy = "; Redis has reached its maxmemory: raise it or keep less history"
     elif "WRONGTYPE" in text or isinstance(error, redis.DataError):
         remedy = (
-            "; something else uses the key of this log: choose another SSE_HUB_NAME"
+            "; another program uses the key of this log: choose another SSE_HUB_NAME"
         )
     elif isinstance(error, redis.ReadOnlyError):
-        remedy = "; this is a replica: name its master, or its Sentinels"
+        remedy = (
+            "; this server is a replica: give the URL of its master or its Sentinels"
+        )
     return BrokerUnavailable(f"Redis: {text}{remedy}")

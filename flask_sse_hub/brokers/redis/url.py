@@ -1,6 +1,7 @@
-"""Where a Redis is: from a URL to what opens connections to it.
+"""URLs of a Redis, and the functions that open connections to it.
 
-Knows redis-py's own URLs, and one form more for Sentinels. Opens nothing.
+Knows redis-py's own URLs and one more form for Sentinels. Opens nothing itself, and
+does not know what a connection is used for.
 """
 
 from collections.abc import Callable
@@ -13,32 +14,35 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
-#: Opens a client with one connection, whose answers are waited for so many seconds.
+#: A function that returns a client with one connection. Its argument is how many
+#: seconds to wait for each answer.
 Connect = Callable[[float], "redis.Redis"]
 
-# How long a connection may take to be opened. A publisher waits for two seconds in all.
+# How long opening a connection may take. A publisher waits for two seconds in all.
 _CONNECT_SECONDS = 1.0
 
 _SENTINEL_PORT = 26379
 
-# What is taken for a number may be a part of the password: no error may repeat it.
+# This text does not repeat the value: in a URL with an unescaped password, the supposed
+# port is a part of the password.
 _NO_NUMBER = (
-    "its port or database is no number; in a password / ? # @ are written as"
+    "its port or database is not a number; in a password, write / ? # @ as"
     " %2F %3F %23 %40"
 )
 
 
 def connector(url: str) -> Connect:
-    """Return what connects to the Redis of a URL. Raises ValueError.
+    """Return a function that connects to the Redis of a URL.
 
-    ``redis://``, ``rediss://`` (TLS) and ``unix://`` with all that redis-py takes in
-    them, and ``redis+sentinel://user:password@host:port,host:port/service/0``, or
-    ``rediss+sentinel://``, for the master that Sentinels know.
+    Accepts ``redis://``, ``rediss://`` (TLS) and ``unix://`` with every option that
+    redis-py knows. ``redis+sentinel://user:password@host:port,host:port/service/0``
+    connects to the master that the Sentinels name; ``rediss+sentinel://`` does so over
+    TLS. Raises ValueError if the URL cannot be used.
     """
     if urlsplit(url).scheme in ("redis+sentinel", "rediss+sentinel"):
         return _sentinel_connector(url)
     try:
-        urlsplit(url).port  # noqa: B018 - it is read again where it is used
+        urlsplit(url).port  # noqa: B018 - reading it checks it
     except ValueError:
         raise ValueError(_NO_NUMBER) from None
     options: dict[str, Any] = dict(parse_url(url))
@@ -53,7 +57,7 @@ def connector(url: str) -> Connect:
     try:
         connection_class(**settings(_CONNECT_SECONDS))
     except TypeError as error:
-        raise ValueError(f"an option in it is not known: {error}") from error
+        raise ValueError(f"the URL has an option that is not known: {error}") from error
 
     def connect(timeout: float) -> "redis.Redis":
         return redis.Redis(
@@ -75,11 +79,12 @@ def _sentinel_connector(url: str) -> Connect:
     service, _, database = parts.path.strip("/").partition("/")
     if not service or not hosts[0][0]:
         raise ValueError(
-            "redis+sentinel://host:port,host:port/service/0 is needed, with the name of"
-            " the service that the Sentinels watch"
+            "the URL has no host or no service; write"
+            " redis+sentinel://host:port,host:port/service/0 with the name of the"
+            " service that the Sentinels watch"
         )
     if parts.query:
-        raise ValueError("with Sentinels no options can be given after ?")
+        raise ValueError("a URL with Sentinels takes no options; remove ? and the rest")
     user, has_password, password = parts.netloc.rpartition("@")[0].partition(":")
     options: dict[str, Any] = {
         "db": _number(database or "0"),
@@ -87,7 +92,7 @@ def _sentinel_connector(url: str) -> Connect:
         "password": unquote(password) if has_password else None,
     }
     tls = {"ssl": True} if parts.scheme == "rediss+sentinel" else {}
-    # They are asked one after the other.
+    # The Sentinels are asked one after the other, so they share the time to connect.
     asking = _settings(_CONNECT_SECONDS / len(hosts)) | tls
 
     def connect(timeout: float) -> "redis.Redis":
@@ -119,12 +124,13 @@ def _settings(timeout: float) -> dict[str, Any]:
         "socket_timeout": timeout,
         "socket_connect_timeout": min(timeout, _CONNECT_SECONDS),
         "socket_keepalive": True,
-        # Whoever waits decides what is tried again: an append never is by itself.
+        # No retries by redis-py: an append that is sent again may publish an event
+        # twice. The callers of this package decide what may be tried again.
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
         "decode_responses": False,
-        # What CLIENT LIST shows.
+        # The name that CLIENT LIST shows.
         "client_name": "sse-hub",
-        # The newer protocol has other shapes of answers.
+        # RESP3 returns answers in other shapes.
         "protocol": 2,
     }

@@ -1,4 +1,4 @@
-"""The broker of one machine: a log in an SQLite file.
+"""The broker for one machine: a log in an SQLite file.
 
 Knows SQLite, files and Unix sockets. Does not know clients. May import ``brokers``,
 ``events`` and ``runtime``.

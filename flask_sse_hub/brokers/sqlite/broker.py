@@ -1,7 +1,8 @@
-"""The log of one machine, in an SQLite file, for any number of its processes.
+"""The broker for one machine, which keeps its log in an SQLite file.
 
-Whatever touches the disk runs in real threads, so that greenlets never wait for it all
-at once. Knows threads and how others are woken; the file is another module's.
+All access to the disk runs in real threads, so that waiting for the disk never stops
+the greenlets of the process. Knows threads and how other processes are woken. Does not
+know the content of the file; ``log_file`` does.
 """
 
 import contextlib
@@ -24,26 +25,26 @@ from .membership import Membership
 
 log = logging.getLogger(__name__)
 
-# How long a caller waits for the disk before it is told that the outcome is unknown.
+# How long a caller waits for the disk before it receives BrokerUnavailable.
 _CALL_SECONDS = 5.0
 
-# The net below the doorbell: a follower looks by itself this often, and where there are
-# no Unix sockets so much more often that nobody notices.
+# How often a follower checks the file without being woken, in case a ring is lost.
+# Without Unix sockets it checks so often that nobody notices the delay.
 _LOOK_SECONDS = 0.5
 _LOOK_WITHOUT_BELL_SECONDS = 0.05
 
-# Batches that a follower's thread reads ahead of the worker.
+# How many batches a follower's thread reads ahead of the worker.
 _READ_AHEAD = 4
 
-# A follower whose file is out of order tries again after this.
+# How long a follower waits before it tries a failing file again.
 _TROUBLE_SECONDS = 1.0
 
 
 class SQLiteBroker(Broker):
     """Keep a log in an SQLite file, for every process of one machine.
 
-    Survives restarts and killed processes. After a loss of power the last commits may
-    be missing; ids that were lost are never given again.
+    The log survives restarts and killed processes. After a loss of power the last
+    commits may be missing; their ids are never given again.
     """
 
     reach: ClassVar[Literal["process", "machine", "network"]] = "machine"
@@ -59,9 +60,10 @@ class SQLiteBroker(Broker):
         self._retention = retention
         self._clock = clock
         self._followers: set[_Follower] = set()
-        # Guards the followers.
+        # Guards _followers.
         self._lock = native.native_lock()
-        # Guards joining, which only real threads do: they wait for the disk under it.
+        # Guards joining and leaving. Only real threads may take it, because they wait
+        # for the disk under it.
         self._joining = native.native_lock()
         self._membership = Membership(path)
         self._directory = doorbell.Directory(path)
@@ -79,12 +81,12 @@ class SQLiteBroker(Broker):
         return LogFile(self._path, self._retention, clock=self._clock)
 
     def publish(self, record: Record) -> Cursor:
-        """Append a record; those that are published at the same time share a commit."""
+        """Append a record. Concurrent publishes share one commit."""
         cursor: Cursor = self._writer.ask(record)
         return cursor
 
     def follow(self, after: Cursor) -> Iterator[LogBatch]:
-        """Yield what comes after a cursor, read by a real thread."""
+        """Yield the records after a cursor, which a real thread reads."""
         follower = _Follower(
             self._log_file(), after, directory=self._directory, join=self._join
         )
@@ -98,7 +100,7 @@ class SQLiteBroker(Broker):
                 self._followers.discard(follower)
 
     def replay(self, after: Cursor, *, page: int) -> Replay:
-        """Return a page of what is retained after a cursor."""
+        """Return a page of the retained records after a cursor."""
         found: Replay = self._reader.ask(lambda file: file.replay(after, page=page))
         return found
 
@@ -108,12 +110,12 @@ class SQLiteBroker(Broker):
         return found
 
     def tail(self, max_bytes: int) -> Cursor:
-        """Return the cursor after which about that many bytes remain."""
+        """Return the cursor after which about ``max_bytes`` of the log remain."""
         found: Cursor = self._reader.ask(lambda file: file.tail(max_bytes))
         return found
 
     def resolve(self, cursor: Cursor) -> Cursor:
-        """Return a cursor of an earlier epoch that is still good as one of now."""
+        """Return a valid cursor of an earlier epoch as one of the current epoch."""
         if cursor.offset <= self._reading.past.get(cursor.epoch, -1):
             return Cursor(self._reading.seen.epoch, cursor.offset)
         return cursor
@@ -127,14 +129,14 @@ class SQLiteBroker(Broker):
         self._reader.stop()
         self._writer.stop()
 
-    # In real threads
+    # The methods below run in real threads
 
     def _join(self) -> None:
-        """Become one of the processes that use the file, again if it was taken away.
+        """Make this process a user of the file; do so again if its lock file is gone.
 
-        Whoever is the first of them starts a new epoch: while nobody watched, the file
-        may have lost its newest records in a loss of power, or been replaced by an
-        older copy, and their ids must not be given again.
+        The first process that uses the file begins a new epoch. While no process used
+        it, the file may have lost its newest records in a loss of power, or an older
+        copy may have replaced it. The ids of lost records must not be given again.
         """
         with self._joining:
             if self._membership.held:
@@ -152,8 +154,8 @@ class SQLiteBroker(Broker):
             self._ringer = self._directory.ringer()
 
     def _read(self, calls: list[Call]) -> None:
-        # All of these were asked before anything is read, so that one head serves all:
-        # each client that comes asks for it.
+        # All these calls were made before this read, so one head answers all calls that
+        # ask for it. Each new client asks for the head.
         head: Cursor | None = None
         for call in calls:
             try:
@@ -177,8 +179,8 @@ class SQLiteBroker(Broker):
             for call in calls:
                 call.fail(error)
             return
-        # First those who wait for the log, then those who wait for an answer: the
-        # event is on its way a moment earlier.
+        # Followers are woken before publishers are answered, so that the events are on
+        # their way a moment earlier.
         if self._ringer is not None:
             self._ringer.ring()
         for call, cursor in zip(calls, cursors, strict=True):
@@ -193,7 +195,7 @@ class SQLiteBroker(Broker):
 
 
 class _Follower:
-    """Reads a log on in a real thread, and hands batches to whoever iterates."""
+    """Read the log in a real thread and hand its batches to an iterator."""
 
     def __init__(
         self,
@@ -214,14 +216,14 @@ class _Follower:
         self._bell: Bell | None = None
 
     def stop(self) -> None:
-        """End the thread, and whoever waits for it."""
+        """End the thread and the iterator."""
         self._stopped = True
         self._room.set()
         if self._bell is not None:
             self._bell.ring()
 
     def batches(self) -> Iterator[LogBatch]:
-        """Yield what the thread has read, until stop()."""
+        """Yield the batches that the thread has read, until stop()."""
         self._bell = bell = new_bell()
         try:
             self._start(bell)
@@ -232,10 +234,10 @@ class _Follower:
                     if isinstance(found, LogBatch):
                         yield found
                         if self._read:
-                            # A flood of them must not keep requests from their turn.
+                            # Let requests run between the batches of a flood.
                             greenlets.breathe()
                     elif isinstance(found, BrokerUnavailable):
-                        log.warning("the log cannot be followed for now: %s", found)
+                        log.warning("cannot follow the log, trying again: %s", found)
                     else:
                         raise found
                 if not self._stopped:
@@ -244,7 +246,7 @@ class _Follower:
             bell.close()
 
     def _start(self, bell: Bell) -> None:
-        """Start the thread, as soon as this process has room for it."""
+        """Start the thread, waiting until this process has room for one."""
         said = False
         while not self._stopped:
             try:
@@ -252,7 +254,7 @@ class _Follower:
             except RuntimeError:
                 if not said:
                     said = True
-                    log.warning("no room for a thread to follow the log with, for now")
+                    log.warning("no room for a thread to follow the log, trying again")
                 bell.wait(_TROUBLE_SECONDS)
             else:
                 return
@@ -262,7 +264,7 @@ class _Follower:
         self._door = self._directory.doorbell()
         try:
             self._read_on()
-        except Exception as error:  # noqa: BLE001 - whoever iterates is told
+        except Exception as error:  # noqa: BLE001 - batches() raises it
             self._hand_over(error)
         finally:
             if self._door is not None:
@@ -284,7 +286,8 @@ class _Follower:
             trouble = ""
             if batch.cursor != self._after or batch.gap is not None:
                 if batch.cursor.epoch != self._after.epoch and batch.gap is None:
-                    # Others began a new epoch: whether anything is lost, they know.
+                    # Another process began a new epoch. Only that process knows whether
+                    # records were lost, so report a gap to be safe.
                     batch = LogBatch((), batch.cursor, GapReason.EPOCH)
                 self._after = batch.cursor
                 self._hand_over(batch)
@@ -292,21 +295,21 @@ class _Follower:
                 self._wait()
 
     def _wait(self) -> None:
-        """Wait until there is something to read, or this is stopped."""
+        """Wait until the log may have new records, or until stop()."""
         while not self._stopped:
             if self._door is None:
                 self._room.wait(_LOOK_WITHOUT_BELL_SECONDS)
             elif self._door.wait(_LOOK_SECONDS):
                 return
             elif not self._door.is_there():
-                # Somebody has removed the folder.
+                # The folder of the doorbells was removed.
                 self._door.close()
                 self._door = self._directory.doorbell()
             try:
                 if self._file.is_changed():
                     return
             except BrokerUnavailable:
-                # The read will say so.
+                # The next read reports the error.
                 return
 
     def _hand_over(self, found: LogBatch | Exception) -> None:

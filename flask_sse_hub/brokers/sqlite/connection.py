@@ -1,7 +1,7 @@
-"""A connection to the SQLite file of a log, which others may replace at any time.
+"""A connection to the SQLite file of a log, which may be replaced at any time.
 
-Knows the schema, how a file is opened, and what SQLite's errors mean for an operator;
-not what stands in the tables. One object is used by one thread.
+Knows the schema, how to open the file, and what SQLite's errors mean for an operator.
+Does not know the content of the tables. One object is used by one thread.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from ...runtime import native
 # appends takes milliseconds.
 _BUSY_SECONDS = 2.0
 
-# How long a fork waits for what is going on: longer than any of it may take.
+# How long a fork waits for running transactions: longer than any of them may take.
 _FORK_SECONDS = 5.0
 
 _SCHEMA = """
@@ -55,14 +55,15 @@ CREATE TABLE IF NOT EXISTS idempotency_key (
 
 
 class _Forks:
-    """Keeps forks away from open connections, which SQLite forbids to take along.
+    """Close all connections before a fork; SQLite forbids a child to inherit them.
 
-    A child would believe that it has its parent's locks. So before a fork everything
-    that is going on is waited for, and closed; whoever goes on opens it again.
+    A child with an open connection would believe that it holds its parent's locks. So a
+    fork waits for the running transactions and closes the connections. Each connection
+    opens again when it is next used.
     """
 
     def __init__(self) -> None:
-        # Held during a fork. Guards the connections.
+        # Held during a fork. Guards _connections and _registered.
         self._lock = native.native_lock()
         self._going_on: deque[None] = deque()
         self._connections: WeakSet[LogConnection] = WeakSet()
@@ -70,7 +71,7 @@ class _Forks:
 
     @contextlib.contextmanager
     def kept_away(self, connection: "LogConnection") -> Iterator[None]:
-        """Have forks wait while this connection is used."""
+        """Make forks wait while this connection is in use."""
         with self._lock:
             self._going_on.append(None)
             self._connections.add(connection)
@@ -84,7 +85,7 @@ class _Forks:
         try:
             yield
         finally:
-            # Without the lock, which a fork may hold that waits for this.
+            # Without the lock: a fork may hold it while it waits for this pop.
             self._going_on.pop()
 
     def _before(self) -> None:
@@ -105,22 +106,25 @@ _forks = _Forks()
 
 
 class LogConnection:
-    """One connection to a file; it is opened when it is needed, and made if missing."""
+    """One connection to a file. It opens, or creates, the file when it is needed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
-        #: Which file is open; another one may come to have its name.
+        #: The inode of the open file. Another file may take its path.
         self.inode = ""
         self._inodes: list[int] = []
-        # SQLite's own, which somebody may take for rubbish: without them this process
-        # would write where no other one reads.
+        # SQLite's own files beside the log, which people may delete as rubbish. An open
+        # connection would then write to files that no other process reads.
         self._companions = [path.with_name(path.name + end) for end in ("-wal", "-shm")]
         self._version = 0
 
     @contextlib.contextmanager
     def transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
-        """Run statements as one, on a file that is there. Raises BrokerUnavailable."""
+        """Run statements in one transaction. Raises BrokerUnavailable.
+
+        Opens the file again if it was replaced or deleted since the last use.
+        """
         with _forks.kept_away(self), self._translated():
             connection = self._open()
             connection.execute(kind)
@@ -133,9 +137,9 @@ class LogConnection:
                 raise
 
     def is_changed(self) -> bool:
-        """Tell whether others wrote to the file, or replaced it, since last asked.
+        """Tell whether others wrote to the file or replaced it since the last call.
 
-        Far cheaper than a read. Raises BrokerUnavailable.
+        Far cheaper than reading the log. Raises BrokerUnavailable.
         """
         with _forks.kept_away(self), self._translated():
             before, self._version = self._version, 0
@@ -191,16 +195,17 @@ class LogConnection:
         return connection
 
     def _inodes_now(self) -> list[int]:
-        """Return which files these are; what is not there is 0."""
+        """Return the inodes of the file and its companions; 0 for a missing one."""
         return [_inode(path) for path in (self.path, *self._companions)]
 
 
 def create_private(path: Path) -> None:
-    """Create a file that only its owner can read, unless it is there.
+    """Create a file that only its owner can read, unless the file exists.
 
-    SQLite would let others read it; what it puts beside it gets the same permissions. A
-    file that is there is never opened here: closing it again would drop all locks that
-    this process has on it, SQLite's too, which then never knows.
+    SQLite itself would let other users read the file. The files that SQLite puts beside
+    it have the same permissions. An existing file is never opened here: closing it
+    would drop all POSIX locks of this process on it, including the locks of SQLite,
+    which would not notice.
     """
     with contextlib.suppress(FileExistsError):
         os.close(
@@ -216,12 +221,12 @@ def _inode(path: Path) -> int:
 
 
 def new_epoch() -> str:
-    """Return the name of an epoch that no log has had before."""
+    """Return a new epoch, which no log has had before."""
     return secrets.token_hex(6)
 
 
 def _is_made(connection: sqlite3.Connection) -> bool:
-    """Tell whether the schema is there; to read must not need the lock for writing."""
+    """Tell whether the tables exist, so that reading does not need the write lock."""
     return bool(
         connection.execute(
             "SELECT 1 FROM sqlite_master WHERE name = 'idempotency_key'"
@@ -232,9 +237,9 @@ def _is_made(connection: sqlite3.Connection) -> bool:
 def _remedy(error: Exception) -> str:
     text = str(error)
     if "malformed" in text or "not a database" in text:
-        return "; the file is damaged: move it away, and a new log is begun"
+        return "; the file is damaged: move it away, and a new log begins"
     if "locked" in text:
-        return "; another program holds it locked"
+        return "; another program holds it locked: end its transaction"
     if "readonly" in text or "unable to open" in text or isinstance(error, OSError):
-        return "; the folder and the file must be writable for this process"
+        return "; make the folder and the file writable for this process"
     return ""

@@ -1,7 +1,8 @@
-"""Waking the other processes of a machine: a Unix datagram to each one's socket.
+"""Doorbells: a process that has appended wakes the other processes of its machine.
 
-A datagram says only that there is something new; what it is stands in the log. Where
-there are no Unix sockets nobody rings, and followers look more often.
+Each follower has a Unix socket. A datagram to the socket says that the log has new
+records, and does not carry them. Where the system has no Unix sockets there are no
+doorbells, and followers check the log more often. This module does not know the log.
 """
 
 import _socket
@@ -14,15 +15,15 @@ from pathlib import Path
 
 from ...runtime.private_directory import private_directory, user
 
-# The address of a Unix socket has room for 108 bytes, with the zero at its end.
+# On Linux, the address of a Unix socket has room for 108 bytes with its final zero.
 _MAX_ADDRESS_BYTES = 107
 
-# A socket's own name within the directory: process id, a dot and eight hex digits.
+# A socket's name in the directory: the process id, a dot and eight hex digits.
 _NAME_BYTES = 20
 
 
 class Directory:
-    """The directory of the sockets for a log's file; its owner's only."""
+    """The directory of the sockets for one log. Only its owner can enter it."""
 
     def __init__(self, path: Path) -> None:
         beside = path.with_name(path.name + ".bells")
@@ -32,7 +33,7 @@ class Directory:
         self.path = beside
 
     def doorbell(self) -> "Doorbell | None":
-        """Return a door of this process, None where there can be none."""
+        """Return a new doorbell, or None if there can be none."""
         try:
             self._make()
             return Doorbell(self.path)
@@ -40,7 +41,7 @@ class Directory:
             return None
 
     def ringer(self) -> "Ringer | None":
-        """Return what rings at all doors, None where there are none."""
+        """Return a ringer for all doorbells, or None if there can be none."""
         try:
             self._make()
             return Ringer(self.path)
@@ -49,12 +50,12 @@ class Directory:
 
     def _make(self) -> None:
         if not hasattr(_socket, "AF_UNIX"):
-            raise OSError("there are no Unix sockets")
+            raise OSError("this system has no Unix sockets")
         private_directory(self.path)
 
 
 class Doorbell:
-    """One process's socket, at which it waits. Used by one real thread."""
+    """The socket at which a follower waits for a ring. Used by one real thread."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / f"{os.getpid()}.{secrets.token_hex(4)}"
@@ -62,29 +63,29 @@ class Doorbell:
         self._socket.bind(os.fsencode(self._path))
 
     def wait(self, timeout: float) -> bool:
-        """Wait until somebody rings, or for ``timeout`` seconds; tell which."""
+        """Wait for a ring, for up to ``timeout`` seconds; return whether it came."""
         self._socket.settimeout(timeout)
         rung = False
         with contextlib.suppress(OSError):
             rung = bool(self._socket.recv(1))
-            # All rings so far mean one look at the log.
+            # One read of the log answers all rings so far.
             self._socket.settimeout(0)
             while self._socket.recv(1):
                 pass
         return rung
 
     def is_there(self) -> bool:
-        """Tell whether others can find it."""
+        """Tell whether the socket is still in its directory, where ringers look."""
         return self._path.exists()
 
     def close(self) -> None:
-        """Leave no socket behind."""
+        """Close the socket and remove it from the directory."""
         self._socket.close()
         self._path.unlink(missing_ok=True)
 
 
 class Ringer:
-    """Rings at all doors but those that do not answer. Used by one real thread."""
+    """Ring every doorbell in a directory. Used by one real thread."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -92,7 +93,7 @@ class Ringer:
         self._socket.settimeout(0)
 
     def ring(self) -> None:
-        """Wake every process that waits. Never waits itself, and never fails."""
+        """Wake every follower that waits at a doorbell. Never blocks, never fails."""
         try:
             names = os.listdir(self._directory)  # noqa: PTH208 - a Path each is slow
         except OSError:
@@ -102,10 +103,10 @@ class Ringer:
             try:
                 self._socket.sendto(b"!", address)
             except BlockingIOError:
-                # Its bell rings already.
+                # The socket's queue is full, so its process is being woken already.
                 continue
             except ConnectionRefusedError:
-                # Its process died without a word.
+                # The process died without removing its socket.
                 Path(address).unlink(missing_ok=True)
             except OSError:
                 continue

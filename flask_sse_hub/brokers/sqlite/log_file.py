@@ -1,7 +1,7 @@
-"""The log in an SQLite file: epochs, appending, reading, retention.
+"""The log in an SQLite file: epochs, appending, reading and retention.
 
-Plain calls that may wait for the disk; whoever makes them sees to it that nothing else
-waits with them. One object is used by one thread.
+Knows the tables and their meaning. Does not know threads: every call may wait for the
+disk, so callers run it in a real thread. One object is used by one thread.
 """
 
 import sqlite3
@@ -16,12 +16,12 @@ from ..base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, LogBatch, Replay
 from .connection import LogConnection, new_epoch
 from .membership import Membership
 
-# Rows read in one piece. They are decoded without a pause, and each time that a request
-# lets go of the interpreter, for a read or a write, it may wait for that: 0.3 ms.
+# How many rows one read returns. Decoding them takes 0.3 ms without a pause. A request
+# that releases the interpreter to read or write may wait that long to go on.
 _PAGE_ROWS = 50
 
-# Rows deleted in one transaction: more than a group of appends brings, few enough that
-# a writer never holds the file for long.
+# How many rows one transaction deletes: more than a group of appends adds, and few
+# enough that a writer never holds the file for long.
 _TRIM_ROWS = 500
 
 
@@ -32,7 +32,7 @@ class LogFile:
         self, path: Path, retention: Retention | None, *, clock: Callable[[], float]
     ) -> None:
         self._file = LogConnection(path)
-        #: The last offset of each earlier epoch whose ids are still good.
+        #: The last offset of each earlier epoch whose ids are still valid.
         self.past: dict[str, int] = {}
         #: The newest cursor that this connection has seen.
         self.seen = Cursor("", 0)
@@ -42,7 +42,7 @@ class LogFile:
         self._is_copy = False
 
     def is_changed(self) -> bool:
-        """Tell whether others wrote since last asked. Raises BrokerUnavailable."""
+        """Tell whether others wrote since the last call. Raises BrokerUnavailable."""
         return self._file.is_changed()
 
     def close(self) -> None:
@@ -50,9 +50,9 @@ class LogFile:
         self._file.close()
 
     def join(self, membership: Membership) -> None:
-        """Become one of the processes that use the file; the first renews the epoch.
+        """Make this process a user of the file; the first user begins a new epoch.
 
-        One at a time: this holds the file's own lock for writing.
+        The file's write lock is held meanwhile, so that processes join one at a time.
         """
         try:
             with self._file.transaction("BEGIN IMMEDIATE") as connection:
@@ -64,8 +64,8 @@ class LogFile:
             raise
 
     def _tell_retention(self, connection: sqlite3.Connection) -> None:
-        """Note in the log how much of it is kept, for those that only publish."""
-        # Once for each connection: another one may be to another file.
+        """Note in the log how much of it to keep; a Publisher has no setting for it."""
+        # Once per connection: after a reconnect, the path may lead to another file.
         if self._retention is not None and self._told is not connection:
             connection.execute(
                 "INSERT OR REPLACE INTO retention VALUES (1, ?, ?, ?)",
@@ -74,14 +74,17 @@ class LogFile:
             self._told = connection
 
     def append(self, records: Sequence[Record]) -> list[Cursor]:
-        """Append records in one transaction, durable against everything but power."""
+        """Append records in one transaction; return the cursor of each.
+
+        The records survive everything but a loss of power.
+        """
         now = self._clock()
         cursors: list[Cursor] = []
         with self._file.transaction("BEGIN IMMEDIATE") as connection:
             self._tell_retention(connection)
             head = self._head(connection)
             if self._is_rolled_back(head):
-                # Its next offsets were given before, to events that are lost.
+                # The next offsets were already given, to records that are lost now.
                 head = self._renew(connection)
             offset, size = head.offset, 0
             rows = []
@@ -95,7 +98,7 @@ class LogFile:
                     rows.append((offset, now, length, codec.encode(record)))
                     self._remember(connection, record.idempotency_key, cursor, now)
                 cursors.append(cursor)
-            # In one call: for each row a call of its own would cost twice as much.
+            # One call for all rows: a call per row costs twice as much.
             connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
             self._trim(connection, now, newest=offset, events=len(rows), size=size)
             self._forget_keys(connection, now)
@@ -103,7 +106,7 @@ class LogFile:
         return cursors
 
     def read(self, after: Cursor) -> LogBatch:
-        """Return the next records after a cursor, with the gap where there is one."""
+        """Return the next records after a cursor, or the gap if there is one."""
         with self._file.transaction("BEGIN") as connection:
             head = self._head(connection)
             rolled_back = self._is_rolled_back(head)
@@ -148,14 +151,14 @@ class LogFile:
         return head
 
     def tail(self, max_bytes: int) -> Cursor:
-        """Return the cursor after which about so many bytes remain."""
+        """Return the cursor after which about ``max_bytes`` of the log remain."""
         with self._file.transaction("BEGIN") as connection:
             head = self._head(connection)
             offset = head.offset
             floor = self._floor(connection, head)
             size = 0
             for row in connection.execute(
-                # Somebody else may have written a row, with what is no size.
+                # Another program may have written a row whose size is not a number.
                 "SELECT offset, MAX(0, CAST(size AS INTEGER)) FROM record"
                 " WHERE offset > ? ORDER BY offset DESC",
                 (floor,),
@@ -167,15 +170,16 @@ class LogFile:
             return Cursor(head.epoch, offset)
 
     def _start_over(self) -> None:
-        """Begin a new epoch on a log that lost its tail, unless somebody just did."""
+        """Begin a new epoch on a rolled-back log, unless another process just did."""
         with self._file.transaction("BEGIN IMMEDIATE") as connection:
             if self._is_rolled_back(self._head(connection)):
                 self._renew(connection)
 
     def _is_rolled_back(self, head: Cursor) -> bool:
-        """Tell whether this is not the log any more that it was, or a part of it."""
-        # A file that was put here is a copy, and so may be an old one. After an offset
-        # that a cursor has no room for, which somebody else wrote, nothing could come.
+        """Tell whether the log may have lost records and so needs a new epoch."""
+        # A copied file may be an old copy. An offset that is lower than before means
+        # that the file was restored to an earlier state. An offset beyond MAX_OFFSET,
+        # which only another program can write, leaves no room for the next cursor.
         return (
             self._is_copy
             or head.offset > MAX_OFFSET
@@ -185,7 +189,7 @@ class LogFile:
     def _head(self, connection: sqlite3.Connection) -> Cursor:
         state = connection.execute("SELECT epoch, inode FROM state").fetchone()
         if state is None:
-            raise sqlite3.DatabaseError("malformed: it has no state")
+            raise sqlite3.DatabaseError("malformed: the table state is empty")
         epoch, inode = state
         self._is_copy = inode != self._file.inode
         if epoch != self.seen.epoch:
@@ -194,7 +198,7 @@ class LogFile:
         return Cursor(epoch, _last_offset(connection))
 
     def _renew(self, connection: sqlite3.Connection) -> Cursor:
-        """Replace the epoch; the old one is good up to the offset of now."""
+        """Begin a new epoch. Ids of the old one stay valid up to the last offset."""
         connection.execute("DELETE FROM record WHERE offset > ?", (MAX_OFFSET,))
         connection.execute(
             "UPDATE sqlite_sequence SET seq = (SELECT COALESCE(MAX(offset), 0)"
@@ -205,7 +209,8 @@ class LogFile:
         connection.execute(
             "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)
         )
-        # Ids that lie before everything retained are expired whatever their epoch is.
+        # Forget each epoch that ended before the oldest retained record: its ids are
+        # expired in any case.
         connection.execute(
             "DELETE FROM past WHERE last < (SELECT MIN(offset) - 1 FROM record)"
         )
@@ -232,7 +237,7 @@ class LogFile:
         return None
 
     def _floor(self, connection: sqlite3.Connection, head: Cursor) -> int:
-        """Return the offset after which everything is retained, and young enough."""
+        """Return the offset after which all records are retained and young enough."""
         keep = self._retention or _retention(connection)
         first = connection.execute(
             "SELECT offset FROM record WHERE offset > 0 AND time >= ?"
@@ -245,7 +250,8 @@ class LogFile:
         self, connection: sqlite3.Connection, offset: int
     ) -> list[tuple[int, float, bytes]]:
         return connection.execute(
-            # As bytes: what is no text must not fail before it is looked at.
+            # As bytes: if another program wrote a body that is not text, SQLite would
+            # fail on it, and the row could not be counted as malformed.
             "SELECT offset, time, CAST(body AS BLOB) FROM record WHERE offset > ?"
             " ORDER BY offset LIMIT ?",
             (offset, _PAGE_ROWS),
@@ -276,7 +282,7 @@ class LogFile:
             )
 
     def _forget_keys(self, connection: sqlite3.Connection, now: float) -> None:
-        """Delete the oldest keys, which have expired or are too many."""
+        """Delete the oldest keys, if they have expired or there are too many."""
         newest = connection.execute(
             "SELECT MAX(number) FROM idempotency_key"
         ).fetchone()[0]
@@ -301,7 +307,7 @@ class LogFile:
         events: int,
         size: int,
     ) -> None:
-        """Count what was appended, and delete the oldest beyond retention."""
+        """Count the appended records, and delete the oldest beyond retention."""
         keep = self._retention or _retention(connection)
         held = connection.execute("SELECT events, bytes FROM state").fetchone()
         events += held[0]
@@ -313,7 +319,8 @@ class LogFile:
             (_TRIM_ROWS,),
         )
         for offset, time, length in oldest:
-            # The newest stays whatever its size: its followers are still to get it.
+            # The newest record is kept even if it alone exceeds the bytes: followers
+            # have not read it yet.
             if keep is None or not keep.exceeded(
                 events=events,
                 bytes=size if offset < newest else 0,
@@ -326,7 +333,8 @@ class LogFile:
             size -= length
         if last is not None:
             connection.execute("DELETE FROM record WHERE offset <= ?", (last,))
-        # Rows that were not appended here were not counted before either.
+        # The counts may fall below zero: rows of other programs were never counted, but
+        # their deletion is.
         connection.execute(
             "UPDATE state SET events = ?, bytes = ?", (max(0, events), max(0, size))
         )

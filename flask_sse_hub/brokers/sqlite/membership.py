@@ -1,7 +1,8 @@
-"""Which processes use a file now, so that one can tell whether it is the first.
+"""Membership: the processes that use a file, so that one knows whether it is the first.
 
-By SQLite's own lock on a small file beside it, which every system has, and which goes
-with its process however that ends. Does not know what being the first means.
+Each member holds a shared SQLite lock on a small file beside the log. Every system has
+such locks, and a lock ends with its process, even if the process crashes. This module
+does not know why being the first matters.
 """
 
 import sqlite3
@@ -10,12 +11,13 @@ from pathlib import Path
 
 from .connection import create_private
 
-# A lock that others hold for a moment, while they look whether they are alone.
+# How long to wait for the exclusive lock of another process, which holds it only for a
+# moment, while it checks whether it is alone.
 _PATIENCE_MS = 5000
 
 
 class Membership:
-    """Being one of the processes that use a file. Used by one real thread at a time."""
+    """This process's use of a file. Used by one real thread at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(path.name + ".lock")
@@ -24,7 +26,7 @@ class Membership:
 
     @property
     def held(self) -> bool:
-        """Whether this process is one of them, by the file that others look at."""
+        """Whether this process is a member, by the lock file that others look at."""
         if self._connection is None:
             return False
         try:
@@ -33,10 +35,11 @@ class Membership:
             return False
 
     def join(self) -> bool:
-        """Become one of them; tell whether there was no other.
+        """Become a member; return whether there was no other member.
 
-        The caller sees to it that only one process does this at a time: of two, each
-        would take the other for one that is there. Raises OSError and sqlite3.Error.
+        The caller makes sure that only one process joins at a time. If two joined at
+        once, each could take the other for a member, and neither would be the first.
+        Raises OSError and sqlite3.Error.
         """
         self.leave()
         create_private(self._path)
@@ -48,7 +51,7 @@ class Membership:
             if alone:
                 connection.execute("COMMIT")
             connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
-            # Reading takes a lock that others may have too, and keeps it.
+            # A read takes the shared lock, and the open transaction keeps it.
             connection.execute("BEGIN")
             connection.execute("SELECT * FROM sqlite_master").fetchall()
         except BaseException:
@@ -59,7 +62,7 @@ class Membership:
         return alone
 
     def leave(self) -> None:
-        """Be one of them no more."""
+        """Stop being a member. Without membership this does nothing."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
