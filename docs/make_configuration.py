@@ -14,7 +14,7 @@ each key once. Times are in seconds, sizes in bytes. An invalid value raises
 To set keys by environment variables, call `app.config.from_prefixed_env()` before
 `init_app`. Write each variable with the prefix `FLASK_`, and lists in JSON:
 
-```shell
+```sh
 export FLASK_SSE_HUB_MAX_AGE=600
 export FLASK_SSE_HUB_PUBLIC_CHANNELS='["news", "orders.*"]'
 ```

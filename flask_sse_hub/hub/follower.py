@@ -72,24 +72,26 @@ class Follower:
         """
         try:
             start, head = self._start()
-            self._batches = self._broker.follow(start)
-            tail: list[LogBatch] = []
-            self.cursor = start
-            while self.cursor.offset < head.offset:
-                batch = next(self._batches, None)
-                if batch is None:
-                    return False
-                self.cursor = batch.cursor
-                if batch.gap is not None:
-                    head = start = batch.cursor
-                    tail.clear()
-                else:
-                    tail.append(batch)
-            self._dispatcher.begin(start, tail)
-            self._ready.set()
-            return True
-        finally:
+        except BrokerUnavailable:
             self._tried.set()
+            raise
+        self._batches = self._broker.follow(start)
+        tail: list[LogBatch] = []
+        self.cursor = start
+        while self.cursor.offset < head.offset:
+            batch = next(self._batches, None)
+            if batch is None:
+                return False
+            self.cursor = batch.cursor
+            if batch.gap is not None:
+                head = start = batch.cursor
+                tail.clear()
+            else:
+                tail.append(batch)
+        self._dispatcher.begin(start, tail)
+        self._ready.set()
+        self._tried.set()
+        return True
 
     def _start(self) -> tuple[Cursor, Cursor]:
         """Return the cursor at which the memory begins, and the head to reach."""

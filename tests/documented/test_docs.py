@@ -2,19 +2,25 @@
 
 import json
 import re
+import subprocess
 from dataclasses import fields
 from inspect import getsource, isfunction
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 import flask_sse_hub
 from docs.make_configuration import page
 from flask_sse_hub import ClientStats, CloseReason, HubStats, SSEHub
 from flask_sse_hub.events.record import GapReason
+from flask_sse_hub.web.config import Config
 from tests.conftest import MakeSite
+from tests.documented.samples import sample
 
 ROOT = Path(__file__).parents[2]
+
+ENVIRONMENT = sample("docs/configuration.md", "sh", with_="FLASK_SSE_HUB_MAX_AGE")
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks/README.md"]
 )
@@ -23,6 +29,24 @@ PAGES = sorted(
 def test_the_configuration_page_is_generated_from_the_code() -> None:
     """Every key is listed; `python -m docs.make_configuration` writes the page."""
     assert (ROOT / "docs/configuration.md").read_text() == page()
+
+
+def test_the_settings_of_the_environment_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lists are written in JSON, as the configuration page shows."""
+    done = subprocess.run(
+        ["sh", "-c", f"{ENVIRONMENT}env -0"], capture_output=True, text=True, check=True
+    )
+    for line in done.stdout.split("\0"):
+        name, _, value = line.partition("=")
+        if name.startswith("FLASK_SSE_HUB_"):
+            monkeypatch.setenv(name, value)
+    app = Flask("any")
+    app.config.from_prefixed_env()
+    config = Config.read(app.config)
+    assert config.max_age == 600
+    assert config.public_channels == ("news", "orders.*")
 
 
 def test_the_api_page_names_every_public_function() -> None:

@@ -257,11 +257,12 @@ def test_closing_a_hub_that_never_started_ends_its_threads() -> None:
 
 
 def test_a_follower_that_fails_is_logged(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Streams would look alive and deliver nothing, so health reports it."""
-    monkeypatch.setattr(hub.broker, "head", _fail_without_client)
-    monkeypatch.setattr(hub, "_patience", 0.01)
+    broker = MemoryBroker(KEEP_ALL)
+    monkeypatch.setattr(broker, "head", _fail_without_client)
+    hub = Hub(Parts(broker, HubOptions()), patience=1.0)
     (refusal,) = list(stream_of(hub))
     assert refusal.startswith(b"retry: ")
     wait_until(lambda: hub.broken)

@@ -1,0 +1,163 @@
+"""The checks of the settings, one for each kind of value.
+
+Each returns the value in the form in which it is used, and raises ValueError with the
+remedy. Does not know the names of the settings.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ..brokers import check_name, check_url
+from ..events.event import LARGEST_BYTES
+from ..events.seconds import checked_seconds
+from .client_address import parse_rate
+from .tokens import read_patterns
+
+#: The access to the statistics: a bearer token, or a callable without arguments that is
+#: called in the request.
+StatsAccess = str | Callable[[], bool] | None
+
+# Origins as browsers write them: https://app.example:8443, http://[::1],
+# capacitor://localhost.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+_USUAL_PORT = re.compile(r"http:.*:80|https:.*:443")
+
+Check = Callable[[Any], Any]
+
+# The largest number, in seconds, bytes or events. It is as good as no limit, and every
+# broker stores it exactly.
+_MOST = 10**12
+
+
+def seconds(value: Any) -> float:
+    """Return a number of seconds above 0."""
+    return checked_seconds(value, what="it", above=0.0, most=_MOST)
+
+
+def count(value: Any) -> int:
+    """Return a whole number from 1 on."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("a whole number is needed")
+    if not 1 <= value <= _MOST:
+        raise ValueError(f"it must be at least 1, and at most {_MOST}")
+    return value
+
+
+def count_or_none(value: Any) -> int | None:
+    """Return a whole number from 1 on; None is no limit."""
+    return None if value is None else count(value)
+
+
+def event_bytes(value: Any) -> int:
+    """Return a size that one event may have."""
+    if count(value) > LARGEST_BYTES:
+        raise ValueError(
+            f"it must be at most {LARGEST_BYTES}. For larger data publish an address to"
+            " load it from"
+        )
+    return int(value)
+
+
+def flag(value: Any) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool):
+        raise ValueError("True or False is needed; in the environment true or false")
+    return value
+
+
+def auto_or_off(value: Any) -> str | bool:
+    """Return ``"auto"`` or False."""
+    if value is not False and value != "auto":
+        raise ValueError("'auto' or False is needed; in the environment auto or false")
+    return "auto" if value else False
+
+
+def delay_range(value: Any) -> tuple[float, float]:
+    """Return a range of two numbers of seconds."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("two numbers of seconds are needed, such as (2.0, 5.0)")
+    least, most = map(seconds, value)
+    if least > most:
+        raise ValueError("the first number must not be above the second")
+    return least, most
+
+
+def broker_url(value: Any) -> str:
+    """Return a URL that names a broker."""
+    url = text(value)
+    check_url(url)
+    return url
+
+
+def url_prefix(value: Any) -> str:
+    """Return a path that a blueprint can be mounted at."""
+    if not isinstance(value, str) or not re.fullmatch(r"(/[^\s/<>]+)+", value):
+        raise ValueError(
+            "a path such as /events is needed: it begins with /, does not end with it,"
+            " and has neither spaces nor variable parts"
+        )
+    return value
+
+
+def one_of(*allowed: str) -> Check:
+    """Return a check for one of these strings."""
+
+    def check(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError("it must be " + " or ".join(map(repr, allowed)))
+        return str(value)
+
+    return check
+
+
+def text(value: Any) -> str:
+    """Return a string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("a string that is not empty is needed")
+    return value
+
+
+def log_name(value: Any) -> str | None:
+    """Return a name for a log; None is the app's name."""
+    if value is None:
+        return None
+    # from_prefixed_env() turns a name of digits into a number.
+    name = str(value) if isinstance(value, int) else value
+    check_name(name)
+    return str(name)
+
+
+def stats_access(value: Any) -> StatsAccess:
+    """Return a token, a callable, or None."""
+    if value is None or callable(value):
+        return value  # type: ignore[no-any-return]
+    if not isinstance(value, str) or len(value) < 16:
+        raise ValueError("a callable or a token of at least 16 characters is needed")
+    return value
+
+
+def origins(value: Any) -> tuple[str, ...]:
+    """Return origins in the form in which browsers send them."""
+    origins = read_patterns(value)
+    for origin in origins:
+        if origin == "*":
+            raise ValueError(
+                "'*' would let every page on the web use the visitor's login: name each"
+                " origin"
+            )
+        if not _ORIGIN.fullmatch(origin) or _USUAL_PORT.fullmatch(origin):
+            raise ValueError(
+                f"{origin!r} is not an origin as browsers send it, such as"
+                " https://app.example:8443: scheme, host in lower case, port unless it"
+                " is the usual one, and no path"
+            )
+    return origins
+
+
+def rate(value: Any) -> str | None:
+    """Return a rate that the package ``limits`` understands; None is no limit."""
+    if value is None:
+        return None
+    parse_rate(text(value))
+    return str(value)
