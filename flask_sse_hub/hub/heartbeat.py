@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 
 from ..runtime.greenlets import in_slices
+from ..runtime.rare_log import FirstTime
 from ..server.worker import ServerWorker, serving_worker
 from .clients.client import Client
 from .clients.close_reason import IMMEDIATE, CloseReason
@@ -46,7 +47,7 @@ class Heartbeat:
         self._writer = parts.writer
         self._lifecycle = parts.lifecycle
         self._find_worker = find_worker
-        self._warned = False
+        self._first_time = FirstTime()
 
     def run(self, closed: threading.Event) -> None:
         """Beat until ``closed`` is set or the worker goes away."""
@@ -116,8 +117,8 @@ class Heartbeat:
         # Each stream is a request, so a worker never holds more clients than
         # max_requests.
         clients = len(self._registry)
-        if not self._warned and 2 * clients > worker.max_requests:
-            self._warned = True
+        is_risky = 2 * clients > worker.max_requests
+        if is_risky and self._first_time("max_requests"):
             log.warning(
                 "this worker holds %d clients and is restarted after max_requests = %d"
                 " requests: their reconnects alone soon restart the next worker, and so"

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from ...errors import BrokerUnavailable
 from ...events.record import Cursor, Record, Retention
+from ...runtime.rare_log import Trouble
 from ..base import Broker, LogBatch, Replay
 from ..thread import BrokerThread, Call
 from .stream import StreamLog
@@ -81,22 +82,20 @@ class RedisBroker(Broker):
     def follow(self, after: Cursor) -> Iterator[LogBatch]:
         """Yield the records after a cursor, over a connection of its own."""
         stream = self._stream()
-        trouble = ""
+        trouble = Trouble()
         retry = _FIRST_RETRY_SECONDS
         try:
             while not self._closed.is_set():
                 try:
                     batch = stream.read(after, wait=_WAIT_SECONDS)
                 except BrokerUnavailable as error:
-                    if str(error) != trouble:
-                        trouble = str(error)
+                    if trouble.is_news(str(error)):
                         log.warning("cannot follow the log, trying again: %s", error)
                     stream.close()
                     self._closed.wait(retry)
                     retry = min(2 * retry, _MAX_RETRY_SECONDS)
                     continue
-                if trouble:
-                    trouble = ""
+                if trouble.is_over():
                     retry = _FIRST_RETRY_SECONDS
                     log.info("following the log again")
                 if batch is not None:

@@ -17,6 +17,7 @@ from ...errors import BrokerUnavailable
 from ...events.record import Cursor, GapReason, Record, Retention
 from ...runtime import greenlets, native
 from ...runtime.bell import Bell, new_bell
+from ...runtime.rare_log import FirstTime, Trouble
 from ..base import Broker, LogBatch, Replay
 from ..thread import BrokerThread, Call
 from . import doorbell
@@ -247,13 +248,12 @@ class _Follower:
 
     def _start(self, bell: Bell) -> None:
         """Start the thread, waiting until this process has room for one."""
-        said = False
+        first_time = FirstTime()
         while not self._stopped:
             try:
                 native.start_thread(self._run)
             except RuntimeError:
-                if not said:
-                    said = True
+                if first_time("no room"):
                     log.warning("no room for a thread to follow the log, trying again")
                 bell.wait(_TROUBLE_SECONDS)
             else:
@@ -272,18 +272,17 @@ class _Follower:
             self._file.close()
 
     def _read_on(self) -> None:
-        trouble = ""
+        trouble = Trouble()
         while not self._stopped:
             try:
                 self._join()
                 batch = self._file.read(self._after)
             except BrokerUnavailable as error:
-                if str(error) != trouble:
-                    trouble = str(error)
+                if trouble.is_news(str(error)):
                     self._hand_over(error)
                 self._room.wait(_TROUBLE_SECONDS)
                 continue
-            trouble = ""
+            trouble.is_over()
             if batch.cursor != self._after or batch.gap is not None:
                 if batch.cursor.epoch != self._after.epoch and batch.gap is None:
                     # Another process began a new epoch. Only that process knows whether
