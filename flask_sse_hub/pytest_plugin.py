@@ -1,7 +1,8 @@
-"""Fixtures for pytest, which finds this module by itself.
+"""Fixtures for pytest, which finds this module through its entry point.
 
-The only one that imports pytest. What the fixtures give is in ``testing``, which is
-imported when one is used: most runs of pytest on a machine are not about streams.
+The only module that imports pytest. The fixtures return objects from ``testing``, which
+is imported only when a fixture is used: pytest loads this module in every run on the
+machine, and most runs do not test streams.
 """
 
 from collections.abc import Iterator
@@ -31,18 +32,18 @@ class StreamOptions(TypedDict, total=False):
 
 
 class OpenStream(Protocol):
-    """What ``sse_stream`` gives: it opens a stream, which is closed after the test."""
+    """The value of ``sse_stream``: opens a stream, which is closed after the test."""
 
     def __call__(
         self, url: str = "/events", **options: Unpack[StreamOptions]
     ) -> "Stream":
         """Open a stream of the app; the options are those of ``testing.Stream``.
 
-        Without a ``client`` it is a new ``app.test_client()``.
+        Without a ``client``, a new ``app.test_client()`` opens the stream.
         """
 
 
-_NO_APP = """fixture 'app' not found: the fixtures sse_... take your Flask app from it:
+_NO_APP = """fixture 'app' not found: define one that returns your Flask app:
 
     @pytest.fixture
     def app():
@@ -52,17 +53,18 @@ _NO_APP = """fixture 'app' not found: the fixtures sse_... take your Flask app f
 
 @pytest.fixture
 def sse_app(request: pytest.FixtureRequest) -> Iterator["Flask"]:
-    """Give the ``app`` of your own fixture a hub for this test alone."""
+    """Give the app of your ``app`` fixture a new hub for this test alone."""
     from .testing import Clock, fresh_hub
 
     try:
         app: Flask = request.getfixturevalue("app")
     except pytest.FixtureLookupError as error:
-        # It may also be one that the fixture itself asks for.
+        # The missing fixture may be one that the app fixture itself requests: pytest
+        # then names it.
         if error.argname != "app":
             raise
         pytest.fail(_NO_APP, pytrace=False)
-    # Here, and not when the clock is asked for: a hub keeps the one it was made with.
+    # The clock is made here, not in sse_clock: a hub keeps the clock it was made with.
     clock = Clock() if "sse_clock" in request.fixturenames else None
     with fresh_hub(app, clock=clock):
         yield app
@@ -70,13 +72,13 @@ def sse_app(request: pytest.FixtureRequest) -> Iterator["Flask"]:
 
 @pytest.fixture
 def sse_clock(sse_app: "Flask") -> "Clock":
-    """Return the clock, moved by hand, by which the hub of this test goes."""
+    """Return the clock of this test's hub; the test moves it by hand."""
     return cast("Clock", sse_app.extensions["sse_hub"].clock)
 
 
 @pytest.fixture
 def sse_published(sse_app: "Flask") -> "Published":
-    """Return what the app publishes in this test, whether anybody listens or not."""
+    """Return the events that the app publishes in this test, even without clients."""
     from .testing import Published
 
     return Published(sse_app)
@@ -84,7 +86,7 @@ def sse_published(sse_app: "Flask") -> "Published":
 
 @pytest.fixture
 def sse_stream(sse_app: "Flask") -> Iterator[OpenStream]:
-    """Open streams of the app, which are closed at the end."""
+    """Return a function that opens streams; they are closed after the test."""
     from .testing import Stream
 
     with ExitStack() as opened:
