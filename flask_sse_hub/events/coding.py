@@ -125,8 +125,8 @@ class Compressed(Coding):
         return b"".join(map(self._compressed, pieces(block)))
 
     def _compressed(self, piece: bytes) -> bytes:
-        # Pieces are looked up, not blocks: a caller that finds another one half-way
-        # through a block uses the pieces that are already compressed.
+        # Pieces are kept, not whole blocks. While one caller is half-way through a block
+        # and lets others run, they use the pieces that it has already compressed.
         with self._lock:
             coded = self._kept.get(piece)
             if coded is None:
@@ -230,7 +230,7 @@ class Zstd(Compressed):
 
 
 def _zstd() -> Any:
-    """Return the module of the standard library or its backport; None without both."""
+    """Return the module of the standard library or its backport, None if not found."""
     for name in ("compression.zstd", "backports.zstd"):
         try:
             return import_module(name)

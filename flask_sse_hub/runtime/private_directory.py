@@ -17,9 +17,7 @@ def private_directory(path: Path) -> Path:
     found = path.lstat()
     # In a directory that all users can write to, another user may have made it first.
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise OSError(
-            f"{path} is not a directory of this user: remove it, or set TMPDIR"
-        )
+        raise OSError(f"{path} is not a directory of this user: remove it")
     return path
 
 
