@@ -86,7 +86,7 @@ def main() -> None:
     trace = Trace()
     threading.setprofile(trace)
     with browser.get("/events") as first:
-        # What runs once in a process is not a part of each connect.
+        # The first connect of a process does more than every later one.
         next(iter(first.response))
         sys.setprofile(trace)
         with trace.of("connect to first byte"):

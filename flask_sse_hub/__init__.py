@@ -62,7 +62,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Whoever only publishes, from Celery or a cron job, has no use for Flask.
+    # These two names import Flask. A process that only publishes, such as a Celery
+    # worker or a cron job, does not need Flask and must not pay for it.
     if name == "SSEHub":
         from .web.extension import SSEHub
 

@@ -1,15 +1,16 @@
 """Every error that the package raises on purpose, under one root.
 
-Knows nothing of what raises them; the texts are written where the values are known.
+Does not know the code that raises the errors: each text is written where the values
+are known.
 """
 
 
 class SSEHubError(Exception):
-    """The root: ``except SSEHubError`` catches whatever this package raises."""
+    """The root: ``except SSEHubError`` catches every error of this package."""
 
 
 class ConfigurationError(SSEHubError):
-    """Raised when a setting, or the server it meets, cannot work as it stands."""
+    """Raised when a setting is invalid or does not work with the server in use."""
 
 
 class UnsupportedServer(ConfigurationError):
@@ -17,23 +18,23 @@ class UnsupportedServer(ConfigurationError):
 
 
 class InvalidName(SSEHubError):
-    """Raised when a type, channel, key or id is no usable name."""
+    """Raised when a type, channel, key or id is not a usable name."""
 
 
 class InvalidTarget(SSEHubError):
-    """Raised when it cannot be told whom an event is meant for."""
+    """Raised when a target is missing, None, not a name, or has too many addresses."""
 
 
 class InvalidEvent(SSEHubError):
-    """Raised when an event's data or retry has no form on the wire."""
+    """Raised when an event's data or retry cannot be encoded for the stream."""
 
 
 class InvalidMetadata(SSEHubError):
-    """Raised when what an app notes about a client is no small, plain dict."""
+    """Raised when a client's metadata is not a small dict of plain values."""
 
 
 class InvalidTicket(SSEHubError):
-    """Raised when a ticket cannot be made of what was given."""
+    """Raised when a ticket cannot be made from the arguments given."""
 
 
 class InvalidScript(SSEHubError):
@@ -41,15 +42,15 @@ class InvalidScript(SSEHubError):
 
 
 class InvalidSignature(SSEHubError):
-    """Raised when a webhook's delivery does not prove who sent it, and when."""
+    """Raised when a webhook's delivery does not prove its sender and its time."""
 
 
 class EventMissing(SSEHubError, AssertionError):
-    """Raised when a stream under test did not bring what a test waits for."""
+    """Raised when a stream under test did not receive the event that a test expects."""
 
 
 class UnexpectedEvent(SSEHubError, AssertionError):
-    """Raised when a stream under test brought what a test said would not come."""
+    """Raised when a stream under test received an event that a test rules out."""
 
 
 class EventTooLarge(InvalidEvent):
@@ -57,12 +58,12 @@ class EventTooLarge(InvalidEvent):
 
 
 class BrokerUnavailable(SSEHubError):
-    """Raised when the broker cannot be reached, so that the outcome is unknown."""
+    """Raised when the broker cannot be reached. The outcome of the call is unknown."""
 
 
 class ClientRefused(SSEHubError):
-    """Raised when a worker takes no further client for now; the text says why."""
+    """Raised when a worker refuses another client for now; the text says why."""
 
 
 class TooManyStreams(ClientRefused):
-    """Raised when a user already has as many streams open as one may have."""
+    """Raised when a user or a network address has too many streams open."""

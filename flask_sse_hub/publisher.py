@@ -16,15 +16,24 @@ from .runtime.per_process import PerProcess
 class Publisher(PublishesEvents):
     """Publish events to the log of an app, from a process that is not the app.
 
-    ``url`` is the app's ``SSE_HUB_BROKER_URL`` and ``name`` its ``SSE_HUB_NAME``, which
-    only Redis needs. The path of a file must be absolute: only the app knows where its
-    instance folder is. ``dumps`` turns into JSON what is neither text nor bytes.
-
-    Opens nothing before the first event. One object serves all threads, and a process
-    that is forked from this one. Raises ConfigurationError::
+    For example::
 
         publisher = Publisher("sqlite:////srv/app/instance/sse_hub.db")
         publisher.publish({"done": 7}, type="import", user=42)
+
+    The first event opens the connection to the broker. One object serves all threads of
+    a process, and also a process that is forked from it.
+
+    Args:
+        url: The app's ``SSE_HUB_BROKER_URL``. The path of a SQLite file must be
+            absolute: only the app knows where its instance folder is.
+        name: The app's ``SSE_HUB_NAME``. Required with Redis.
+        max_event_bytes: How many bytes the data of one event may have.
+        dumps: Serialises data as JSON that is neither text nor bytes.
+
+    Raises:
+        ConfigurationError: An argument is invalid.
+
     """
 
     def __init__(
@@ -36,22 +45,28 @@ class Publisher(PublishesEvents):
         dumps: Callable[[Any], str] = json.dumps,
     ) -> None:
         if not isinstance(url, str):
-            raise ConfigurationError(f"the url must be a str, not {type(url).__name__}")
+            raise ConfigurationError(f"url must be a str, not {type(url).__name__}")
         if (
             not isinstance(max_event_bytes, int)
             or not 1 <= max_event_bytes <= LARGEST_BYTES
         ):
             raise ConfigurationError(
-                f"max_event_bytes must be a number above 0, at most {LARGEST_BYTES}"
+                f"max_event_bytes must be an int from 1 to {LARGEST_BYTES}"
             )
         if not callable(dumps):
-            raise ConfigurationError("dumps must be callable, as json.dumps is")
+            raise ConfigurationError(
+                f"dumps={dumps!r:.50} cannot be called: pass a function such as"
+                " json.dumps"
+            )
         if is_redis(url) and name is None:
-            raise ConfigurationError("name is needed with a Redis: the SSE_HUB_NAME")
+            raise ConfigurationError(
+                "name is missing, and Redis needs it: pass the app's SSE_HUB_NAME"
+            )
         if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
             raise ConfigurationError(
                 f"the path in {url!r} is relative to an app's instance folder, which"
-                " only the app knows: write sqlite:////an/absolute/path.db"
+                " only the app knows: use an absolute path, as in"
+                " sqlite:////an/absolute/path.db"
             )
         self._url = url
         self._name = name or ""
@@ -66,11 +81,11 @@ class Publisher(PublishesEvents):
         return str(self._broker.get().publish(record))
 
     def close(self) -> None:
-        """Close this process's connections. Publishing afterwards raises."""
+        """Close this process's connections. A later ``publish()`` raises an error."""
         self._broker.get().close()
 
     def _create_broker(self) -> Broker:
         try:
             return create_broker(self._url, None, folder=Path("/"), name=self._name)
         except ValueError as error:
-            raise ConfigurationError(f"the url cannot be used: {error}") from error
+            raise ConfigurationError(f"url cannot be used: {error}") from error

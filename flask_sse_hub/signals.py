@@ -1,7 +1,8 @@
 """Signals (blinker), sent with the app as sender.
 
-Receivers run where the thing happens, for the client signals in the stream's greenlet
-or thread without an app context. What they raise is logged and goes no further.
+Receivers of ``event_published`` run in the code that publishes. Receivers of the client
+signals run in a greenlet or thread of the hub or of the stream, without an app context:
+use ``with sender.app_context():``. An error in a receiver is logged and not raised.
 """
 
 from blinker import Namespace
@@ -14,5 +15,6 @@ client_connected = _signals.signal("client-connected")
 #: A stream ended. Sent with ``client``, a ClientStats, and ``reason``, a CloseReason.
 client_disconnected = _signals.signal("client-disconnected")
 
-#: An event was appended to the log. Sent with ``event``, an Event, and ``event_id``.
+#: This process appended an event to the log. Sent with ``event``, an Event, and
+#: ``event_id``, the event's id.
 event_published = _signals.signal("event-published")

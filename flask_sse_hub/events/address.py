@@ -1,8 +1,8 @@
-"""What an event is addressed to and a client listens to.
+"""Addresses: publishers send events to them, and clients listen to them.
 
 An address is broadcast, a channel, a user, a session or a client. The kind is part of
-the value, so that no channel name can ever reach what is meant for a user. Does not
-know who may listen to what.
+the value, so a channel can never have the address of a user. Does not know which client
+may listen to which address.
 """
 
 import enum
@@ -12,28 +12,30 @@ from typing import Final, NewType
 from ..errors import InvalidName, InvalidTarget
 from .event import checked_name
 
-#: A plain string, since it is a key of every registry and index: its hash is computed
-#: once and equal ones share memory.
+#: A plain string: addresses are the keys of every registry and index. The hash of a
+#: string is computed once, and equal strings can share memory.
 Address = NewType("Address", str)
 
-#: Everybody who is connected.
+#: The address of every connected client.
 BROADCAST: Final = Address("*")
 
-#: The most addresses of one event: each is held for as long as the event is.
+#: The most addresses of one event. Addresses take memory for as long as the event is
+#: kept.
 MAX_TARGETS = 10_000
 
-#: Ids are compared as text, so that 7 from a database and "7" from a cookie are one.
+#: A name or an id. Ids are compared as text: 7 from a database and "7" from a cookie
+#: are the same id.
 Name = str | int
 
-#: One name, or any number of them; their union is addressed.
+#: One name, or any number of names. The event goes to all of them.
 Names = Name | Iterable[Name]
 
 
 class Unset(enum.Enum):
-    """The type of UNSET, which says that an argument was left out.
+    """The type of UNSET, the default of an argument that was left out.
 
-    None could not say it: ``user=current_user.get_id()`` is None for an anonymous
-    person, and would become a broadcast.
+    None is not that default, because ``user=current_user.get_id()`` is None for an
+    anonymous user. The event would become a broadcast.
     """
 
     UNSET = "unset"
@@ -43,53 +45,55 @@ UNSET: Final = Unset.UNSET
 
 
 def channel(name: Name) -> Address:
-    """Return the address of a channel; raises InvalidName, for an int too."""
+    """Return the address of a channel. Raises InvalidName; an int is not a name."""
     return Address("c:" + checked_name(name, what="a channel's name"))
 
 
 def user(user_id: Name) -> Address:
-    """Return the address of all streams of a user; raises InvalidName."""
+    """Return the address of all streams of a user. Raises InvalidName."""
     return Address("u:" + checked_id(user_id, what="a user's id"))
 
 
 def session(session_id: Name) -> Address:
-    """Return the address of all streams of a session; raises InvalidName."""
+    """Return the address of all streams of a session. Raises InvalidName."""
     return Address("s:" + checked_id(session_id, what="a session's id"))
 
 
 def client(client_id: Name) -> Address:
-    """Return the address of one client; raises InvalidName."""
+    """Return the address of one client. Raises InvalidName."""
     return Address("i:" + checked_id(client_id, what="a client's id"))
 
 
 def checked(text: object) -> Address:
-    """Return the address that a text is; raises InvalidName where it is none."""
+    """Return a text as an address. Raises InvalidName if it is not an address."""
     if not isinstance(text, str):
         raise InvalidName(f"an address must be a str, not {type(text).__name__}")
     prefix, colon, name = text.partition(":")
     if text != BROADCAST:
         if not colon or prefix not in _KIND_OF:
-            raise InvalidName(f"{text!r:.50} is no address")
+            raise InvalidName(f"{text!r:.50} is not an address, such as 'c:news'")
         checked_name(name, what=f"a {_KIND_OF[prefix]}'s name")
     return Address(text)
 
 
 def name_of(each: Address) -> str:
-    """Return the name of an address that is not everybody's."""
+    """Return the name in an address; a broadcast has none."""
     return each.partition(":")[2]
 
 
 def checked_id(value: object, *, what: str) -> str:
-    """Return an id given as str or int as the text it is compared by."""
+    """Return an id, given as str or int, as text. Raises InvalidName."""
     if isinstance(value, int) and not isinstance(value, bool):
         try:
             value = str(value)
         except ValueError as error:
-            raise InvalidName(f"{what} has too many digits") from error
+            raise InvalidName(
+                f"{what} has too many digits: pass a shorter int, or a str"
+            ) from error
     if not isinstance(value, str):
         raise InvalidName(
-            f"{what} must be a str or an int, not {type(value).__name__}; if None came"
-            " from an anonymous user, there is nobody to address"
+            f"{what} must be a str or an int, not {type(value).__name__}. An anonymous"
+            " user has the id None and cannot be addressed"
         )
     return checked_name(value, what=what)
 
@@ -101,10 +105,15 @@ def target(
     session: Names | Unset = UNSET,
     client: Names | Unset = UNSET,
 ) -> tuple[Address, ...]:
-    """Return the union of the addresses named, each once.
+    """Return the addresses of all given names, each once.
 
-    Nothing given at all is everybody; an empty list is nobody. Raises InvalidTarget for
-    None and other things that are no names, and InvalidName for a bad name.
+    Without any argument, returns the broadcast address. An empty list adds no address.
+
+    Raises:
+        InvalidTarget: An argument is None or not a name, or there are too many
+            addresses.
+        InvalidName: A name is not usable.
+
     """
     given = {
         "channel": channel,
@@ -124,30 +133,33 @@ def target(
     )
     if len(addresses) > MAX_TARGETS:
         raise InvalidTarget(
-            f"{len(addresses)} addresses in one event; {MAX_TARGETS} are allowed. Let"
-            " those concerned listen to a channel"
+            f"the event has {len(addresses)} addresses; {MAX_TARGETS} are allowed. Have"
+            " the clients listen to a channel, and publish to that"
         )
     return addresses
 
 
 def each_name(names: Names, *, what: str) -> Iterable[Name]:
-    """Return the names of an argument that takes one value or a list."""
+    """Return the names in an argument that is one name or a list of names.
+
+    Raises InvalidTarget if the argument is neither.
+    """
     if isinstance(names, str | int):
         return (names,)
     if names is None:
         raise InvalidTarget(
-            f"{what}=None names nobody; check for an anonymous user first. What is left"
-            " out, unlike None, does not narrow down who is meant"
+            f"{what}=None is not a target (anonymous user?). Leave out {what}=, or pass"
+            " an id"
         )
     if isinstance(names, bytes | Mapping) or not isinstance(names, Iterable):
         raise InvalidTarget(
-            f"{what} takes a name or a list of names, not {type(names).__name__}"
+            f"{what}= takes a name or a list of names, not {type(names).__name__}"
         )
     return names
 
 
 def names_of(addresses: Iterable[Address]) -> dict[str, list[str]] | str:
-    """Return the names that addresses stand for, by kind; "everyone" for broadcast."""
+    """Return the names in addresses, by kind; "everyone" if one is the broadcast."""
     found: dict[str, list[str]] = {}
     for each in addresses:
         if each == BROADCAST:

@@ -1,7 +1,8 @@
-"""What the blocks of a stream become on their way: content codings, and chunks.
+"""Content codings and chunks: the form in which blocks are sent.
 
-A compressed block can be read whatever was before it, so that it is compressed once and
-shared by all clients. Does not know who asks for which coding, or what blocks say.
+A compressed block can be read without the blocks before it. It is therefore compressed
+once and shared by all clients. Does not know which client accepts which coding, or the
+content of a block.
 """
 
 import threading
@@ -15,20 +16,20 @@ from typing import Any
 
 from ..runtime import greenlets
 
-# What is compressed before everything else in the process gets its turn: a millisecond
-# or two, as a slice of a fan-out.
+# How many bytes are compressed before the rest of the process may run. They take a
+# millisecond or two, like a slice of a fan-out.
 _PIECE_BYTES = 65_536
 
-# Compressed pieces that are kept, and what they were made of: for clients that lag, and
-# for storms of clients that resume and all ask for the same.
+# How many bytes of pieces, compressed and uncompressed, are kept. Lagging clients need
+# them again, and so do many clients that resume at once and read the same events.
 _KEPT_BYTES = 4_194_304
 
-# What ends a body in chunks.
+# The end of a body in chunks.
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
 def pieces(block: bytes) -> Iterator[bytes]:
-    """Yield the parts of a block, and let everything else run between them."""
+    """Yield the parts of a block. The rest of the process may run between them."""
     for start in range(0, len(block), _PIECE_BYTES):
         if start:
             greenlets.breathe()
@@ -38,13 +39,13 @@ def pieces(block: bytes) -> Iterator[bytes]:
 class Coding(ABC):
     """A content coding of hub streams. Source: RFC 9110, section 8.4.1."""
 
-    #: The value of Content-Encoding; None where there is nothing to say.
+    #: The value of Content-Encoding. None: the header is left out.
     name: str | None = None
 
-    #: What a stream begins with, before its first block.
+    #: The bytes before the first block of a stream.
     head = b""
 
-    #: What it ends with, where the hub ends it.
+    #: The bytes after the last block of a stream that the hub ends.
     tail = b""
 
     def __init__(self) -> None:
@@ -52,26 +53,29 @@ class Coding(ABC):
 
     @abstractmethod
     def encode(self, blocks: Sequence[bytes]) -> bytes:
-        """Return blocks as they follow each other in a stream; b"" for none.
+        """Return the encoded blocks, in order, as one part of a stream.
 
-        From any thread. Gives way to others where it takes long, so not to be called
-        under a lock.
+        Without blocks, returns ``b""``. May be called in any thread. A long call lets
+        other greenlets run: do not hold a lock.
         """
 
     def form(self, *, chunked: bool) -> "Form":
-        """Return how it goes over one kind of connection, always the same object."""
+        """Return the form of this coding for a kind of connection.
+
+        It is the same object each time.
+        """
         return self._forms[chunked]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """How a stream goes over a connection: by which coding, and whether in chunks."""
+    """The form of a stream on a connection: its coding, and whether in chunks."""
 
     coding: Coding
     chunked: bool
 
     def frame(self, coded: bytes, *, last: bool = False) -> bytes:
-        """Return encoded blocks as they are sent; ``last`` ends the body."""
+        """Return encoded blocks as the bytes to send. ``last`` ends the body."""
         if not self.chunked:
             return coded
         return as_chunk(coded) + (_LAST_CHUNK if last else b"")
@@ -79,7 +83,7 @@ class Form:
 
 def as_chunk(coded: bytes) -> bytes:
     """Return bytes framed as a chunk. Source: RFC 9112, section 7.1."""
-    # One without bytes would be the last.
+    # A chunk without bytes would end the body.
     return b"%x\r\n%b\r\n" % (len(coded), coded) if coded else b""
 
 
@@ -88,31 +92,31 @@ class _Identity(Coding):
         return b"".join(blocks)
 
 
-#: Blocks as they are.
+#: The coding that leaves blocks as they are.
 IDENTITY: Coding = _Identity()
 
 
 class Compressed(Coding):
-    """A coding that compresses the blocks that are large enough for it to pay."""
+    """A coding that compresses blocks of ``min_bytes`` or more, and stores the rest."""
 
     def __init__(self, *, min_bytes: int) -> None:
         super().__init__()
         self._min_bytes = min_bytes
-        # Guards the compressor and what is kept.
+        # Guards the compressor and the kept pieces.
         self._lock = threading.Lock()
         self._kept: OrderedDict[bytes, bytes] = OrderedDict()
         self._kept_bytes = 0
 
     @abstractmethod
     def _compress(self, piece: bytes) -> bytes:
-        """Return a piece compressed by itself. One at a time."""
+        """Return a piece, compressed by itself. Called with the lock held."""
 
     @abstractmethod
     def _store(self, block: bytes) -> bytes:
-        """Return a small block in the form that the coding has for what it leaves."""
+        """Return a small block as the coding holds bytes that it does not compress."""
 
     def encode(self, blocks: Sequence[bytes]) -> bytes:
-        """Return them compressed, each once for all who ask for it."""
+        """Return the encoded blocks. Each is compressed once for all clients."""
         return b"".join(map(self._encoded, blocks))
 
     def _encoded(self, block: bytes) -> bytes:
@@ -121,8 +125,8 @@ class Compressed(Coding):
         return b"".join(map(self._compressed, pieces(block)))
 
     def _compressed(self, piece: bytes) -> bytes:
-        # A piece, and not a block, is what is looked up: who asks while others have
-        # their turn goes on from what is there.
+        # Pieces are kept, not whole blocks. While one caller is half-way through a
+        # block and lets others run, they use the pieces that it has compressed.
         with self._lock:
             coded = self._kept.get(piece)
             if coded is None:
@@ -133,7 +137,7 @@ class Compressed(Coding):
             return coded
 
     def _keep(self, piece: bytes, coded: bytes) -> None:
-        """Keep a piece, and let go of those that were not asked for longest."""
+        """Keep a piece, and drop those that have not been used for longest."""
         self._kept[piece] = coded
         self._kept_bytes += len(piece) + len(coded)
         while self._kept_bytes > _KEPT_BYTES:
@@ -141,16 +145,17 @@ class Compressed(Coding):
             self._kept_bytes -= len(piece) + len(coded)
 
 
-# An empty stored block, with which each flush ends. Decoders in Go, Caddy's among them,
-# keep what they have until one comes.
+# An empty stored block; each flush ends with one. Decoders in Go, Caddy's among them,
+# hold their output back until they read one.
 _FLUSH = b"\0\0\0\xff\xff"
 
 
 class Gzip(Compressed):
-    """One gzip member for each stream, of blocks that end in a full flush.
+    """One gzip member for each stream; each block ends with a full flush.
 
-    Its end is missing: that has a checksum of all that one client got. Who reads a
-    stream does not wait for its end, and takes one that is cut off.
+    The end of the member is left out: it would hold a checksum of all bytes that one
+    client received, and blocks are shared. Clients of a stream do not wait for its end,
+    and accept a member that is cut off.
     """
 
     name = "gzip"
@@ -159,24 +164,28 @@ class Gzip(Compressed):
     head = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 
     def __init__(self, *, min_bytes: int) -> None:
-        # What is stored has its length in two bytes.
+        # A stored block has its length in two bytes, so it must not be longer than a
+        # piece.
         super().__init__(min_bytes=min(min_bytes, _PIECE_BYTES))
-        # Made once: that takes ten times as long as to compress a kilobyte.
+        # Made once: making a compressor takes ten times as long as compressing 1 kB.
         self._deflate = _deflate()
 
     def _compress(self, piece: bytes) -> bytes:
         try:
             taken: bytes = self._deflate.compress(piece)
-            # Forgets all before it, which a sync flush would refer to.
+            # A full flush: after a sync flush, later blocks would refer to earlier
+            # blocks, which other clients may not have received.
             flushed: bytes = self._deflate.flush(zlib.Z_FULL_FLUSH)
         except BaseException:
-            # What it has taken by now would come out in somebody else's event.
+            # The old compressor may hold bytes of this piece, and would write them into
+            # the next event, which other clients receive.
             self._deflate = _deflate()
             raise
         return taken + flushed
 
     def _store(self, block: bytes) -> bytes:
-        # Source: RFC 1951, section 3.2.4: not the last block, and its length twice.
+        # Source: RFC 1951, section 3.2.4. The block is not the last one; its length is
+        # written twice.
         size = len(block)
         lengths = size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little")
         return b"\0" + lengths + block + _FLUSH
@@ -186,22 +195,22 @@ def _deflate() -> Any:
     return zlib.compressobj(wbits=-zlib.MAX_WBITS)
 
 
-# What each frame begins with. Source: RFC 8878, section 3.1.1.
+# The first bytes of each frame. Source: RFC 8878, section 3.1.1.
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class Zstd(Compressed):
-    """A frame for each piece, which follow each other. Source: RFC 8878, section 3.
+    """One frame for each piece, one after another. Source: RFC 8878, section 3.
 
-    With each goes the beginning of the next: decoders such as httpx's fail when there
-    is more after they have read to the end of a frame, and no further.
+    The first bytes of each frame are sent together with the frame before it. A decoder
+    such as httpx's fails if its input ends exactly with a frame and more input follows.
     """
 
     name = "zstd"
 
     head = _ZSTD_MAGIC
 
-    # The rest of a frame without content: its size in one byte, and a last, raw block.
+    # The rest of an empty frame: a size in one byte, and a last raw block.
     # Source: RFC 8878, sections 3.1.1.1 and 3.1.1.2.
     tail = b"\x20\0\x01\0\0"
 
@@ -214,13 +223,14 @@ class Zstd(Compressed):
         return frame[len(_ZSTD_MAGIC) :] + _ZSTD_MAGIC
 
     def _store(self, block: bytes) -> bytes:
-        # It takes microseconds, and leaves by itself what does not shrink.
+        # Compressing a small block takes microseconds, and Zstandard itself stores a
+        # block that does not shrink.
         with self._lock:
             return self._compress(block)
 
 
 def _zstd() -> Any:
-    """Return the module of the standard library, or its backport; None for neither."""
+    """Return the module of the standard library or its backport, None if not found."""
     for name in ("compression.zstd", "backports.zstd"):
         try:
             return import_module(name)
@@ -230,29 +240,33 @@ def _zstd() -> Any:
 
 
 class Codings:
-    """The codings that one hub offers, each made when it is first asked for."""
+    """The codings that one hub offers. Each is made when it is first needed.
+
+    ``min_bytes`` is the size from which blocks are compressed; None turns compression
+    off.
+    """
 
     def __init__(self, *, min_bytes: int | None) -> None:
         self._min_bytes = min_bytes or 0
         self._kinds: dict[str, type[Compressed]] = {}
         if min_bytes is not None:
-            # The better one first: it is smaller, and takes a tenth of the time.
+            # Zstandard is preferred: it compresses better, in a tenth of the time.
             kinds = (Zstd, Gzip) if _zstd() else (Gzip,)
             self._kinds = {kind.name: kind for kind in kinds}
         self._made: dict[str, Coding] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What can be asked for beside the identity, the best first."""
+        """The names of all codings but the identity, the best first."""
         return tuple(self._kinds)
 
     def named(self, name: str | None) -> Coding:
-        """Return a coding by its name; None is the identity."""
+        """Return a coding by its name. None is the identity."""
         if name is None:
             return IDENTITY
         coding = self._made.get(name)
         if coding is None:
             made = self._kinds[name](min_bytes=self._min_bytes)
-            # Of two made at once one is dropped.
+            # Two threads may make one at the same time: both use the first.
             coding = self._made.setdefault(name, made)
         return coding

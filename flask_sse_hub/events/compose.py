@@ -1,4 +1,4 @@
-"""From the arguments of ``publish()`` to a record: one signature for every publisher.
+"""The method ``publish()`` of every publisher, and the records it makes.
 
 Knows events, addresses and records. Does not know where a record is appended.
 """
@@ -14,16 +14,16 @@ from .address import UNSET, Names, Unset
 from .event import MESSAGE, Event, checked_name, text_of
 from .record import Record
 
-#: The most bytes that an event's data may have where no other bound is configured.
+#: The default of ``SSE_HUB_MAX_EVENT_BYTES``: how many bytes an event's data may have.
 MAX_EVENT_BYTES = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """Compose records by one app's rules.
+    """Make records by the rules of one app.
 
-    ``dumps`` turns data into JSON that is neither text nor bytes. ``max_event_bytes``
-    bounds the data of one event.
+    ``dumps`` serialises data as JSON that is neither text nor bytes. The data of one
+    event may have ``max_event_bytes`` bytes.
     """
 
     dumps: Callable[[Any], str]
@@ -42,7 +42,7 @@ class Composer:
         retry: float | None = None,
         idempotency_key: str | None = None,
     ) -> Record:
-        """Return the record for the arguments of ``publish()``, which documents them.
+        """Return the record for the arguments of ``publish()``; see there.
 
         Raises InvalidEvent, EventTooLarge, InvalidName and InvalidTarget.
         """
@@ -51,7 +51,8 @@ class Composer:
         if size > self.max_event_bytes:
             raise EventTooLarge(
                 f"the data has {size} bytes; {self.max_event_bytes} are allowed"
-                " (SSE_HUB_MAX_EVENT_BYTES). Publish an address to load the data from"
+                " (SSE_HUB_MAX_EVENT_BYTES). Publish a URL from which clients load the"
+                " data"
             )
         return Record(
             addresses=address.target(
@@ -106,8 +107,8 @@ class PublishesEvents(ABC):
     ) -> str:
         """Publish an event and return its id.
 
-        Works wherever the app's code runs: routes, threads, greenlets, shells. Without
-        an app context an ``SSEHub`` needs to have just one app.
+        Call it anywhere in the app's code: in routes, threads, greenlets and shells.
+        Without an app context, an ``SSEHub`` must have exactly one app.
 
         Args:
             data: A str is sent as it is and bytes as UTF-8. An ``Event`` has its own
@@ -125,8 +126,11 @@ class PublishesEvents(ABC):
             idempotency_key: A second publish with the same key appends nothing and
                 returns the first event's id.
 
+        Returns:
+            The event's id, from which a client can resume.
+
         Raises:
-            InvalidEvent: The data or the delay has no form on the wire.
+            InvalidEvent: The data or the delay cannot be encoded for the stream.
             EventTooLarge: The data is longer than ``SSE_HUB_MAX_EVENT_BYTES``.
             InvalidName: A type, channel, key or id is not a usable name.
             InvalidTarget: A target is None or not a name.
@@ -151,8 +155,8 @@ class PublishesEvents(ABC):
 
     @abstractmethod
     def _publishing(self) -> tuple[Composer, Callable[[Record], str]]:
-        """Return the composer of records, and the function that appends one.
+        """Return the composer of records, and the function that appends a record.
 
-        The function returns the event's id. Raises ConfigurationError where there is no
-        log to append to.
+        The function returns the event's id. Implementations raise ConfigurationError if
+        there is no log to append to.
         """

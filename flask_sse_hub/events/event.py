@@ -1,7 +1,7 @@
 """An event and its ``text/event-stream`` form, without any input or output.
 
-Knows the WHATWG HTML standard, section 9.2 (server-sent events). Does not know who is
-to get an event, how it is kept, or how bytes travel.
+Knows the WHATWG HTML standard, section 9.2 (server-sent events). Does not know which
+clients receive an event, how the log stores it, or how its bytes are sent.
 """
 
 import re
@@ -12,19 +12,19 @@ from typing import Any
 from ..errors import InvalidEvent, InvalidName
 from .seconds import checked_seconds
 
-#: The type that a browser gives to an event without an ``event:`` line.
+#: The type that a browser gives an event without an ``event:`` line.
 MESSAGE = "message"
 
-#: What clients already take for something else: the hub's own events, and the two that
-#: EventSource itself dispatches.
+#: Types that have another meaning for clients: the hub's own events, and the two events
+#: that EventSource itself dispatches.
 RESERVED_TYPES = frozenset({"connected", "ping", "reset", "open", "error"})
 
-#: No event has more bytes, whatever is configured: each is encoded in one piece, in a
-#: process that does nothing else meanwhile.
+#: The highest value of ``SSE_HUB_MAX_EVENT_BYTES``. An event is encoded in one piece,
+#: and the process does nothing else meanwhile.
 LARGEST_BYTES = 16_777_216
 
-# Long enough for any name that people give, short enough that a log line, a Redis field
-# and a registry key stay small.
+# Long enough for any sensible name. Short enough to keep a log line, a Redis field and
+# a registry key small.
 MAX_NAME_CHARS = 255
 
 # Browsers keep the delay in a signed 32-bit number of milliseconds.
@@ -37,7 +37,7 @@ def checked_name(name: object, *, what: str) -> str:
     """Return a name that fits on one line of the wire.
 
     A name is a string of 1 to 255 characters without CR, LF or NUL, encodable as UTF-8.
-    Raises InvalidName; ``what`` names the value in its text.
+    Raises InvalidName. The text of the error calls the value ``what``.
     """
     if not isinstance(name, str):
         raise InvalidName(f"{what} must be a str, not {type(name).__name__}")
@@ -48,21 +48,21 @@ def checked_name(name: object, *, what: str) -> str:
             f"{what} has {len(name)} characters; {MAX_NAME_CHARS} are allowed"
         )
     if _NOT_IN_NAMES.search(name):
-        # A line end here would let its author write fields of their own.
+        # A line end in a name would let its author add fields to the stream.
         raise InvalidName(f"{what} {name!r:.50} contains CR, LF or NUL")
     if not _is_utf8(name):
         raise InvalidName(f"{what} {name!r:.50} cannot be encoded as UTF-8")
-    # A subclass may format itself otherwise than it was checked: a member of a
-    # (str, Enum) class is written as its own name.
+    # A subclass of str may format itself as another text than the one checked here: a
+    # member of a (str, Enum) class is formatted as the member's name.
     return str.__str__(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What one publish says: data, a type and perhaps a reconnect delay in seconds.
+    """The content of one publish: data, a type and an optional delay.
 
-    Raises InvalidName or InvalidEvent for values that have no form on the wire, so that
-    encoding an event cannot fail.
+    ``retry`` is the reconnect delay in seconds. Raises InvalidName or InvalidEvent for
+    values that cannot be encoded, so that encoding an event never fails.
     """
 
     data: str
@@ -75,20 +75,22 @@ class Event:
         )
         if self.type in RESERVED_TYPES:
             raise InvalidName(
-                f"the type {self.type!r} is reserved: clients take it for the stream's"
-                " own; choose another name"
+                f"the type {self.type!r} is reserved for the stream's own events;"
+                " choose another type"
             )
         if not isinstance(self.data, str):
             raise InvalidEvent(
                 f"an event's data must be a str, not {type(self.data).__name__}"
             )
         if not _is_utf8(self.data):
-            raise InvalidEvent("the data has lone surrogates, which UTF-8 cannot hold")
+            raise InvalidEvent(
+                "the data has lone surrogates, which UTF-8 cannot encode: remove them"
+            )
         if self.retry is not None:
             check_retry(self.retry)
 
     def encode(self, event_id: str) -> bytes:
-        """Return the block of lines that a client dispatches as this event."""
+        """Return this event as the block of lines that a client dispatches."""
         return encode_block(
             self.data, type=self.type, event_id=event_id, retry=self.retry
         )
@@ -101,7 +103,7 @@ def encode_block(
     event_id: str | None = None,
     retry: float | None = None,
 ) -> bytes:
-    """Encode values that were checked before, as one block with its blank line."""
+    """Return one block with its blank line. The values must have been checked."""
     lines = []
     if retry is not None:
         lines.append(encode_retry(retry))
@@ -109,24 +111,25 @@ def encode_block(
         lines.append(f"id: {event_id}\n")
     if type != MESSAGE:
         lines.append(f"event: {type}\n")
-    # A parser drops one space after the colon, so one is always written: data that
-    # begins with a space keeps it. Empty data needs its line too, or there is no event.
-    # The three line ends are the standard's only ones: str.splitlines knows eight more,
-    # such as U+2028. A list of lines could take a hundred times the data's memory.
+    # A parser drops one space after the colon. One is always written, so that data
+    # which begins with a space keeps it. Empty data needs a data line too: without it,
+    # clients dispatch no event. The standard has three line ends; str.splitlines would
+    # also split at eight others, such as U+2028, and its list of lines could take a
+    # hundred times the memory of the data.
     text = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
     lines.append(f"data: {text}\n\n")
     return "".join(lines).encode()
 
 
 def encode_retry(seconds: float) -> str:
-    """Return the ``retry:`` line; it takes effect without a blank line after it."""
+    """Return the ``retry:`` line. It takes effect without a blank line after it."""
     return f"retry: {round(seconds * 1000)}\n"
 
 
 def text_of(data: object, *, dumps: Callable[[Any], str]) -> str:
-    """Return data as text: str as it is, bytes decoded, anything else as JSON.
+    """Return data as text: a str as it is, bytes decoded, anything else as JSON.
 
-    Raises InvalidEvent where bytes are not UTF-8 or ``dumps`` cannot serialise.
+    Raises InvalidEvent if bytes are not UTF-8 or ``dumps`` cannot serialise the data.
     """
     if isinstance(data, str):
         return data
@@ -136,13 +139,13 @@ def text_of(data: object, *, dumps: Callable[[Any], str]) -> str:
         except UnicodeDecodeError as error:
             raise InvalidEvent(
                 f"data given as bytes must be UTF-8 ({error.reason} at byte"
-                f" {error.start}); encode binary data, as Base64 for instance"
+                f" {error.start}). Encode binary data first, for example as Base64"
             ) from error
     try:
         return dumps(data)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEvent(
-            f"data of type {type(data).__name__} has no JSON form: {error}"
+            f"data of type {type(data).__name__} cannot be serialised as JSON: {error}"
         ) from error
 
 
@@ -155,7 +158,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def check_retry(retry: object) -> None:
-    """Raise InvalidEvent for a reconnect delay that no browser can keep."""
+    """Raise InvalidEvent for a reconnect delay that browsers cannot store."""
     checked_seconds(
         retry, what="retry", least=0.0, most=MAX_RETRY_SECONDS, error=InvalidEvent
     )

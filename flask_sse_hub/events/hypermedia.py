@@ -1,7 +1,7 @@
-"""Events that put HTML into a page by themselves: Turbo Streams and Datastar's patches.
+"""Events that change a page without code of your own: Turbo Streams, Datastar patches.
 
-Knows what Turbo 8 and Datastar 1 take, and refuses what they would drop or get wrong
-without a word. Does not escape the HTML that it is given: whoever rendered it has.
+Knows the formats of Turbo 8 and Datastar 1. Refuses arguments that they would silently
+drop or misread. Does not escape HTML: the code that renders it must do so.
 """
 
 import json
@@ -13,17 +13,17 @@ from html import escape
 from ..errors import InvalidEvent
 from .event import Event, text_of
 
-#: What Turbo does with an element, or with the page.
+#: The actions of Turbo, on an element or on the page.
 TURBO_ACTIONS = (
     *("append", "prepend", "before", "after", "replace", "update", "remove"),
     "refresh",
 )
 _MORPHING = ("replace", "update", "refresh")
 
-# They can find their target by the elements' own ids; the others need a selector.
+# These modes find their target by the ids of the elements; the others need a selector.
 _BY_OWN_ID = ("outer", "replace")
 
-#: How Datastar patches elements.
+#: The modes in which Datastar patches elements.
 DATASTAR_MODES = (
     *_BY_OWN_ID,
     *("inner", "prepend", "append", "before", "after", "remove"),
@@ -31,7 +31,8 @@ DATASTAR_MODES = (
 _NAMESPACES = ("html", "svg", "mathml")
 
 _TEMPLATE_TAG = re.compile(r"<(/?)template(?:[\s/>]|\Z)", re.IGNORECASE)
-# The line ends of the wire; str.splitlines knows eight more, such as U+2028.
+# The line ends of the wire. str.splitlines would also split at eight others, such as
+# U+2028.
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -44,34 +45,53 @@ def turbo_stream(
     morph: bool = False,
     request_id: str | None = None,
 ) -> Event:
-    """Return an event that ``<turbo-stream-source>`` carries out: a Turbo Stream.
+    """Return an event with a Turbo Stream, which ``<turbo-stream-source>`` performs.
 
-    ``target`` is the id of an element, ``targets`` a CSS selector instead; ``refresh``
-    takes neither. ``html`` is put into the page as it is: whatever in it came from a
-    person has to be escaped before, as Jinja does it. ``morph`` keeps the elements that
-    stay the same, for replace, update and refresh. ``request_id`` is the request's
-    X-Turbo-Request-Id, and spares the page that caused a refresh.
-
-    The event has no type: Turbo listens to no other. Raises InvalidEvent. See
-    https://turbo.hotwired.dev/reference/streams ::
+    For example::
 
         sse_hub.publish(turbo_stream("append", "messages", html), user=42)
+
+    The event has the default type, the only one that Turbo listens to. See
+    https://turbo.hotwired.dev/reference/streams
+
+    Args:
+        action: One of ``TURBO_ACTIONS``.
+        target: The id of the element to change. ``refresh`` takes no target.
+        html: The new HTML. It is put into the page as it is: escape all user input in
+            it first, as Jinja does.
+        targets: A CSS selector, instead of ``target``.
+        morph: Whether elements that stay the same are kept. For replace, update and
+            refresh.
+        request_id: The X-Turbo-Request-Id of the request that causes a ``refresh``. The
+            page that sent the request does not refresh.
+
+    Returns:
+        The event, to be published.
+
+    Raises:
+        InvalidEvent: Turbo would ignore or misread the arguments.
+
     """
     if action not in TURBO_ACTIONS:
         raise InvalidEvent(
-            f"Turbo has no action {action!r:.50}; it has {', '.join(TURBO_ACTIONS)}"
+            f"Turbo has no action {action!r:.50}; use one of {', '.join(TURBO_ACTIONS)}"
         )
     if action == "refresh":
         if target is not None or targets is not None:
-            raise InvalidEvent("refresh concerns the whole page: give it no target")
+            raise InvalidEvent(
+                "refresh changes the whole page: leave out target and targets"
+            )
     elif (target is None) == (targets is None):
         raise InvalidEvent(
-            f"{action} needs either target, an element's id, or targets, a selector"
+            f"{action} needs either target, an element's id, or targets, a CSS selector"
         )
     if morph and action not in _MORPHING:
-        raise InvalidEvent(f"Turbo cannot morph when it does {action}")
+        raise InvalidEvent(
+            f"Turbo cannot morph with {action}: leave out morph, or use one of"
+            f" {', '.join(_MORPHING)}"
+        )
     if request_id is not None and action != "refresh":
-        raise InvalidEvent(f"request_id is for refresh, and not for {action}")
+        raise InvalidEvent(f"request_id is only for refresh: leave it out for {action}")
     attributes = {
         "action": action,
         "target": target,
@@ -96,32 +116,45 @@ def datastar_patch(
     namespace: str = "html",
     view_transition: bool = False,
 ) -> Event:
-    """Return an event by which Datastar patches elements: ``datastar-patch-elements``.
+    """Return a ``datastar-patch-elements`` event, by which Datastar patches elements.
 
-    ``elements`` is HTML of whole elements, put into the page as it is: whatever in it
-    came from a person has to be escaped before, as Jinja does it. Without a CSS
-    ``selector`` each of them needs an id, and is patched over the element that has it.
-    ``namespace`` is svg or mathml for elements that are parts of such.
-
-    Raises InvalidEvent. See
-    https://data-star.dev/reference/sse_events#datastar-patch-elements ::
+    For example::
 
         sse_hub.publish(datastar_patch('<b id="total">7</b>'), channel="orders")
+
+    See https://data-star.dev/reference/sse_events#datastar-patch-elements
+
+    Args:
+        elements: HTML of whole elements. It is put into the page as it is: escape all
+            user input in it first, as Jinja does.
+        selector: A CSS selector. Without one, each element needs an id, and patches the
+            element of the page that has this id.
+        mode: One of ``DATASTAR_MODES``.
+        namespace: ``"svg"`` or ``"mathml"`` for elements that are parts of such.
+        view_transition: Whether the browser animates the change.
+
+    Returns:
+        The event, to be published.
+
+    Raises:
+        InvalidEvent: Datastar would ignore or misread the arguments.
+
     """
     if mode not in DATASTAR_MODES:
         raise InvalidEvent(
-            f"Datastar has no mode {mode!r:.50}; it has {', '.join(DATASTAR_MODES)}"
+            f"Datastar has no mode {mode!r:.50}; use one of {', '.join(DATASTAR_MODES)}"
         )
     if namespace not in _NAMESPACES:
         raise InvalidEvent(
-            f"there is no namespace {namespace!r:.50}, but {', '.join(_NAMESPACES)}"
+            f"Datastar has no namespace {namespace!r:.50}; use one of"
+            f" {', '.join(_NAMESPACES)}"
         )
     if selector is None and mode not in _BY_OWN_ID:
         raise InvalidEvent(f"the mode {mode} needs a selector")
     if not isinstance(elements, str):
         raise InvalidEvent(f"elements must be a str, not {type(elements).__name__}")
     if mode == "remove" and elements:
-        raise InvalidEvent("the mode remove takes a selector, and no elements")
+        raise InvalidEvent("the mode remove takes a selector: leave out elements")
     if mode in _BY_OWN_ID and not elements:
         raise InvalidEvent(f"the mode {mode} needs elements")
     lines = []
@@ -141,19 +174,21 @@ def datastar_patch(
 def datastar_signals(
     signals: Mapping[str, object], *, only_if_missing: bool = False
 ) -> Event:
-    """Return an event by which Datastar patches signals: ``datastar-patch-signals``.
+    """Return a ``datastar-patch-signals`` event, by which Datastar patches signals.
 
-    What is in ``signals`` is set, within nested ones too; None removes a signal. With
-    ``only_if_missing`` those that the page has stay as they are.
-
-    Raises InvalidEvent where they have no JSON form. See
-    https://data-star.dev/reference/sse_events#datastar-patch-signals ::
+    For example::
 
         sse_hub.publish(datastar_signals({"unread": 3}), user=42)
+
+    Each item of ``signals`` sets a signal, also within nested dicts; None removes one.
+    With ``only_if_missing``, signals that the page already has keep their values.
+
+    Raises InvalidEvent if the signals cannot be serialised as JSON. See
+    https://data-star.dev/reference/sse_events#datastar-patch-signals
     """
     if not isinstance(signals, Mapping):
         raise InvalidEvent(f"signals must be a dict, not {type(signals).__name__}")
-    # Without NaN, of which JavaScript has another spelling.
+    # NaN is refused: Python's spelling of it is not valid JSON in JavaScript.
     text = text_of(dict(signals), dumps=partial(json.dumps, allow_nan=False))
     lines = ["onlyIfMissing true"] if only_if_missing else []
     return Event("\n".join([*lines, f"signals {text}"]), type="datastar-patch-signals")
@@ -164,16 +199,16 @@ def _content(html: str, *, action: str) -> str:
         raise InvalidEvent(f"html must be a str, not {type(html).__name__}")
     if action in ("remove", "refresh"):
         if html:
-            raise InvalidEvent(f"{action} takes no html")
+            raise InvalidEvent(f"{action} takes no html: leave it out")
         return ""
     _check_templates(html)
     return f"<template>{html}</template>"
 
 
 def _check_templates(html: str) -> None:
-    """Raise InvalidEvent for HTML that would end the template that is put around it.
+    """Raise InvalidEvent for HTML that would end the ``<template>`` around it.
 
-    Turbo would drop whatever comes after.
+    Turbo would drop the HTML after that end.
     """
     depth = 0
     for tag in _TEMPLATE_TAG.finditer(html):
@@ -182,23 +217,23 @@ def _check_templates(html: str) -> None:
             break
     if depth:
         raise InvalidEvent(
-            "the html has a <template> or </template> without its counterpart: escape"
-            " it, or close it"
+            "the html has a <template> or </template> without its counterpart: close"
+            " it, or escape it"
         )
 
 
 def _checked_text(value: str, *, what: str) -> str:
     if not isinstance(value, str) or not value:
-        raise InvalidEvent(
-            f"{what} must be a str with something in it, not {value!r:.50}"
-        )
-    # Markup escapes what its characters are replaced by, and the member of an Enum is
-    # written as its own name.
+        raise InvalidEvent(f"{what} must be a str that is not empty, not {value!r:.50}")
+    # A subclass of str may behave differently: Markup would be escaped twice, and a
+    # member of an Enum would be formatted as the member's name.
     return str.__str__(value)
 
 
 def _checked_selector(selector: str) -> str:
     text = _checked_text(selector, what="selector")
     if _LINE_END.search(text):
-        raise InvalidEvent(f"the selector {text!r:.50} has more than one line")
+        raise InvalidEvent(
+            f"the selector {text!r:.50} has more than one line: write it on one line"
+        )
     return text

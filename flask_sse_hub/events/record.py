@@ -1,4 +1,4 @@
-"""Records and cursors: the entries of the log, and places between them.
+"""Records and cursors: the entries of the log, and the places between entries.
 
 Every broker stores records, and every worker reads them. Does not know how a log is
 stored, or which clients a record concerns.
@@ -12,21 +12,21 @@ from typing import NamedTuple, Self
 from .address import Address
 from .event import Event
 
-# The memory that one name takes with its place in an index. Without it, a log of events
-# to thousands of people each would have no bound in bytes.
+# The memory of one name and its place in an index. Retention counts it: otherwise a log
+# of events with thousands of addresses each would have no bound in bytes.
 NAME_BYTES = 150
 
-#: The highest offset that a cursor has room for in its text.
+#: The highest offset that the text of a cursor can hold.
 MAX_OFFSET = 10**18 - 1
 
 _CURSOR = re.compile(r"([0-9a-z]{1,32})-(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
 class Cursor(NamedTuple):
-    """A place in the log: after the record with this offset, in this epoch.
+    """A place in the log: behind the record with this offset, in this epoch.
 
-    The epoch is the identity of one log. Records of different epochs have no order, so
-    compare offsets only between cursors of the same epoch.
+    The epoch identifies one log. Records of different epochs have no order: compare
+    offsets only between cursors of the same epoch.
     """
 
     epoch: str
@@ -37,13 +37,13 @@ class Cursor(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Return the cursor that an event id stands for, None if it is malformed."""
+        """Return an event id as a cursor, None if the id is malformed."""
         match = _CURSOR.fullmatch(text)
         return match and cls(match[1], int(match[2]))
 
 
 def is_beyond(cursor: Cursor | None, other: Cursor) -> bool:
-    """Tell whether a cursor is later than another one of the same epoch."""
+    """Tell whether a cursor is later than another cursor of the same epoch."""
     return (
         cursor is not None
         and cursor.epoch == other.epoch
@@ -56,7 +56,7 @@ UNPLACED = Cursor("", 0)
 
 
 class GapReason(StrEnum):
-    """Why history does not reach back to a cursor; clients read it in ``reset``."""
+    """Why the history has a gap after a cursor; the event ``reset`` carries it."""
 
     EXPIRED = "expired"
     EPOCH = "epoch"
@@ -66,10 +66,11 @@ class GapReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """The content of a control record: streams at its addresses end, for a reason.
+    """The content of a control record: it ends the streams at the record's addresses.
 
-    ``final`` says that the addresses are never used again, as those of a session that
-    has ended. A stream that is opened at a final address later has no right to be.
+    ``reason`` is the value of a close reason. ``final`` means that the addresses are
+    never used again, such as those of a session that has ended: a stream that opens at
+    such an address later must be ended too.
     """
 
     reason: str
@@ -78,7 +79,7 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One entry of the log; ``time`` is in seconds since 1970, by the broker."""
+    """One entry of the log. ``time`` is the broker's, in seconds since 1970."""
 
     addresses: tuple[Address, ...]
     content: Event | Disconnect
@@ -89,7 +90,7 @@ class Record:
 
     @property
     def size(self) -> int:
-        """The bytes that retention counts for this record."""
+        """How many bytes retention counts for this record."""
         text = self.content.data if isinstance(self.content, Event) else ""
         names = len(self.addresses) + len(self.exclude)
         return len(text.encode()) + NAME_BYTES * names
@@ -97,12 +98,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How much of a log is kept. The bound that is reached first counts."""
+    """How much of a log is kept. The bound that is reached first applies."""
 
     events: int
     seconds: float
     bytes: int
 
     def exceeded(self, *, events: int, bytes: int, oldest: float, now: float) -> bool:
-        """Tell whether the oldest entry has to go."""
+        """Tell whether a log with these figures must drop its oldest entry."""
         return events > self.events or bytes > self.bytes or now - oldest > self.seconds

@@ -1,4 +1,4 @@
-"""Numbers of seconds: one check for every argument and setting that is a time."""
+"""Numbers of seconds: the check for every argument and setting that is a duration."""
 
 import math
 
@@ -17,18 +17,21 @@ def checked_seconds(
     Args:
         value: The number as the caller gave it.
         what: The name of the value in the text of the error.
-        above: The number must be greater than this one. None: ``least`` counts.
+        above: The number must be greater than this one. If None, ``least`` applies.
         least: The smallest number allowed.
-        most: The largest number allowed; infinity never is.
+        most: The largest number allowed. Infinity is never allowed.
         error: The class of the error.
+
+    Returns:
+        The number as a float.
 
     Raises:
         error: The value is not a number, not finite, or out of its range.
 
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise error(f"{what} is a number of seconds, not {type(value).__name__}")
-    # Not a number is neither above nor below anything, and so out of range too.
+        raise error(f"{what} must be a number of seconds, not {type(value).__name__}")
+    # NaN is neither above nor below any number: every comparison refuses it.
     high_enough = value >= least if above is None else value > above
     if not high_enough or not value <= most or value == math.inf:
         raise error(f"{what} must be {_range(above, least, most)}")
@@ -36,7 +39,7 @@ def checked_seconds(
 
 
 def _range(above: float | None, least: float, most: float) -> str:
-    # Without the value itself: an int may have more digits than Python writes.
+    # The text leaves out the value: an int may have more digits than Python can print.
     if most == math.inf:
         return f"a finite number of seconds above {least if above is None else above:g}"
     if above is None:

@@ -1,4 +1,5 @@
-"""The mock server of ``flask sse mock``, for front ends without their server.
+"""The server of ``flask sse mock``: front ends can be developed without their app.
 
-Knows scripts and HTTP. Does not know hubs, brokers or apps. May import ``events``.
+Knows scripts and HTTP. Does not know hubs, brokers or apps. May import ``events`` and
+``server``.
 """

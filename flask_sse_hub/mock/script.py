@@ -1,6 +1,7 @@
-"""A script that ``flask sse mock`` plays: one JSON object a line, each one step.
+"""Scripts for ``flask sse mock``: each line is a JSON object, and each object a step.
 
-Knows what a step may say, and refuses what cannot be played before anything is played.
+Knows the steps of a script, and refuses a script with a wrong step before any step is
+played. Does not know clients or connections.
 """
 
 import json
@@ -19,16 +20,16 @@ from ..events.event import (
 )
 from ..events.seconds import checked_seconds
 
-# Longer than anybody waits; beyond some centuries the system refuses to wait at all.
+# A day is longer than any test needs. The operating system refuses waits of centuries.
 _MAX_WAIT_SECONDS = 86_400.0
 
-# Statuses that end a stream: 204 tells EventSource to stay away for good.
+# The statuses that refuse a client. After 204 an EventSource never connects again.
 _STATUSES = (204, *range(400, 600))
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send these bytes; ``event_id`` is that of the event, if it has one."""
+    """Send bytes. ``event_id`` is the id of the event in them, if it has one."""
 
     block: bytes
     event_id: str | None = None
@@ -36,39 +37,39 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Be silent for so long, in seconds."""
+    """Send nothing for a number of seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """End the connection, without a word."""
+    """End the connection without an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Answer the next client with a status, after so many seconds to come back."""
+    """Answer the next client with a status, and ``Retry-After`` in seconds if given."""
 
     status: int
     retry_after: float | None
 
 
-# More than fit on a screen; a file of another kind is wrong in each of its lines.
+# How many wrong lines an error lists. Every line is wrong in a file that is no script.
 _SHOWN_WRONG = 20
 
 Step = Send | Wait | Drop | Refuse
 
 
 def read_script(text: str, *, loop: bool = False) -> list[Step]:
-    """Return the steps of a script, which may be played again and again.
+    """Return the steps of a script. With ``loop`` it is to be played again and again.
 
-    Raises InvalidScript, with the first lines that cannot be played and their numbers.
+    Raises InvalidScript. Its text has the numbers of the first wrong lines.
     """
     steps: list[Step] = []
     ids: dict[str, int] = {}
     wrong = []
-    # Not splitlines(), which also breaks at what JSON allows within a string.
+    # splitlines() would also split at characters that JSON allows within a string.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -78,8 +79,8 @@ def read_script(text: str, *, loop: bool = False) -> list[Step]:
                 first = ids.setdefault(step.event_id, number)
                 if first != number:
                     raise ValueError(
-                        f"the id {step.event_id!r} is that of line {first}: a client"
-                        " could not resume from it"
+                        f"the id {step.event_id!r} is already used in line {first}, so"
+                        " a client could not resume from it: choose another id"
                     )
         except (ValueError, InvalidEvent, InvalidName) as error:
             wrong.append(f"line {number}: {error}")
@@ -94,8 +95,8 @@ def read_script(text: str, *, loop: bool = False) -> list[Step]:
         raise InvalidScript("the script is empty: write one JSON object a line")
     if loop and not any(_takes_time(step) for step in steps):
         raise InvalidScript(
-            "a script that is played again and again needs a wait, as {'wait': 1}: it"
-            " would be as fast as the machine"
+            "a script that is played again and again needs a wait, or it would never"
+            ' pause: add a line such as {"wait": 1}'
         )
     return steps
 
@@ -108,17 +109,19 @@ def _step_of(line: str) -> Step:
     try:
         given = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"no JSON: {error}") from error
+        raise ValueError(f"the line is not JSON: {error}") from error
     if not isinstance(given, dict):
-        raise ValueError(f"a JSON object is needed, not {line.strip():.50}")
-    # "retry" is a step of its own, and may also be part of an event.
+        raise ValueError(f"the line must be a JSON object, not {line.strip():.50}")
+    # "retry" can be a step of its own or a part of an event: "data" comes first.
     kind = next((name for name in _STEPS if name in given), None)
     if kind is None:
-        raise ValueError(f"none of {', '.join(_STEPS)} in {line.strip():.50}")
+        raise ValueError(f"{line.strip():.50} has none of {', '.join(_STEPS)}")
     make, allowed = _STEPS[kind]
     unknown = sorted(given.keys() - {kind, *allowed})
     if unknown:
-        raise ValueError(f"{', '.join(map(repr, unknown))} cannot be beside {kind!r}")
+        raise ValueError(
+            f"{', '.join(map(repr, unknown))} cannot be beside {kind!r}: leave it out"
+        )
     return make(given)
 
 
@@ -131,7 +134,7 @@ def _event(given: Mapping[str, Any]) -> Step:
         event_id = checked_name(event_id, what="an event's id")
     block = encode_block(
         text_of(given["data"], dumps=json.dumps),
-        # The hub's own types too: a page that handles a reset is to be tried as well.
+        # The hub's own types are allowed, so that a page can be tried with a reset.
         type=checked_name(given.get("type", MESSAGE), what="an event's type"),
         event_id=event_id,
         retry=retry,
@@ -145,19 +148,21 @@ def _wait(given: Mapping[str, Any]) -> Step:
 
 def _drop(given: Mapping[str, Any]) -> Step:
     if given["drop"] is not True:
-        raise ValueError("drop must be true")
+        raise ValueError(f"drop must be true, not {given['drop']!r:.50}")
     return Drop()
 
 
 def _refuse(given: Mapping[str, Any]) -> Step:
     status, after = given["status"], given.get("retry_after")
     if type(status) is not int or status not in _STATUSES:
-        raise ValueError(f"status must be 204 or 400 to 599, not {status!r}")
+        raise ValueError(f"status must be 204 or from 400 to 599, not {status!r}")
     if after is not None:
         after = _seconds(after, what="retry_after")
         if not after.is_integer():
-            # The header has nothing smaller, and clients would not read it.
-            raise ValueError(f"retry_after is a whole number of seconds, not {after}")
+            # The header has whole seconds, and clients would ignore a fraction.
+            raise ValueError(
+                f"retry_after must be a whole number of seconds, not {after}"
+            )
     return Refuse(status, after)
 
 
@@ -169,8 +174,8 @@ def _retry(given: Mapping[str, Any]) -> Step:
 def _comment(given: Mapping[str, Any]) -> Step:
     text = given["comment"]
     if not isinstance(text, str):
-        raise ValueError("comment must be text")
-    # Without a blank line, which would make a browser forget its last event id.
+        raise ValueError(f"comment must be text, not {text!r:.50}")
+    # No blank line follows: it would make a browser forget its last event id.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return Send("".join(f": {line}\n" for line in lines).encode())
 
@@ -179,7 +184,7 @@ def _seconds(value: object, *, what: str) -> float:
     return checked_seconds(value, what=what, most=_MAX_WAIT_SECONDS)
 
 
-#: What a step is called, what makes it, and what may be beside it.
+#: Each kind of step by its key: the function that makes it, and other keys it may have.
 _STEPS: dict[str, tuple[Callable[[Mapping[str, Any]], Step], tuple[str, ...]]] = {
     "data": (_event, ("type", "id", "retry")),
     "wait": (_wait, ()),

@@ -1,7 +1,7 @@
-"""The server of ``flask sse mock``: it plays a script to whoever connects.
+"""The server of ``flask sse mock``: it plays a script to each client.
 
-For developers of front ends, on their own machine; it knows no app and no hub. What a
-script may say is in ``mock_script``.
+For developers of front ends, on their own machine. Does not know apps or hubs. The
+module ``script`` has the steps of a script.
 """
 
 import re
@@ -22,31 +22,33 @@ from .script import Drop, Refuse, Send, Step, Wait, read_script
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-# Pages of a front end's own server, on whichever port. No other site has any business
-# with a server on a developer's machine.
+# The origins that may read the answers: pages of a front end's own server on this
+# machine, on any port. Other sites must not read from a developer's machine.
 _LOCAL_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
-# Many more than a developer has tabs; those that never come back are forgotten.
+# How many refused or dropped clients are remembered: far more than a developer has
+# tabs. The oldest are forgotten, since some never come back.
 _MAX_SENT_AWAY = 1_000
 
 
 def make_mock_server(script: str, *, port: int, loop: bool) -> BaseWSGIServer:
-    """Return a server for this machine alone that plays a script.
+    """Return a server that plays a script, to clients on this machine alone.
 
-    It listens, and answers once ``serve_forever()`` is called. Port 0 is any free one.
-    Raises InvalidScript.
+    The server listens at once, and answers when ``serve_forever()`` is called. Port 0
+    is any free port. Raises InvalidScript.
     """
     mock = Mock(read_script(script, loop=loop), loop=loop)
     return make_server("127.0.0.1", port, mock, threaded=True)
 
 
 class Mock:
-    """Play steps to each client, on every path: a WSGI application.
+    """A WSGI application that plays steps to each client, on every path.
 
-    Who comes with the id of an event goes on after it, anybody else begins at the
-    start. A drop or a status happens once to whoever comes to it: the next client from
-    the same place is the one that comes back, and goes on behind it. Behind the last
-    step a stream is silent, until its client goes away.
+    A client that sends the id of an event resumes after that event. Any other client
+    begins at the start. A drop or a status happens once to each client that reaches it:
+    the next client with the same last event id counts as the same client, and continues
+    after that step. After the last step a stream stays open and silent until its client
+    goes away.
     """
 
     def __init__(self, steps: list[Step], *, loop: bool) -> None:
@@ -57,10 +59,10 @@ class Mock:
             for number, step in enumerate(steps, 1)
             if isinstance(step, Send) and step.event_id is not None
         }
-        # Guards the next one: each client has a thread.
+        # Guards self._further: each client has a thread.
         self._lock = threading.Lock()
-        # Where those who come back with this id, or without any, go on: one entry for
-        # each client that was sent away.
+        # For each last event id, or "" without one: the steps at which refused or
+        # dropped clients continue, one entry for each client.
         self._further: defaultdict[str, deque[int]] = defaultdict(
             lambda: deque(maxlen=_MAX_SENT_AWAY)
         )
@@ -107,8 +109,9 @@ class Mock:
     def _play(
         self, number: int, last_id: str, connection: socket.socket
     ) -> Iterator[bytes]:
-        # The server sends the head of the response with its first bytes. A comment has
-        # no blank line, which would make a browser forget its last event id.
+        # The server sends the head of the response together with its first bytes, so a
+        # comment is sent at once. No blank line follows it: a blank line would make a
+        # browser forget its last event id.
         yield b":\n"
         while number < len(self._steps):
             match self._steps[number]:
@@ -131,7 +134,10 @@ class Mock:
 
 
 def _leaves(connection: socket.socket, *, within: float | None) -> bool:
-    """Wait for so long, or for ever; tell at once if the client goes away meanwhile."""
+    """Wait for ``within`` seconds, or for ever; tell whether the client goes away.
+
+    Returns at once when it does.
+    """
     deadline = None if within is None else time.monotonic() + within
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -139,7 +145,7 @@ def _leaves(connection: socket.socket, *, within: float | None) -> bool:
         if not readable:
             return False
         try:
-            # Whatever a client says behind its request is read and thrown away.
+            # Bytes that a client sends after its request are read and thrown away.
             if not connection.recv(4096):
                 return True
         except OSError:
@@ -147,7 +153,7 @@ def _leaves(connection: socket.socket, *, within: float | None) -> bool:
 
 
 def _open_to_local_pages(request: Request, response: Response) -> None:
-    """Let pages of this machine's other servers read the answer, with cookies too."""
+    """Let pages of other servers on this machine read the answer, with cookies."""
     origin = request.headers.get("Origin", "")
     response.headers["Vary"] = "Origin"
     if not _LOCAL_ORIGIN.fullmatch(origin):

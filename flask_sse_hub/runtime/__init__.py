@@ -1,5 +1,5 @@
-"""What the package needs of the interpreter and the kernel, below gevent's patching.
+"""Primitives of the interpreter and the kernel, below gevent's patching.
 
-Knows threads, greenlets, locks and sockets. Does not know HTTP, events or clients.
-Imports nothing of this package but ``errors``.
+Knows threads, greenlets, locks and sockets. Does not know HTTP, events or clients. May
+import ``errors`` and nothing else of this package.
 """

@@ -1,7 +1,7 @@
 """A bell: one follower waits at it, and any thread of the process may ring it.
 
-Works for a greenlet that waits while real threads ring, which patched primitives notice
-only after up to a second.
+A real thread can wake a waiting greenlet at once. Patched primitives would notice the
+call of a real thread only after up to a second.
 """
 
 import threading
@@ -15,13 +15,16 @@ class Bell(Protocol):
     """A flag that one follower waits for and any thread of the process may raise."""
 
     def ring(self) -> None:
-        """Wake the one that waits, now or the next time it waits. Never blocks."""
+        """Wake the follower, or end its next wait at once. Never blocks."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until rung, or for ``timeout`` seconds; tell which. Lowers the flag."""
+        """Wait for a ring; tell whether one came within ``timeout`` seconds.
+
+        Lowers the flag.
+        """
 
     def close(self) -> None:
-        """Release what the bell holds; ringing it afterwards does nothing."""
+        """Release the bell's resources. Ringing it afterwards does nothing."""
 
 
 def new_bell() -> Bell:
@@ -42,11 +45,11 @@ class _ThreadBell:
         return rung
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: this bell holds no resources."""
 
 
 class _GreenletBell:
-    """Rung from a real thread, patched primitives take up to a second to be noticed."""
+    """A bell at which a greenlet waits; its loop wakes it when a real thread rings."""
 
     def __init__(self) -> None:
         import gevent.event

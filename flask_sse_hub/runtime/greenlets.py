@@ -1,6 +1,6 @@
-"""Greenlets, where gevent has patched the standard library; threads elsewhere.
+"""Greenlets, if gevent has patched the standard library; threads otherwise.
 
-Never imports gevent: it asks whether the app or its server did.
+Never imports gevent: it checks whether the app or its server has imported it.
 """
 
 import sys
@@ -18,21 +18,21 @@ def patched() -> bool:
 
 
 def in_greenlet() -> bool:
-    """Tell whether gevent runs the calling code, patched or not."""
+    """Tell whether the calling code runs in a greenlet, patched or not."""
     gevent = sys.modules.get("gevent")
     return gevent is not None and isinstance(gevent.getcurrent(), gevent.Greenlet)
 
 
 def current_greenlet() -> Any:
-    """Return the greenlet that runs the calling code, None for a real thread."""
+    """Return the greenlet that runs the calling code, None in a real thread."""
     return sys.modules["gevent"].getcurrent() if in_greenlet() else None
 
 
 def interrupt(greenlet: Any, *, allowed: Callable[[], bool]) -> None:
-    """Have what a greenlet waits for raise GreenletExit, from any thread.
+    """End a greenlet's wait: raise GreenletExit in it. May be called in any thread.
 
-    Soon, in the event loop, which asks ``allowed`` at that very moment: the greenlet
-    may have gone on to something that must not be interrupted.
+    The event loop raises it soon, and calls ``allowed`` immediately before: by then the
+    greenlet may be at work that must not be interrupted.
     """
     gevent = sys.modules["gevent"]
 
@@ -43,16 +43,17 @@ def interrupt(greenlet: Any, *, allowed: Callable[[], bool]) -> None:
     greenlet.parent.loop.run_callback_threadsafe(throw)
 
 
-# A request takes a few turns of the loop: to be accepted, read, and answered.
+# A request takes a few turns of the loop: one to be accepted, then to be read, then to
+# be answered.
 _TURNS_PER_BREATH = 8
 
 
 def breathe() -> None:
-    """Let everything else run that is ready, sockets that wait to be polled too.
+    """Let all other ready work of the process run, including sockets to be polled.
 
-    sleep(0) would only run the callbacks that are due and never poll a socket, a timer
-    would rest for a whole millisecond, and idle() alone waits for a moment without
-    traffic, which may never come.
+    The simpler ways do not work. sleep(0) runs only the callbacks that are due and
+    never polls a socket. A timer waits for a whole millisecond. idle() alone waits for
+    a moment without traffic, which may never come.
     """
     if not patched():
         time.sleep(0)
@@ -79,7 +80,7 @@ def breathe() -> None:
 
 
 def in_slices(items: Sequence[T], *, size: int) -> Iterator[Sequence[T]]:
-    """Yield the items in slices; everything else that is ready runs between them."""
+    """Yield the items in slices. All other ready work runs between two slices."""
     for start in range(0, len(items), size):
         if start:
             breathe()

@@ -1,7 +1,7 @@
-"""Which peers have left, told by the kernel instead of by the next write that fails.
+"""A watch for peers that leave: the kernel reports them before a write fails.
 
-Knows sockets and descriptors; not what is written to them. Only Linux has epoll:
-elsewhere a peer that left is noticed by the second ping after it.
+Knows descriptors and epoll. Does not know what is written to a connection. Only Linux
+has epoll: on other systems the second ping after a peer has left finds out.
 """
 
 import functools
@@ -19,38 +19,40 @@ Owner = TypeVar("Owner")
 
 
 class HasFileno(Protocol):
-    """A connection, as far as the watch has to know it."""
+    """The part of a connection that the watch needs."""
 
     def fileno(self) -> int:
         """Return the connection's descriptor."""
 
 
-# Told once for each change. Other systems have neither of the names, nor an epoll.
+# Edge-triggered: epoll reports each change once. Systems without epoll have neither of
+# the two names.
 _LEAVING = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
 
 
 class Change(Flag):
-    """What happened to a connection; nothing of it where it only takes bytes again."""
+    """The change of a connection. No flag is set if it only takes bytes again."""
 
-    #: The peer will send no more. It may have gone, or only have closed its half: a
-    #: write tells, since a peer that is gone answers it with a reset.
+    #: The peer will send no more bytes. It may be gone, or may have closed only its own
+    #: half. A write finds out: a peer that is gone answers it with a reset.
     HALF_CLOSED = auto()
     #: The connection is over.
     GONE = auto()
-    #: The peer has sent something.
+    #: The peer has sent bytes.
     SENT = auto()
 
 
 class PeerWatch(Generic[Owner]):
-    """One epoll for the connections of a process, asked without waiting.
+    """One epoll for the connections of a process, polled without waiting.
 
-    Under gevent ``changed`` is called as soon as there is something to ask for;
-    elsewhere somebody has to ask again and again.
+    Under gevent, ``changed`` is called as soon as ``changes()`` has a result. Without
+    gevent, the owner of the watch must call ``changes()`` regularly.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        # Guards the owners. A descriptor is removed here before its server closes it,
-        # so under this lock an event can never be taken for another's.
+        # Guards the owners. A descriptor is removed here before its server closes it.
+        # Under this lock, an event therefore never reaches the owner of another
+        # connection that has been given the same descriptor.
         self._lock = threading.Lock()
         self._owners: dict[int, Owner] = {}
         self._changed = changed
@@ -59,17 +61,18 @@ class PeerWatch(Generic[Owner]):
 
     @property
     def watched(self) -> bool:
-        """Whether ``changed`` is called, so that nobody has to ask."""
+        """Whether ``changed`` is called, so that no polling is needed."""
         return self._watcher is not None
 
     def add(self, descriptor: int, owner: Owner, *, reads: bool = False) -> None:
-        """Watch somebody's connection; with ``reads`` also for what the peer sends."""
+        """Watch an owner's connection; with ``reads``, also for bytes from the peer."""
         with self._lock:
             if self._epoll is None:
                 self._open()
             if self._epoll is not None and descriptor >= 0:
                 self._owners[descriptor] = owner
-                # Where the kernel has no room for another one, pings will tell.
+                # The kernel may refuse another descriptor. Pings then find out that the
+                # peer has left.
                 with suppress(OSError):
                     self._epoll.register(descriptor, _events(reads=reads))
 
@@ -79,25 +82,25 @@ class PeerWatch(Generic[Owner]):
             self._watcher = sockets.watch(self._epoll.fileno(), self._changed)
 
     def owner(self, connection: HasFileno) -> Owner | None:
-        """Return the one whose connection this is, if it is watched."""
+        """Return the owner of a connection, None if it is not watched."""
         return self._owners.get(connection.fileno())
 
     def await_room(self, descriptor: int, *, waiting: bool) -> None:
-        """Have it told, or no more, when a connection takes bytes again."""
+        """Report, or no longer report, that a connection takes bytes again."""
         with self._lock:
             if self._epoll is not None and descriptor in self._owners:
                 with suppress(OSError):
                     self._epoll.modify(descriptor, _events(reads=True, room=waiting))
 
     def remove(self, descriptor: int) -> None:
-        """Stop watching a connection; one that is not watched is no error."""
+        """Stop watching a connection. Does nothing if it is not watched."""
         with self._lock:
             if self._owners.pop(descriptor, None) is not None and self._epoll:
                 with suppress(OSError):
                     self._epoll.unregister(descriptor)
 
     def changes(self) -> Iterator[tuple[Owner, Change]]:
-        """Yield what happened since this was last asked."""
+        """Yield the changes since the last call, each with its connection's owner."""
         with self._lock:
             events = self._epoll.poll(0) if self._epoll is not None else []
             found = [
@@ -109,18 +112,18 @@ class PeerWatch(Generic[Owner]):
             yield owner, _change(flags)
 
     def abandon(self) -> list[Owner]:
-        """Let go of a parent's epoll in a forked child; return who was watched.
+        """Release the parent's epoll in a forked child; return the owners watched.
 
-        The epoll is the parent's too: nothing is taken out of it.
+        The parent shares the epoll, so no descriptor is removed from it.
         """
-        # Whoever held the lock does not exist here.
+        # A thread that held the lock does not exist in the child and cannot release it.
         self._lock = threading.Lock()
         owners = list(self._owners.values())
         self.close()
         return owners
 
     def close(self) -> None:
-        """Release the epoll. Afterwards nothing is watched."""
+        """Release the epoll. Afterwards no connection is watched."""
         with self._lock:
             self._owners.clear()
             if self._watcher is not None:
@@ -135,7 +138,7 @@ def _events(*, reads: bool, room: bool = False) -> int:
     return _LEAVING | reads * select.EPOLLIN | room * select.EPOLLOUT
 
 
-# Putting flags together takes longer than asking the kernel for them.
+# Cached: combining flags takes longer than getting them from the kernel.
 @functools.cache
 def _change(flags: int) -> Change:
     change = Change(0)

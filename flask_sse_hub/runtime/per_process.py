@@ -1,4 +1,4 @@
-"""Objects of which each process has one, and a forked child one of its own."""
+"""Objects of which each process has one of its own, forked children included."""
 
 import os
 from collections.abc import Callable
@@ -8,11 +8,11 @@ T = TypeVar("T")
 
 
 class PerProcess(Generic[T]):
-    """Make an object in the process that first asks for it, and again after a fork.
+    """Make an object when a process first needs it, and another one after a fork.
 
-    The object of the parent stays referenced in the child, so that nothing of it is
-    closed there. ``abandon`` is called with it instead, if it is given, when the child
-    makes its own.
+    A forked child keeps a reference to its parent's object, so that the object is not
+    finalised and closes nothing that the parent still uses. When the child makes its
+    own object, it calls ``abandon``, if given, with the parent's.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class PerProcess(Generic[T]):
         self._abandoned: set[int] = set()
 
     def get(self) -> T:
-        """Return the object of this process. Raises what making it raises."""
+        """Return the object of this process. Passes on the errors of ``make``."""
         pid = os.getpid()
         found = self._made.get(pid)
         if found is None:
@@ -32,7 +32,8 @@ class PerProcess(Generic[T]):
                 for parent in self._made.keys() - self._abandoned:
                     self._abandoned.add(parent)
                     self._abandon(self._made[parent])
-            # Making one starts nothing, so of two made at once one is dropped.
+            # Two threads may make one at the same time. Both use the first, and the
+            # other is dropped: making an object starts nothing.
             found = self._made.setdefault(pid, self._make())
         return found
 

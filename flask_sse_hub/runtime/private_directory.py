@@ -1,6 +1,6 @@
-"""Directories that belong to one user alone, also where everybody may make some.
+"""Directories that belong to one user alone, even below a directory such as /tmp.
 
-Knows nothing of what is put there.
+Does not know which files they hold.
 """
 
 import os
@@ -9,18 +9,18 @@ from pathlib import Path
 
 
 def private_directory(path: Path) -> Path:
-    """Return a directory that only this user can enter, made if it was not there.
+    """Return a directory that only this user can enter; make it if it is missing.
 
-    Raises OSError where there is something else, or somebody else's.
+    Raises OSError if the path is not a directory, or belongs to another user.
     """
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
-    # In a directory that everybody can write to, somebody else may have been first.
+    # In a directory that all users can write to, another user may have made it first.
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise OSError(f"{path} is not a directory of this user")
+        raise OSError(f"{path} is not a directory of this user: remove it")
     return path
 
 
 def user() -> int:
-    """Return the number of this user, 0 where users have none."""
+    """Return the id of this user, 0 on systems without user ids."""
     return os.getuid() if hasattr(os, "getuid") else 0

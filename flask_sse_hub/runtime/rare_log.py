@@ -1,4 +1,4 @@
-"""Logging of what can happen very often: now and then, once, or when it changes.
+"""Logging of frequent things: now and then, once, or when they change.
 
 Strangers can cause refusals and broken webhooks at any rate, and an outage lasts for
 thousands of attempts. Neither may fill a log.
@@ -12,20 +12,21 @@ _SILENT_SECONDS = 60.0
 
 
 class RareLog:
-    """Lines of a logger, of each kind at most one in a minute."""
+    """Log at most one line of each kind in a minute."""
 
     def __init__(
         self, log: logging.Logger, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._log = log
         self._clock = clock
-        # For each kind: when it may be logged again, and how often it was left out.
+        # For each kind: when it may be logged again, and how many lines were left out.
         self._silent: dict[object, tuple[float, int]] = {}
 
     def say(self, kind: object, text: str, *, level: int = logging.WARNING) -> None:
         """Log a text, or count it for the next line of its kind.
 
-        Kinds are few, and a stranger cannot choose them.
+        The number of kinds must be small, and strangers must not be able to choose
+        them: each kind takes memory.
         """
         until, unsaid = self._silent.get(kind, (0.0, 0))
         now = self._clock()
@@ -38,13 +39,13 @@ class RareLog:
 
 
 class FirstTime:
-    """Tell the first time of each kind from all later ones."""
+    """Tell the first occurrence of each kind from all later ones."""
 
     def __init__(self) -> None:
         self._seen: set[Hashable] = set()
 
     def __call__(self, kind: Hashable) -> bool:
-        """Tell whether this is the first time of a kind. Kinds are few."""
+        """Tell whether a kind occurs for the first time. There must be few kinds."""
         if kind in self._seen:
             return False
         self._seen.add(kind)
@@ -52,17 +53,17 @@ class FirstTime:
 
 
 class Trouble:
-    """A state that lasts: worth a line when it begins, changes, and ends."""
+    """A trouble that lasts. It is logged when it begins, changes and ends."""
 
     def __init__(self) -> None:
         self._text = ""
 
     def is_news(self, text: str) -> bool:
-        """Note a trouble; tell whether it is another one than before."""
+        """Note a trouble; tell whether it differs from the one before."""
         before, self._text = self._text, text
         return text != before
 
     def is_over(self) -> bool:
-        """Note that all is well; tell whether there was a trouble before."""
+        """Note that there is no trouble; tell whether there was one before."""
         before, self._text = self._text, ""
         return bool(before)

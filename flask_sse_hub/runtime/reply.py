@@ -1,7 +1,7 @@
 """Replies: a real thread answers the greenlet or thread that asked it.
 
-Built of gevent's smallest parts: they are a fifth cheaper to publish with than its
-events and timeouts.
+Uses gevent's smallest primitives. With its Event and Timeout, a publish would cost a
+fifth more.
 """
 
 import sys
@@ -14,7 +14,7 @@ from .native import NativeFlag
 
 
 class Reply:
-    """What a real thread answers to the greenlet or thread that asked it."""
+    """The answer of a real thread to the greenlet or thread that asked it."""
 
     __slots__ = ("_error", "_mailbox", "_value", "_waiter")
 
@@ -25,12 +25,12 @@ class Reply:
         self._waiter = self._mailbox.waiter() if self._mailbox else NativeFlag()
 
     def set(self, value: Any) -> None:
-        """Answer."""
+        """Answer with a value."""
         self._value = value
         self._deliver()
 
     def fail(self, error: Exception) -> None:
-        """Have the asker raise an error."""
+        """Answer with an error, which ``wait()`` raises."""
         self._error = error
         self._deliver()
 
@@ -41,7 +41,10 @@ class Reply:
             self._mailbox.post(self._waiter)
 
     def wait(self, timeout: float) -> Any:
-        """Return the answer, or raise it. Raises TimeoutError, maybe a bit late."""
+        """Return the answer, or raise the error that is the answer.
+
+        Raises TimeoutError, up to a tenth of a second late, if no answer comes.
+        """
         if self._mailbox is None:
             came = self._waiter.wait(timeout)
         else:
@@ -53,16 +56,16 @@ class Reply:
         return self._value
 
 
-# How late a greenlet may be told that its answer did not come in time. One timer looks
-# after all that wait: one for each would be a tenth of what it costs to publish.
+# How late a TimeoutError may be. One timer serves all waiting greenlets: a timer for
+# each would be a tenth of the cost of a publish.
 _TICK_SECONDS = 0.1
 
 
 class _Mailbox:
-    """Brings what real threads post to the greenlets of one gevent hub.
+    """Wake the greenlets of one gevent hub when real threads post to them.
 
-    With gevent's smallest parts: an Event and a Timeout would do the same, and would be
-    a fifth of what it costs to publish.
+    Uses gevent's smallest primitives. An Event and a Timeout would do the same, but
+    would be a fifth of the cost of a publish.
     """
 
     def __init__(self, hub: Any) -> None:
@@ -74,16 +77,19 @@ class _Mailbox:
         self._timer = hub.loop.timer(_TICK_SECONDS, repeat=_TICK_SECONDS)
 
     def waiter(self) -> Any:
-        """Return what one greenlet can wait at, once."""
+        """Return a waiter, at which one greenlet can wait once."""
         return sys.modules["gevent.hub"].Waiter(self._hub)
 
     def post(self, waiter: Any) -> None:
-        """Wake whoever waits or is going to; from any thread."""
+        """Wake the greenlet that waits at a waiter. May be called in any thread.
+
+        If the greenlet does not wait yet, its wait ends at once.
+        """
         self._posted.append(waiter)
         self._watcher.send()
 
     def wait(self, waiter: Any, timeout: float) -> bool:
-        """Wait for so many seconds; tell whether something was posted."""
+        """Wait for up to ``timeout`` seconds; tell whether a thread has posted."""
         if not self._timer.active:
             self._timer.start(self._end_overdue)
         self._deadlines[waiter] = time.monotonic() + timeout
@@ -105,15 +111,15 @@ class _Mailbox:
 
 
 def _mailbox() -> _Mailbox | None:
-    """Return the mailbox of the calling greenlet's hub, None for a real thread.
+    """Return the mailbox of the calling greenlet's hub, None in a real thread.
 
-    None too for what is no Greenlet, as a script's own main program: it waits as a real
-    thread does, and everything else with it.
+    None too in the main program of a script, which is not a Greenlet: it waits as a
+    real thread does, and the whole process waits with it.
     """
     if not in_greenlet():
         return None
     hub = sys.modules["gevent"].get_hub()
-    # Kept on the hub, so that it goes when the hub does.
+    # Kept on the gevent hub, so that both are freed together.
     mailbox: _Mailbox | None = getattr(hub, "_sse_hub_mailbox", None)
     if mailbox is None and patched():
         mailbox = hub._sse_hub_mailbox = _Mailbox(hub)  # noqa: SLF001

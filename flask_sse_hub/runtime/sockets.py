@@ -1,7 +1,7 @@
-"""Sockets as the operating system has them, whatever is patched or wrapped around them.
+"""Sockets of the operating system, below gevent's patching and TLS.
 
-For what must not wait, and what has to reach below gevent's sockets and TLS. Nothing
-here waits, and nothing knows what the bytes are.
+Used where code must not wait, or must reach below gevent's sockets and TLS. No function
+here waits. Does not know the content of the bytes.
 """
 
 import _socket
@@ -17,10 +17,10 @@ from . import greenlets, native
 
 
 def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
-    """Shut a socket down by its descriptor, whatever wraps it, TLS and gevent included.
+    """Shut a socket down by its descriptor, below TLS and gevent.
 
-    Works on a copy of the descriptor, and so on the connection itself. A connection
-    that is already gone is no error.
+    Works on a copy of the descriptor, and so on the connection itself. Does nothing if
+    the connection is already gone.
     """
     try:
         copy = _socket.socket(fileno=os.dup(descriptor))
@@ -35,7 +35,7 @@ def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
 
 
 class Socket(_socket.socket):
-    """A socket as the operating system has it, whatever is patched.
+    """A socket of the operating system, even if gevent has patched the module.
 
     Closing it never waits for greenlets. Sending and receiving never wait either, if
     the descriptor does not block.
@@ -45,27 +45,28 @@ class Socket(_socket.socket):
 
     @classmethod
     def duplicate(cls, connection: socket.socket) -> Self:
-        """Return a second socket for a connection; it never waits. Raises OSError."""
+        """Return a second socket for a connection. It never waits. Raises OSError."""
         copy = cls(
             connection.family, connection.type, 0, fileno=os.dup(connection.fileno())
         )
-        # An app may have given all sockets a timeout: this one would wait as long, and
-        # with it the whole process.
+        # An app may have set a default timeout for sockets. This socket would wait for
+        # that long, and the whole process with it.
         copy.setblocking(False)
         return copy
 
 
 class Watcher(Protocol):
-    """Calls somebody when a descriptor becomes readable."""
+    """Calls a function when a descriptor becomes readable."""
 
     def close(self) -> None:
-        """Stop it."""
+        """Stop calling the function."""
 
 
 def watch(descriptor: int, readable: Callable[[], None]) -> Watcher | None:
-    """Have gevent's loop call a function, which must not wait; None without gevent.
+    """Have gevent's loop call a function while a descriptor is readable.
 
-    It is called again and again for as long as the descriptor is readable.
+    The function is called again and again, and must not wait. Without gevent, returns
+    None and never calls it.
     """
     if not greenlets.patched():
         return None
@@ -82,14 +83,15 @@ class _LoopWatcher:
         self._watcher.close()
 
 
-#: Whether this system can tell of very many connections what happens to them.
+#: Whether this system has epoll, and so can watch very many connections for peers that
+#: leave.
 HAS_EPOLL = hasattr(select, "EPOLLRDHUP")
 
 
 def epoll() -> "select.epoll | None":
-    """Return a new epoll, which gevent hides from greenlets; None where there is none.
+    """Return a new epoll, which gevent hides from greenlets; None without epoll.
 
-    Only to be asked without waiting: a wait would stop the whole process.
+    Poll it without waiting: a wait would stop the whole process.
     """
     try:
         make = native.original("select", "epoll")
@@ -99,10 +101,10 @@ def epoll() -> "select.epoll | None":
 
 
 def limit_unacknowledged(connection: _socket.socket, seconds: float) -> None:
-    """Have the kernel end a connection whose peer acknowledges nothing for so long.
+    """Have the kernel end a connection whose peer acknowledges nothing for ``seconds``.
 
-    For peers that lost their power or network, and those that read nothing at all.
-    Only Linux knows it, and only for TCP: elsewhere nothing happens.
+    Ends connections to peers that lost their power or network, or that read nothing.
+    Works only for TCP on Linux, and does nothing elsewhere.
     """
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
     if option is not None:
@@ -113,7 +115,7 @@ def limit_unacknowledged(connection: _socket.socket, seconds: float) -> None:
 def unsent_bytes(descriptor: int) -> int:
     """Return how many bytes the kernel holds that the peer has not acknowledged.
 
-    0 where that cannot be known: not a socket any more, or a system without the call.
+    Returns 0 if that is unknown: the socket is closed, or the system lacks the call.
     """
     try:
         import fcntl
@@ -126,7 +128,7 @@ def unsent_bytes(descriptor: int) -> int:
 
 
 def readable(descriptor: int) -> bool:
-    """Tell whether somebody waits at a socket, or bytes do. Never waits itself."""
+    """Tell whether a socket has bytes or a connection to accept. Never waits."""
     poll = native.original("select", "poll")()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))

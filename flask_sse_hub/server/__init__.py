@@ -1,4 +1,4 @@
-"""The WSGI server around us: its worker, its places, its connections, its listener.
+"""The WSGI server that runs this process: its worker, places, connections and listener.
 
 Knows gunicorn, gevent's own server and Werkzeug's. Does not know events, clients or the
 hub. May import ``runtime``.

@@ -1,12 +1,12 @@
-"""Balance of clients between workers: a worker with many lets the others accept first.
+"""Balance of clients: a worker that has many lets the other workers accept first.
 
-The workers of a gunicorn master wait at one listening socket, and the kernel wakes them
-in an order that hardly changes: most connections go to one of them. A worker with
-clearly more clients than its share waits for a moment before it accepts, and accepts
-only connections that no other worker has taken meanwhile.
+The workers of a gunicorn master wait at one listening socket. The kernel wakes them in
+an order that hardly changes, so most connections go to one of them. A worker that has
+clearly more clients than its share waits for a moment before it accepts. It then
+accepts only the connections that no other worker has taken meanwhile.
 
-Decides by the census, and may be wrong: the time waited in vain is bounded. Knows
-gevent's server. Under other servers nothing happens.
+Decides by the census, which may be wrong: the time that is waited in vain is bounded.
+Knows gevent's server. Does nothing under other servers. Does not know events.
 """
 
 import logging
@@ -23,31 +23,33 @@ from .worker import ServerWorker
 
 log = logging.getLogger(__name__)
 
-# A worker has too many clients beyond this part of its share, and some more. With less
-# tolerance, a whole storm would go to the worker with the fewest, while others idle.
+# A worker has too many clients if it has more than its share times _TOLERANCE, plus
+# _SOME. With less tolerance, all connections of a storm would go to the worker with the
+# fewest clients, while the others idle.
 _TOLERANCE = 1.05
 _SOME = 2
 
-# How long the other workers may accept first. An idle one takes less than 1 ms, and a
-# busy one comes round to it after a request or two.
+# How long the other workers may accept first. An idle worker takes less than 1 ms, and
+# a busy one accepts after a request or two.
 _WAIT_SECONDS = 0.005
 
-# The bound of all waiting in vain, because the others are stopped, full or busy: this
-# much at once, and this part of the time. In a storm every worker is needed.
+# The bounds of waiting in vain, because the other workers are stopped, full or busy: at
+# most _VAIN_SECONDS in a row, and _VAIN_PART of the time. In a storm every worker is
+# needed.
 _VAIN_SECONDS = 0.05
 _VAIN_PART = 0.05
 
-# Below this a timer is hardly worth its cost.
+# A shorter wait is hardly worth the cost of a timer.
 _LEAST_SECONDS = 0.002
 
-# How long until a census that could not be joined is tried again.
+# How long until a worker that could not join the census tries again.
 _AGAIN_SECONDS = 1.0
 
 
 class AcceptBalance:
-    """One hub's part in balancing the clients of all workers.
+    """The part of one hub in the balance of clients between workers.
 
-    ``clients`` tells how many clients this worker has.
+    ``clients`` returns how many clients this worker has.
     """
 
     def __init__(
@@ -66,9 +68,9 @@ class AcceptBalance:
         self._closed = False
 
     def attend(self, worker: ServerWorker | None) -> None:
-        """Balance the server that accepted the calling request.
+        """Balance the server that accepted the current request.
 
-        Without gunicorn, without greenlets or with a single worker nothing happens.
+        Does nothing without gunicorn, without greenlets, or with a single worker.
         """
         self._workers = 1 if worker is None else worker.count
         server = accepting_server()
@@ -93,11 +95,15 @@ class AcceptBalance:
         self.count()
 
     def _go_without(self, error: OSError) -> None:
-        log.debug("this worker accepts without regard to the others: %s", error)
+        log.debug(
+            "this worker accepts without regard to the other workers, since the census"
+            " cannot be used: %s",
+            error,
+        )
         self._leave()
 
     def count(self) -> None:
-        """Tell the other workers how many clients this one has now."""
+        """Write into the census how many clients this worker has now."""
         if self._census is not None:
             try:
                 self._census.tell(self._clients())
@@ -105,7 +111,7 @@ class AcceptBalance:
                 self._go_without(error)
 
     def close(self) -> None:
-        """Leave all new connections to the other workers: this one is going away."""
+        """Leave the census for good: this worker is going away."""
         self._closed = True
         self._leave()
 
@@ -114,12 +120,12 @@ class AcceptBalance:
             self._census.leave()
 
     def patience(self) -> float:
-        """Return for how many seconds the other workers may accept first now."""
+        """Return for how many seconds the other workers may accept first."""
         now = self._clock()
         self._vain = max(0.0, self._vain - (now - self._reckoned) * _VAIN_PART)
         self._reckoned = now
         seconds = min(_WAIT_SECONDS, _VAIN_SECONDS - self._vain)
-        # In a storm there is soon nothing left, and so no need to look at the census.
+        # A storm soon uses up the bound; then the census need not be read.
         if seconds < _LEAST_SECONDS or not self._has_too_many():
             return 0.0
         return seconds
@@ -132,25 +138,26 @@ class AcceptBalance:
         except OSError as error:
             self._go_without(error)
             return False
-        # A worker without a client so far has not joined the census.
+        # A worker that has not had a client yet has not joined the census.
         workers = max(self._workers, 1 + len(others))
         share = (mine + sum(others)) / workers
         return mine > share * _TOLERANCE + _SOME
 
     def waited_in_vain(self, seconds: float) -> None:
-        """Note that no other worker took the waiting connection."""
+        """Note that no other worker has taken the waiting connection."""
         self._vain += seconds
 
 
 def accepting_server() -> Any:
-    """Return gevent's server that accepted the calling greenlet's connection, or None.
+    """Return gevent's server that accepted the current connection, or None.
 
     The server has ``do_read``, which accepts, ``start_accepting`` and
     ``stop_accepting``.
     """
     if not in_greenlet():
         return None
-    # The greenlet was given the server's own method for closing the connection.
+    # The server started this greenlet with its own method for closing the connection
+    # among the arguments.
     for each in sys.modules["gevent"].getcurrent().args:
         server = getattr(each, "__self__", None)
         if hasattr(server, "stop_accepting") and hasattr(server, "do_read"):
@@ -159,7 +166,7 @@ def accepting_server() -> Any:
 
 
 class _Entrance:
-    """The place where one server accepts; it replaces the server's own ``do_read``."""
+    """Accepts for one server; ``accept`` replaces the server's own ``do_read``."""
 
     def __init__(self, server: Any, balance: AcceptBalance) -> None:
         self._server = server
@@ -172,12 +179,15 @@ class _Entrance:
 
     @classmethod
     def of(cls, server: Any, balance: AcceptBalance) -> None:
-        """Have a server accept in turn, if it does not yet."""
+        """Give a server an entrance, unless it has one."""
         if not isinstance(getattr(server.do_read, "__self__", None), cls):
             cls(server, balance)
 
     def accept(self) -> Any:
-        """Return a new connection, None if there is none, or it is not our turn."""
+        """Return a new connection, or None.
+
+        None means that no connection waits, or that the other workers accept first.
+        """
         if self._our_turn:
             self._our_turn = False
             return self._accept()
@@ -187,7 +197,8 @@ class _Entrance:
                 return self._accept()
             self._timer = self._server.loop.timer(self._waiting)
             self._timer.start(self._resume)
-        # Also where the server has resumed by itself, as when a request has ended.
+        # The server may have begun to accept again by itself while the timer runs, for
+        # example because a request has ended: stop it again.
         self._server.stop_accepting()
         return None
 

@@ -1,8 +1,8 @@
 """The census: how many clients each worker that shares a listening socket holds.
 
-A small file in a directory of the user's own, with a slot for each worker, which only
-that worker writes. Counts only: it knows neither servers nor hubs. What it says is a
-hint: a count may be a moment old, and its worker may have died just now.
+The census is a small file in a private directory of the user. Each worker has a slot in
+it, which only that worker writes. The counts are a hint: a count may be a moment old,
+and its worker may just have died. Does not know servers, hubs or clients.
 """
 
 import os
@@ -15,19 +15,19 @@ from pathlib import Path
 
 from ..runtime.private_directory import private_directory, user
 
-# A process id, 0 where nobody has the slot, and its number of clients.
+# The id of a process and its number of clients. The id is 0 if the slot is free.
 _SLOT = struct.Struct("=iI")
 
-# Far more workers than a machine has; what lies beyond is not looked at.
+# Room for far more workers than a machine runs. The rest of a longer file is ignored.
 _MOST_BYTES = 512 * _SLOT.size
 
-# How old the knowledge may be of who is dead, and that the file is still there. To ask
+# How often to check which workers are dead and whether the file is still there. A check
 # for each connection would take a system call for each worker.
 _LOOK_SECONDS = 1.0
 
 
 class Census:
-    """One hub's part in it. Not for threads."""
+    """The part of one hub in the census. Not safe to share between threads."""
 
     def __init__(
         self,
@@ -38,8 +38,9 @@ class Census:
     ) -> None:
         if directory is None:
             directory = Path(tempfile.gettempdir(), f"sse-hub-{user()}-census")
-        #: The file of all that share this listening socket, named by its inode: so
-        #: those of two masters meet in it while one replaces the other.
+        #: The file of all workers that share a listening socket. Its name is the inode
+        #: of the socket, so the workers of two masters share the file while one master
+        #: replaces the other.
         self.path = directory / str(listener)
         self._clock = clock
         self._file: int | None = None
@@ -53,17 +54,18 @@ class Census:
         return self._file is not None
 
     def join(self) -> None:
-        """Take a slot, for now with no clients.
+        """Take a slot, with no clients yet.
 
-        Never waits, since who holds the lock may have been stopped. Raises OSError
-        where it cannot be done, or not now.
+        Never waits for the lock, since the process that holds it may be stopped. Raises
+        OSError if the census cannot be joined, or is locked now.
         """
         private_directory(self.path.parent)
         while not self.joined:
             file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 with _locked(file):
-                    # Who had the lock before may have removed it as nobody's.
+                    # The previous holder of the lock may have removed the file, as no
+                    # worker had a slot in it.
                     if _is_there(self.path, file):
                         self._offset = _free_slot(file)
                         _write(file, self._offset, os.getpid(), 0)
@@ -75,15 +77,15 @@ class Census:
             self._remove_left()
 
     def tell(self, clients: int) -> None:
-        """Say how many clients this hub holds. Raises OSError."""
+        """Write how many clients this hub holds. Raises OSError."""
         if self._file is not None:
             _write(self._file, self._offset, os.getpid(), clients)
 
     def counts(self) -> tuple[int, list[int]]:
-        """Return how many clients this worker has, and each of the others.
+        """Return the number of clients of this worker, and of each other worker.
 
-        Those that died or left are not among them, nor those that have not joined yet.
-        Raises OSError.
+        Leaves out workers that have died or left, or have not joined yet. Raises
+        OSError.
         """
         if self._file is None:
             return 0, []
@@ -93,26 +95,27 @@ class Census:
             self._looked = now
             self._dead = {pid for pid, _ in slots if not _is_alive(pid)}
             if not _is_there(self.path, self._file):
-                # Temporary files are cleaned away; who joins next makes a new one.
+                # Systems clean up temporary files. The next hub that joins makes a new
+                # file.
                 self.leave()
         held: dict[int, int] = {}
         for pid, clients in slots:
             if pid and pid not in self._dead:
-                # A process that has several hubs has several slots.
+                # A process with several hubs has several slots.
                 held[pid] = held.get(pid, 0) + clients
         return held.pop(os.getpid(), 0), list(held.values())
 
     def leave(self) -> None:
-        """Give the slot back; nobody reckons with this hub any more."""
+        """Give the slot back. The other workers no longer count this hub."""
         file, self._file = self._file, None
         if file is not None:
             with suppress(OSError), closing(os.fdopen(file, "r+b", 0)):
                 _write(file, self._offset, 0, 0)
 
     def _remove_left(self) -> None:
-        """Remove the files of listening sockets that are gone, with their workers."""
+        """Remove the files of listening sockets whose workers are all gone."""
         for path in self.path.parent.iterdir():
-            # What cannot be removed now is left to the next one.
+            # A file that cannot be removed now is left for the next hub that joins.
             with suppress(OSError), path.open("r+b", 0) as left, _locked(left.fileno()):
                 if not any(_is_alive(pid) for pid, _ in _slots(left.fileno())):
                     path.unlink()
@@ -120,32 +123,32 @@ class Census:
 
 @contextmanager
 def _locked(file: int) -> Iterator[None]:
-    """Be the only one who takes slots or removes files. Raises BlockingIOError."""
-    # Windows has no such module, and no server that this is for.
+    """Lock a file, to take a slot or remove the file. Raises BlockingIOError."""
+    # Windows has no such module, and no server that needs a census.
     import fcntl
 
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield
     finally:
-        # To close it would not be enough: a child may have been forked meanwhile.
+        # Closing the file would not unlock it: a child forked meanwhile has it open.
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _slots(file: int) -> list[tuple[int, int]]:
-    """Return process and clients of each slot, in their order."""
+    """Return the process id and the number of clients of each slot, in order."""
     data = os.pread(file, _MOST_BYTES, 0)
     return list(_SLOT.iter_unpack(data[: len(data) // _SLOT.size * _SLOT.size]))
 
 
 def _free_slot(file: int) -> int:
-    """Return where the first slot is whose process is dead or has left."""
+    """Return the offset of the first slot whose process is dead or has left."""
     slots = _slots(file)
     for number, (pid, _) in enumerate(slots):
         if not _is_alive(pid):
             return number * _SLOT.size
     if len(slots) * _SLOT.size >= _MOST_BYTES:
-        raise OSError("the census has no slot left")
+        raise OSError(f"the census has no slot left after {len(slots)} workers")
     return len(slots) * _SLOT.size
 
 
@@ -154,7 +157,7 @@ def _write(file: int, offset: int, pid: int, clients: int) -> None:
 
 
 def _is_there(path: Path, file: int) -> bool:
-    """Tell whether others find this file under its name."""
+    """Tell whether other workers find this open file under its path."""
     try:
         return path.stat().st_ino == os.fstat(file).st_ino
     except OSError:
@@ -167,6 +170,6 @@ def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except OSError:
-        # Somebody else's process is none that could have written here.
+        # The process of another user has not written this slot: only this user can.
         return False
     return True

@@ -11,11 +11,11 @@ from werkzeug import Request
 
 
 def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
-    """Return the client's socket where the server shows it, None elsewhere."""
+    """Return the client's socket if the server exposes it, None otherwise."""
     for key in ("gunicorn.socket", "gunicorn.sock", "werkzeug.socket"):
         if key in environ:
             return environ[key]  # type: ignore[no-any-return]
-    # gevent.pywsgi shows it only below the reader of the request's body.
+    # gevent.pywsgi exposes it only below the reader of the request's body.
     reader = getattr(environ.get("wsgi.input"), "rfile", None)
     return getattr(getattr(reader, "raw", None), "_sock", None)
 
@@ -23,8 +23,8 @@ def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
 def last_event_id(request: Request) -> str | None:
     """Return the id from which a client resumes, None for a new client.
 
-    Browsers send it as a header. A page's first connection cannot set headers, so it
-    may put the id into the query.
+    Browsers send the id as a header. The first connection of a page cannot set headers,
+    so it may put the id into the query.
     """
     return (
         request.headers.get("Last-Event-ID")

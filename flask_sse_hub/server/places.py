@@ -1,8 +1,9 @@
-"""The places of the server around us, and the streams that take them.
+"""The places of the WSGI server, and the streams that take them.
 
-A worker serves a bounded number of requests at once. Each stream that the server itself
-delivers takes one of these places for as long as it is open: a hub's stream by
-generator, and every answer. One ledger for each process counts them all.
+A worker serves a bounded number of requests at once: its places. A stream that the
+server itself delivers takes one place for as long as it is open. Such streams are all
+answers, and the hub's streams that are delivered by a generator. Each process has one
+ledger, which counts them. Does not know events or clients.
 """
 
 import threading
@@ -12,12 +13,12 @@ from typing import NamedTuple
 from ..runtime.per_process import PerProcess
 from .worker import serving_worker
 
-# The part of a server's places that streams leave to ordinary requests.
+# One place in this many is kept for ordinary requests, and at least one.
 _KEPT = 20
 
 
 class Places(NamedTuple):
-    """How many requests a server serves at once, and the setting that says so."""
+    """The number of requests that a server serves at once, and its setting for it."""
 
     at_once: int
     setting: str
@@ -28,18 +29,18 @@ class Places(NamedTuple):
         return max(1, self.at_once - max(1, self.at_once // _KEPT))
 
     def full(self, taken: int) -> str | None:
-        """Return why another stream finds no place, None if it finds one."""
+        """Return why there is no place for another stream, None if there is one."""
         if taken < self.for_streams:
             return None
         return (
             f"streams have taken {self.for_streams} of the {self.at_once} requests that"
             f" this worker serves at once ({self.setting}); the rest is kept for"
-            " ordinary requests"
+            f" ordinary requests. Raise {self.setting} for more streams"
         )
 
 
 def server_places() -> Places | None:
-    """Return the places of the server of this process, None where they are unknown."""
+    """Return the places of this process's server, None if they are unknown."""
     worker = serving_worker()
     found = None if worker is None else worker.places()
     return None if found is None else Places(*found)
@@ -51,7 +52,7 @@ class PlaceLedger:
     def __init__(self, limit: Callable[[], Places | None] = server_places) -> None:
         self._limit = limit
         self._known: Places | None = None
-        # Guards the holders: each is a stream, or the client of one.
+        # Guards the holders. A holder is a stream, or the client of a stream.
         self._lock = threading.Lock()
         self._holders: set[object] = set()
 
@@ -60,19 +61,19 @@ class PlaceLedger:
         return len(self._holders)
 
     def take(self, holder: object) -> None:
-        """Note that a stream has taken a place. Twice is once."""
+        """Note that a stream has taken a place. A second call does nothing."""
         with self._lock:
             self._holders.add(holder)
 
     def give_back(self, holder: object) -> None:
-        """Note that a stream has left its place. A stream without one is no error."""
+        """Note that a stream has left its place. Does nothing if it has none."""
         with self._lock:
             self._holders.discard(holder)
 
     def full(self) -> str | None:
-        """Return why another stream finds no place, None if it finds one."""
+        """Return why there is no place for another stream, None if there is one."""
         if self._known is None:
-            # A worker's settings do not change, and finding it takes a while.
+            # Cached: finding the worker takes a while, and its settings do not change.
             self._known = self._limit()
         return None if self._known is None else self._known.full(len(self._holders))
 

@@ -1,6 +1,7 @@
-"""Whether the server around us can hold a stream open beside other requests.
+"""The check that the WSGI server can hold a stream open beside other requests.
 
-Knows gunicorn's worker classes, gevent's server and Werkzeug's by the WSGI environment.
+Recognises gunicorn's worker classes, gevent's server and Werkzeug's by the WSGI
+environment. Does not know streams.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,26 +17,26 @@ def check_server(
     *,
     find_worker: Callable[[], ServerWorker | None] = serving_worker,
 ) -> None:
-    """Raise UnsupportedServer where an open stream would block other requests."""
+    """Raise UnsupportedServer if an open stream would block other requests."""
     multithread = environ.get("wsgi.multithread")
     if "gunicorn.socket" in environ:
         if not multithread or _has_one_thread(find_worker):
             raise UnsupportedServer(
-                "gunicorn's sync worker, or gthread with one thread, serves nothing"
-                " else while a stream is open:"
+                "gunicorn's sync worker, or gthread with one thread, serves no other"
+                " request while a stream is open:"
                 " start it with `-k gevent` (pip install 'gunicorn[gevent]'), or with"
                 " `-k gthread --threads N` and N above the streams you expect"
             )
         if str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/2"):
             raise UnsupportedServer(
-                "gunicorn serves the streams of one HTTP/2 connection one after"
-                " another, so an event stream blocks all else on it: speak HTTP/2 in"
-                " the proxy in front and HTTP/1.1 behind it"
+                "gunicorn serves the requests of one HTTP/2 connection one after"
+                " another, so an event stream blocks all others on it: use HTTP/2 only"
+                " between browsers and the proxy, and HTTP/1.1 behind the proxy"
             )
     elif "werkzeug.socket" in environ and not multithread:
         raise UnsupportedServer(
-            "the development server without threads serves nothing else while a stream"
-            " is open: leave out --without-threads"
+            "the development server without threads serves no other request while a"
+            " stream is open: leave out --without-threads"
         )
     if greenlets.in_greenlet() and not greenlets.patched():
         raise UnsupportedServer(

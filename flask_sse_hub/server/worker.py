@@ -1,6 +1,6 @@
-"""The gunicorn worker of this process: what it is, and what its settings say.
+"""The gunicorn worker of this process, and its settings.
 
-The only module that knows gunicorn's worker object. Other servers have none.
+The only module that knows gunicorn's worker object. Other servers have no such object.
 """
 
 import signal
@@ -11,7 +11,7 @@ from ..runtime import greenlets
 
 
 class ServerWorker:
-    """The worker object of gunicorn, of any worker class."""
+    """A view of gunicorn's worker object, of any worker class."""
 
     __slots__ = ("_worker",)
 
@@ -20,7 +20,7 @@ class ServerWorker:
 
     @property
     def alive(self) -> bool:
-        """Whether the worker goes on; False once it has been told to stop."""
+        """Whether the worker keeps running; False once gunicorn has stopped it."""
         return bool(self._worker.alive)
 
     @property
@@ -30,12 +30,12 @@ class ServerWorker:
 
     @property
     def count(self) -> int:
-        """How many workers the master runs, 1 where that is not known."""
+        """How many workers the master runs, 1 if that is unknown."""
         return self._setting("workers") or 1
 
     @property
     def threads(self) -> int | None:
-        """How many threads serve requests, None where that is not known."""
+        """How many threads serve requests, None if that is unknown."""
         return self._setting("threads")
 
     @property
@@ -45,14 +45,14 @@ class ServerWorker:
 
     @property
     def listener(self) -> socket.socket | None:
-        """The first listening socket; all workers of a master have the same one."""
+        """The first listening socket, which all workers of a master share."""
         found: list[socket.socket] = getattr(self._worker, "sockets", None) or []
         return found[0] if found else None
 
     def places(self) -> tuple[int, str] | None:
         """Return how many requests the worker serves at once, and the setting for it.
 
-        None where that is not known.
+        Returns None if that is unknown.
         """
         name = "worker_connections" if greenlets.patched() else "threads"
         count = self._setting(name)
@@ -66,8 +66,8 @@ class ServerWorker:
 def serving_worker() -> ServerWorker | None:
     """Return the gunicorn worker of this process, None under other servers.
 
-    The worker's own signal handler leads to the worker object, in any thread and
-    without a hook in anybody's configuration.
+    Finds the worker object through its own signal handler. This works in any thread,
+    and needs no hook in gunicorn's configuration.
     """
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     if isinstance(getattr(worker, "alive", None), bool) and isinstance(

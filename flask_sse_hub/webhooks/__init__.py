@@ -1,7 +1,7 @@
 """Webhooks: views that receive only deliveries with their provider's signature.
 
 The public names; import them from here. Knows requests and signatures. Does not know
-the hub: a view publishes what a delivery says.
+the hub: your view publishes the events.
 """
 
 from .schemes import HMAC, GitHub, Scheme, Secrets, StandardWebhooks, Stripe

@@ -1,7 +1,8 @@
-"""Who signed a webhook's delivery: the schemes of providers.
+"""The schemes by which providers sign the deliveries of webhooks.
 
-Each says what is signed, and where a delivery names its signatures and its time; what
-is checked, and how, is the same for all. Does not know Flask, or what is delivered.
+Each scheme knows which bytes are signed, and which headers have the signatures and the
+time. The check itself is the same for all schemes. Does not know Flask, or the meaning
+of a delivery.
 """
 
 import base64
@@ -19,28 +20,30 @@ from ..errors import ConfigurationError, InvalidSignature
 _Secret = str | bytes
 _Given = _Secret | list[_Secret] | tuple[_Secret, ...]
 
-#: One secret; several, while one replaces another; or what returns either, called for
-#: each delivery, so that it can come from ``current_app.config``.
+#: One secret, or several while one replaces another, or a function that returns either.
+#: The function is called for each delivery, so it can read ``current_app.config``.
 Secrets = _Given | Callable[[], _Given | None]
 
-# Each costs a comparison with each secret. A provider sends one for each of its own.
+# Each signature is compared with each secret, so their number needs a bound. A provider
+# sends one signature for each of its secrets.
 _MAX_SIGNATURES = 16
 
 _SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 class Headers(Protocol):
-    """The headers of a request; names are looked up whatever their case."""
+    """The headers of a request. Names are case-insensitive."""
 
     def get(self, name: str, /) -> str | None:
-        """Return a header as WSGI has it, each byte a character."""
+        """Return a header as in WSGI: each byte is one character."""
 
 
 class Signed(NamedTuple):
-    """What a signature has proved.
+    """The identity of a delivery whose signature fits.
 
-    ``id`` is the provider's name for the delivery, and not always signed. ``content``
-    is: part of what was signed, the same whenever the same delivery comes again.
+    ``id`` is the provider's id of the delivery; some schemes do not sign it.
+    ``content`` is always a part of the signed bytes. It is the same each time that the
+    provider sends the same delivery again.
     """
 
     id: str | None
@@ -48,7 +51,7 @@ class Signed(NamedTuple):
 
 
 class _Claim(NamedTuple):
-    """What a delivery says of itself; the time is in seconds since 1970, if any."""
+    """The unchecked claims of a delivery; ``time`` is in seconds since 1970."""
 
     signatures: Sequence[str]
     signed: bytes
@@ -58,15 +61,15 @@ class _Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scheme(ABC):
-    """How a provider signs its deliveries, with secrets of which any may fit.
+    """The way in which a provider signs its deliveries. Any one of the secrets may fit.
 
-    Raises ConfigurationError for secrets that are missing, empty or malformed: at once,
-    or for a callable's when it is called.
+    Raises ConfigurationError if a secret is missing, empty or malformed. If ``secrets``
+    is a function, the error is raised for the delivery for which it is called.
     """
 
     secrets: Secrets = field(repr=False)
 
-    #: Begins the idempotency keys of its deliveries.
+    #: The prefix of the idempotency keys of the scheme's deliveries.
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
@@ -74,10 +77,24 @@ class Scheme(ABC):
             self._keys()
 
     def verify(self, headers: Headers, body: bytes, *, now: float) -> Signed:
-        """Return what is proved of a delivery; raise InvalidSignature for a bad one.
+        """Check a delivery's signature and time, and return the delivery's identity.
 
-        ``body`` is the bytes as they came: JSON that is read and written again differs.
-        Raises ConfigurationError.
+        Args:
+            headers: The headers of the request.
+            body: The bytes of the request, unchanged. JSON that was parsed and
+                serialised again has other bytes.
+            now: The time, in seconds since 1970.
+
+        Returns:
+            The provider's id of the delivery, and signed content that tells it from
+            others.
+
+        Raises:
+            InvalidSignature: The signature is missing or does not fit, or the time is
+                out of tolerance.
+            ConfigurationError: A function for the secrets returned none, or a wrong
+                one.
+
         """
         claim = self._claim(headers, body)
         digests = [hmac.digest(key, claim.signed, "sha256") for key in self._keys()]
@@ -86,33 +103,40 @@ class Scheme(ABC):
             for digest in digests
             for text in (digest.hex().encode(), base64.b64encode(digest))
         ]
-        # Each with each to the end, since how long a refusal takes must not tell how
-        # near it was. "surrogatepass": compared as bytes, no header is an error.
+        # All pairs are compared, even after a match: the time that a refusal takes must
+        # not reveal how close a signature was. With "surrogatepass" no header raises an
+        # error here.
         fits = [
             hmac.compare_digest(given.encode(errors="surrogatepass"), right)
             for given in claim.signatures
             for right in expected
         ]
         if not any(fits):
-            raise InvalidSignature("the signature does not fit")
+            raise InvalidSignature(
+                "the signature does not fit: check that the secret is the provider's"
+            )
         if claim.time is not None:
             if not _SECONDS.fullmatch(claim.time):
                 raise InvalidSignature("the signature does not fit")
-            # The future too: a clock that is ahead would sign for later.
+            # Times in the future are refused too: a signature made by a clock that is
+            # ahead would be valid for longer.
             if not abs(now - int(claim.time)) <= claim.tolerance:
-                raise InvalidSignature("the signature is too old, or ahead of time")
+                raise InvalidSignature(
+                    "the signature is too old or from the future: it may differ by"
+                    f" {claim.tolerance:g} seconds from this machine's clock"
+                )
         return self._identify(headers, body)
 
     @abstractmethod
     def _claim(self, headers: Headers, body: bytes) -> _Claim:
-        """Return what is to be checked."""
+        """Return the signatures, the signed bytes and the time of a delivery."""
 
     @abstractmethod
     def _identify(self, headers: Headers, body: bytes) -> Signed:
-        """Return what tells this delivery from others, once it is checked.
+        """Return the identity of a delivery whose signature fits.
 
-        An attacker may send what was captured again under another id, so ``content``
-        holds an id only where that is signed.
+        ``content`` may hold an id only if the id is signed. Otherwise an attacker could
+        send a captured delivery again under another id.
         """
 
     def _keys(self) -> list[bytes]:
@@ -121,8 +145,8 @@ class Scheme(ABC):
         keys = [self._key(secret) for secret in secrets if secret]
         if not keys or len(keys) < len(secrets):
             raise ConfigurationError(
-                f"a secret of {type(self).__name__} is missing or empty: anybody could"
-                " sign with it"
+                f"a secret of {type(self).__name__} is missing or empty, and anybody"
+                " could sign with that: set the secret that the provider shows"
             )
         return keys
 
@@ -137,7 +161,7 @@ class Scheme(ABC):
 
 @dataclass(frozen=True, slots=True)
 class GitHub(Scheme):
-    """``X-Hub-Signature-256`` signs the body: neither the time nor the id or event.
+    """GitHub: ``X-Hub-Signature-256`` signs the body, but no time, id or event type.
 
     https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     """
@@ -154,8 +178,9 @@ class GitHub(Scheme):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stripe(Scheme):
-    """``Stripe-Signature`` signs the time and the body, which has the event's id.
+    """Stripe: ``Stripe-Signature`` signs the time and the body, which has an event id.
 
+    ``tolerance`` is how many seconds the time may differ from this machine's clock. See
     https://docs.stripe.com/webhooks#verify-manually
     """
 
@@ -166,9 +191,9 @@ class Stripe(Scheme):
     def _claim(self, headers: Headers, body: bytes) -> _Claim:
         header = _needed(headers, "Stripe-Signature")
         parts = [part.partition("=") for part in header.split(",")[:_MAX_SIGNATURES]]
-        # With two times it would be open which one is signed.
+        # Two times are joined and so refused: either one might be the signed one.
         time = ",".join(value for key, _, value in parts if key == "t")
-        # Others than v1 are no proof: v0 is for tests.
+        # Only v1 is a proof: v0 is for tests.
         signatures = [value for key, _, value in parts if key == "v1"]
         return _Claim(signatures, _raw(time) + b"." + body, time, self.tolerance)
 
@@ -180,15 +205,17 @@ class Stripe(Scheme):
         event_id = event.get("id") if isinstance(event, dict) else None
         if not isinstance(event_id, str) or not event_id:
             return Signed(None, body)
-        # Not the body, which counts the attempts to deliver it.
+        # The id identifies a delivery. The body does not: it counts the attempts.
         return Signed(event_id, event_id.encode(errors="surrogatepass"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandardWebhooks(Scheme):
-    """``webhook-signature`` signs the id, the time and the body; Svix's names do too.
+    """Standard Webhooks: ``webhook-signature`` signs the id, the time and the body.
 
-    Secrets are base64, with or without ``whsec_``; bytes are taken as they are.
+    The header names of Svix are accepted too. Secrets given as str are base64, with or
+    without ``whsec_``; bytes are used as they are. ``tolerance`` is how many seconds
+    the time may differ from this machine's clock. See
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
 
@@ -201,7 +228,7 @@ class StandardWebhooks(Scheme):
         delivery_id = _needed(headers, f"{kind}-id")
         time = _needed(headers, f"{kind}-timestamp")
         header = _needed(headers, f"{kind}-signature")
-        # Others than v1 are asymmetric.
+        # Only v1 is an HMAC: other versions are asymmetric.
         signatures = [
             part.removeprefix("v1,")
             for part in header.split(" ")[:_MAX_SIGNATURES]
@@ -224,21 +251,36 @@ class StandardWebhooks(Scheme):
             key = b""
         if not key:
             raise ConfigurationError(
-                "a secret of StandardWebhooks must be whsec_ and base64, as the"
-                " provider shows it"
+                "a secret of StandardWebhooks is not base64: set it as the provider"
+                " shows it, whsec_ and base64"
             )
         return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HMAC(Scheme):
-    """A header with the HMAC-SHA256 of the body, in hex or base64.
+    """Any provider that signs with HMAC-SHA256, in hex or base64, in a header.
 
-    ``signed`` is what is signed. Where that includes a time, ``time_header`` has it, in
-    seconds. Of Slack::
+    For example, Slack::
 
         HMAC(secret, header="X-Slack-Signature", prefix="v0=",
              signed="v0:{time}:{body}", time_header="X-Slack-Request-Timestamp")
+
+    Args:
+        secrets: One secret, or several, or a function that returns either.
+        header: The header with the signature.
+        prefix: The text before the signature in its header.
+        signed: The signed text. It must have ``{body}`` once. If a time is signed, it
+            has ``{time}`` too.
+        time_header: The header with the signed time, in seconds since 1970.
+        id_header: The header with the provider's id of the delivery. It need not be
+            signed.
+        tolerance: How many seconds the time may differ from this machine's clock.
+
+    Raises:
+        ConfigurationError: A secret is missing or empty, or ``signed`` does not fit the
+            other arguments.
+
     """
 
     header: str = "X-Signature-256"
@@ -254,14 +296,13 @@ class HMAC(Scheme):
         Scheme.__post_init__(self)
         if self.signed.count("{body}") != 1:
             raise ConfigurationError(
-                f"{{body}} must be signed once, not as in {self.signed!r}"
+                f"signed={self.signed!r} must have {{body}} exactly once"
             )
         if ("{time}" in self.signed) != (self.time_header is not None):
-            # Looked at and not signed, it would be whatever an attacker likes.
+            # A time that is checked but not signed could be set by an attacker.
             raise ConfigurationError(
-                "a time that is signed needs a time_header, and one that is not signed"
-                f" proves nothing: time_header is {self.time_header!r}, and signed is"
-                f" {self.signed!r}"
+                f"signed={self.signed!r} does not fit time_header={self.time_header!r}:"
+                " give both {time} and a time_header, or neither"
             )
 
     def _claim(self, headers: Headers, body: bytes) -> _Claim:
@@ -274,23 +315,25 @@ class HMAC(Scheme):
         return _Claim([signature], before + body + after, time, self.tolerance)
 
     def _identify(self, headers: Headers, body: bytes) -> Signed:
-        # Without the time, which is another one when a delivery comes again.
+        # The body alone: the time differs when a delivery is sent again.
         return Signed(self.id_header and (headers.get(self.id_header) or None), body)
 
 
 def _needed(headers: Headers, name: str) -> str:
     value = headers.get(name)
     if not value:
-        raise InvalidSignature(f"the header {name} is missing")
+        raise InvalidSignature(
+            f"the header {name} is missing, and the signature needs it"
+        )
     return value
 
 
 def _kind(headers: Headers) -> str:
-    # What Svix sends had names of its own before it became a standard.
+    # Svix had header names of its own before its scheme became a standard.
     is_svix = headers.get("svix-id") and not headers.get("webhook-id")
     return "svix" if is_svix else "webhook"
 
 
 def _raw(text: str) -> bytes:
-    """Return the bytes of a header; what never came over a wire does not fit."""
+    """Return the bytes of a header. Other characters than bytes never fit."""
     return text.encode("latin-1", "replace")

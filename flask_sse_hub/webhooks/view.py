@@ -1,7 +1,7 @@
-"""Webhooks: views that only see deliveries which their provider signed.
+"""The decorator ``webhook``: a view receives only deliveries that a provider signed.
 
-The thin Flask side of ``signatures``: the raw body with a bound, refusals, and a key by
-which a delivery that comes again is published once.
+The thin Flask side of ``schemes``. Reads the raw body up to a bound, refuses bad
+deliveries, and makes the key by which a delivery that is sent again is published once.
 """
 
 import functools
@@ -30,9 +30,9 @@ _R = TypeVar("_R")
 class Delivery:
     """One delivery, whose body is signed.
 
-    ``id`` is the provider's name for it, or None; whether it is signed depends on the
-    scheme. ``idempotency_key`` is the same whenever its URL gets this delivery again,
-    and made of nothing of the request but that URL's path and what is signed.
+    ``id`` is the provider's id of the delivery, or None; some schemes do not sign it.
+    ``idempotency_key`` is the same each time that the same URL receives this delivery.
+    It is made of the URL's path and of signed content alone.
     """
 
     id: str | None
@@ -40,16 +40,16 @@ class Delivery:
     body: bytes = field(repr=False)
 
     def json(self) -> Any:
-        """Return what the body says in JSON; raise BadRequest where it is none."""
+        """Return the body, parsed as JSON. Raises BadRequest if it is not JSON."""
         return parse_json(self.body)
 
 
 def webhook(
     scheme: Scheme, *, max_bytes: int = 1_048_576
 ) -> Callable[[Callable[Concatenate[Delivery, _P], _R]], Callable[_P, _R]]:
-    """Have a view called with each Delivery that its provider signed.
+    """Call a view with each Delivery that its provider signed; refuse all others.
 
-    The view's first argument is the delivery; those of its URL follow::
+    The delivery is the first argument of the view, before the arguments of its URL::
 
         @app.post("/webhooks/github")
         @webhook(GitHub(os.environ["GITHUB_SECRET"]))
@@ -61,9 +61,10 @@ def webhook(
             )
             return "", 204
 
-    What is not signed is refused with 401, and a body above ``max_bytes`` or the app's
-    MAX_CONTENT_LENGTH with 413. Where a callable returns no secret, or the body was
-    parsed as a form before, it is 500, and the log says why.
+    A delivery without a valid signature is answered with 401. A body above
+    ``max_bytes`` or the app's MAX_CONTENT_LENGTH is answered with 413. If a function
+    returns no secret, or the body has already been parsed as a form, the answer is 500,
+    and the log has the reason.
     """
 
     def decorate(view: Callable[Concatenate[Delivery, _P], _R]) -> Callable[_P, _R]:
@@ -79,7 +80,8 @@ def webhook(
                 rare_log.say("refused", _said(error))
                 raise Unauthorized(str(error)) from error
             except ConfigurationError as error:
-                # Of a kind of its own: what anybody can cause must not hide it.
+                # A kind of its own: refusals, which anybody can cause, must not keep it
+                # out of the log.
                 rare_log.say("broken", _said(error), level=logging.ERROR)
                 raise InternalServerError("the signature cannot be checked") from error
             key = _idempotency_key(scheme, signed.content)
@@ -95,8 +97,8 @@ def webhook(
 def _check_not_parsed() -> None:
     if "form" in vars(request) and (request.form or request.files):
         raise ConfigurationError(
-            "the body was parsed as a form before its signature could be checked: what"
-            " does that, a CSRF protection for one, must leave this view out"
+            "the body was parsed as a form before its signature could be checked:"
+            " exempt this view from the code that does so, such as a CSRF protection"
         )
 
 
@@ -105,10 +107,11 @@ def _said(error: SSEHubError) -> str:
 
 
 def _idempotency_key(scheme: Scheme, content: bytes) -> str:
-    # A provider may send the same to several views, or to one for several tenants that
-    # its URL names: each has an event of its own. The path and not the arguments of the
-    # view, which hooks may take away and converters may make objects of. A digest,
-    # since what a provider sends may be too long for a key.
+    # The path is part of the key: a provider may send the same delivery to several
+    # views, or to one view for several tenants in its URL, and each publishes an event
+    # of its own. The view's arguments would not do: hooks may remove them, and
+    # converters may turn them into objects. The key is a digest, since signed content
+    # may be too long for a key.
     path = request.path.rstrip("/").encode(errors="surrogatepass")
     digest = hashlib.sha256(path + b"\n" + content)
     return f"{scheme.name}-{digest.hexdigest()}"

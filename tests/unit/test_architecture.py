@@ -1,4 +1,4 @@
-"""The structure of the package: its import rule and its names."""
+"""The structure of the package: its import rule, its names and its prose."""
 
 import ast
 import re
@@ -26,6 +26,13 @@ MODULES = {
 
 # The wings that are close enough to the event loop to name gevent at all.
 KNOW_GEVENT = ("runtime/", "server/")
+
+
+# Beginnings of a sentence whose subject a reader has to find out.
+_PRONOUN = re.compile(
+    r"(?:who|whoever|whom|whose|what|whatever|so (?:many|much)|of (?:that|what))\b",
+    re.IGNORECASE,
+)
 
 
 def test_imports_run_downwards_as_setup_cfg_says() -> None:
@@ -126,3 +133,30 @@ def test_every_close_reason_is_explained() -> None:
     for reason in flask_sse_hub.CloseReason:
         at = next(n for n, line in enumerate(lines) if f'= "{reason}"' in line)
         assert lines[at - 1].strip().startswith("#:"), reason
+
+
+def _prose() -> Iterator[tuple[str, str]]:
+    """Yield the place and text of each docstring and comment of the project."""
+    folders = ("flask_sse_hub", "example_app", "tests", "benchmarks", "docs")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    for path in [*paths, ROOT / "gunicorn.conf.py"]:
+        if "node_modules" in path.parts:
+            continue
+        text = path.read_text()
+        place = str(path.relative_to(ROOT))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(
+                node, ast.Module | ast.ClassDef | ast.FunctionDef
+            ) and isinstance(docstring := ast.get_docstring(node), str):
+                yield place, docstring
+        after_comment = False
+        for line in text.splitlines():
+            comment = re.match(r"\s*#:? (.*)", line)
+            if comment and not after_comment:
+                yield place, comment[1]
+            after_comment = comment is not None
+
+
+def test_no_docstring_or_comment_begins_with_a_riddle() -> None:
+    """A sentence begins with a concrete noun or a verb: it needs no decoding."""
+    assert [(place, text) for place, text in _prose() if _PRONOUN.match(text)] == []

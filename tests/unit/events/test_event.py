@@ -419,9 +419,10 @@ class TestTextOf:
 
     @pytest.mark.parametrize("data", [object(), {1, 2}, {"a": b"x"}, io.BytesIO()])
     def test_unserialisable_values_are_refused(self, data: object) -> None:
-        """The error names the type of the value that has no JSON form."""
+        """The error names the type of the value that cannot be serialised."""
         with pytest.raises(
-            InvalidEvent, match=f"of type {type(data).__name__} has no JSON form: "
+            InvalidEvent,
+            match=f"of type {type(data).__name__} cannot be serialised as JSON: ",
         ) as refusal:
             text_of(data, dumps=json.dumps)
         assert isinstance(refusal.value.__cause__, TypeError)
@@ -430,14 +431,18 @@ class TestTextOf:
         """A value that contains itself is refused if the serialiser detects it."""
         circular: list[object] = []
         circular.append(circular)
-        with pytest.raises(InvalidEvent, match="of type list has no JSON form"):
+        with pytest.raises(
+            InvalidEvent, match="of type list cannot be serialised as JSON"
+        ):
             text_of(circular, dumps=json.dumps)
 
     def test_endless_recursion_is_refused(self) -> None:
         """A value that is nested too deeply for the serialiser is refused as well."""
         deep: list[object] = []
         deep.append(deep)
-        with pytest.raises(InvalidEvent, match="has no JSON form") as refusal:
+        with pytest.raises(
+            InvalidEvent, match="cannot be serialised as JSON"
+        ) as refusal:
             text_of(deep, dumps=json.JSONEncoder(check_circular=False).encode)
         assert isinstance(refusal.value.__cause__, RecursionError)
 

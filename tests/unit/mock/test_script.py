@@ -65,9 +65,9 @@ def test_comments_and_delays_are_no_events() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "no JSON"),
-        ("[1]", "a JSON object is needed"),
-        pytest.param("[" * 100_000, "no JSON", id="deep"),
+        ("{", "not JSON"),
+        ("[1]", "must be a JSON object"),
+        pytest.param("[" * 100_000, "not JSON", id="deep"),
         ("{}", "none of data, wait, drop"),
         ('{"event": "x"}', "none of data"),
         ('{"data": 1, "event": "x"}', "'event' cannot be beside 'data'"),
@@ -77,14 +77,14 @@ def test_comments_and_delays_are_no_events() -> None:
         ('{"data": 1, "retry": -1}', "retry must be between"),
         ('{"wait": -1}', "wait must be between"),
         ('{"wait": NaN}', "wait must be between"),
-        ('{"wait": true}', "wait is a number"),
+        ('{"wait": true}', "wait must be a number"),
         ('{"drop": 1}', "drop must be true"),
-        ('{"status": 200}', "status must be 204 or 400 to 599"),
+        ('{"status": 200}', "status must be 204 or from 400 to 599"),
         ('{"status": 503.0}', "status must be"),
-        ('{"status": 503, "retry_after": "soon"}', "retry_after is a number"),
-        ('{"status": 503, "retry_after": 0.5}', "retry_after is a whole number"),
+        ('{"status": 503, "retry_after": "soon"}', "retry_after must be a number"),
+        ('{"status": 503, "retry_after": 0.5}', "retry_after must be a whole number"),
         ('{"comment": 1}', "comment must be text"),
-        ('{"data": "1", "id": "first"}', "is that of line 1"),
+        ('{"data": "1", "id": "first"}', "already used in line 1"),
     ],
 )
 def test_a_line_that_cannot_be_played_is_refused(line: str, said: str) -> None:

@@ -230,7 +230,8 @@ def test_a_bad_script_is_refused_at_the_start(
     assert mock.returncode == 1
     assert out == ""
     assert (
-        errors == "Error: script.jsonl:\nline 2: wait is a number of seconds, not str\n"
+        errors
+        == "Error: script.jsonl:\nline 2: wait must be a number of seconds, not str\n"
     )
 
 
@@ -240,5 +241,5 @@ def test_a_byte_order_mark_is_no_part_of_a_script(site: Site, tmp_path: Path) ->
     path.write_text('{"data": 1}\r\n{"wait": "x"}\r\n', encoding="utf-8-sig")
     done = site.app.test_cli_runner().invoke(args=["sse", "mock", str(path)])
     assert done.output.splitlines()[1:] == [
-        "line 2: wait is a number of seconds, not str"
+        "line 2: wait must be a number of seconds, not str"
     ]
