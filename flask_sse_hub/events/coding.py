@@ -125,8 +125,8 @@ class Compressed(Coding):
         return b"".join(map(self._compressed, pieces(block)))
 
     def _compressed(self, piece: bytes) -> bytes:
-        # Pieces are kept, not whole blocks. While one caller is half-way through a block
-        # and lets others run, they use the pieces that it has already compressed.
+        # Pieces are kept, not whole blocks. While one caller is half-way through a
+        # block and lets others run, they use the pieces that are already compressed.
         with self._lock:
             coded = self._kept.get(piece)
             if coded is None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 # machine, on any port. Other sites must not read from a developer's machine.
 _LOCAL_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
-# How many refused or dropped clients are remembered: far more than a developer has tabs.
-# The oldest are forgotten, since some never come back.
+# How many refused or dropped clients are remembered: far more than a developer has
+# tabs. The oldest are forgotten, since some never come back.
 _MAX_SENT_AWAY = 1_000
 
 
@@ -61,8 +61,8 @@ class Mock:
         }
         # Guards self._further: each client has a thread.
         self._lock = threading.Lock()
-        # For each last event id, or "" without one: the steps at which refused or dropped
-        # clients continue, one entry for each client.
+        # For each last event id, or "" without one: the steps at which refused or
+        # dropped clients continue, one entry for each client.
         self._further: defaultdict[str, deque[int]] = defaultdict(
             lambda: deque(maxlen=_MAX_SENT_AWAY)
         )
