@@ -288,7 +288,7 @@ class TestServers:
                     "wsgi.multithread": True,
                     "SERVER_PROTOCOL": "HTTP/2.0",
                 },
-                "HTTP/1.1 behind it",
+                "HTTP/1.1 behind the proxy",
             ),
             ({"werkzeug.socket": 1, "wsgi.multithread": False}, "--without-threads"),
         ],
