@@ -267,6 +267,7 @@ def test_a_follower_that_fails_is_logged(
     assert refusal.startswith(b"retry: ")
     wait_until(lambda: hub.broken)
     assert "follower of this worker's hub failed" in caplog.text
+    hub.close()
 
 
 def _fail_without_client() -> Any:
