@@ -106,7 +106,7 @@ class EventSourceResponse(StreamResponse):
             name=request.endpoint,
             places=places,
         )
-        self._is_over = request.method in ("GET", "HEAD") and _had_its_end()
+        self._is_over = _had_its_end()
         compress = compress and not self._is_over
         coding = accepted_coding([CODING]) if compress else None
         super().__init__(CompressedBody(body) if coding else body, coding=coding)

@@ -20,14 +20,21 @@ def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
     return getattr(getattr(reader, "raw", None), "_sock", None)
 
 
+#: The names under which the query may carry the id: ours first, then those of
+#: polyfills and of other servers' clients.
+QUERY_NAMES = ("last_event_id", "lastEventId", "lastEventID", "Last-Event-ID")
+
+
 def last_event_id(request: Request) -> str | None:
     """Return the id from which a client resumes, None for a new client.
 
-    Browsers send the id as a header. The first connection of a page cannot set headers,
-    so it may put the id into the query.
+    Browsers send the id as a header. Clients that cannot set headers put it into the
+    query: the first connection of a page, and polyfills. A polyfill that was opened
+    with a page's id repeats that id and adds its own, so the last one counts.
     """
-    return (
-        request.headers.get("Last-Event-ID")
-        or request.args.get("last_event_id")
-        or None
-    )
+    header = request.headers.get("Last-Event-ID")
+    if header:
+        return header
+    given = [text for name in QUERY_NAMES for text in request.args.getlist(name)]
+    found = [text for text in given if text]
+    return found[-1] if found else None
