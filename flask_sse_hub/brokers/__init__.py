@@ -3,7 +3,7 @@
 ``base`` is the contract. ``memory``, ``sqlite`` and ``redis`` are the implementations
 for one process, one machine and many machines; ``factory`` picks one by its URL. A
 broker knows records and cursors. It deliberately does not know clients, sockets or
-Flask. May import ``events``, ``runtime`` and ``errors``.
+Flask. May import ``events``, ``server`` and the packages below them.
 """
 
 from .base import Broker, LogBatch, Replay

@@ -1,5 +1,5 @@
 """Events: their content, their addresses, and their form in the log and on the wire.
 
 Pure values without input or output. Does not know brokers, clients or Flask. May import
-``runtime``.
+``runtime`` and ``errors``.
 """

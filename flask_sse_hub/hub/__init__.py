@@ -1,5 +1,5 @@
 """One process's hub: it follows the log and delivers events to the open streams.
 
 Knows brokers, clients and sockets. Does not know Flask, requests or logins. May import
-``brokers``, ``server``, ``events`` and ``runtime``.
+``brokers`` and the packages below it.
 """
