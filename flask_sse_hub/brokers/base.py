@@ -3,7 +3,7 @@
 A broker is one ordered, bounded log. It gives each event its id and carries the event
 to every process that follows the log. It does not know clients, sockets or Flask.
 
-To write a broker, subclass ``Broker`` and run ``tests/unit/brokers/test_contract.py`` on it.
+To write a broker, subclass ``Broker`` and run ``tests/unit/brokers`` on it.
 """
 
 from abc import ABC, abstractmethod

@@ -1,7 +1,8 @@
 """Tools for testing apps that stream: the public names.
 
 Knows apps, streams and the log. Does not know pytest, which only ``pytest_plugin``
-imports. May import everything but that plugin."""
+imports. May import everything but that plugin.
+"""
 
 from ..errors import EventMissing, UnexpectedEvent
 from .clock import Clock
