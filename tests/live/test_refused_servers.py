@@ -42,7 +42,7 @@ def test_http2_inside_gunicorn_is_refused() -> None:
     with Server("gunicorn-gevent", args=http2, answers_http1=False) as server:
         assert http2_status(server.port, "/events/health/live") == "200"
         assert http2_status(server.port, "/events") == "500"
-        assert "speak HTTP/2 in the proxy in front" in server.log
+        assert "use HTTP/2 only between browsers and the proxy" in server.log
 
 
 def http2_status(port: int, path: str) -> str:
