@@ -117,9 +117,7 @@ class SQLiteBroker(Broker):
 
     def resolve(self, cursor: Cursor) -> Cursor:
         """Return a valid cursor of an earlier epoch as one of the current epoch."""
-        if cursor.offset <= self._reading.past.get(cursor.epoch, -1):
-            return Cursor(self._reading.seen.epoch, cursor.offset)
-        return cursor
+        return self._reading.resolve(cursor)
 
     def close(self) -> None:
         """End the followers. The file stays."""
