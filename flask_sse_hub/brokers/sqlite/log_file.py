@@ -7,13 +7,15 @@ disk, so callers run it in a real thread. One object is used by one thread.
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
-from ..base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, LogBatch, Replay
+from ..base import LogBatch, Replay
+from . import idempotency
 from .connection import LogConnection, new_epoch
 from .membership import Membership
 
@@ -28,6 +30,19 @@ _TRIM_ROWS = 500
 T = TypeVar("T")
 
 
+class _Fault(Enum):
+    """Why a log needs a new epoch, and whether ids of the old one stay valid."""
+
+    #: The newest records may be missing. The ids of all others are good.
+    SHORT = "short"
+    #: Records are missing, or others may have their ids. No id is good.
+    LOSS = "loss"
+
+
+class _Hole(Exception):
+    """Raised when a read finds that records are missing between others."""
+
+
 @dataclass(frozen=True, slots=True)
 class _View:
     """The log as one transaction sees it."""
@@ -35,8 +50,7 @@ class _View:
     head: Cursor
     #: The last offset of each earlier epoch whose ids are still valid.
     past: Mapping[str, int]
-    #: Whether the log may have lost records, so that it needs a new epoch.
-    is_rolled_back: bool = False
+    fault: "_Fault | None" = None
 
 
 class LogFile:
@@ -80,7 +94,8 @@ class LogFile:
         try:
             with self._file.transaction("BEGIN IMMEDIATE") as connection:
                 if membership.join():
-                    self._renew(connection)
+                    # Also finds records that are missing after a restored backup.
+                    self._renew(connection, _Fault.SHORT)
                 self._tell_retention(connection)
         except BaseException:
             membership.leave()
@@ -105,26 +120,28 @@ class LogFile:
         with self._file.transaction("BEGIN IMMEDIATE") as connection:
             self._tell_retention(connection)
             view = self._look(connection)
-            if view.is_rolled_back:
+            if view.fault is not None:
                 # The next offsets were already given, to records that are lost now.
-                view = self._renew(connection)
+                view = self._renew(connection, view.fault)
             epoch, offset = view.head
             size = 0
             rows = []
             for record in records:
-                cursor = self._known(connection, record.idempotency_key, now)
+                cursor = idempotency.known(connection, record.idempotency_key, now)
                 if cursor is None:
                     offset += 1
                     cursor = Cursor(epoch, offset)
                     length = record.size
                     size += length
                     rows.append((offset, now, length, codec.encode(record)))
-                    self._remember(connection, record.idempotency_key, cursor, now)
+                    idempotency.remember(
+                        connection, record.idempotency_key, cursor, now
+                    )
                 cursors.append(cursor)
             # One call for all rows: a call per row costs twice as much.
             connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
             self._trim(connection, now, newest=offset, events=len(rows), size=size)
-            self._forget_keys(connection, now)
+            idempotency.forget_old(connection, now)
         self._told = connection
         self._view = _View(Cursor(epoch, offset), view.past)
         return cursors
@@ -136,7 +153,7 @@ class LogFile:
             gap = self._gap(connection, after, view)
             if gap is not None:
                 return LogBatch((), view.head, gap)
-            rows = self._rows(connection, after.offset)
+            rows = self._rows(connection, after.offset, view.head)
             records = tuple(_decoded(rows, view.head.epoch))
             cursor = Cursor(view.head.epoch, rows[-1][0]) if rows else view.head
             return LogBatch(records, cursor, malformed=len(rows) - len(records))
@@ -152,7 +169,7 @@ class LogFile:
                 return Replay((), view.head, gap)
             found: list[Record] = []
             offset = after.offset
-            while rows := self._rows(connection, offset):
+            while rows := self._rows(connection, offset, view.head):
                 for record in _decoded(rows, view.head.epoch):
                     found.append(record)
                     if len(found) == page:
@@ -180,9 +197,10 @@ class LogFile:
                 (floor,),
             ):
                 size += row[1]
-                if size > max_bytes:
+                if size > max_bytes or row[0] != offset:
+                    # Before a hole there is nothing that a client could resume from.
                     break
-                offset = row[0] - 1
+                offset -= 1
             return Cursor(view.head.epoch, offset)
 
         return self._ask(answer)
@@ -192,20 +210,24 @@ class LogFile:
         while True:
             with self._file.transaction("BEGIN") as connection:
                 view = self._look(connection)
-                if not view.is_rolled_back:
-                    found = answer(connection, view)
-            if not view.is_rolled_back:
+                if view.fault is None:
+                    try:
+                        found = answer(connection, view)
+                    except _Hole:
+                        view = replace(view, fault=_Fault.LOSS)
+            if view.fault is None:
                 self._view = view
                 return found
-            self._start_over()
+            self._start_over(view, view.fault)
 
-    def _start_over(self) -> None:
-        """Begin a new epoch on a rolled-back log, unless another process just did."""
+    def _start_over(self, found: _View, fault: _Fault) -> None:
+        """Begin a new epoch on a faulty log, unless another process just did."""
         with self._file.transaction("BEGIN IMMEDIATE") as connection:
             view = self._look(connection)
-            if view.is_rolled_back:
-                view = self._renew(connection)
-        self._view = view
+            if view.head.epoch == found.head.epoch:
+                view = self._renew(connection, fault)
+        if view.fault is None:
+            self._view = view
 
     def _look(self, connection: sqlite3.Connection) -> _View:
         state = connection.execute("SELECT epoch, inode FROM state").fetchone()
@@ -213,21 +235,35 @@ class LogFile:
             raise sqlite3.DatabaseError("malformed: the table state is empty")
         epoch, inode = state
         seen, past = self._view.head, self._view.past
+        offset = _last_offset(connection)
+        newest = connection.execute(
+            "SELECT MAX(offset) FROM record WHERE offset > 0"
+        ).fetchone()[0]
+        fault = None
+        # An offset that is lower than before, or an epoch that had ended, means that
+        # the file was restored to an earlier state. Other processes that did not know
+        # may have appended since. A newest row without the newest offset means that
+        # SQLite mixed an older file with a newer write-ahead log.
+        if (
+            (epoch == seen.epoch and offset < seen.offset)
+            or epoch in past
+            or newest not in (None, offset)
+        ):
+            fault = _Fault.LOSS
+        # A copied file may be an old copy. An offset beyond MAX_OFFSET, which only
+        # another program can write, leaves no room for the next cursor.
+        elif inode != self._file.inode or offset > MAX_OFFSET:
+            fault = _Fault.SHORT
         if epoch != seen.epoch:
             past = _past(connection)
-        offset = _last_offset(connection)
-        # A copied file may be an old copy. An offset that is lower than before means
-        # that the file was restored to an earlier state. An offset beyond MAX_OFFSET,
-        # which only another program can write, leaves no room for the next cursor.
-        is_rolled_back = (
-            inode != self._file.inode
-            or offset > MAX_OFFSET
-            or (epoch == seen.epoch and offset < seen.offset)
-        )
-        return _View(Cursor(epoch, offset), past, is_rolled_back)
+        return _View(Cursor(epoch, offset), past, fault)
 
-    def _renew(self, connection: sqlite3.Connection) -> _View:
-        """Begin a new epoch. Ids of the old one stay valid up to the last offset."""
+    def _renew(self, connection: sqlite3.Connection, fault: _Fault) -> _View:
+        """Begin a new epoch. Ids of the old one stay valid up to the last offset.
+
+        If records are missing, no earlier id stays valid, and the log begins empty:
+        nothing in it could be resumed.
+        """
         connection.execute("DELETE FROM record WHERE offset > ?", (MAX_OFFSET,))
         connection.execute(
             "UPDATE sqlite_sequence SET seq = (SELECT COALESCE(MAX(offset), 0)"
@@ -235,9 +271,13 @@ class LogFile:
             (MAX_OFFSET,),
         )
         last = _last_offset(connection)
-        connection.execute(
-            "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)
-        )
+        if fault is _Fault.LOSS or not _is_dense(connection, last):
+            connection.execute("DELETE FROM record")
+            connection.execute("DELETE FROM past")
+        else:
+            connection.execute(
+                "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)
+            )
         # Forget each epoch that ended before the oldest retained record: its ids are
         # expired in any case.
         connection.execute(
@@ -274,56 +314,23 @@ class LogFile:
         return first[0] - 1 if first else head.offset
 
     def _rows(
-        self, connection: sqlite3.Connection, offset: int
+        self, connection: sqlite3.Connection, offset: int, head: Cursor
     ) -> list[tuple[int, float, bytes]]:
-        return connection.execute(
+        """Return the next rows after an offset. Raises _Hole if any is missing."""
+        rows = connection.execute(
             # As bytes: if another program wrote a body that is not text, SQLite would
             # fail on it, and the row could not be counted as malformed.
             "SELECT offset, time, CAST(body AS BLOB) FROM record WHERE offset > ?"
             " ORDER BY offset LIMIT ?",
             (offset, _PAGE_ROWS),
         ).fetchall()
-
-    def _known(
-        self, connection: sqlite3.Connection, key: str | None, now: float
-    ) -> Cursor | None:
-        if key is None:
-            return None
-        row = connection.execute(
-            "SELECT cursor FROM idempotency_key WHERE key = ? AND expires > ?",
-            (key, now),
-        ).fetchone()
-        return row and Cursor.parse(row[0])
-
-    def _remember(
-        self,
-        connection: sqlite3.Connection,
-        key: str | None,
-        cursor: Cursor,
-        now: float,
-    ) -> None:
-        if key is not None:
-            connection.execute(
-                "INSERT OR REPLACE INTO idempotency_key VALUES (NULL, ?, ?, ?)",
-                (key, str(cursor), now + IDEMPOTENCY_SECONDS),
-            )
-
-    def _forget_keys(self, connection: sqlite3.Connection, now: float) -> None:
-        """Delete the oldest keys, if they have expired or there are too many."""
-        newest = connection.execute(
-            "SELECT MAX(number) FROM idempotency_key"
-        ).fetchone()[0]
-        last = None
-        oldest = connection.execute(
-            "SELECT number, expires FROM idempotency_key ORDER BY number LIMIT ?",
-            (_TRIM_ROWS,),
-        )
-        for number, expires in oldest:
-            if expires > now and number > newest - IDEMPOTENCY_KEYS:
-                break
-            last = number
-        if last is not None:
-            connection.execute("DELETE FROM idempotency_key WHERE number <= ?", (last,))
+        # Each offset is given once and rows are deleted from the oldest on, so offsets
+        # have no holes, and the last row of the log is at its head.
+        last = rows[-1][0] if rows else offset
+        is_end = len(rows) < _PAGE_ROWS
+        if last != offset + len(rows) or (is_end and last != head.offset):
+            raise _Hole
+        return rows
 
     def _trim(
         self,
@@ -376,6 +383,14 @@ def _decoded(rows: Sequence[tuple[int, float, bytes]], epoch: str) -> Iterator[R
 def _retention(connection: sqlite3.Connection) -> Retention | None:
     row = connection.execute("SELECT events, seconds, bytes FROM retention").fetchone()
     return row and Retention(*row)
+
+
+def _is_dense(connection: sqlite3.Connection, last: int) -> bool:
+    """Tell whether each record from the oldest one to the last offset is there."""
+    count, first, newest = connection.execute(
+        "SELECT COUNT(*), MIN(offset), MAX(offset) FROM record WHERE offset > 0"
+    ).fetchone()
+    return bool(count == 0 or (newest == last and count == last - first + 1))
 
 
 def _past(connection: sqlite3.Connection) -> dict[str, int]:

@@ -9,9 +9,10 @@ import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import codec
+from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.brokers.sqlite.log_file import LogFile
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.events.record import Cursor, Record
+from flask_sse_hub.events.record import Cursor, GapReason, Record
 from flask_sse_hub.testing import Clock
 from tests.kit.hand import KEEP_ALL
 
@@ -55,6 +56,12 @@ def roll_back(path: Path, last: int) -> None:
     )
 
 
+def copy(path: Path, *, to: Path) -> None:
+    """Copy a log as SQLite itself does, into a file that may be in use."""
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as copy:
+        source.backup(copy)
+
+
 class TestAFailedNewEpoch:
     """A transaction that begins a new epoch and then fails leaves no trace."""
 
@@ -89,14 +96,19 @@ class TestAFailedNewEpoch:
             file.head()
         assert file.resolve(last) == last
 
-    def test_a_retention_that_was_not_noted_is_noted_later(self, path: Path) -> None:
+    def test_a_retention_that_was_not_noted_is_noted_later(
+        self, path: Path, file: LogFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A publisher trims the log by the note."""
-        with closing(open_log(path)) as file:
-            file.head()
-            with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-                patch.setattr(codec, "encode", fail)
+
+        def fail(record: Record) -> str:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(codec, "encode", fail)
+            with pytest.raises(ZeroDivisionError):
                 append(file, 1)
-            append(file, 1)
+        append(file, 1)
         with closing(sqlite3.connect(path)) as connection:
             noted = connection.execute("SELECT events FROM retention").fetchall()
         assert noted == [(KEEP_ALL.events,)]
@@ -109,3 +121,101 @@ def test_a_reader_notices_that_the_log_went_back(path: Path, file: LogFile) -> N
     before = file.head()
     roll_back(path, 3)
     assert file.head().epoch != before.epoch
+
+
+class TestRecordsThatAreMissing:
+    """A restored file may keep the newer write-ahead log, and with it the head."""
+
+    MISSING = pytest.mark.parametrize(
+        "missing",
+        ["offset BETWEEN 30 AND 120", "offset = 50", "offset > 120", "offset = 150"],
+    )
+
+    @pytest.fixture
+    def ids(self, file: LogFile) -> list[Cursor]:
+        """Return the ids of a log that fills several pages."""
+        return append(file, 150)
+
+    @MISSING
+    def test_a_replay_has_a_gap(
+        self, path: Path, file: LogFile, ids: list[Cursor], missing: str
+    ) -> None:
+        """A client that resumes before the hole is reset."""
+        execute(path, f"DELETE FROM record WHERE {missing}")  # noqa: S608
+        assert file.replay(ids[20], page=1000).gap is GapReason.EPOCH
+
+    @MISSING
+    def test_a_follower_has_a_gap(
+        self, path: Path, file: LogFile, ids: list[Cursor], missing: str
+    ) -> None:
+        """The follower reads on in a new epoch."""
+        execute(path, f"DELETE FROM record WHERE {missing}")  # noqa: S608
+        batch = file.read(ids[20])
+        while batch.gap is None:
+            batch = file.read(batch.cursor)
+        assert batch.gap is GapReason.EPOCH
+        assert batch.cursor.epoch != ids[0].epoch
+        (after,) = append(file, 1)
+        assert [r.cursor for r in file.read(batch.cursor).records] == [after]
+
+    @MISSING
+    def test_no_earlier_id_stays_valid(
+        self, path: Path, file: LogFile, ids: list[Cursor], missing: str
+    ) -> None:
+        """Records with the ids of lost ones may have come since the loss."""
+        execute(path, f"DELETE FROM record WHERE {missing}")  # noqa: S608
+        file.replay(ids[20], page=1000)
+        assert {file.replay(each, page=1).gap for each in ids} == {GapReason.EPOCH}
+
+    @MISSING
+    def test_one_loss_is_one_new_epoch(
+        self, path: Path, file: LogFile, ids: list[Cursor], missing: str
+    ) -> None:
+        """Each further client that comes back does not reset all others again."""
+        execute(path, f"DELETE FROM record WHERE {missing}")  # noqa: S608
+        epochs = {file.replay(each, page=1000).cursor.epoch for each in ids[20:60]}
+        assert len(epochs) == 1
+
+    @MISSING
+    def test_a_first_process_finds_the_loss(
+        self, path: Path, ids: list[Cursor], missing: str
+    ) -> None:
+        """The file may have been restored while no process used it."""
+        execute(path, f"DELETE FROM record WHERE {missing}")  # noqa: S608
+        first = SQLiteBroker(path, KEEP_ALL)
+        assert first.replay(ids[130], page=1000).gap is GapReason.EPOCH
+        first.close()
+
+    def test_rows_beyond_the_head_do_not_stop_publishing(
+        self, path: Path, file: LogFile, ids: list[Cursor]
+    ) -> None:
+        """The head was restored, and the rows were not: their ids are taken."""
+        execute(path, "UPDATE sqlite_sequence SET seq = 100 WHERE name = 'record'")
+        with closing(open_log(path)) as another:
+            (cursor,) = append(another, 1)
+            assert cursor not in ids
+            assert another.head() == cursor
+
+    def test_a_worker_that_starts_fills_its_memory_after_the_hole(
+        self, path: Path, file: LogFile, ids: list[Cursor]
+    ) -> None:
+        """Its follower does not begin with a gap."""
+        execute(path, "DELETE FROM record WHERE offset = 100")
+        tail = file.tail(10**9)
+        assert tail == ids[99]
+        assert len(file.read(tail).records) == 50
+
+
+def test_an_epoch_that_had_ended_is_never_continued(path: Path, file: LogFile) -> None:
+    """The file was restored in place to a state from before the last restart."""
+    given = append(file, 5)
+    older = path.with_name("older")
+    copy(path, to=older)
+    given += append(file, 2)
+    first = SQLiteBroker(path, KEEP_ALL)
+    given.append(first.publish(EVENT))
+    copy(older, to=path)
+    again = first.publish(EVENT)
+    first.close()
+    assert again not in given
+    assert again.epoch not in {each.epoch for each in given}
