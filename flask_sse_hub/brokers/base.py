@@ -166,8 +166,9 @@ class Broker(ABC):
     def close(self) -> None:
         """Release every resource and end all followers.
 
-        Implementer: a second call does nothing more. ``publish()`` raises
-        BrokerUnavailable from now on. A log that is stored outside the process stays.
+        Implementer: a second call does nothing more. From now on ``publish()``,
+        ``replay()``, ``head()`` and ``tail()`` raise BrokerUnavailable, and
+        ``follow()`` ends at once. A log that is stored outside the process stays.
 
         Caller: a closed broker cannot be opened again; construct a new one.
         """

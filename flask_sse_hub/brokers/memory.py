@@ -55,8 +55,7 @@ class MemoryBroker(Broker):
         """Append a record. It is kept until it is trimmed or this process ends."""
         now = self._clock()
         with self._lock:
-            if self._closed:
-                raise BrokerUnavailable("the memory broker is closed")
+            self._check_open()
             known = self._known(record.idempotency_key, now)
             if known is not None:
                 return known
@@ -96,6 +95,7 @@ class MemoryBroker(Broker):
     def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return a page of the retained records after a cursor."""
         with self._lock:
+            self._check_open()
             self._trim(self._clock())
             head = self._head()
             gap = self._gap(after)
@@ -106,11 +106,13 @@ class MemoryBroker(Broker):
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
         with self._lock:
+            self._check_open()
             return self._head()
 
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
         with self._lock:
+            self._check_open()
             self._trim(self._clock())
             offset = self._offset
             size = 0
@@ -129,6 +131,10 @@ class MemoryBroker(Broker):
             bells = tuple(self._bells)
         for bell in bells:
             bell.ring()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BrokerUnavailable("the broker is closed")
 
     def _head(self) -> Cursor:
         return Cursor(self._epoch, self._offset)

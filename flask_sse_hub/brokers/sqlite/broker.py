@@ -61,11 +61,13 @@ class SQLiteBroker(Broker):
         self._retention = retention
         self._clock = clock
         self._followers: set[_Follower] = set()
-        # Guards _followers.
+        self._closed = False
+        # Guards _followers and _closed.
         self._lock = native.native_lock()
-        # Guards joining and leaving. Only real threads may take it, because they wait
-        # for the disk under it.
+        # Guards joining and leaving, and _left. Only real threads may take it, because
+        # they wait for the disk under it.
         self._joining = native.native_lock()
+        self._left = False
         self._membership = Membership(path)
         self._directory = doorbell.Directory(path)
         self._ringer: doorbell.Ringer | None = None
@@ -92,6 +94,8 @@ class SQLiteBroker(Broker):
             self._log_file(), after, directory=self._directory, join=self._join
         )
         with self._lock:
+            if self._closed:
+                return
             self._followers.add(follower)
         try:
             yield from follower.batches()
@@ -117,13 +121,12 @@ class SQLiteBroker(Broker):
 
     def resolve(self, cursor: Cursor) -> Cursor:
         """Return a valid cursor of an earlier epoch as one of the current epoch."""
-        if cursor.offset <= self._reading.past.get(cursor.epoch, -1):
-            return Cursor(self._reading.seen.epoch, cursor.offset)
-        return cursor
+        return self._reading.resolve(cursor)
 
     def close(self) -> None:
         """End the followers. The file stays."""
         with self._lock:
+            self._closed = True
             followers = tuple(self._followers)
         for follower in followers:
             follower.stop()
@@ -140,6 +143,9 @@ class SQLiteBroker(Broker):
         copy may have replaced it. The ids of lost records must not be given again.
         """
         with self._joining:
+            if self._left:
+                # A follower may still be reading when the broker is closed.
+                raise BrokerUnavailable("the broker is closed")
             if self._membership.held:
                 return
             try:
@@ -190,6 +196,7 @@ class SQLiteBroker(Broker):
     def _stop_appending(self) -> None:
         self._appending.close()
         with self._joining:
+            self._left = True
             if self._ringer is not None:
                 self._ringer.close()
             self._membership.leave()

@@ -5,14 +5,17 @@ disk, so callers run it in a real thread. One object is used by one thread.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, replace
+from enum import Enum
 from pathlib import Path
+from typing import TypeVar
 
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
-from ..base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, LogBatch, Replay
+from ..base import LogBatch, Replay
+from . import idempotency
 from .connection import LogConnection, new_epoch
 from .membership import Membership
 
@@ -24,6 +27,31 @@ _PAGE_ROWS = 50
 # enough that a writer never holds the file for long.
 _TRIM_ROWS = 500
 
+T = TypeVar("T")
+
+
+class _Fault(Enum):
+    """Why a log needs a new epoch, and whether ids of the old one stay valid."""
+
+    #: The newest records may be missing. The ids of all others are good.
+    SHORT = "short"
+    #: Records are missing, or others may have their ids. No id is good.
+    LOSS = "loss"
+
+
+class _Hole(Exception):
+    """Raised when a read finds that records are missing between others."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The log as one transaction sees it."""
+
+    head: Cursor
+    #: The last offset of each earlier epoch whose ids are still valid.
+    past: Mapping[str, int]
+    fault: "_Fault | None" = None
+
 
 class LogFile:
     """One connection to the file of a log."""
@@ -32,18 +60,27 @@ class LogFile:
         self, path: Path, retention: Retention | None, *, clock: Callable[[], float]
     ) -> None:
         self._file = LogConnection(path)
-        #: The last offset of each earlier epoch whose ids are still valid.
-        self.past: dict[str, int] = {}
-        #: The newest cursor that this connection has seen.
-        self.seen = Cursor("", 0)
+        # The log as the last transaction left it. Set after the commit only: an epoch
+        # whose commit failed exists nowhere, and comparing with it would hide a loss.
+        self._view = _View(Cursor("", 0), {})
         self._retention = retention
         self._clock = clock
+        # The connection that has told the log its retention, also set after the commit.
         self._told: sqlite3.Connection | None = None
-        self._is_copy = False
 
     def is_changed(self) -> bool:
         """Tell whether others wrote since the last call. Raises BrokerUnavailable."""
         return self._file.is_changed()
+
+    def resolve(self, cursor: Cursor) -> Cursor:
+        """Return a valid cursor of an earlier epoch as one of the current epoch.
+
+        Any thread may call this: it answers from memory.
+        """
+        view = self._view
+        if cursor.offset <= view.past.get(cursor.epoch, -1):
+            return Cursor(view.head.epoch, cursor.offset)
+        return cursor
 
     def close(self) -> None:
         """Close the connection; the next call opens another one."""
@@ -57,7 +94,8 @@ class LogFile:
         try:
             with self._file.transaction("BEGIN IMMEDIATE") as connection:
                 if membership.join():
-                    self._renew(connection)
+                    # Also finds records that are missing after a restored backup.
+                    self._renew(connection, _Fault.SHORT)
                 self._tell_retention(connection)
         except BaseException:
             membership.leave()
@@ -71,7 +109,6 @@ class LogFile:
                 "INSERT OR REPLACE INTO retention VALUES (1, ?, ?, ?)",
                 astuple(self._retention),
             )
-            self._told = connection
 
     def append(self, records: Sequence[Record]) -> list[Cursor]:
         """Append records in one transaction; return the cursor of each.
@@ -82,80 +119,76 @@ class LogFile:
         cursors: list[Cursor] = []
         with self._file.transaction("BEGIN IMMEDIATE") as connection:
             self._tell_retention(connection)
-            head = self._head(connection)
-            if self._is_rolled_back(head):
+            view = self._look(connection)
+            if view.fault is not None:
                 # The next offsets were already given, to records that are lost now.
-                head = self._renew(connection)
-            offset, size = head.offset, 0
+                view = self._renew(connection, view.fault)
+            epoch, offset = view.head
+            size = 0
             rows = []
             for record in records:
-                cursor = self._known(connection, record.idempotency_key, now)
+                cursor = idempotency.known(connection, record.idempotency_key, now)
                 if cursor is None:
                     offset += 1
-                    cursor = Cursor(head.epoch, offset)
+                    cursor = Cursor(epoch, offset)
                     length = record.size
                     size += length
                     rows.append((offset, now, length, codec.encode(record)))
-                    self._remember(connection, record.idempotency_key, cursor, now)
+                    idempotency.remember(
+                        connection, record.idempotency_key, cursor, now
+                    )
                 cursors.append(cursor)
             # One call for all rows: a call per row costs twice as much.
             connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
             self._trim(connection, now, newest=offset, events=len(rows), size=size)
-            self._forget_keys(connection, now)
-        self.seen = Cursor(head.epoch, offset)
+            idempotency.forget_old(connection, now)
+        self._told = connection
+        self._view = _View(Cursor(epoch, offset), view.past)
         return cursors
 
     def read(self, after: Cursor) -> LogBatch:
         """Return the next records after a cursor, or the gap if there is one."""
-        with self._file.transaction("BEGIN") as connection:
-            head = self._head(connection)
-            rolled_back = self._is_rolled_back(head)
-            if not rolled_back:
-                gap = self._gap(connection, after, head)
-                if gap is not None:
-                    self.seen = head
-                    return LogBatch((), head, gap)
-                rows = self._rows(connection, after.offset)
-        if rolled_back:
-            self._start_over()
-            return self.read(after)
-        records = tuple(_decoded(rows, head.epoch))
-        self.seen = Cursor(head.epoch, rows[-1][0]) if rows else head
-        return LogBatch(records, self.seen, malformed=len(rows) - len(records))
+
+        def answer(connection: sqlite3.Connection, view: _View) -> LogBatch:
+            gap = self._gap(connection, after, view)
+            if gap is not None:
+                return LogBatch((), view.head, gap)
+            rows = self._rows(connection, after.offset, view.head)
+            records = tuple(_decoded(rows, view.head.epoch))
+            cursor = Cursor(view.head.epoch, rows[-1][0]) if rows else view.head
+            return LogBatch(records, cursor, malformed=len(rows) - len(records))
+
+        return self._ask(answer)
 
     def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return up to ``page`` records after a cursor."""
-        found: list[Record] = []
-        with self._file.transaction("BEGIN") as connection:
-            head = self._head(connection)
-            gap = self._gap(connection, after, head)
+
+        def answer(connection: sqlite3.Connection, view: _View) -> Replay:
+            gap = self._gap(connection, after, view)
             if gap is not None:
-                return Replay((), head, gap)
+                return Replay((), view.head, gap)
+            found: list[Record] = []
             offset = after.offset
-            while rows := self._rows(connection, offset):
-                for record in _decoded(rows, head.epoch):
+            while rows := self._rows(connection, offset, view.head):
+                for record in _decoded(rows, view.head.epoch):
                     found.append(record)
                     if len(found) == page:
                         return Replay(tuple(found), record.cursor)
                 offset = rows[-1][0]
-        return Replay(tuple(found), head)
+            return Replay(tuple(found), view.head)
+
+        return self._ask(answer)
 
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
-        with self._file.transaction("BEGIN") as connection:
-            head = self._head(connection)
-            rolled_back = self._is_rolled_back(head)
-        if rolled_back:
-            self._start_over()
-            return self.head()
-        return head
+        return self._ask(lambda _, view: view.head)
 
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
-        with self._file.transaction("BEGIN") as connection:
-            head = self._head(connection)
-            offset = head.offset
-            floor = self._floor(connection, head)
+
+        def answer(connection: sqlite3.Connection, view: _View) -> Cursor:
+            offset = view.head.offset
+            floor = self._floor(connection, view.head)
             size = 0
             for row in connection.execute(
                 # Another program may have written a row whose size is not a number.
@@ -164,41 +197,73 @@ class LogFile:
                 (floor,),
             ):
                 size += row[1]
-                if size > max_bytes:
+                if size > max_bytes or row[0] != offset:
+                    # Before a hole there is nothing that a client could resume from.
                     break
-                offset = row[0] - 1
-            return Cursor(head.epoch, offset)
+                offset -= 1
+            return Cursor(view.head.epoch, offset)
 
-    def _start_over(self) -> None:
-        """Begin a new epoch on a rolled-back log, unless another process just did."""
+        return self._ask(answer)
+
+    def _ask(self, answer: Callable[[sqlite3.Connection, _View], T]) -> T:
+        """Read the log in one transaction; begin a new epoch first if it needs one."""
+        while True:
+            with self._file.transaction("BEGIN") as connection:
+                view = self._look(connection)
+                if view.fault is None:
+                    try:
+                        found = answer(connection, view)
+                    except _Hole:
+                        view = replace(view, fault=_Fault.LOSS)
+            if view.fault is None:
+                self._view = view
+                return found
+            self._start_over(view, view.fault)
+
+    def _start_over(self, found: _View, fault: _Fault) -> None:
+        """Begin a new epoch on a faulty log, unless another process just did."""
         with self._file.transaction("BEGIN IMMEDIATE") as connection:
-            if self._is_rolled_back(self._head(connection)):
-                self._renew(connection)
+            view = self._look(connection)
+            if view.head.epoch == found.head.epoch:
+                view = self._renew(connection, fault)
+        if view.fault is None:
+            self._view = view
 
-    def _is_rolled_back(self, head: Cursor) -> bool:
-        """Tell whether the log may have lost records and so needs a new epoch."""
-        # A copied file may be an old copy. An offset that is lower than before means
-        # that the file was restored to an earlier state. An offset beyond MAX_OFFSET,
-        # which only another program can write, leaves no room for the next cursor.
-        return (
-            self._is_copy
-            or head.offset > MAX_OFFSET
-            or (head.epoch == self.seen.epoch and head.offset < self.seen.offset)
-        )
-
-    def _head(self, connection: sqlite3.Connection) -> Cursor:
+    def _look(self, connection: sqlite3.Connection) -> _View:
         state = connection.execute("SELECT epoch, inode FROM state").fetchone()
         if state is None:
             raise sqlite3.DatabaseError("malformed: the table state is empty")
         epoch, inode = state
-        self._is_copy = inode != self._file.inode
-        if epoch != self.seen.epoch:
-            self.past = dict(connection.execute("SELECT epoch, last FROM past"))
-            self.seen = Cursor(epoch, 0)
-        return Cursor(epoch, _last_offset(connection))
+        seen, past = self._view.head, self._view.past
+        offset = _last_offset(connection)
+        newest = connection.execute(
+            "SELECT MAX(offset) FROM record WHERE offset > 0"
+        ).fetchone()[0]
+        fault = None
+        # An offset that is lower than before, or an epoch that had ended, means that
+        # the file was restored to an earlier state. Other processes that did not know
+        # may have appended since. A newest row without the newest offset means that
+        # SQLite mixed an older file with a newer write-ahead log.
+        if (
+            (epoch == seen.epoch and offset < seen.offset)
+            or epoch in past
+            or newest not in (None, offset)
+        ):
+            fault = _Fault.LOSS
+        # A copied file may be an old copy. An offset beyond MAX_OFFSET, which only
+        # another program can write, leaves no room for the next cursor.
+        elif inode != self._file.inode or offset > MAX_OFFSET:
+            fault = _Fault.SHORT
+        if epoch != seen.epoch:
+            past = _past(connection)
+        return _View(Cursor(epoch, offset), past, fault)
 
-    def _renew(self, connection: sqlite3.Connection) -> Cursor:
-        """Begin a new epoch. Ids of the old one stay valid up to the last offset."""
+    def _renew(self, connection: sqlite3.Connection, fault: _Fault) -> _View:
+        """Begin a new epoch. Ids of the old one stay valid up to the last offset.
+
+        If records are missing, no earlier id stays valid, and the log begins empty:
+        nothing in it could be resumed.
+        """
         connection.execute("DELETE FROM record WHERE offset > ?", (MAX_OFFSET,))
         connection.execute(
             "UPDATE sqlite_sequence SET seq = (SELECT COALESCE(MAX(offset), 0)"
@@ -206,9 +271,13 @@ class LogFile:
             (MAX_OFFSET,),
         )
         last = _last_offset(connection)
-        connection.execute(
-            "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)
-        )
+        if fault is _Fault.LOSS or not _is_dense(connection, last):
+            connection.execute("DELETE FROM record")
+            connection.execute("DELETE FROM past")
+        else:
+            connection.execute(
+                "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)
+            )
         # Forget each epoch that ended before the oldest retained record: its ids are
         # expired in any case.
         connection.execute(
@@ -220,15 +289,13 @@ class LogFile:
             " FROM record",
             (epoch, self._file.inode),
         )
-        self._is_copy = False
-        self.past = dict(connection.execute("SELECT epoch, last FROM past"))
-        self.seen = Cursor(epoch, last)
-        return self.seen
+        return _View(Cursor(epoch, last), _past(connection))
 
     def _gap(
-        self, connection: sqlite3.Connection, after: Cursor, head: Cursor
+        self, connection: sqlite3.Connection, after: Cursor, view: _View
     ) -> GapReason | None:
-        if after.epoch != head.epoch and after.offset > self.past.get(after.epoch, -1):
+        head = view.head
+        if after.epoch != head.epoch and after.offset > view.past.get(after.epoch, -1):
             return GapReason.EPOCH
         if after.offset > head.offset:
             return GapReason.AHEAD
@@ -247,56 +314,23 @@ class LogFile:
         return first[0] - 1 if first else head.offset
 
     def _rows(
-        self, connection: sqlite3.Connection, offset: int
+        self, connection: sqlite3.Connection, offset: int, head: Cursor
     ) -> list[tuple[int, float, bytes]]:
-        return connection.execute(
+        """Return the next rows after an offset. Raises _Hole if any is missing."""
+        rows = connection.execute(
             # As bytes: if another program wrote a body that is not text, SQLite would
             # fail on it, and the row could not be counted as malformed.
             "SELECT offset, time, CAST(body AS BLOB) FROM record WHERE offset > ?"
             " ORDER BY offset LIMIT ?",
             (offset, _PAGE_ROWS),
         ).fetchall()
-
-    def _known(
-        self, connection: sqlite3.Connection, key: str | None, now: float
-    ) -> Cursor | None:
-        if key is None:
-            return None
-        row = connection.execute(
-            "SELECT cursor FROM idempotency_key WHERE key = ? AND expires > ?",
-            (key, now),
-        ).fetchone()
-        return row and Cursor.parse(row[0])
-
-    def _remember(
-        self,
-        connection: sqlite3.Connection,
-        key: str | None,
-        cursor: Cursor,
-        now: float,
-    ) -> None:
-        if key is not None:
-            connection.execute(
-                "INSERT OR REPLACE INTO idempotency_key VALUES (NULL, ?, ?, ?)",
-                (key, str(cursor), now + IDEMPOTENCY_SECONDS),
-            )
-
-    def _forget_keys(self, connection: sqlite3.Connection, now: float) -> None:
-        """Delete the oldest keys, if they have expired or there are too many."""
-        newest = connection.execute(
-            "SELECT MAX(number) FROM idempotency_key"
-        ).fetchone()[0]
-        last = None
-        oldest = connection.execute(
-            "SELECT number, expires FROM idempotency_key ORDER BY number LIMIT ?",
-            (_TRIM_ROWS,),
-        )
-        for number, expires in oldest:
-            if expires > now and number > newest - IDEMPOTENCY_KEYS:
-                break
-            last = number
-        if last is not None:
-            connection.execute("DELETE FROM idempotency_key WHERE number <= ?", (last,))
+        # Each offset is given once and rows are deleted from the oldest on, so offsets
+        # have no holes, and the last row of the log is at its head.
+        last = rows[-1][0] if rows else offset
+        is_end = len(rows) < _PAGE_ROWS
+        if last != offset + len(rows) or (is_end and last != head.offset):
+            raise _Hole
+        return rows
 
     def _trim(
         self,
@@ -349,6 +383,18 @@ def _decoded(rows: Sequence[tuple[int, float, bytes]], epoch: str) -> Iterator[R
 def _retention(connection: sqlite3.Connection) -> Retention | None:
     row = connection.execute("SELECT events, seconds, bytes FROM retention").fetchone()
     return row and Retention(*row)
+
+
+def _is_dense(connection: sqlite3.Connection, last: int) -> bool:
+    """Tell whether each record from the oldest one to the last offset is there."""
+    count, first, newest = connection.execute(
+        "SELECT COUNT(*), MIN(offset), MAX(offset) FROM record WHERE offset > 0"
+    ).fetchone()
+    return bool(count == 0 or (newest == last and count == last - first + 1))
+
+
+def _past(connection: sqlite3.Connection) -> dict[str, int]:
+    return dict(connection.execute("SELECT epoch, last FROM past"))
 
 
 def _last_offset(connection: sqlite3.Connection) -> int:

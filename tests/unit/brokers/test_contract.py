@@ -1,6 +1,7 @@
 """The promises that every broker keeps. Run this suite on a broker of your own too."""
 
 import threading
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import Broker, memory
 from flask_sse_hub.brokers.redis import stream
-from flask_sse_hub.brokers.sqlite import log_file
+from flask_sse_hub.brokers.sqlite import idempotency
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST, Address
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
@@ -111,6 +112,33 @@ def test_closing_ends_followers_and_publishing(make_broker: MakeBroker) -> None:
     assert not follower.is_alive()
     with pytest.raises(BrokerUnavailable):
         broker.publish(record())
+
+
+def test_a_closed_broker_answers_nothing(make_broker: MakeBroker) -> None:
+    """An answer from a log that this process has left would be out of date."""
+    broker = make_broker(KEEP_ALL)
+    start = broker.head()
+    broker.close()
+    calls: list[Callable[[], object]] = [
+        broker.head,
+        lambda: broker.tail(1000),
+        lambda: broker.replay(start, page=1),
+        lambda: broker.publish(record()),
+    ]
+    for call in calls:
+        with pytest.raises(BrokerUnavailable, match="closed"):
+            call()
+
+
+def test_a_follower_that_begins_after_closing_ends(make_broker: MakeBroker) -> None:
+    """A hub may be closed between asking for the follower and iterating it."""
+    broker = make_broker(KEEP_ALL)
+    batches = broker.follow(broker.head())
+    broker.close()
+    follower = threading.Thread(target=lambda: list(batches), daemon=True)
+    follower.start()
+    follower.join(10.0)
+    assert not follower.is_alive()
 
 
 class TestReplay:
@@ -232,7 +260,7 @@ class TestIdempotency:
         self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The oldest keys are forgotten first, even if they are young."""
-        for module in (memory, log_file, stream):
+        for module in (memory, idempotency, stream):
             monkeypatch.setattr(module, "IDEMPOTENCY_KEYS", 3)
         broker = make_broker(KEEP_ALL)
         sent = [record(idempotency_key=str(n)) for n in range(10)]
