@@ -1,9 +1,11 @@
 """Behaviour of the Redis broker alone: URLs, faults, gaps, number of connections."""
 
+import re
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,12 @@ import pytest
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import LogBatch, check_url
 from flask_sse_hub.brokers.redis import RedisBroker
+from flask_sse_hub.brokers.redis.scripts import APPEND, JUDGE, TAIL
+from flask_sse_hub.brokers.redis.stream import StreamLog
+from flask_sse_hub.brokers.thread import Call
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
 from flask_sse_hub.runtime import native
-from flask_sse_hub.testing import Clock
 from tests.kit.hand import KEEP_ALL, HandHub, fields
 from tests.kit.ports import HOST, free_port
 from tests.kit.reader import wait_until
@@ -122,20 +126,27 @@ class TestLog:
         assert second.epoch != first.epoch
         assert broker.publish(keyed) == second == broker.head()
 
-    def test_events_expire_by_age(self, server: RedisServer) -> None:
+    def test_events_expire_by_age(self, open_broker: Open) -> None:
         """Events expire even while nothing is published."""
-        clock = Clock(time.time())
-        broker = RedisBroker(
-            server.url, Retention(100, 60.0, 100_000), name="app", clock=clock
-        )
+        broker = open_broker(retention=Retention(100, 0.5, 100_000))
         start = broker.head()
         last = broker.publish(EVENT)
-        assert gap_after(broker, start) is None
-        clock.advance(61.0)
-        assert gap_after(broker, start) is GapReason.EXPIRED
+        wait_until(lambda: gap_after(broker, start) is GapReason.EXPIRED)
+        wait_until(lambda: broker.tail(10**9) == last)
         assert gap_after(broker, last) is None
-        assert broker.tail(10**9) == last
-        broker.close()
+
+    def test_a_clock_that_is_ahead_of_redis_expires_nothing(
+        self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The age of an event is judged by the clock that has given its time."""
+        broker = open_broker(retention=Retention(100, 3600.0, 100_000))
+        start = publish(broker)
+        last = publish(broker)
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 86_400.0)
+        assert gap_after(broker, start) is None
+        assert broker.tail(10**9) < start
+        assert broker.head() == last
 
     def test_old_entries_are_trimmed_by_age(
         self, open_broker: Open, server: RedisServer
@@ -159,6 +170,201 @@ class TestLog:
         server.run("SCRIPT", "FLUSH")
         publish(broker)
         assert len(broker.replay(before, page=9).records) == 1
+
+    @pytest.mark.parametrize("data", ["small", "x" * 1_000_000])
+    def test_appends_and_questions_return_ids_alone(
+        self, open_broker: Open, server: RedisServer, data: str
+    ) -> None:
+        """The bodies of the log cross the network only when records are delivered."""
+        broker = open_broker()
+        last = [broker.publish(Record((), Event(data))) for _ in range(3)][-1]
+        follower = broker.follow(last)
+        before = _sent_bytes(server)
+        assert broker.head() == last
+        assert broker.tail(10**9) < last
+        assert broker.tail(0) == last
+        assert broker.replay(last, page=9).records == ()
+        publish(broker)
+        assert next(follower).gap is None
+        assert _sent_bytes(server) - before < 20_000
+
+    def test_an_append_reads_no_entry(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The script finds the end of the log in a note, unless the log was changed."""
+        broker = open_broker()
+        publish(broker, 3)
+        assert _calls(server, "xrevrange") == 0
+        server.run("XADD", "sse-hub:{app}:log", "*", "a", "b")
+        publish(broker, 3)
+        assert _calls(server, "xrevrange") == 2
+
+    def test_a_tail_of_a_large_log_is_found_in_one_call(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """A far server and a log larger than a worker's memory are no trouble."""
+        broker = open_broker()
+        publish(broker, 200)
+        scripts = _calls(server, "evalsha")
+        tail = broker.tail(50 * EVENT.size)
+        assert _calls(server, "evalsha") - scripts <= 2
+        assert 37 <= len(broker.replay(tail, page=200).records) <= 50
+
+    def test_the_heads_asked_for_together_are_one_question(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """A thousand clients that come back at once are one question to Redis."""
+        broker = open_broker()
+        last = publish(broker)
+        calls = [Call(StreamLog.head) for _ in range(100)]
+        scripts = _calls(server, "evalsha")
+        broker._read(calls)
+        assert {call.wait(0.0) for call in calls} == {last}
+        assert _calls(server, "evalsha") - scripts <= 1
+
+    def test_a_head_that_cannot_be_read_fails_for_all_at_once(
+        self, open_broker: Open
+    ) -> None:
+        """Callers do not wait for one time-out each; those that left are skipped."""
+        broker = open_broker(f"redis://{HOST}:{free_port()}")
+        asked = []
+
+        def away(stream: object) -> None:
+            asked.append(stream)
+            raise BrokerUnavailable("away")
+
+        calls = [Call(away), *(Call(StreamLog.head) for _ in range(9))]
+        calls[0].given_up = True
+        broker._read(calls)
+        errors = set()
+        for call in calls[1:]:
+            with pytest.raises(BrokerUnavailable) as caught:
+                call.wait(0.0)
+            errors.add(caught.value)
+        assert (len(errors), asked) == (1, [])
+
+
+def _sent_bytes(server: RedisServer) -> int:
+    with server.connect() as client:
+        return int(client.info("stats")["total_net_output_bytes"])
+
+
+def _calls(server: RedisServer, command: str) -> int:
+    with server.connect() as client:
+        found = client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})
+        return int(found["calls"])
+
+
+class TestRights:
+    """Rights that a user of Redis lacks cost no event, and publish none twice."""
+
+    RULES = re.findall(r"-@all (.+)", Path("docs/brokers.md").read_text())
+
+    @pytest.fixture
+    def url(self, server: RedisServer) -> str:
+        """The URL of a user with the rights that the documentation lists."""
+        (rules,) = self.RULES
+        server.run("ACL", "SETUSER", "hub", "on", ">s3cret", "~sse-hub:*")
+        server.run("ACL", "SETUSER", "hub", "-@all", *rules.split())
+        return f"redis://hub:s3cret@{HOST}:{server.port}/1"
+
+    def test_the_rights_of_the_documentation_are_enough(
+        self, open_broker: Open, server: RedisServer, url: str
+    ) -> None:
+        """Each command of the scripts is allowed, and all calls work."""
+        commands = set(re.findall(r"redis\.call\('(\w+)'", APPEND + JUDGE + TAIL))
+        allowed = set(self.RULES[0].upper().replace("+", "").split())
+        assert commands <= allowed
+        broker = open_broker(url, Retention(3, 3600.0, 2 * EVENT.size))
+        hub = HandHub(broker)
+        for number in range(9):
+            keyed = Record((), Event("x"), idempotency_key=str(number % 3))
+            broker.publish(keyed)
+            hub.publish("x")
+        hub.bring()
+        follower = broker.follow(broker.head())
+        publish(broker)
+        assert len(next(follower).records) == 1
+
+    @pytest.mark.parametrize(
+        "command", sorted(set(re.findall(r"'(X\w+|H\w+|P\w+|UN\w+|REN\w+)'", APPEND)))
+    )
+    def test_a_refused_command_publishes_nothing(
+        self, open_broker: Open, server: RedisServer, url: str, command: str
+    ) -> None:
+        """After the error, the same key publishes the event, exactly once."""
+        broker = open_broker(url, Retention(3, 3600.0, 4 * EVENT.size))
+        for number in range(9):
+            keyed = Record((), Event("x"), idempotency_key=str(number))
+            broker.publish(keyed)
+        server.run("XADD", "sse-hub:{app}:log", "*", "a", "b")
+        server.run("PEXPIRE", "sse-hub:{app}:keys", 86_400_000)
+        head = broker.head()
+        server.run("ACL", "SETUSER", "hub", f"-{command}")
+        keyed = Record((BROADCAST,), Event("once"), idempotency_key="once")
+        for _ in range(2):
+            with suppress(BrokerUnavailable):
+                broker.publish(keyed)
+        server.run("ACL", "SETUSER", "hub", f"+{command}")
+        last = broker.publish(keyed)
+        replay = broker.replay(head, page=9)
+        assert [record.content for record in replay.records] == [Event("once")]
+        assert last == broker.head() != head
+
+    def test_rights_that_are_missing_are_named(
+        self, open_broker: Open, server: RedisServer, url: str
+    ) -> None:
+        """The error says where the rights are listed."""
+        server.run("ACL", "SETUSER", "hub", "-xadd")
+        with pytest.raises(BrokerUnavailable, match="rights"):
+            publish(open_broker(url))
+
+
+class TestEviction:
+    @pytest.mark.parametrize("policy", ["volatile-lru", "allkeys-lru", "noeviction"])
+    def test_a_policy_that_evicts_is_warned_of_once(
+        self,
+        open_broker: Open,
+        server: RedisServer,
+        caplog: pytest.LogCaptureFixture,
+        policy: str,
+    ) -> None:
+        """A follower that starts names the policy, and what to set."""
+        server.run("CONFIG", "SET", "maxmemory", 10**9, "maxmemory-policy", policy)
+        broker = open_broker()
+        follower = broker.follow(broker.head())
+        for _ in range(2):
+            publish(broker)
+            next(follower)
+        warned = caplog.text.count(f"(maxmemory-policy {policy})")
+        assert warned == (policy != "noeviction")
+
+    def test_a_user_who_may_not_ask_for_the_policy_follows(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The warning is a help, and no condition."""
+        server.run("ACL", "SETUSER", "hub", "on", "nopass", "~*", "+@all", "-info")
+        broker = open_broker(f"redis://hub:x@{HOST}:{server.port}")
+        follower = broker.follow(broker.head())
+        publish(broker)
+        assert len(next(follower).records) == 1
+
+    @pytest.mark.parametrize(
+        "retention",
+        [Retention(5, 3600.0, 10**7), Retention(10**4, 0.05, 10**7)],
+        ids=["events", "seconds"],
+    )
+    def test_a_full_memory_is_no_trouble_for_a_log_at_its_own_limit(
+        self, open_broker: Open, server: RedisServer, retention: Retention
+    ) -> None:
+        """The log is trimmed first, which makes room for the new event."""
+        broker = open_broker()
+        publish(broker, 5)
+        server.run("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(BrokerUnavailable, match="maxmemory"):
+            publish(broker)
+        other = open_broker(retention=retention)
+        wait_until(lambda: _works(other))
 
 
 class TestRetention:
