@@ -7,7 +7,8 @@ call here may wait for the network. One object is used by one thread.
 
 import random
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -26,6 +27,13 @@ from .url import Connect
 # How many entries one read returns: enough to keep up with any publisher.
 _PAGE_ENTRIES = 256
 
+# A connection that was silent for this long is asked for a PONG before it is used. NATs
+# and load balancers forget a silent connection without a word. The answer may take this
+# long: far longer than a round trip, and short enough that a caller still has the time
+# for a new connection.
+_IDLE_SECONDS = 2.0
+_PING_SECONDS = 0.4
+
 # A record without addresses, which begins a new log. A log always has an entry, because
 # its epoch is stored only in its entries.
 _NOBODY = Record((), Event(""))
@@ -41,13 +49,17 @@ class StreamLog:
         *,
         name: str,
         timeout: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # The braces are a hash tag: Redis Cluster puts all keys of one log on one node.
         self._key = f"sse-hub:{{{name}}}:"
         self._log = self._key + "log"
         self._notes = self._key + "retention"
         self._retention = retention
+        self._clock = clock
         self._client = connect(timeout)
+        # The time of the last call, None before the first one.
+        self._used: float | None = None
         self._appending = self._client.register_script(APPEND)
         self._judging = self._client.register_script(JUDGE)
         self._tailing = self._client.register_script(TAIL)
@@ -56,12 +68,36 @@ class StreamLog:
         """Close the connection; the next call opens another one."""
         self._client.connection_pool.disconnect()
 
+    def _freshen(self) -> None:
+        """Replace a connection that was silent for some time and answers no PING.
+
+        Nothing of the call has been sent yet, so a new connection loses and repeats
+        nothing.
+        """
+        now = self._clock()
+        used, self._used = self._used, now
+        if used is None or now - used < _IDLE_SECONDS:
+            return
+        pool = self._client.connection_pool
+        connection = pool.get_connection()
+        try:
+            connection.send_command("PING", check_health=False)
+            if not connection.can_read(timeout=_PING_SECONDS):
+                connection.disconnect()
+            else:
+                connection.read_response()
+        except (redis.RedisError, OSError):
+            connection.disconnect()
+        finally:
+            pool.release(connection)
+
     def append(self, records: Sequence[Record]) -> list[Cursor | BrokerUnavailable]:
         """Append records in one round trip.
 
         Returns the cursor of each record, or the error that kept it out of the log.
         """
         with _translated():
+            self._freshen()
             answers = self._append(records)
             for at, answer in enumerate(answers):
                 if isinstance(answer, redis.exceptions.NoScriptError):
@@ -144,6 +180,7 @@ class StreamLog:
         found: list[Record] = []
         cursor = after
         with _translated():
+            self._freshen()
             gap, head = self._judge(after)
             if gap is not None:
                 return Replay((), head, gap)
@@ -168,11 +205,13 @@ class StreamLog:
     def head(self) -> Cursor:
         """Return the cursor of the newest entry; begin a new log if there is none."""
         with _translated():
+            self._freshen()
             return self._head()
 
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
         with _translated():
+            self._freshen()
             self._tell_retention()
             answer = self._run(
                 self._tailing, 2, self._log, self._notes, max_bytes, self._kept()[1]

@@ -4,6 +4,7 @@ Knows redis-py's own URLs and one more form for Sentinels. Opens nothing itself,
 does not know what a connection is used for.
 """
 
+import socket
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -20,6 +21,15 @@ Connect = Callable[[float], "redis.Redis"]
 
 # How long opening a connection may take. A publisher waits for two seconds in all.
 _CONNECT_SECONDS = 1.0
+
+# When the kernel probes a silent connection: after 30 seconds, then every 10, three
+# times. NATs and load balancers forget a silent connection after a minute or more, the
+# kernel's own first probe comes after two hours. Each system knows some of the names.
+_KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
 
 _SENTINEL_PORT = 26379
 
@@ -51,7 +61,7 @@ def connector(url: str) -> Connect:
     def settings(timeout: float) -> dict[str, Any]:
         known = options | _settings(timeout)
         if connection_class is redis.UnixDomainSocketConnection:
-            del known["socket_keepalive"]
+            del known["socket_keepalive"], known["socket_keepalive_options"]
         return known
 
     try:
@@ -124,6 +134,7 @@ def _settings(timeout: float) -> dict[str, Any]:
         "socket_timeout": timeout,
         "socket_connect_timeout": min(timeout, _CONNECT_SECONDS),
         "socket_keepalive": True,
+        "socket_keepalive_options": _KEEPALIVE,
         # No retries by redis-py: an append that is sent again may publish an event
         # twice. The callers of this package decide what may be tried again.
         "retry": Retry(NoBackoff(), 0),

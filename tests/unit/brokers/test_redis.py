@@ -1,12 +1,14 @@
 """Behaviour of the Redis broker alone: URLs, faults, gaps, number of connections."""
 
 import re
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -15,10 +17,13 @@ from flask_sse_hub.brokers import LogBatch, check_url
 from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.brokers.redis.scripts import APPEND, JUDGE, TAIL
 from flask_sse_hub.brokers.redis.stream import StreamLog
+from flask_sse_hub.brokers.redis.url import connector
 from flask_sse_hub.brokers.thread import Call
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
 from flask_sse_hub.runtime import native
+from flask_sse_hub.testing import Clock
+from tests.kit.forgetful_proxy import ForgetfulProxy
 from tests.kit.hand import KEEP_ALL, HandHub, fields
 from tests.kit.ports import HOST, free_port
 from tests.kit.reader import wait_until
@@ -628,6 +633,66 @@ def _works(broker: RedisBroker) -> bool:
     except BrokerUnavailable:
         return False
     return True
+
+
+class TestForgottenConnections:
+    """A NAT or a load balancer forgets connections that carry nothing."""
+
+    @pytest.mark.parametrize("way", ["silent", "reset"])
+    @pytest.mark.parametrize("call", ["append", "head", "tail", "replay"])
+    def test_a_silent_connection_is_checked_before_it_is_used(
+        self, server: RedisServer, way: Literal["silent", "reset"], call: str
+    ) -> None:
+        """The next call uses a new connection, and publishes exactly once."""
+        clock = Clock()
+        with ForgetfulProxy(server.port) as proxy:
+            url = f"redis://{HOST}:{proxy.port}"
+            stream = StreamLog(
+                connector(url), KEEP_ALL, name="app", timeout=1.5, clock=clock
+            )
+            calls: dict[str, Callable[[], object]] = {
+                "append": lambda: stream.append([EVENT])[0],
+                "head": stream.head,
+                "tail": lambda: stream.tail(0),
+                "replay": lambda: stream.replay(before, page=9).cursor,
+            }
+            stream.append([EVENT])
+            before = stream.head()
+            proxy.forget(way)
+            clock.advance(2.5)
+            assert isinstance(calls[call](), Cursor)
+            assert proxy.opened == 2
+            count = 1 + (call == "append")
+            assert server.run("XLEN", "sse-hub:{app}:log") == count
+            stream.close()
+
+    def test_an_append_that_was_sent_is_not_sent_again(
+        self, server: RedisServer
+    ) -> None:
+        """A connection that was used a moment ago is trusted; its end is an error."""
+        clock = Clock()
+        with ForgetfulProxy(server.port) as proxy:
+            url = f"redis://{HOST}:{proxy.port}"
+            stream = StreamLog(
+                connector(url), KEEP_ALL, name="app", timeout=0.2, clock=clock
+            )
+            stream.append([EVENT])
+            proxy.forget("silent")
+            clock.advance(1.0)
+            with pytest.raises(BrokerUnavailable):
+                stream.append([EVENT])
+            assert server.run("XLEN", "sse-hub:{app}:log") == 1
+            assert proxy.opened == 1
+            stream.close()
+
+    def test_the_kernel_probes_silent_connections(self, open_broker: Open) -> None:
+        """The probes come before the usual limits of NATs and load balancers."""
+        stream = open_broker()._appending
+        stream.head()
+        connection = stream._client.connection_pool.get_connection()
+        idle = connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        assert connection._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert idle <= 60
 
 
 class TestConnections:
