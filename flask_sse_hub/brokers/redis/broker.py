@@ -15,7 +15,7 @@ from ...runtime.rare_log import Trouble
 from ..base import Broker, LogBatch, Replay
 from ..thread import BrokerThread, Call
 from .stream import StreamLog
-from .url import connector
+from .url import connector, ignored_options
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class RedisBroker(Broker):
         name: str,
     ) -> None:
         self._connect = connector(url)
+        self._ignored = ignored_options(url)
         self._retention = retention
         self._name = name
         self._closed = threading.Event()
@@ -81,6 +82,11 @@ class RedisBroker(Broker):
         trouble = Trouble()
         retry = _FIRST_RETRY_SECONDS
         is_checked = False
+        if self._ignored:
+            log.info(
+                "options of the Redis URL without an effect here: %s",
+                ", ".join(self._ignored),
+            )
         try:
             while not self._closed.is_set():
                 try:

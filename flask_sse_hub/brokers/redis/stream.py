@@ -34,6 +34,14 @@ _PAGE_ENTRIES = 256
 _IDLE_SECONDS = 2.0
 _PING_SECONDS = 0.4
 
+# The answers of a cluster's node to a key that belongs to another node, or to none.
+_OF_A_CLUSTER = (
+    redis.exceptions.AskError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.ClusterCrossSlotError,
+    redis.exceptions.TryAgainError,
+)
+
 # A record without addresses, which begins a new log. A log always has an entry, because
 # its epoch is stored only in its entries.
 _NOBODY = Record((), Event(""))
@@ -299,7 +307,10 @@ def _translated() -> Iterator[None]:
 def _unavailable(error: Exception) -> BrokerUnavailable:
     text = str(error)
     remedy = ""
-    if "XTRIM" in text or "syntax error" in text:
+    if isinstance(error, _OF_A_CLUSTER):
+        text = "this is a node of a Redis Cluster, which is not supported"
+        remedy = "; give the URL of a single Redis or of its Sentinels"
+    elif "XTRIM" in text or "syntax error" in text:
         remedy = "; use Redis 6.2 or later"
     elif "OOM" in text:
         remedy = "; Redis has reached its maxmemory: raise it or keep less history"

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from redis.sentinel import SentinelConnectionPool
 
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import LogBatch, check_url
 from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.brokers.redis.scripts import APPEND, JUDGE, TAIL
 from flask_sse_hub.brokers.redis.stream import StreamLog
-from flask_sse_hub.brokers.redis.url import connector
+from flask_sse_hub.brokers.redis.url import _IGNORED, connector
 from flask_sse_hub.brokers.thread import Call
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
@@ -803,14 +804,114 @@ class TestUrls:
             batch = next(follower)
             assert (batch.gap, batch.records[0].content) == (None, Event("x"))
 
+    def test_the_documented_options_of_a_shared_url_are_accepted(
+        self, open_broker: Open, server: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """An app that shares its URL with other libraries starts and works."""
+        caplog.set_level("INFO")
+        rows = re.findall(r"\| (`.+) \| (\w+)", Path("docs/brokers.md").read_text())
+        ignored = {
+            name
+            for names, what in rows
+            if what == "ignored"
+            for name in re.findall(r"`(\w+)`", names)
+        }
+        assert ignored == _IGNORED
+        query = "&".join(f"{name}=3" for name in sorted(ignored))
+        broker = open_broker(f"redis://{HOST}:{server.port}?{query}&client_name=mine")
+        follower = broker.follow(broker.head())
+        publish(broker)
+        assert len(next(follower).records) == 1
+        with server.connect() as client:
+            assert "mine" in [each["name"] for each in client.client_list()]
+        assert caplog.text.count(", ".join(sorted(ignored))) == 1
+
+    @pytest.mark.parametrize(
+        ("url", "says"),
+        [
+            ("redis://host?foo=1", "option 'foo'"),
+            ("redis://host?retry=1", "option 'retry'"),
+            ("redis://host?ssl_cert_reqs=none", "rediss://"),
+            ("rediss://host?ssl_cert_reqs=maybe", "cannot be used"),
+            ("rediss://host?ssl_ocsp_context=1", "option 'ssl_ocsp_context'"),
+            ("unix:///run/redis.sock?path=/x", "option 'path'"),
+            ("redis+sentinel://host/main?db=1", "takes no options"),
+        ],
+    )
+    def test_an_option_that_cannot_be_honoured_is_refused_by_name(
+        self, url: str, says: str
+    ) -> None:
+        """The error names the option, not the insides of redis-py."""
+        with pytest.raises(ValueError, match=re.escape(says)) as caught:
+            check_url(url)
+        assert "__init__" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("place", "host", "port"),
+        [
+            ("[::1]:26380", "::1", 26380),
+            ("[fe80::1]", "fe80::1", 26379),
+            ("host:1", "host", 1),
+            ("10.0.0.1", "10.0.0.1", 26379),
+        ],
+    )
+    @pytest.mark.parametrize("more", ["", "host2,", "[::2]:7,"])
+    def test_the_hosts_of_sentinels_may_be_ipv6_addresses(
+        self, place: str, host: str, port: int, more: str
+    ) -> None:
+        """The brackets belong to the URL, and not to the address."""
+        pool = connector(f"redis+sentinel://u:p@{more}{place}/main")(
+            1.0
+        ).connection_pool
+        assert isinstance(pool, SentinelConnectionPool)
+        settings = pool.sentinel_manager.sentinels[-1].connection_pool.connection_kwargs
+        assert (settings["host"], settings["port"]) == (host, port)
+
+    def test_a_node_of_a_cluster_says_that_it_is_not_supported(
+        self, open_broker: Open
+    ) -> None:
+        """A node that does not have the log's slot answers with the name of another."""
+        cluster = ["--cluster-enabled", "yes"]
+        with RedisServer(*cluster) as one, RedisServer(*cluster) as other:
+            error = "Cluster, which is not supported"
+            with pytest.raises(BrokerUnavailable, match=error):
+                open_broker(other.url).head()
+            one.run("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            other.run("CLUSTER", "MEET", HOST, one.port)
+            moved = "MOVED"
+            wait_until(lambda: moved in _answer(other))
+            for ask in (RedisBroker.head, publish):
+                with pytest.raises(BrokerUnavailable, match=error):
+                    ask(open_broker(other.url))
+
     @pytest.mark.parametrize(
         "url",
-        ["redis://host:port", "redis+sentinel://host:1", "redis+sentinel:///main"],
+        [
+            "redis://host:port",
+            "redis://host/myapp",
+            "redis://host/1/2",
+            "redis://host/-1",
+            "redis://host?db=-1",
+            "redis://host?db=x",
+            "redis://host/٣",
+            "redis+sentinel://host/main/app",
+            "redis+sentinel://host:99999/main",
+            "redis+sentinel://::1/main",
+            "redis+sentinel://host:1",
+            "redis+sentinel:///main",
+        ],
     )
     def test_a_url_that_names_no_server_is_refused(self, url: str) -> None:
         """The error is raised when the app is set up, not at the first event."""
         with pytest.raises(ValueError):
             check_url(url)
+
+
+def _answer(server: RedisServer) -> str:
+    """Return the raw answer of a cluster's node about a key."""
+    with socket.create_connection((HOST, server.port)) as connection:
+        connection.sendall(b"GET key\r\n")
+        return connection.recv(4096).decode()
 
 
 def test_a_disconnect_is_a_record_like_any_other(open_broker: Open) -> None:
