@@ -73,7 +73,7 @@ def create_broker(
         folder: The folder for the relative path of an SQLite file.
         name: The name of the log in a Redis, where several apps may have logs. Other
             brokers ignore it.
-        clock: The time of day, in seconds since 1970.
+        clock: The time of day, in seconds since 1970. Redis has a clock of its own.
 
     Returns:
         A broker that opens its log when it is first used.
@@ -97,7 +97,7 @@ def create_broker(
         check_name(name)
         from .redis.broker import RedisBroker
 
-        return RedisBroker(url, retention, name=name, clock=clock)
+        return RedisBroker(url, retention, name=name)
     from .sqlite.broker import SQLiteBroker
 
     path = folder / url.removeprefix(_SQLITE)

@@ -3,12 +3,17 @@
 from flask import request
 
 from ..errors import BrokerUnavailable, ConfigurationError
+from ..hub.hub import Hub
 from ..server.support import check_server
 from .app_state import AppState
 
 
 def unready(state: AppState) -> str | None:
-    """Return why this worker cannot serve streams now, None if it can."""
+    """Return why this worker cannot serve streams now, None if it can.
+
+    Starts the hub's tasks if nothing else speaks against this worker: it has to follow
+    the log before a load balancer sends it its first stream.
+    """
     hub = state.hub
     try:
         check_server(request.environ)
@@ -20,4 +25,13 @@ def unready(state: AppState) -> str | None:
         return "the broker cannot be reached"
     if hub.broken:
         return "a thread of this worker's hub has failed: restart the worker"
-    return hub.full()
+    full = hub.full()
+    return _not_following(hub) if full is None else full
+
+
+def _not_following(hub: Hub) -> str | None:
+    try:
+        hub.start()
+    except BrokerUnavailable as error:
+        return str(error)
+    return None if hub.ready else "this worker does not follow the log yet"

@@ -6,9 +6,8 @@ looks like; ``stream`` does.
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Literal
 
 from ...errors import BrokerUnavailable
 from ...events.record import Cursor, Record, Retention
@@ -16,7 +15,7 @@ from ...runtime.rare_log import Trouble
 from ..base import Broker, LogBatch, Replay
 from ..thread import BrokerThread, Call
 from .stream import StreamLog
-from .url import connector
+from .url import connector, ignored_options
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +48,11 @@ class RedisBroker(Broker):
         retention: Retention | None,
         *,
         name: str,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._connect = connector(url)
+        self._ignored = ignored_options(url)
         self._retention = retention
         self._name = name
-        self._clock = clock
         self._closed = threading.Event()
         self._appending = self._stream()
         self._reading = self._stream()
@@ -70,7 +68,6 @@ class RedisBroker(Broker):
             self._connect,
             self._retention,
             name=self._name,
-            clock=self._clock,
             timeout=_ANSWER_SECONDS,
         )
 
@@ -84,9 +81,18 @@ class RedisBroker(Broker):
         stream = self._stream()
         trouble = Trouble()
         retry = _FIRST_RETRY_SECONDS
+        is_checked = False
+        if self._ignored:
+            log.info(
+                "options of the Redis URL without an effect here: %s",
+                ", ".join(self._ignored),
+            )
         try:
             while not self._closed.is_set():
                 try:
+                    if not is_checked:
+                        _warn_of_eviction(stream.evicts())
+                        is_checked = True
                     batch = stream.read(after, wait=_WAIT_SECONDS)
                 except BrokerUnavailable as error:
                     if trouble.is_news(str(error)):
@@ -128,21 +134,46 @@ class RedisBroker(Broker):
     # The methods below run in the real threads of _writer and _reader
 
     def _append(self, calls: list[Call]) -> None:
+        answers: Sequence[Cursor | BrokerUnavailable]
         try:
             answers = self._appending.append([call.argument for call in calls])
         except BrokerUnavailable as error:
-            for call in calls:
-                call.fail(error)
-            return
+            answers = [error] * len(calls)
         for call, answer in zip(calls, answers, strict=True):
-            if isinstance(answer, Cursor):
-                call.set(answer)
-            else:
-                call.fail(answer)
+            _reply(call, answer)
 
     def _read(self, calls: list[Call]) -> None:
+        # All these calls were made before this read, so one head answers all calls that
+        # ask for it. Each new client asks for the head.
+        head: Cursor | BrokerUnavailable | None = None
         for call in calls:
-            try:
-                call.set(call.argument(self._reading))
-            except BrokerUnavailable as error:
-                call.fail(error)
+            if call.given_up:
+                continue
+            if call.argument is not StreamLog.head:
+                _reply(call, self._answer(call.argument))
+                continue
+            if head is None:
+                head = self._answer(StreamLog.head)
+            _reply(call, head)
+
+    def _answer(self, question: Callable[[StreamLog], Any]) -> Any:
+        try:
+            return question(self._reading)
+        except BrokerUnavailable as error:
+            return error
+
+
+def _warn_of_eviction(policy: str | None) -> None:
+    if policy is not None:
+        log.warning(
+            "this Redis evicts keys (maxmemory-policy %s): events or idempotency keys"
+            " may be lost. Set maxmemory-policy to noeviction",
+            policy,
+        )
+
+
+def _reply(call: Call, answer: Any) -> None:
+    if isinstance(answer, BrokerUnavailable):
+        call.fail(answer)
+    else:
+        call.set(answer)

@@ -7,34 +7,40 @@ call here may wait for the network. One object is used by one thread.
 
 import random
 import secrets
-from bisect import bisect_left
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
+from redis.commands.core import Script
 
 from ...errors import BrokerUnavailable
 from ...events.event import Event
 from ...events.record import Cursor, GapReason, Record, Retention
 from .. import codec
 from ..base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, LogBatch, Replay
-from .entry import (
-    APPEND,
-    MAX_FIRST_NUMBER,
-    NUMBER_BITS,
-    Chain,
-    Entry,
-    Raw,
-    cursor_of,
-    first_of_ours,
-    id_of,
-    offset_of,
-)
+from .entry import MAX_FIRST_NUMBER, Chain, Entry, Raw, cursor_of, id_of, offset_of
+from .scripts import APPEND, JUDGE, TAIL
 from .url import Connect
 
 # How many entries one read returns: enough to keep up with any publisher.
 _PAGE_ENTRIES = 256
+
+# A connection that was silent for this long is asked for a PONG before it is used. NATs
+# and load balancers forget a silent connection without a word. The answer may take this
+# long: far longer than a round trip, and short enough that a caller still has the time
+# for a new connection.
+_IDLE_SECONDS = 2.0
+_PING_SECONDS = 0.4
+
+# The answers of a cluster's node to a key that belongs to another node, or to none.
+_OF_A_CLUSTER = (
+    redis.exceptions.AskError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.ClusterCrossSlotError,
+    redis.exceptions.TryAgainError,
+)
 
 # A record without addresses, which begins a new log. A log always has an entry, because
 # its epoch is stored only in its entries.
@@ -50,20 +56,48 @@ class StreamLog:
         retention: Retention | None,
         *,
         name: str,
-        clock: Callable[[], float],
         timeout: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # The braces are a hash tag: Redis Cluster puts all keys of one log on one node.
         self._key = f"sse-hub:{{{name}}}:"
         self._log = self._key + "log"
+        self._notes = self._key + "retention"
         self._retention = retention
         self._clock = clock
         self._client = connect(timeout)
-        self._script = self._client.register_script(APPEND)
+        # The time of the last call, None before the first one.
+        self._used: float | None = None
+        self._appending = self._client.register_script(APPEND)
+        self._judging = self._client.register_script(JUDGE)
+        self._tailing = self._client.register_script(TAIL)
 
     def close(self) -> None:
         """Close the connection; the next call opens another one."""
         self._client.connection_pool.disconnect()
+
+    def _freshen(self) -> None:
+        """Replace a connection that was silent for some time and answers no PING.
+
+        Nothing of the call has been sent yet, so a new connection loses and repeats
+        nothing.
+        """
+        now = self._clock()
+        used, self._used = self._used, now
+        if used is None or now - used < _IDLE_SECONDS:
+            return
+        pool = self._client.connection_pool
+        connection = pool.get_connection()
+        try:
+            connection.send_command("PING", check_health=False)
+            if not connection.can_read(timeout=_PING_SECONDS):
+                connection.disconnect()
+            else:
+                connection.read_response()
+        except (redis.RedisError, OSError):
+            connection.disconnect()
+        finally:
+            pool.release(connection)
 
     def append(self, records: Sequence[Record]) -> list[Cursor | BrokerUnavailable]:
         """Append records in one round trip.
@@ -71,6 +105,7 @@ class StreamLog:
         Returns the cursor of each record, or the error that kept it out of the log.
         """
         with _translated():
+            self._freshen()
             answers = self._append(records)
             for at, answer in enumerate(answers):
                 if isinstance(answer, redis.exceptions.NoScriptError):
@@ -88,19 +123,19 @@ class StreamLog:
             if load:
                 pipeline.eval(APPEND, 4, *self._arguments(record))
             else:
-                pipeline.evalsha(self._script.sha, 4, *self._arguments(record))
+                pipeline.evalsha(self._appending.sha, 4, *self._arguments(record))
         return list(pipeline.execute(raise_on_error=False))
 
     def _tell_retention(self) -> None:
         """Note in the log how much of it to keep; a Publisher has no setting for it."""
         if self._retention is not None:
             keep = zip(("events", "ms", "bytes"), self._kept(), strict=True)
-            self._client.hset(self._key + "retention", mapping=dict(keep))
+            self._client.hset(self._notes, mapping=dict(keep))
 
     def _arguments(self, record: Record, *, only_begin: bool = False) -> list[Any]:
         return [
             self._log,
-            self._key + "retention",
+            self._notes,
             self._key + "keys",
             self._key + "keys-before",
             codec.encode(record),
@@ -153,6 +188,7 @@ class StreamLog:
         found: list[Record] = []
         cursor = after
         with _translated():
+            self._freshen()
             gap, head = self._judge(after)
             if gap is not None:
                 return Replay((), head, gap)
@@ -177,92 +213,80 @@ class StreamLog:
     def head(self) -> Cursor:
         """Return the cursor of the newest entry; begin a new log if there is none."""
         with _translated():
+            self._freshen()
             return self._head()
 
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
         with _translated():
+            self._freshen()
             self._tell_retention()
-            newest = self._last()
-            if newest is None:
-                return self._head()
-            last, head = newest
-            end = last.start + last.size
-
-            def fits(offset: int) -> bool:
-                first = self._at_or_after(offset)
-                return first is None or end - first.start <= max_bytes
-
-            first = self._first()
-            oldest = max(first.cursor.offset if first else 0, self._oldest_offset())
-            if not fits(oldest):
-                # A bisection by the cumulative size of entries. It takes many round
-                # trips, but only where the log is larger than a worker's memory.
-                places = range(oldest, last.cursor.offset + 1)
-                oldest = places[0] + bisect_left(places, x=True, key=fits)
-            found = self._at_or_after(oldest)
-            return Cursor(head.epoch, found.before.offset) if found else head
+            answer = self._run(
+                self._tailing, 2, self._log, self._notes, max_bytes, self._kept()[1]
+            )
+            return cursor_of(answer) if answer else self._head()
 
     def _head(self) -> Cursor:
-        newest = self._last()
-        if newest is not None:
-            return newest[1]
         arguments = self._arguments(_NOBODY, only_begin=True)
-        return cursor_of(self._client.eval(APPEND, 4, *arguments))
+        return cursor_of(self._run(self._appending, 4, *arguments))
 
     def _judge(self, after: Cursor) -> tuple[GapReason | None, Cursor]:
         """Return the reason why records after a cursor are missing, and the head.
 
         The reason is None if the log has every record after the cursor.
         """
-        first = self._first()
-        head = self._head()
-        if first is None or after.epoch != head.epoch:
+        entry_id = id_of(after.offset)
+        answer = self._run(
+            self._judging,
+            2,
+            self._log,
+            self._notes,
+            after.epoch,
+            entry_id,
+            self._kept()[1],
+        )
+        if not answer:
+            return GapReason.EPOCH, self._head()
+        epoch, head_id, *places = answer
+        head = Cursor(epoch.decode(), offset_of(head_id))
+        if not places:
+            return None, head
+        first_id, floor_id, is_there = places
+        if not first_id or after.epoch != head.epoch:
             return GapReason.EPOCH, head
         if after.offset > head.offset:
             return GapReason.AHEAD, head
-        young = self._at_or_after(max(first.cursor.offset, self._oldest_offset()))
-        floor = young.before if young else head
-        if after.offset < floor.offset:
+        floor = offset_of(floor_id) if floor_id else head.offset
+        if after.offset < floor:
             return GapReason.EXPIRED, head
-        entry_id = id_of(after.offset)
-        if after in (floor, head) or self._range(entry_id, 1, last=entry_id):
+        if after.offset in (floor, head.offset) or is_there:
             return None, head
         # The cursor lies between the first entry and the head, but has no entry: the
         # log has lost that record, in a failover for example.
         return GapReason.EPOCH, head
 
-    def _oldest_offset(self) -> int:
-        if self._retention is None:
-            return 0
-        oldest_ms = (self._clock() - self._retention.seconds) * 1000
-        return max(0, int(oldest_ms)) << NUMBER_BITS
+    def evicts(self) -> str | None:
+        """Return the policy by which this Redis evicts keys, None if it evicts none.
 
-    def _first(self) -> Entry | None:
-        return self._at_or_after(0)
-
-    def _at_or_after(self, offset: int) -> Entry | None:
-        first, count = id_of(offset), 1
-        while raw := self._range(first, count):
-            found = first_of_ours(raw)
-            if found is not None:
-                return found
-            first, count = f"({raw[-1][0].decode()}", _PAGE_ENTRIES
-        return None
-
-    def _last(self) -> tuple[Entry, Cursor] | None:
-        """Return the newest entry of this package and the head; None if empty."""
-        for count in (1, _PAGE_ENTRIES):
-            raw: list[Raw] = self._client.xrevrange(self._log, count=count)
-            if not raw:
+        None too if the user has no right to ask.
+        """
+        with _translated():
+            try:
+                memory = self._client.info("memory")
+            except redis.exceptions.NoPermissionError:
                 return None
-            found = first_of_ours(raw)
-            if found is not None:
-                return found, Cursor(found.cursor.epoch, offset_of(raw[0][0]))
-        raise redis.DataError("the newest entries were not written by this package")
+        policy = str(memory.get("maxmemory_policy", "noeviction"))
+        return policy if memory.get("maxmemory") and policy != "noeviction" else None
 
-    def _range(self, first: str, count: int, *, last: str = "+") -> list[Raw]:
-        return list(self._client.xrange(self._log, first, last, count=count))
+    def _run(self, script: Script, keys: int, *arguments: Any) -> Any:
+        """Run a script that may run twice. Loads it if Redis does not know it."""
+        try:
+            return self._client.evalsha(script.sha, keys, *arguments)
+        except redis.exceptions.NoScriptError:
+            return self._client.eval(script.script, keys, *arguments)
+
+    def _range(self, first: str, count: int) -> list[Raw]:
+        return list(self._client.xrange(self._log, first, count=count))
 
 
 def _records(entries: Iterable[Entry]) -> Iterator[Record]:
@@ -283,14 +307,19 @@ def _translated() -> Iterator[None]:
 def _unavailable(error: Exception) -> BrokerUnavailable:
     text = str(error)
     remedy = ""
-    if "XTRIM" in text or "syntax error" in text:
+    if isinstance(error, _OF_A_CLUSTER):
+        text = "this is a node of a Redis Cluster, which is not supported"
+        remedy = "; give the URL of a single Redis or of its Sentinels"
+    elif "XTRIM" in text or "syntax error" in text:
         remedy = "; use Redis 6.2 or later"
     elif "OOM" in text:
         remedy = "; Redis has reached its maxmemory: raise it or keep less history"
-    elif "WRONGTYPE" in text or isinstance(error, redis.DataError):
+    elif "WRONGTYPE" in text or "not written by this package" in text:
         remedy = (
             "; another program uses the key of this log: choose another SSE_HUB_NAME"
         )
+    elif "permission" in text or "can't run this command" in text:
+        remedy = "; give this user the rights that docs/brokers.md lists"
     elif isinstance(error, redis.ReadOnlyError):
         remedy = (
             "; this server is a replica: give the URL of its master or its Sentinels"

@@ -1,20 +1,30 @@
 """Behaviour of the Redis broker alone: URLs, faults, gaps, number of connections."""
 
+import re
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from redis.sentinel import SentinelConnectionPool
 
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import LogBatch, check_url
 from flask_sse_hub.brokers.redis import RedisBroker
+from flask_sse_hub.brokers.redis.scripts import APPEND, JUDGE, TAIL
+from flask_sse_hub.brokers.redis.stream import StreamLog
+from flask_sse_hub.brokers.redis.url import _IGNORED, connector
+from flask_sse_hub.brokers.thread import Call
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
 from flask_sse_hub.runtime import native
 from flask_sse_hub.testing import Clock
+from tests.kit.forgetful_proxy import ForgetfulProxy
 from tests.kit.hand import KEEP_ALL, HandHub, fields
 from tests.kit.ports import HOST, free_port
 from tests.kit.reader import wait_until
@@ -122,20 +132,27 @@ class TestLog:
         assert second.epoch != first.epoch
         assert broker.publish(keyed) == second == broker.head()
 
-    def test_events_expire_by_age(self, server: RedisServer) -> None:
+    def test_events_expire_by_age(self, open_broker: Open) -> None:
         """Events expire even while nothing is published."""
-        clock = Clock(time.time())
-        broker = RedisBroker(
-            server.url, Retention(100, 60.0, 100_000), name="app", clock=clock
-        )
+        broker = open_broker(retention=Retention(100, 0.5, 100_000))
         start = broker.head()
         last = broker.publish(EVENT)
-        assert gap_after(broker, start) is None
-        clock.advance(61.0)
-        assert gap_after(broker, start) is GapReason.EXPIRED
+        wait_until(lambda: gap_after(broker, start) is GapReason.EXPIRED)
+        wait_until(lambda: broker.tail(10**9) == last)
         assert gap_after(broker, last) is None
-        assert broker.tail(10**9) == last
-        broker.close()
+
+    def test_a_clock_that_is_ahead_of_redis_expires_nothing(
+        self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The age of an event is judged by the clock that has given its time."""
+        broker = open_broker(retention=Retention(100, 3600.0, 100_000))
+        start = publish(broker)
+        last = publish(broker)
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 86_400.0)
+        assert gap_after(broker, start) is None
+        assert broker.tail(10**9) < start
+        assert broker.head() == last
 
     def test_old_entries_are_trimmed_by_age(
         self, open_broker: Open, server: RedisServer
@@ -159,6 +176,201 @@ class TestLog:
         server.run("SCRIPT", "FLUSH")
         publish(broker)
         assert len(broker.replay(before, page=9).records) == 1
+
+    @pytest.mark.parametrize("data", ["small", "x" * 1_000_000])
+    def test_appends_and_questions_return_ids_alone(
+        self, open_broker: Open, server: RedisServer, data: str
+    ) -> None:
+        """The bodies of the log cross the network only when records are delivered."""
+        broker = open_broker()
+        last = [broker.publish(Record((), Event(data))) for _ in range(3)][-1]
+        follower = broker.follow(last)
+        before = _sent_bytes(server)
+        assert broker.head() == last
+        assert broker.tail(10**9) < last
+        assert broker.tail(0) == last
+        assert broker.replay(last, page=9).records == ()
+        publish(broker)
+        assert next(follower).gap is None
+        assert _sent_bytes(server) - before < 20_000
+
+    def test_an_append_reads_no_entry(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The script finds the end of the log in a note, unless the log was changed."""
+        broker = open_broker()
+        publish(broker, 3)
+        assert _calls(server, "xrevrange") == 0
+        server.run("XADD", "sse-hub:{app}:log", "*", "a", "b")
+        publish(broker, 3)
+        assert _calls(server, "xrevrange") == 2
+
+    def test_a_tail_of_a_large_log_is_found_in_one_call(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """A far server and a log larger than a worker's memory are no trouble."""
+        broker = open_broker()
+        publish(broker, 200)
+        scripts = _calls(server, "evalsha")
+        tail = broker.tail(50 * EVENT.size)
+        assert _calls(server, "evalsha") - scripts <= 2
+        assert 37 <= len(broker.replay(tail, page=200).records) <= 50
+
+    def test_the_heads_asked_for_together_are_one_question(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """A thousand clients that come back at once are one question to Redis."""
+        broker = open_broker()
+        last = publish(broker)
+        calls = [Call(StreamLog.head) for _ in range(100)]
+        scripts = _calls(server, "evalsha")
+        broker._read(calls)
+        assert {call.wait(0.0) for call in calls} == {last}
+        assert _calls(server, "evalsha") - scripts <= 1
+
+    def test_a_head_that_cannot_be_read_fails_for_all_at_once(
+        self, open_broker: Open
+    ) -> None:
+        """Callers do not wait for one time-out each; those that left are skipped."""
+        broker = open_broker(f"redis://{HOST}:{free_port()}")
+        asked = []
+
+        def away(stream: object) -> None:
+            asked.append(stream)
+            raise BrokerUnavailable("away")
+
+        calls = [Call(away), *(Call(StreamLog.head) for _ in range(9))]
+        calls[0].given_up = True
+        broker._read(calls)
+        errors = set()
+        for call in calls[1:]:
+            with pytest.raises(BrokerUnavailable) as caught:
+                call.wait(0.0)
+            errors.add(caught.value)
+        assert (len(errors), asked) == (1, [])
+
+
+def _sent_bytes(server: RedisServer) -> int:
+    with server.connect() as client:
+        return int(client.info("stats")["total_net_output_bytes"])
+
+
+def _calls(server: RedisServer, command: str) -> int:
+    with server.connect() as client:
+        found = client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})
+        return int(found["calls"])
+
+
+class TestRights:
+    """Rights that a user of Redis lacks cost no event, and publish none twice."""
+
+    RULES = re.findall(r"-@all (.+)", Path("docs/brokers.md").read_text())
+
+    @pytest.fixture
+    def url(self, server: RedisServer) -> str:
+        """The URL of a user with the rights that the documentation lists."""
+        (rules,) = self.RULES
+        server.run("ACL", "SETUSER", "hub", "on", ">s3cret", "~sse-hub:*")
+        server.run("ACL", "SETUSER", "hub", "-@all", *rules.split())
+        return f"redis://hub:s3cret@{HOST}:{server.port}/1"
+
+    def test_the_rights_of_the_documentation_are_enough(
+        self, open_broker: Open, server: RedisServer, url: str
+    ) -> None:
+        """Each command of the scripts is allowed, and all calls work."""
+        commands = set(re.findall(r"redis\.call\('(\w+)'", APPEND + JUDGE + TAIL))
+        allowed = set(self.RULES[0].upper().replace("+", "").split())
+        assert commands <= allowed
+        broker = open_broker(url, Retention(3, 3600.0, 2 * EVENT.size))
+        hub = HandHub(broker)
+        for number in range(9):
+            keyed = Record((), Event("x"), idempotency_key=str(number % 3))
+            broker.publish(keyed)
+            hub.publish("x")
+        hub.bring()
+        follower = broker.follow(broker.head())
+        publish(broker)
+        assert len(next(follower).records) == 1
+
+    @pytest.mark.parametrize(
+        "command", sorted(set(re.findall(r"'(X\w+|H\w+|P\w+|UN\w+|REN\w+)'", APPEND)))
+    )
+    def test_a_refused_command_publishes_nothing(
+        self, open_broker: Open, server: RedisServer, url: str, command: str
+    ) -> None:
+        """After the error, the same key publishes the event, exactly once."""
+        broker = open_broker(url, Retention(3, 3600.0, 4 * EVENT.size))
+        for number in range(9):
+            keyed = Record((), Event("x"), idempotency_key=str(number))
+            broker.publish(keyed)
+        server.run("XADD", "sse-hub:{app}:log", "*", "a", "b")
+        server.run("PEXPIRE", "sse-hub:{app}:keys", 86_400_000)
+        head = broker.head()
+        server.run("ACL", "SETUSER", "hub", f"-{command}")
+        keyed = Record((BROADCAST,), Event("once"), idempotency_key="once")
+        for _ in range(2):
+            with suppress(BrokerUnavailable):
+                broker.publish(keyed)
+        server.run("ACL", "SETUSER", "hub", f"+{command}")
+        last = broker.publish(keyed)
+        replay = broker.replay(head, page=9)
+        assert [record.content for record in replay.records] == [Event("once")]
+        assert last == broker.head() != head
+
+    def test_rights_that_are_missing_are_named(
+        self, open_broker: Open, server: RedisServer, url: str
+    ) -> None:
+        """The error says where the rights are listed."""
+        server.run("ACL", "SETUSER", "hub", "-xadd")
+        with pytest.raises(BrokerUnavailable, match="rights"):
+            publish(open_broker(url))
+
+
+class TestEviction:
+    @pytest.mark.parametrize("policy", ["volatile-lru", "allkeys-lru", "noeviction"])
+    def test_a_policy_that_evicts_is_warned_of_once(
+        self,
+        open_broker: Open,
+        server: RedisServer,
+        caplog: pytest.LogCaptureFixture,
+        policy: str,
+    ) -> None:
+        """A follower that starts names the policy, and what to set."""
+        server.run("CONFIG", "SET", "maxmemory", 10**9, "maxmemory-policy", policy)
+        broker = open_broker()
+        follower = broker.follow(broker.head())
+        for _ in range(2):
+            publish(broker)
+            next(follower)
+        warned = caplog.text.count(f"(maxmemory-policy {policy})")
+        assert warned == (policy != "noeviction")
+
+    def test_a_user_who_may_not_ask_for_the_policy_follows(
+        self, open_broker: Open, server: RedisServer
+    ) -> None:
+        """The warning is a help, and no condition."""
+        server.run("ACL", "SETUSER", "hub", "on", "nopass", "~*", "+@all", "-info")
+        broker = open_broker(f"redis://hub:x@{HOST}:{server.port}")
+        follower = broker.follow(broker.head())
+        publish(broker)
+        assert len(next(follower).records) == 1
+
+    @pytest.mark.parametrize(
+        "retention",
+        [Retention(5, 3600.0, 10**7), Retention(10**4, 0.05, 10**7)],
+        ids=["events", "seconds"],
+    )
+    def test_a_full_memory_is_no_trouble_for_a_log_at_its_own_limit(
+        self, open_broker: Open, server: RedisServer, retention: Retention
+    ) -> None:
+        """The log is trimmed first, which makes room for the new event."""
+        broker = open_broker()
+        publish(broker, 5)
+        server.run("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(BrokerUnavailable, match="maxmemory"):
+            publish(broker)
+        other = open_broker(retention=retention)
+        wait_until(lambda: _works(other))
 
 
 class TestRetention:
@@ -424,6 +636,66 @@ def _works(broker: RedisBroker) -> bool:
     return True
 
 
+class TestForgottenConnections:
+    """A NAT or a load balancer forgets connections that carry nothing."""
+
+    @pytest.mark.parametrize("way", ["silent", "reset"])
+    @pytest.mark.parametrize("call", ["append", "head", "tail", "replay"])
+    def test_a_silent_connection_is_checked_before_it_is_used(
+        self, server: RedisServer, way: Literal["silent", "reset"], call: str
+    ) -> None:
+        """The next call uses a new connection, and publishes exactly once."""
+        clock = Clock()
+        with ForgetfulProxy(server.port) as proxy:
+            url = f"redis://{HOST}:{proxy.port}"
+            stream = StreamLog(
+                connector(url), KEEP_ALL, name="app", timeout=1.5, clock=clock
+            )
+            calls: dict[str, Callable[[], object]] = {
+                "append": lambda: stream.append([EVENT])[0],
+                "head": stream.head,
+                "tail": lambda: stream.tail(0),
+                "replay": lambda: stream.replay(before, page=9).cursor,
+            }
+            stream.append([EVENT])
+            before = stream.head()
+            proxy.forget(way)
+            clock.advance(2.5)
+            assert isinstance(calls[call](), Cursor)
+            assert proxy.opened == 2
+            count = 1 + (call == "append")
+            assert server.run("XLEN", "sse-hub:{app}:log") == count
+            stream.close()
+
+    def test_an_append_that_was_sent_is_not_sent_again(
+        self, server: RedisServer
+    ) -> None:
+        """A connection that was used a moment ago is trusted; its end is an error."""
+        clock = Clock()
+        with ForgetfulProxy(server.port) as proxy:
+            url = f"redis://{HOST}:{proxy.port}"
+            stream = StreamLog(
+                connector(url), KEEP_ALL, name="app", timeout=0.2, clock=clock
+            )
+            stream.append([EVENT])
+            proxy.forget("silent")
+            clock.advance(1.0)
+            with pytest.raises(BrokerUnavailable):
+                stream.append([EVENT])
+            assert server.run("XLEN", "sse-hub:{app}:log") == 1
+            assert proxy.opened == 1
+            stream.close()
+
+    def test_the_kernel_probes_silent_connections(self, open_broker: Open) -> None:
+        """The probes come before the usual limits of NATs and load balancers."""
+        stream = open_broker()._appending
+        stream.head()
+        connection = stream._client.connection_pool.get_connection()
+        idle = connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        assert connection._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert idle <= 60
+
+
 class TestConnections:
     def test_a_process_has_three_at_most(
         self, open_broker: Open, server: RedisServer
@@ -532,14 +804,114 @@ class TestUrls:
             batch = next(follower)
             assert (batch.gap, batch.records[0].content) == (None, Event("x"))
 
+    def test_the_documented_options_of_a_shared_url_are_accepted(
+        self, open_broker: Open, server: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """An app that shares its URL with other libraries starts and works."""
+        caplog.set_level("INFO")
+        rows = re.findall(r"\| (`.+) \| (\w+)", Path("docs/brokers.md").read_text())
+        ignored = {
+            name
+            for names, what in rows
+            if what == "ignored"
+            for name in re.findall(r"`(\w+)`", names)
+        }
+        assert ignored == _IGNORED
+        query = "&".join(f"{name}=3" for name in sorted(ignored))
+        broker = open_broker(f"redis://{HOST}:{server.port}?{query}&client_name=mine")
+        follower = broker.follow(broker.head())
+        publish(broker)
+        assert len(next(follower).records) == 1
+        with server.connect() as client:
+            assert "mine" in [each["name"] for each in client.client_list()]
+        assert caplog.text.count(", ".join(sorted(ignored))) == 1
+
+    @pytest.mark.parametrize(
+        ("url", "says"),
+        [
+            ("redis://host?foo=1", "option 'foo'"),
+            ("redis://host?retry=1", "option 'retry'"),
+            ("redis://host?ssl_cert_reqs=none", "rediss://"),
+            ("rediss://host?ssl_cert_reqs=maybe", "cannot be used"),
+            ("rediss://host?ssl_ocsp_context=1", "option 'ssl_ocsp_context'"),
+            ("unix:///run/redis.sock?path=/x", "option 'path'"),
+            ("redis+sentinel://host/main?db=1", "takes no options"),
+        ],
+    )
+    def test_an_option_that_cannot_be_honoured_is_refused_by_name(
+        self, url: str, says: str
+    ) -> None:
+        """The error names the option, not the insides of redis-py."""
+        with pytest.raises(ValueError, match=re.escape(says)) as caught:
+            check_url(url)
+        assert "__init__" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("place", "host", "port"),
+        [
+            ("[::1]:26380", "::1", 26380),
+            ("[fe80::1]", "fe80::1", 26379),
+            ("host:1", "host", 1),
+            ("10.0.0.1", "10.0.0.1", 26379),
+        ],
+    )
+    @pytest.mark.parametrize("more", ["", "host2,", "[::2]:7,"])
+    def test_the_hosts_of_sentinels_may_be_ipv6_addresses(
+        self, place: str, host: str, port: int, more: str
+    ) -> None:
+        """The brackets belong to the URL, and not to the address."""
+        pool = connector(f"redis+sentinel://u:p@{more}{place}/main")(
+            1.0
+        ).connection_pool
+        assert isinstance(pool, SentinelConnectionPool)
+        settings = pool.sentinel_manager.sentinels[-1].connection_pool.connection_kwargs
+        assert (settings["host"], settings["port"]) == (host, port)
+
+    def test_a_node_of_a_cluster_says_that_it_is_not_supported(
+        self, open_broker: Open
+    ) -> None:
+        """A node that does not have the log's slot answers with the name of another."""
+        cluster = ["--cluster-enabled", "yes"]
+        with RedisServer(*cluster) as one, RedisServer(*cluster) as other:
+            error = "Cluster, which is not supported"
+            with pytest.raises(BrokerUnavailable, match=error):
+                open_broker(other.url).head()
+            one.run("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            other.run("CLUSTER", "MEET", HOST, one.port)
+            moved = "MOVED"
+            wait_until(lambda: moved in _answer(other))
+            for ask in (RedisBroker.head, publish):
+                with pytest.raises(BrokerUnavailable, match=error):
+                    ask(open_broker(other.url))
+
     @pytest.mark.parametrize(
         "url",
-        ["redis://host:port", "redis+sentinel://host:1", "redis+sentinel:///main"],
+        [
+            "redis://host:port",
+            "redis://host/myapp",
+            "redis://host/1/2",
+            "redis://host/-1",
+            "redis://host?db=-1",
+            "redis://host?db=x",
+            "redis://host/٣",
+            "redis+sentinel://host/main/app",
+            "redis+sentinel://host:99999/main",
+            "redis+sentinel://::1/main",
+            "redis+sentinel://host:1",
+            "redis+sentinel:///main",
+        ],
     )
     def test_a_url_that_names_no_server_is_refused(self, url: str) -> None:
         """The error is raised when the app is set up, not at the first event."""
         with pytest.raises(ValueError):
             check_url(url)
+
+
+def _answer(server: RedisServer) -> str:
+    """Return the raw answer of a cluster's node about a key."""
+    with socket.create_connection((HOST, server.port)) as connection:
+        connection.sendall(b"GET key\r\n")
+        return connection.recv(4096).decode()
 
 
 def test_a_disconnect_is_a_record_like_any_other(open_broker: Open) -> None:

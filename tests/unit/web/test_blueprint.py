@@ -6,6 +6,7 @@ import pytest
 from flask import Response
 
 from tests.conftest import MakeSite, Site
+from tests.kit.reader import wait_until
 
 TOKEN = "a token of some length"
 
@@ -139,6 +140,50 @@ class TestHealth:
         assert response.status_code == 503
         assert response.json["reason"] == "the broker cannot be reached"
         assert browser.get("/events/health/live").status_code == 200
+
+    def test_a_new_worker_becomes_ready_without_a_stream(self, site: Site) -> None:
+        """A load balancer sends no stream to a worker before it is ready."""
+        hub = site.app.extensions["sse_hub"].hub
+        assert not hub.ready
+        assert site.browser().get("/events/health").status_code == 200
+        assert hub.ready
+
+    def test_a_worker_is_not_ready_before_it_follows_the_log(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The head of the log may be readable when its tail is not."""
+        monkeypatch.setattr("flask_sse_hub.hub.follower._RETRY_SECONDS", 0.01)
+        broker = site.app.extensions["sse_hub"].hub.broker
+        browser = site.browser()
+        with monkeypatch.context() as patch:
+            patch.setattr(broker, "tail", lambda max_bytes: _away())
+            response = browser.get("/events/health")
+            assert response.status_code == 503
+            assert "does not follow the log" in response.json["reason"]
+        wait_until(lambda: browser.get("/events/health").status_code == 200)
+
+    def test_a_worker_without_room_for_threads_is_not_ready(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The health check says why this worker serves no streams."""
+
+        def full(*args: object, **options: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        browser = site.browser()
+        with monkeypatch.context() as patch:
+            patch.setattr("flask_sse_hub.hub.tasks.threading.Thread.start", full)
+            response = browser.get("/events/health")
+            assert response.status_code == 503
+            assert "no room for a thread" in response.json["reason"]
+        assert browser.get("/events/health").status_code == 200
+
+    def test_a_worker_that_goes_away_starts_nothing(self, site: Site) -> None:
+        """The last health checks of a worker are refused without new threads."""
+        hub = site.app.extensions["sse_hub"].hub
+        hub.drain()
+        assert site.browser().get("/events/health").status_code == 503
+        assert not hub.ready
 
     def test_a_worker_whose_hub_is_broken_is_not_ready(self, site: Site) -> None:
         """The streams of a broken hub look alive but deliver no events."""
