@@ -5,18 +5,24 @@ decides by itself how it ends.
 """
 
 import atexit
+import logging
 import os
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Protocol
 
 from ..runtime.bell import Bell, new_bell
 from ..runtime.peer_watch import Change, PeerWatch
 from ..runtime.per_process import PerProcess
+from ..runtime.rare_log import RareLog
+from ..runtime.survival import surviving
 from ..server.worker import ServerWorker, serving_worker
 from .producer import any_running
+
+log = logging.getLogger(__name__)
 
 # A departure takes two looks: the first sees a peer that closed its half, the second
 # sees the reset by which it answered a probe. Both fit into a tenth of a second, also
@@ -68,6 +74,7 @@ class Departures:
         self._streams: dict[Departing, socket.socket | None] = {}
         self._peers: PeerWatch[Departing] | None = None
         self._leave_at: float | None = None
+        self._rare_log = RareLog(log, clock=clock)
 
     @property
     def worker_is_leaving(self) -> bool:
@@ -111,8 +118,18 @@ class Departures:
         worker = self._find_worker()
         while self._needed():
             bell.wait(_TICK_SECONDS)
-            self.look(peers, worker)
+            # Ending a stream closes an iterable of the app, and its errors are logged
+            # by handlers of the app.
+            with surviving(self._say_failure):
+                self.look(peers, worker)
         bell.close()
+
+    def _say_failure(self) -> None:
+        self._rare_log.say(
+            "look",
+            f"the watch for departures failed, and goes on:\n{traceback.format_exc()}",
+            level=logging.ERROR,
+        )
 
     def _needed(self) -> bool:
         with self._lock:

@@ -65,6 +65,7 @@ class Hub:
         self.run_beside("follower", lambda: parts.follower.run(self.closed))
         self.run_beside("writer", parts.writer.run)
         self.run_beside("signals", parts.notices.run)
+        self.run_beside("log of ended streams", parts.notices.run_log)
 
     # Publishing
 
@@ -148,6 +149,8 @@ class Hub:
         self._parts.follower.wait(self._patience)
 
     def _fail(self) -> None:
+        if self.closed.is_set():
+            return
         # Open streams would stay silent without an error. Their clients have to try
         # another worker, and health has to report the fault of this one.
         self.broken = True

@@ -153,7 +153,7 @@ class Revalidation:
             for client in self._judge(clients):
                 self._lifecycle.close(client, CloseReason.REVOKED)
             self._failures = 0
-        except Exception:  # noqa: BLE001 - it is logged
+        except BaseException:  # noqa: BLE001 - a rule may raise gevent's Timeout
             self._not_told(key, first=first)
         finally:
             self._asked_about(key)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from ..errors import BrokerUnavailable
+from ..runtime.survival import surviving
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,9 @@ class Tasks:
     def start(self, *, failed: Callable[[], None]) -> None:
         """Start the tasks that are not running yet.
 
-        ``failed`` is called when a task ends by an exception. Raises BrokerUnavailable
-        if this process has no room for a thread.
+        ``failed`` is called when a task ends by any error, also by one that is no
+        ``Exception``. Raises BrokerUnavailable if this process has no room for a
+        thread.
         """
         with self._lock:
             tasks, self._waiting = self._waiting, []
@@ -55,8 +57,15 @@ class Tasks:
 def _run(name: str, task: Callable[[], None], failed: Callable[[], None]) -> None:
     try:
         task()
-    except Exception:  # noqa: BLE001 - it is logged
+    except BaseException as error:
+        # gevent's Timeout and GreenletExit are no Exception. Without this report the
+        # task would end silently, and health would call the worker ready.
         try:
-            log.exception("the %s of this worker's hub failed", name)
+            with surviving():
+                log.exception("the %s of this worker's hub failed", name)
         finally:
             failed()
+        if isinstance(error, KeyboardInterrupt):
+            # Under gevent, Ctrl-C reaches the greenlet that happens to run. Raised
+            # here, it ends the program.
+            raise

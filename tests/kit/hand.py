@@ -148,6 +148,7 @@ class HandHub:
         while self.parts.writer.step():
             pass
         self.parts.notices.tell_waiting()
+        self.parts.notices.log_waiting()
 
     def open(
         self,
