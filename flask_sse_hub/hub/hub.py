@@ -64,6 +64,7 @@ class Hub:
         self._tasks = Tasks() if tasks is None else tasks
         self.run_beside("follower", lambda: parts.follower.run(self.closed))
         self.run_beside("writer", parts.writer.run)
+        self.run_beside("reader", parts.writer.read_behind)
         self.run_beside("signals", parts.notices.run)
         self.run_beside("log of ended streams", parts.notices.run_log)
 

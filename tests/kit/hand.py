@@ -145,7 +145,7 @@ class HandHub:
     def bring(self) -> None:
         """Let the follower and the dispatcher do all their work."""
         self.follow()
-        while self.parts.writer.step():
+        while self.parts.writer.step() or self.parts.writer.read_waiting():
             pass
         self.parts.notices.tell_waiting()
         self.parts.notices.log_waiting()

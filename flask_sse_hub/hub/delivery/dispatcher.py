@@ -278,8 +278,12 @@ class Dispatcher:
             self._registry.demote(client)
             client.cursor = run.after if sent else run.before
             if not sent:
-                client.events -= run.events
-                client.bytes -= run.bytes
+                _uncount(client, run)
+
+    def uncount(self, client: Client, run: Run) -> None:
+        """Take back the count of a run that a client without a connection missed."""
+        with self._progress.lock:
+            _uncount(client, run)
 
     def ping(self, client: Client) -> None:
         """Send a client a ping, unless it receives something else first."""
@@ -322,3 +326,8 @@ class Dispatcher:
                 self._reset(client, GapReason.AHEAD)
             self._ahead.difference_update(lost)
         self._waking.wake(lost)
+
+
+def _uncount(client: Client, run: Run) -> None:
+    client.events -= run.events
+    client.bytes -= run.bytes
