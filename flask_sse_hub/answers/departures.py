@@ -6,7 +6,6 @@ decides by itself how it ends.
 
 import atexit
 import logging
-import os
 import socket
 import threading
 import time
@@ -14,9 +13,10 @@ import traceback
 from collections.abc import Callable
 from typing import Protocol
 
+from ..runtime import sockets
 from ..runtime.bell import Bell, new_bell
 from ..runtime.peer_watch import Change, PeerWatch
-from ..runtime.per_process import PerProcess
+from ..runtime.per_process import Home, PerProcess, abandon_after_fork
 from ..runtime.rare_log import RareLog
 from ..runtime.survival import surviving
 from ..server.worker import ServerWorker, serving_worker
@@ -68,7 +68,7 @@ class Departures:
     ) -> None:
         self._find_worker = find_worker
         self._clock = clock
-        self._pid = os.getpid()
+        self._home = Home()
         # Guards all fields below.
         self._lock = threading.Lock()
         self._streams: dict[Departing, socket.socket | None] = {}
@@ -105,6 +105,7 @@ class Departures:
                 self._peers.remove(connection.fileno())
 
     def _start(self) -> None:
+        abandon_after_fork(self)
         bell = new_bell()
         peers: PeerWatch[Departing] = PeerWatch(bell.ring)
         threading.Thread(
@@ -133,7 +134,7 @@ class Departures:
 
     def _needed(self) -> bool:
         with self._lock:
-            if self._streams and self._pid == os.getpid():
+            if self._streams and not self._home.left:
                 return True
             if self._peers is not None:
                 self._peers.close()
@@ -142,7 +143,7 @@ class Departures:
 
     def look(self, peers: PeerWatch[Departing], worker: ServerWorker | None) -> None:
         """Look once at all peers and at the worker, and tell the streams of changes."""
-        if self._pid != os.getpid():
+        if self._home.left:
             # A fork copies greenlets too, and the events of this epoll belong to the
             # parent process.
             return
@@ -189,7 +190,7 @@ class Departures:
         clean up, and are waited for too. It is needed because gunicorn stops a worker
         at once after QUIT and INT, as other servers do after Ctrl-C.
         """
-        if self._pid != os.getpid():
+        if self._home.left:
             return
         with self._lock:
             streams = list(self._streams)
@@ -200,9 +201,13 @@ class Departures:
             time.sleep(_TICK_SECONDS)
 
     def abandon(self) -> None:
-        """Release the parent's watch in a forked child."""
+        """Release the parent's watch and connections in a forked child."""
         if self._peers is not None:
             self._peers.abandon()
+        for connection in self._streams.values():
+            if connection is not None:
+                sockets.disown(connection.fileno())
+        self._streams.clear()
 
 
 def _new_watch() -> Departures:
@@ -211,7 +216,7 @@ def _new_watch() -> Departures:
     return watch
 
 
-_watches = PerProcess(_new_watch, abandon=Departures.abandon)
+_watches = PerProcess(_new_watch)
 
 
 def departures() -> Departures:

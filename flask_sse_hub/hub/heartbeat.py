@@ -5,9 +5,9 @@ worker is going away. The dispatcher, the writer and the lifecycle then act on i
 """
 
 import logging
-import threading
 from collections.abc import Callable
 
+from ..runtime.closing import Closed
 from ..runtime.greenlets import in_slices
 from ..runtime.rare_log import FirstTime
 from ..server.worker import ServerWorker, serving_worker
@@ -51,7 +51,7 @@ class Heartbeat:
         self._every = min(_SWEEP_SECONDS, interval / _SWEEPS_PER_HEARTBEAT)
         self._first_time = FirstTime()
 
-    def run(self, closed: threading.Event) -> None:
+    def run(self, closed: Closed) -> None:
         """Beat until ``closed`` is set or the worker goes away."""
         worker = self._find_worker()
         clock = self._clock
@@ -81,7 +81,7 @@ class Heartbeat:
         self._progress.forget_expired()
         self._backlog.forget_unused()
 
-    def judge(self, closed: threading.Event) -> None:
+    def judge(self, closed: Closed) -> None:
         """Judge ids ahead of the log regularly, until ``closed`` is set.
 
         Runs beside run(): it waits for the broker, and nothing that is due by the clock

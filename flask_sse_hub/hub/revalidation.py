@@ -9,6 +9,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
+from ..runtime.closing import Closed
 from ..runtime.greenlets import in_slices
 from .clients.client import Client
 from .clients.close_reason import CloseReason
@@ -61,7 +62,7 @@ class Revalidation:
         # Failures in a row.
         self._failures = 0
 
-    def run(self, closed: threading.Event) -> None:
+    def run(self, closed: Closed) -> None:
         """Check users until ``closed`` is set or the worker goes away."""
         last = self._clock()
         while not closed.wait(self._every) and not self._lifecycle.draining:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from ..errors import BrokerUnavailable
+from ..runtime.per_process import Home
 from ..runtime.survival import surviving
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,11 @@ class Tasks:
 
 
 def _run(name: str, task: Callable[[], None], failed: Callable[[], None]) -> None:
+    home = Home()
     try:
         task()
+        if home.left:
+            _rest()
     except BaseException as error:
         # gevent's Timeout and GreenletExit are no Exception. Without this report the
         # task would end silently, and health would call the worker ready.
@@ -69,3 +73,12 @@ def _run(name: str, task: Callable[[], None], failed: Callable[[], None]) -> Non
             # Under gevent, Ctrl-C reaches the greenlet that happens to run. Raised
             # here, it ends the program.
             raise
+
+
+def _rest() -> None:
+    """Wait for ever, in a greenlet that a fork has copied.
+
+    The child's threading module does not know the greenlet: its end would print a
+    KeyError.
+    """
+    threading.Event().wait()

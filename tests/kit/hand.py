@@ -43,6 +43,9 @@ class HandSink:
     def cut(self) -> None:
         self.cuts += 1
 
+    def abandon(self) -> None:
+        """Do nothing: there is no connection."""
+
 
 @dataclass
 class HandStream:

@@ -123,6 +123,11 @@ class Notices:
         """Whether ends wait to be logged, or for their listeners."""
         return bool(self._lines or self._signals)
 
+    def abandon(self) -> None:
+        """Forget, in a forked child, all that waits: the parent tells and logs it."""
+        self._signals.abandon()
+        self._lines.abandon()
+
     def stop(self) -> None:
         """End run() and run_log()."""
         self._signals.stop()
@@ -165,6 +170,11 @@ class _Calls:
         """Make the calls that wait."""
         while self._waiting:
             self._waiting.popleft()()
+
+    def abandon(self) -> None:
+        """Forget all calls in a forked child, and make none any more."""
+        self._stopped = True
+        self._waiting.clear()
 
     def stop(self) -> None:
         """End run() and all waiting."""

@@ -5,11 +5,9 @@ pings, events for lagging clients, farewells. Does not know how a socket is take
 """
 
 import logging
-import os
 import socket
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
@@ -78,7 +76,6 @@ class Writer:
         self._handover = threading.Lock()
         self._slice_ends = 0.0
         self._stopped = False
-        self._forks_watched = False
 
     def run(self) -> None:
         """Fan out new records, and write what else is due, until stop()."""
@@ -128,9 +125,10 @@ class Writer:
         receive everything twice.
         """
         self._stopped = True
+        self._due.clear()
+        self._behind.clear()
         for client in self._peers.abandon():
-            if isinstance(client.sink, SocketSink):
-                client.sink.abandon()
+            client.sink.abandon()
 
     # The calls of other parts
 
@@ -155,9 +153,6 @@ class Writer:
         self, client: Client, sink: SocketSink, *, head: bytes, greeting: bytes
     ) -> None:
         """Write to a sink's socket from now on, the head of the response first."""
-        if not self._forks_watched:
-            self._forks_watched = True
-            os.register_at_fork(after_in_child=_abandoning(self))
         sink.client = client
         sink.begin(head, greeting)
         self._peers.add(sink.descriptor, client, reads=True)
@@ -415,15 +410,3 @@ class _Writes(dict[Form, tuple[bytes, int]]):
         self.whole[form] = whole
         self[form] = write = whole[:MAX_WRITE_BYTES], len(whole)
         return write
-
-
-def _abandoning(writer: Writer) -> Callable[[], None]:
-    """Return a function for forked children that does not keep the writer alive."""
-    known = weakref.ref(writer)
-
-    def abandon() -> None:
-        found = known()
-        if found is not None:
-            found.abandon()
-
-    return abandon
