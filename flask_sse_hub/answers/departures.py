@@ -5,18 +5,24 @@ decides by itself how it ends.
 """
 
 import atexit
-import os
+import logging
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Protocol
 
+from ..runtime import sockets
 from ..runtime.bell import Bell, new_bell
 from ..runtime.peer_watch import Change, PeerWatch
-from ..runtime.per_process import PerProcess
+from ..runtime.per_process import Home, PerProcess, abandon_after_fork
+from ..runtime.rare_log import RareLog
+from ..runtime.survival import surviving
 from ..server.worker import ServerWorker, serving_worker
 from .producer import any_running
+
+log = logging.getLogger(__name__)
 
 # A departure takes two looks: the first sees a peer that closed its half, the second
 # sees the reset by which it answered a probe. Both fit into a tenth of a second, also
@@ -62,12 +68,13 @@ class Departures:
     ) -> None:
         self._find_worker = find_worker
         self._clock = clock
-        self._pid = os.getpid()
+        self._home = Home()
         # Guards all fields below.
         self._lock = threading.Lock()
         self._streams: dict[Departing, socket.socket | None] = {}
         self._peers: PeerWatch[Departing] | None = None
         self._leave_at: float | None = None
+        self._rare_log = RareLog(log, clock=clock)
 
     @property
     def worker_is_leaving(self) -> bool:
@@ -98,6 +105,7 @@ class Departures:
                 self._peers.remove(connection.fileno())
 
     def _start(self) -> None:
+        abandon_after_fork(self)
         bell = new_bell()
         peers: PeerWatch[Departing] = PeerWatch(bell.ring)
         threading.Thread(
@@ -111,12 +119,22 @@ class Departures:
         worker = self._find_worker()
         while self._needed():
             bell.wait(_TICK_SECONDS)
-            self.look(peers, worker)
+            # Ending a stream closes an iterable of the app, and its errors are logged
+            # by handlers of the app.
+            with surviving(self._say_failure):
+                self.look(peers, worker)
         bell.close()
+
+    def _say_failure(self) -> None:
+        self._rare_log.say(
+            "look",
+            f"the watch for departures failed, and goes on:\n{traceback.format_exc()}",
+            level=logging.ERROR,
+        )
 
     def _needed(self) -> bool:
         with self._lock:
-            if self._streams and self._pid == os.getpid():
+            if self._streams and not self._home.left:
                 return True
             if self._peers is not None:
                 self._peers.close()
@@ -125,7 +143,7 @@ class Departures:
 
     def look(self, peers: PeerWatch[Departing], worker: ServerWorker | None) -> None:
         """Look once at all peers and at the worker, and tell the streams of changes."""
-        if self._pid != os.getpid():
+        if self._home.left:
             # A fork copies greenlets too, and the events of this epoll belong to the
             # parent process.
             return
@@ -172,7 +190,7 @@ class Departures:
         clean up, and are waited for too. It is needed because gunicorn stops a worker
         at once after QUIT and INT, as other servers do after Ctrl-C.
         """
-        if self._pid != os.getpid():
+        if self._home.left:
             return
         with self._lock:
             streams = list(self._streams)
@@ -183,9 +201,13 @@ class Departures:
             time.sleep(_TICK_SECONDS)
 
     def abandon(self) -> None:
-        """Release the parent's watch in a forked child."""
+        """Release the parent's watch and connections in a forked child."""
         if self._peers is not None:
             self._peers.abandon()
+        for connection in self._streams.values():
+            if connection is not None:
+                sockets.disown(connection.fileno())
+        self._streams.clear()
 
 
 def _new_watch() -> Departures:
@@ -194,7 +216,7 @@ def _new_watch() -> Departures:
     return watch
 
 
-_watches = PerProcess(_new_watch, abandon=Departures.abandon)
+_watches = PerProcess(_new_watch)
 
 
 def departures() -> Departures:

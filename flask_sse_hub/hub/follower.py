@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ..brokers import Broker, LogBatch
 from ..errors import BrokerUnavailable
 from ..events.record import UNPLACED, Cursor
+from ..runtime.closing import Closed
 from ..runtime.rare_log import Trouble
 from .delivery.backlog import Backlog
 from .delivery.dispatcher import Dispatcher
@@ -48,7 +49,7 @@ class Follower:
         """Whether this process follows the log, and so can serve streams."""
         return self._ready.is_set()
 
-    def run(self, closed: threading.Event) -> None:
+    def run(self, closed: Closed) -> None:
         """Fill the memory, then follow the log, until ``closed`` is set."""
         trouble = Trouble()
         while not closed.is_set():
@@ -61,7 +62,7 @@ class Follower:
                 continue
             if trouble.is_over() and filled:
                 log.info("the log can be read now")
-            while filled and self.take():
+            while filled and not closed.is_set() and self.take():
                 continue
             return
 

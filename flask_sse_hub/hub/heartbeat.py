@@ -5,9 +5,9 @@ worker is going away. The dispatcher, the writer and the lifecycle then act on i
 """
 
 import logging
-import threading
 from collections.abc import Callable
 
+from ..runtime.closing import Closed
 from ..runtime.greenlets import in_slices
 from ..runtime.rare_log import FirstTime
 from ..server.worker import ServerWorker, serving_worker
@@ -47,14 +47,15 @@ class Heartbeat:
         self._writer = parts.writer
         self._lifecycle = parts.lifecycle
         self._find_worker = find_worker
+        interval = parts.options.heartbeat_interval
+        self._every = min(_SWEEP_SECONDS, interval / _SWEEPS_PER_HEARTBEAT)
         self._first_time = FirstTime()
 
-    def run(self, closed: threading.Event) -> None:
+    def run(self, closed: Closed) -> None:
         """Beat until ``closed`` is set or the worker goes away."""
         worker = self._find_worker()
         clock = self._clock
-        interval = self._options.heartbeat_interval
-        every = min(_SWEEP_SECONDS, interval / _SWEEPS_PER_HEARTBEAT)
+        every = self._every
         next_sweep = clock()
         while not closed.wait(min(_TICK_SECONDS, every)):
             if worker is not None and not worker.alive:
@@ -77,9 +78,17 @@ class Heartbeat:
                 # This loop runs every second, and few clients have something due.
                 if client.connection is None or now >= client.next_look_at:
                     self._look_at(client, now)
-        self._dispatcher.judge_ahead()
         self._progress.forget_expired()
         self._backlog.forget_unused()
+
+    def judge(self, closed: Closed) -> None:
+        """Judge ids ahead of the log regularly, until ``closed`` is set.
+
+        Runs beside run(): it waits for the broker, and nothing that is due by the clock
+        may do so.
+        """
+        while not closed.wait(self._every):
+            self._dispatcher.judge_ahead()
 
     def _look_at(self, client: Client, now: float) -> None:
         writing_since = client.sink.writing_since

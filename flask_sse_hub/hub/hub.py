@@ -8,7 +8,6 @@ import atexit
 import logging
 import os
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Literal
@@ -19,6 +18,8 @@ from ..events.address import Address
 from ..events.coding import Coding
 from ..events.record import Cursor, Disconnect, Record
 from ..runtime import sockets
+from ..runtime.closing import Closing
+from ..runtime.per_process import abandon_after_fork
 from ..runtime.rare_log import FirstTime
 from ..server.worker import ServerWorker
 from .clients.client import Client, Identity
@@ -55,7 +56,7 @@ class Hub:
         #: The log itself, for commands and tests that read it.
         self.broker: Broker = parts.broker
         #: Set when all tasks of this hub have to end.
-        self.closed = threading.Event()
+        self.closed = Closing()
         #: Whether a task of the hub has failed, so that events no longer arrive.
         self.broken = False
         self._pid: int | None = None
@@ -64,7 +65,9 @@ class Hub:
         self._tasks = Tasks() if tasks is None else tasks
         self.run_beside("follower", lambda: parts.follower.run(self.closed))
         self.run_beside("writer", parts.writer.run)
+        self.run_beside("reader", parts.writer.read_behind)
         self.run_beside("signals", parts.notices.run)
+        self.run_beside("log of ended streams", parts.notices.run_log)
 
     # Publishing
 
@@ -144,10 +147,13 @@ class Hub:
         and never more than a few seconds. Raises BrokerUnavailable if this process has
         no room for a thread.
         """
+        abandon_after_fork(self)
         self._tasks.start(failed=self._fail)
         self._parts.follower.wait(self._patience)
 
     def _fail(self) -> None:
+        if self.closed.is_set():
+            return
         # Open streams would stay silent without an error. Their clients have to try
         # another worker, and health has to report the fault of this one.
         self.broken = True
@@ -165,6 +171,16 @@ class Hub:
         # A forked child has a copy of this exit function, and of the sockets.
         if os.getpid() == self._pid:
             self.drain()
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this process is a forked child, to which the hub does not belong."""
+        return self.closed.inherited
+
+    def abandon(self) -> None:
+        """Let go of the parent's hub in a forked child. The child makes its own."""
+        self._parts.writer.abandon()
+        self._parts.notices.abandon()
 
     def close(self) -> None:
         """End everything at once. For tests and scripts; a worker drains instead."""

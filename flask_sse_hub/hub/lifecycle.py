@@ -173,6 +173,11 @@ class Lifecycle:
                 deadline = time.monotonic() + _DRAIN_SECONDS
         for client in self._registry.clients():
             self._registry.cut(client)
+        # The process may exit right after. Lines and signals about the last ends get
+        # a moment, and no more: they wait for the app's own code.
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while self._notices.waiting and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     # Random times, so that clients do not all act at one moment
 

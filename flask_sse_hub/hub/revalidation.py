@@ -9,6 +9,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
+from ..runtime.closing import Closed
 from ..runtime.greenlets import in_slices
 from .clients.client import Client
 from .clients.close_reason import CloseReason
@@ -61,7 +62,7 @@ class Revalidation:
         # Failures in a row.
         self._failures = 0
 
-    def run(self, closed: threading.Event) -> None:
+    def run(self, closed: Closed) -> None:
         """Check users until ``closed`` is set or the worker goes away."""
         last = self._clock()
         while not closed.wait(self._every) and not self._lifecycle.draining:
@@ -153,7 +154,7 @@ class Revalidation:
             for client in self._judge(clients):
                 self._lifecycle.close(client, CloseReason.REVOKED)
             self._failures = 0
-        except Exception:  # noqa: BLE001 - it is logged
+        except BaseException:  # noqa: BLE001 - a rule may raise gevent's Timeout
             self._not_told(key, first=first)
         finally:
             self._asked_about(key)

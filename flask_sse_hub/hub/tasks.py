@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 
 from ..errors import BrokerUnavailable
+from ..runtime.per_process import Home
+from ..runtime.survival import surviving
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +29,9 @@ class Tasks:
     def start(self, *, failed: Callable[[], None]) -> None:
         """Start the tasks that are not running yet.
 
-        ``failed`` is called when a task ends by an exception. Raises BrokerUnavailable
-        if this process has no room for a thread.
+        ``failed`` is called when a task ends by any error, also by one that is no
+        ``Exception``. Raises BrokerUnavailable if this process has no room for a
+        thread.
         """
         with self._lock:
             tasks, self._waiting = self._waiting, []
@@ -53,10 +56,29 @@ class Tasks:
 
 
 def _run(name: str, task: Callable[[], None], failed: Callable[[], None]) -> None:
+    home = Home()
     try:
         task()
-    except Exception:  # noqa: BLE001 - it is logged
+        if home.left:
+            _rest()
+    except BaseException as error:
+        # gevent's Timeout and GreenletExit are no Exception. Without this report the
+        # task would end silently, and health would call the worker ready.
         try:
-            log.exception("the %s of this worker's hub failed", name)
+            with surviving():
+                log.exception("the %s of this worker's hub failed", name)
         finally:
             failed()
+        if isinstance(error, KeyboardInterrupt):
+            # Under gevent, Ctrl-C reaches the greenlet that happens to run. Raised
+            # here, it ends the program.
+            raise
+
+
+def _rest() -> None:
+    """Wait for ever, in a greenlet that a fork has copied.
+
+    The child's threading module does not know the greenlet: its end would print a
+    KeyError.
+    """
+    threading.Event().wait()

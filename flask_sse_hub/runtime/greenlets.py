@@ -5,7 +5,7 @@ Never imports gevent: it checks whether the app or its server has imported it.
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -85,3 +85,20 @@ def in_slices(items: Sequence[T], *, size: int) -> Iterator[Sequence[T]]:
         if start:
             breathe()
         yield items[start : start + size]
+
+
+# The rest of the process gets its turn after this much work, as in a fan-out.
+_SLICE_SECONDS = 0.003
+
+
+def unhurried(items: Iterable[T]) -> Iterator[T]:
+    """Yield the items. All other ready work runs after every few milliseconds.
+
+    The caller holds no lock that code in the event loop may need.
+    """
+    ends = time.monotonic() + _SLICE_SECONDS
+    for item in items:
+        yield item
+        if time.monotonic() >= ends:
+            breathe()
+            ends = time.monotonic() + _SLICE_SECONDS

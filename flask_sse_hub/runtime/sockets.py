@@ -34,6 +34,22 @@ def shutdown(descriptor: int, how: int = socket.SHUT_RDWR) -> None:
         copy.close()
 
 
+def disown(descriptor: int) -> None:
+    """Make an inherited connection a dead end, in a forked child.
+
+    Greenlets that the fork has copied may be in the middle of a write. Their writes
+    fail from now on, with BrokenPipeError. The parent and the peer notice nothing.
+    """
+    with suppress(OSError):
+        ours, theirs = _socket.socketpair()
+        try:
+            theirs.close()
+            if descriptor >= 0:
+                os.dup2(ours.fileno(), descriptor, inheritable=False)
+        finally:
+            ours.close()
+
+
 class Socket(_socket.socket):
     """A socket of the operating system, even if gevent has patched the module.
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from ..runtime.per_process import Home
 from ..runtime.private_directory import private_directory, user
 
 # The id of a process and its number of clients. The id is 0 if the slot is free.
@@ -44,6 +45,7 @@ class Census:
         self.path = directory / str(listener)
         self._clock = clock
         self._file: int | None = None
+        self._home = Home()
         self._offset = 0
         self._dead: set[int] = set()
         self._looked = clock()
@@ -51,7 +53,16 @@ class Census:
     @property
     def joined(self) -> bool:
         """Whether this hub has a slot."""
-        return self._file is not None
+        return self._own_file() is not None
+
+    def _own_file(self) -> int | None:
+        """Return the open file, None without a slot. A slot belongs to one process."""
+        file = self._file
+        if file is not None and self._home.left:
+            # A forked child must not write its parent's slot.
+            self._file = None
+            os.close(file)
+        return self._file
 
     def join(self) -> None:
         """Take a slot, with no clients yet.
@@ -70,6 +81,7 @@ class Census:
                         self._offset = _free_slot(file)
                         _write(file, self._offset, os.getpid(), 0)
                         self._file = file
+                        self._home = Home()
             finally:
                 if not self.joined:
                     os.close(file)
@@ -78,8 +90,9 @@ class Census:
 
     def tell(self, clients: int) -> None:
         """Write how many clients this hub holds. Raises OSError."""
-        if self._file is not None:
-            _write(self._file, self._offset, os.getpid(), clients)
+        file = self._own_file()
+        if file is not None:
+            _write(file, self._offset, os.getpid(), clients)
 
     def counts(self) -> tuple[int, list[int]]:
         """Return the number of clients of this worker, and of each other worker.
@@ -87,14 +100,15 @@ class Census:
         Leaves out workers that have died or left, or have not joined yet. Raises
         OSError.
         """
-        if self._file is None:
+        file = self._own_file()
+        if file is None:
             return 0, []
-        slots = _slots(self._file)
+        slots = _slots(file)
         now = self._clock()
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
             self._dead = {pid for pid, _ in slots if not _is_alive(pid)}
-            if not _is_there(self.path, self._file):
+            if not _is_there(self.path, file):
                 # Systems clean up temporary files. The next hub that joins makes a new
                 # file.
                 self.leave()
@@ -107,7 +121,7 @@ class Census:
 
     def leave(self) -> None:
         """Give the slot back. The other workers no longer count this hub."""
-        file, self._file = self._file, None
+        file, self._file = self._own_file(), None
         if file is not None:
             with suppress(OSError), closing(os.fdopen(file, "r+b", 0)):
                 _write(file, self._offset, 0, 0)

@@ -5,6 +5,7 @@ hub, and uses the socket only to watch its peer and to end the connection. Does 
 requests.
 """
 
+import errno
 import logging
 import socket
 import threading
@@ -67,6 +68,8 @@ class EventStream(Iterator[bytes]):
             if not isinstance(error, StopIteration):
                 self._hub.end(self._client, CloseReason.ERROR)
             raise
+        if self._hub.inherited:
+            raise _not_ours()
         self.writing_since = self._hub.clock()
         if self._client.close_reason in IMMEDIATE:
             # The stream was closed after the chunk was made, and before there was a
@@ -77,6 +80,9 @@ class EventStream(Iterator[bytes]):
     def close(self) -> None:
         """Remove the client. The server calls this however the stream ended."""
         self._state = self._end
+        if self._hub.inherited:
+            # The parent lets go of the client, and tells the app.
+            return
         if self._socket is not None:
             self._hub.forget_peer(self._socket)
         self._hub.leave(self._client, CloseReason.CLIENT_GONE)
@@ -129,6 +135,9 @@ class EventStream(Iterator[bytes]):
         return self._hub.farewell(self._client) or self._end()
 
     def _end(self) -> bytes:
+        if self._hub.inherited:
+            # After a StopIteration the server would write the end of the response.
+            raise _not_ours()
         # The server would otherwise wait for the next request on this connection. A
         # worker that is shutting down does not have those seconds.
         if self._socket is not None:
@@ -161,3 +170,18 @@ class EventStream(Iterator[bytes]):
         """Shut the connection down. A write that blocks ends with an error."""
         if self._socket is not None:
             sockets.shutdown(self._socket.fileno())
+
+    def abandon(self) -> None:
+        """Leave the connection to the parent, in a forked child."""
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            sockets.disown(connection.fileno())
+
+
+def _not_ours() -> BrokenPipeError:
+    """Return the error for which servers write nothing more to a connection.
+
+    A fork under gevent copies the greenlet that serves a stream. If the child wrote
+    too, the client would receive everything twice.
+    """
+    return BrokenPipeError(errno.EPIPE, "the stream belongs to the parent process")

@@ -8,9 +8,11 @@ import threading
 import time
 
 from ..hub.hub import Hub
+from ..runtime.closing import Closing
 
-# Two threads of a hub wait by the clock: the heartbeat and the revalidation.
-_WAITING_OF_A_HUB = 2
+# Three threads of a hub wait by the clock: the heartbeat, the judge of ids and the
+# revalidation.
+_WAITING_OF_A_HUB = 3
 
 # Seconds until advance() stops waiting. Only a test that fails, or a user_loader that
 # never returns, takes so long.
@@ -78,7 +80,7 @@ class Clock:
         The hub must have been made with this clock, and not have been started.
         """
         # The hub's threads wait for this event between two looks at the clock.
-        hub.closed = ClockEvent(self)
+        hub.closed = Closing(ClockEvent(self))
         with self._changed:
             self._hub = hub
             self._waits.clear()

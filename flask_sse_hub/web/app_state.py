@@ -102,6 +102,7 @@ class AppState:
         hub = Hub(parts)
         heartbeat = Heartbeat(parts)
         hub.run_beside("heartbeat", lambda: heartbeat.run(hub.closed))
+        hub.run_beside("judge of ids", lambda: heartbeat.judge(hub.closed))
         revalidation = Revalidation(
             parts, self.access.lost, interval=self.config.revalidate_interval
         )

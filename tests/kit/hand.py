@@ -43,6 +43,9 @@ class HandSink:
     def cut(self) -> None:
         self.cuts += 1
 
+    def abandon(self) -> None:
+        """Do nothing: there is no connection."""
+
 
 @dataclass
 class HandStream:
@@ -145,9 +148,10 @@ class HandHub:
     def bring(self) -> None:
         """Let the follower and the dispatcher do all their work."""
         self.follow()
-        while self.parts.writer.step():
+        while self.parts.writer.step() or self.parts.writer.read_waiting():
             pass
         self.parts.notices.tell_waiting()
+        self.parts.notices.log_waiting()
 
     def open(
         self,

@@ -49,6 +49,9 @@ class Sink(Protocol):
         Called only while the client is registered, when its socket is its own.
         """
 
+    def abandon(self) -> None:
+        """Let go of the connection in a forked child, and leave it as it is."""
+
 
 class Connection(Protocol):
     """A socket that never blocks."""

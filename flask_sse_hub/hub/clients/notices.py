@@ -7,9 +7,10 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
+from ...runtime.survival import surviving
 from ..tally import Tally
 from .client import Client
 from .client_stats import ClientStats, Written
@@ -17,8 +18,9 @@ from .close_reason import CloseReason
 
 log = logging.getLogger(__name__)
 
-# The most ends that wait for the app's listeners. Listeners that are too slow, or never
-# return, must neither fill the memory nor hold back other streams.
+# The most ends that wait for the app's listeners, or for its log handlers. Code of the
+# app that is too slow, or never returns, must neither fill the memory nor hold back
+# other streams.
 _MAX_WAITING = 10_000
 
 
@@ -31,7 +33,11 @@ class Listeners:
 
 
 class Notices:
-    """Count, log and announce the streams that begin and end in one process."""
+    """Count, log and announce the streams that begin and end in one process.
+
+    Log handlers and listeners are the app's own code: they may be slow, and raise
+    anything.
+    """
 
     def __init__(
         self,
@@ -43,16 +49,17 @@ class Notices:
         self._listeners = listeners
         self._tally = tally
         self._clock = clock
-        self._waiting: deque[tuple[ClientStats, CloseReason]] = deque()
-        self._work = threading.Event()
-        self._stopped = False
+        self._signals = _Calls()
+        # Listeners that never return must not keep the log from telling so.
+        self._lines = _Calls()
+        self._lost_lines = 0
 
     def came(self, client: Client, written: Written) -> None:
         """Note that a stream has begun."""
         self._tally.opened += 1
         if self._listeners is not None:
             stats = ClientStats.of(client, written, now=self._clock())
-            self._tell(self._listeners.connected, stats)
+            _tell(self._listeners.connected, stats)
 
     def left(
         self,
@@ -64,55 +71,140 @@ class Notices:
     ) -> None:
         """Note that a stream has ended.
 
-        Listeners are the app's own code, and may be slow. With ``beside``, run() calls
-        them in another thread, and the caller does not wait.
+        With ``beside``, other threads write the log's line and call the listeners, and
+        the caller does not wait.
         """
         self._tally.closed[reason] += 1
         stats = ClientStats.of(client, written, now=self._clock())
-        # A log filter or handler of the app may raise an error, and the caller also
-        # serves other streams.
-        with suppress(Exception):
-            log.info(
-                "stream of %r ended: %s after %.1f s, %d events, %d bytes",
-                client,
-                reason.value,
-                stats.age,
-                stats.events,
-                stats.bytes,
-            )
+        line = partial(_log_end, repr(client), stats, reason)
+        if not beside:
+            line()
+        elif log.isEnabledFor(logging.INFO):
+            self._log_beside(line)
         if self._listeners is None:
             return
+        tell = partial(_tell, self._listeners.disconnected, stats, reason)
         if not beside:
-            self._tell(self._listeners.disconnected, stats, reason)
-        elif len(self._waiting) < _MAX_WAITING:
-            self._waiting.append((stats, reason))
-            self._work.set()
-        else:
-            log.error(
-                "receivers of client_disconnected are too slow: the signal for %r is"
-                " not sent. Let a receiver hand long work to another thread",
-                client,
-            )
+            tell()
+        elif not self._signals.add(tell):
+            self._log_beside(partial(_log_lost_signal, repr(client)))
+
+    def _log_beside(self, line: Callable[[], object]) -> None:
+        if not self._lines.add(line):
+            self._lost_lines += 1
 
     def run(self) -> None:
         """Call the listeners for the ends that wait, until stop()."""
-        while not self._stopped:
-            self._work.wait()
-            self._work.clear()
-            self.tell_waiting()
+        self._signals.run()
+
+    def run_log(self) -> None:
+        """Log the ends that wait, until stop()."""
+        while self._lines.wait():
+            self.log_waiting()
 
     def tell_waiting(self) -> None:
         """Call the listeners for the ends that wait."""
-        while self._waiting and self._listeners is not None:
-            self._tell(self._listeners.disconnected, *self._waiting.popleft())
+        self._signals.call_waiting()
+
+    def log_waiting(self) -> None:
+        """Log the ends that wait."""
+        self._lines.call_waiting()
+        lost, self._lost_lines = self._lost_lines, 0
+        if lost:
+            with surviving():
+                log.error(
+                    "log handlers are too slow: %d lines about streams that ended are"
+                    " missing. Let a handler write from a queue",
+                    lost,
+                )
+
+    @property
+    def waiting(self) -> bool:
+        """Whether ends wait to be logged, or for their listeners."""
+        return bool(self._lines or self._signals)
+
+    def abandon(self) -> None:
+        """Forget, in a forked child, all that waits: the parent tells and logs it."""
+        self._signals.abandon()
+        self._lines.abandon()
 
     def stop(self) -> None:
-        """End run()."""
+        """End run() and run_log()."""
+        self._signals.stop()
+        self._lines.stop()
+
+
+class _Calls:
+    """Calls of the app's code that wait for a thread of their own: a bounded queue."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._work = threading.Event()
+        self._stopped = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, call: Callable[[], object]) -> bool:
+        """Add a call; tell whether there was room for it."""
+        if len(self._waiting) >= _MAX_WAITING:
+            return False
+        self._waiting.append(call)
+        self._work.set()
+        return True
+
+    def run(self) -> None:
+        """Make the calls as they come, until stop()."""
+        while self.wait():
+            self.call_waiting()
+
+    def wait(self) -> bool:
+        """Wait for calls, or for stop(); False once it was stopped before."""
+        if self._stopped:
+            return False
+        self._work.wait()
+        self._work.clear()
+        return True
+
+    def call_waiting(self) -> None:
+        """Make the calls that wait."""
+        while self._waiting:
+            self._waiting.popleft()()
+
+    def abandon(self) -> None:
+        """Forget all calls in a forked child, and make none any more."""
+        self._stopped = True
+        self._waiting.clear()
+
+    def stop(self) -> None:
+        """End run() and all waiting."""
         self._stopped = True
         self._work.set()
 
-    def _tell(self, listener: Callable[..., object], *args: object) -> None:
-        try:
-            listener(*args)
-        except Exception:
-            log.exception("a receiver of a client signal failed")
+
+def _tell(listener: Callable[..., object], *args: object) -> None:
+    with surviving(lambda: log.exception("a receiver of a client signal failed")):
+        listener(*args)
+
+
+def _log_end(client: str, stats: ClientStats, reason: CloseReason) -> None:
+    # A log filter or handler of the app may raise an error, and the caller also serves
+    # other streams.
+    with surviving():
+        log.info(
+            "stream of %s ended: %s after %.1f s, %d events, %d bytes",
+            client,
+            reason.value,
+            stats.age,
+            stats.events,
+            stats.bytes,
+        )
+
+
+def _log_lost_signal(client: str) -> None:
+    with surviving():
+        log.error(
+            "receivers of client_disconnected are too slow: the signal for %s is not"
+            " sent. Let a receiver hand long work to another thread",
+            client,
+        )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from ...brokers import Broker
 from ...errors import BrokerUnavailable
 from ...events.record import Cursor, GapReason, Retention
+from ...runtime.greenlets import unhurried
 from .history import Frame, History
 
 # The records of one page, and the memory for all pages: half of the history that a
@@ -30,19 +31,25 @@ _KEEP_ALL = Retention(events=sys.maxsize, seconds=float("inf"), bytes=sys.maxsiz
 
 
 class Backlog:
-    """Pages of one log. One caller at a time reads the broker."""
+    """Pages of one log. One caller at a time reads the broker.
+
+    Only page() waits for the broker.
+    """
 
     def __init__(
         self, broker: Broker, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._broker = broker
         self._clock = clock
-        # Guards the fields below, and is held while the broker is read: a caller that
-        # waits for the lock most likely finds its page afterwards.
-        self._lock = threading.Lock()
-        self._pages: list[History] = []
+        # Held while the broker is read: a caller that waits for it most likely finds
+        # its page afterwards.
+        self._reads = threading.Lock()
         self._used_at = 0.0
         self._failed_at = float("-inf")
+        # Guards the pages. Nothing waits under it.
+        self._lock = threading.Lock()
+        self._pages: list[History] = []
+        self._forgotten = 0
 
     def page(self, after: Cursor) -> History | GapReason:
         """Return a page that begins at a cursor or before it, or the reason for a gap.
@@ -50,9 +57,11 @@ class Backlog:
         If the page's own cursor equals ``after``, that is the head of the log and the
         page has no more records. Raises BrokerUnavailable.
         """
-        with self._lock:
+        with self._reads:
             self._used_at = self._clock()
-            for page in self._pages:
+            with self._lock:
+                pages = list(self._pages)
+            for page in pages:
                 if page.knows(after) and page.cursor != after:
                     return page
             return self._read(after)
@@ -60,6 +69,7 @@ class Backlog:
     def _read(self, after: Cursor) -> History | GapReason:
         if self._clock() - self._failed_at < _AWAY_SECONDS:
             raise BrokerUnavailable("the broker did not answer a moment ago")
+        forgotten = self._forgotten
         try:
             replay = self._broker.replay(after, page=_PAGE_RECORDS)
         except BrokerUnavailable:
@@ -69,12 +79,20 @@ class Backlog:
             return replay.gap
         page = History(_KEEP_ALL)
         page.restart(after)
-        page.append(map(Frame.of, replay.records), replay.cursor)
+        page.append(list(unhurried(map(Frame.of, replay.records))), replay.cursor)
         if replay.records:
-            self._pages.append(page)
-        while len(self._pages) > 1 and sum(p.bytes for p in self._pages) > _MAX_BYTES:
-            del self._pages[0]
+            self._keep(page, forgotten)
         return page
+
+    def _keep(self, page: History, forgotten: int) -> None:
+        with self._lock:
+            if self._forgotten != forgotten:
+                # A gap came while the broker was read.
+                return
+            pages = self._pages
+            pages.append(page)
+            while len(pages) > 1 and sum(each.bytes for each in pages) > _MAX_BYTES:
+                del pages[0]
 
     def forget_unused(self) -> None:
         """Drop all pages if none was used lately."""
@@ -85,3 +103,4 @@ class Backlog:
         """Drop all pages, because after a gap they may no longer match the log."""
         with self._lock:
             self._pages.clear()
+            self._forgotten += 1

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ...brokers import Broker, LogBatch
 from ...errors import BrokerUnavailable
 from ...events.record import UNPLACED, Cursor, GapReason, is_beyond
+from ...runtime.greenlets import unhurried
 from ..clients.client import Client, Connection
 from ..clients.close_reason import CloseReason
 from ..clients.registry import ClientRegistry
@@ -91,7 +92,8 @@ class Dispatcher:
         that came while the broker was away find their cursor in it. Control records in
         it may end their streams.
         """
-        frames = [Frame.of(record) for batch in tail for record in batch.records]
+        records = (record for batch in tail for record in batch.records)
+        frames = list(unhurried(map(Frame.of, records)))
         self._note_malformed(sum(batch.malformed for batch in tail))
         progress = self._progress
         with progress.lock:
@@ -133,7 +135,7 @@ class Dispatcher:
         """Take the follower's next batch, and wait if the memory is overfull."""
         if batch.gap is not None:
             self._reset_all(batch.gap, batch.cursor)
-        frames = [Frame.of(record) for record in batch.records]
+        frames = list(unhurried(map(Frame.of, batch.records)))
         self._note_malformed(batch.malformed)
         history = self._progress.history
         with self._progress.lock:
@@ -278,8 +280,12 @@ class Dispatcher:
             self._registry.demote(client)
             client.cursor = run.after if sent else run.before
             if not sent:
-                client.events -= run.events
-                client.bytes -= run.bytes
+                _uncount(client, run)
+
+    def uncount(self, client: Client, run: Run) -> None:
+        """Take back the count of a run that a client without a connection missed."""
+        with self._progress.lock:
+            _uncount(client, run)
 
     def ping(self, client: Client) -> None:
         """Send a client a ping, unless it receives something else first."""
@@ -322,3 +328,8 @@ class Dispatcher:
                 self._reset(client, GapReason.AHEAD)
             self._ahead.difference_update(lost)
         self._waking.wake(lost)
+
+
+def _uncount(client: Client, run: Run) -> None:
+    client.events -= run.events
+    client.bytes -= run.bytes

@@ -5,19 +5,17 @@ pings, events for lagging clients, farewells. Does not know how a socket is take
 """
 
 import logging
-import os
 import socket
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Protocol, cast
 
 from ...events.coding import Form
 from ...runtime import greenlets
 from ...runtime.peer_watch import Change, PeerWatch
+from ...runtime.survival import surviving
 from ..clients.client import Client, Connection
 from ..clients.close_reason import IMMEDIATE, CloseReason
 from ..clients.registry import ClientRegistry
@@ -74,10 +72,10 @@ class Writer:
         self._due: deque[SocketSink] = deque()
         self._behind: deque[SocketSink] = deque()
         self._behind_work = threading.Event()
-        self._reads_behind = False
+        # Guards the hand-over of a sink from read_behind() back to run().
+        self._handover = threading.Lock()
         self._slice_ends = 0.0
         self._stopped = False
-        self._forks_watched = False
 
     def run(self) -> None:
         """Fan out new records, and write what else is due, until stop()."""
@@ -98,7 +96,7 @@ class Writer:
             self._peers.close()
 
     def stop(self) -> None:
-        """End run(), and the thread that reads the broker for clients far behind."""
+        """End run() and read_behind()."""
         self._stopped = True
         self._dispatcher.stop()
         self._peers.close()
@@ -127,9 +125,10 @@ class Writer:
         receive everything twice.
         """
         self._stopped = True
+        self._due.clear()
+        self._behind.clear()
         for client in self._peers.abandon():
-            if isinstance(client.sink, SocketSink):
-                client.sink.abandon()
+            client.sink.abandon()
 
     # The calls of other parts
 
@@ -154,9 +153,6 @@ class Writer:
         self, client: Client, sink: SocketSink, *, head: bytes, greeting: bytes
     ) -> None:
         """Write to a sink's socket from now on, the head of the response first."""
-        if not self._forks_watched:
-            self._forks_watched = True
-            os.register_at_fork(after_in_child=_abandoning(self))
         sink.client = client
         sink.begin(head, greeting)
         self._peers.add(sink.descriptor, client, reads=True)
@@ -229,10 +225,12 @@ class Writer:
         client = self._peers.owner(connection)
         if client is None:
             return
-        # If the client was reset or closed during the fan-out, it has no connection any
-        # more, and only finishes a frame that was begun.
         if client.connection is connection:
             self._dispatcher.fall_behind(client, run, sent=max(sent, 0))
+        elif sent <= 0:
+            # The client was reset or closed during the fan-out, and so has no
+            # connection any more. The run was counted for it when the fan-out began.
+            self._dispatcher.uncount(client, run)
         sink = cast("SocketSink", client.sink)
         if sent < 0:
             sink.gone = True
@@ -271,9 +269,7 @@ class Writer:
             self._close(sink, client, CloseReason.CLIENT_GONE)
         elif sink.intrusive:
             self._close(sink, client, CloseReason.PROTOCOL)
-        elif sink.reading:
-            sink.again = True
-        elif not self._finish(sink):
+        elif (sink.reading and self._leaves_to_reader(sink)) or not self._finish(sink):
             return
         elif sink.ending:
             self._close(sink, client, CloseReason.CLIENT_GONE)
@@ -329,7 +325,7 @@ class Writer:
     def _fail(self, sink: SocketSink) -> None:
         """End the stream of one client after an error; other streams go on."""
         # The error may come from a log filter of the app, which fails again here.
-        with suppress(Exception):
+        with surviving():
             log.exception("cannot write to %r", sink.client)
         if sink.client is not None:
             self._ends.close(sink.client, CloseReason.ERROR)
@@ -346,23 +342,34 @@ class Writer:
     # Clients so far behind that the broker has to be read
 
     def _read_beside(self, sink: SocketSink) -> None:
-        """Read the broker for a client in another thread, while others are served."""
+        """Have read_behind() read the broker for a client, while others are served."""
         sink.reading = True
         self._behind.append(sink)
-        if not self._reads_behind:
-            self._reads_behind = True
-            threading.Thread(
-                target=self._read_behind, name="sse-hub-backlog", daemon=True
-            ).start()
         self._behind_work.set()
 
-    def _read_behind(self) -> None:
+    def _leaves_to_reader(self, sink: SocketSink) -> bool:
+        """Tell whether the broker is read for a sink, which is then queued again."""
+        with self._handover:
+            sink.again = sink.reading
+            return sink.again
+
+    def read_behind(self) -> None:
+        """Read the broker for the clients far behind, until stop()."""
         while not self._stopped:
             self._behind_work.wait()
             self._behind_work.clear()
-            while self._behind and not self._stopped:
-                self._read_for(self._behind.popleft())
+            while not self._stopped and self.read_waiting():
                 greenlets.breathe()
+
+    def read_waiting(self) -> bool:
+        """Read the broker for the next client that waits; tell whether there was one.
+
+        May wait for the broker.
+        """
+        if not self._behind:
+            return False
+        self._read_for(self._behind.popleft())
+        return True
 
     def _read_for(self, sink: SocketSink) -> None:
         client = sink.client
@@ -372,14 +379,18 @@ class Writer:
                 chunk = self._catchup.take(client)
             except Exception:  # noqa: BLE001 - _fail() logs it
                 self._fail(sink)
-        sink.reading = False
+        with self._handover:
+            # The bytes come first. Once nothing is read for the sink, the writer may
+            # serve it, and would put the next bytes in their place.
+            if sink.client is not None:
+                sink.put(chunk or b"")
+            sink.reading = False
+            again, sink.again = sink.again, False
         if client is None or sink.client is None:
             return
-        sink.put(chunk or b"")
         # While the broker is away, nothing comes. Then the sink is not queued here: the
         # heartbeat's sweep wakes it later.
-        if chunk != b"" or sink.again or not self._catchup.waits_for_broker(client):
-            sink.again = False
+        if chunk != b"" or again or not self._catchup.waits_for_broker(client):
             self.look_at(sink)
 
 
@@ -399,15 +410,3 @@ class _Writes(dict[Form, tuple[bytes, int]]):
         self.whole[form] = whole
         self[form] = write = whole[:MAX_WRITE_BYTES], len(whole)
         return write
-
-
-def _abandoning(writer: Writer) -> Callable[[], None]:
-    """Return a function for forked children that does not keep the writer alive."""
-    known = weakref.ref(writer)
-
-    def abandon() -> None:
-        found = known()
-        if found is not None:
-            found.abandon()
-
-    return abandon

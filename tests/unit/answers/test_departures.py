@@ -235,7 +235,7 @@ def test_a_forked_child_has_its_own_watch(
 ) -> None:
     """The child must not use its parent's watch: the parent would lose reports."""
     ours, theirs = pair
-    watches = PerProcess(Departures, abandon=Departures.abandon)
+    watches = PerProcess(Departures)
     monkeypatch.setattr(module, "_watches", watches)
     parents = departures()
     assert departures() is parents
@@ -243,7 +243,10 @@ def test_a_forked_child_has_its_own_watch(
     parents.add(stream, ours)
     wait_until(lambda: parents._peers is not None and bool(parents._peers._owners))
     monkeypatch.setattr(os, "getpid", lambda: -1)
+    parents.abandon()
     assert departures() is not parents
+    with pytest.raises(BrokenPipeError):
+        ours.send(b"from the child")
     parents.say_farewell()
     theirs.close()
     wait_until(lambda: ended(parents))

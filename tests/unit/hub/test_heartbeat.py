@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 
 from flask_sse_hub import CloseReason
 from flask_sse_hub.brokers import MemoryBroker
-from flask_sse_hub.events.record import Retention
+from flask_sse_hub.events.record import Cursor, GapReason, Retention
 from flask_sse_hub.hub.heartbeat import Heartbeat
 from flask_sse_hub.server.worker import ServerWorker, serving_worker
 from tests.kit.hand import KEEP_ALL, FlakyBroker, HandHub, HandStream, numbered, types
+from tests.kit.reader import wait_until
 
 
 @dataclass
@@ -238,3 +240,40 @@ class TestWorker:
     def test_other_servers_have_no_worker(self) -> None:
         """The development server and gevent's own server have no worker object."""
         assert serving_worker() is None
+
+
+class TestAwayBroker:
+    def test_nothing_that_is_due_waits_for_the_broker(self) -> None:
+        """A client with a made-up id is judged beside: pings and drains come first."""
+
+        class Asked(MemoryBroker):
+            asked = 0
+
+            def head(self) -> Cursor:
+                self.asked += 1
+                return super().head()
+
+        broker = Asked(KEEP_ALL)
+        hub = HandHub(broker, heartbeat_interval=10.0)
+        beyond = Cursor(hub.position.epoch, hub.position.offset + 5_000)
+        stream = hub.stream(last_event_id=hub.publish("seen elsewhere"))
+        assert stream.client.cursor is not None
+        stream.client.cursor = beyond
+        asked = broker.asked
+        hub.clock.advance(9.0)
+        sweep(hub)
+        assert types(stream.read()) == ["ping"]
+        assert broker.asked == asked
+
+    def test_ids_ahead_are_judged_until_the_hub_is_closed(self) -> None:
+        """The judge looks regularly, in a thread of its own."""
+        hub = HandHub(heartbeat_interval=0.01)
+        stream = hub.stream(last_event_id=hub.publish("seen elsewhere"))
+        stream.client.cursor = Cursor(hub.position.epoch, hub.position.offset + 5_000)
+        heartbeat = Heartbeat(hub.parts, find_worker=lambda: None)
+        judge = threading.Thread(target=heartbeat.judge, args=[hub.hub.closed])
+        judge.start()
+        wait_until(lambda: stream.client.reset_due is GapReason.AHEAD)
+        hub.hub.closed.set()
+        judge.join(10.0)
+        assert not judge.is_alive()

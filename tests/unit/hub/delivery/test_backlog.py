@@ -110,3 +110,54 @@ def test_the_memory_for_pages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     clock.advance(11.0)
     pages.forget_unused()
     assert not pages._pages
+
+
+class HeldBroker(MemoryBroker):
+    """A memory broker whose replay waits until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(KEEP_ALL)
+        self.reading = threading.Event()
+        self.let_go = threading.Event()
+
+    def replay(self, after: Cursor, **options: Any) -> Any:
+        replay = super().replay(after, **options)
+        self.reading.set()
+        assert self.let_go.wait(10.0)
+        return replay
+
+
+def test_pages_are_forgotten_without_waiting_for_the_broker() -> None:
+    """The heartbeat and the follower serve everybody. A broker may hang."""
+    broker = HeldBroker()
+    start, *_ = log_of(broker, 10)
+    clock = Clock()
+    pages = Backlog(broker, clock=clock)
+    broker.let_go.set()
+    page_at(pages, start)
+    broker.let_go.clear()
+    broker.reading.clear()
+    last = Cursor(start.epoch, start.offset + 10)
+    reader = threading.Thread(target=pages.page, args=[last])
+    reader.start()
+    assert broker.reading.wait(10.0)
+    clock.advance(11.0)
+    pages.forget_unused()
+    pages.forget()
+    assert not pages._pages
+    broker.let_go.set()
+    reader.join(10.0)
+
+
+def test_a_page_that_was_read_across_a_gap_is_not_kept() -> None:
+    """The log may have been replaced since the read began."""
+    broker = HeldBroker()
+    start, *_ = log_of(broker, 10)
+    pages = Backlog(broker)
+    reader = threading.Thread(target=pages.page, args=[start])
+    reader.start()
+    assert broker.reading.wait(10.0)
+    pages.forget()
+    broker.let_go.set()
+    reader.join(10.0)
+    assert not pages._pages

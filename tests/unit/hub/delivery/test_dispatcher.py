@@ -146,3 +146,25 @@ def test_a_ping_is_dropped_if_an_event_is_sent() -> None:
     hub.parts.dispatcher.ping(stream.client)
     assert [event.type for event in stream.read()] == ["message"]
     assert stream.read() == []
+
+
+@pytest.mark.parametrize("through", ["accept", "begin", "backlog"])
+def test_a_batch_is_encoded_in_slices(
+    through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request does not wait until a batch of many large events is encoded."""
+    monkeypatch.setattr(greenlets, "_SLICE_SECONDS", 0.0)
+    breaths: list[None] = []
+    monkeypatch.setattr(greenlets, "breathe", lambda: breaths.append(None))
+    hub = HandHub(begun=False)
+    start = hub.broker.head()
+    if through == "accept":
+        hub.begin()
+    list(numbered(hub, 5))
+    if through == "accept":
+        hub.follow()
+    elif through == "begin":
+        hub.begin()
+    else:
+        hub.parts.backlog.page(start)
+    assert len(breaths) == 5

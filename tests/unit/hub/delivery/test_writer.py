@@ -11,11 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_sse_hub import CloseReason, Event
-from flask_sse_hub.brokers import LogBatch
+from flask_sse_hub import BrokerUnavailable, CloseReason, Event
+from flask_sse_hub.brokers import LogBatch, MemoryBroker
 from flask_sse_hub.events.address import BROADCAST, channel, user
 from flask_sse_hub.events.record import Cursor, GapReason, Record, Retention
+from flask_sse_hub.hub.delivery.socket_sink import ClientSocket, SocketSink
 from flask_sse_hub.hub.heartbeat import Heartbeat
+from flask_sse_hub.hub.hub import Hub
+from flask_sse_hub.hub.options import HubOptions
+from flask_sse_hub.hub.parts import Parts
 from tests.kit.hand import KEEP_ALL, FlakyBroker, HandHub, fields, numbered, types
 from tests.kit.reader import wait_until
 from tests.kit.sockets import HEAD, Peer, join, peers, turn
@@ -287,6 +291,7 @@ class TestLagging:
             def waits_for_the_broker() -> bool:
                 hub.parts.writer.look_after_peers()
                 hub.parts.writer.step()
+                hub.parts.writer.read_waiting()
                 slow.read()
                 return not slow.sink.left and not slow.sink.reading
 
@@ -654,3 +659,90 @@ class TestErrors:
                 assert peer.sink.socket.gettimeout() == 0.0
         finally:
             socket.setdefaulttimeout(None)
+
+
+class TestHandOver:
+    def test_a_sink_is_read_for_until_its_bytes_are_set(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The writer would put the next bytes in the place of those from the broker."""
+        hub = HandHub()
+        with peers(hub) as (peer,):
+            writer, sink = hub.parts.writer, peer.sink
+            states: list[bool] = []
+            put = SocketSink.put
+
+            def look(sink: SocketSink, coded: bytes, **options: Any) -> None:
+                states.append(sink.reading)
+                put(sink, coded, **options)
+
+            monkeypatch.setattr(SocketSink, "put", look)
+            writer._read_beside(sink)
+            assert writer.read_waiting()
+            assert states == [True]
+            assert not sink.reading
+
+    def test_a_sink_that_is_woken_during_a_read_is_looked_at_afterwards(self) -> None:
+        """A ping that became due meanwhile is not lost."""
+        hub = HandHub()
+        with peers(hub) as (peer,):
+            writer, sink = hub.parts.writer, peer.sink
+            writer._read_beside(sink)
+            writer.look_at(sink)
+            assert writer._serve_due()
+            assert sink.again
+            assert writer.read_waiting()
+            assert sink.due
+            assert not sink.again
+
+    def test_a_sink_whose_read_has_just_ended_is_served(self) -> None:
+        """Only a sink that is still read for is left to its reader."""
+        hub = HandHub()
+        with peers(hub) as (peer,):
+            assert not hub.parts.writer._leaves_to_reader(peer.sink)
+            assert not peer.sink.again
+
+    def test_the_reader_of_the_broker_is_a_task_of_the_hub(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process without room for its thread refuses streams, and tries again."""
+        hub = Hub(Parts(MemoryBroker(KEEP_ALL), HubOptions()), patience=0.0)
+        start = threading.Thread.start
+        full = True
+
+        def start_unless_full(thread: threading.Thread) -> None:
+            if full and thread.name == "sse-hub-reader":
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start_unless_full)
+        with pytest.raises(BrokerUnavailable):
+            hub.start()
+        full = False
+        hub.start()
+        assert any(each.name == "sse-hub-reader" for each in threading.enumerate())
+        hub.close()
+
+
+@pytest.mark.parametrize("reason", [CloseReason.AGE, CloseReason.SESSION_ENDED])
+def test_a_run_that_a_closed_client_did_not_take_is_not_counted(
+    reason: CloseReason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statistics name what a client took, also if it is closed in a fan-out."""
+    hub = HandHub()
+    with peers(hub) as (peer,):
+        before = hub.parts.registry.written(peer.client)
+        hub.publish("x")
+        hub.follow()
+        run = hub.parts.dispatcher.fan_out()
+        assert run is not None
+        assert run.direct == [peer.sink.socket]
+        hub.parts.lifecycle.close(peer.client, reason)
+        with monkeypatch.context() as patch:
+            patch.setattr(ClientSocket, "send", _full, raising=False)
+            hub.parts.writer._write_run(run)
+        assert hub.parts.registry.written(peer.client)[:2] == before[:2]
+
+
+def _full(connection: ClientSocket, data: bytes) -> int:
+    raise BlockingIOError
