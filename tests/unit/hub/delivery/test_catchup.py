@@ -177,6 +177,17 @@ class TestResume:
         hub.bring()
         assert stream.data() == ["live"]
 
+    def test_the_broker_is_read_once_for_the_id_and_for_the_first_events(self) -> None:
+        """The page that vouches for the id also holds the events after it."""
+        broker = DuringReplay(KEEP_ALL)
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        ids = list(numbered(hub, 5))
+        hub.bring()
+        reads: list[None] = []
+        broker.during = lambda: reads.append(None)
+        assert hub.stream(last_event_id=ids[1]).data() == ["2", "3", "4"]
+        assert len(reads) == 1
+
     def test_an_event_that_excludes_the_client_is_not_replayed(self) -> None:
         """Replays from memory and from the broker both leave such events out."""
         hub = HandHub(memory=Retention(1, 3600.0, 10_000_000))
