@@ -101,17 +101,22 @@ class Lifecycle:
         self._ends.close(client, reason)
 
     def farewell(self, client: Client) -> bytes:
-        """Return the last bytes of a stream, with a retry after a drain or eviction."""
+        """Return the last bytes of a stream, with a retry after a drain or eviction.
+
+        A blank line commits the id that the client has read last. It follows the
+        ``reset`` that the client is owed.
+        """
+        blocks = self._catchup.owed(client)
+        delay = None
         if client.close_reason is CloseReason.SHUTDOWN:
             delay = self._draw_retry()
         elif client.close_reason is CloseReason.EVICTED:
             # If the client came back at once, it would evict another stream of its
             # user, which would come back too, and so on.
             delay = random.uniform(*REFUSED_RETRY)
-        else:
-            return client.coding.tail
-        retry = f"{encode_retry(delay)}\n".encode()
-        return client.coding.encode([retry]) + client.coding.tail
+        if delay is not None:
+            blocks.append(f"{encode_retry(delay)}\n".encode())
+        return client.coding.encode(blocks) + client.coding.tail
 
     # Out
 

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...brokers import Broker
 from ...errors import BrokerUnavailable
@@ -30,6 +30,10 @@ _CHUNK_BYTES = 16_384
 
 # A comment with one newline. A second one would be the empty line that ends a block.
 _PROBE = b":\n"
+
+# The id of ``connected`` for a client whose own id is malformed. It is malformed too: a
+# client that comes back with it is still owed a reset.
+_MALFORMED_ID = "malformed"
 
 
 class Catchup:
@@ -60,14 +64,14 @@ class Catchup:
         retry: float,
         heartbeat: float,
     ) -> bytes:
-        """Take a client in at its cursor and return the first bytes of its stream.
+        """Take a client in at its cursor and return its first event, ``connected``.
 
-        The first event is ``connected``. It is followed by ``reset`` if history does
-        not reach back to the id, or else by the first events that are too old for this
-        worker's memory.
+        Its id is the client's own, or the position for a client without one. If history
+        does not reach back to that id, take() returns ``reset`` next. With a later id
+        in ``connected``, a client whose connection breaks before the ``reset`` would
+        never learn that events are missing.
         """
         asked = None
-        reading = None
         gap = None
         if last_event_id is not None:
             asked = Cursor.parse(last_event_id)
@@ -75,41 +79,31 @@ class Catchup:
                 gap = GapReason.MALFORMED
             else:
                 asked = self._broker.resolve(asked)
-                gap, reading = self._resume(asked, client)
+                gap = self._judge(asked, client)
         with self._progress.lock:
-            start = self._progress.position
-            if asked is not None and gap is None:
-                start = asked
-                client.cursor = reading.cursor if reading else asked
-            blocks = [
-                encode_block(
-                    _compact(
-                        client_id=client.id,
-                        user_id=client.identity.user,
-                        channels=client.channels,
-                        heartbeat=heartbeat,
-                        resumed=asked is not None and gap is None,
-                    ),
-                    type="connected",
-                    event_id=_id(start),
-                    retry=retry,
-                )
-            ]
-            if gap is not None:
-                blocks.append(self._reset_block(gap, start))
+            event_id = _id(self._progress.position)
+            if last_event_id is not None:
+                event_id = str(asked) if asked else _MALFORMED_ID
+            if gap is None:
+                client.cursor = asked
+            client.reset_due = gap
+            block = encode_block(
+                _compact(
+                    client_id=client.id,
+                    user_id=client.identity.user,
+                    channels=client.channels,
+                    heartbeat=heartbeat,
+                    resumed=asked is not None and gap is None,
+                ),
+                type="connected",
+                event_id=event_id,
+                retry=retry,
+            )
             self._enter(client)
-            if reading is not None and client.close_reason is None:
-                client.events += len(reading.blocks)
-                self._tally.events_out += len(reading.blocks)
-                blocks += reading.blocks
-            self._written(client, blocks)
-        coding = client.coding
-        coded = coding.encode(blocks)
-        if client.close_reason in IMMEDIATE:
-            # Compressing may let a logout run, as in take(). The client must no longer
-            # receive the events that it resumes with.
-            coded = coding.encode(blocks[:1])
-        return coding.head + coded
+            self._written(client, [block])
+        if gap is not None:
+            client.sink.wake()
+        return client.coding.head + client.coding.encode([block])
 
     def waits_for_broker(self, client: Client) -> bool:
         """Tell whether take() would read from the broker, which may be slow."""
@@ -127,25 +121,37 @@ class Catchup:
 
         While the broker is away, a client that needs it keeps its cursor and waits.
         """
-        blocks = self._take(client)
-        if blocks is None:
+        due = self._take(client)
+        if due is None:
             return None
-        coded = client.coding.encode(blocks)
+        coded = client.coding.encode([due.block] if isinstance(due, _Reset) else due)
         # Compressing large blocks lets other code run, such as a logout.
-        return None if client.close_reason in IMMEDIATE else coded
+        if client.close_reason in IMMEDIATE:
+            return None
+        if isinstance(due, _Reset):
+            self._tally.resets[due.reason] += 1
+        return coded
 
-    def _take(self, client: Client) -> list[bytes] | None:
+    def owed(self, client: Client) -> list[bytes]:
+        """Return the ``reset`` that a client is owed at the end of its stream, if any.
+
+        The client may have no id to come back with, and would then count as new.
+        """
+        with self._progress.lock:
+            gap = client.reset_due
+            if gap is None or client.close_reason in IMMEDIATE:
+                return []
+            reset = self._reset(client, gap)
+        self._tally.resets[reset.reason] += 1
+        return [reset.block]
+
+    def _take(self, client: Client) -> "list[bytes] | _Reset | None":
         while True:
             with self._progress.lock:
                 if client.close_reason is not None:
                     return None
                 if client.reset_due is not None:
-                    gap, client.reset_due = client.reset_due, None
-                    client.cursor = None
-                    client.judged = True
-                    return self._written(
-                        client, [self._reset_block(gap, self._progress.position)]
-                    )
+                    return self._reset(client, client.reset_due)
                 cursor = client.cursor
                 if cursor is None or self._progress.is_ahead(cursor):
                     return self._ping(client)
@@ -186,14 +192,8 @@ class Catchup:
                     # the client again.
                     return self._ping(client)
 
-    def _resume(
-        self, asked: Cursor, client: Client
-    ) -> tuple[GapReason | None, NextBlocks | None]:
-        """Check the id that a client resumes from.
-
-        Returns the reason for a gap, or the first events that are too old for this
-        worker's memory, if there are any.
-        """
+    def _judge(self, asked: Cursor, client: Client) -> GapReason | None:
+        """Check the id that a client resumes from; return the reason for a gap."""
         with self._progress.lock:
             newest = self._progress.history.cursor
             client.judged = self._progress.history.knows(asked)
@@ -202,16 +202,17 @@ class Catchup:
                 # Another worker has already sent the event with this id, or no event
                 # ever had it.
                 ahead = is_beyond(asked, self._broker.head())
-                return (GapReason.AHEAD if ahead else None), None
+                return GapReason.AHEAD if ahead else None
             if not client.judged:
-                found = self._read_backlog(asked, client)
+                # The page stays in the backlog, so take() need not read it again.
+                page = self._backlog.page(asked)
                 client.judged = True
-                return (found, None) if isinstance(found, GapReason) else (None, found)
+                return page if isinstance(page, GapReason) else None
         except BrokerUnavailable as error:
             # The follower warns once that the broker is away. A warning here would be
             # repeated for each client.
             log.debug("cannot check the last event id of %r yet: %s", client, error)
-        return None, None
+        return None
 
     def _read_backlog(self, after: Cursor, client: Client) -> NextBlocks | GapReason:
         """Read a client's next events that are older than this worker's memory."""
@@ -259,9 +260,14 @@ class Catchup:
         self._tally.bytes_out += len(_PROBE)
         return [_PROBE]
 
-    def _reset_block(self, gap: GapReason, cursor: Cursor) -> bytes:
-        self._tally.resets[gap] += 1
-        return encode_block(_compact(reason=gap), type="reset", event_id=_id(cursor))
+    def _reset(self, client: Client, gap: GapReason) -> "_Reset":
+        """Move a client to the position, and return the reset that tells it so."""
+        client.reset_due = client.cursor = None
+        client.judged = True
+        place = _id(self._progress.position)
+        block = encode_block(_compact(reason=gap), type="reset", event_id=place)
+        self._written(client, [block])
+        return _Reset(gap, block)
 
     def _written(self, client: Client, blocks: list[bytes]) -> list[bytes]:
         """Count blocks as written to a client, and return them."""
@@ -270,6 +276,13 @@ class Catchup:
         client.count(events=0, bytes=size, now=self._clock())
         self._tally.bytes_out += size
         return blocks
+
+
+class _Reset(NamedTuple):
+    """A ``reset``, encoded. It counts once it is part of what is written."""
+
+    reason: GapReason
+    block: bytes
 
 
 def _id(cursor: Cursor) -> str | None:

@@ -98,8 +98,8 @@ class Ends:
         history = self._progress.history
         since: Cursor | None = client.since
         if since == UNPLACED:
-            since = history.before(client.loaded_at - CLOCK_SKEW_SECONDS)
-        if since is None or not history.covers(since):
+            since = history.before_control(client.loaded_at - CLOCK_SKEW_SECONDS)
+        if since is None or not history.covers_control(since):
             if client.identity != Identity():
                 # A logout since then can no longer be ruled out.
                 self.close_locked(client, CloseReason.GAP)

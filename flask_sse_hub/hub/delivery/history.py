@@ -1,11 +1,14 @@
 """History: the newest records of the log, in the memory of one worker.
 
-Answers one question for resuming and lagging clients: which events came after this
-cursor for these addresses, or does history not reach back so far? Does not lock (the
-dispatcher does), and does not know clients.
+Answers two questions for the clients that come or lag. Which events came after this
+cursor for these addresses, or does history not reach back so far? Which control records
+came? Control records are remembered apart from events: otherwise a busy log would end
+the streams of everybody who is logged in and connects. Does not lock (the dispatcher
+does), and does not know clients.
 """
 
 import heapq
+import math
 import time
 from bisect import bisect_left, bisect_right
 from collections import deque
@@ -21,6 +24,13 @@ from ...events.record import NAME_BYTES, UNPLACED, Cursor, Disconnect, Record, R
 # The memory that a frame takes in addition to its block. Without it, a log of empty
 # events would have no bound in bytes.
 _FRAME_OVERHEAD_BYTES = 200
+
+# The most control records that are remembered. A user may be loaded for seconds while
+# thousands of others log out.
+_MAX_CONTROL_RECORDS = 10_000
+
+# The most memory for control records: only records with very many addresses reach it.
+_MAX_CONTROL_BYTES = 16_777_216
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +77,20 @@ class NextBlocks(NamedTuple):
     cursor: Cursor
 
 
-class History:
-    """The newest frames of one log, in order, indexed by address."""
+class Stretch:
+    """All frames of one kind after a floor, in order, indexed by address."""
 
-    def __init__(
-        self, retention: Retention, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, retention: Retention) -> None:
         self._retention = retention
-        self._clock = clock
-        self.restart(UNPLACED)
+        self.restart(0)
 
-    @property
-    def overfull(self) -> bool:
-        """Whether frames that wait for their fan-out fill twice the memory allowed."""
-        return self.bytes > 2 * self._retention.bytes
-
-    def restart(self, cursor: Cursor) -> None:
-        """Forget all frames, and begin after this cursor."""
-        self.cursor = cursor
-        #: All records after this offset, up to the cursor, are here.
-        self.floor = cursor.offset
+    def restart(self, floor: int) -> None:
+        """Forget all frames, and begin after this offset."""
+        #: All frames of this kind after this offset are here.
+        self.floor = floor
+        # No record up to the floor is later than this time. Nothing is known of the
+        # records before the first one that is read.
+        self._floor_time = -math.inf if floor == 0 else math.inf
         self.bytes = 0
         self._frames: deque[Frame] = deque()
         self._by_address: dict[Address, list[Frame]] = {}
@@ -94,21 +98,19 @@ class History:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def append(self, frames: Iterable[Frame], cursor: Cursor) -> None:
-        """Add frames that follow the newest one; ``cursor`` is the new end of history.
+    def begins_before(self, time: float) -> None:
+        """Note that no record up to the floor is later than a time."""
+        self._floor_time = min(self._floor_time, time)
 
-        Forgets nothing: only trim() does, so that a frame stays until its fan-out.
-        """
-        for frame in frames:
-            self._frames.append(frame)
-            self.bytes += frame.size
-            for address in frame.addresses:
-                self._by_address.setdefault(address, []).append(frame)
-        self.cursor = cursor
+    def append(self, frame: Frame) -> None:
+        """Add a frame that follows the newest one. Only trim() forgets frames."""
+        self._frames.append(frame)
+        self.bytes += frame.size
+        for address in frame.addresses:
+            self._by_address.setdefault(address, []).append(frame)
 
-    def trim(self, *, upto: int) -> None:
+    def trim(self, *, upto: int, now: float) -> None:
         """Forget the oldest frames beyond retention, but none after ``upto``."""
-        now = self._clock()
         gone: dict[Address, int] = {}
         while (
             self._frames
@@ -123,6 +125,7 @@ class History:
             frame = self._frames.popleft()
             self.bytes -= frame.size
             self.floor = frame.offset
+            self._floor_time = max(self._floor_time, frame.time)
             for address in frame.addresses:
                 gone[address] = gone.get(address, 0) + 1
         for address, count in gone.items():
@@ -131,6 +134,104 @@ class History:
                 del self._by_address[address]
             else:
                 del frames[:count]
+
+    def has(self, offset: int) -> bool:
+        """Tell whether there is a frame with this offset."""
+        at = bisect_left(self._frames, offset, key=_offset)
+        return at < len(self._frames) and self._frames[at].offset == offset
+
+    def before(self, time: float) -> int | None:
+        """Return an offset that lies before all frames appended since a time.
+
+        None if such frames may have been forgotten, or may never have been here.
+        """
+        at = bisect_left(self._frames, time, key=_time)
+        if at > 0:
+            return self._frames[at - 1].offset
+        return self.floor if self._floor_time < time else None
+
+    def addressed(self, addresses: Sequence[Address], after: int) -> Iterator[Frame]:
+        """Yield the frames after an offset with one of these addresses, each once."""
+        parts = []
+        for address in addresses:
+            frames = self._by_address.get(address)
+            if frames and frames[-1].offset > after:
+                start = bisect_right(frames, after, key=_offset)
+                parts.append(map(frames.__getitem__, range(start, len(frames))))
+        if len(parts) == 1:
+            yield from parts[0]
+            return
+        seen = after
+        for frame in heapq.merge(*parts, key=_offset):
+            if frame.offset > seen:
+                seen = frame.offset
+                yield frame
+
+
+class History:
+    """The newest frames of one log, in order, indexed by address."""
+
+    def __init__(
+        self, retention: Retention, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._retention = retention
+        self._clock = clock
+        self._frames = Stretch(retention)
+        self._control = Stretch(
+            Retention(
+                events=_MAX_CONTROL_RECORDS,
+                seconds=retention.seconds,
+                bytes=_MAX_CONTROL_BYTES,
+            )
+        )
+        self.restart(UNPLACED)
+
+    @property
+    def floor(self) -> int:
+        """The offset after which all records, up to the cursor, are here."""
+        return self._frames.floor
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of memory that the frames take."""
+        return self._frames.bytes
+
+    @property
+    def overfull(self) -> bool:
+        """Whether frames that wait for their fan-out fill twice the memory allowed."""
+        return self.bytes > 2 * self._retention.bytes
+
+    def restart(self, cursor: Cursor) -> None:
+        """Forget all frames, and begin after this cursor."""
+        self.cursor = cursor
+        # Whether no record has been read yet.
+        self._fresh = True
+        self._frames.restart(cursor.offset)
+        self._control.restart(cursor.offset)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def append(self, frames: Iterable[Frame], cursor: Cursor) -> None:
+        """Add frames that follow the newest one; ``cursor`` is the new end of history.
+
+        Forgets nothing: only trim() does, so that a frame stays until its fan-out.
+        """
+        for frame in frames:
+            if self._fresh:
+                self._fresh = False
+                self._frames.begins_before(frame.time)
+                self._control.begins_before(frame.time)
+            self._frames.append(frame)
+            if frame.disconnect is not None:
+                self._control.append(frame)
+        self.cursor = cursor
+
+    def trim(self, *, upto: int) -> None:
+        """Forget the oldest frames beyond retention, but none after ``upto``."""
+        now = self._clock()
+        self._frames.trim(upto=upto, now=now)
+        self._control.trim(upto=upto, now=now)
 
     def covers(self, cursor: Cursor) -> bool:
         """Tell whether all records after the cursor are here; there may be none."""
@@ -145,21 +246,14 @@ class History:
             return False
         if cursor.offset in (self.floor, self.cursor.offset):
             return True
-        at = bisect_left(self._frames, cursor.offset, key=_offset)
-        return at < len(self._frames) and self._frames[at].offset == cursor.offset
+        return self._frames.has(cursor.offset)
 
     def before(self, time: float) -> Cursor | None:
         """Return a cursor that lies before all records appended since a time.
 
-        None if that place may be further back than this history. An empty history
-        returns its floor, because all earlier records are older than retention.
+        None if that place may be further back than this history.
         """
-        at = bisect_left(self._frames, time, key=_time)
-        if at > 0:
-            return Cursor(self.cursor.epoch, self._frames[at - 1].offset)
-        if self.floor == 0 or not self._frames:
-            return Cursor(self.cursor.epoch, self.floor)
-        return None
+        return self._at(self._frames.before(time))
 
     def read(
         self,
@@ -178,7 +272,7 @@ class History:
         blocks: list[bytes] = []
         size = 0
         last = after.offset
-        for frame in self._addressed(addresses, after.offset):
+        for frame in self._frames.addressed(addresses, after.offset):
             if frame.offset > upto.offset:
                 break
             if size >= max_bytes:
@@ -193,33 +287,34 @@ class History:
         self, addresses: Sequence[Address], after: Cursor, *, upto: Cursor
     ) -> bool:
         """Tell whether a frame between two cursors has one of these addresses."""
-        first = next(self._addressed(addresses, after.offset), None)
+        first = next(self._frames.addressed(addresses, after.offset), None)
         return first is not None and first.offset <= upto.offset
+
+    # Control records
+
+    def covers_control(self, cursor: Cursor) -> bool:
+        """Tell whether all control records after the cursor are here."""
+        return (
+            cursor.epoch == self.cursor.epoch and cursor.offset >= self._control.floor
+        )
+
+    def before_control(self, time: float) -> Cursor | None:
+        """Return a cursor that lies before all control records since a time.
+
+        None if some of them may be unknown.
+        """
+        return self._at(self._control.before(time))
 
     def disconnects(
         self, after: int, addresses: Sequence[Address]
     ) -> Iterator[Disconnect]:
         """Yield the disconnects after an offset that have one of these addresses."""
-        for frame in self._addressed(addresses, after):
+        for frame in self._control.addressed(addresses, after):
             if frame.disconnect is not None:
                 yield frame.disconnect
 
-    def _addressed(self, addresses: Sequence[Address], after: int) -> Iterator[Frame]:
-        """Yield the frames after an offset with one of these addresses, each once."""
-        parts = []
-        for address in addresses:
-            frames = self._by_address.get(address)
-            if frames and frames[-1].offset > after:
-                start = bisect_right(frames, after, key=_offset)
-                parts.append(map(frames.__getitem__, range(start, len(frames))))
-        if len(parts) == 1:
-            yield from parts[0]
-            return
-        seen = after
-        for frame in heapq.merge(*parts, key=_offset):
-            if frame.offset > seen:
-                seen = frame.offset
-                yield frame
+    def _at(self, offset: int | None) -> Cursor | None:
+        return None if offset is None else Cursor(self.cursor.epoch, offset)
 
 
 _offset = attrgetter("offset")

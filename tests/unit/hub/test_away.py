@@ -169,6 +169,40 @@ def test_control_records_are_matched_by_their_time(
     assert stream.client.close_reason is reason
 
 
+@pytest.mark.parametrize(
+    ("user", "reason"), [("alice", CloseReason.DISCONNECTED), ("bob", None)]
+)
+def test_a_busy_log_does_not_hide_the_control_records(
+    user: str, reason: CloseReason | None
+) -> None:
+    """Events that fill the memory cost a reset, and end the stream of nobody else."""
+    log = log_of("alice", when=NOW + 1.0)
+    for _ in range(10):
+        log.publish(Record((BROADCAST,), Event("x")))
+    few = Retention(events=2, seconds=3600.0, bytes=10_000_000)
+    hub = HandHub(log, memory=few, begun=False)
+    stream = came_blind(hub, user=user)
+    hub.begin()
+    assert stream.client.close_reason is reason
+    if reason is None:
+        assert types(stream.read()) == ["reset"]
+
+
+# One frame is larger than the memory, and one record even larger than the tail.
+@pytest.mark.parametrize("size", [800, 5000])
+def test_an_event_larger_than_the_memory_is_not_missed_silently(size: int) -> None:
+    """The event came after the client, although nothing of it is in memory."""
+    log = log_with("x" * size, when=NOW + 1.0)
+    small = Retention(events=100, seconds=3600.0, bytes=1000)
+    hub = HandHub(log, memory=small, begun=False)
+    stream = came_blind(hub, user=None)
+    hub.begin()
+    assert not len(hub.parts.history)
+    (reset,) = stream.read()
+    assert fields(reset) == {"reason": "expired"}
+    assert reset.id == str(hub.position)
+
+
 @pytest.mark.parametrize(("user", "reason"), [("alice", CloseReason.GAP), (None, None)])
 def test_a_log_that_does_not_reach_back_ends_the_streams_of_users(
     user: str | None, reason: CloseReason | None

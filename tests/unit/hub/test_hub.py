@@ -5,9 +5,16 @@ from typing import Any
 
 import pytest
 
-from flask_sse_hub import BrokerUnavailable, ClientRefused, ClientStats, CloseReason
+from flask_sse_hub import (
+    BrokerUnavailable,
+    ClientRefused,
+    ClientStats,
+    CloseReason,
+    Event,
+)
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
 from flask_sse_hub.hub.clients.notices import Listeners
 from flask_sse_hub.hub.control import ControlSender
@@ -228,12 +235,48 @@ class TestDisconnect:
         assert stream.ended
         assert stream.client.close_reason is CloseReason.SESSION_ENDED
 
-    def test_a_client_whose_login_check_is_too_old_does_not_stay(self) -> None:
-        """The disconnects since the login check are no longer known."""
+    @pytest.mark.parametrize("logged_out", [False, True])
+    def test_a_user_can_connect_while_the_memory_turns_over(
+        self, logged_out: bool
+    ) -> None:
+        """A slow login check in a busy log is judged by the control records alone."""
         hub = HandHub(memory=Retention(2, 3600.0, 10_000_000))
         since = hub.broker.head()
+        if logged_out:
+            ended = Disconnect(CloseReason.DISCONNECTED)
+            hub.broker.publish(Record((ALICE,), ended))
         list(numbered(hub, 10))
         hub.bring()
+        stream = hub.stream(user="alice", since=since)
+        assert stream.data() == []
+        assert stream.ended is logged_out
+        reason = CloseReason.DISCONNECTED if logged_out else None
+        assert stream.client.close_reason is reason
+
+    def test_a_client_whose_login_check_is_too_old_does_not_stay(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The disconnects since the login check are no longer known."""
+        monkeypatch.setattr(
+            "flask_sse_hub.hub.delivery.history._MAX_CONTROL_RECORDS", 2
+        )
+        hub = HandHub()
+        since = hub.broker.head()
+        for _ in range(3):
+            ended = Disconnect(CloseReason.DISCONNECTED)
+            hub.broker.publish(Record((address.user("bob"),), ended))
+        hub.bring()
+        stream = hub.stream(user="alice", since=since)
+        stream.read()
+        assert stream.client.close_reason is CloseReason.GAP
+
+    def test_a_login_check_before_the_memory_of_a_worker_does_not_count(self) -> None:
+        """The worker has not read the log from there, and knows of no logout."""
+        broker = MemoryBroker(KEEP_ALL)
+        since = broker.head()
+        for _ in range(5):
+            broker.publish(Record((BROADCAST,), Event("x" * 1000)))
+        hub = HandHub(broker, memory=Retention(10, 3600.0, 2000))
         stream = hub.stream(user="alice", since=since)
         stream.read()
         assert stream.client.close_reason is CloseReason.GAP

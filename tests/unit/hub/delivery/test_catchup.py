@@ -1,5 +1,7 @@
 """Catching up: delivery, resuming, gaps and resets."""
 
+from typing import Any
+
 import pytest
 
 from flask_sse_hub import CloseReason, Event
@@ -168,13 +170,23 @@ class TestResume:
         hub = HandHub(memory=Retention(3, 3600.0, 10_000_000))
         ids = list(numbered(hub, 700))
         hub.bring()
-        stream, (connected, *first) = hub.open(last_event_id=ids[9])
-        assert fields(connected)["resumed"] is True
-        rest = stream.data()
-        assert [e.data for e in first] + rest == [str(n) for n in range(10, 700)]
+        stream, (connected,) = hub.open(last_event_id=ids[9])
+        assert (connected.id, fields(connected)["resumed"]) == (ids[9], True)
+        assert stream.data() == [str(n) for n in range(10, 700)]
         hub.publish("live")
         hub.bring()
         assert stream.data() == ["live"]
+
+    def test_the_broker_is_read_once_for_the_id_and_for_the_first_events(self) -> None:
+        """The page that vouches for the id also holds the events after it."""
+        broker = DuringReplay(KEEP_ALL)
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        ids = list(numbered(hub, 5))
+        hub.bring()
+        reads: list[None] = []
+        broker.during = lambda: reads.append(None)
+        assert hub.stream(last_event_id=ids[1]).data() == ["2", "3", "4"]
+        assert len(reads) == 1
 
     def test_an_event_that_excludes_the_client_is_not_replayed(self) -> None:
         """Replays from memory and from the broker both leave such events out."""
@@ -184,8 +196,8 @@ class TestResume:
         hub.publish("yours")
         hub.publish("also mine", exclude=("me",))
         hub.bring()
-        stream, (_, *events) = hub.open(last_event_id=start, client_id="me")
-        assert [e.data for e in events] + stream.data() == ["yours"]
+        stream = hub.stream(last_event_id=start, client_id="me")
+        assert stream.data() == ["yours"]
 
     def test_a_client_is_admitted_while_the_broker_is_away(self) -> None:
         """The client keeps its cursor and continues once the broker is back."""
@@ -214,35 +226,117 @@ class TestResume:
         assert (ping.type, ping.id) == ("ping", ids[0])
 
 
+# Ids that history does not reach back to, and the reason of their reset.
+BEYOND_HISTORY = [
+    ("nonsense", "malformed"),
+    ("deadbeef-3", "epoch"),
+    ("{epoch}-999999", "ahead"),
+    ("{epoch}-0", "expired"),
+]
+
+
+def busy_hub(**options: Any) -> HandHub:
+    """Return a hub whose short history has lost its first records."""
+    small = Retention(2, 3600.0, 10_000_000)
+    hub = HandHub(MemoryBroker(small), memory=small, **options)
+    for n in range(5):
+        hub.publish(str(n))
+        hub.bring()
+    return hub
+
+
 class TestReset:
-    @pytest.mark.parametrize(
-        ("last_event_id", "reason"),
-        [
-            ("nonsense", "malformed"),
-            ("deadbeef-3", "epoch"),
-            ("{epoch}-999999", "ahead"),
-            ("{epoch}-0", "expired"),
-        ],
-    )
+    @pytest.mark.parametrize(("last_event_id", "reason"), BEYOND_HISTORY)
     def test_a_reset_says_why_history_does_not_reach_back(
         self, last_event_id: str, reason: str
     ) -> None:
         """A partial replay never looks complete. The reset carries the position."""
-        small = Retention(2, 3600.0, 10_000_000)
-        hub = HandHub(MemoryBroker(small), memory=small)
-        for n in range(5):
-            hub.publish(str(n))
-            hub.bring()
+        hub = busy_hub()
         asked = last_event_id.format(epoch=hub.position.epoch)
-        stream, (connected, reset) = hub.open(last_event_id=asked)
+        stream, (connected,) = hub.open(last_event_id=asked)
         assert fields(connected)["resumed"] is False
+        (reset,) = stream.read()
         assert reset.type == "reset"
         assert fields(reset) == {"reason": reason}
-        assert connected.id == reset.id == str(hub.position)
+        assert reset.id == str(hub.position)
         assert hub.hub.stats().resets == {reason: 1}
         hub.publish("live")
         hub.bring()
         assert stream.data() == ["live"]
+
+    @pytest.mark.parametrize(("last_event_id", "reason"), BEYOND_HISTORY)
+    def test_a_connection_that_breaks_before_the_reset_owes_it_still(
+        self, last_event_id: str, reason: str
+    ) -> None:
+        """`connected` leaves the client its own id, so that the id is judged again."""
+        hub = busy_hub()
+        asked = last_event_id.format(epoch=hub.position.epoch)
+        broken, (connected,) = hub.open(last_event_id=asked)
+        assert connected.id == (asked if reason != "malformed" else "malformed")
+        assert hub.hub.stats().resets == {}
+        stream, (connected,) = hub.open(last_event_id=broken.drop())
+        assert fields(connected)["resumed"] is False
+        assert [fields(event) for event in stream.read()] == [{"reason": reason}]
+        assert hub.hub.stats().resets == {reason: 1}
+
+    @pytest.mark.parametrize(("last_event_id", "reason"), BEYOND_HISTORY)
+    @pytest.mark.parametrize(
+        "closed", [CloseReason.GAP, CloseReason.DISCONNECTED, CloseReason.SESSION_ENDED]
+    )
+    def test_a_client_that_is_closed_while_it_enters_is_reset_when_it_returns(
+        self, closed: CloseReason, last_event_id: str, reason: str
+    ) -> None:
+        """Its greeting ends after `connected`, and no reset is counted."""
+        hub = busy_hub()
+        asked = last_event_id.format(epoch=hub.position.epoch)
+        since = hub.broker.head()
+        if closed is CloseReason.GAP:
+            since = Cursor("another", 0)
+        else:
+            alice = Disconnect(closed, final=closed is CloseReason.SESSION_ENDED)
+            hub.broker.publish(Record((address.session("s"),), alice))
+            hub.bring()
+        stream, (connected,) = hub.open(
+            last_event_id=asked, user="alice", session="s", since=since
+        )
+        assert connected.type == "connected"
+        assert stream.client.close_reason is closed
+        assert stream.read() == []
+        assert stream.ended
+        assert hub.hub.stats().resets == {}
+        again, (connected,) = hub.open(last_event_id=stream.drop(), user="alice")
+        assert fields(connected)["resumed"] is False
+        assert types(again.read()) == ["reset"]
+
+    @pytest.mark.parametrize("end", ["drain", "evict", "age"])
+    def test_a_stream_that_ends_in_peace_brings_the_reset_it_owes(
+        self, end: str
+    ) -> None:
+        """The farewell commits the id of the reset, and not an older one."""
+        hub = busy_hub(max_clients_per_user=1, max_age=60.0)
+        stream, (connected,) = hub.open(last_event_id="nonsense", user="alice")
+        assert connected.id == "malformed"
+        if end == "drain":
+            hub.hub.drain()
+        elif end == "evict":
+            hub.stream(user="alice")
+        else:
+            hub.parts.lifecycle.close(stream.client, CloseReason.AGE)
+        assert types(stream.read()) == ["reset"]
+        assert stream.ended
+        assert stream.last_event_id == str(hub.position)
+        assert hub.hub.stats().resets == {"malformed": 1}
+
+    def test_the_blank_line_of_a_farewell_keeps_the_id(self) -> None:
+        """A client that resumed and saw no event comes back with its own id."""
+        hub = HandHub()
+        ids = list(numbered(hub, 2))
+        stream = hub.stream(last_event_id=ids[0])
+        hub.hub.drain()
+        stream.read()
+        assert stream.ended
+        assert stream.raw.endswith(b"\n\n")
+        assert stream.last_event_id == ids[0]
 
     def test_a_client_of_a_quiet_channel_keeps_up_with_a_busy_log(self) -> None:
         """Events for other addresses move its cursor on, however many there are."""
@@ -366,8 +460,9 @@ class TestWhatReviewsFound:
         hub.bring()
         ended = Disconnect("session_ended", final=True)
         broker.during = lambda: hub.parts.ends.end((address.session("s"),), ended)
-        _, greeting = hub.open(user="alice", session="s", last_event_id=start)
-        assert types(greeting) == ["connected"]
+        stream = hub.stream(user="alice", session="s", last_event_id=start)
+        assert stream.read() == []
+        assert stream.ended
 
     @pytest.mark.parametrize(
         ("last_event_id", "reason"),
@@ -431,7 +526,8 @@ class TestWhatReviewsFound:
         for number in range(6):
             hub.publish(f"{number}" + "x" * 15_000)
         hub.bring()
-        stream, (_, *first) = hub.open(last_event_id=start)
-        assert len(first) == 2
-        rest = stream.data()
-        assert [e.data[0] for e in first] + [d[0] for d in rest] == list("012345")
+        stream = hub.stream(last_event_id=start)
+        chunks = []
+        while chunk := hub.hub.take(stream.client):
+            chunks.append([event.data[0] for event in stream.feed(chunk)])
+        assert chunks == [["0", "1"], ["2", "3"], ["4", "5"]]

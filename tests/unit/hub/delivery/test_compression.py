@@ -129,7 +129,7 @@ class TestHubStreams:
         hub.publish("row," * 50_000)
         hub.bring()
         if resumes:
-            # The event is no longer in memory, so it is replayed with the greeting.
+            # The event is no longer in memory, so it is read from the broker.
             hub.publish("later")
             hub.bring()
 

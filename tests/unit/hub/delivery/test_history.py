@@ -28,6 +28,12 @@ def record(offset: int, *addresses: Address, time: float = 0) -> Record:
     )
 
 
+def control(offset: int, *addresses: Address, time: float = 0) -> Record:
+    return replace(
+        record(offset, *addresses, time=time), content=Disconnect("disconnected")
+    )
+
+
 def history_of(
     *records: Record, retention: Retention = KEEP_ALL, clock: Clock | None = None
 ) -> History:
@@ -137,28 +143,98 @@ class TestRead:
         assert not history.knows(Cursor("another", 20))
 
     def test_the_cursor_before_a_time(self) -> None:
-        """Once older records are forgotten, the cursor is unknown: None."""
+        """Nothing is known of records before the first one that was read: None."""
         history = history_of(record(1, time=10), record(2, time=20))
         assert history.before(15) == Cursor(EPOCH, 1)
         assert history.before(25) == Cursor(EPOCH, 2)
         assert history.before(5) == Cursor(EPOCH, 0)
         history.restart(Cursor(EPOCH, 7))
-        assert history.before(5) == Cursor(EPOCH, 7)
+        assert history.before(5) is None
         history.append([Frame.of(record(8, time=30))], Cursor(EPOCH, 8))
         assert history.before(25) is None
+        assert history.before(31) == Cursor(EPOCH, 8)
+
+    @pytest.mark.parametrize(
+        "retention",
+        [
+            Retention(events=1, seconds=1e9, bytes=10**9),
+            # The newest frame alone is larger than the memory.
+            Retention(events=9, seconds=1e9, bytes=1),
+        ],
+        ids=["events", "bytes"],
+    )
+    def test_a_forgotten_record_counts_by_its_time(self, retention: Retention) -> None:
+        """The cursor is unknown only if a record since that time was forgotten."""
+        history = history_of(
+            record(1, time=10), record(2, time=20), retention=retention
+        )
+        history.trim(upto=2)
+        forgotten = 1 if len(history) else 2
+        newest = forgotten * 10
+        assert history.before(newest + 1) == Cursor(EPOCH, forgotten)
+        assert history.before(newest) is None
+        assert history.before(5) is None
 
     def test_control_records_are_not_written_to_clients(self) -> None:
         """Control records end streams; they are not events."""
-        control = replace(record(1), content=Disconnect("disconnected"))
-        assert read(history_of(control, record(2)), 0) == ([2], 2)
+        assert read(history_of(control(1), record(2)), 0) == ([2], 2)
 
     def test_control_records_are_found_by_address(self) -> None:
         """A client that was admitted late finds the records for its addresses."""
-        control = replace(record(2, NEWS), content=Disconnect("disconnected"))
-        history = history_of(record(1, NEWS), control)
+        history = history_of(record(1, NEWS), control(2, NEWS))
         assert list(history.disconnects(0, [NEWS])) == [Disconnect("disconnected")]
         assert list(history.disconnects(2, [NEWS])) == []
         assert list(history.disconnects(0, [SPORT])) == []
+
+    def test_control_records_are_remembered_apart_from_events(self) -> None:
+        """A busy log forgets its events early, and knows of its logouts still."""
+        history = history_of(
+            control(1, NEWS),
+            *(record(n, time=n) for n in range(2, 7)),
+            control(7, SPORT),
+            retention=Retention(events=2, seconds=1e9, bytes=1),
+        )
+        history.trim(upto=7)
+        start = Cursor(EPOCH, 0)
+        assert not history.covers(start)
+        assert history.covers_control(start)
+        assert not history.covers_control(Cursor("another", 9))
+        assert len(list(history.disconnects(0, [NEWS, SPORT]))) == 2
+
+    @pytest.mark.parametrize("bound", ["count", "age", "bytes"])
+    def test_control_records_are_bounded_too(
+        self, bound: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The oldest one is forgotten first, and the floor says so."""
+        module = "flask_sse_hub.hub.delivery.history"
+        controls = [control(n, NEWS, time=n) for n in (2, 4, 6)]
+        if bound == "count":
+            monkeypatch.setattr(f"{module}._MAX_CONTROL_RECORDS", 2)
+        elif bound == "bytes":
+            size = Frame.of(controls[0]).size
+            monkeypatch.setattr(f"{module}._MAX_CONTROL_BYTES", 2 * size)
+        history = history_of(
+            *controls,
+            retention=Retention(events=1, seconds=10.0, bytes=10**9),
+            clock=Clock(13.0 if bound == "age" else 6.0),
+        )
+        history.trim(upto=6)
+        assert not history.covers_control(Cursor(EPOCH, 1))
+        assert history.covers_control(Cursor(EPOCH, 2))
+        assert len(list(history.disconnects(0, [NEWS]))) == 2
+        assert history.before_control(2) is None
+        assert history.before_control(3) == Cursor(EPOCH, 2)
+
+    def test_the_floor_of_control_records_is_the_start(self) -> None:
+        """A worker knows of no logout before the tail that it has read."""
+        history = history_of()
+        history.restart(Cursor(EPOCH, 7))
+        assert history.before_control(5) is None
+        history.append([Frame.of(record(8, time=30))], Cursor(EPOCH, 8))
+        assert history.covers_control(Cursor(EPOCH, 7))
+        assert not history.covers_control(Cursor(EPOCH, 6))
+        assert history.before_control(30) is None
+        assert history.before_control(31) == Cursor(EPOCH, 7)
 
     @given(
         log=st.lists(

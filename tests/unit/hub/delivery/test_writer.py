@@ -224,6 +224,21 @@ class TestLagging:
             assert peer.raw.endswith(b"\n\n")
             assert b"retry: " in peer.raw[-20:]
 
+    def test_a_chunk_that_was_read_beside_is_not_written_after_a_logout(self) -> None:
+        """The logout comes between the read of the broker and the write."""
+        hub = HandHub()
+        with peers(hub) as (peer,):
+            hub.parts.registry.demote(peer.client)
+            hub.publish("secret")
+            hub.follow()
+            hub.parts.dispatcher.fan_out()
+            chunk = hub.hub.take(peer.client)
+            assert chunk
+            peer.sink.put(chunk)
+            hub.parts.lifecycle.close(peer.client, CloseReason.SESSION_ENDED)
+            peer.read_to_the_end()
+            assert peer.data == []
+
     def test_a_client_that_takes_nothing_is_closed_as_stalled(self) -> None:
         """The close comes after the connection timeout and not before."""
         hub = HandHub(connection_timeout=60.0)
