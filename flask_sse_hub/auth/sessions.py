@@ -7,12 +7,19 @@ know streams.
 
 import hashlib
 import logging
+import math
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from flask import current_app, request, session
 from flask.globals import request_ctx
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import BadData, base64_decode
+from itsdangerous.encoding import bytes_to_int
+
+from ..hub.clients.client import Identity
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +28,9 @@ _SESSION_KEY = "_sse_hub_session"
 
 # The prefix of a "late" id: one that was minted when the user was logged in already.
 _LATE = "late:"
+
+# The prefix of a placeholder for the id of a session that has none.
+_UNNAMED = "unnamed:"
 
 
 def known_session_id() -> str | None:
@@ -112,6 +122,39 @@ def brought() -> Brought:
     return noted
 
 
+def valid_for(*, now: float) -> float:
+    """Return for how many seconds the session that this request brought is valid.
+
+    Infinity if the request brought none. ``now`` is the time of day. Each later
+    response may prolong the session, which a stream that is open cannot see.
+    """
+    if brought() == Brought():
+        return math.inf
+    lifetime = current_app.permanent_session_lifetime.total_seconds()
+    interface = current_app.session_interface
+    if isinstance(interface, SecureCookieSessionInterface):
+        cookie = request.cookies.get(interface.get_cookie_name(current_app), "")
+        # Flask has verified the signature. The last but one part is its time.
+        with suppress(BadData, ValueError, IndexError):
+            signed_at = bytes_to_int(base64_decode(cookie.split(".")[-2]))
+            # Flask accepts the cookie in its last second too.
+            return max(signed_at + int(lifetime) + 1 - now, 0.0)
+    # A store on the server counts from now at the latest.
+    return lifetime
+
+
+def goes_on(identity: Identity) -> bool:
+    """Tell whether the session of this context still is an identity's.
+
+    A session store on the server is asked again for it. The session of a login without
+    an id of its own cannot be told.
+    """
+    minted = identity.session
+    if minted is None or minted.startswith(_UNNAMED):
+        return True
+    return known_session_id() == minted and user_in(session) == identity.user
+
+
 def _note(ids: Brought) -> None:
     request.environ[_variable("brought")] = ids
 
@@ -159,7 +202,7 @@ def unnamed(user_id: str) -> str:
     because of that.
     """
     digest = hashlib.sha256(user_id.encode(errors="surrogatepass")).hexdigest()
-    return f"unnamed:{digest}"
+    return f"{_UNNAMED}{digest}"
 
 
 class EndedLogins(NamedTuple):

@@ -73,8 +73,8 @@ class SSEHub(PublishesEvents):
         may listen to a channel may also read the channel's history.
 
         The rule is called when a stream opens, and again every
-        SSE_HUB_REVALIDATE_INTERVAL while the stream is open. The later calls have an
-        app context but no request.
+        SSE_HUB_REVALIDATE_INTERVAL while the stream is open. The later calls run with
+        the headers and cookies of the request that opened the stream, without its body.
         """
         self._rules.authorize = authorizer
         return authorizer
@@ -152,8 +152,8 @@ class SSEHub(PublishesEvents):
             *channels: The names of the channels.
             still_allowed: ``f(user, channel) -> bool``, called for each channel every
                 SSE_HUB_REVALIDATE_INTERVAL while the stream is open. False ends the
-                stream. It has an app context but no request. Without it only the user
-                is loaded again, and the channels stay open.
+                stream. It runs with the headers and cookies of this request. Without
+                it only the user is loaded again, and the channels stay open.
             personal: Whether the stream also brings broadcasts and the events for the
                 user and the session. Events for this client arrive in any case.
             metadata: A few short values about the client, such as its page or device,
