@@ -5,19 +5,22 @@ Flask-Login's loaders, tickets and the app's own rules. Does not know how stream
 delivered.
 """
 
+import logging
+import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from flask import Flask, has_request_context
+from flask import Flask, g, has_request_context, request
 from werkzeug.exceptions import BadRequest, Forbidden, Gone, NotFound, Unauthorized
 
 from ..errors import InvalidTarget
 from ..events import address
 from ..events.address import Address, Name, Unset
 from ..hub.clients.client import Client, Identity, Metadata
-from . import client_ids
+from . import client_ids, sessions
+from .opening_request import OpeningRequest, OpeningRequests
 from .tickets import Ticket
 from .visitor import (
     Login,
@@ -30,6 +33,8 @@ from .visitor import (
     nobody,
     user_loader,
 )
+
+log = logging.getLogger(__name__)
 
 #: ``f(user, channel) -> bool``. The user is None in an app without Flask-Login.
 Authorizer = Callable[[Any, str], bool]
@@ -55,10 +60,14 @@ class Rules:
 
 
 class Grant(NamedTuple):
-    """The facts for checking an open stream again: its login and its channel rule."""
+    """The facts for checking an open stream again.
+
+    They are its login, its channel rule and its opening request.
+    """
 
     login: Login
     rule: Authorizer | None
+    request: OpeningRequest
 
 
 class Access:
@@ -79,12 +88,9 @@ class Access:
         self._rules = rules
         self._login_required = login_required
         self._is_public = is_public
-        # Nearly every stream uses one of these grants. Sharing them saves memory.
-        self._grants: dict[tuple[Login, Authorizer | None], Grant] = {
-            (login, rule): Grant(login, rule)
-            for login in Login
-            for rule in (None, self.is_open)
-        }
+        self._requests = OpeningRequests()
+        # For each kind of login whose users were loaded again once: whether that works.
+        self._works: dict[Login, bool] = {}
 
     def is_open(self, person: Any, channel: str) -> bool:
         """Tell whether the settings or the app's rule open a channel to this user."""
@@ -168,17 +174,53 @@ class Access:
             return asked
         return client_ids.mint_client_id(identity)
 
+    def valid_for(self, visitor: Visitor, *, now: float) -> float:
+        """Return for how many seconds the visitor's session is certainly valid.
+
+        Infinity if the visitor is not known by a session.
+        """
+        if visitor.login is not Login.SESSION:
+            return math.inf
+        return sessions.valid_for(now=now)
+
     def can_reload(self, visitor: Visitor) -> bool:
         """Tell whether the user can be loaded again after the request has ended.
 
         Also True where nothing has to be loaded: for an anonymous visitor, and in an
         app without Flask-Login.
+
+        The first call for each kind of login tries it. A loader that needs more than
+        the opening request has, such as its body, fails each time. That must be told at
+        the first stream.
         """
-        return (
-            visitor.identity.user is None
-            or login_manager(self._app) is None
-            or self._loader(visitor.login) is not None
-        )
+        user_id, login = visitor.identity.user, visitor.login
+        if user_id is None or login_manager(self._app) is None:
+            return True
+        if self._loader(login) is None:
+            return False
+        if login not in self._works:
+            # Streams that open during the try do not wait for it.
+            self._works[login] = True
+            self._works[login] = self._is_loadable(login, user_id)
+        return self._works[login]
+
+    def _is_loadable(self, login: Login, user_id: str) -> bool:
+        opening = self._requests.keep(request.environ)
+        try:
+            # The visitor was loaded a moment ago. A context of its own keeps the
+            # results of the loader out of this request.
+            with self._app.app_context(), self._app.request_context(opening.environ()):
+                self._load_again(login, user_id)
+        except Exception:
+            log.exception(
+                "a user cannot be loaded again while a stream is open: the loader"
+                " failed with the headers and cookies of the stream's request. Such"
+                " streams end after SSE_HUB_REVALIDATE_INTERVAL, and their clients"
+                " reconnect. Change the loader so that it needs no request body, and"
+                " nothing that before_request sets"
+            )
+            return False
+        return True
 
     def grant(
         self, visitor: Visitor, channels: Sequence[str], rule: Authorizer | None
@@ -192,37 +234,56 @@ class Access:
         if visitor.identity.user is None:
             asks = rule is not None
         else:
-            asks = self._loader(visitor.login) is not None
+            asks = self._loader(visitor.login) is not None and self.can_reload(visitor)
         if not asks:
             return None
-        if rule is None or rule == self.is_open:
-            return self._grants[visitor.login, rule]
-        return Grant(visitor.login, rule)
+        return Grant(visitor.login, rule, self._requests.keep(request.environ))
 
     def lost(self, clients: Sequence[Client]) -> Iterator[Client]:
         """Yield those of one user's clients that may no longer listen.
 
-        The user is loaded once for each kind of login, in an app context that lasts
-        until the iteration ends. An error from a rule is raised after all clients have
-        been checked. Otherwise a user could open one stream whose rule fails and keep
-        all others open by it.
+        Each client is asked about in the context of the request that opened its stream,
+        with its headers and cookies and without a body. The user is loaded once for
+        each session and each kind of login, in an app context that lasts until the
+        clients of that session have been checked.
+
+        An error is raised after all clients have been checked. Otherwise a user could
+        open one stream whose rule fails and keep all others open by it.
         """
-        people: dict[Login, Any] = {}
+        groups: dict[tuple[Login, str | None], list[Client]] = {}
+        for client in clients:
+            grant = cast("Grant", client.grant)
+            groups.setdefault((grant.login, client.identity.session), []).append(client)
         trouble: Exception | None = None
-        with self._app.app_context():
-            for client in clients:
-                login, rule = cast("Grant", client.grant)
-                if login not in people:
-                    people[login] = self._load_again(login, client.identity.user)
-                try:
-                    may_listen = _still_may(client, people[login], rule)
-                except Exception as error:  # noqa: BLE001 - raised below
-                    trouble = error
-                else:
-                    if not may_listen:
-                        yield client
+        for (login, _), some in groups.items():
+            loaded: list[Any] = []
+            with self._app.app_context():
+                for client in some:
+                    try:
+                        may_listen = self._may_still_listen(client, login, loaded)
+                    except Exception as error:  # noqa: BLE001 - raised below
+                        trouble = error
+                    else:
+                        if not may_listen:
+                            yield client
         if trouble is not None:
             raise trouble
+
+    def _may_still_listen(
+        self, client: Client, login: Login, loaded: list[Any]
+    ) -> bool:
+        """Ask about one client. ``loaded`` holds the user once it is loaded."""
+        grant = cast("Grant", client.grant)
+        with self._app.request_context(grant.request.environ()):
+            if login is Login.SESSION and not sessions.goes_on(client.identity):
+                return False
+            if not loaded:
+                loaded.append(self._load_again(login, client.identity.user))
+            (person,) = loaded
+            if login_manager(self._app) is not None:
+                # A rule may read Flask-Login's current_user.
+                g._login_user = person  # noqa: SLF001
+            return _still_may(client, person, grant.rule)
 
     def _load_again(self, login: Login, user_id: str | None) -> Any:
         load = self._loader(login)

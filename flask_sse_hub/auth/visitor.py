@@ -68,7 +68,8 @@ def load_visitor(*, login_required: bool) -> Visitor:
     Raises Unauthorized, and ConfigurationError if a login is required and the app has
     no Flask-Login.
     """
-    if login_manager(current_app) is None:
+    manager = login_manager(current_app)
+    if manager is None:
         if login_required:
             raise ConfigurationError(
                 "SSE_HUB_LOGIN_REQUIRED needs Flask-Login, and this app has no"
@@ -77,7 +78,10 @@ def load_visitor(*, login_required: bool) -> Visitor:
                 " let anybody open a stream"
             )
         return Visitor(None, Identity(session=known_session_id()), Login.SESSION)
-    g.pop("_login_user", None)
+    if "_login_user" in g:
+        # The loaded user stays in place meanwhile: the request_loader of
+        # Flask-Security reads it.
+        manager._load_user()  # noqa: SLF001
     user = _current_user()
     if login_required and not is_logged_in(user):
         ask_for_login()

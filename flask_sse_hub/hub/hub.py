@@ -95,17 +95,24 @@ class Hub:
         *,
         reason: CloseReason,
         final: bool = False,
+        beside: bool = True,
     ) -> None:
         """End the streams that belong to these addresses, on every worker.
 
-        Streams of this worker end at once. Streams elsewhere end through the log, in
-        the background and with retries, so that a logout neither fails nor waits
-        because the broker is away. ``final`` says that the addresses are never used
-        again.
+        Streams of this worker end at once, and streams elsewhere through the log.
+        ``final`` says that the addresses are never used again.
+
+        ``beside`` appends the control record in the background and with retries, so
+        that a logout neither fails nor waits because the broker is away. Otherwise the
+        record is in the log when the call returns. Then it raises BrokerUnavailable.
         """
         disconnect = Disconnect(reason, final=final)
         self._parts.ends.end(addresses, disconnect)
-        self._control.send(Record(addresses=addresses, content=disconnect))
+        record = Record(addresses=addresses, content=disconnect)
+        if beside:
+            self._control.send(record)
+        else:
+            self._control.append(record)
 
     def has_ended(self, address: Address) -> bool:
         """Tell whether an address is known to be final: a session that has ended."""
@@ -185,6 +192,7 @@ class Hub:
     def close(self) -> None:
         """End everything at once. For tests and scripts; a worker drains instead."""
         self.closed.set()
+        self._control.close()
         self._lifecycle.close_all()
         self._parts.writer.stop()
         self._parts.notices.stop()

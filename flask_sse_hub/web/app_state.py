@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from flask import Flask
+from flask import Flask, has_request_context
 
 from ..auth.access import Access, Rules
 from ..brokers import Broker, create_broker
+from ..events.address import Address
 from ..events.compose import Composer
 from ..events.record import Record
+from ..hub.clients.close_reason import CloseReason
 from ..hub.clients.notices import Listeners
 from ..hub.heartbeat import Heartbeat
 from ..hub.hub import Hub
@@ -115,6 +117,24 @@ class AppState:
         if hub is not None:
             hub.close()
 
+    def disconnect(self, addresses: tuple[Address, ...]) -> None:
+        """End the streams that belong to these addresses, on every worker.
+
+        In a request this goes on in the background: a visitor must not wait because the
+        broker is away. Any other caller may end right after the call, and the
+        background with it. So the control record is in the log when the call returns.
+
+        Raises ConfigurationError if streams of other processes would not be reached,
+        and outside a request BrokerUnavailable.
+        """
+        self.reach.check()
+        self.hub.disconnect(
+            addresses,
+            reason=CloseReason.DISCONNECTED,
+            beside=has_request_context(),
+        )
+        self.reach.warn_of_silence("disconnect() ends no stream")
+
     def publish(self, record: Record) -> str:
         """Append an event to the log, send the signal, and return the event's id.
 
@@ -123,7 +143,7 @@ class AppState:
         """
         self.reach.check()
         event_id = str(self.hub.publish(record))
-        self.reach.warn_of_silence()
+        self.reach.warn_of_silence("no client receives the published events")
         try:
             event_published.send(self.app, event=record.content, event_id=event_id)
         except Exception:

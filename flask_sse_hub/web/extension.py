@@ -19,7 +19,6 @@ from ..events.address import UNSET, Name, Names, Unset
 from ..events.compose import Composer, PublishesEvents
 from ..events.record import Record
 from ..hub.clients.client import Metadata
-from ..hub.clients.close_reason import CloseReason
 from ..hub.stats import HubStats
 from . import client_script
 from .app_state import AppState
@@ -74,8 +73,8 @@ class SSEHub(PublishesEvents):
         may listen to a channel may also read the channel's history.
 
         The rule is called when a stream opens, and again every
-        SSE_HUB_REVALIDATE_INTERVAL while the stream is open. The later calls have an
-        app context but no request.
+        SSE_HUB_REVALIDATE_INTERVAL while the stream is open. The later calls run with
+        the headers and cookies of the request that opened the stream, without its body.
         """
         self._rules.authorize = authorizer
         return authorizer
@@ -118,17 +117,23 @@ class SSEHub(PublishesEvents):
     ) -> None:
         """End the open streams of users, sessions or clients, on every worker.
 
-        Streams that are opened later are not affected. Raises InvalidTarget without any
-        target, so that a forgotten argument cannot end the streams of every client.
+        Streams that are opened later are not affected.
+
+        In a request, streams of other workers end in the background, and the call does
+        not wait for the broker. In a script, a command, a job or a thread, the call has
+        written to the log when it returns.
+
+        Raises InvalidTarget without any target, so that a forgotten argument cannot end
+        the streams of every client. Outside a request it raises BrokerUnavailable: call
+        it again. It raises ConfigurationError if other processes would not be reached.
         """
         if user is session is client is UNSET:
             raise InvalidTarget(
                 "disconnect() was called without a target: pass user=, session= or"
                 " client="
             )
-        self._state().hub.disconnect(
-            address.target(user=user, session=session, client=client),
-            reason=CloseReason.DISCONNECTED,
+        self._state().disconnect(
+            address.target(user=user, session=session, client=client)
         )
 
     def stream(
@@ -147,8 +152,8 @@ class SSEHub(PublishesEvents):
             *channels: The names of the channels.
             still_allowed: ``f(user, channel) -> bool``, called for each channel every
                 SSE_HUB_REVALIDATE_INTERVAL while the stream is open. False ends the
-                stream. It has an app context but no request. Without it only the user
-                is loaded again, and the channels stay open.
+                stream. It runs with the headers and cookies of this request. Without
+                it only the user is loaded again, and the channels stay open.
             personal: Whether the stream also brings broadcasts and the events for the
                 user and the session. Events for this client arrive in any case.
             metadata: A few short values about the client, such as its page or device,

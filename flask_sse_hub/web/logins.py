@@ -4,12 +4,11 @@ Knows Flask-Login's signals and the session's ids. Does not know streams: the hu
 them on every worker.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from flask import Flask, Response, session
-from flask.globals import request_ctx
+from flask import Flask, Response, request_started, session
 
 from ..auth import sessions
 from ..auth.sessions import EndedLogins
@@ -29,27 +28,36 @@ class Logins:
 
     def watch(self, app: Flask) -> None:
         """Renew sessions at login and logout, and end the streams of the old ones."""
+        # Sent before any function of the app that runs before a request.
+        request_started.connect(self._request_started, sender=app)
         app.after_request(self._after_request)
         try:
-            from flask_login import user_logged_in, user_logged_out
+            from flask_login import (
+                session_protected,
+                user_logged_in,
+                user_logged_out,
+            )
         except ImportError:
             return
+        session_protected.connect(self._session_protected, sender=app)
         user_logged_in.connect(self._logged_in, sender=app)
         user_logged_out.connect(self._logged_out, sender=app)
 
+    def _request_started(self, _: Flask, **__: Any) -> None:
+        sessions.note_brought()
+
     def _after_request(self, response: Response) -> Response:
         """End the streams of a session that the app has emptied without a logout."""
-        # Flask notes each access to flask.session and would add "Vary: Cookie" to every
-        # page of the app. Flask 3.1.3 has no public way to ask without an access.
-        if getattr(request_ctx, "_session", session).modified:
-            ended = sessions.ended_by_clearing()
-            # A login or a logout in this request may have ended the session already.
-            if ended.minted is None or not self._has_ended(ended.minted):
-                self._end(ended)
+        if sessions.is_cleared():
+            self._end(sessions.ended_by_clearing())
         return response
 
-    def _has_ended(self, session_id: str) -> bool:
-        return self._hub().has_ended(address.session(session_id))
+    def _session_protected(self, _: Flask, **__: Any) -> None:
+        # Flask-Login sends this in each request whose browser is not the session's.
+        # Only "strong" protection has taken the user from the session, and it leaves
+        # the mark. The cookie of the request is then a copy.
+        if session.get("_remember") == "clear" and sessions.has_lost_its_user():
+            sessions.disown()
 
     def _logged_in(self, _: Flask, user: Any, **__: Any) -> None:
         # Streams that were opened before the login belong to another user, or to an
@@ -66,13 +74,25 @@ class Logins:
             # log with control records.
             return
         if ended.minted is not None:
-            self._end_streams(address.session(ended.minted), final=True)
-        if ended.unnamed is not None:
-            self._end_streams(address.session(ended.unnamed))
-        if ended.user is not None:
-            # A user whose id cannot be the name of an address has no streams.
-            with suppress(InvalidName):
-                self._end_streams(address.user(ended.user))
+            session_address = address.session(ended.minted)
+            if self._hub().has_ended(session_address):
+                # An old cookie stays valid, and its logout can be sent any number of
+                # times. All streams of its session have ended.
+                return
+            self._end_streams(session_address, final=True)
+        others = tuple(_others(ended))
+        if others:
+            self._end_streams(*others)
 
-    def _end_streams(self, owner: Address, *, final: bool = False) -> None:
-        self._hub().disconnect((owner,), reason=CloseReason.SESSION_ENDED, final=final)
+    def _end_streams(self, *owners: Address, final: bool = False) -> None:
+        self._hub().disconnect(owners, reason=CloseReason.SESSION_ENDED, final=final)
+
+
+def _others(ended: EndedLogins) -> Iterator[Address]:
+    """Yield the addresses that end beside the session's own, and are used again."""
+    if ended.unnamed is not None:
+        yield address.session(ended.unnamed)
+    if ended.user is not None:
+        # A user whose id cannot be the name of an address has no streams.
+        with suppress(InvalidName):
+            yield address.user(ended.user)

@@ -39,17 +39,21 @@ class Reach:
                 " to 'sqlite:///sse_hub.db', or start one worker (gunicorn --workers 1)"
             )
 
-    def warn_of_silence(self) -> None:
-        """Log once that an event from a script on memory:// reaches no client."""
+    def warn_of_silence(self, outcome: str) -> None:
+        """Log once that a script on memory:// reaches no client.
+
+        ``outcome`` says what the call did not do.
+        """
         hub = self._hub()
         if (
             not has_request_context()
             and hub.reach == "process"
             and not hub.ready
-            and self._first_time("silence")
+            and self._first_time(outcome)
         ):
             log.warning(
                 "SSE_HUB_BROKER_URL = 'memory://' keeps events within this process,"
-                " which serves no stream: no client receives the published events. Set"
-                " it to 'sqlite:///sse_hub.db' to publish from scripts and shells"
+                " which serves no stream: %s. Set it to 'sqlite:///sse_hub.db' to reach"
+                " clients from scripts and shells",
+                outcome,
             )

@@ -4,7 +4,6 @@ The only module that joins Flask's requests to the hub for streams. Checks step 
 whether a stream may open, and says why if not. Does not know how events are delivered.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -196,13 +195,15 @@ class Subscribing:
         )
 
     def _ends_at(self, hub: Hub, visitor: Visitor) -> float:
-        """Return when the stream ends, infinity if its user can be loaded again.
+        """Return when the stream ends because its login does, infinity if never.
 
-        A user that cannot be loaded again is checked by a reconnect instead.
+        The session may have been prolonged meanwhile, and a user that cannot be loaded
+        again may still be welcome. A reconnect tells.
         """
-        if self._access.can_reload(visitor):
-            return math.inf
-        return hub.clock() + draw_age(self._config.revalidate_interval)
+        left = self._access.valid_for(visitor, now=self._time_of_day())
+        if not self._access.can_reload(visitor):
+            left = min(left, draw_age(self._config.revalidate_interval))
+        return hub.clock() + left
 
     def _checked_channels(self, channels: Sequence[str]) -> tuple[str, ...]:
         names = [checked_name(name, what="a channel's name") for name in channels]

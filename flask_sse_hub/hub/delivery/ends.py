@@ -78,7 +78,18 @@ class Ends:
                 yield client
 
     def _concerns(self, frame: Frame, client: Client) -> bool:
-        """Tell whether a control record is later than the client's user was loaded."""
+        """Tell whether a control record ends a client that is there when it is read.
+
+        A disconnect concerns the clients whose user was loaded before it. The end of a
+        session concerns every client at its addresses. A request may bring the cookie
+        of the session after the logout, and note a head of the log that lies behind the
+        control record, while this worker has not read that record yet.
+        """
+        disconnect = frame.disconnect
+        if disconnect is not None and (
+            disconnect.final or disconnect.reason == CloseReason.SESSION_ENDED
+        ):
+            return True
         return (
             client.since.epoch != self._progress.history.cursor.epoch
             or client.since.offset < frame.offset

@@ -1,23 +1,31 @@
 """Access: the rules that a stream must pass when it opens and while it is open."""
 
+import sys
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import (
+    Request,
     Response,
     abort,
+    g,
     has_app_context,
     has_request_context,
     jsonify,
     redirect,
     request,
+    session,
 )
-from flask_login import login_user
+from flask.sessions import SessionInterface, SessionMixin
+from flask_login import current_user, login_user
 from flask_login.signals import user_unauthorized
 from werkzeug.exceptions import Forbidden
+from werkzeug.test import create_environ
 
+from flask_sse_hub.auth.opening_request import OpeningRequests
 from tests.conftest import MakeSite, Site, User
 from tests.kit.hand import fields
 from tests.kit.reader import StreamReader, wait_until
@@ -124,7 +132,7 @@ class TestUsers:
     def test_a_user_is_loaded_in_an_app_context_that_ends(
         self, site: Site, people: People
     ) -> None:
-        """A database session returns to its pool. No request context is pushed."""
+        """A database session returns to its pool."""
         contexts: list[tuple[bool, bool]] = []
         ended: list[object] = []
         site.app.teardown_appcontext(ended.append)
@@ -134,7 +142,7 @@ class TestUsers:
             (has_app_context(), has_request_context())
         )
         wait_until(lambda: len(ended) >= 2)
-        assert set(contexts) == {(True, False)}
+        assert set(contexts) == {(True, True)}
 
     def test_a_remember_me_cookie_is_a_login(self, site: Site, people: People) -> None:
         """The cookie alone opens a stream. Its user is loaded again as usual."""
@@ -332,9 +340,12 @@ def test_a_failing_rule_keeps_no_other_stream_open(site: Site) -> None:
     allowed = True
     site.hub.authorize_channel(lambda user, channel: allowed)
 
+    def fail(*_: Any) -> bool:
+        raise OSError("a bug in the app")
+
     @site.app.get("/own/sse")
     def own() -> Response:
-        return site.hub.stream("own", still_allowed=lambda *_: "x" not in request.args)
+        return site.hub.stream("own", still_allowed=fail)
 
     browser = site.browser("alice")
     failing = browser.stream("/own/sse")
@@ -345,6 +356,176 @@ def test_a_failing_rule_keeps_no_other_stream_open(site: Site) -> None:
     stream.wait_for_end()
     site.hub.publish("still here")
     assert failing.data(1) == ["still here"]
+
+
+class TestTheOpeningRequest:
+    """Loaders and rules run with the headers and cookies of the stream's request."""
+
+    def test_a_loader_may_read_the_session_and_the_request(self, site: Site) -> None:
+        """Each stream is asked about with the values of its own request."""
+        seen: set[tuple[str, str, str, str]] = set()
+
+        @manager_of(site).user_loader  # type: ignore[untyped-decorator]
+        def load(name: str) -> User:
+            assert session["_user_id"] == name
+            seen.add((request.method, request.path, request.headers["X-Tenant"], name))
+            return User(name)
+
+        for name in ("alice", "bob"):
+            browser = site.browser(name)
+            stream = browser.stream(headers={"X-Tenant": f"{name}'s"})
+            stream.next("connected")
+        seen.clear()
+        wait_until(lambda: len(seen) == 2)
+        assert seen == {
+            ("GET", "/events", "alice's", "alice"),
+            ("GET", "/events", "bob's", "bob"),
+        }
+        assert reasons(site) == {}
+
+    def test_a_rule_may_read_the_request_and_the_current_user(self, site: Site) -> None:
+        """Streams of one session are told apart by their URLs."""
+        seen: set[tuple[str, str]] = set()
+
+        @site.app.get("/room/<name>/sse")
+        def room(name: str) -> Response:
+            return site.hub.stream(name, still_allowed=still_allowed)
+
+        def still_allowed(user: Any, channel: str) -> bool:
+            assert current_user.get_id() == user.get_id()
+            assert request.view_args == {"name": channel}
+            seen.add((request.args["as"], channel))
+            return True
+
+        browser = site.browser("alice")
+        for name in ("a", "b"):
+            browser.stream(f"/room/{name}/sse?as=guest").next("connected")
+        wait_until(lambda: len(seen) == 2)
+        assert seen == {("guest", "a"), ("guest", "b")}
+        assert reasons(site) == {}
+
+    def test_a_loader_that_needs_more_is_told_at_the_first_stream(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its users are checked by a reconnect, so that revocation goes on."""
+
+        @site.app.before_request
+        def tenant() -> None:
+            g.tenant = "acme"
+
+        @manager_of(site).user_loader  # type: ignore[untyped-decorator]
+        def load(name: str) -> User:
+            assert g.tenant == "acme"
+            return User(name)
+
+        browser = site.browser("alice")
+        stream = browser.stream()
+        stream.next("connected")
+        assert caplog.text.count("nothing that before_request sets") == 1
+        stream.wait_for_end()
+        wait_until(lambda: reasons(site) == {"age": 1})
+        browser.stream().next("connected")
+        assert caplog.text.count("nothing that before_request sets") == 1
+
+    def test_a_request_loader_may_read_the_user_that_it_loaded(
+        self, site: Site
+    ) -> None:
+        """Flask-Security's does, if a decorator has called it in the same request."""
+
+        @manager_of(site).request_loader  # type: ignore[untyped-decorator]
+        def load(_: object) -> User:
+            if "authn_via" in g:
+                loaded: User = g._login_user
+                return loaded
+            g.authn_via = "token"
+            return User("robot")
+
+        @site.app.get("/mine")
+        def mine() -> Response:
+            assert current_user.is_authenticated
+            return site.hub.stream("mine")
+
+        stream = site.browser().stream("/mine")
+        assert fields(stream.next())["user_id"] == "robot"
+
+    def test_little_is_kept_of_it(self) -> None:
+        """Streams of equal browsers share everything but the cookies and the URL."""
+        requests = OpeningRequests()
+        kept = []
+        for number in range(2):
+            environ = create_environ(
+                f"/events?channel={number}",
+                headers={
+                    "Cookie": f"session={number}",
+                    "User-Agent": "a browser" * 20,
+                    "Accept": "text/event-stream",
+                    "Sec-Fetch-Mode": "cors",
+                },
+            )
+            kept.append(requests.keep(environ | {"wsgi.multiprocess": True}))
+        first, second = kept
+        assert first.common is second.common
+        assert sys.getsizeof(first) + sys.getsizeof(first.own) < 300
+        environ = second.environ()
+        assert environ["wsgi.multiprocess"]
+        assert not environ["wsgi.run_once"]
+        asked = Request(environ)
+        assert asked.url == "http://localhost/events?channel=1"
+        assert dict(asked.cookies) == {"session": "1"}
+        assert asked.user_agent.string == "a browser" * 20
+        assert "Accept" not in asked.headers
+        assert asked.data == b""
+
+    def test_a_line_end_in_a_path_forges_nothing(self) -> None:
+        """The kept variables are separated by line ends."""
+        environ = create_environ("/a%0AHTTP_COOKIE%0Asession=1")
+        kept = OpeningRequests().keep(environ).environ()
+        assert "HTTP_COOKIE" not in kept
+
+
+class TestTheSessionsEnd:
+    def test_a_stream_ends_when_the_sessions_cookie_expires(
+        self, make_site: MakeSite
+    ) -> None:
+        """A page with the same cookie is signed out then."""
+        site = make_site()
+        lifetime = timedelta(seconds=100)
+        site.app.config["PERMANENT_SESSION_LIFETIME"] = lifetime
+        browser = site.browser("alice")
+        browser.stream().next("connected")
+        state = site.app.extensions["sse_hub"]
+        (client,) = state.hub.clients()
+        left = client.ends_at - state.hub.clock()
+        assert 0.0 < left <= 101.0
+
+    def test_a_session_that_a_store_has_forgotten_ends_its_streams(
+        self, site: Site
+    ) -> None:
+        """The store is asked again with the cookie of the stream's request."""
+        stored: dict[str, Any] = {}
+
+        class Session(dict[str, Any], SessionMixin):
+            pass
+
+        class Store(SessionInterface):
+            def open_session(self, app: Any, request: Any) -> Any:
+                sid = request.cookies.get("sid")
+                return Session(stored.get(sid, {}), sid=sid or str(len(stored)))
+
+            def save_session(self, app: Any, session: Any, response: Any) -> None:
+                stored[session["sid"]] = dict(session)
+                response.set_cookie("sid", session["sid"])
+
+        site.app.session_interface = Store()
+        streams = [site.browser(name).stream() for name in ("alice", "bob")]
+        for stream in streams:
+            stream.next("connected")
+        (sid,) = (s for s, found in stored.items() if found["_user_id"] == "alice")
+        del stored[sid]
+        streams[0].wait_for_end()
+        wait_until(lambda: reasons(site) == {"revoked": 1})
+        site.hub.publish("still here")
+        assert streams[1].data(1) == ["still here"]
 
 
 class TestTickets:

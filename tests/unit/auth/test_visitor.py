@@ -1,10 +1,12 @@
 """Authorization: logins, sessions, client ids and channels."""
 
+from collections import UserDict
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Response, request, session
+from flask import Flask, Response, request, session
+from flask.sessions import SessionInterface, SessionMixin
 from flask_login import (
     UserMixin,
     current_user,
@@ -415,6 +417,213 @@ class TestEmptiedSessions:
         stream.next("connected")
         browser.client.post("/become/bob")
         stream.wait_for_end()
+
+
+class TestReplayedLogouts:
+    """An old cookie has a valid signature for as long as the app's key is in use."""
+
+    @pytest.fixture
+    def sent(self, monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+        sent: list[Record] = []
+        monkeypatch.setattr(
+            ControlSender, "send", lambda _, record: sent.append(record)
+        )
+        return sent
+
+    @pytest.mark.parametrize("how", ["/logout", "/login/bob", "/empty"])
+    @pytest.mark.parametrize("late", [False, True])
+    def test_the_end_of_an_ended_session_writes_nothing(
+        self, site: Site, sent: list[Record], how: str, late: bool
+    ) -> None:
+        """The user's later sessions go on, and no event leaves the log for it."""
+
+        @site.app.post("/empty")
+        def empty() -> str:
+            session.clear()
+            return "emptied"
+
+        browser = site.browser("alice")
+        if late:
+            with browser.client.session_transaction() as cookie:
+                cookie["_sse_hub_session"] = "late:minted"
+        old = browser.client.get_cookie("session")
+        assert old is not None
+        browser.logout()
+        assert sent
+        sent.clear()
+        stream = site.browser("alice").stream()
+        stream.next("connected")
+        for _ in range(5):
+            thief = site.browser()
+            thief.client.set_cookie("session", old.value)
+            assert thief.client.post(how).status_code == 200
+        assert sent == []
+        site.hub.publish("still here", user="alice")
+        assert stream.data(1) == ["still here"]
+
+    def test_a_logout_without_an_id_is_one_record(
+        self, site: Site, sent: list[Record]
+    ) -> None:
+        """The user and the stand-in for the session's id are ended together."""
+        old = site.browser()
+        with old.client.session_transaction() as cookie:
+            cookie["_user_id"] = "alice"
+        old.logout()
+        (record,) = sent
+        assert len(record.addresses) == 2
+
+
+class TestStrongProtection:
+    """Flask-Login empties the session in a request of another browser."""
+
+    @pytest.fixture(autouse=True)
+    def strong(self, site: Site) -> None:
+        site.app.config["SESSION_PROTECTION"] = "strong"
+
+        @site.app.post("/empty")
+        def empty() -> str:
+            session.clear()
+            return "emptied"
+
+    @pytest.mark.parametrize(
+        "then", ["/page", "/logout", "/login/thief", "/empty", "/events"]
+    )
+    def test_a_stolen_cookie_ends_nothing(self, site: Site, then: str) -> None:
+        """The owner's streams go on, and the owner can open more of them."""
+
+        @site.app.before_request
+        def look() -> None:
+            assert current_user.is_authenticated in (True, False)
+
+        owner = site.browser("alice")
+        stream = owner.stream()
+        stream.next("connected")
+        stolen = owner.client.get_cookie("session")
+        assert stolen is not None
+        thief = site.browser()
+        thief.client.set_cookie("session", stolen.value)
+        method = "GET" if then in ("/page", "/events") else "POST"
+        thief.client.open(then, method=method, headers={"User-Agent": "another"})
+        site.hub.publish("still here", user="alice")
+        assert stream.data(1) == ["still here"]
+        assert owner.page()
+        owner.stream().next("connected")
+
+    def test_its_owner_can_still_log_out(self, site: Site) -> None:
+        """The same session, in the browser that it belongs to."""
+        owner = site.browser("alice")
+        stream = owner.stream()
+        stream.next("connected")
+        owner.logout()
+        stream.wait_for_end()
+
+
+class StoredSession(dict[str, Any], SessionMixin):
+    """A session that has only what Flask's mixin requires."""
+
+    sid = ""
+
+
+class BareSession(UserDict[str, Any]):
+    """A session with less than that: no ``modified`` and no ``accessed``."""
+
+    sid = ""
+    permanent = False
+
+
+class LiveSessions(SessionInterface):
+    """A store that hands out the stored object itself, as some do."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+        self._stored: dict[str, Any] = {}
+
+    def open_session(self, app: Flask, request: Any) -> Any:
+        sid = request.cookies.get("sid") or f"sid-{len(self._stored)}"
+        found = self._stored.setdefault(sid, self._kind())
+        found.sid = sid
+        return found
+
+    def save_session(self, app: Flask, session: Any, response: Any) -> None:
+        response.set_cookie("sid", session.sid)
+
+
+class TestLiveSessions:
+    """Session interfaces that do not tell how a session was before the request."""
+
+    @pytest.fixture(params=[StoredSession, BareSession])
+    def live(self, request: pytest.FixtureRequest, site: Site) -> Site:
+        site.app.session_interface = LiveSessions(request.param)
+
+        @site.app.post("/clear")
+        def clear() -> str:
+            session.clear()
+            return "out"
+
+        @site.app.post("/become/<name>")
+        def become(name: str) -> str:
+            session["_user_id"] = name
+            return "become"
+
+        return site
+
+    @pytest.mark.parametrize("how", ["/clear", "/become/bob", "/logout", "/login/bob"])
+    def test_the_end_of_a_session_ends_its_streams(self, live: Site, how: str) -> None:
+        """The streams of other sessions go on."""
+        browser = live.browser("alice")
+        stream, other = browser.stream(), live.browser("alice").stream()
+        stream.next("connected")
+        other.next("connected")
+        assert browser.client.post(how).status_code == 200
+        ends_alone(live, stream, other)
+
+    def test_a_page_that_changes_nothing_ends_nothing(self, live: Site) -> None:
+        """A page works as it does without the extension."""
+        browser = live.browser("alice")
+        stream = browser.stream()
+        stream.next("connected")
+        assert browser.page()["session"] == browser.page()["session"]
+        live.hub.publish("still here")
+        assert stream.data(1) == ["still here"]
+
+
+def test_a_store_of_sessions_that_is_away_fails_no_page_that_needs_no_session(
+    site: Site,
+) -> None:
+    """Lazy sessions are read when they are first used."""
+
+    class Lazy(dict[str, Any], SessionMixin):
+        def get(self, *_: Any) -> Any:
+            raise OSError("the store is away")
+
+    class Interface(LiveSessions):
+        def save_session(self, *_: Any) -> None:
+            """Save nothing."""
+
+    site.app.session_interface = Interface(Lazy)
+
+    @site.app.get("/plain")
+    def plain() -> str:
+        return "plain"
+
+    assert site.browser().get("/plain").text == "plain"
+
+
+def test_pages_that_use_no_session_do_not_vary_by_cookie(make_site: MakeSite) -> None:
+    """Reading the session's id at the beginning does not count as an access.
+
+    Flask-Login itself reads the session for each page.
+    """
+    site = make_site(login=False, login_required=False)
+
+    @site.app.get("/plain")
+    def plain() -> str:
+        return "plain"
+
+    browser = site.browser()
+    with browser.client.session_transaction() as cookie:
+        cookie["_sse_hub_session"] = "minted"
+    assert "Vary" not in browser.get("/plain").headers
 
 
 class TestRememberedLogins:

@@ -17,7 +17,6 @@ from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
 from flask_sse_hub.hub.clients.notices import Listeners
-from flask_sse_hub.hub.control import ControlSender
 from flask_sse_hub.hub.hub import Hub
 from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.hub.parts import Parts
@@ -312,48 +311,6 @@ class TestDisconnect:
         stream.sink.writing_since = hub.clock()
         hub.parts.lifecycle.close(stream.client, CloseReason.SESSION_ENDED)
         assert stream.sink.cuts == 1
-
-    def test_a_disconnect_is_retried_while_the_broker_is_away(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """Logging out neither fails nor waits; the record is appended later."""
-        broker = AwayForPublish(KEEP_ALL, times=2)
-        hub = HandHub(broker)
-        waits: list[float] = []
-        monkeypatch.setattr("flask_sse_hub.hub.control.time.sleep", waits.append)
-        ControlSender(hub.broker).append(_control())
-        assert waits == [1.0, 2.0]
-        assert broker.head().offset == 1
-        assert "not ended yet" in caplog.text
-
-    def test_a_disconnect_that_is_given_up_is_logged(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """The thread does not live for ever when the broker never comes back."""
-        hub = HandHub(AwayForPublish(KEEP_ALL, times=1000))
-        monkeypatch.setattr(
-            "flask_sse_hub.hub.control.time.sleep", lambda seconds: None
-        )
-        ControlSender(hub.broker).append(_control())
-        assert "could not be ended" in caplog.text
-
-
-class AwayForPublish(MemoryBroker):
-    """A memory broker that refuses to publish a given number of times."""
-
-    def __init__(self, retention: Retention, *, times: int) -> None:
-        super().__init__(retention)
-        self._times = times
-
-    def publish(self, record: Any) -> Cursor:
-        self._times -= 1
-        if self._times >= 0:
-            raise BrokerUnavailable("away")
-        return super().publish(record)
-
-
-def _control() -> Any:
-    return Record((ALICE,), Disconnect("disconnected"))
 
 
 def _wait_for_record(broker: MemoryBroker) -> None:

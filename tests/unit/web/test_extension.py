@@ -1,13 +1,18 @@
 """The extension: the methods that an app calls, and the requests of its users."""
 
 import os
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, stream_template_string
 
 from flask_sse_hub import (
+    BrokerUnavailable,
     ClientStats,
     CloseReason,
     ConfigurationError,
@@ -22,8 +27,10 @@ from flask_sse_hub import (
     client_disconnected,
     event_published,
 )
+from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from flask_sse_hub.events.record import Cursor, Record
 from tests.conftest import MakeSite, Site
-from tests.kit.hand import fields
+from tests.kit.hand import KEEP_ALL, fields
 from tests.kit.reader import wait_until
 
 
@@ -391,12 +398,81 @@ class TestDisconnect:
         assert ben.data(1) == ["still here"]
         wait_until(lambda: site.hub.stats().closed == {"disconnected": 1})
 
+    def test_outside_a_request_it_is_in_the_log_when_the_call_returns(
+        self, tmp_path: Path
+    ) -> None:
+        """A script may end right after the call, and its threads with it."""
+        path = tmp_path / "hub.db"
+        subprocess.run([sys.executable, "-c", SCRIPT, f"sqlite:///{path}"], check=True)
+        broker = SQLiteBroker(path, KEEP_ALL)
+        assert broker.head().offset == 1
+        broker.close()
+
+    def test_outside_a_request_it_raises_while_the_broker_is_away(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Success is returned only for what is in the log."""
+        broker = site.app.extensions["sse_hub"].broker
+        monkeypatch.setattr(broker, "publish", away)
+        with pytest.raises(BrokerUnavailable):
+            site.hub.disconnect(user="alice")
+
+    def test_in_a_request_it_does_not_wait_for_the_broker(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is tried again in the background."""
+
+        @site.app.post("/lock/<name>")
+        def lock(name: str) -> str:
+            site.hub.disconnect(user=name)
+            return "locked"
+
+        broker = site.app.extensions["sse_hub"].broker
+        publish: Callable[[Record], Cursor] = broker.publish
+        tried = threading.Event()
+        back = threading.Event()
+
+        def hang(record: Record) -> Cursor:
+            tried.set()
+            assert back.wait(30.0)
+            return publish(record)
+
+        monkeypatch.setattr(broker, "publish", hang)
+        assert site.browser().client.post("/lock/alice").text == "locked"
+        assert tried.wait(30.0)
+        back.set()
+        wait_until(lambda: broker.head().offset == 1)
+
+    def test_a_script_on_the_memory_broker_is_warned(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its disconnect() ends no stream, since no stream is in its process."""
+        site.hub.disconnect(user="alice")
+        assert "disconnect() ends no stream" in caplog.text
+
     def test_disconnect_needs_a_target(self, site: Site) -> None:
         """A forgotten argument does not end the streams of all users."""
         with pytest.raises(InvalidTarget, match="pass user="):
             site.hub.disconnect()
         with pytest.raises(InvalidTarget):
             site.hub.disconnect(user=None)  # type: ignore[arg-type]
+
+
+def away(record: Record) -> Cursor:
+    raise BrokerUnavailable("away")
+
+
+# Ends streams of a user as the last thing that its process does.
+SCRIPT = """
+import sys
+from flask import Flask
+from flask_sse_hub import SSEHub
+app = Flask("script")
+app.config.update(SECRET_KEY="k", SSE_HUB_BROKER_URL=sys.argv[1])
+hub = SSEHub(app)
+with app.app_context():
+    hub.disconnect(user="alice")
+"""
 
 
 def test_drain_ends_all_streams(site: Site) -> None:

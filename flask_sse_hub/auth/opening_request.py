@@ -1,0 +1,101 @@
+"""The opening request of a stream: as much of it as loaders and rules may ask later.
+
+Knows WSGI environs. Does not know users or streams.
+"""
+
+import io
+import sys
+from typing import Any, NamedTuple
+
+# Headers that say nothing about the visitor, or only about the connection.
+_DROPPED = frozenset(
+    {
+        "HTTP_ACCEPT",
+        "HTTP_ACCEPT_ENCODING",
+        "HTTP_CACHE_CONTROL",
+        "HTTP_CONNECTION",
+        "HTTP_LAST_EVENT_ID",
+        "HTTP_PRAGMA",
+        "HTTP_TE",
+    }
+)
+_DROPPED_PREFIX = "HTTP_SEC_"
+
+# The variables that differ from visitor to visitor. All others are shared.
+_OWN = frozenset({"HTTP_AUTHORIZATION", "HTTP_COOKIE", "QUERY_STRING", "REMOTE_ADDR"})
+_COMMON = frozenset(
+    {
+        "PATH_INFO",
+        "REQUEST_METHOD",
+        "SCRIPT_NAME",
+        "SERVER_NAME",
+        "SERVER_PORT",
+        "SERVER_PROTOCOL",
+        "wsgi.url_scheme",
+    }
+)
+_FLAGS = ("wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once")
+
+# The most kinds of requests that share their common part. Clients choose their headers,
+# so that there may be any number of kinds.
+_MAX_KINDS = 1_000
+
+_SEPARATOR = "\n"
+
+
+class OpeningRequest(NamedTuple):
+    """The request that opened a stream, without its body.
+
+    Each open stream keeps one, so it is two strings: ``common`` is shared by all
+    streams of equal browsers, ``own`` has the cookies.
+    """
+
+    common: str
+    own: str
+
+    def environ(self) -> dict[str, Any]:
+        """Return a new WSGI environ of the request."""
+        found: dict[str, Any] = {}
+        for part in self:
+            lines = part.split(_SEPARATOR) if part else []
+            found.update(zip(lines[::2], lines[1::2], strict=True))
+        for flag in _FLAGS:
+            found[flag] = flag in found
+        return found | {
+            "wsgi.version": (1, 0),
+            "wsgi.input": io.BytesIO(),
+            "wsgi.errors": sys.stderr,
+        }
+
+
+class OpeningRequests:
+    """Keep the opening requests of one app's streams small."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, str] = {}
+
+    def keep(self, environ: dict[str, Any]) -> OpeningRequest:
+        """Return what is kept of a request."""
+        common: list[str] = []
+        own: list[str] = []
+        for name, value in environ.items():
+            if name in _OWN:
+                own += name, _one_line(value)
+            elif name in _COMMON or (
+                name.startswith("HTTP_")
+                and name not in _DROPPED
+                and not name.startswith(_DROPPED_PREFIX)
+            ):
+                common += name, _one_line(value)
+        for flag in _FLAGS:
+            if environ.get(flag):
+                common += flag, ""
+        kind = _SEPARATOR.join(common)
+        if len(self._kinds) >= _MAX_KINDS:
+            self._kinds.clear()
+        return OpeningRequest(self._kinds.setdefault(kind, kind), _SEPARATOR.join(own))
+
+
+def _one_line(value: object) -> str:
+    # A path may have a line end, which would forge other variables.
+    return str(value).replace(_SEPARATOR, " ")
