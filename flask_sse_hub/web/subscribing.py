@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from flask import Response, request
-from werkzeug.exceptions import BadRequest
+from flask import Response, after_this_request, request
+from werkzeug.exceptions import BadRequest, HTTPException
 
 from ..auth.access import Access, Authorizer, Rules
 from ..auth.visitor import Visitor
@@ -119,15 +119,22 @@ class Subscribing:
         metadata: Metadata | None,
     ) -> Response:
         """Return a stream of channels that a view of the app has allowed."""
-        response = self._open(
-            StreamRequest(
-                channels=channels,
-                visitor=self._access.visitor,
-                still_allowed=still_allowed,
-                personal=personal,
-                metadata=metadata,
-            )
+        asked = StreamRequest(
+            channels=channels,
+            visitor=self._access.visitor,
+            still_allowed=still_allowed,
+            personal=personal,
+            metadata=metadata,
         )
+        try:
+            return self._with_headers(self._open(asked))
+        except HTTPException:
+            # The app turns the error into a response later, and that response needs the
+            # headers too. The blueprint's hook does not see the app's own views.
+            after_this_request(self._with_headers)
+            raise
+
+    def _with_headers(self, response: Response) -> Response:
         return self._origins.add_headers(keep_out_of_caches(response))
 
     def _open(self, asked: StreamRequest) -> Response:
