@@ -119,8 +119,22 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         type=click.Choice(tokens.KINDS),
         help="An allowed kind of target. May be repeated.",
     )
+    @click.option(
+        "--type",
+        multiple=True,
+        help="A glob pattern of allowed event types. May be repeated.",
+    )
+    @click.option(
+        "--rate", help="How many events one worker takes, such as 100/minute."
+    )
     @click.option("--name", help="The token's name in log lines.")
-    def token(channel: tuple[str, ...], target: tuple[str, ...], name: str) -> None:
+    def token(
+        channel: tuple[str, ...],
+        target: tuple[str, ...],
+        type: tuple[str, ...],
+        rate: str,
+        name: str,
+    ) -> None:
         """Create a token for publishing over HTTP.
 
         Print two lines. The first is the token itself: give it to the publisher, it is
@@ -128,10 +142,18 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         and with the token's hash.
 
         With --channel the token may publish to matching channels, with --target to the
-        given kinds of targets. With neither it may publish to every target.
+        given kinds of targets. With neither it may publish to every target. In patterns
+        * matches any text, also dots.
         """
         made, digest = tokens.mint()
-        entry = {"token": digest, "channels": channel, "targets": target, "name": name}
+        entry = {
+            "token": digest,
+            "channels": channel,
+            "targets": target,
+            "types": type,
+            "rate": rate,
+            "name": name,
+        }
         entry = {key: value for key, value in entry.items() if value}
         try:
             tokens.read_tokens(entry)

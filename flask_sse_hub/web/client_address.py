@@ -1,17 +1,17 @@
 """Network addresses of clients, and how often each address may open a stream.
 
-Knows the package ``limits``, which is needed only where a rate is configured. Takes the
-address from Flask's request: behind a proxy, Werkzeug's ProxyFix has to set it there.
+Takes the address from Flask's request: behind a proxy, Werkzeug's ProxyFix has to set
+it there.
 """
 
 import ipaddress
 import logging
 import re
-from typing import Any
 
 from flask import request
 
-from ..runtime.rare_log import FirstTime, RareLog
+from ..runtime.rare_log import FirstTime
+from .rates import Rates, parse_rate
 
 log = logging.getLogger(__name__)
 
@@ -20,28 +20,13 @@ log = logging.getLogger(__name__)
 _IPV6_NETWORK = 64
 
 
-def parse_rate(rate: str) -> list[Any]:
-    """Return the limits in a text such as "10/second; 200/minute".
-
-    Raises ValueError if the text is no rate, or the package ``limits`` is missing.
-    """
-    try:
-        from limits import parse_many
-    except ImportError as error:
-        raise ValueError(
-            "the package limits is needed: pip install 'flask-sse-hub[limits]'"
-        ) from error
-    return list(parse_many(rate))
-
-
 class ClientAddresses:
     """The network addresses that open streams in one process of an app."""
 
     def __init__(self, rate: str | None) -> None:
         self._first_time = FirstTime()
-        self._rare_log = RareLog(log)
         self._limits = [] if rate is None else parse_rate(rate)
-        self._limiter: Any = None
+        self._rates = Rates("SSE_HUB_CONNECT_RATE")
 
     def of_request(self) -> str | None:
         """Return the address that this request came from, None if it has none.
@@ -69,29 +54,7 @@ class ClientAddresses:
 
     def may_come(self, address: str | None) -> bool:
         """Count a stream from an address, and tell whether it may be opened now."""
-        if address is None or not self._limits:
-            return True
-        try:
-            return self._hit(address)
-        except RuntimeError as error:
-            # limits starts threads, and the process may have no room for one. A 500
-            # would end a native EventSource for good; a refusal lets it come back.
-            self._rare_log.say(
-                "failed",
-                "streams are refused, because SSE_HUB_CONNECT_RATE cannot be counted:"
-                f" {error}",
-            )
-            return False
-
-    def _hit(self, address: str) -> bool:
-        if self._limiter is None:
-            # Created at the first use: the storage starts a thread, and a process that
-            # only loads the app or forks workers must not have one.
-            from limits.storage import MemoryStorage
-            from limits.strategies import FixedWindowRateLimiter
-
-            self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        return all(self._limiter.hit(limit, address) for limit in self._limits)
+        return address is None or self._rates.allow(address, self._limits)
 
 
 def _without_port(address: str) -> str:

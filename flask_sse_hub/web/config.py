@@ -69,7 +69,8 @@ class Config:
     public_channels: tuple[str, ...] = _key(
         (),
         read_patterns,
-        "Glob patterns of the public channels, such as ``orders.*``. Every visitor who"
+        "Glob patterns of the public channels, such as ``orders.*``, which matches"
+        " ``orders.x.y`` too. Every visitor who"
         " may open a stream may listen to them. All other channels are closed unless"
         " your ``authorize_channel`` rule opens them.",
     )
@@ -88,8 +89,8 @@ class Config:
     retry: tuple[float, float] = _key(
         _DEFAULTS.retry,
         checks.delay_range,
-        "The range of reconnect delays, in seconds. Each client is given a random delay"
-        " from it, so that clients do not all reconnect at once.",
+        "The range of reconnect delays, in seconds, up to 3600. Each client is given a"
+        " random delay from it, so that clients do not all reconnect at once.",
     )
     max_age: float = _key(
         _DEFAULTS.max_age,
@@ -198,10 +199,13 @@ class Config:
         " does not exist. A token is a string of at least 16 characters. Prefer its"
         " hash, ``sha256:`` and 64 hex digits, which ``flask sse token`` prints. To"
         ' limit a token, write ``{"token": ..., "channels": [patterns], "targets":'
-        ' [kinds], "name": ...}``. The kinds are ``channel``, ``user``, ``session``,'
-        " ``client`` and ``everyone``. With ``channels`` the token may publish only to"
-        " matching channels, and to the other kinds in ``targets``. With ``targets``"
-        " alone it may publish to these kinds. The ``name`` appears in log lines.",
+        ' [kinds], "types": [patterns], "rate": "100/minute", "name": ...}``. The kinds'
+        " are ``channel``, ``user``, ``session``, ``client`` and ``everyone``. With"
+        " ``channels`` the token may publish only to matching channels, and to the"
+        " other kinds in ``targets``. With ``targets`` alone it may publish to these"
+        " kinds. With ``types`` it may publish only matching types of events. In"
+        " patterns ``*`` matches any text, also dots. The ``rate`` counts events on one"
+        " worker and needs the package ``limits``. The ``name`` appears in log lines.",
     )
     stats_access: checks.StatsAccess = _key(
         None,

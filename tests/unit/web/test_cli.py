@@ -204,7 +204,8 @@ class TestListen:
 class TestToken:
     def test_the_printed_token_and_configuration_work_together(self) -> None:
         """The command prints the token and a JSON setting that contains its hash."""
-        words = "--channel orders.* --target user --name shop"
+        words = "--channel orders.* --target user --type order.* --rate 9/hour"
+        words += " --name shop"
         result = run("memory://", "token", *words.split())
         made, value = result.stdout.splitlines()
         assert made not in value
@@ -214,6 +215,7 @@ class TestToken:
         assert tokens.find(made, [token]) is token
         assert token.channels == ("orders.*",)
         assert token.targets == {"channel", "user"}
+        assert (token.types, token.rate) == (("order.*",), "9/hour")
         assert token.name == "shop"
 
     def test_each_token_is_different(self) -> None:
@@ -222,7 +224,10 @@ class TestToken:
         assert len(made) == 3
         assert all(len(token) >= 43 for token in made)
 
-    @pytest.mark.parametrize("words", [("--target", "all"), ("--channel", "")])
+    @pytest.mark.parametrize(
+        "words",
+        [("--target", "all"), ("--channel", ""), ("--rate", "often")],
+    )
     def test_an_invalid_scope_is_refused(self, words: tuple[str, str]) -> None:
         """The app would refuse the scope at start."""
         assert run("memory://", "token", *words).exit_code == 2

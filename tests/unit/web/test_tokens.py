@@ -26,6 +26,7 @@ def test_a_token_or_its_hash_may_publish_to_everything(entries: Any) -> None:
     (token,) = read(entries)
     assert find(TOKEN, [token]) is token
     assert all(token.allows(kind) for kind in KINDS)
+    assert token.allows_type("any")
     assert token.allows_channel("any")
 
 
@@ -90,6 +91,10 @@ def test_a_scope_lists_everything_that_is_allowed(
         ([{"token": TOKEN, "channels": []}], r"\[0\]\.channels: the list is empty"),
         ([{"token": TOKEN, "channels": [""]}], r"\[0\]\.channels: each entry"),
         ([{"token": TOKEN, "channels": None}], r"\[0\]\.channels: a list"),
+        ([{"token": TOKEN, "types": []}], r"\[0\]\.types: the list is empty"),
+        ([{"token": TOKEN, "types": [7]}], r"\[0\]\.types: each entry"),
+        ([{"token": TOKEN, "rate": "often"}], r"\[0\]\.rate: couldn't parse"),
+        ([{"token": TOKEN, "rate": None}], r"\[0\]\.rate: a text such as"),
         ([{"token": TOKEN, "targets": []}], r"\[0\]\.targets: a list"),
         ([{"token": TOKEN, "targets": ["all"]}], r"\[0\]\.targets: the kinds are"),
         ([{"token": TOKEN, "targets": [["user"]]}], r"\[0\]\.targets: the kinds are"),
