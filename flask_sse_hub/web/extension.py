@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ..auth import client_ids, visitor
 from ..auth.access import Authorizer, Describer, Reloader, Rules
+from ..auth.secret_keys import older_keys
 from ..auth.tickets import Ticket
 from ..errors import ConfigurationError, InvalidTarget
 from ..events import address
@@ -59,6 +60,9 @@ class SSEHub(PublishesEvents):
                 f"the app {app.name!r} already has an SSEHub: call init_app only once,"
                 " and leave it out after SSEHub(app)"
             )
+        # A key of one letter would sign the app's sessions too, so this does not wait
+        # for the first ticket.
+        older_keys(app.config.get("SECRET_KEY_FALLBACKS"))
         state = AppState(app, Config.read(app.config), self._rules)
         app.extensions[_EXTENSION] = state
         self._apps.add(app)

@@ -86,10 +86,10 @@ def read_tokens(entries: Any) -> tuple[PublishToken, ...]:
 
     Raises ValueError. Its text names the entry's position and field, never the token.
     """
-    if isinstance(entries, str | Mapping):
+    if isinstance(entries, Mapping):
         entries = [entries]
     if not isinstance(entries, list | tuple):
-        raise ValueError("a list of tokens is needed")
+        raise ValueError(f"a list of tokens is needed{_not_text(entries)}")
     tokens: list[PublishToken] = []
     for position, entry in enumerate(entries):
         token = _read(entry, f"[{position}]")
@@ -103,14 +103,19 @@ def read_tokens(entries: Any) -> tuple[PublishToken, ...]:
 
 def read_patterns(value: Any) -> tuple[str, ...]:
     """Return the glob patterns of a setting. Raises ValueError."""
-    if isinstance(value, str):
-        # Iterating over a string would give single letters.
-        value = (value,)
     if not isinstance(value, list | tuple | set | frozenset):
-        raise ValueError("a list of strings is needed")
+        raise ValueError(f"a list of strings is needed{_not_text(value)}")
     if not all(isinstance(pattern, str) and pattern for pattern in value):
         raise ValueError("each entry of the list must be a string that is not empty")
     return tuple(value)
+
+
+def _not_text(value: object) -> str:
+    """Return the remedy for a text in the place of a list."""
+    # "a,b" and "a b" in the environment are one text, which would match nothing.
+    if not isinstance(value, str):
+        return ""
+    return ', not a str. In the environment write a list in JSON, as in ["one", "two"]'
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
@@ -167,10 +172,10 @@ def _read_patterns(value: Any) -> tuple[str, ...]:
 
 
 def _read_targets(value: Any) -> frozenset[str]:
-    if isinstance(value, str):
-        value = (value,)
     if not isinstance(value, list | tuple | set | frozenset) or not value:
-        raise ValueError(f"a list of kinds is needed, of {', '.join(KINDS)}")
+        raise ValueError(
+            f"a list of kinds is needed, of {', '.join(KINDS)}{_not_text(value)}"
+        )
     if not all(isinstance(kind, str) and kind in KINDS for kind in value):
         raise ValueError(f"the kinds are {', '.join(KINDS)}")
     return frozenset(value)

@@ -156,8 +156,15 @@ def test_public_channels_are_glob_patterns(channel: str, public: bool) -> None:
     assert config.is_public(channel) is public
 
 
-def test_public_channels_may_be_a_single_pattern() -> None:
-    """An environment variable gives a string; its letters are not patterns."""
-    config = Config.read({"SSE_HUB_PUBLIC_CHANNELS": "news"})
-    assert config.public_channels == ("news",)
-    assert not config.is_public("n")
+@pytest.mark.parametrize("key", ["PUBLIC_CHANNELS", "CORS_ORIGINS", "PUBLISH_TOKENS"])
+@pytest.mark.parametrize("value", ["https://a.example", "one,two", ""])
+def test_a_text_is_no_list(key: str, value: str) -> None:
+    """An environment variable gives a text, which may be meant as several entries."""
+    with pytest.raises(ConfigurationError, match=r"not a str\. In the environment"):
+        Config.read({f"SSE_HUB_{key}": value})
+
+
+def test_every_list_is_tested_above() -> None:
+    """A list that is added later must refuse a text too."""
+    lists = {part.name for part in fields(Config) if part.default == ()}
+    assert lists == {"public_channels", "cors_origins", "publish_tokens"}
