@@ -95,17 +95,22 @@ class Order:
     def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[str] = []
         broker = site.app.extensions["sse_hub"].broker
-        head = broker.head
-        monkeypatch.setattr(broker, "head", lambda: self._note("head") or head())
+        self._read_head = broker.head
+        monkeypatch.setattr(broker, "head", self._head)
         manager = site.app.login_manager  # type: ignore[attr-defined]
-        manager.user_loader(lambda name: self._note("load") or User(name))
+        manager.user_loader(self._load)
         manager.request_loader(self._of_request)
 
-    def _note(self, step: str) -> None:
-        self.steps.append(step)
+    def _head(self) -> Any:
+        self.steps.append("head")
+        return self._read_head()
+
+    def _load(self, name: str) -> User:
+        self.steps.append("load")
+        return User(name)
 
     def _of_request(self, request: Any) -> User | None:
-        self._note("load")
+        self.steps.append("load")
         return User("robot") if "X-Robot" in request.headers else None
 
 
