@@ -45,10 +45,10 @@ def receive(delivery: Delivery, provider: str) -> ResponseReturnValue:
         type="notification",
         user=text(body, "user"),
         # A service that received no answer sends its call again, and the user should
-        # still be notified only once. The delivery's id identifies a repeated call,
-        # although the id is not signed. The same text with another id is a second
-        # notification here; with delivery.idempotency_key it would be sent once a day.
-        idempotency_key=f"{provider}:{delivery.id}" if delivery.id else None,
+        # still be notified only once. The delivery's own id would not do: it is not
+        # signed, so a captured call could be sent again under another id. The same text
+        # is sent to a user once a day; a service that means it twice adds a number.
+        idempotency_key=delivery.idempotency_key,
     )
     # Accepted means that the event is in the history, whether or not the user is
     # connected.

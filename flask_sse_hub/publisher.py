@@ -48,6 +48,7 @@ class Publisher(PublishesEvents):
             raise ConfigurationError(f"url must be a str, not {type(url).__name__}")
         if (
             not isinstance(max_event_bytes, int)
+            or isinstance(max_event_bytes, bool)
             or not 1 <= max_event_bytes <= LARGEST_BYTES
         ):
             raise ConfigurationError(

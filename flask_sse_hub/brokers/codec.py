@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..errors import SSEHubError
 from ..events import address
 from ..events.address import MAX_TARGETS, Address
-from ..events.event import LARGEST_BYTES, Event, checked_name
+from ..events.event import LARGEST_BYTES, MAX_RETRY_SECONDS, Event, checked_name
 from ..events.record import Cursor, Disconnect, Record
 
 # One shared encoder: json.dumps with these options would construct an encoder for each
@@ -25,6 +25,9 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _HEADS = 1024
 _MAX_NAMES = 4
 _MAX_HEAD_CHARS = 500
+
+# The longest delay that earlier versions published, in seconds.
+_EARLIER_MAX_RETRY = 2_147_483
 
 # The end of the year 9999. Python's datetime has no later dates.
 _MAX_TIME = 253_402_300_799.0
@@ -100,6 +103,9 @@ def _decode_head(line: str) -> _Head:
     type, retry, disconnect = "", None, None
     if "event" in fields:
         type, retry = fields["event"]
+        if isinstance(retry, int | float) and retry <= _EARLIER_MAX_RETRY:
+            # The event of an earlier version must not be lost for its delay.
+            retry = min(retry, MAX_RETRY_SECONDS)
     else:
         reason, final = fields["disconnect"]
         disconnect = Disconnect(

@@ -122,7 +122,7 @@ class PublishesEvents(ABC):
             client: The id of a client, or several.
             exclude_client: The id of a client that does not receive the event, or
                 several.
-            retry: A reconnect delay for the receiving clients, in seconds.
+            retry: A reconnect delay for the receiving clients, from 0 to 3600 seconds.
             idempotency_key: A second publish with the same key appends nothing and
                 returns the first event's id.
 

@@ -27,8 +27,9 @@ LARGEST_BYTES = 16_777_216
 # a registry key small.
 MAX_NAME_CHARS = 255
 
-# Browsers keep the delay in a signed 32-bit number of milliseconds.
-MAX_RETRY_SECONDS = 2_147_483.0
+#: The longest reconnect delay. A publisher that could name any delay could keep every
+#: client away for weeks after the next cut of its connection.
+MAX_RETRY_SECONDS = 3600.0
 
 _NOT_IN_NAMES = re.compile(r"[\r\n\0]")
 
@@ -61,8 +62,9 @@ def checked_name(name: object, *, what: str) -> str:
 class Event:
     """The content of one publish: data, a type and an optional delay.
 
-    ``retry`` is the reconnect delay in seconds. Raises InvalidName or InvalidEvent for
-    values that cannot be encoded, so that encoding an event never fails.
+    ``retry`` is the reconnect delay, from 0 to 3600 seconds. Raises InvalidName or
+    InvalidEvent for values that cannot be encoded, so that encoding an event never
+    fails.
     """
 
     data: str
@@ -157,8 +159,15 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def check_retry(retry: object) -> None:
-    """Raise InvalidEvent for a reconnect delay that browsers cannot store."""
-    checked_seconds(
-        retry, what="retry", least=0.0, most=MAX_RETRY_SECONDS, error=InvalidEvent
-    )
+def check_retry(
+    retry: object, *, what: str = "retry", error: type[Exception] = InvalidEvent
+) -> None:
+    """Raise an error for a reconnect delay that is not from 0 to 3600 seconds."""
+    try:
+        checked_seconds(retry, what=what, most=MAX_RETRY_SECONDS, error=error)
+    except error as refusal:
+        if isinstance(retry, int | float) and retry > MAX_RETRY_SECONDS:
+            # The wire and many libraries count this delay in milliseconds.
+            text = f"{refusal}. A number of milliseconds must be divided by 1000"
+            raise error(text) from None
+        raise

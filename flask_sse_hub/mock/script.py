@@ -126,12 +126,13 @@ def _step_of(line: str) -> Step:
 
 
 def _event(given: Mapping[str, Any]) -> Step:
-    retry = given.get("retry")
-    if retry is not None:
+    # A null is refused where a key is given: the author of the script means something.
+    retry = event_id = None
+    if "retry" in given:
+        retry = given["retry"]
         check_retry(retry)
-    event_id = given.get("id")
-    if event_id is not None:
-        event_id = checked_name(event_id, what="an event's id")
+    if "id" in given:
+        event_id = checked_name(given["id"], what="an event's id")
     block = encode_block(
         text_of(given["data"], dumps=json.dumps),
         # The hub's own types are allowed, so that a page can be tried with a reset.
@@ -153,11 +154,11 @@ def _drop(given: Mapping[str, Any]) -> Step:
 
 
 def _refuse(given: Mapping[str, Any]) -> Step:
-    status, after = given["status"], given.get("retry_after")
+    status, after = given["status"], None
     if type(status) is not int or status not in _STATUSES:
         raise ValueError(f"status must be 204 or from 400 to 599, not {status!r}")
-    if after is not None:
-        after = _seconds(after, what="retry_after")
+    if "retry_after" in given:
+        after = _seconds(given["retry_after"], what="retry_after")
         if not after.is_integer():
             # The header has whole seconds, and clients would ignore a fraction.
             raise ValueError(

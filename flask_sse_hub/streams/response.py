@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _HEADERS = {
-    # Without no-transform, a proxy that compresses holds events back to fill its
-    # buffer.
-    "Cache-Control": "no-cache, no-transform",
+    # Some shared caches are configured to ignore no-cache, and would give one user's
+    # stream to another. They still obey private. Without no-transform, a proxy that
+    # compresses holds events back to fill its buffer.
+    "Cache-Control": "private, no-cache, no-transform",
     # Without this header, nginx delivers nothing of a stream, not even its headers.
     "X-Accel-Buffering": "no",
 }
@@ -39,9 +40,10 @@ def keep_out_of_caches(response: Response) -> Response:
     """Forbid caches to store a response that has no ``Cache-Control`` of its own.
 
     Some caches store refusals too. One visitor's 401, or a 503 that has passed, would
-    then be served to everybody.
+    then be served to everybody. Caches that are configured to ignore ``no-store`` still
+    obey ``private``.
     """
-    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("Cache-Control", "private, no-store")
     return response
 
 
@@ -74,7 +76,8 @@ def refused(why: str, *, status: int) -> Response:
     handles_statuses = "sse-status" in request.headers.get("Prefer", "")
     if request.method in ("GET", "HEAD") and not handles_statuses:
         return StreamResponse(refusal_stream())
-    return Response(why, status, {"Retry-After": RETRY_AFTER}, mimetype="text/plain")
+    headers = {"Retry-After": RETRY_AFTER}
+    return keep_out_of_caches(Response(why, status, headers, mimetype="text/plain"))
 
 
 class StreamBody(Iterator[bytes], Protocol):

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..brokers import check_name, check_url
-from ..events.event import LARGEST_BYTES
+from ..events.event import LARGEST_BYTES, check_retry
 from ..events.seconds import checked_seconds
-from .client_address import parse_rate
+from .rates import parse_rate
 from .tokens import read_patterns
 
 #: The access to the statistics: a bearer token, or a callable without arguments that is
@@ -78,6 +78,7 @@ def delay_range(value: Any) -> tuple[float, float]:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError("two numbers of seconds are needed, such as (2.0, 5.0)")
     least, most = map(seconds, value)
+    check_retry(most, what="it", error=ValueError)
     if least > most:
         raise ValueError("the first number must not be above the second")
     return least, most
@@ -123,7 +124,7 @@ def log_name(value: Any) -> str | None:
     if value is None:
         return None
     # from_prefixed_env() turns a name of digits into a number.
-    name = str(value) if isinstance(value, int) else value
+    name = str(value) if type(value) is int else value
     check_name(name)
     return str(name)
 

@@ -119,8 +119,22 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         type=click.Choice(tokens.KINDS),
         help="An allowed kind of target. May be repeated.",
     )
+    @click.option(
+        "--type",
+        multiple=True,
+        help="A glob pattern of allowed event types. May be repeated.",
+    )
+    @click.option(
+        "--rate", help="How many events one worker takes, such as 100/minute."
+    )
     @click.option("--name", help="The token's name in log lines.")
-    def token(channel: tuple[str, ...], target: tuple[str, ...], name: str) -> None:
+    def token(
+        channel: tuple[str, ...],
+        target: tuple[str, ...],
+        type: tuple[str, ...],
+        rate: str,
+        name: str,
+    ) -> None:
         """Create a token for publishing over HTTP.
 
         Print two lines. The first is the token itself: give it to the publisher, it is
@@ -128,10 +142,18 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         and with the token's hash.
 
         With --channel the token may publish to matching channels, with --target to the
-        given kinds of targets. With neither it may publish to every target.
+        given kinds of targets. With neither it may publish to every target. In patterns
+        * matches any text, also dots.
         """
         made, digest = tokens.mint()
-        entry = {"token": digest, "channels": channel, "targets": target, "name": name}
+        entry = {
+            "token": digest,
+            "channels": channel,
+            "targets": target,
+            "types": type,
+            "rate": rate,
+            "name": name,
+        }
         entry = {key: value for key, value in entry.items() if value}
         try:
             tokens.read_tokens(entry)
@@ -269,7 +291,7 @@ def _print_record(record: Record, *, as_json: bool) -> None:
             "data": event.data,
             "target": target,
         }
-        click.echo(json.dumps(shown, ensure_ascii=False))
+        click.echo(_printable_json(json.dumps(shown, ensure_ascii=False)))
         return
     at = datetime.fromtimestamp(record.time).astimezone().strftime("%H:%M:%S")
     whom = " ".join(_described(target)) or "nobody"
@@ -287,6 +309,16 @@ def _printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode()
         for char in text
+    )
+
+
+def _printable_json(text: str) -> str:
+    """Return JSON with escapes for all characters that could control a terminal.
+
+    json escapes only the oldest control characters. Outside of strings JSON has none.
+    """
+    return "".join(
+        char if char.isprintable() else json.dumps(char)[1:-1] for char in text
     )
 
 

@@ -1,17 +1,17 @@
 """Network addresses of clients, and how often each address may open a stream.
 
-Knows the package ``limits``, which is needed only where a rate is configured. Takes the
-address from Flask's request: behind a proxy, Werkzeug's ProxyFix has to set it there.
+Takes the address from Flask's request: behind a proxy, Werkzeug's ProxyFix has to set
+it there.
 """
 
 import ipaddress
 import logging
 import re
-from typing import Any
 
 from flask import request
 
-from ..runtime.rare_log import FirstTime, RareLog
+from ..runtime.rare_log import FirstTime
+from .rates import Rates, parse_rate
 
 log = logging.getLogger(__name__)
 
@@ -20,28 +20,21 @@ log = logging.getLogger(__name__)
 _IPV6_NETWORK = 64
 
 
-def parse_rate(rate: str) -> list[Any]:
-    """Return the limits in a text such as "10/second; 200/minute".
-
-    Raises ValueError if the text is no rate, or the package ``limits`` is missing.
-    """
-    try:
-        from limits import parse_many
-    except ImportError as error:
-        raise ValueError(
-            "the package limits is needed: pip install 'flask-sse-hub[limits]'"
-        ) from error
-    return list(parse_many(rate))
-
-
 class ClientAddresses:
-    """The network addresses that open streams in one process of an app."""
+    """The network addresses that open streams in one process of an app.
 
-    def __init__(self, rate: str | None) -> None:
+    ``most`` is the number of streams that one address may have open.
+    """
+
+    def __init__(self, rate: str | None, *, most: int | None = None) -> None:
+        # The settings that cannot work for a request without an address.
+        self._settings = " and ".join(
+            ["SSE_HUB_CONNECT_RATE"] * (rate is not None)
+            + ["SSE_HUB_MAX_CLIENTS_PER_IP"] * (most is not None)
+        )
         self._first_time = FirstTime()
-        self._rare_log = RareLog(log)
         self._limits = [] if rate is None else parse_rate(rate)
-        self._limiter: Any = None
+        self._rates = Rates("SSE_HUB_CONNECT_RATE")
 
     def of_request(self) -> str | None:
         """Return the address that this request came from, None if it has none.
@@ -60,6 +53,7 @@ class ClientAddresses:
             found = ipaddress.ip_address(_without_port(request.remote_addr or ""))
         except ValueError:
             # A connection over a Unix socket has no address.
+            self._warn_of_no_limit()
             return None
         if isinstance(found, ipaddress.IPv6Address):
             if found.ipv4_mapped is not None:
@@ -67,31 +61,21 @@ class ClientAddresses:
             return str(ipaddress.ip_network((found, _IPV6_NETWORK), strict=False))
         return str(found)
 
+    def _warn_of_no_limit(self) -> None:
+        if self._settings and self._first_time("no limit"):
+            log.warning(
+                "%s cannot limit a request without a network address, such as one over"
+                " a Unix socket, and lets it in (its address is %r). Have the proxy set"
+                " X-Forwarded-For, and use `app.wsgi_app = ProxyFix(app.wsgi_app,"
+                " x_for=1)` from werkzeug.middleware.proxy_fix; or bind the server to a"
+                " TCP port",
+                self._settings,
+                (request.remote_addr or "")[:60],
+            )
+
     def may_come(self, address: str | None) -> bool:
         """Count a stream from an address, and tell whether it may be opened now."""
-        if address is None or not self._limits:
-            return True
-        try:
-            return self._hit(address)
-        except RuntimeError as error:
-            # limits starts threads, and the process may have no room for one. A 500
-            # would end a native EventSource for good; a refusal lets it come back.
-            self._rare_log.say(
-                "failed",
-                "streams are refused, because SSE_HUB_CONNECT_RATE cannot be counted:"
-                f" {error}",
-            )
-            return False
-
-    def _hit(self, address: str) -> bool:
-        if self._limiter is None:
-            # Created at the first use: the storage starts a thread, and a process that
-            # only loads the app or forks workers must not have one.
-            from limits.storage import MemoryStorage
-            from limits.strategies import FixedWindowRateLimiter
-
-            self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        return all(self._limiter.hit(limit, address) for limit in self._limits)
+        return address is None or self._rates.allow(address, self._limits)
 
 
 def _without_port(address: str) -> str:

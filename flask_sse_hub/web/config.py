@@ -6,12 +6,11 @@ know the objects that use the values.
 
 import difflib
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from ..brokers import is_redis
+from ..brokers import is_redis, masked_url
 from ..errors import ConfigurationError
 from ..events.compose import MAX_EVENT_BYTES
 from ..events.record import Retention
@@ -33,11 +32,12 @@ _RENAMED = {
 _DEFAULTS = HubOptions()
 
 
-def _key(default: Any, check: checks.Check, doc: str) -> Any:
-    return field(default=default, metadata={"check": check, "doc": doc})
+def _key(default: Any, check: checks.Check, doc: str, *, secret: bool = False) -> Any:
+    metadata = {"check": check, "doc": doc, "secret": secret}
+    return field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Config:
     """The settings of one app. The key of each is ``SSE_HUB_`` and its name."""
 
@@ -49,6 +49,7 @@ class Config:
         " each app its own file. ``redis://``, ``rediss://``, ``unix://`` and"
         " ``redis+sentinel://`` are a Redis, shared by many machines. ``memory://`` is"
         " the memory of one process, for a single worker and for tests.",
+        secret=True,
     )
     name: str | None = _key(
         None,
@@ -69,7 +70,8 @@ class Config:
     public_channels: tuple[str, ...] = _key(
         (),
         read_patterns,
-        "Glob patterns of the public channels, such as ``orders.*``. Every visitor who"
+        "Glob patterns of the public channels, such as ``orders.*``, which matches"
+        " ``orders.x.y`` too. Every visitor who"
         " may open a stream may listen to them. All other channels are closed unless"
         " your ``authorize_channel`` rule opens them.",
     )
@@ -88,8 +90,8 @@ class Config:
     retry: tuple[float, float] = _key(
         _DEFAULTS.retry,
         checks.delay_range,
-        "The range of reconnect delays, in seconds. Each client is given a random delay"
-        " from it, so that clients do not all reconnect at once.",
+        "The range of reconnect delays, in seconds, up to 3600. Each client is given a"
+        " random delay from it, so that clients do not all reconnect at once.",
     )
     max_age: float = _key(
         _DEFAULTS.max_age,
@@ -144,7 +146,7 @@ class Config:
         checks.count_or_none,
         "The most streams that one network address may have open on one worker. None"
         " means no limit. Behind a proxy without ``ProxyFix`` all clients share one"
-        " address.",
+        " address, and over a Unix socket they have none and are not limited.",
     )
     connect_rate: str | None = _key(
         None,
@@ -198,10 +200,14 @@ class Config:
         " does not exist. A token is a string of at least 16 characters. Prefer its"
         " hash, ``sha256:`` and 64 hex digits, which ``flask sse token`` prints. To"
         ' limit a token, write ``{"token": ..., "channels": [patterns], "targets":'
-        ' [kinds], "name": ...}``. The kinds are ``channel``, ``user``, ``session``,'
-        " ``client`` and ``everyone``. With ``channels`` the token may publish only to"
-        " matching channels, and to the other kinds in ``targets``. With ``targets``"
-        " alone it may publish to these kinds. The ``name`` appears in log lines.",
+        ' [kinds], "types": [patterns], "rate": "100/minute", "name": ...}``. The kinds'
+        " are ``channel``, ``user``, ``session``, ``client`` and ``everyone``. With"
+        " ``channels`` the token may publish only to matching channels, and to the"
+        " other kinds in ``targets``. With ``targets`` alone it may publish to these"
+        " kinds. With ``types`` it may publish only matching types of events. In"
+        " patterns ``*`` matches any text, also dots. The ``rate`` counts events on one"
+        " worker and needs the package ``limits``. The ``name`` appears in log lines.",
+        secret=True,
     )
     stats_access: checks.StatsAccess = _key(
         None,
@@ -210,6 +216,7 @@ class Config:
         " which programs send as ``Authorization: Bearer``, or a callable without"
         " arguments that is called in the request and returns True or False. With None"
         " the endpoint refuses every request.",
+        secret=True,
     )
 
     @classmethod
@@ -246,6 +253,22 @@ class Config:
                     f" {PREFIX}MAX_EVENT_BYTES ({self.max_event_bytes})"
                 )
 
+    def __repr__(self) -> str:
+        """Return the settings as text, with passwords and tokens masked.
+
+        Error trackers and debuggers show the text of a frame's variables.
+        """
+        shown = ", ".join(f"{part.name}={self._shown(part)}" for part in fields(self))
+        return f"Config({shown})"
+
+    def _shown(self, part: "Field[Any]") -> str:
+        value = getattr(self, part.name)
+        if part.name == "broker_url":
+            return repr(masked_url(value))
+        if part.metadata["secret"] and isinstance(value, str):
+            return "'***'"
+        return repr(value)
+
     @property
     def retention(self) -> Retention:
         """The bounds of the history that the broker keeps."""
@@ -279,8 +302,7 @@ def _checked(key: str, part: "Field[Any]", value: Any) -> Any:
         return part.metadata["check"](value)
     except ValueError as error:
         # The error ends up in a log, where no token or password belongs.
-        secret = re.search("TOKEN|ACCESS|URL$", key) is not None
-        shown = "" if secret else f" ({value!r})"
+        shown = "" if part.metadata["secret"] else f" ({value!r})"
         raise ConfigurationError(f"{key}{shown} is invalid: {error}") from error
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ..auth import client_ids, visitor
 from ..auth.access import Authorizer, Describer, Reloader, Rules
+from ..auth.secret_keys import older_keys
 from ..auth.tickets import Ticket
 from ..errors import ConfigurationError, InvalidTarget
 from ..events import address
@@ -58,6 +59,9 @@ class SSEHub(PublishesEvents):
                 f"the app {app.name!r} already has an SSEHub: call init_app only once,"
                 " and leave it out after SSEHub(app)"
             )
+        # A key of one letter would sign the app's sessions too, so this does not wait
+        # for the first ticket.
+        older_keys(app.config.get("SECRET_KEY_FALLBACKS"))
         state = AppState(app, Config.read(app.config), self._rules)
         app.extensions[_EXTENSION] = state
         self._apps.add(app)
@@ -82,9 +86,10 @@ class SSEHub(PublishesEvents):
     def describe_client(self, describer: Describer) -> Describer:
         """Register ``f() -> dict``, which returns metadata for each stream.
 
-        The function is called in the request that opens a stream of the blueprint.
-        Return a few short values, such as the page or the device. Statistics and
-        signals show them.
+        The function is called in the request that opens a stream of the blueprint,
+        after the login and the channels have been checked. Return a few short values,
+        such as the page or the device. Statistics and signals show them. A text of more
+        than 256 characters is cut.
         """
         self._rules.describe = describer
         return describer

@@ -17,12 +17,13 @@ from ..auth.visitor import bearer_token
 from ..errors import BrokerUnavailable, EventTooLarge, SSEHubError
 from ..events import address
 from ..events.address import MAX_TARGETS
-from ..events.event import MAX_NAME_CHARS
+from ..events.event import MAX_NAME_CHARS, Event
 from ..events.record import Record
 from ..runtime.rare_log import RareLog
 from ..streams.response import RETRY_AFTER
 from . import tokens
 from .app_state import AppState
+from .rates import Rates, parse_rate
 from .request_body import parse_json, read_body
 from .tokens import PublishToken
 
@@ -57,6 +58,11 @@ class PublishAPI:
     def __init__(self, state: AppState) -> None:
         self._state = state
         self._tokens = state.config.publish_tokens
+        self._rates = Rates("the rate of a token in SSE_HUB_PUBLISH_TOKENS")
+        self._limits = {
+            token.digest: [] if token.rate is None else parse_rate(token.rate)
+            for token in self._tokens
+        }
         self._rare_log = RareLog(log)
 
     def handle(self) -> Response:
@@ -111,14 +117,26 @@ class PublishAPI:
                 400, f"the request has {count} names; {MAX_TARGETS} are allowed"
             )
         if events is not given:
-            (event_id,) = self._append([("", self._record(given, token, ""))])
+            record = self._record(given, token, "")
+            self._check_rate(token, 1)
+            (event_id,) = self._append([("", record)])
             return _json({"id": event_id}, 202)
         # Check all events before the first one is published.
         records = [
             (f"[{position}]", self._record(event, token, f"[{position}]."))
             for position, event in enumerate(events)
         ]
+        self._check_rate(token, len(records))
         return _json({"ids": self._append(records)}, 202)
+
+    def _check_rate(self, token: PublishToken, count: int) -> None:
+        # Events count, not requests: events fill the log and push out older ones.
+        if not self._rates.allow(token.digest, self._limits[token.digest], count=count):
+            raise Refused(
+                429,
+                f"{count} more would be above this token's rate, {token.rate}: wait,"
+                " and send fewer events in one request",
+            )
 
     def _append(self, records: Iterable[tuple[str, Record]]) -> list[str]:
         ids: list[str] = []
@@ -159,12 +177,20 @@ class PublishAPI:
             self._checked("", {name: value}, at + name)
         for kind, names in target.items():
             self._checked("", {kind: names}, f"{at}target.{kind}")
+            if names == []:
+                # publish() takes an empty list, for a program whose list may be empty.
+                # Here such events would reach nobody and push others out of the log.
+                raise Refused(
+                    400,
+                    "this list is empty: name a target, or leave the key out",
+                    f"{at}target.{kind}",
+                )
         if "idempotency_key" in fields:
             fields["idempotency_key"] = _namespaced(
                 fields["idempotency_key"], token, f"{at}idempotency_key"
             )
         record = self._checked(event["data"], {**fields, **target}, f"{at}data")
-        _check_scope(record, token, f"{at}target")
+        _check_scope(record, token, at)
         return record
 
     def _checked(self, data: Any, fields: Mapping[str, Any], field: str) -> Record:
@@ -241,7 +267,11 @@ def _namespaced(key: str, token: PublishToken, field: str) -> str:
     return token.namespace + key
 
 
-def _check_scope(record: Record, token: PublishToken, field: str) -> None:
+def _check_scope(record: Record, token: PublishToken, at: str) -> None:
+    field = f"{at}target"
+    if isinstance(record.content, Event) and not token.allows_type(record.content.type):
+        text = f"this token may not publish the type {record.content.type!r}"
+        raise Refused(403, text, f"{at}type")
     target = address.names_of(record.addresses)
     if isinstance(target, str):
         if not token.allows(target):
@@ -263,6 +293,6 @@ def _json(body: Mapping[str, Any], status: int) -> Response:
     response = Response(json.dumps(body) + "\n", status, mimetype="application/json")
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
+    if status in (429, 503):
         response.headers["Retry-After"] = RETRY_AFTER
     return response

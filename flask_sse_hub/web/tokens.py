@@ -13,10 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .rates import parse_rate
+
 #: The kinds of targets to which a token may publish.
 KINDS = ("channel", "user", "session", "client", "everyone")
 
-_FIELDS = ("token", "channels", "targets", "name")
+_FIELDS = ("token", "channels", "targets", "types", "rate", "name")
 _HASH = "sha256:"
 
 # The characters that RFC 6750 allows after "Bearer". Others may be altered on the way.
@@ -25,11 +27,17 @@ _TOKEN = re.compile(r"(?=.{16})[A-Za-z0-9._~+/-]+=*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishToken:
-    """One token and the targets it may publish to; ``channels`` are glob patterns."""
+    """One token, and what it may publish where and how often.
+
+    ``channels`` and ``types`` are glob patterns. ``rate`` is a text such as
+    "100/minute", which counts events; None means no limit.
+    """
 
     digest: str = field(repr=False)
     channels: tuple[str, ...] = ("*",)
     targets: frozenset[str] = frozenset(KINDS)
+    types: tuple[str, ...] = ("*",)
+    rate: str | None = None
     name: str = ""
 
     @property
@@ -49,6 +57,10 @@ class PublishToken:
     def allows_channel(self, name: str) -> bool:
         """Tell whether the token may publish to this channel."""
         return self.allows("channel") and matches(name, self.channels)
+
+    def allows_type(self, name: str) -> bool:
+        """Tell whether the token may publish events of this type."""
+        return matches(name, self.types)
 
 
 def mint() -> tuple[str, str]:
@@ -74,10 +86,10 @@ def read_tokens(entries: Any) -> tuple[PublishToken, ...]:
 
     Raises ValueError. Its text names the entry's position and field, never the token.
     """
-    if isinstance(entries, str | Mapping):
+    if isinstance(entries, Mapping):
         entries = [entries]
     if not isinstance(entries, list | tuple):
-        raise ValueError("a list of tokens is needed")
+        raise ValueError(f"a list of tokens is needed{_not_text(entries)}")
     tokens: list[PublishToken] = []
     for position, entry in enumerate(entries):
         token = _read(entry, f"[{position}]")
@@ -91,19 +103,27 @@ def read_tokens(entries: Any) -> tuple[PublishToken, ...]:
 
 def read_patterns(value: Any) -> tuple[str, ...]:
     """Return the glob patterns of a setting. Raises ValueError."""
-    if isinstance(value, str):
-        # Iterating over a string would give single letters.
-        value = (value,)
     if not isinstance(value, list | tuple | set | frozenset):
-        raise ValueError("a list of strings is needed")
+        raise ValueError(f"a list of strings is needed{_not_text(value)}")
     if not all(isinstance(pattern, str) and pattern for pattern in value):
         raise ValueError("each entry of the list must be a string that is not empty")
     return tuple(value)
 
 
-def matches(channel: str, patterns: Iterable[str]) -> bool:
-    """Tell whether a channel's whole name matches a pattern. Case matters."""
-    return any(fnmatch.fnmatchcase(channel, pattern) for pattern in patterns)
+def _not_text(value: object) -> str:
+    """Return the remedy for a text in the place of a list."""
+    # "a,b" and "a b" in the environment are one text, which would match nothing.
+    if not isinstance(value, str):
+        return ""
+    return ', not a str. In the environment write a list in JSON, as in ["one", "two"]'
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Tell whether a whole name matches a pattern.
+
+    Case matters. A dot has no meaning: ``orders.*`` matches ``orders.x.y`` too.
+    """
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _read(entry: Any, where: str) -> PublishToken:
@@ -141,24 +161,31 @@ def _read_digest(value: Any) -> str:
     )
 
 
-def _read_channels(value: Any) -> tuple[str, ...]:
+def _read_patterns(value: Any) -> tuple[str, ...]:
     patterns = read_patterns(value)
     if not patterns:
         raise ValueError(
-            "the list is empty, so the token could publish to no channel: add a"
-            " pattern, or leave out channels"
+            "the list is empty, so the token could publish nothing: add a pattern, or"
+            " leave out the list"
         )
     return patterns
 
 
 def _read_targets(value: Any) -> frozenset[str]:
-    if isinstance(value, str):
-        value = (value,)
     if not isinstance(value, list | tuple | set | frozenset) or not value:
-        raise ValueError(f"a list of kinds is needed, of {', '.join(KINDS)}")
+        raise ValueError(
+            f"a list of kinds is needed, of {', '.join(KINDS)}{_not_text(value)}"
+        )
     if not all(isinstance(kind, str) and kind in KINDS for kind in value):
         raise ValueError(f"the kinds are {', '.join(KINDS)}")
     return frozenset(value)
+
+
+def _read_rate(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text such as 100/minute is needed")
+    parse_rate(value)
+    return value
 
 
 def _read_name(value: Any) -> str:
@@ -169,8 +196,10 @@ def _read_name(value: Any) -> str:
 
 _READERS = {
     "token": _read_digest,
-    "channels": _read_channels,
+    "channels": _read_patterns,
     "targets": _read_targets,
+    "types": _read_patterns,
+    "rate": _read_rate,
     "name": _read_name,
 }
 

@@ -8,12 +8,14 @@ import functools
 import hashlib
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from flask import current_app, request
 from werkzeug.exceptions import InternalServerError, Unauthorized
+from werkzeug.routing import BaseConverter, Rule
 
 from ..errors import ConfigurationError, InvalidSignature, SSEHubError
 from ..runtime.rare_log import RareLog
@@ -25,14 +27,18 @@ log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+# The types of Werkzeug's own converters. The text of such a value is always the same.
+_PLAIN = (str, int, float, uuid.UUID)
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One delivery, whose body is signed.
 
     ``id`` is the provider's id of the delivery, or None; some schemes do not sign it.
-    ``idempotency_key`` is the same each time that the same URL receives this delivery.
-    It is made of the URL's path and of signed content alone.
+    ``idempotency_key`` is the same each time that the same view receives this delivery.
+    It is made of signed content, the view and the arguments of its URL, so another
+    spelling of the same URL does not make another key.
     """
 
     id: str | None
@@ -107,11 +113,39 @@ def _said(error: SSEHubError) -> str:
 
 
 def _idempotency_key(scheme: Scheme, content: bytes) -> str:
-    # The path is part of the key: a provider may send the same delivery to several
-    # views, or to one view for several tenants in its URL, and each publishes an event
-    # of its own. The view's arguments would not do: hooks may remove them, and
-    # converters may turn them into objects. The key is a digest, since signed content
-    # may be too long for a key.
-    path = request.path.rstrip("/").encode(errors="surrogatepass")
-    digest = hashlib.sha256(path + b"\n" + content)
+    # The key is a digest, since signed content may be too long for a key. The first
+    # line has no line end in it, so two keys never digest the same bytes.
+    view = repr(_view_of_request()).encode(errors="surrogatepass")
+    digest = hashlib.sha256(view + b"\n" + content)
     return f"{scheme.name}-{digest.hexdigest()}"
+
+
+def _view_of_request() -> tuple[object, ...]:
+    """Return what tells the view and its arguments from all others.
+
+    A provider may send the same delivery to several views, or to one view for several
+    tenants in its URL, and each publishes an event of its own. The URL's spelling does
+    not count: anybody can spell /hook/7 as /hook/07, and send a captured delivery
+    there.
+    """
+    adapter = current_app.create_url_adapter(request)
+    if adapter is None or request.url_rule is None:
+        return (request.path,)
+    # Matched again, since hooks of the app may have removed arguments.
+    rule, arguments = adapter.match(return_rule=True)
+    # The rule's host, not the request's: the variable parts are among the arguments.
+    host = rule.host if adapter.map.host_matching else rule.subdomain
+    named = [(name, _text(rule, name, arguments[name])) for name in sorted(arguments)]
+    return (rule.endpoint, host, named)
+
+
+def _text(rule: Rule, name: str, value: object) -> str:
+    """Return the text of one argument, however the URL has spelled it."""
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    # An object that a converter of the app has made. Its own text may differ each time.
+    # Werkzeug has no public way to ask for the converter of an argument.
+    converter = rule._converters.get(name)  # noqa: SLF001
+    if converter is None or type(converter).to_url is BaseConverter.to_url:
+        return request.path.rstrip("/")
+    return converter.to_url(value)

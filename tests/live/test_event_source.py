@@ -126,7 +126,7 @@ def test_a_post_is_answered_alike_and_batches_merge(site: Site) -> None:
     """The prompt of a chat is sent by POST."""
     status, body, headers = site.server.request("POST", "/answers/large?merge=1")
     assert status == 200
-    assert headers["Cache-Control"] == "no-cache, no-transform"
+    assert headers["Cache-Control"] == "private, no-cache, no-transform"
     assert body.count(PIECE[0].encode()) == len(PIECE) * PIECES
     assert body.count(b"data: ") < PIECES
     assert body.count(b"event: done") == 1

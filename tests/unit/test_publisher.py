@@ -176,6 +176,7 @@ def test_a_url_that_cannot_work_is_refused_at_once(url: Any, text: str) -> None:
         ({"name": 5}, "letters, digits"),
         ({"name": "x", "max_event_bytes": 0}, "max_event_bytes"),
         ({"name": "x", "max_event_bytes": "7"}, "max_event_bytes"),
+        ({"name": "x", "max_event_bytes": True}, "max_event_bytes"),
         ({"name": "x", "max_event_bytes": 16_777_217}, "from 1 to 16777216"),
         ({"name": "x", "dumps": None}, "dumps"),
     ],

@@ -145,7 +145,7 @@ SAMPLES = (
     sample("retry-zero", "x", retry=0, retry_ms=0),
     sample("retry-with-fraction", "x", retry=2.5, retry_ms=2500),
     sample("retry-below-a-millisecond", "x", retry=0.0001, retry_ms=0),
-    sample("longest-retry", "x", retry=2_147_483, retry_ms=2_147_483_000),
+    sample("longest-retry", "x", retry=3600, retry_ms=3_600_000),
     sample(
         "all-fields",
         "a\r\n b\n",

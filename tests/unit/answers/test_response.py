@@ -146,7 +146,7 @@ def test_the_headers_are_the_same_as_for_other_streams(site: Site) -> None:
     """Proxies do not buffer the response, and the response sets no cookie."""
     headers = site.respond(["a"]).headers
     assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
-    assert headers["Cache-Control"] == "no-cache, no-transform"
+    assert headers["Cache-Control"] == "private, no-cache, no-transform"
     assert headers["X-Accel-Buffering"] == "no"
     assert "Set-Cookie" not in headers
 
@@ -739,6 +739,7 @@ def test_a_stream_beyond_the_servers_places_is_refused(
         upstream = Upstream()
         response = site.respond(upstream, method=method, headers=headers)
         assert response.status_code == status
+        assert response.cache_control.private
         assert (upstream.closed, upstream._iterator) == (1, None)
         gate.set()
 

@@ -3,9 +3,15 @@
 from typing import Any
 
 import pytest
-from flask import session
+from flask import Flask, session
 
-from flask_sse_hub import ConfigurationError, InvalidName, InvalidTarget, InvalidTicket
+from flask_sse_hub import (
+    ConfigurationError,
+    InvalidName,
+    InvalidTarget,
+    InvalidTicket,
+    SSEHub,
+)
 from tests.conftest import Browser, MakeSite, Site, User
 from tests.kit.hand import fields
 from tests.kit.reader import StreamReader
@@ -150,6 +156,27 @@ def test_a_ticket_survives_the_rotation_of_the_secret_key(site: Site) -> None:
     stream(site, ticket).next("connected")
     site.app.config["SECRET_KEY_FALLBACKS"] = []
     assert get(site, ticket).status_code == 401
+
+
+BAD_KEYS = ["a key that is long enough", b"a key", [""], [None], [7], {"key": 1}, 7]
+
+
+@pytest.mark.parametrize("value", BAD_KEYS, ids=repr)
+def test_older_keys_that_are_no_list_of_keys_are_refused(
+    site: Site, value: Any
+) -> None:
+    """Each letter of a text would be a key, and anybody can sign with one letter."""
+    site.app.config["SECRET_KEY_FALLBACKS"] = value
+    with (
+        site.app.app_context(),
+        pytest.raises(ConfigurationError, match="SECRET_KEY_FALLBACKS") as caught,
+    ):
+        site.hub.ticket(user="alice")
+    assert "long enough" not in str(caught.value)
+    app = Flask("late")
+    app.config["SECRET_KEY_FALLBACKS"] = value
+    with pytest.raises(ConfigurationError, match=r"FALLBACKS.* in JSON"):
+        SSEHub(app)
 
 
 class TestTicketsOfOnesOwn:

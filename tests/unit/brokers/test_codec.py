@@ -92,6 +92,14 @@ def test_a_record_survives_the_round_trip(record: Record) -> None:
     assert codec.decode(body.encode(), cursor=AT, time=5.0) == record
 
 
+def test_a_delay_of_an_earlier_version_is_cut() -> None:
+    """The event must not be lost because its delay is no longer allowed."""
+    body = codec.encode(Record((BROADCAST,), Event("x", retry=3600.0)))
+    assert "3600.0" in body
+    record = codec.decode(body.replace("3600.0", "86400.0"), cursor=AT, time=5.0)
+    assert record.content == Event("x", retry=3600.0)
+
+
 @pytest.mark.parametrize("body", HOSTILE_BODIES, ids=lambda body: repr(body[:40]))
 def test_a_body_that_no_publisher_wrote_is_malformed(body: bytes) -> None:
     """Any other error would stop a follower."""

@@ -16,7 +16,7 @@ class TestHeaders:
         """Browsers and proxies need exactly these headers for a stream."""
         response = site.browser("alice").get()
         assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-        assert response.headers["Cache-Control"] == "no-cache, no-transform"
+        assert response.headers["Cache-Control"] == "private, no-cache, no-transform"
         assert response.headers["X-Accel-Buffering"] == "no"
         assert "Content-Length" not in response.headers
         site.read(response)
@@ -37,7 +37,7 @@ class TestHeaders:
         """A cache must not repeat another client's refusal or an old health status."""
         response = site.browser().get(path)
         assert response.status_code == status
-        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Cache-Control"] == "private, no-store"
 
     def test_a_head_request_opens_no_stream(self, site: Site) -> None:
         """The response has the same headers as a stream and no body."""
@@ -110,7 +110,7 @@ class TestRefusals:
         response = site.browser("alice").get(headers={"Prefer": "sse-status"})
         assert response.status_code == status
         assert int(response.headers["Retry-After"]) > 0
-        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Cache-Control"] == "private, no-store"
 
     def test_a_stream_of_the_apps_own_view_refuses_the_same_way(
         self, make_site: MakeSite
@@ -121,7 +121,25 @@ class TestRefusals:
         site.browser("alice").stream().next("connected")
         response = site.browser("alice").get("/mine", headers={"Prefer": "sse-status"})
         assert response.status_code == 503
-        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Cache-Control"] == "private, no-store"
+
+    @pytest.mark.parametrize(
+        ("user", "query", "status"),
+        [(None, "", 401), ("alice", "?client_id=forged", 400)],
+    )
+    def test_an_error_in_the_apps_own_view_is_not_cached(
+        self, make_site: MakeSite, user: str | None, query: str, status: int
+    ) -> None:
+        """The app's own error page has the headers too, also those for other sites."""
+        origin = "https://app.example"
+        site = make_site(cors_origins=[origin])
+        site.app.register_error_handler(status, lambda error: ("sorry", status))
+        response = site.browser(user).get(
+            f"/dashboard/sse{query}", headers={"Origin": origin}
+        )
+        assert (response.status_code, response.text) == (status, "sorry")
+        assert response.headers["Cache-Control"] == "private, no-store"
+        assert response.headers["Access-Control-Allow-Origin"] == origin
 
 
 class TestHealth:

@@ -144,6 +144,23 @@ class TestListen:
         assert one.endswith(r" message to user=7 channel=a: x\n\x1b[2J")
         assert two.endswith(f" {last} t to nobody: y")
 
+    def test_json_cannot_control_a_terminal(
+        self, path: Path, log: SQLiteBroker
+    ) -> None:
+        """C1 and bidi controls are escaped, and the values stay the same."""
+        start = log.head()
+        odd = (
+            "\x1b[2J\x7f\x9b2J\x85\u202e\u2066\u200b\u2028\ufeff\U000e0041 ä\U0001f4e6"
+        )
+        log.publish(Record((address.channel(odd),), Event(odd, type=odd)))
+        result = listen(path, log, "--json", "--last-event-id", str(start))
+        (line,) = result.stdout.splitlines()
+        assert line.isprintable()
+        assert "ä\U0001f4e6" in line
+        shown = json.loads(line)
+        assert shown["data"] == shown["type"] == odd
+        assert shown["target"] == {"channel": [odd]}
+
     def test_listen_can_print_json(self, path: Path, log: SQLiteBroker) -> None:
         """Each line is one JSON object with the data unchanged."""
         start = log.head()
@@ -204,7 +221,8 @@ class TestListen:
 class TestToken:
     def test_the_printed_token_and_configuration_work_together(self) -> None:
         """The command prints the token and a JSON setting that contains its hash."""
-        words = "--channel orders.* --target user --name shop"
+        words = "--channel orders.* --target user --type order.* --rate 9/hour"
+        words += " --name shop"
         result = run("memory://", "token", *words.split())
         made, value = result.stdout.splitlines()
         assert made not in value
@@ -214,6 +232,7 @@ class TestToken:
         assert tokens.find(made, [token]) is token
         assert token.channels == ("orders.*",)
         assert token.targets == {"channel", "user"}
+        assert (token.types, token.rate) == (("order.*",), "9/hour")
         assert token.name == "shop"
 
     def test_each_token_is_different(self) -> None:
@@ -222,7 +241,10 @@ class TestToken:
         assert len(made) == 3
         assert all(len(token) >= 43 for token in made)
 
-    @pytest.mark.parametrize("words", [("--target", "all"), ("--channel", "")])
+    @pytest.mark.parametrize(
+        "words",
+        [("--target", "all"), ("--channel", ""), ("--rate", "often")],
+    )
     def test_an_invalid_scope_is_refused(self, words: tuple[str, str]) -> None:
         """The app would refuse the scope at start."""
         assert run("memory://", "token", *words).exit_code == 2

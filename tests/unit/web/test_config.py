@@ -50,6 +50,7 @@ def test_settings_reach_the_hub() -> None:
         ("RETRY", 2.0, "two numbers"),
         ("RETRY", (1, 2, 3), "two numbers"),
         ("RETRY", (5, 2), "must not be above"),
+        ("RETRY", (2000, 5000), "milliseconds must be divided by 1000"),
         ("HISTORY_EVENTS", 1.5, "whole number"),
         ("HISTORY_EVENTS", True, "whole number"),
         ("MAX_CLIENTS", 0, "at least 1"),
@@ -73,6 +74,7 @@ def test_settings_reach_the_hub() -> None:
         ("NAME", "", "1 to 100 characters"),
         ("NAME", "a b", "1 to 100 characters"),
         ("NAME", ["a"], "1 to 100 characters"),
+        ("NAME", True, "1 to 100 characters"),
         ("BROKER_URL", "sqlite:////", "an/absolute/path"),
         ("BROKER_URL", "redis://host/0?bogus=1", "bogus"),
         ("CORS_ORIGINS", ["*"], "name each origin"),
@@ -100,13 +102,41 @@ def test_an_invalid_setting_is_refused(key: str, value: Any, remedy: str) -> Non
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("STATS_ACCESS", "s3cret"), ("BROKER_URL", "reddis://:s3cret@host")],
+    [
+        ("STATS_ACCESS", "s3cret"),
+        ("BROKER_URL", "reddis://:s3cret@host"),
+        ("BROKER_URL", "redis://:s3cret@host:port/0"),
+        ("BROKER_URL", "redis://:s3cret\u2100@host/0"),
+        ("BROKER_URL", "redis://:[s3cret]@host/0"),
+        ("BROKER_URL", "redis://:[s3cret@host/0"),
+        ("BROKER_URL", "redis+sentinel://:[s3cret]@host/main"),
+    ],
 )
 def test_a_secret_is_not_shown_in_the_error(key: str, value: str) -> None:
     """Error messages end up in logs."""
     with pytest.raises(ConfigurationError) as caught:
         Config.read({f"SSE_HUB_{key}": value})
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_printed_configuration_shows_no_secret() -> None:
+    """Error trackers show the variables of each frame."""
+    settings = {
+        "SSE_HUB_NAME": "shop",
+        "SSE_HUB_STATS_ACCESS": "s3cret" * 3,
+        "SSE_HUB_PUBLISH_TOKENS": ["s3cret" * 3],
+    }
+    urls = [
+        "redis://user:s3cret@host:7/0",
+        "rediss://:a@s3cret@host:7/0",
+        "redis://host:7/0?password=s3cret",
+        "redis+sentinel://user:s3cret@host:7,other:7/main",
+    ]
+    for url in urls:
+        shown = repr(Config.read(settings | {"SSE_HUB_BROKER_URL": url}))
+        assert "s3cret" not in shown
+        assert "host:7" in shown
+        assert "stats_access='***'" in shown
 
 
 def test_a_redis_needs_a_name() -> None:
@@ -154,8 +184,15 @@ def test_public_channels_are_glob_patterns(channel: str, public: bool) -> None:
     assert config.is_public(channel) is public
 
 
-def test_public_channels_may_be_a_single_pattern() -> None:
-    """An environment variable gives a string; its letters are not patterns."""
-    config = Config.read({"SSE_HUB_PUBLIC_CHANNELS": "news"})
-    assert config.public_channels == ("news",)
-    assert not config.is_public("n")
+@pytest.mark.parametrize("key", ["PUBLIC_CHANNELS", "CORS_ORIGINS", "PUBLISH_TOKENS"])
+@pytest.mark.parametrize("value", ["https://a.example", "one,two", ""])
+def test_a_text_is_no_list(key: str, value: str) -> None:
+    """An environment variable gives a text, which may be meant as several entries."""
+    with pytest.raises(ConfigurationError, match=r"not a str\. In the environment"):
+        Config.read({f"SSE_HUB_{key}": value})
+
+
+def test_every_list_is_tested_above() -> None:
+    """A list that is added later must refuse a text too."""
+    lists = {part.name for part in fields(Config) if part.default == ()}
+    assert lists == {"public_channels", "cors_origins", "publish_tokens"}

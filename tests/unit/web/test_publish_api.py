@@ -196,6 +196,43 @@ class TestTokens:
         assert refusal(log.post([mine, EVENT], token=NARROW)) == (403, "[1].target")
         assert log.events() == []
 
+    @pytest.mark.parametrize(
+        ("type", "allowed"),
+        [("order.paid", True), ("order.", True), ("note", False), (None, False)],
+    )
+    def test_a_token_may_be_limited_to_types(
+        self, make_site: MakeSite, type: str | None, allowed: bool
+    ) -> None:
+        """An event without a type is a "message", which has to be allowed too."""
+        log = Log(make_site(publish_tokens=[{"token": TOKEN, "types": ["order.*"]}]))
+        event = EVENT if type is None else EVENT | {"type": type}
+        response = log.post([event])
+        if allowed:
+            assert response.status_code == 202
+        else:
+            assert refusal(response) == (403, "[0].type")
+        assert len(log.events()) == allowed
+
+    def test_a_rate_counts_the_events_of_one_token(self, make_site: MakeSite) -> None:
+        """Requests of many events cannot push the history of others out."""
+        log = Log(
+            make_site(
+                publish_tokens=[
+                    {"token": TOKEN, "rate": "3/hour"},
+                    {"token": NARROW, "rate": "3/hour"},
+                ]
+            )
+        )
+        assert log.post([EVENT, EVENT]).status_code == 202
+        refused = log.post([EVENT, EVENT])
+        assert refusal(refused) == (429, None)
+        assert int(refused.headers["Retry-After"]) > 0
+        assert log.post({"data": "x"}).status_code == 400
+        assert log.post(EVENT).status_code == 202
+        assert log.post(EVENT).status_code == 429
+        assert log.post(EVENT, token=NARROW).status_code == 202
+        assert len(log.events()) == 4
+
     def test_a_login_is_no_token(self, log: Log) -> None:
         """Cookies are ignored, so a forged request cannot use them."""
         response = log.site.browser("alice").client.post("/events/publish", json=EVENT)
@@ -215,6 +252,8 @@ class TestBodies:
             ({"data": "x", "target": {}}, "target"),
             ({"data": "x", "target": []}, "target"),
             ({"data": "x", "target": "all"}, "target"),
+            ({"data": "x", "target": {"channel": []}}, "target.channel"),
+            ({"data": "x", "target": {"user": 7, "client": []}}, "target.client"),
             ({"data": "x", "target": {"users": 7}}, "target.users"),
             ({"data": "x", "target": {"user": None}}, "target.user"),
             ({"data": "x", "target": {"user": [1, None]}}, "target.user"),
@@ -234,6 +273,7 @@ class TestBodies:
             (EVENT | {"type": "ping"}, "type"),
             (EVENT | {"retry": "5"}, "retry"),
             (EVENT | {"retry": -1}, "retry"),
+            (EVENT | {"retry": 5000}, "retry"),
             (EVENT | {"retry": 10**400}, "retry"),
             (EVENT | {"exclude_client": {}}, "exclude_client"),
             (EVENT | {"exclude_client": None}, "exclude_client"),

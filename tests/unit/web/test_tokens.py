@@ -19,13 +19,14 @@ def read(entries: Any) -> tuple[PublishToken, ...]:
 
 @pytest.mark.parametrize(
     "entries",
-    [[TOKEN], [HASH], ["sha256:" + HASH[7:].upper()], TOKEN, (TOKEN,)],
+    [[TOKEN], [HASH], ["sha256:" + HASH[7:].upper()], (TOKEN,)],
 )
 def test_a_token_or_its_hash_may_publish_to_everything(entries: Any) -> None:
-    """A single token needs no list, as an environment variable gives it."""
+    """A token without a scope has no limits."""
     (token,) = read(entries)
     assert find(TOKEN, [token]) is token
     assert all(token.allows(kind) for kind in KINDS)
+    assert token.allows_type("any")
     assert token.allows_channel("any")
 
 
@@ -50,7 +51,6 @@ def test_each_of_many_tokens_is_found() -> None:
     [
         ({}, set(KINDS), {"orders.7", "news"}),
         ({"channels": ["orders.*"]}, {"channel"}, {"orders.7"}),
-        ({"channels": "orders.*"}, {"channel"}, {"orders.7"}),
         ({"channels": ["news", "o*"]}, {"channel"}, {"orders.7", "news"}),
         (
             {"channels": ["orders.*"], "targets": ["user"]},
@@ -58,7 +58,7 @@ def test_each_of_many_tokens_is_found() -> None:
             {"orders.7"},
         ),
         ({"targets": ["user", "everyone"]}, {"user", "everyone"}, set()),
-        ({"targets": "channel"}, {"channel"}, {"orders.7", "news"}),
+        ({"targets": ["channel"]}, {"channel"}, {"orders.7", "news"}),
     ],
 )
 def test_a_scope_lists_everything_that_is_allowed(
@@ -75,6 +75,10 @@ def test_a_scope_lists_everything_that_is_allowed(
     ("entries", "said"),
     [
         (7, "a list of tokens"),
+        (TOKEN, "a list of tokens is needed, not a str. In the environment .* JSON"),
+        ([{"token": TOKEN, "channels": "a"}], r"\[0\]\.channels: .* not a str"),
+        ([{"token": TOKEN, "targets": "user"}], r"\[0\]\.targets: .* not a str"),
+        ([{"token": TOKEN, "types": "a"}], r"\[0\]\.types: .* not a str"),
         ([7], r"\[0\]\.token: at least 16"),
         ([None], r"\[0\]\.token: at least 16"),
         (["too-short"], r"\[0\]\.token: at least 16"),
@@ -90,6 +94,10 @@ def test_a_scope_lists_everything_that_is_allowed(
         ([{"token": TOKEN, "channels": []}], r"\[0\]\.channels: the list is empty"),
         ([{"token": TOKEN, "channels": [""]}], r"\[0\]\.channels: each entry"),
         ([{"token": TOKEN, "channels": None}], r"\[0\]\.channels: a list"),
+        ([{"token": TOKEN, "types": []}], r"\[0\]\.types: the list is empty"),
+        ([{"token": TOKEN, "types": [7]}], r"\[0\]\.types: each entry"),
+        ([{"token": TOKEN, "rate": "often"}], r"\[0\]\.rate: couldn't parse"),
+        ([{"token": TOKEN, "rate": None}], r"\[0\]\.rate: a text such as"),
         ([{"token": TOKEN, "targets": []}], r"\[0\]\.targets: a list"),
         ([{"token": TOKEN, "targets": ["all"]}], r"\[0\]\.targets: the kinds are"),
         ([{"token": TOKEN, "targets": [["user"]]}], r"\[0\]\.targets: the kinds are"),

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import current_app, request
+from flask import Flask, current_app, request
 from flask.testing import FlaskClient
 from werkzeug.exceptions import BadRequest
+from werkzeug.routing import BaseConverter
 
 from flask_sse_hub.webhooks import HMAC, Delivery, GitHub, StandardWebhooks, webhook
 from tests.conftest import MakeSite, Site
@@ -19,6 +20,28 @@ from tests.conftest import MakeSite, Site
 SECRET = "a secret for tests"
 BODY = b'{"n": 1}'
 HEADER = "X-Hub-Signature-256"
+UUID = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+
+
+class Order:
+    """An object that a converter makes."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class ObjectConverter(BaseConverter):
+    """A converter whose objects have no text of their own."""
+
+    def to_python(self, value: str) -> Order:
+        return Order(int(value))
+
+
+class OrderConverter(ObjectConverter):
+    """A converter that can also write its objects into a URL."""
+
+    def to_url(self, value: Order) -> str:
+        return str(value.number)
 
 
 def signed(body: bytes, secret: str = SECRET) -> dict[str, str]:
@@ -290,6 +313,73 @@ class TestOnce:
             for path in ("/lenient", "/lenient/")
         )
         assert first == second
+
+    @pytest.mark.parametrize(
+        ("rule", "paths"),
+        [
+            ("/hook/<int:n>", ["/hook/7", "/hook/07", "/hook/0000007", "/hook/%37"]),
+            ("/hook/<float:n>", ["/hook/7.0", "/hook/7.00", "/hook/07.0"]),
+            ("/hook/<uuid:n>", [f"/hook/{UUID}", f"/hook/{UUID.upper()}"]),
+            ("/hook/<order:n>", ["/hook/7", "/hook/07"]),
+        ],
+    )
+    @pytest.mark.parametrize("removes", [False, True], ids=["view", "hook"])
+    def test_another_spelling_of_the_url_is_no_other_delivery(
+        self, site: Site, rule: str, paths: list[str], removes: bool
+    ) -> None:
+        """Anybody can spell a URL in another way, and send a captured delivery."""
+        site.app.url_map.converters["order"] = OrderConverter
+
+        @site.app.url_value_preprocessor
+        def remove(_: str | None, values: dict[str, Any] | None) -> None:
+            if removes and values:
+                values.clear()
+
+        @site.app.post(rule)
+        @webhook(GitHub(SECRET))
+        def hook(delivery: Delivery, n: object = None) -> str:
+            return publish(site, delivery)
+
+        client = site.app.test_client()
+        answers = [client.post(path, data=BODY, headers=signed(BODY)) for path in paths]
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.text for answer in answers}) == 1
+
+    def test_each_object_of_a_converter_has_its_own_event(self, site: Site) -> None:
+        """An object without a text of its own is told apart by its part of the URL."""
+        site.app.url_map.converters["object"] = ObjectConverter
+
+        @site.app.post("/hook/<object:n>")
+        @webhook(GitHub(SECRET))
+        def hook(delivery: Delivery, n: object) -> str:
+            return publish(site, delivery)
+
+        client = site.app.test_client()
+        first, again, other = (
+            client.post(f"/hook/{n}", data=BODY, headers=signed(BODY)).text
+            for n in (7, 7, 8)
+        )
+        assert first == again
+        assert first != other
+
+    def test_each_host_has_its_own_event_if_routes_have_hosts(self) -> None:
+        """Two tenants may have the same path and the same view."""
+        app = Flask("hosts", host_matching=True, static_host="static.example")
+        keys = []
+
+        @app.post("/hook", host="ann.example")
+        @app.post("/hook", host="<tenant>.site.example")
+        @webhook(GitHub(SECRET))
+        def hook(delivery: Delivery, tenant: str = "") -> str:
+            keys.append(delivery.idempotency_key)
+            return ""
+
+        hosts = ["ann.example", "ben.site.example", "eve.site.example", "ANN.example"]
+        for host in hosts:
+            url = f"http://{host}/hook"
+            app.test_client().post(url, data=BODY, headers=signed(BODY))
+        assert len(set(keys[:3])) == 3
+        assert keys[3:] == keys[:1]
 
     @pytest.mark.parametrize("delivery_id", ["msg_1", "x" * 6000, "a\tb \xff"])
     def test_a_key_is_always_a_usable_name(self, site: Site, delivery_id: str) -> None:
