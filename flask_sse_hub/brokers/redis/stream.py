@@ -268,12 +268,13 @@ class StreamLog:
     def evicts(self) -> str | None:
         """Return the policy by which this Redis evicts keys, None if it evicts none.
 
-        None too if the user has no right to ask.
+        None too if it does not say: a user may lack the right to ask, and some services
+        have no such command.
         """
         with _translated():
             try:
                 memory = self._client.info("memory")
-            except redis.exceptions.NoPermissionError:
+            except redis.ResponseError:
                 return None
         policy = str(memory.get("maxmemory_policy", "noeviction"))
         return policy if memory.get("maxmemory") and policy != "noeviction" else None

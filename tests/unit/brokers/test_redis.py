@@ -355,6 +355,14 @@ class TestEviction:
         publish(broker)
         assert len(next(follower).records) == 1
 
+    def test_a_redis_without_the_question_is_followed(self, open_broker: Open) -> None:
+        """Some services have renamed or removed commands that tell about the server."""
+        with RedisServer("--rename-command", "INFO", "") as server:
+            broker = open_broker(server.url)
+            follower = broker.follow(broker.head())
+            publish(broker)
+            assert len(next(follower).records) == 1
+
     @pytest.mark.parametrize(
         "retention",
         [Retention(5, 3600.0, 10**7), Retention(10**4, 0.05, 10**7)],
