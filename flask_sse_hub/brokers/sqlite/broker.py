@@ -57,6 +57,9 @@ class SQLiteBroker(Broker):
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        # Without links: each process finds the same lock and the same doorbells, by
+        # whichever path it knows the file.
+        path = path.resolve()
         self._path = path
         self._retention = retention
         self._clock = clock

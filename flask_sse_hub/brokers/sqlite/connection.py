@@ -20,9 +20,11 @@ from ...runtime import native
 # How long a connection waits for another process that writes, in seconds. A group of
 # appends takes milliseconds.
 _BUSY_SECONDS = 2.0
+_BUSY_PAUSE_SECONDS = 0.002
 
-# How long a fork waits for running transactions: longer than any of them may take.
-_FORK_SECONDS = 5.0
+# How long a fork waits for running transactions, which wait for nothing but the disk.
+# The forking thread may be the event loop's, so a disk that hangs must not hold it.
+_FORK_SECONDS = 1.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
@@ -94,8 +96,11 @@ class _Forks:
         while self._going_on and time.monotonic() < deadline:
             native.pause(0.001)
         if not self._going_on:
-            for connection in self._connections:
-                connection.close()
+            with contextlib.ExitStack() as readers:
+                for connection in self._connections:
+                    readers.enter_context(connection.kept_from_checkpoint())
+                for connection in self._connections:
+                    connection.close()
 
     def _after_in_child(self) -> None:
         self._going_on.clear()
@@ -125,9 +130,8 @@ class LogConnection:
 
         Opens the file again if it was replaced or deleted since the last use.
         """
-        with _forks.kept_away(self), self._translated():
-            connection = self._open()
-            connection.execute(kind)
+        with self._translated(), contextlib.ExitStack() as away:
+            connection = self._begin(kind, away)
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -135,6 +139,31 @@ class LogConnection:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
+
+    def _begin(self, kind: str, away: contextlib.ExitStack) -> sqlite3.Connection:
+        """Begin a transaction, and wait for other processes that hold locks.
+
+        SQLite does not wait itself: it would not wait at all where it makes a new file,
+        and forks would wait with it.
+        """
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            with contextlib.ExitStack() as attempt:
+                attempt.enter_context(_forks.kept_away(self))
+                try:
+                    connection = self._open()
+                    connection.execute(kind)
+                    # A read takes the shared lock, which a deferred transaction lacks.
+                    connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() > deadline:
+                        raise
+                    if self._connection is not None and self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                else:
+                    away.push(attempt.pop_all())
+                    return connection
+            native.pause(_BUSY_PAUSE_SECONDS)
 
     def is_changed(self) -> bool:
         """Tell whether others wrote to the file or replaced it since the last call.
@@ -156,6 +185,23 @@ class LogConnection:
                 connection.close()
 
     @contextlib.contextmanager
+    def kept_from_checkpoint(self) -> Iterator[None]:
+        """Make closing fast: do not copy the write-ahead log into the file.
+
+        The last connection that is closed would do so. A connection that can only read
+        never does, so open one here, to be closed after all others.
+        """
+        if self._connection is None:
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(sqlite3.Error):
+                reader = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)
+                stack.enter_context(contextlib.closing(reader))
+                reader.execute("SELECT 1 FROM sqlite_master").fetchone()
+            yield
+
+    @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
@@ -170,7 +216,7 @@ class LogConnection:
         create_private(self.path)
         connection = sqlite3.connect(
             self.path,
-            timeout=_BUSY_SECONDS,
+            timeout=0,
             isolation_level=None,
             check_same_thread=False,
         )
