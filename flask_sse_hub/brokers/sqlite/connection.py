@@ -111,10 +111,14 @@ _forks = _Forks()
 
 
 class LogConnection:
-    """One connection to a file. It opens, or creates, the file when it is needed."""
+    """One connection to a file. It opens, or creates, the file when it is needed.
 
-    def __init__(self, path: Path) -> None:
+    Without ``create`` it neither creates a file nor puts tables into one.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
+        self._create = create
         self._connection: sqlite3.Connection | None = None
         #: The inode of the open file. Another file may take its path.
         self.inode = ""
@@ -213,7 +217,10 @@ class LogConnection:
         if self._connection is not None and self._inodes == self._inodes_now():
             return self._connection
         self.close()
-        create_private(self.path)
+        if self._create:
+            create_private(self.path)
+        elif not self.path.exists():
+            raise not_begun(self.path)
         connection = sqlite3.connect(
             self.path,
             timeout=0,
@@ -221,6 +228,9 @@ class LogConnection:
             check_same_thread=False,
         )
         try:
+            if not self._create and not _is_made(connection):
+                # Perhaps a database of the app. Do not change it.
+                raise not_begun(self.path)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             if not _is_made(connection):
@@ -243,6 +253,14 @@ class LogConnection:
     def _inodes_now(self) -> list[int]:
         """Return the inodes of the file and its companions; 0 for a missing one."""
         return [_inode(path) for path in (self.path, *self._companions)]
+
+
+def not_begun(path: Path) -> BrokerUnavailable:
+    """Return the error of a publisher that found no app's log at its path."""
+    return BrokerUnavailable(
+        f"{path}: no app has begun a log here, so nobody would receive the event; check"
+        " the path, start the app first, or pass create=True to Publisher"
+    )
 
 
 def create_private(path: Path) -> None:

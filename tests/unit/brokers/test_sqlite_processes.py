@@ -25,7 +25,7 @@ EVENT = Record((BROADCAST,), Event("x"))
 PUBLISH_AND_CLOSE = """
 import sys, time
 from flask_sse_hub import Publisher
-publisher = Publisher("sqlite:///" + sys.argv[1])
+publisher = Publisher("sqlite:///" + sys.argv[1], create=True)
 print(publisher.publish("x"), flush=True)
 publisher.close()
 while publisher._broker.get()._membership.held:
@@ -47,7 +47,7 @@ import os, sys
 from pathlib import Path
 from flask_sse_hub import Publisher
 path = Path(sys.argv[1])
-publisher = Publisher(f"sqlite:///{path}")
+publisher = Publisher(f"sqlite:///{path}", create=True)
 publisher.publish("parent")
 if os.fork():
     os.wait()
@@ -61,7 +61,7 @@ else:
 CHILDREN_OF_A_BUSY_PARENT = """
 import os, sys, threading
 from flask_sse_hub import Publisher
-publisher = Publisher("sqlite:///" + sys.argv[1])
+publisher = Publisher("sqlite:///" + sys.argv[1], create=True)
 publisher.publish("parent")
 stop = threading.Event()
 
@@ -90,7 +90,7 @@ FORK_WHILE_AN_APPEND_WAITS = """
 import os, sqlite3, sys, threading
 from flask_sse_hub import Publisher
 from flask_sse_hub.runtime import native
-publisher = Publisher("sqlite:///" + sys.argv[1])
+publisher = Publisher("sqlite:///" + sys.argv[1], create=True)
 publisher.publish("first")
 other = sqlite3.connect(sys.argv[1], isolation_level=None)
 other.execute("BEGIN IMMEDIATE")
@@ -110,7 +110,7 @@ thread.join()
 FORK_AND_LOOK_AT_THE_LOG = """
 import os, sys
 from flask_sse_hub import Publisher
-publisher = Publisher("sqlite:///" + sys.argv[1])
+publisher = Publisher("sqlite:///" + sys.argv[1], create=True)
 publisher.publish("x" * 20_000)
 child = os.fork()
 if child == 0:
@@ -122,7 +122,7 @@ print(os.path.getsize(sys.argv[1] + "-wal") > 20_000)
 LEAVE_A_CHILD = """
 import os, sys
 from flask_sse_hub import Publisher
-Publisher("sqlite:///" + sys.argv[1]).publish("x")
+Publisher("sqlite:///" + sys.argv[1], create=True).publish("x")
 if os.fork() == 0:
     sys.stdin.readline()
 os._exit(0)
