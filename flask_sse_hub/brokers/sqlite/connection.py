@@ -22,6 +22,10 @@ from ...runtime import native
 _BUSY_SECONDS = 2.0
 _BUSY_PAUSE_SECONDS = 0.002
 
+# How large the write-ahead log may stay after a long reader has made it grow. SQLite
+# copies it into the file at about 4 MB, so that it stays below this by itself.
+_JOURNAL_BYTES = 8_000_000
+
 # How long a fork waits for running transactions, which wait for nothing but the disk.
 # The forking thread may be the event loop's, so a disk that hangs must not hold it.
 _FORK_SECONDS = 1.0
@@ -233,6 +237,7 @@ class LogConnection:
                 raise not_begun(self.path)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
             if not _is_made(connection):
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in filter(str.strip, _SCHEMA.split(";")):

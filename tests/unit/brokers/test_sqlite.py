@@ -437,3 +437,22 @@ def test_keys_that_have_expired_are_deleted(path: Path) -> None:
     broker.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM idempotency_key").fetchall() == []
+
+
+def test_a_long_reader_does_not_leave_a_large_write_ahead_log(
+    path: Path, open_broker: Open
+) -> None:
+    """The disk space is free again some events after the reader has ended."""
+    broker = open_broker(retention=Retention(5, 3600.0, 100_000_000))
+    broker.head()
+    large = Record((BROADCAST,), Event("x" * 1_000_000))
+    log = path.with_name("hub.db-wal")
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM record").fetchall()
+        for _ in range(20):
+            broker.publish(large)
+        assert log.stat().st_size > 20_000_000
+    for _ in range(10):
+        broker.publish(large)
+    assert log.stat().st_size < 10_000_000
