@@ -28,6 +28,9 @@ class Publisher(PublishesEvents):
         url: The app's ``SSE_HUB_BROKER_URL``. The path of a SQLite file must be
             absolute: only the app knows where its instance folder is.
         name: The app's ``SSE_HUB_NAME``. Required with Redis.
+        create: Whether to begin the log in an SQLite file if no app has done so.
+            Otherwise ``publish()`` raises BrokerUnavailable: the path is probably
+            mistyped, and nobody would receive the event.
         max_event_bytes: How many bytes the data of one event may have.
         dumps: Serialises data as JSON that is neither text nor bytes.
 
@@ -41,6 +44,7 @@ class Publisher(PublishesEvents):
         url: str,
         *,
         name: str | None = None,
+        create: bool = False,
         max_event_bytes: int = MAX_EVENT_BYTES,
         dumps: Callable[[Any], str] = json.dumps,
     ) -> None:
@@ -71,6 +75,7 @@ class Publisher(PublishesEvents):
             )
         self._url = url
         self._name = name or ""
+        self._create = create
         self._composer = Composer(dumps, max_event_bytes)
         self._broker = PerProcess(self._create_broker)
         self._broker.get()
@@ -87,6 +92,12 @@ class Publisher(PublishesEvents):
 
     def _create_broker(self) -> Broker:
         try:
-            return create_broker(self._url, None, folder=Path("/"), name=self._name)
+            return create_broker(
+                self._url,
+                None,
+                folder=Path("/"),
+                name=self._name,
+                create=self._create,
+            )
         except ValueError as error:
             raise ConfigurationError(f"url cannot be used: {error}") from error

@@ -78,6 +78,7 @@ def create_broker(
     *,
     folder: Path,
     name: str,
+    create: bool = True,
     clock: Callable[[], float] = time.time,
 ) -> Broker:
     """Construct the broker that a URL names, without opening its log.
@@ -88,6 +89,8 @@ def create_broker(
             log has noted in the log itself. ``memory://`` needs a retention.
         folder: The folder for the relative path of an SQLite file.
         name: The name of the log in a Redis, where several apps may have logs. Other
+            brokers ignore it.
+        create: Whether to begin the log in an SQLite file that no app has begun. Other
             brokers ignore it.
         clock: The time of day, in seconds since 1970. Redis has a clock of its own.
 
@@ -117,4 +120,4 @@ def create_broker(
     from .sqlite.broker import SQLiteBroker
 
     path = folder / url.removeprefix(_SQLITE)
-    return SQLiteBroker(path, retention, clock=clock)
+    return SQLiteBroker(path, retention, create=create, clock=clock)

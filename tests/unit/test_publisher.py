@@ -2,9 +2,11 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 from inspect import signature
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from flask_sse_hub import (
+    BrokerUnavailable,
     ConfigurationError,
     Event,
     EventTooLarge,
@@ -37,7 +40,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def publisher(path: Path) -> Iterator[Publisher]:
-    publisher = Publisher(f"sqlite:///{path}", max_event_bytes=100)
+    publisher = Publisher(f"sqlite:///{path}", create=True, max_event_bytes=100)
     yield publisher
     publisher.close()
 
@@ -103,7 +106,9 @@ def test_bad_input_is_refused_as_in_the_app(publisher: Publisher) -> None:
 def test_the_json_writer_is_configurable(path: Path) -> None:
     """The app's own JSON provider can be used."""
     publisher = Publisher(
-        f"sqlite:///{path}", dumps=lambda data: json.dumps(data, default=str)
+        f"sqlite:///{path}",
+        create=True,
+        dumps=lambda data: json.dumps(data, default=str),
     )
     publisher.publish(date(2026, 1, 1))
     publisher.close()
@@ -119,6 +124,50 @@ def test_the_publisher_keeps_as_much_of_the_log_as_the_app(
         publisher.publish("x")
     assert len(log.replay(log.tail(10**9), page=99).records) == 3
     log.close()
+
+
+class TestALogThatNoAppHasBegun:
+    """Its path is probably mistyped; success would be a lie."""
+
+    def test_a_publisher_refuses_it_and_creates_nothing(self, tmp_path: Path) -> None:
+        """Neither the file nor its folder is made."""
+        publisher = Publisher(f"sqlite:///{tmp_path}/instanec/hub.db")
+        with pytest.raises(BrokerUnavailable, match=r"instanec/hub\.db: no app has"):
+            publisher.publish("x")
+        assert list(tmp_path.iterdir()) == []
+        publisher.close()
+
+    def test_another_database_is_left_alone(self, path: Path) -> None:
+        """The path may be that of the app's own database."""
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE customer (name)")
+        before = path.read_bytes()
+        publisher = Publisher(f"sqlite:///{path}")
+        with pytest.raises(BrokerUnavailable, match="create=True"):
+            publisher.publish("x")
+        publisher.close()
+        assert path.read_bytes() == before
+
+    def test_a_log_that_only_publishers_use_is_refused(
+        self, publisher: Publisher, path: Path
+    ) -> None:
+        """No app has noted there how much to keep, so nothing is ever trimmed."""
+        publisher.publish("x")
+        another = Publisher(f"sqlite:///{path}")
+        with pytest.raises(BrokerUnavailable, match="no app has begun"):
+            another.publish("x")
+        another.close()
+
+    def test_the_publisher_works_once_the_app_has_started(
+        self, path: Path, log: SQLiteBroker
+    ) -> None:
+        """A job may start before the app does."""
+        publisher = Publisher(f"sqlite:///{path}")
+        with pytest.raises(BrokerUnavailable):
+            publisher.publish("x")
+        start = log.head()
+        assert publisher.publish("x") == f"{start.epoch}-{start.offset + 1}"
+        publisher.close()
 
 
 def test_without_an_app_the_publisher_trims_nothing(
@@ -193,7 +242,7 @@ _END_AT_ONCE = """
 from gevent import monkey; monkey.patch_all()
 import sys, gevent
 from flask_sse_hub import Publisher
-publisher = Publisher(sys.argv[1], name="x")
+publisher = Publisher(sys.argv[1], name="x", create=True)
 gevent.joinall([gevent.spawn(publisher.publish, "x") for _ in range(20)])
 publisher.close()
 """

@@ -55,10 +55,15 @@ class SQLiteBroker(Broker):
         path: Path,
         retention: Retention | None,
         *,
+        create: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        # Without links: each process finds the same lock and the same doorbells, by
+        # whichever path it knows the file.
+        path = path.resolve()
         self._path = path
         self._retention = retention
+        self._create = create
         self._clock = clock
         self._followers: set[_Follower] = set()
         self._closed = False
@@ -81,7 +86,9 @@ class SQLiteBroker(Broker):
         )
 
     def _log_file(self) -> LogFile:
-        return LogFile(self._path, self._retention, clock=self._clock)
+        return LogFile(
+            self._path, self._retention, create=self._create, clock=self._clock
+        )
 
     def publish(self, record: Record) -> Cursor:
         """Append a record. Concurrent publishes share one commit."""
@@ -149,7 +156,8 @@ class SQLiteBroker(Broker):
             if self._membership.held:
                 return
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+                if self._create:
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise BrokerUnavailable(
                     f"{self._path}: {error}; this process must be able to write here"

@@ -20,9 +20,15 @@ from ...runtime import native
 # How long a connection waits for another process that writes, in seconds. A group of
 # appends takes milliseconds.
 _BUSY_SECONDS = 2.0
+_BUSY_PAUSE_SECONDS = 0.002
 
-# How long a fork waits for running transactions: longer than any of them may take.
-_FORK_SECONDS = 5.0
+# How large the write-ahead log may stay after a long reader has made it grow. SQLite
+# copies it into the file at about 4 MB, so that it stays below this by itself.
+_JOURNAL_BYTES = 8_000_000
+
+# How long a fork waits for running transactions, which wait for nothing but the disk.
+# The forking thread may be the event loop's, so a disk that hangs must not hold it.
+_FORK_SECONDS = 1.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
@@ -94,8 +100,11 @@ class _Forks:
         while self._going_on and time.monotonic() < deadline:
             native.pause(0.001)
         if not self._going_on:
-            for connection in self._connections:
-                connection.close()
+            with contextlib.ExitStack() as readers:
+                for connection in self._connections:
+                    readers.enter_context(connection.kept_from_checkpoint())
+                for connection in self._connections:
+                    connection.close()
 
     def _after_in_child(self) -> None:
         self._going_on.clear()
@@ -106,10 +115,14 @@ _forks = _Forks()
 
 
 class LogConnection:
-    """One connection to a file. It opens, or creates, the file when it is needed."""
+    """One connection to a file. It opens, or creates, the file when it is needed.
 
-    def __init__(self, path: Path) -> None:
+    Without ``create`` it neither creates a file nor puts tables into one.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
+        self._create = create
         self._connection: sqlite3.Connection | None = None
         #: The inode of the open file. Another file may take its path.
         self.inode = ""
@@ -125,9 +138,8 @@ class LogConnection:
 
         Opens the file again if it was replaced or deleted since the last use.
         """
-        with _forks.kept_away(self), self._translated():
-            connection = self._open()
-            connection.execute(kind)
+        with self._translated(), contextlib.ExitStack() as away:
+            connection = self._begin(kind, away)
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -135,6 +147,31 @@ class LogConnection:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
+
+    def _begin(self, kind: str, away: contextlib.ExitStack) -> sqlite3.Connection:
+        """Begin a transaction, and wait for other processes that hold locks.
+
+        SQLite does not wait itself: it would not wait at all where it makes a new file,
+        and forks would wait with it.
+        """
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            with contextlib.ExitStack() as attempt:
+                attempt.enter_context(_forks.kept_away(self))
+                try:
+                    connection = self._open()
+                    connection.execute(kind)
+                    # A read takes the shared lock, which a deferred transaction lacks.
+                    connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() > deadline:
+                        raise
+                    if self._connection is not None and self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                else:
+                    away.push(attempt.pop_all())
+                    return connection
+            native.pause(_BUSY_PAUSE_SECONDS)
 
     def is_changed(self) -> bool:
         """Tell whether others wrote to the file or replaced it since the last call.
@@ -156,6 +193,23 @@ class LogConnection:
                 connection.close()
 
     @contextlib.contextmanager
+    def kept_from_checkpoint(self) -> Iterator[None]:
+        """Make closing fast: do not copy the write-ahead log into the file.
+
+        The last connection that is closed would do so. A connection that can only read
+        never does, so open one here, to be closed after all others.
+        """
+        if self._connection is None:
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(sqlite3.Error):
+                reader = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)
+                stack.enter_context(contextlib.closing(reader))
+                reader.execute("SELECT 1 FROM sqlite_master").fetchone()
+            yield
+
+    @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
@@ -167,16 +221,23 @@ class LogConnection:
         if self._connection is not None and self._inodes == self._inodes_now():
             return self._connection
         self.close()
-        create_private(self.path)
+        if self._create:
+            create_private(self.path)
+        elif not self.path.exists():
+            raise not_begun(self.path)
         connection = sqlite3.connect(
             self.path,
-            timeout=_BUSY_SECONDS,
+            timeout=0,
             isolation_level=None,
             check_same_thread=False,
         )
         try:
+            if not self._create and not _is_made(connection):
+                # Perhaps a database of the app. Do not change it.
+                raise not_begun(self.path)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
             if not _is_made(connection):
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in filter(str.strip, _SCHEMA.split(";")):
@@ -197,6 +258,14 @@ class LogConnection:
     def _inodes_now(self) -> list[int]:
         """Return the inodes of the file and its companions; 0 for a missing one."""
         return [_inode(path) for path in (self.path, *self._companions)]
+
+
+def not_begun(path: Path) -> BrokerUnavailable:
+    """Return the error of a publisher that found no app's log at its path."""
+    return BrokerUnavailable(
+        f"{path}: no app has begun a log here, so nobody would receive the event; check"
+        " the path, start the app first, or pass create=True to Publisher"
+    )
 
 
 def create_private(path: Path) -> None:

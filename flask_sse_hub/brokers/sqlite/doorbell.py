@@ -7,13 +7,13 @@ doorbells, and followers check the log more often. This module does not know the
 
 import _socket
 import contextlib
-import hashlib
 import os
 import secrets
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from ...runtime.private_directory import private_directory, user
+from ...runtime import native
+from ...runtime.private_directory import private_directory
 
 # On Linux, the address of a Unix socket has room for 108 bytes with its final zero.
 _MAX_ADDRESS_BYTES = 107
@@ -26,11 +26,7 @@ class Directory:
     """The directory of the sockets for one log. Only its owner can enter it."""
 
     def __init__(self, path: Path) -> None:
-        beside = path.with_name(path.name + ".bells")
-        if len(os.fsencode(beside)) + 1 + _NAME_BYTES > _MAX_ADDRESS_BYTES:
-            name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-            beside = Path(tempfile.gettempdir(), f"sse-hub-{user()}-{name}")
-        self.path = beside
+        self.path = path.with_name(path.name + ".bells")
 
     def doorbell(self) -> "Doorbell | None":
         """Return a new doorbell, or None if there can be none."""
@@ -54,13 +50,32 @@ class Directory:
         private_directory(self.path)
 
 
+@contextlib.contextmanager
+def _short(directory: Path) -> Iterator[str]:
+    """Give a name of a directory that leaves room for a socket's in an address.
+
+    The directory must stay beside the log, where each process finds it: processes may
+    have temporary directories of their own. Only Linux has such names. On systems
+    without them, using the address fails, and there are no doorbells.
+    """
+    if len(os.fsencode(directory)) + 1 + _NAME_BYTES <= _MAX_ADDRESS_BYTES:
+        yield str(directory)
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        native.original("os", "close")(descriptor)
+
+
 class Doorbell:
     """The socket at which a follower waits for a ring. Used by one real thread."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / f"{os.getpid()}.{secrets.token_hex(4)}"
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
-        self._socket.bind(os.fsencode(self._path))
+        with _short(directory) as short:
+            self._socket.bind(os.path.join(short, self._path.name))  # noqa: PTH118
 
     def wait(self, timeout: float) -> bool:
         """Wait for a ring, for up to ``timeout`` seconds; return whether it came."""
@@ -94,22 +109,21 @@ class Ringer:
 
     def ring(self) -> None:
         """Wake every follower that waits at a doorbell. Never blocks, never fails."""
+        with contextlib.suppress(OSError), _short(self._directory) as short:
+            for name in os.listdir(short):  # noqa: PTH208 - a Path each is slow
+                self._ring(os.path.join(short, name))  # noqa: PTH118
+
+    def _ring(self, address: str) -> None:
         try:
-            names = os.listdir(self._directory)  # noqa: PTH208 - a Path each is slow
+            self._socket.sendto(b"!", address)
+        except BlockingIOError:
+            # The socket's queue is full, so its process is being woken already.
+            return
+        except ConnectionRefusedError:
+            # The process died without removing its socket.
+            Path(address).unlink(missing_ok=True)
         except OSError:
             return
-        for name in names:
-            address = os.path.join(self._directory, name)  # noqa: PTH118
-            try:
-                self._socket.sendto(b"!", address)
-            except BlockingIOError:
-                # The socket's queue is full, so its process is being woken already.
-                continue
-            except ConnectionRefusedError:
-                # The process died without removing its socket.
-                Path(address).unlink(missing_ok=True)
-            except OSError:
-                continue
 
     def close(self) -> None:
         """Release the socket."""

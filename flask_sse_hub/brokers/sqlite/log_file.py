@@ -16,7 +16,7 @@ from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
 from ..base import LogBatch, Replay
 from . import idempotency
-from .connection import LogConnection, new_epoch
+from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
 
 # How many rows one read returns. Decoding them takes 0.3 ms without a pause. A request
@@ -57,9 +57,15 @@ class LogFile:
     """One connection to the file of a log."""
 
     def __init__(
-        self, path: Path, retention: Retention | None, *, clock: Callable[[], float]
+        self,
+        path: Path,
+        retention: Retention | None,
+        *,
+        create: bool = True,
+        clock: Callable[[], float],
     ) -> None:
-        self._file = LogConnection(path)
+        self._file = LogConnection(path, create=create)
+        self._create = create
         # The log as the last transaction left it. Set after the commit only: an epoch
         # whose commit failed exists nowhere, and comparing with it would hide a loss.
         self._view = _View(Cursor("", 0), {})
@@ -93,6 +99,9 @@ class LogFile:
         """
         try:
             with self._file.transaction("BEGIN IMMEDIATE") as connection:
+                if not self._create and _retention(connection) is None:
+                    # Another publisher made the file: each app notes its retention.
+                    raise not_begun(self._file.path)
                 if membership.join():
                     # Also finds records that are missing after a restored backup.
                     self._renew(connection, _Fault.SHORT)

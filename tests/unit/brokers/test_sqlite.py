@@ -82,19 +82,24 @@ class TestFiles:
         SQLiteBroker(path, KEEP_ALL)
         assert not path.parent.exists()
 
-    def test_a_path_too_long_for_a_socket_works(
-        self, tmp_path: Path, open_broker: Open
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has short names")
+    def test_a_path_too_long_for_a_socket_has_doorbells_beside_the_log(
+        self, tmp_path: Path
     ) -> None:
-        """The doorbells are put into a folder with a shorter path."""
+        """Processes with other temporary directories find them there too."""
         deep = tmp_path / ("x" * 60) / ("y" * 60) / "hub.db"
-        one, two = open_broker(deep), open_broker(deep)
-        start = one.head()
-        follower = two.follow(start)
-        publish(one)
-        assert next(follower).records[0].content == Event("x")
-        bells = Directory(deep).path
-        assert len(os.fsencode(bells)) < 90
-        shutil.rmtree(bells)
+        deep.parent.mkdir(parents=True)
+        bell, ringer = Directory(deep).doorbell(), Directory(deep).ringer()
+        assert bell is not None
+        assert ringer is not None
+        assert len(list((deep.parent / "hub.db.bells").iterdir())) == 1
+        assert bell.is_there()
+        ringer.ring()
+        assert bell.wait(10.0)
+        bell._socket.close()
+        ringer.ring()
+        assert not bell.is_there()
+        ringer.close()
 
     def test_a_doorbell_folder_of_another_user_is_not_used(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
@@ -437,3 +442,22 @@ def test_keys_that_have_expired_are_deleted(path: Path) -> None:
     broker.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM idempotency_key").fetchall() == []
+
+
+def test_a_long_reader_does_not_leave_a_large_write_ahead_log(
+    path: Path, open_broker: Open
+) -> None:
+    """The disk space is free again some events after the reader has ended."""
+    broker = open_broker(retention=Retention(5, 3600.0, 100_000_000))
+    broker.head()
+    large = Record((BROADCAST,), Event("x" * 1_000_000))
+    log = path.with_name("hub.db-wal")
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM record").fetchall()
+        for _ in range(20):
+            broker.publish(large)
+        assert log.stat().st_size > 20_000_000
+    for _ in range(10):
+        broker.publish(large)
+    assert log.stat().st_size < 10_000_000

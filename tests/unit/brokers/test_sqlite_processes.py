@@ -15,6 +15,7 @@ from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.brokers.sqlite.membership import Membership
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import GapReason, Record, Retention
+from flask_sse_hub.runtime import native
 from tests.kit.hand import KEEP_ALL, HandHub
 from tests.kit.reader import wait_until
 from tests.wire.real_parts import absent
@@ -24,7 +25,7 @@ EVENT = Record((BROADCAST,), Event("x"))
 PUBLISH_AND_CLOSE = """
 import sys, time
 from flask_sse_hub import Publisher
-publisher = Publisher("sqlite:///" + sys.argv[1])
+publisher = Publisher("sqlite:///" + sys.argv[1], create=True)
 print(publisher.publish("x"), flush=True)
 publisher.close()
 while publisher._broker.get()._membership.held:
@@ -46,7 +47,7 @@ import os, sys
 from pathlib import Path
 from flask_sse_hub import Publisher
 path = Path(sys.argv[1])
-publisher = Publisher(f"sqlite:///{path}")
+publisher = Publisher(f"sqlite:///{path}", create=True)
 publisher.publish("parent")
 if os.fork():
     os.wait()
@@ -60,7 +61,7 @@ else:
 CHILDREN_OF_A_BUSY_PARENT = """
 import os, sys, threading
 from flask_sse_hub import Publisher
-publisher = Publisher("sqlite:///" + sys.argv[1])
+publisher = Publisher("sqlite:///" + sys.argv[1], create=True)
 publisher.publish("parent")
 stop = threading.Event()
 
@@ -83,6 +84,48 @@ for _ in range(10):
 stop.set()
 thread.join()
 print(failed)
+"""
+
+FORK_WHILE_AN_APPEND_WAITS = """
+import os, sqlite3, sys, threading
+from flask_sse_hub import Publisher
+from flask_sse_hub.runtime import native
+publisher = Publisher("sqlite:///" + sys.argv[1], create=True)
+publisher.publish("first")
+other = sqlite3.connect(sys.argv[1], isolation_level=None)
+other.execute("BEGIN IMMEDIATE")
+waiting, pause = threading.Event(), native.pause
+native.pause = lambda seconds: (waiting.set(), pause(seconds))
+thread = threading.Thread(target=lambda: print(publisher.publish("second")))
+thread.start()
+waiting.wait(10.0)
+child = os.fork()
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+other.execute("COMMIT")
+thread.join()
+"""
+
+FORK_AND_LOOK_AT_THE_LOG = """
+import os, sys
+from flask_sse_hub import Publisher
+publisher = Publisher("sqlite:///" + sys.argv[1], create=True)
+publisher.publish("x" * 20_000)
+child = os.fork()
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+print(os.path.getsize(sys.argv[1] + "-wal") > 20_000)
+"""
+
+LEAVE_A_CHILD = """
+import os, sys
+from flask_sse_hub import Publisher
+Publisher("sqlite:///" + sys.argv[1], create=True).publish("x")
+if os.fork() == 0:
+    sys.stdin.readline()
+os._exit(0)
 """
 
 
@@ -242,3 +285,84 @@ def test_only_a_process_that_joins_alone_is_the_first(path: Path) -> None:
     assert not one.held
     assert one.join()
     one.leave()
+
+
+class TestLinks:
+    """A deployment tool puts a link into each release, to one file for all."""
+
+    @pytest.fixture
+    def link(self, path: Path, tmp_path: Path) -> Path:
+        link = tmp_path / "release" / "hub.db"
+        link.parent.mkdir()
+        link.symlink_to(path)
+        return link
+
+    def test_processes_with_either_path_are_one_membership(
+        self, broker: SQLiteBroker, link: Path
+    ) -> None:
+        """A job that uses the real path does not reset the clients of the app."""
+        follower = broker.follow(broker.publish(EVENT))
+        linked = SQLiteBroker(link, KEEP_ALL)
+        cursor = linked.publish(EVENT)
+        batch = next(follower)
+        assert (batch.gap, batch.cursor) == (None, cursor)
+        linked.close()
+
+    def test_a_file_made_through_a_link_is_private(
+        self, path: Path, link: Path
+    ) -> None:
+        """The link may lead to a file that does not exist yet."""
+        linked = SQLiteBroker(link, KEEP_ALL)
+        linked.publish(EVENT)
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert [each.name for each in link.parent.iterdir()] == ["hub.db"]
+        linked.close()
+
+
+def test_copying_the_folder_ends_no_membership(
+    path: Path, broker: SQLiteBroker, tmp_path: Path
+) -> None:
+    """A copy opens and closes the lock file, in the process that holds the lock."""
+    epoch = broker.publish(EVENT).epoch
+    shutil.copytree(
+        path.parent, tmp_path / "copy", ignore=shutil.ignore_patterns("*.bells")
+    )
+    assert run(PUBLISH_AND_CLOSE, path).startswith(epoch)
+
+
+def test_a_child_does_not_keep_its_parents_membership(path: Path) -> None:
+    """The child that outlives its parent may never use the log."""
+    command = [sys.executable, "-c", LEAVE_A_CHILD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as parent:
+        assert parent.wait(60.0) == 0
+        membership = Membership(path)
+        assert membership.join()
+        membership.leave()
+
+
+def test_a_new_file_that_another_process_reads_is_waited_for(
+    path: Path, broker: SQLiteBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite does not wait at all before it changes how a new file is written."""
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE another (x)")
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM another").fetchall()
+
+    def pause(seconds: float) -> None:
+        if other.in_transaction:
+            other.execute("COMMIT")
+
+    monkeypatch.setattr(native, "pause", pause)
+    assert broker.publish(EVENT).offset == 1
+    other.close()
+
+
+def test_a_fork_does_not_wait_for_another_process(path: Path) -> None:
+    """The forking thread may be the event loop's, and its end may free the lock."""
+    assert run(FORK_WHILE_AN_APPEND_WAITS, path).endswith("-2")
+
+
+def test_a_fork_leaves_the_write_ahead_log(path: Path) -> None:
+    """Copying the write-ahead log into the file would hold the event loop."""
+    assert run(FORK_AND_LOOK_AT_THE_LOG, path) == "True"
