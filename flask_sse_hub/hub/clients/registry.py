@@ -42,6 +42,11 @@ class ClientRegistry:
     def __len__(self) -> int:
         return len(self._clients)
 
+    @property
+    def sockets(self) -> int:
+        """The number of clients on sockets of their own, each one descriptor."""
+        return self.delivery["socket"]
+
     def __contains__(self, client: Client) -> bool:
         return client in self._clients
 
