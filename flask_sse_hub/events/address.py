@@ -64,6 +64,11 @@ def client(client_id: Name) -> Address:
     return Address("i:" + checked_id(client_id, what="a client's id"))
 
 
+def address_of_client(client_id: str) -> Address:
+    """Return the address of a client whose id was checked where it came in."""
+    return Address("i:" + client_id)
+
+
 def checked(text: object) -> Address:
     """Return a text as an address. Raises InvalidName if it is not an address."""
     if not isinstance(text, str):

@@ -21,6 +21,7 @@ from ..runtime import sockets
 from ..runtime.closing import Closing
 from ..runtime.per_process import abandon_after_fork
 from ..runtime.rare_log import FirstTime
+from ..server.places import make_room
 from ..server.worker import ServerWorker
 from .clients.client import Client, Identity
 from .clients.client_stats import ClientStats
@@ -154,7 +155,9 @@ class Hub:
         and never more than a few seconds. Raises BrokerUnavailable if this process has
         no room for a thread.
         """
-        abandon_after_fork(self)
+        if self.first_time("start"):
+            abandon_after_fork(self)
+            make_room(self._parts.options.max_clients)
         self._tasks.start(failed=self._fail)
         self._parts.follower.wait(self._patience)
 

@@ -57,6 +57,7 @@ class Admission:
         self._options = options
         self._registry = registry
         self._places = places
+        places.count_sockets_of(registry)
         self._tally = tally
         self._rare_log = RareLog(log, clock=clock)
         # Guards the clients that are admitted but not registered yet. Limits count them

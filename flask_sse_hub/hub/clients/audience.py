@@ -31,10 +31,6 @@ class Audience:
     def __len__(self) -> int:
         return len(self.direct) + len(self.others)
 
-    def clients(self) -> list[Client]:
-        """Return all clients."""
-        return [*self.direct.values(), *self.others]
-
     def connections(self) -> list[Connection]:
         """Return the connections to write to. The list is not changed later."""
         if self._list is None:

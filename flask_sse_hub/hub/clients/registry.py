@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ...events.address import Address
+from ...events.address import Address, address_of_client
 from .audience import Audience
 from .client import Client, Connection
 from .client_stats import Written
@@ -41,6 +41,11 @@ class ClientRegistry:
 
     def __len__(self) -> int:
         return len(self._clients)
+
+    @property
+    def sockets(self) -> int:
+        """The number of clients on sockets of their own, each one descriptor."""
+        return self.delivery["socket"]
 
     def __contains__(self, client: Client) -> bool:
         return client in self._clients
@@ -133,7 +138,8 @@ class ClientRegistry:
         for address in addresses:
             found = self._listening.get(address)
             if isinstance(found, Audience):
-                union.update(dict.fromkeys(found.clients()))
+                union.update(dict.fromkeys(found.direct.values()))
+                union.update(found.others)
             elif found is not None:
                 union[found] = None
         return union
@@ -157,16 +163,22 @@ class ClientRegistry:
                 if isinstance(audience, Audience):
                     audience.count(events=events, bytes=bytes, now=now)
                     return Reached(audience.connections(), list(audience.others))
+            found = self._found(addresses)
+            # Looking at the id of each client would take longer than all the rest.
+            for client in self._found(map(address_of_client, exclude)):
+                found.pop(client, None)
             direct: list[Connection] = []
             others: list[Client] = []
-            for client in self._found(addresses):
-                if client.id in exclude:
-                    continue
-                if client.connection is None:
+            for client in found:
+                connection = client.connection
+                if connection is None:
                     others.append(client)
                 else:
-                    client.count(events=events, bytes=bytes, now=now)
-                    direct.append(client.connection)
+                    # As Client.count() does, without a call for each of thousands.
+                    client.events += events
+                    client.bytes += bytes
+                    client.last_write = now
+                    direct.append(connection)
             return Reached(direct, others)
 
     def belonging(self, addresses: Iterable[Address]) -> list[Client]:

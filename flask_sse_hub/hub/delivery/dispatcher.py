@@ -78,7 +78,8 @@ class Dispatcher:
         # The lock of the progress guards the fields below.
         self._arrived: deque[Frame] = deque()
         self._leads_to = UNPLACED
-        # Clients that resumed beyond the position, because another worker was quicker.
+        # Clients that resumed beyond the position: another worker was quicker, or no
+        # event ever had their id. Some may have been caught up with meanwhile.
         self._ahead: set[Client] = set()
         self._fanned_out = threading.Event()
         self._stopped = False
@@ -186,10 +187,6 @@ class Dispatcher:
                 self._mark(frames[0], run, woken)
             progress.position = run.after
             progress.history.trim(upto=progress.position.offset)
-            for client in self._ahead:
-                if not progress.is_ahead(client.cursor):
-                    woken[client] = None
-            self._ahead.difference_update(woken)
         self._fanned_out.set()
         self._waking.wake(woken)
         return run
@@ -225,10 +222,15 @@ class Dispatcher:
             now=self._clock(),
         )
         for client in others:
-            # A client that lags already reads on without being woken.
             if client.cursor is None:
                 client.cursor = run.before
-                woken[client] = None
+            elif client.sink.writing_since is not None or is_beyond(
+                client.cursor, run.after
+            ):
+                # A client that lags reads on without being woken. A client beyond the
+                # run has seen it on a quicker worker, or has read the broker further.
+                continue
+            woken[client] = None
 
     def _reset_all(self, gap: GapReason, start: Cursor) -> None:
         """Continue after a gap in the log, and reset every client.
@@ -311,7 +313,10 @@ class Dispatcher:
         """
         # Clients that come while the broker is asked are left out: their ids may be
         # later than its answer.
-        asked = frozenset(self._ahead)
+        with self._progress.lock:
+            is_ahead = self._progress.is_ahead
+            self._ahead = {each for each in self._ahead if is_ahead(each.cursor)}
+            asked = frozenset(self._ahead)
         if not asked:
             return
         try:

@@ -1,11 +1,11 @@
 """The registry: clients by the addresses they listen to and belong to."""
 
-from typing import Any
+from typing import Any, cast
 
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.coding import IDENTITY
-from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.clients.client import Client, Connection, Identity
 from flask_sse_hub.hub.clients.registry import ClientRegistry
 from tests.kit.hand import HandSink
 
@@ -196,3 +196,22 @@ class TestReach:
         registry.remove(ann)
         registry.promote(ann, Line())
         assert ann.connection is None
+
+
+def test_an_exclusion_concerns_each_client_of_an_id_and_no_other() -> None:
+    """The exclusion is found by the client's own address, as an id may be repeated."""
+    ann, again, bob = client("a", "news"), client("a", "news"), client("b", "news")
+    registry = registry_of(ann, again, bob)
+    found = reach(registry, address.channel("news"), exclude=("a", "unknown", "news"))
+    assert found.others == [bob]
+
+
+def test_an_excluded_client_is_not_counted() -> None:
+    """Its silence goes on, so that its ping is not late."""
+    ann, bob = client("a"), client("b")
+    registry = registry_of(ann, bob)
+    for each in (ann, bob):
+        registry.promote(each, cast("Connection", object()))
+    reach(registry, BROADCAST, exclude=("a",))
+    assert registry.written(ann) == (0, 0, 0.0)
+    assert registry.written(bob) == (2, 10, 5.0)

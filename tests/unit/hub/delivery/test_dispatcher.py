@@ -6,12 +6,12 @@ import pytest
 
 from flask_sse_hub import Event
 from flask_sse_hub.brokers import LogBatch, MemoryBroker
-from flask_sse_hub.events.address import BROADCAST
+from flask_sse_hub.events.address import BROADCAST, channel
 from flask_sse_hub.events.record import Cursor, Record, Retention
 from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.hub.parts import Parts
 from flask_sse_hub.runtime import greenlets
-from tests.kit.hand import KEEP_ALL, HandHub, numbered
+from tests.kit.hand import KEEP_ALL, FlakyBroker, HandHub, numbered
 from tests.kit.reader import wait_until
 
 
@@ -168,3 +168,66 @@ def test_a_batch_is_encoded_in_slices(
     else:
         hub.parts.backlog.page(start)
     assert len(breaths) == 5
+
+
+class TestAhead:
+    def test_a_client_ahead_is_woken_by_the_first_event_that_it_misses(self) -> None:
+        """It has seen the earlier ones on a quicker worker."""
+        slow = HandHub()
+        slow.publish("0")
+        stream = slow.stream(last_event_id=slow.publish("seen elsewhere"))
+        slow.bring()
+        before = stream.sink.woken
+        slow.publish("new")
+        slow.bring()
+        assert stream.sink.woken == before + 1
+        assert stream.data() == ["new"]
+
+    def test_a_client_that_read_the_broker_beyond_the_position_is_woken_too(
+        self,
+    ) -> None:
+        """It would otherwise wait for the next sweep of the heartbeat."""
+        broker = FlakyBroker(KEEP_ALL)
+        slow = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        first, *_ = numbered(slow, 3)
+        slow.bring()
+        broker.away = True
+        stream = slow.stream(last_event_id=first, since=slow.position)
+        seen = slow.publish("read from the broker")
+        broker.away = False
+        slow.clock.advance(1.0)
+        assert stream.data()[-1:] == ["read from the broker"]
+        assert str(stream.client.cursor) == seen
+        before = stream.sink.woken
+        slow.publish("new")
+        slow.bring()
+        assert stream.sink.woken > before
+        assert stream.data() == ["new"]
+
+    def test_a_fan_out_does_not_look_at_clients_ahead(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A made-up id would cost something in each fan-out to others."""
+        hub = HandHub()
+        for _ in range(3):
+            hub.stream(last_event_id=hub.publish("seen elsewhere"), channels=("a",))
+        hub.publish("x", to=channel("b"))
+        hub.follow()
+        monkeypatch.setattr(hub.parts.progress, "is_ahead", None)
+        monkeypatch.setattr("flask_sse_hub.hub.delivery.dispatcher.is_beyond", _never)
+        arrived = hub.parts.dispatcher._arrived
+        while arrived[0].addresses != (channel("b"),):
+            arrived.popleft()
+        assert hub.parts.dispatcher.fan_out() is not None
+
+    def test_a_client_that_was_caught_up_with_is_not_judged(self) -> None:
+        """The broker is asked only while a client is beyond the position."""
+        slow = HandHub()
+        slow.stream(last_event_id=slow.publish("seen elsewhere"))
+        slow.bring()
+        slow.parts.dispatcher.judge_ahead()
+        assert not slow.parts.dispatcher._ahead
+
+
+def _never(*_: object) -> bool:
+    raise AssertionError
