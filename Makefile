@@ -82,6 +82,7 @@ chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event
 	for broker in sqlite redis; do for way in "" --generator; do \
 	  $(BIN)/python -m tests.chaos --broker $$broker --seconds 120 $$way || exit 1; \
 	done; done
+	$(BIN)/python -m tests.attacks
 
 fuzz: $(VENV)/dev ## Minutes of 100,000 cases and more, drawn anew each time
 	$(BIN)/python -m tests.fuzz

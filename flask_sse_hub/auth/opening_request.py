@@ -7,9 +7,23 @@ import io
 import sys
 from typing import Any, NamedTuple
 
-# Headers that say nothing about the visitor, or only about the connection.
-_DROPPED = frozenset(
+# The variables that differ from visitor to visitor. All others are shared.
+_OWN = ("HTTP_AUTHORIZATION", "HTTP_COOKIE", "QUERY_STRING", "REMOTE_ADDR")
+_COMMON = (
+    "PATH_INFO",
+    "REQUEST_METHOD",
+    "SCRIPT_NAME",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "wsgi.url_scheme",
+)
+
+# Headers that are kept with the visitor's own, and headers that say nothing about the
+# visitor, or only about the connection.
+_LEFT_OUT = frozenset(
     {
+        *_OWN,
         "HTTP_ACCEPT",
         "HTTP_ACCEPT_ENCODING",
         "HTTP_CACHE_CONTROL",
@@ -19,21 +33,8 @@ _DROPPED = frozenset(
         "HTTP_TE",
     }
 )
-_DROPPED_PREFIX = "HTTP_SEC_"
+_LEFT_OUT_PREFIX = "HTTP_SEC_"
 
-# The variables that differ from visitor to visitor. All others are shared.
-_OWN = frozenset({"HTTP_AUTHORIZATION", "HTTP_COOKIE", "QUERY_STRING", "REMOTE_ADDR"})
-_COMMON = frozenset(
-    {
-        "PATH_INFO",
-        "REQUEST_METHOD",
-        "SCRIPT_NAME",
-        "SERVER_NAME",
-        "SERVER_PORT",
-        "SERVER_PROTOCOL",
-        "wsgi.url_scheme",
-    }
-)
 _FLAGS = ("wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once")
 
 # The most kinds of requests that share their common part. Clients choose their headers,
@@ -76,26 +77,34 @@ class OpeningRequests:
 
     def keep(self, environ: dict[str, Any]) -> OpeningRequest:
         """Return what is kept of a request."""
-        common: list[str] = []
-        own: list[str] = []
-        for name, value in environ.items():
-            if name in _OWN:
-                own += name, _one_line(value)
-            elif name in _COMMON or (
-                name.startswith("HTTP_")
-                and name not in _DROPPED
-                and not name.startswith(_DROPPED_PREFIX)
-            ):
-                common += name, _one_line(value)
+        names = [
+            name
+            for name in environ
+            if name[:5] == "HTTP_"
+            and name not in _LEFT_OUT
+            and name[:9] != _LEFT_OUT_PREFIX
+        ]
+        common = [
+            text
+            for name in (*_COMMON, *names)
+            if name in environ
+            for text in (name, environ[name])
+        ]
+        own = [
+            text for name in _OWN if name in environ for text in (name, environ[name])
+        ]
         for flag in _FLAGS:
             if environ.get(flag):
                 common += flag, ""
-        kind = _SEPARATOR.join(common)
+        kind = _joined(common)
         if len(self._kinds) >= _MAX_KINDS:
             self._kinds.clear()
-        return OpeningRequest(self._kinds.setdefault(kind, kind), _SEPARATOR.join(own))
+        return OpeningRequest(self._kinds.setdefault(kind, kind), _joined(own))
 
 
-def _one_line(value: object) -> str:
-    # A path may have a line end, which would forge other variables.
-    return str(value).replace(_SEPARATOR, " ")
+def _joined(texts: list[str]) -> str:
+    joined = _SEPARATOR.join(texts)
+    if joined.count(_SEPARATOR) >= len(texts) > 0:
+        # A path may have a line end, which would forge other variables.
+        return _SEPARATOR.join(text.replace(_SEPARATOR, " ") for text in texts)
+    return joined
