@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..events.record import Retention
 from .base import Broker
@@ -44,7 +45,22 @@ def is_redis(url: str) -> bool:
     return url.partition(":")[0].lower() in _REDIS
 
 
+def masked_url(url: str) -> str:
+    """Return a URL without its user, password and options, for logs and tracebacks."""
+    # Greedy, up to the last @: an unescaped password may have some itself.
+    without_password = re.sub("//.*@", "//***@", url, flags=re.DOTALL)
+    return re.sub(r"\?.*", "?***", without_password, flags=re.DOTALL)
+
+
 def _check_redis(url: str) -> None:
+    try:
+        urlsplit(url)
+    except ValueError:
+        # The error's own text may repeat a part of the password.
+        raise ValueError(
+            "the URL cannot be parsed; in a password, write / ? # @ [ ] as %2F %3F %23"
+            " %40 %5B %5D, and other characters that are not ASCII in this way too"
+        ) from None
     # Imported only if the URL needs it: the import takes a fifth of a second and 22 MB.
     try:
         from .redis.url import connector

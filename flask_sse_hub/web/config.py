@@ -6,12 +6,12 @@ know the objects that use the values.
 
 import difflib
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from ..brokers import is_redis
+from ..brokers.factory import masked_url
 from ..errors import ConfigurationError
 from ..events.compose import MAX_EVENT_BYTES
 from ..events.record import Retention
@@ -33,11 +33,12 @@ _RENAMED = {
 _DEFAULTS = HubOptions()
 
 
-def _key(default: Any, check: checks.Check, doc: str) -> Any:
-    return field(default=default, metadata={"check": check, "doc": doc})
+def _key(default: Any, check: checks.Check, doc: str, *, secret: bool = False) -> Any:
+    metadata = {"check": check, "doc": doc, "secret": secret}
+    return field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Config:
     """The settings of one app. The key of each is ``SSE_HUB_`` and its name."""
 
@@ -49,6 +50,7 @@ class Config:
         " each app its own file. ``redis://``, ``rediss://``, ``unix://`` and"
         " ``redis+sentinel://`` are a Redis, shared by many machines. ``memory://`` is"
         " the memory of one process, for a single worker and for tests.",
+        secret=True,
     )
     name: str | None = _key(
         None,
@@ -206,6 +208,7 @@ class Config:
         " kinds. With ``types`` it may publish only matching types of events. In"
         " patterns ``*`` matches any text, also dots. The ``rate`` counts events on one"
         " worker and needs the package ``limits``. The ``name`` appears in log lines.",
+        secret=True,
     )
     stats_access: checks.StatsAccess = _key(
         None,
@@ -214,6 +217,7 @@ class Config:
         " which programs send as ``Authorization: Bearer``, or a callable without"
         " arguments that is called in the request and returns True or False. With None"
         " the endpoint refuses every request.",
+        secret=True,
     )
 
     @classmethod
@@ -250,6 +254,22 @@ class Config:
                     f" {PREFIX}MAX_EVENT_BYTES ({self.max_event_bytes})"
                 )
 
+    def __repr__(self) -> str:
+        """Return the settings as text, with passwords and tokens masked.
+
+        Error trackers and debuggers show the text of a frame's variables.
+        """
+        shown = ", ".join(f"{part.name}={self._shown(part)}" for part in fields(self))
+        return f"Config({shown})"
+
+    def _shown(self, part: "Field[Any]") -> str:
+        value = getattr(self, part.name)
+        if part.name == "broker_url":
+            return repr(masked_url(value))
+        if part.metadata["secret"] and isinstance(value, str):
+            return "'***'"
+        return repr(value)
+
     @property
     def retention(self) -> Retention:
         """The bounds of the history that the broker keeps."""
@@ -283,8 +303,7 @@ def _checked(key: str, part: "Field[Any]", value: Any) -> Any:
         return part.metadata["check"](value)
     except ValueError as error:
         # The error ends up in a log, where no token or password belongs.
-        secret = re.search("TOKEN|ACCESS|URL$", key) is not None
-        shown = "" if secret else f" ({value!r})"
+        shown = "" if part.metadata["secret"] else f" ({value!r})"
         raise ConfigurationError(f"{key}{shown} is invalid: {error}") from error
 
 

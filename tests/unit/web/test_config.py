@@ -102,13 +102,41 @@ def test_an_invalid_setting_is_refused(key: str, value: Any, remedy: str) -> Non
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("STATS_ACCESS", "s3cret"), ("BROKER_URL", "reddis://:s3cret@host")],
+    [
+        ("STATS_ACCESS", "s3cret"),
+        ("BROKER_URL", "reddis://:s3cret@host"),
+        ("BROKER_URL", "redis://:s3cret@host:port/0"),
+        ("BROKER_URL", "redis://:s3cret\u2100@host/0"),
+        ("BROKER_URL", "redis://:[s3cret]@host/0"),
+        ("BROKER_URL", "redis://:[s3cret@host/0"),
+        ("BROKER_URL", "redis+sentinel://:[s3cret]@host/main"),
+    ],
 )
 def test_a_secret_is_not_shown_in_the_error(key: str, value: str) -> None:
     """Error messages end up in logs."""
     with pytest.raises(ConfigurationError) as caught:
         Config.read({f"SSE_HUB_{key}": value})
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_printed_configuration_shows_no_secret() -> None:
+    """Error trackers show the variables of each frame."""
+    settings = {
+        "SSE_HUB_NAME": "shop",
+        "SSE_HUB_STATS_ACCESS": "s3cret" * 3,
+        "SSE_HUB_PUBLISH_TOKENS": ["s3cret" * 3],
+    }
+    urls = [
+        "redis://user:s3cret@host:7/0",
+        "rediss://:a@s3cret@host:7/0",
+        "redis://host:7/0?password=s3cret",
+        "redis+sentinel://user:s3cret@host:7,other:7/main",
+    ]
+    for url in urls:
+        shown = repr(Config.read(settings | {"SSE_HUB_BROKER_URL": url}))
+        assert "s3cret" not in shown
+        assert "host:7" in shown
+        assert "stats_access='***'" in shown
 
 
 def test_a_redis_needs_a_name() -> None:
