@@ -8,6 +8,7 @@ delivered.
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from flask import Flask, has_request_context
@@ -28,6 +29,7 @@ from .visitor import (
     load_visitor,
     login_manager,
     nobody,
+    refuse_strangers,
     user_loader,
 )
 
@@ -93,9 +95,15 @@ class Access:
         authorizer = self._rules.authorize
         return authorizer is not None and bool(authorizer(person, channel))
 
-    def visitor(self) -> Visitor:
-        """Return this request's visitor. Raises Unauthorized and ConfigurationError."""
-        return load_visitor(login_required=self._login_required)
+    def arrive(self) -> Callable[[], Visitor]:
+        """Refuse a stranger, and return the function that loads this request's visitor.
+
+        Both raise Unauthorized and ConfigurationError. The caller notes the log's head
+        between them, which a stranger must not be able to cause.
+        """
+        if self._login_required:
+            refuse_strangers()
+        return partial(load_visitor, login_required=self._login_required)
 
     def identity_for(self, user: Name | Unset) -> Identity:
         """Return the identity for a new ticket: the given user's, or this request's.
@@ -116,19 +124,23 @@ class Access:
         user_id = address.checked_id(user, what="a user's id")
         return here if here.user == user_id else Identity(user_id)
 
-    def holder(
+    def arrive_with(
         self, text: str, has_ended: Callable[[Address], bool], *, now: float
-    ) -> Visitor:
-        """Return the visitor that a ticket names.
+    ) -> Callable[[], Visitor]:
+        """Check a ticket's signature, and return the function that loads its visitor.
 
         ``has_ended`` tells whether an address belongs to a session that has ended.
 
-        Raises Unauthorized if the ticket is forged or has expired, if its session has
-        ended, or if its user no longer exists.
+        Raises Unauthorized if the ticket is forged or has expired. The function raises
+        it if the ticket's session has ended, or if its user no longer exists.
         """
         ticket = Ticket.read(text, now=now)
         if ticket is None:
             raise Unauthorized("this ticket is invalid or has expired: get a new one")
+        return partial(self._holder, ticket, has_ended)
+
+    def _holder(self, ticket: Ticket, has_ended: Callable[[Address], bool]) -> Visitor:
+        """Return the visitor that a ticket names. Raises Unauthorized."""
         session, user_id = ticket.identity.session, ticket.identity.user
         if session is not None and has_ended(address.session(session)):
             raise Unauthorized("this ticket's session has ended: log in again")

@@ -58,6 +58,35 @@ def nobody(app: Flask) -> Any:
     return None if manager is None else manager.anonymous_user()
 
 
+def refuse_strangers() -> None:
+    """Raise Unauthorized for a request that no login can belong to.
+
+    A signed session with a user's id is enough to pass, or a signed "remember me"
+    cookie: ``load_visitor()`` asks later whether that user is still there. Without
+    either, only a ``request_loader`` can know the user, so the user is loaded here, and
+    once more later.
+    """
+    manager = login_manager(current_app)
+    if manager is None or user_in(session) is not None or _is_remembered():
+        return
+    if not is_logged_in(_current_user()):
+        ask_for_login()
+
+
+def _is_remembered() -> bool:
+    """Tell whether the request has a "remember me" cookie that the app has signed.
+
+    Loading the user by the cookie would fill the session, and the second load would
+    find another session than the browser has sent.
+    """
+    from flask_login import COOKIE_NAME
+    from flask_login.utils import decode_cookie
+
+    name = current_app.config.get("REMEMBER_COOKIE_NAME", COOKIE_NAME)
+    cookie = request.cookies.get(name)
+    return cookie is not None and decode_cookie(cookie) is not None
+
+
 def load_visitor(*, login_required: bool) -> Visitor:
     """Load the visitor that opens a stream, even if it was loaded in this request.
 

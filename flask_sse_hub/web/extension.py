@@ -87,9 +87,10 @@ class SSEHub(PublishesEvents):
     def describe_client(self, describer: Describer) -> Describer:
         """Register ``f() -> dict``, which returns metadata for each stream.
 
-        The function is called in the request that opens a stream of the blueprint.
-        Return a few short values, such as the page or the device. Statistics and
-        signals show them.
+        The function is called in the request that opens a stream of the blueprint,
+        after the login and the channels have been checked. Return a few short values,
+        such as the page or the device. Statistics and signals show them. A text of more
+        than 256 characters is cut.
         """
         self._rules.describe = describer
         return describer

@@ -5,7 +5,7 @@ whether a stream may open, and says why if not. Does not know how events are del
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +17,6 @@ from ..auth.visitor import Visitor
 from ..errors import (
     BrokerUnavailable,
     ClientRefused,
-    InvalidMetadata,
     InvalidName,
     TooManyStreams,
 )
@@ -26,6 +25,7 @@ from ..events.record import UNPLACED, Cursor
 from ..hub.clients.client import Client, Metadata
 from ..hub.hub import Hub
 from ..hub.lifecycle import draw_age
+from ..runtime.rare_log import FirstTime
 from ..server.connection import connection_of, last_event_id
 from ..server.support import check_server
 from ..server.worker import serving_worker
@@ -38,13 +38,10 @@ from ..streams.response import (
 )
 from ..streams.takeover import TakeoverStream
 from .client_address import ClientAddresses
+from .client_metadata import checked_metadata
 from .config import Config
 from .cors import Origins
 from .reach import Reach
-
-# Metadata is kept in memory for each client, and people read it in statistics.
-_MAX_METADATA_ITEMS = 16
-_MAX_METADATA_CHARS = 256
 
 _TOO_OFTEN = "streams are opened too often from one network address"
 
@@ -53,15 +50,17 @@ _TOO_OFTEN = "streams are opened too often from one network address"
 class StreamRequest:
     """One request for a stream, and the rules for its channels.
 
+    ``arrive()`` refuses strangers, and returns the function that loads the visitor.
     ``rule`` is applied to each channel now, ``still_allowed`` while the stream is open.
+    ``describe()`` returns the client's metadata.
     """
 
     channels: Sequence[str]
-    visitor: Callable[[], Visitor]
+    arrive: Callable[[], Callable[[], Visitor]]
     rule: Authorizer | None = None
     still_allowed: Authorizer | None = None
     personal: bool = True
-    metadata: Metadata | None = None
+    describe: Callable[[], Metadata | None] = lambda: None
 
 
 class Subscribing:
@@ -90,21 +89,21 @@ class Subscribing:
         self._hub = hub
         self._time_of_day = time_of_day
         self._addresses = ClientAddresses(config.connect_rate)
+        self._first_time = FirstTime()
 
     def subscribe(self, channels: Sequence[str]) -> Response:
         """Return the blueprint's stream of the channels that a request asks for."""
-        describer = self._rules.describe
         ticket = request.args.get("ticket")
         try:
             return self._open(
                 StreamRequest(
                     channels=channels,
-                    visitor=partial(self._holder, ticket)
+                    arrive=partial(self._with_ticket, ticket)
                     if ticket
-                    else self._access.visitor,
+                    else self._access.arrive,
                     rule=self._access.is_open,
                     still_allowed=self._access.is_open,
-                    metadata=describer() if describer else None,
+                    describe=self._rules.describe or (lambda: None),
                 )
             )
         except InvalidName as error:
@@ -121,10 +120,10 @@ class Subscribing:
         """Return a stream of channels that a view of the app has allowed."""
         asked = StreamRequest(
             channels=channels,
-            visitor=self._access.visitor,
+            arrive=self._access.arrive,
             still_allowed=still_allowed,
             personal=personal,
-            metadata=metadata,
+            describe=lambda: metadata,
         )
         try:
             return self._with_headers(self._open(asked))
@@ -160,11 +159,14 @@ class Subscribing:
         ip = self._addresses.of_request()
         if not self._addresses.may_come(ip):
             raise hub.refusal(TooManyStreams(_TOO_OFTEN))
+        # Refuse strangers first: while the broker hangs, reading the log's head takes
+        # more than a second, and anybody could keep the worker waiting.
+        load = asked.arrive()
         # Note the time and the log's head before the user is loaded. A logout while the
         # user is being loaded is then after them, and still ends the stream.
         loaded_at = self._time_of_day()
         since = _head(hub)
-        visitor = asked.visitor()
+        visitor = load()
         channels = self._checked_channels(asked.channels or visitor.channels or ())
         self._access.check(visitor, channels, asked.rule)
         client = Client(
@@ -177,7 +179,7 @@ class Subscribing:
             grant=self._access.grant(visitor, channels, asked.still_allowed),
             ip=ip if self._config.max_clients_per_ip else None,
             ends_at=self._ends_at(hub, visitor),
-            metadata=_checked_metadata(asked.metadata),
+            metadata=checked_metadata(asked.describe(), self._first_time),
             coding=hub.coding(accepted_coding(hub.coding_names)),
         )
         hub.check_admission(client.identity, client.ip)
@@ -196,9 +198,9 @@ class Subscribing:
             coding=client.coding.name,
         )
 
-    def _holder(self, ticket: str) -> Visitor:
-        """Return the visitor that a ticket names. Raises Unauthorized."""
-        return self._access.holder(
+    def _with_ticket(self, ticket: str) -> Callable[[], Visitor]:
+        """Return the function that loads a ticket's visitor. Raises Unauthorized."""
+        return self._access.arrive_with(
             ticket, self._hub().has_ended, now=self._time_of_day()
         )
 
@@ -231,28 +233,3 @@ def _head(hub: Hub) -> Cursor:
         return hub.cursor()
     except BrokerUnavailable:
         return UNPLACED
-
-
-def _checked_metadata(metadata: Metadata | None) -> Metadata | None:
-    if metadata is None:
-        return None
-    if not isinstance(metadata, Mapping) or len(metadata) > _MAX_METADATA_ITEMS:
-        raise InvalidMetadata(
-            f"metadata must be a dict of at most {_MAX_METADATA_ITEMS} items"
-        )
-    for key, value in metadata.items():
-        if not isinstance(key, str) or len(key) > _MAX_METADATA_CHARS:
-            raise InvalidMetadata(
-                f"metadata key {key!r:.50} must be text of at most"
-                f" {_MAX_METADATA_CHARS} characters"
-            )
-        if not isinstance(value, str | int | float | None):
-            raise InvalidMetadata(
-                f"metadata {key!r} must be text, a number or None, not"
-                f" {type(value).__name__}"
-            )
-        if len(str(value)) > _MAX_METADATA_CHARS:
-            raise InvalidMetadata(
-                f"metadata {key!r} is longer than {_MAX_METADATA_CHARS} characters"
-            )
-    return dict(metadata)

@@ -8,6 +8,7 @@ from flask import Response, request, session
 from flask_login import (
     UserMixin,
     current_user,
+    encode_cookie,
     login_required,
     login_user,
     logout_user,
@@ -86,6 +87,100 @@ class TestLogin:
         headers = {"Authorization": "Bearer token"}
         stream = site.browser().stream(headers=headers)
         assert fields(stream.next())["user_id"] == "robot"
+
+
+class Order:
+    """The order in which a site reads its log's head and loads users."""
+
+    def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.steps: list[str] = []
+        broker = site.app.extensions["sse_hub"].broker
+        self._read_head = broker.head
+        monkeypatch.setattr(broker, "head", self._head)
+        manager = site.app.login_manager  # type: ignore[attr-defined]
+        manager.user_loader(self._load)
+        manager.request_loader(self._of_request)
+
+    def _head(self) -> Any:
+        self.steps.append("head")
+        return self._read_head()
+
+    def _load(self, name: str) -> User:
+        self.steps.append("load")
+        return User(name)
+
+    def _of_request(self, request: Any) -> User | None:
+        self.steps.append("load")
+        return User("robot") if "X-Robot" in request.headers else None
+
+
+def _remembered(site: Site) -> Any:
+    client = site.app.test_client()
+    with site.app.test_request_context():
+        cookie = encode_cookie("alice")
+    client.set_cookie("remember_token", cookie)
+    return client
+
+
+class TestOrder:
+    """Strangers cause no reading of the log, and a logout is never missed."""
+
+    @pytest.mark.parametrize(
+        ("cookie", "query", "headers"),
+        [
+            ("", "", {}),
+            ("session=forged", "", {}),
+            ("remember_token=alice|forged", "", {}),
+            ("", "", {"Authorization": "Bearer unknown"}),
+            ("", "?ticket=forged", {}),
+        ],
+        ids=["nothing", "session", "remembered", "token", "ticket"],
+    )
+    @pytest.mark.parametrize("path", ["/events", "/dashboard/sse"])
+    def test_a_stranger_is_refused_before_the_log_is_read(
+        self,
+        site: Site,
+        monkeypatch: pytest.MonkeyPatch,
+        path: str,
+        cookie: str,
+        query: str,
+        headers: dict[str, str],
+    ) -> None:
+        """While the broker hangs, reading its head takes more than a second."""
+        order = Order(site, monkeypatch)
+        client = site.app.test_client(use_cookies=False)
+        answer = client.get(path + query, headers={**headers, "Cookie": cookie})
+        assert answer.status_code == 401
+        assert "head" not in order.steps
+
+    @pytest.mark.parametrize(
+        ("way", "steps"),
+        [
+            ("session", ["head", "load"]),
+            ("remembered", ["head", "load"]),
+            ("ticket", ["head", "load"]),
+            ("request", ["load", "head", "load"]),
+        ],
+    )
+    def test_a_user_is_loaded_after_the_logs_head_is_noted(
+        self,
+        site: Site,
+        monkeypatch: pytest.MonkeyPatch,
+        way: str,
+        steps: list[str],
+    ) -> None:
+        """A logout while the user is loaded is then after the head."""
+        client = site.browser("alice").client if way == "session" else _remembered(site)
+        url, headers = "/events", {"X-Robot": "yes"}
+        if way == "ticket":
+            with site.app.app_context():
+                url += f"?ticket={site.hub.ticket(user='alice')}"
+        if way in ("ticket", "request"):
+            client = site.app.test_client()
+        order = Order(site, monkeypatch)
+        site.read(client.get(url, headers=headers)).next("connected")
+        assert order.steps[: len(steps)] == steps
+        assert "load" not in order.steps[len(steps) :]
 
 
 class TestSessions:

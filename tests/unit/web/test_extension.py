@@ -281,17 +281,55 @@ class TestStream:
         [
             ["page"],
             {"page": []},
-            {"page": "x" * 300},
             {7: 1},
+            {"x" * 300: 1},
             {str(n): n for n in range(17)},
         ],
-        ids=["list", "nested", "long", "name", "many"],
+        ids=["list", "nested", "name", "long name", "many"],
     )
     def test_metadata_must_be_a_small_dict(self, site: Site, metadata: Any) -> None:
         """Metadata is held in memory for each client and shown to people."""
         site.hub.describe_client(lambda: metadata)
         with pytest.raises(InvalidMetadata):
             site.browser("alice").get()
+
+    @pytest.mark.parametrize("view", [False, True], ids=["blueprint", "view"])
+    def test_a_long_value_of_metadata_is_cut(
+        self, site: Site, caplog: pytest.LogCaptureFixture, view: bool
+    ) -> None:
+        """The visitor has sent it, and must not receive a 500 for it."""
+        given: dict[str, str | float] = {
+            "agent": "x" * 300,
+            "size": 10**5000,
+            "page": "inbox",
+            "n": 1.5,
+        }
+        site.hub.describe_client(lambda: given)
+        site.app.get("/mine")(lambda: site.hub.stream(metadata=given))
+        for _ in range(2):
+            url = "/mine" if view else "/events"
+            site.browser("alice").stream(url).next("connected")
+        kept = site.hub.stats(clients=True).clients[0].metadata
+        assert kept["agent"] == "x" * 256
+        assert len(str(kept["size"])) == 256
+        assert (kept["page"], kept["n"]) == ("inbox", 1.5)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "x" * 50 not in caplog.text
+
+    def test_a_stranger_is_not_described(self, site: Site) -> None:
+        """A function that needs a user must not turn a 401 into a 500."""
+        called: list[str] = []
+
+        @site.hub.describe_client
+        def describe() -> dict[str, str]:
+            called.append("called")
+            return {}
+
+        assert site.browser().get().status_code == 401
+        assert site.browser().get("/events?ticket=forged").status_code == 401
+        url = "/events?channel=closed"
+        assert site.browser("alice").get(url).status_code == 403
+        assert called == []
 
     def test_a_page_that_takes_the_cursor_first_misses_no_event(
         self, site: Site
