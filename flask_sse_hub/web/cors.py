@@ -4,6 +4,7 @@ Answers CORS requests by exact origin, with credentials. Only configured origins
 allowed. Does not know streams or logins.
 """
 
+import re
 from collections.abc import Collection
 
 from flask import Response, request
@@ -47,17 +48,35 @@ class Origins:
         return response
 
     def refuse_others(self) -> None:
-        """Raise Forbidden for a stream that a page of a foreign site asks for.
+        """Raise Forbidden for a stream that a page of another origin asks for.
 
         Browsers would not let that page read the stream, but the request comes with the
-        visitor's cookies. The stream would count against the user's limit and end
-        streams that are in use.
+        visitor's cookies, also from a sibling subdomain. The stream would count against
+        the user's limit and end streams that are in use.
         """
-        if (
-            request.headers.get("Sec-Fetch-Site") == "cross-site"
-            and request.headers.get("Origin") not in self._allowed
-        ):
+        origin = request.headers.get("Origin")
+        if origin in self._allowed:
+            return
+        # Each header is looked at where it is sent. No page can change them, but older
+        # browsers have no Sec-Fetch-Site, and images are loaded without an Origin.
+        site = request.headers.get("Sec-Fetch-Site")
+        if origin is None or site == "same-origin":
+            is_foreign = site in ("cross-site", "same-site")
+        else:
+            is_foreign = _host_of(origin) != _without_usual_port(request.host)
+        if is_foreign:
             raise Forbidden(
                 "pages of this origin may not open streams: add the origin to"
-                " SSE_HUB_CORS_ORIGINS to allow it"
+                " SSE_HUB_CORS_ORIGINS to allow it. If it is the app's own, the proxy"
+                " has to pass the Host header on, or ProxyFix has to read x_host"
             )
+
+
+def _host_of(origin: str) -> str:
+    """Return the host and port of an origin; "null" and other texts have none."""
+    # The scheme does not count: behind a proxy that ends TLS the app sees another one.
+    return _without_usual_port(origin.partition("://")[2])
+
+
+def _without_usual_port(host: str) -> str:
+    return re.sub(":(80|443)$", "", host.lower())

@@ -107,33 +107,64 @@ def test_a_strangers_preflight_allows_nothing(site: Site) -> None:
     assert not [name for name, _ in response.headers if name.startswith("Access")]
 
 
+# The host of the requests of Flask's test client.
+HOST = "localhost"
+
+
 class TestStreamsOfOtherSites:
     """A page of another site that cannot read streams could still open many."""
-
-    def test_a_page_of_another_site_opens_no_stream(self, site: Site) -> None:
-        """With the visitor's cookies, its streams would evict the visitor's own."""
-        headers = {"Sec-Fetch-Site": "cross-site", "Origin": STRANGER}
-        response = site.browser("alice").get(headers=headers)
-        assert response.status_code == 403
-        assert "SSE_HUB_CORS_ORIGINS" in response.text
-
-    def test_an_image_of_another_site_opens_no_stream(self, site: Site) -> None:
-        """A request for an image names no origin."""
-        headers = {"Sec-Fetch-Site": "cross-site"}
-        assert site.browser("alice").get(headers=headers).status_code == 403
 
     @pytest.mark.parametrize(
         "headers",
         [
-            {"Sec-Fetch-Site": "cross-site", "Origin": FRIEND},
-            {"Sec-Fetch-Site": "same-site", "Origin": "https://www.site.example"},
-            {"Sec-Fetch-Site": "same-origin"},
+            {"Sec-Fetch-Site": "cross-site", "Origin": STRANGER},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site", "Origin": f"https://www.{HOST}"},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Sec-Fetch-Site": "cross-site", "Origin": "null"},
             {"Origin": STRANGER},
+            {"Origin": f"https://www.{HOST}"},
+            {"Origin": f"https://{HOST}:8443"},
+            {"Origin": f"https://{HOST}.evil.example"},
+            {"Origin": f"https://evil.example/{HOST}"},
+            {"Origin": "null"},
+            {"Origin": ""},
         ],
-        ids=["allowed", "same site", "same origin", "not a browser"],
+        ids=lambda headers: " ".join(headers.values()) or "empty",
+    )
+    @pytest.mark.parametrize("path", ["/events", "/dashboard/sse"])
+    def test_a_page_of_another_origin_opens_no_stream(
+        self, site: Site, path: str, headers: dict[str, str]
+    ) -> None:
+        """With the visitor's cookies, its streams would evict the visitor's own.
+
+        A sibling subdomain receives the visitor's cookies too. Older browsers send no
+        Sec-Fetch-Site, and a request for an image has no Origin.
+        """
+        response = site.browser("alice").get(path, headers=headers)
+        assert response.status_code == 403
+        assert "SSE_HUB_CORS_ORIGINS" in response.text
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"Sec-Fetch-Site": "cross-site", "Origin": FRIEND},
+            {"Origin": FRIEND},
+            {"Sec-Fetch-Site": "same-origin"},
+            {"Sec-Fetch-Site": "none"},
+            {"Origin": f"http://{HOST}"},
+            {"Origin": f"https://{HOST}"},
+            {"Origin": f"https://{HOST.upper()}:443"},
+            {"Sec-Fetch-Site": "same-origin", "Origin": "https://before-the-proxy"},
+        ],
+        ids=lambda headers: " ".join(headers.values()) or "nothing",
     )
     def test_other_requests_open_a_stream(
         self, site: Site, headers: dict[str, str]
     ) -> None:
-        """Only a browser says that its page belongs to another site."""
+        """A program sends none of the headers, and the app's own pages their host.
+
+        Behind a proxy that ends TLS, the app sees another scheme than the browser.
+        """
         assert site.browser("alice").get(headers=headers).status_code == 200
