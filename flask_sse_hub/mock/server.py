@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 # machine, on any port. Other sites must not read from a developer's machine.
 _LOCAL_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
+# The hosts that this server answers to. By DNS rebinding a page of another site can
+# have its own name lead to this machine, and its origin then has that name.
+_LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
+
 # How many refused or dropped clients are remembered: far more than a developer has
 # tabs. The oldest are forgotten, since some never come back.
 _MAX_SENT_AWAY = 1_000
@@ -72,6 +76,13 @@ class Mock:
     ) -> Iterable[bytes]:
         """Answer one client."""
         request = Request(environ)
+        if not _LOCAL_HOST.fullmatch(environ.get("HTTP_HOST", "")):
+            refusal = Response(
+                "this server answers only to localhost: ask for http://localhost or"
+                " http://127.0.0.1 and its port\n",
+                status=403,
+            )
+            return refusal(environ, start_response)
         if request.method == "OPTIONS":
             response = Response(status=204)
         else:

@@ -291,7 +291,7 @@ def _print_record(record: Record, *, as_json: bool) -> None:
             "data": event.data,
             "target": target,
         }
-        click.echo(json.dumps(shown, ensure_ascii=False))
+        click.echo(_printable_json(json.dumps(shown, ensure_ascii=False)))
         return
     at = datetime.fromtimestamp(record.time).astimezone().strftime("%H:%M:%S")
     whom = " ".join(_described(target)) or "nobody"
@@ -309,6 +309,16 @@ def _printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode()
         for char in text
+    )
+
+
+def _printable_json(text: str) -> str:
+    """Return JSON with escapes for all characters that could control a terminal.
+
+    json escapes only the oldest control characters. Outside of strings JSON has none.
+    """
+    return "".join(
+        char if char.isprintable() else json.dumps(char)[1:-1] for char in text
     )
 
 

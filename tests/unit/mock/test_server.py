@@ -178,6 +178,31 @@ def test_only_pages_of_this_machine_may_read_the_mock(
         assert headers == ("last-event-id" if welcome else None)
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:5001", 200),
+        ("LOCALHOST", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:5001", 200),
+        ("evil.example", 403),
+        ("evil.example:5001", 403),
+        ("localhost.evil.example", 403),
+        ("localhost@evil.example", 403),
+        ("", 403),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_only_names_of_this_machine_are_answered(
+    play: Play, host: str, status: int, method: str
+) -> None:
+    """By DNS rebinding, a page of another site can lead its own name here."""
+    url = play({"data": "a"})
+    with Stream(url, method=method, headers={"Host": host}) as stream:
+        expected = 204 if (method, status) == ("OPTIONS", 200) else status
+        assert stream.status == expected
+
+
 # The command
 
 

@@ -144,6 +144,23 @@ class TestListen:
         assert one.endswith(r" message to user=7 channel=a: x\n\x1b[2J")
         assert two.endswith(f" {last} t to nobody: y")
 
+    def test_json_cannot_control_a_terminal(
+        self, path: Path, log: SQLiteBroker
+    ) -> None:
+        """C1 and bidi controls are escaped too, and the values stay the same."""
+        start = log.head()
+        odd = (
+            "\x1b[2J\x7f\x9b2J\x85\u202e\u2066\u200b\u2028\ufeff\U000e0041 ä\U0001f4e6"
+        )
+        log.publish(Record((address.channel(odd),), Event(odd, type=odd)))
+        result = listen(path, log, "--json", "--last-event-id", str(start))
+        (line,) = result.stdout.splitlines()
+        assert line.isprintable()
+        assert "ä\U0001f4e6" in line
+        shown = json.loads(line)
+        assert shown["data"] == shown["type"] == odd
+        assert shown["target"] == {"channel": [odd]}
+
     def test_listen_can_print_json(self, path: Path, log: SQLiteBroker) -> None:
         """Each line is one JSON object with the data unchanged."""
         start = log.head()
