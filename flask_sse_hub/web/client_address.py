@@ -21,9 +21,17 @@ _IPV6_NETWORK = 64
 
 
 class ClientAddresses:
-    """The network addresses that open streams in one process of an app."""
+    """The network addresses that open streams in one process of an app.
 
-    def __init__(self, rate: str | None) -> None:
+    ``most`` is the number of streams that one address may have open.
+    """
+
+    def __init__(self, rate: str | None, *, most: int | None = None) -> None:
+        # The settings that cannot work for a request without an address.
+        self._settings = " and ".join(
+            ["SSE_HUB_CONNECT_RATE"] * (rate is not None)
+            + ["SSE_HUB_MAX_CLIENTS_PER_IP"] * (most is not None)
+        )
         self._first_time = FirstTime()
         self._limits = [] if rate is None else parse_rate(rate)
         self._rates = Rates("SSE_HUB_CONNECT_RATE")
@@ -45,12 +53,25 @@ class ClientAddresses:
             found = ipaddress.ip_address(_without_port(request.remote_addr or ""))
         except ValueError:
             # A connection over a Unix socket has no address.
+            self._warn_of_no_limit()
             return None
         if isinstance(found, ipaddress.IPv6Address):
             if found.ipv4_mapped is not None:
                 return str(found.ipv4_mapped)
             return str(ipaddress.ip_network((found, _IPV6_NETWORK), strict=False))
         return str(found)
+
+    def _warn_of_no_limit(self) -> None:
+        if self._settings and self._first_time("no limit"):
+            log.warning(
+                "%s cannot limit a request without a network address, such as one over"
+                " a Unix socket, and lets it in (its address is %r). Have the proxy set"
+                " X-Forwarded-For, and use `app.wsgi_app = ProxyFix(app.wsgi_app,"
+                " x_for=1)` from werkzeug.middleware.proxy_fix; or bind the server to a"
+                " TCP port",
+                self._settings,
+                (request.remote_addr or "")[:60],
+            )
 
     def may_come(self, address: str | None) -> bool:
         """Count a stream from an address, and tell whether it may be opened now."""

@@ -147,7 +147,7 @@ class Config:
         checks.count_or_none,
         "The most streams that one network address may have open on one worker. None"
         " means no limit. Behind a proxy without ``ProxyFix`` all clients share one"
-        " address.",
+        " address, and over a Unix socket they have none and are not limited.",
     )
     connect_rate: str | None = _key(
         None,

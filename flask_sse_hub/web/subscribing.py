@@ -88,7 +88,9 @@ class Subscribing:
         self._reach = reach
         self._hub = hub
         self._time_of_day = time_of_day
-        self._addresses = ClientAddresses(config.connect_rate)
+        self._addresses = ClientAddresses(
+            config.connect_rate, most=config.max_clients_per_ip
+        )
         self._first_time = FirstTime()
 
     def subscribe(self, channels: Sequence[str]) -> Response:

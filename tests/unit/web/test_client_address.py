@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -101,6 +102,50 @@ class TestStreamsPerAddress:
             headers = {"X-Forwarded-For": f"192.0.2.{host}"} | PREFERS_STATUSES
             site.browser().stream(headers=headers).next("connected")
             assert site.browser().get(headers=headers).status_code == 429
+
+
+class TestNoAddress:
+    """A Unix socket has no address, so limits per address cannot work."""
+
+    @pytest.mark.parametrize(
+        ("settings", "named"),
+        [
+            ({"max_clients_per_ip": 1}, "SSE_HUB_MAX_CLIENTS_PER_IP cannot"),
+            ({"connect_rate": "1/minute"}, "SSE_HUB_CONNECT_RATE cannot"),
+            (
+                {"max_clients_per_ip": 1, "connect_rate": "1/minute"},
+                "SSE_HUB_CONNECT_RATE and SSE_HUB_MAX_CLIENTS_PER_IP cannot",
+            ),
+        ],
+        ids=["streams", "rate", "both"],
+    )
+    @pytest.mark.parametrize("remote", ["", "unix:", "unknown"])
+    def test_a_limit_that_cannot_work_says_so_once(
+        self,
+        make_site: MakeSite,
+        caplog: pytest.LogCaptureFixture,
+        settings: dict[str, Any],
+        named: str,
+        remote: str,
+    ) -> None:
+        """The clients are let in, and the log says what to do."""
+        site = make_site(**settings)
+        for _ in range(2):
+            environ = {"REMOTE_ADDR": remote}
+            stream = site.browser("alice").stream(environ_overrides=environ)
+            stream.next("connected")
+        (message,) = caplog.messages
+        assert named in message
+        assert "ProxyFix(app.wsgi_app" in message
+
+    def test_without_a_limit_nothing_is_logged(
+        self, make_site: MakeSite, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Most apps behind a Unix socket need no limit per address."""
+        environ = {"REMOTE_ADDR": ""}
+        stream = make_site().browser("alice").stream(environ_overrides=environ)
+        stream.next("connected")
+        assert caplog.messages == []
 
 
 class TestForgottenProxyFix:
