@@ -110,7 +110,9 @@ export class SharedConnection {
     // The user is part of the name, so that after a login a new tab does not share the
     // stream that tabs of the previous user still have open.
     const { userId, headers } = options;
-    this.#name = `${PREFIX} ${addressOf(url)} ${userId} ${JSON.stringify(headers)}`;
+    // Every script of the origin can list the names of locks, so headers, which may have a
+    // token, are only a part of it as a digest.
+    this.#name = `${PREFIX} ${addressOf(url)} ${userId} ${digestOf(`${JSON.stringify(headers)}`)}`;
   }
 
   /** @returns {import("./stream.js").Sharing} */
@@ -447,6 +449,19 @@ export class SharedConnection {
     // After stop() the broadcast channel is closed.
     if (this.#run) this.#tabs?.postMessage(message);
   }
+}
+
+/**
+ * Return 32 bits of a text, by the hash FNV-1a: too few to tell the text from them, and
+ * enough to tell two texts apart.
+ *
+ * @param {string} text
+ */
+export function digestOf(text) {
+  let hash = 0;
+  for (const character of text)
+    hash = Math.imul(hash ^ /** @type {number} */ (character.codePointAt(0)), 16777619);
+  return hash;
 }
 
 /**

@@ -67,6 +67,19 @@ test("who logged in as somebody else has no part in an older stream", async () =
   assert.deepEqual([alice.role, bob.role], ["leader", "leader"]);
 });
 
+test("headers decide who shares, and no script of the site can read them", async () => {
+  const site = new Site();
+  const roles = [];
+  for (const token of ["s3cret", "another", "s3cret"]) {
+    const headers = { Authorization: `Bearer ${token}` };
+    roles.push((await site.open({ headers })).role);
+  }
+  assert.deepEqual(roles, ["leader", "leader", "follower"]);
+  const { held } = await navigator.locks.query();
+  assert.equal(held.length, 2);
+  for (const { name } of held) assert.doesNotMatch(name, /s3cret|another|Bearer/);
+});
+
 for (const options of [{ method: "POST" }, { body: "x" }]) {
   test(`a request with ${Object.keys(options)} is not shared`, () => {
     new Site();

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from ..brokers import is_redis, masked_url
+from ..brokers import is_redis
+from ..brokers.factory import masked_url
 from ..errors import ConfigurationError
 from ..events.compose import MAX_EVENT_BYTES
 from ..events.record import Retention

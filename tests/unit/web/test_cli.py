@@ -147,7 +147,7 @@ class TestListen:
     def test_json_cannot_control_a_terminal(
         self, path: Path, log: SQLiteBroker
     ) -> None:
-        """C1 and bidi controls are escaped, and the values stay the same."""
+        """C1 and bidi controls are escaped too, and the values stay the same."""
         start = log.head()
         odd = (
             "\x1b[2J\x7f\x9b2J\x85\u202e\u2066\u200b\u2028\ufeff\U000e0041 ä\U0001f4e6"
