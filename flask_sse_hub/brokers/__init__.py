@@ -7,7 +7,7 @@ Flask. May import ``events``, ``server`` and the packages below them.
 """
 
 from .base import Broker, LogBatch, Replay
-from .factory import check_name, check_url, create_broker, is_redis, masked_url
+from .factory import check_name, check_url, create_broker, is_redis
 from .memory import MemoryBroker
 
 __all__ = [
@@ -19,5 +19,4 @@ __all__ = [
     "check_url",
     "create_broker",
     "is_redis",
-    "masked_url",
 ]
