@@ -8,15 +8,19 @@ from typing import Any
 Decoder = Callable[[bytes], bytes]
 
 
-def decoder(coding: str | None) -> Decoder:
-    """Return a decoder for one stream."""
+def decoder(coding: str | None, *, cut_anywhere: bool = False) -> Decoder:
+    """Return a decoder for one stream.
+
+    ``cut_anywhere`` says that the bytes come over a connection, which may cut a stream
+    of zstd exactly at the end of a frame.
+    """
     match coding:
         case None | "identity":
             return bytes
         case "gzip":
             return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress
         case "zstd":
-            return _Frames().decode
+            return _Frames(cut_anywhere=cut_anywhere).decode
     raise ValueError(f"the tests have no decoder for {coding!r}")
 
 
@@ -27,7 +31,8 @@ class _Frames:
     end of its frame therefore fails if it receives more bytes later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, cut_anywhere: bool) -> None:
+        self._cut_anywhere = cut_anywhere
         # Imported here: the benchmarks' other servers use this module without zstd.
         from backports import zstd
 
@@ -35,6 +40,8 @@ class _Frames:
         self._decoder: Any = self._new()
 
     def decode(self, received: bytes) -> bytes:
+        if self._cut_anywhere and self._decoder.eof:
+            self._decoder = self._new()
         text: bytes = self._decoder.decompress(received)
         while self._decoder.eof and self._decoder.unused_data:
             rest = self._decoder.unused_data

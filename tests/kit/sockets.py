@@ -72,7 +72,7 @@ class Peer:
         self.parser = Parser()
         self.raw = b""
         self.chunks = Chunks() if chunked else None
-        self.decode = decoder(client.coding.name)
+        self.decode = decoder(client.coding.name, cut_anywhere=True)
         self.events: list[ParsedEvent] = []
         self.ended = False
         sock.setblocking(False)

@@ -24,11 +24,15 @@ from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
 from flask_sse_hub.runtime import native
 from flask_sse_hub.testing import Clock
+from tests.documented.samples import ROOT, sample
 from tests.kit.forgetful_proxy import ForgetfulProxy
 from tests.kit.hand import KEEP_ALL, HandHub, fields
 from tests.kit.ports import HOST, free_port
 from tests.kit.reader import wait_until
 from tests.kit.redis_server import RedisServer, SentinelServer
+
+#: The command of the page that gives a user the rights it needs.
+ACL = sample("docs/brokers.md", "text", with_="ACL SETUSER")
 
 EVENT = Record((BROADCAST,), Event("x"))
 
@@ -264,14 +268,13 @@ def _calls(server: RedisServer, command: str) -> int:
 class TestRights:
     """Rights that a user of Redis lacks cost no event, and publish none twice."""
 
-    RULES = re.findall(r"-@all (.+)", Path("docs/brokers.md").read_text())
+    RULES = ACL.partition("-@all ")[2]
 
     @pytest.fixture
     def url(self, server: RedisServer) -> str:
         """The URL of a user with the rights that the documentation lists."""
-        (rules,) = self.RULES
         server.run("ACL", "SETUSER", "hub", "on", ">s3cret", "~sse-hub:*")
-        server.run("ACL", "SETUSER", "hub", "-@all", *rules.split())
+        server.run("ACL", "SETUSER", "hub", "-@all", *self.RULES.split())
         return f"redis://hub:s3cret@{HOST}:{server.port}/1"
 
     def test_the_rights_of_the_documentation_are_enough(
@@ -279,7 +282,7 @@ class TestRights:
     ) -> None:
         """Each command of the scripts is allowed, and all calls work."""
         commands = set(re.findall(r"redis\.call\('(\w+)'", APPEND + JUDGE + TAIL))
-        allowed = set(self.RULES[0].upper().replace("+", "").split())
+        allowed = set(self.RULES.upper().replace("+", "").split())
         assert commands <= allowed
         broker = open_broker(url, Retention(3, 3600.0, 2 * EVENT.size))
         hub = HandHub(broker)
@@ -496,8 +499,9 @@ class TestGaps:
         other = HandHub(open_broker())
         other.publish("later")
         other.bring()
-        _, greeting = other.open(last_event_id=str(lost))
-        assert fields(greeting[1]) == {"reason": "epoch"}
+        stream, _ = other.open(last_event_id=str(lost))
+        (reset,) = stream.read()
+        assert fields(reset) == {"reason": "epoch"}
 
     def test_a_hole_in_the_log_is_not_passed_over(
         self, open_broker: Open, server: RedisServer
@@ -817,7 +821,7 @@ class TestUrls:
     ) -> None:
         """An app that shares its URL with other libraries starts and works."""
         caplog.set_level("INFO")
-        rows = re.findall(r"\| (`.+) \| (\w+)", Path("docs/brokers.md").read_text())
+        rows = re.findall(r"\| (`.+) \| (\w+)", (ROOT / "docs/brokers.md").read_text())
         ignored = {
             name
             for names, what in rows

@@ -21,8 +21,6 @@ from flask_sse_hub.streams.generator import EventStream
 from tests.kit.hand import HandHub
 from tests.unit.hub.test_heartbeat import Worker
 
-SCRIPT = Path(__file__).parent / "forking.py"
-
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
@@ -178,7 +176,7 @@ def test_a_disowned_connection_is_a_dead_end(
 
 def test_greenlets_that_a_fork_copied_write_nothing() -> None:
     """Under gevent the greenlets of all streams go on in the child."""
-    command = [sys.executable, str(SCRIPT)]
+    command = [sys.executable, "-m", "tests.unit.hub.forking"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
