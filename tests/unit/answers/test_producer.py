@@ -366,6 +366,8 @@ def test_an_error_after_the_stop_is_logged(caplog: pytest.LogCaptureFixture) -> 
             producer.take(DEADLINE)
             producer.stop()
             wait_for_end(producer)
+        # The line comes after the end that a consumer is told.
+        wait_until(lambda: caplog.records)
     (record,) = caplog.records
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], ArithmeticError)
