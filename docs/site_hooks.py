@@ -49,10 +49,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
     """Change links to the repository into links to the site.
 
-    Also make the search list pages about other packages after the site's own.
+    Also make the search list pages about other packages, and the design pages for
+    contributors, after the pages that explain a word to users.
     """
     place = page.file.src_uri
-    if place in _OF_OTHERS:
+    if place in _OF_OTHERS or place.startswith("design/"):
         page.meta["search"] = {"boost": 0.5}
     source = {place: source for source, place in _OUTSIDE.items()}.get(place)
     return relinked(markdown, source=source or f"docs/{place}", place=place)
