@@ -36,7 +36,7 @@ _EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\".]+")
 
 
 class Contact(Base):
-    """A person whom a user knows. An email is unique among the contacts of a user."""
+    """An entry in a user's address book. Each user has an email only once."""
 
     __tablename__ = "contact"
     __table_args__ = (UniqueConstraint("user", "email"),)

@@ -35,7 +35,7 @@ A stream is one answer that stays open while the server writes events to it. An 
 is a few lines of text with a blank line after them. The browser reads the lines as
 they come and hands each event to the page. A stream of tokens is no different from a
 stream of prices: each token is an event, and the page writes it where the last one
-ended. A stream of one request belongs to whoever asked, and ends when the answer is
+ended. A stream of one request belongs to one visitor, and ends when the answer is
 complete. The stream of the hub belongs to a person, and stays open as long as a page
 does. A client that loses its connection names the last id that it has, and the hub
 goes on from there. A client that has left is noticed, and the call of the model is

@@ -14,7 +14,7 @@ DEMO_PASSWORD = "demo"  # noqa: S105
 
 
 class User(UserMixin):  # type: ignore[misc]
-    """A person who can sign in. Pass the ``id`` to ``publish(user=...)``."""
+    """An account of the demo. Pass the ``id`` to ``publish(user=...)``."""
 
     def __init__(self, name: str, *, is_admin: bool = False) -> None:
         self.id = name
@@ -49,7 +49,7 @@ def require_login() -> None:
 
 
 def current_user_is_admin() -> bool:
-    """Tell whether the user of this request is an admin, who may do everything."""
+    """Tell whether the user of this request is an admin. Admins may do everything."""
     return current_user.is_authenticated and bool(current_user.is_admin)
 
 

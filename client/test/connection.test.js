@@ -216,7 +216,7 @@ test("without a cursor the greeting's id is one", async (t) => {
   assert.equal(connection.lastEventId, "e-9");
 });
 
-test("whoever is dropped before the reset is told of it once more", async (t) => {
+test("a client that is dropped before the reset receives it again", async (t) => {
   const parts = await started(t, {}, { lastEventId: "old-1" });
   await parts.server.request.open(connected("e-9"));
   await parts.server.request.fail();
@@ -358,7 +358,7 @@ test("without any heartbeat silence is nothing", async (t) => {
 
 // Stopping and starting
 
-test("whoever stops at once sends no request", async (t) => {
+test("a client that is stopped at once sends no request", async (t) => {
   const { server, connection } = await started(t);
   const before = server.requests.length;
   connection.start();

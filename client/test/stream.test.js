@@ -228,7 +228,7 @@ for (const [name, options] of [
   });
 }
 
-test("whoever reconnects after that is content with who is logged in", async (t) => {
+test("a client that reconnects after that accepts the new user", async (t) => {
   const { server, stream } = await asked(t, { userId: "bob" });
   await server.request.open(connected("e-1", { user_id: "alice" }));
   stream.reconnect();
@@ -237,7 +237,7 @@ test("whoever reconnects after that is content with who is logged in", async (t)
   assert.deepEqual([stream.state, stream.userId], ["open", "alice"]);
 });
 
-test("whoever reconnects after a logout is still shown nobody else's", async (t) => {
+test("a client that reconnects after a logout is shown no events of other users", async (t) => {
   const { server, stream } = await asked(t, { userId: "bob" });
   await server.request.respond(401);
   stream.reconnect();

@@ -1,4 +1,4 @@
-"""The broker contract, for people who write a broker and for code that calls one.
+"""The broker contract, for authors of brokers and for code that calls a broker.
 
 A broker is one ordered, bounded log. It gives each event its id and carries the event
 to every process that follows the log. It does not know clients, sockets or Flask.

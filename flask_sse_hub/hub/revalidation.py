@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 Judge = Callable[[Sequence[Client]], Iterable[Client]]
 
 # Each user is checked once in this part of the interval. Twenty times per interval a
-# look finds the users who are due. Both together stay within the promised interval.
+# look finds the users due for a check. Both together stay in the promised interval.
 _PERIOD = 0.9
 _LOOKS = 20
 # The longest time between two looks. A look goes through all clients, and every five
@@ -53,7 +53,7 @@ class Revalidation:
         self._period = interval * _PERIOD
         self._every = min(interval / _LOOKS, _MAX_LOOK_SECONDS)
         self._free = threading.Semaphore(_AT_ONCE)
-        # The users who are being checked with the start of each check, and those whose
+        # The users under check, with the start of each check, and those whose
         # check was logged as slow.
         self._asked: dict[str, float] = {}
         self._slow: set[str] = set()
@@ -71,7 +71,7 @@ class Revalidation:
             last = now
 
     def look(self, *, since: float, now: float) -> None:
-        """Check the users who became due since the last look.
+        """Check the users due since the last look.
 
         Waits for the checks, but not for slow ones.
         """

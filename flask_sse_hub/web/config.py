@@ -294,7 +294,7 @@ class Config:
         )
 
     def is_public(self, channel: str) -> bool:
-        """Tell whether every visitor who may open a stream may listen to a channel."""
+        """Tell whether a channel is open to every visitor with a stream."""
         return matches(channel, self.public_channels)
 
 

@@ -143,7 +143,7 @@ def test_a_closed_stream_leaves_nothing_open(
         assert connections(site) == 1
         stream.close()
     assert not [t for t in threading.enumerate() if t.name == "sse-test-stream"]
-    hub.publish("whoever has left is noticed at the latest now")
+    hub.publish("closed streams are noticed at the latest now")
     wait_until(lambda: connections(site) == 0)
 
 
