@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 # The longest time that a stream waits until its worker's memory is filled.
 _START_SECONDS = 5.0
 
+# The kernel's limit for a silent peer comes this much later than the heartbeat's look
+# at clients that take no bytes. Only the heartbeat knows why a stream ended.
+_HEARTBEAT_FIRST_SECONDS = 3.0
+
 
 class Hub:
     """Carry events from one broker to the clients of one process."""
@@ -265,8 +269,11 @@ class Hub:
     def watch_peer(self, connection: socket.socket, client: Client) -> None:
         """End a stream once its peer leaves the connection, or takes no bytes."""
         self._parts.writer.watch(connection, client)
-        timeout = self._parts.options.connection_timeout
-        sockets.limit_unacknowledged(connection, timeout)
+        sockets.limit_unacknowledged(connection, self._kernel_timeout)
+
+    @property
+    def _kernel_timeout(self) -> float:
+        return self._parts.options.connection_timeout + _HEARTBEAT_FIRST_SECONDS
 
     def forget_peer(self, connection: socket.socket) -> None:
         """Stop watching a connection, before the server closes it."""
@@ -285,8 +292,7 @@ class Hub:
             # it exits.
             self._pid = os.getpid()
             atexit.register(self._drain_at_exit)
-        timeout = self._parts.options.connection_timeout
-        sockets.limit_unacknowledged(sink.socket, timeout)
+        sockets.limit_unacknowledged(sink.socket, self._kernel_timeout)
         self._parts.writer.adopt(client, sink, head=head, greeting=greeting)
 
     def give_back(self, client: Client, sink: SocketSink) -> None:

@@ -44,7 +44,7 @@ def demo(
     folder = tmp_path_factory.mktemp("demo")
     started = Demo(folder, sse_hub_socket_takeover=request.param, **QUICK)
     yield started
-    started.stop()
+    started.close()
 
 
 @pytest.fixture

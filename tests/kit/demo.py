@@ -79,7 +79,7 @@ class Demo:
         for worker in psutil.Process(self.process.pid).children():
             worker.kill()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self.process.terminate()
         try:
             self.process.wait(15.0)

@@ -70,21 +70,22 @@ def test_a_client_that_reads_nothing_is_closed_and_the_others_see_nothing(
     kind: str,
 ) -> None:
     """The writer is blocked in the kernel, and the hub ends it from outside."""
-    with Server(kind, connection_timeout=1.0, heartbeat_interval=1.0) as server:
-        stalled = raw_request(server.port)
-        with server.stream() as reader:
-            reader.next("connected")
-            wait_until(lambda: server.stats()["connections"] == 2)
-            payload = "x" * 1_000_000
-            for number in range(12):
-                server.publish(f"{number} {payload}")
-            received = [event.split()[0] for event in reader.data(12, within=30.0)]
-            assert received == [str(number) for number in range(12)]
-            wait_until(lambda: server.stats()["closed"].get("stalled") == 1)
-            assert server.stats()["connections"] == 1
-            server.publish("after")
-            assert reader.data(1) == ["after"]
-        stalled.close()
+    with (
+        Server(kind, connection_timeout=1.0, heartbeat_interval=1.0) as server,
+        raw_request(server.port),
+        server.stream() as reader,
+    ):
+        reader.next("connected")
+        wait_until(lambda: server.stats()["connections"] == 2)
+        payload = "x" * 1_000_000
+        for number in range(12):
+            server.publish(f"{number} {payload}")
+        received = [event.split()[0] for event in reader.data(12, within=30.0)]
+        assert received == [str(number) for number in range(12)]
+        wait_until(lambda: server.stats()["closed"].get("stalled") == 1)
+        assert server.stats()["connections"] == 1
+        server.publish("after")
+        assert reader.data(1) == ["after"]
 
 
 def test_those_who_read_late_get_everything_in_order(server: Server) -> None:

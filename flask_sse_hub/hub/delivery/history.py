@@ -308,10 +308,9 @@ class History:
     def disconnects(
         self, after: int, addresses: Sequence[Address]
     ) -> Iterator[Disconnect]:
-        """Yield the disconnects after an offset that have one of these addresses."""
-        for frame in self._control.addressed(addresses, after):
-            if frame.disconnect is not None:
-                yield frame.disconnect
+        """Return the disconnects after an offset that have one of these addresses."""
+        found = self._control.addressed(addresses, after)
+        return (frame.disconnect for frame in found if frame.disconnect is not None)
 
     def _at(self, offset: int | None) -> Cursor | None:
         return None if offset is None else Cursor(self.cursor.epoch, offset)

@@ -1,6 +1,8 @@
 """The hub, moved by hand: connecting, closing, disconnects and statistics."""
 
 import threading
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
 from flask_sse_hub.hub.clients.notices import Listeners
 from flask_sse_hub.hub.hub import Hub
+from flask_sse_hub.hub.lifecycle import _DRAIN_SECONDS
 from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.hub.parts import Parts
 from tests.kit.hand import (
@@ -29,6 +32,18 @@ from tests.kit.hand import (
 )
 
 ALICE = address.user("alice")
+
+
+def while_draining(step: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
+    """Have each pause of a drain take most of its time, and do something in it."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += 0.9 * _DRAIN_SECONDS
+        step()
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+    patch.setattr("flask_sse_hub.hub.lifecycle.time", clock)
 
 
 class TestConnect:
@@ -135,6 +150,38 @@ class TestEnds:
         stream = hub.stream()
         hub.hub.drain()
         assert stream.sink.cuts == 1
+
+    def test_a_drain_waits_on_while_clients_leave(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each client that leaves gives the others the whole time again."""
+        hub = HandHub()
+        streams = [hub.stream(user=f"u{n}") for n in range(3)]
+
+        def leave() -> None:
+            if streams:
+                streams.pop().drop()
+
+        while_draining(leave, monkeypatch)
+        hub.hub.drain()
+        assert streams == []
+        assert hub.hub.stats().closed == {"shutdown": 3}
+
+    def test_a_drain_leaves_the_app_a_moment_for_its_signals(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The process may exit right after the drain."""
+        told: list[CloseReason] = []
+        listeners = Listeners(
+            connected=lambda stats: None,
+            disconnected=lambda stats, reason: told.append(reason),
+        )
+        hub = HandHub(listeners=listeners)
+        stream = hub.stream()
+        hub.parts.lifecycle.dismiss(stream.client, CloseReason.AGE)
+        while_draining(hub.parts.notices.tell_waiting, monkeypatch)
+        hub.hub.drain()
+        assert told == [CloseReason.AGE]
 
     def test_no_client_is_admitted_while_draining(self) -> None:
         """The client would be closed at once. Publishing still works."""

@@ -531,6 +531,17 @@ class TestEnds:
             hub.publish("x")
             peer.read_until(["x"])
 
+    def test_an_abandoned_hub_neither_writes_nor_ends_a_stream(self) -> None:
+        """The parent, to which the stream belongs, goes on."""
+        hub = HandHub()
+        with peers(hub) as (peer,):
+            hub.hub.abandon()
+            hub.publish("x")
+            hub.follow()
+            hub.parts.writer.step()
+            assert peer.sink.descriptor == -1
+            assert peer.client.close_reason is None
+
 
 class TestGaps:
     def test_a_reset_comes_before_the_events_after_the_gap(self) -> None:
