@@ -14,10 +14,14 @@ INCLUDE := $(subst $(space),$(comma),$(COMPLETE:%=flask_sse_hub/%.py))
 
 UNIT := -m "not live and not browser"
 
+# Some machines forbid Python to keep bytecode. Without it, each of the several hundred
+# servers of the live tests would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Live tests wait more than they compute: one job more than there are cores.
 JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
-.PHONY: help run test everything style format types imports unit unit-gevent \
+.PHONY: help run test prepared everything style format types imports unit unit-gevent \
   unit-pythons live live-here live-elsewhere browser docs chaos fuzz bench \
   bench-peers bench-parts bench-proxies client system clean
 
@@ -27,11 +31,14 @@ help: ## List the targets
 run: $(VENV)/demo ## Start the example app on http://127.0.0.1:8000 (PORT, HOST)
 	FLASK_DEMO=true $(BIN)/gunicorn
 
-test: system $(VENV)/dev tests/node_modules tests/wheels client/node_modules ## Run everything that CI runs
+test: ## Run everything that CI runs
+	$(MAKE) --jobs=$(JOBS) --output-sync prepared
 	$(MAKE) --jobs=$(JOBS) --output-sync everything
 
+prepared: system $(VENV)/dev tests/node_modules tests/wheels client/node_modules
+
 # The longest first, so that short jobs fill the time in which long ones wait.
-everything: browser live-here live-elsewhere unit unit-gevent unit-pythons types client style imports
+everything: browser unit-pythons live-here live-elsewhere unit types client style imports
 
 style: $(VENV)/dev ## Check formatting and lint
 	$(BIN)/ruff format --check .
@@ -58,7 +65,7 @@ unit: $(VENV)/dev tests/node_modules ## Unit and contract tests, with coverage
 unit-gevent: $(VENV)/dev tests/node_modules ## The unit tests under gevent's patching
 	$(BIN)/python -m tests.under_gevent $(UNIT)
 
-unit-pythons: $(VENV)/dev tests/node_modules ## The unit tests on the other Pythons of this machine
+unit-pythons: $(VENV)/dev ## The unit tests under gevent, and on the other Pythons of this machine
 	./tests/other-pythons
 
 live: $(VENV)/dev tests/node_modules ## Tests through real servers

@@ -200,10 +200,12 @@ def test_a_stream_that_has_ended_is_not_paused(make_visitor: MakeVisitor) -> Non
 
 
 def test_a_page_continues_after_the_back_button(
-    make_visitor: MakeVisitor, numbers: Numbers
+    chromium_with_cache: "Browser", server: Server, numbers: Numbers
 ) -> None:
     """The page was in the browser's back/forward cache, without a connection."""
-    tabs = both_ways(make_visitor())
+    visitor = Visitor(chromium_with_cache.new_context(), server.port)
+    visitor.login("alice")
+    tabs = both_ways(visitor)
     for tab in tabs:
         tab.get("window.isTheSame = true")
         tab.page.goto("about:blank")

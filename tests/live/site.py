@@ -14,13 +14,13 @@ from flask import (
     session,
 )
 from flask.typing import ResponseReturnValue
-from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
-from flask_sqlalchemy import SQLAlchemy
+from flask_login import LoginManager, current_user, login_user, logout_user
 
 from flask_sse_hub import SSEHub
 from flask_sse_hub.webhooks import HMAC, Delivery, webhook
 from tests.live import answers
 from tests.live.middlewares import apply
+from tests.live.people import People, User
 
 SECRET_KEY = "the same in every worker"
 
@@ -31,24 +31,12 @@ sse_hub = SSEHub()
 login_manager = LoginManager()
 # Streams have to work with the strictest setting of Flask-Login.
 login_manager.session_protection = "strong"
-database = SQLAlchemy()
-
-
-class User(UserMixin, database.Model):  # type: ignore[misc,name-defined]
-    """A person in a real database, so that loading a user takes a connection."""
-
-    id = database.Column(database.String, primary_key=True)
-
-
-class ClosedChannel(database.Model):  # type: ignore[misc,name-defined]
-    """A channel that is closed to everybody."""
-
-    name = database.Column(database.String, primary_key=True)
+people = People()
 
 
 @login_manager.user_loader  # type: ignore[untyped-decorator]
 def load_user(name: str) -> User | None:
-    return database.session.get(User, name)
+    return people.get(name)
 
 
 @login_manager.request_loader  # type: ignore[untyped-decorator]
@@ -73,14 +61,13 @@ def ask_for_login() -> ResponseReturnValue:
 def may_listen(user: User, channel: str) -> bool:
     """Open a channel to the users in its name, and every channel to the admin."""
     is_named = user.id in {"admin", *channel.split("+")}
-    return is_named and database.session.get(ClosedChannel, channel) is None
+    return is_named and not people.is_closed(channel)
 
 
 def create_app() -> Flask:
     app = Flask("live")
     app.config.update(
         SECRET_KEY=SECRET_KEY,
-        SQLALCHEMY_DATABASE_URI=f"sqlite:///{os.environ['LIVE_DATABASE']}",
         SSE_HUB_STATS_ACCESS=lambda: True,
         SSE_HUB_PUBLIC_CHANNELS=["news"],
     )
@@ -91,13 +78,11 @@ def create_app() -> Flask:
             if key.startswith("SSE_HUB_")
         }
     )
-    database.init_app(app)
+    people.init_app(app)
     login_manager.init_app(app)
     sse_hub.init_app(app)
     _add_views(app)
-    app.register_blueprint(
-        answers.blueprint(lambda: int(database.session.query(User).count()))
-    )
+    app.register_blueprint(answers.blueprint(people.count))
     if "LIVE_MIDDLEWARE" in os.environ:
         apply(app, os.environ["LIVE_MIDDLEWARE"])
     return app
@@ -113,14 +98,12 @@ def _add_views(app: Flask) -> None:
 
     @app.post("/delete/<name>")
     def delete(name: str) -> str:
-        database.session.delete(load_user(name))
-        database.session.commit()
+        people.delete(name)
         return "deleted"
 
     @app.post("/close/<channel>")
     def close(channel: str) -> str:
-        database.session.add(ClosedChannel(name=channel))
-        database.session.commit()
+        people.close(channel)
         return "closed"
 
     @app.post("/ticket")
@@ -194,7 +177,7 @@ def _add_views(app: Flask) -> None:
     @app.get("/querying/sse")
     def querying() -> Response:
         assert current_user.id
-        assert database.session.query(User).count()
+        assert people.count()
         return sse_hub.stream("news")
 
     @app.get("/slow")
@@ -204,9 +187,8 @@ def _add_views(app: Flask) -> None:
 
     @app.get("/process")
     def process() -> dict[str, int]:
-        pool = database.engine.pool
         return {
             "pid": os.getpid(),
             "descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208
-            "checked_out": pool.checkedout(),  # type: ignore[attr-defined]
+            "connections": people.connections,
         }

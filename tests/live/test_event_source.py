@@ -63,7 +63,7 @@ class Site:
 
     def _held(self) -> dict[str, Any]:
         process = self.server.json("/process")
-        held = {what: process[what] for what in ("descriptors", "checked_out")}
+        held = {what: process[what] for what in ("descriptors", "connections")}
         return held | (
             self.server.json("/answers/greenlets") if self.interrupts else {}
         )
@@ -254,15 +254,15 @@ def test_a_database_session_is_given_back_at_the_end(site: Site) -> None:
     """So it is when the client leaves. Only a stream that asks has an app context."""
     with site.stream("querying") as stream:
         assert stream.data(1) == ["3"]
-        assert site.server.json("/process")["checked_out"] == 1
+        assert site.server.json("/process")["connections"] == 1
         site.release()
         assert rest_of(stream)[-1].type == "done"
-        assert site.server.json("/process")["checked_out"] == 0
+        assert site.server.json("/process")["connections"] == 0
     with site.stream("querying") as stream:
         assert stream.data(1) == ["3"]
-        assert site.server.json("/process")["checked_out"] == 1
+        assert site.server.json("/process")["connections"] == 1
     site.release_threads()
-    wait_until(lambda: site.server.json("/process")["checked_out"] == 0)
+    wait_until(lambda: site.server.json("/process")["connections"] == 0)
 
 
 @pytest.mark.parametrize("started", ["gunicorn-gevent"], indirect=True)

@@ -134,12 +134,12 @@ def test_no_database_connection_is_held_while_streams_are_open(
     streams = [server.stream("/querying/sse") for _ in range(10)]
     for stream in streams:
         stream.next("connected")
-    assert server.json("/process")["checked_out"] == 0
+    assert server.json("/process")["connections"] == 0
     server.publish("x")
     for stream in streams:
         assert stream.data(1) == ["x"]
         stream.close()
-    assert server.json("/process")["checked_out"] == 0
+    assert server.json("/process")["connections"] == 0
 
 
 def test_a_burst_arrives_whole_and_in_order(server: Server) -> None:
