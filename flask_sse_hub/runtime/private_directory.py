@@ -1,24 +1,54 @@
 """Directories that belong to one user alone, even below a directory such as /tmp.
 
-Does not know which files they hold.
+Also decides for which user root makes a file. Does not know which files there are.
 """
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 
 def private_directory(path: Path) -> Path:
     """Return a directory that only this user can enter; make it if it is missing.
 
-    Raises OSError if the path is not a directory, or belongs to another user.
+    Root makes it for the owner of the directory above. Raises OSError if the path is
+    not a directory, or belongs to another user.
     """
-    path.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        give_to_owner_above(path)
     found = path.lstat()
+    users = {os.geteuid()} | ({path.parent.stat().st_uid} if _is_root() else set())
     # In a directory that all users can write to, another user may have made it first.
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in users:
         raise OSError(f"{path} is not a directory of this user: remove it")
     return path
+
+
+def make_directories(path: Path) -> None:
+    """Make a directory and all that are missing above it, as files are made."""
+    missing = [each for each in (path, *path.parents) if not each.is_dir()]
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        give_to_owner_above(each)
+
+
+def give_to_owner_above(path: Path) -> None:
+    """Give a file that root just made to the owner of the directory it is in.
+
+    A script of root that publishes first would otherwise lock the app's user out of the
+    app's own folder. Other users keep what they make, and so does a root that may not
+    give files away, as in some containers.
+    """
+    if _is_root():
+        owner = path.parent.stat()
+        with suppress(PermissionError):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def user() -> int:

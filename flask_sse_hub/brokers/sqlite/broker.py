@@ -17,6 +17,7 @@ from ...errors import BrokerUnavailable
 from ...events.record import Cursor, GapReason, Record, Retention
 from ...runtime import greenlets, native
 from ...runtime.bell import Bell, new_bell
+from ...runtime.private_directory import make_directories
 from ...runtime.rare_log import FirstTime, Trouble
 from ..base import Broker, LogBatch, Replay
 from ..thread import BrokerThread, Call
@@ -157,7 +158,7 @@ class SQLiteBroker(Broker):
                 return
             try:
                 if self._create:
-                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                    make_directories(self._path.parent)
             except OSError as error:
                 raise BrokerUnavailable(
                     f"{self._path}: {error}; this process must be able to write here"

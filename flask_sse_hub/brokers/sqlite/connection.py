@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 from ...errors import BrokerUnavailable
 from ...runtime import native
+from ...runtime.private_directory import give_to_owner_above
 
 # How long a connection waits for another process that writes, in seconds. A group of
 # appends takes milliseconds.
@@ -271,15 +272,16 @@ def not_begun(path: Path) -> BrokerUnavailable:
 def create_private(path: Path) -> None:
     """Create a file that only its owner can read, unless the file exists.
 
-    SQLite itself would let other users read the file. The files that SQLite puts beside
-    it have the same permissions. An existing file is never opened here: closing it
-    would drop all POSIX locks of this process on it, including the locks of SQLite,
-    which would not notice.
+    Root creates it for the owner of the folder. SQLite itself would let other users
+    read the file. The files that SQLite puts beside it have the same owner and the same
+    permissions. An existing file is never opened here: closing it would drop all POSIX
+    locks of this process on it, including the locks of SQLite, which would not notice.
     """
     with contextlib.suppress(FileExistsError):
         os.close(
             os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         )
+        give_to_owner_above(path)
 
 
 def _inode(path: Path) -> int:

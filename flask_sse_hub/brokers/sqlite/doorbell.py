@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...runtime import native
-from ...runtime.private_directory import private_directory
+from ...runtime.private_directory import give_to_owner_above, private_directory
 
 # On Linux, the address of a Unix socket has room for 108 bytes with its final zero.
 _MAX_ADDRESS_BYTES = 107
@@ -76,6 +76,8 @@ class Doorbell:
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
         with _short(directory) as short:
             self._socket.bind(os.path.join(short, self._path.name))  # noqa: PTH118
+        # A ring needs the permission to write.
+        give_to_owner_above(self._path)
 
     def wait(self, timeout: float) -> bool:
         """Wait for a ring, for up to ``timeout`` seconds; return whether it came."""

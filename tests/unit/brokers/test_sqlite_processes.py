@@ -1,10 +1,12 @@
 """SQLite's log and the processes that share it: locks, forks, starts, copies."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from flask_sse_hub import Event, Publisher
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from flask_sse_hub.brokers.sqlite.doorbell import Directory
 from flask_sse_hub.brokers.sqlite.membership import Membership
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import GapReason, Record, Retention
@@ -21,6 +24,9 @@ from tests.kit.reader import wait_until
 from tests.wire.real_parts import absent
 
 EVENT = Record((BROADCAST,), Event("x"))
+
+# A user without rights, on each Unix system.
+_NOBODY = 65534
 
 PUBLISH_AND_CLOSE = """
 import sys, time
@@ -336,7 +342,8 @@ def test_a_child_does_not_keep_its_parents_membership(path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE) as parent:
         assert parent.wait(60.0) == 0
         membership = Membership(path)
-        assert membership.join()
+        # The parent may end before its child has run its first line.
+        wait_until(membership.join)
         membership.leave()
 
 
@@ -366,3 +373,68 @@ def test_a_fork_does_not_wait_for_another_process(path: Path) -> None:
 def test_a_fork_leaves_the_write_ahead_log(path: Path) -> None:
     """Copying the write-ahead log into the file would hold the event loop."""
     assert run(FORK_AND_LOOK_AT_THE_LOG, path) == "True"
+
+
+@pytest.fixture
+def folder_of_nobody() -> Iterator[Path]:
+    """A folder that belongs to another user than root, where all may look."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    with tempfile.TemporaryDirectory() as name:
+        os.chown(name, _NOBODY, _NOBODY)
+        yield Path(name)
+
+
+def as_nobody(do: Callable[[], object]) -> bool:
+    """Do something in a child of another user; return whether it worked."""
+    pid = os.fork()
+    if pid == 0:
+        code = 2
+        try:
+            os.setgroups([])
+            os.setgid(_NOBODY)
+            os.setuid(_NOBODY)
+            do()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def test_root_gives_the_files_of_a_log_to_the_folders_owner(
+    folder_of_nobody: Path,
+) -> None:
+    """A script of root that publishes first does not lock the app's user out."""
+    path = folder_of_nobody / "instance" / "log.db"
+
+    def publish() -> None:
+        with closing(SQLiteBroker(path, KEEP_ALL)) as theirs:
+            theirs.publish(EVENT)
+
+    with closing(SQLiteBroker(path, KEEP_ALL)) as ours:
+        ours.publish(EVENT)
+        door = Directory(path).doorbell()
+        assert door is not None
+        ours.publish(EVENT)
+        made = [path.parent, *path.parent.rglob("*")]
+        assert {each.name for each in made} > {path.name, f"{path.name}.lock"}
+        assert {each.stat().st_uid for each in made} == {_NOBODY}
+        assert door.wait(10.0)
+        assert as_nobody(publish)
+        assert door.wait(10.0)
+        assert ours.head().offset == 3
+        door.close()
+
+
+def test_root_that_may_not_give_files_away_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some containers take this right from root. Publishing works all the same."""
+
+    def chown(*_: object, **__: object) -> None:
+        raise PermissionError("not permitted")
+
+    monkeypatch.setattr(os, "chown", chown, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    with closing(SQLiteBroker(tmp_path / "new" / "log.db", KEEP_ALL)) as broker:
+        assert broker.publish(EVENT).offset == 1
