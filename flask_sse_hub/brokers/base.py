@@ -22,6 +22,10 @@ IDEMPOTENCY_SECONDS = 86_400.0
 #: would make the keys larger than the log itself.
 IDEMPOTENCY_KEYS = 100_000
 
+#: A page or batch that has this many bytes takes no further record. A page of large
+#: records would otherwise take as much memory as the whole log.
+PAGE_BYTES = 1_048_576
+
 
 @dataclass(frozen=True, slots=True)
 class LogBatch:
@@ -104,8 +108,8 @@ class Broker(ABC):
         Implementer: block between batches. While the log cannot be reached, keep trying
         to reconnect; do not raise BrokerUnavailable. Report lost records (the log was
         trimmed past the follower, flushed or replaced) as the ``gap`` of the next
-        batch; never skip them silently. Bound the size of a batch, or a follower that
-        is behind reads the whole log into memory. Pass over entries that another
+        batch; never skip them silently. End a batch at ``PAGE_BYTES``, or a follower
+        that is behind reads the whole log into memory. Pass over entries that another
         program wrote and count them as ``malformed``; they must not end the follower.
 
         Caller: iterate in a thread or greenlet that may block. After a gap, keep
@@ -115,9 +119,10 @@ class Broker(ABC):
 
     @abstractmethod
     def replay(self, after: Cursor, *, page: int) -> Replay:
-        """Return up to ``page`` records after a cursor.
+        """Return up to ``page`` records after a cursor, fewer if they are large.
 
-        Implementer: if any record after the cursor may be missing, return a ``gap`` and
+        Implementer: end the page at ``PAGE_BYTES``, after one record at least. If any
+        record after the cursor may be missing, return a ``gap`` and
         no records:
 
         * ``EPOCH``: the cursor belongs to another log, or to a record that this log has

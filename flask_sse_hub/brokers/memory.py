@@ -20,13 +20,13 @@ from ..runtime.bell import Bell, new_bell
 from .base import (
     IDEMPOTENCY_KEYS,
     IDEMPOTENCY_SECONDS,
+    PAGE_BYTES,
     Broker,
     LogBatch,
     Replay,
 )
 
-# The most records in one batch: enough for one wake-up to carry a burst, and few enough
-# that a follower far behind does not hold a copy of the whole log.
+# The most records in one batch: enough for one wake-up to carry a burst.
 _BATCH_RECORDS = 256
 
 
@@ -99,9 +99,9 @@ class MemoryBroker(Broker):
             self._trim(self._clock())
             head = self._head()
             gap = self._gap(after)
-            newer = self._after(after.offset) if gap is None else ()
-        found = tuple(islice(newer, page))
-        return Replay(found, found[-1].cursor if len(found) == page else head, gap)
+            found = self._after(after.offset, most=page) if gap is None else ()
+        cursor = found[-1].cursor if found and gap is None else head
+        return Replay(found, cursor, gap)
 
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
@@ -152,9 +152,16 @@ class MemoryBroker(Broker):
             return GapReason.EXPIRED
         return None
 
-    def _after(self, offset: int, *, most: int | None = None) -> tuple[Record, ...]:
+    def _after(self, offset: int, *, most: int) -> tuple[Record, ...]:
         start = bisect_right(self._records, offset, key=_offset)
-        return tuple(islice(self._records, start, most and start + most))
+        found: list[Record] = []
+        size = 0
+        for record in islice(self._records, start, start + most):
+            found.append(record)
+            size += record.size
+            if size >= PAGE_BYTES:
+                break
+        return tuple(found)
 
     def _next_batch(self, after: Cursor) -> LogBatch | None:
         with self._lock:

@@ -19,12 +19,20 @@ from ...errors import BrokerUnavailable
 from ...events.event import Event
 from ...events.record import Cursor, GapReason, Record, Retention
 from .. import codec
-from ..base import IDEMPOTENCY_KEYS, IDEMPOTENCY_SECONDS, LogBatch, Replay
+from ..base import (
+    IDEMPOTENCY_KEYS,
+    IDEMPOTENCY_SECONDS,
+    PAGE_BYTES,
+    LogBatch,
+    Replay,
+)
 from .entry import MAX_FIRST_NUMBER, Chain, Entry, Raw, cursor_of, id_of, offset_of
 from .scripts import APPEND, JUDGE, TAIL
 from .url import Connect
 
-# How many entries one read returns: enough to keep up with any publisher.
+# How many entries the first read asks for, and how many each read asks for at most:
+# enough to keep up with any publisher.
+_FIRST_ENTRIES = 4
 _PAGE_ENTRIES = 256
 
 # A connection that was silent for this long is asked for a PONG before it is used. NATs
@@ -47,6 +55,20 @@ _OF_A_CLUSTER = (
 _NOBODY = Record((), Event(""))
 
 
+class _PageSize:
+    """How many entries to ask for: Redis counts entries, and pages have bytes."""
+
+    def __init__(self) -> None:
+        self.entries = _FIRST_ENTRIES
+
+    def learn(self, read: Sequence[Raw]) -> None:
+        """Choose the next page's size by the size of the entries that were read."""
+        size = sum(sum(map(len, fields.values())) for _, fields in read)
+        if size:
+            fitting = len(read) * PAGE_BYTES // size
+            self.entries = max(1, min(2 * self.entries, fitting, _PAGE_ENTRIES))
+
+
 class StreamLog:
     """One connection to the stream of a log."""
 
@@ -62,6 +84,7 @@ class StreamLog:
         # The braces are a hash tag: Redis Cluster puts all keys of one log on one node.
         self._key = f"sse-hub:{{{name}}}:"
         self._log = self._key + "log"
+        self._page = _PageSize()
         self._notes = self._key + "retention"
         self._retention = retention
         self._clock = clock
@@ -164,10 +187,12 @@ class StreamLog:
         with _translated():
             answer = self._client.xread(
                 {self._log: id_of(after.offset)},
-                count=_PAGE_ENTRIES,
+                count=self._page.entries,
                 block=round(wait * 1000),
             )
-            chain = Chain.of(answer[0][1] if answer else (), after)
+            read = answer[0][1] if answer else ()
+            self._page.learn(read)
+            chain = Chain.of(read, after)
             if chain.cursor == after:
                 gap, head = self._judge(after)
                 if answer:
@@ -186,6 +211,7 @@ class StreamLog:
     def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return up to ``page`` records after a cursor."""
         found: list[Record] = []
+        size = 0
         cursor = after
         with _translated():
             self._freshen()
@@ -194,7 +220,9 @@ class StreamLog:
                 return Replay((), head, gap)
             while cursor != head:
                 first = f"({id_of(cursor.offset)}"
-                chain = Chain.of(self._range(first, _PAGE_ENTRIES), cursor)
+                read = self._client.xrange(self._log, first, count=self._page.entries)
+                self._page.learn(read)
+                chain = Chain.of(read, cursor)
                 if chain.cursor == cursor:
                     if found:
                         # The chain has a gap here. The next page reports it.
@@ -203,7 +231,8 @@ class StreamLog:
                     return Replay((), head, gap or GapReason.EPOCH)
                 for record in _records(chain.entries):
                     found.append(record)
-                    if len(found) == page:
+                    size += record.size
+                    if len(found) == page or size >= PAGE_BYTES:
                         return Replay(tuple(found), record.cursor)
                 cursor = chain.cursor
                 if cursor.offset > head.offset:
@@ -285,9 +314,6 @@ class StreamLog:
             return self._client.evalsha(script.sha, keys, *arguments)
         except redis.exceptions.NoScriptError:
             return self._client.eval(script.script, keys, *arguments)
-
-    def _range(self, first: str, count: int) -> list[Raw]:
-        return list(self._client.xrange(self._log, first, count=count))
 
 
 def _records(entries: Iterable[Entry]) -> Iterator[Record]:

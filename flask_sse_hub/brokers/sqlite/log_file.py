@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
-from ..base import LogBatch, Replay
+from ..base import PAGE_BYTES, LogBatch, Replay
 from . import idempotency
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
@@ -177,11 +177,13 @@ class LogFile:
             if gap is not None:
                 return Replay((), view.head, gap)
             found: list[Record] = []
+            size = 0
             offset = after.offset
             while rows := self._rows(connection, offset, view.head):
                 for record in _decoded(rows, view.head.epoch):
                     found.append(record)
-                    if len(found) == page:
+                    size += record.size
+                    if len(found) == page or size >= PAGE_BYTES:
                         return Replay(tuple(found), record.cursor)
                 offset = rows[-1][0]
             return Replay(tuple(found), view.head)
@@ -326,17 +328,23 @@ class LogFile:
         self, connection: sqlite3.Connection, offset: int, head: Cursor
     ) -> list[tuple[int, float, bytes]]:
         """Return the next rows after an offset. Raises _Hole if any is missing."""
-        rows = connection.execute(
+        rows: list[tuple[int, float, bytes]] = []
+        size = 0
+        for row in connection.execute(
             # As bytes: if another program wrote a body that is not text, SQLite would
             # fail on it, and the row could not be counted as malformed.
             "SELECT offset, time, CAST(body AS BLOB) FROM record WHERE offset > ?"
             " ORDER BY offset LIMIT ?",
             (offset, _PAGE_ROWS),
-        ).fetchall()
+        ):
+            rows.append(row)
+            size += len(row[2])
+            if size >= PAGE_BYTES:
+                break
         # Each offset is given once and rows are deleted from the oldest on, so offsets
         # have no holes, and the last row of the log is at its head.
         last = rows[-1][0] if rows else offset
-        is_end = len(rows) < _PAGE_ROWS
+        is_end = len(rows) < _PAGE_ROWS and size < PAGE_BYTES
         if last != offset + len(rows) or (is_end and last != head.offset):
             raise _Hole
         return rows

@@ -9,6 +9,7 @@ import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import Broker, memory
+from flask_sse_hub.brokers.base import PAGE_BYTES
 from flask_sse_hub.brokers.redis import stream
 from flask_sse_hub.brokers.sqlite import idempotency
 from flask_sse_hub.events import address
@@ -167,6 +168,29 @@ class TestReplay:
             cursor = replay.cursor
         assert seen == [Event(str(n)) for n in range(7)]
         assert cursor == broker.head()
+
+    def test_pages_of_large_records_are_short(self, make_broker: MakeBroker) -> None:
+        """A page takes about as much memory whatever the size of its records."""
+        broker = make_broker(KEEP_ALL)
+        start = cursor = broker.head()
+        large = "x" * (PAGE_BYTES // 3)
+        for n in range(20):
+            broker.publish(record(f"{n} {large}"))
+        sizes = []
+        while cursor != broker.head():
+            replay = broker.replay(cursor, page=200)
+            sizes.append(len(replay.records))
+            cursor = replay.cursor
+        assert sum(sizes) == 20
+        assert max(sizes) == 3
+        batches = []
+        for batch in broker.follow(start):
+            batches.append(len(batch.records))
+            if batch.cursor == cursor:
+                break
+        assert sum(batches) == 20
+        # Redis counts entries: the first batch tells how many of them fit.
+        assert max(batches) <= 4
 
     @pytest.mark.parametrize("reason", list(GapReason)[:3])
     def test_a_gap_has_a_reason(

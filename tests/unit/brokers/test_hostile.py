@@ -244,9 +244,11 @@ class TestRedis:
             pipeline.execute()
         follower = redis_log.broker.follow(before)
         publish(redis_log.broker, "after")
-        batches = [next(follower), next(follower), next(follower)]
-        assert sum(batch.malformed for batch in batches) == 300
-        assert batches[-1].gap is GapReason.EPOCH
+        malformed = 0
+        while (batch := next(follower)).gap is None:
+            malformed += batch.malformed
+        assert malformed == 300
+        assert batch.gap is GapReason.EPOCH
         publish(redis_log.broker, "later")
         assert [r.content for r in next(follower).records] == [Event("later")]
 
