@@ -12,8 +12,6 @@ empty :=
 space := $(empty) $(empty)
 INCLUDE := $(subst $(space),$(comma),$(COMPLETE:%=flask_sse_hub/%.py))
 
-UNIT := -m "not live and not browser"
-
 # Some machines forbid Python to keep bytecode. Without it, each of the several hundred
 # servers of the live tests would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,8 +19,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Live tests wait more than they compute: one job more than there are cores.
 JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
-.PHONY: help run test prepared everything style format types imports unit unit-gevent \
-  unit-pythons live live-here live-elsewhere browser docs chaos fuzz bench \
+.PHONY: help run test prepared everything style format types imports unit others \
+  unit-gevent unit-pythons live live-here live-elsewhere browser docs chaos fuzz bench \
   bench-peers bench-parts bench-proxies client system clean
 
 help: ## List the targets
@@ -38,7 +36,7 @@ test: ## Run everything that CI runs
 prepared: system $(VENV)/dev tests/node_modules tests/wheels client/node_modules
 
 # The longest first, so that short jobs fill the time in which long ones wait.
-everything: browser unit-pythons live-here live-elsewhere unit types client style imports
+everything: browser unit-pythons live-here live-elsewhere unit others types client style imports
 
 style: $(VENV)/dev ## Check formatting and lint
 	$(BIN)/ruff format --check .
@@ -57,13 +55,16 @@ imports: $(VENV)/dev ## Check the import rule between packages
 client: client/node_modules ## Check, test and size the browser client
 	if command -v npm >/dev/null; then cd client && npm run --silent check && npm test --silent; fi
 
-unit: $(VENV)/dev tests/node_modules ## Unit and contract tests, with coverage
-	$(BIN)/coverage run -m pytest $(UNIT)
+unit: $(VENV)/dev ## Unit and contract tests, with coverage
+	$(BIN)/coverage run -m pytest tests/unit
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include="$(INCLUDE)" --fail-under=100
 
-unit-gevent: $(VENV)/dev tests/node_modules ## The unit tests under gevent's patching
-	$(BIN)/python -m tests.under_gevent $(UNIT)
+others: $(VENV)/dev tests/node_modules ## Tests of the wire, the docs and the example app
+	$(BIN)/pytest -m "not live and not browser" --ignore tests/unit
+
+unit-gevent: $(VENV)/dev ## The unit tests under gevent's patching
+	$(BIN)/python -m tests.under_gevent tests/unit
 
 unit-pythons: $(VENV)/dev ## The unit tests under gevent, and on the other Pythons of this machine
 	./tests/other-pythons

@@ -177,8 +177,7 @@ class LogFile:
             if gap is not None:
                 return Replay((), view.head, gap)
             found: list[Record] = []
-            size = 0
-            offset = after.offset
+            offset, size = after.offset, 0
             while rows := self._rows(connection, offset, view.head):
                 for record in _decoded(rows, view.head.epoch):
                     found.append(record)
@@ -330,13 +329,13 @@ class LogFile:
         """Return the next rows after an offset. Raises _Hole if any is missing."""
         rows: list[tuple[int, float, bytes]] = []
         size = 0
-        for row in connection.execute(
-            # As bytes: if another program wrote a body that is not text, SQLite would
-            # fail on it, and the row could not be counted as malformed.
+        # As bytes: if another program wrote a body that is not text, SQLite would fail
+        # on it, and the row could not be counted as malformed.
+        query = (
             "SELECT offset, time, CAST(body AS BLOB) FROM record WHERE offset > ?"
-            " ORDER BY offset LIMIT ?",
-            (offset, _PAGE_ROWS),
-        ):
+            f" ORDER BY offset LIMIT {_PAGE_ROWS}"
+        )
+        for row in connection.execute(query, (offset,)):
             rows.append(row)
             size += len(row[2])
             if size >= PAGE_BYTES:

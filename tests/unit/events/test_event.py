@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_sse_hub.errors import InvalidEvent, InvalidName, SSEHubError
@@ -27,9 +27,6 @@ from flask_sse_hub.events.event import (
 )
 from tests.kit.sse_parser import ParsedEvent, Parser, parse
 from tests.wire.samples import SAMPLES, Sample, each_sample
-
-# A slow machine must not fail the tests of the encoding.
-untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Characters that are likely to cause faults are drawn often; all others sometimes.
 characters = st.one_of(
@@ -93,14 +90,12 @@ class TestRoundTrip:
         stream = b"".join(sample.encoded for sample in SAMPLES)
         assert parse(stream) == [sample.seen for sample in SAMPLES]
 
-    @untimed
     @given(texts)
     def test_any_data(self, data: str) -> None:
         """Any text arrives, with each of its line ends as LF."""
         event = Event(data)
         assert parse(event.encode("a-1")) == [as_seen(event, "a-1")]
 
-    @untimed
     @given(types)
     def test_any_type(self, type: str) -> None:
         """Any type that is accepted arrives as it is."""
@@ -108,7 +103,6 @@ class TestRoundTrip:
             ParsedEvent(type, "x", "a-1")
         ]
 
-    @untimed
     @given(st.floats(0, MAX_RETRY_SECONDS) | st.integers(0, 3600))
     def test_any_retry(self, retry: float) -> None:
         """Any delay that is accepted arrives in milliseconds, within 32 bits."""
@@ -118,7 +112,6 @@ class TestRoundTrip:
         assert parser.retry_ms < 2**31
         assert parser.retry_ms == pytest.approx(retry * 1000, abs=0.5, rel=0)
 
-    @untimed
     @given(
         st.lists(st.tuples(events, event_ids), max_size=5),
         st.lists(st.integers(min_value=0), max_size=20),

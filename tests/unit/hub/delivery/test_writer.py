@@ -320,7 +320,7 @@ class TestLagging:
             assert slow.data[-20:] == [str(n) for n in range(20)]
 
     @given(st.lists(st.integers(0, 9), min_size=5, max_size=60))
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     def test_every_client_receives_each_event_once_at_any_pace(
         self, paces: list[int]
     ) -> None:
