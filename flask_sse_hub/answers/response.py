@@ -54,8 +54,8 @@ class EventSourceResponse(StreamResponse):
     With the default protocol, the last event has the type ``done`` after a clean end,
     and the type ``error`` after an exception. The id of the ``error`` event is also in
     the log, with the traceback. A native EventSource reconnects after the end, with the
-    id of the last event. Such a GET is answered with 204, and the iterable is closed
-    without being iterated.
+    id of the last event. Such a request is answered with 204, and the iterable is
+    closed without being iterated.
 
     The iterable runs in a thread of its own, without the request's context. Where
     gevent has patched threads, it runs in a greenlet. Its ``close()`` is called exactly
