@@ -13,6 +13,10 @@ class ConfigurationError(SSEHubError):
     """Raised when a setting is invalid or does not work with the server in use."""
 
 
+class InvalidOption(ConfigurationError, ValueError):
+    """Raised when an object is created with an argument of a wrong value."""
+
+
 class UnsupportedServer(ConfigurationError):
     """Raised when the WSGI server cannot hold a stream open beside other requests."""
 

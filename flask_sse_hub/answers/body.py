@@ -4,10 +4,7 @@ The server iterates the body. Knows producers, batches and the watch for departu
 Does not know requests.
 """
 
-import json
 import logging
-import re
-import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -15,12 +12,12 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Self
 
-from ..events.event import Event, encode_block, text_of
 from ..runtime import sockets
 from ..server.places import PlaceLedger
 from .batch import Batch, Collector
 from .departures import departures
 from .producer import Producer
+from .protocols import AnswerProtocol, Dumps, Failure, new_end_id
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +27,18 @@ _GREETING = _HEARTBEAT = b":\n\n"
 # A comment that does not end a block. A peer that has left answers it with a reset.
 _PROBE = b":\n"
 
-# The ids of a hub's events have another form. Each answer has an end id of its own. A
-# client gains nothing by inventing one: it only receives no answer.
-_END_ID = re.compile(r"end-[0-9a-f]{16}")
-
 # The default of SSE_HUB_CONNECTION_TIMEOUT. The setting itself belongs to a hub.
 _UNACKNOWLEDGED_SECONDS = 60.0
 
+# No bytes. They are never handed to the server: it might take them for the end.
+_NOTHING = b""
+
 _FAILED = "the stream ended by an error"
 _SHUTDOWN = "the server is restarting"
+_UNTOLD = "its client was told nothing, because its protocol has no event for errors"
+
+# Stands for an item that is not sent.
+_LEFT_OUT = object()
 
 
 class AnswerBody:
@@ -55,7 +55,8 @@ class AnswerBody:
         *,
         heartbeat: float,
         batch: Batch,
-        dumps: Callable[[Any], str],
+        protocol: AnswerProtocol,
+        dumps: Dumps,
         around: Callable[[], AbstractContextManager[Any]],
         connection: socket.socket | None,
         name: str | None,
@@ -64,15 +65,13 @@ class AnswerBody:
         self.on_close: Callable[[], None] | None = None
         self._heartbeat = heartbeat
         self._collector = Collector(batch)
-        self._encode = partial(_encode, dumps=dumps)
+        self._writer = protocol.new_writer(dumps)
         self._merges = batch.merge is not None
         # Without a merge, each item is encoded in the producer's thread, before the
         # iterable goes on and perhaps changes it.
-        self._producer = (
-            Producer(iterable, around=around)
-            if self._merges
-            else Producer(iterable, around=around, convert=self._encode)
-        )
+        encode = _same if self._merges else self._writer.item
+        convert = partial(_unless_end, is_end=protocol.is_end, convert=encode)
+        self._producer = Producer(iterable, around=around, convert=convert)
         self._socket = connection
         self._name = name
         self._places = places
@@ -81,6 +80,8 @@ class AnswerBody:
         self._probes = False
         self._worker_left = False
         self._peer_left = False
+        # Whether the answer is incomplete, and no event could say so.
+        self._breaks_off = False
         self._state: Callable[[], bytes] = self._greet
 
     # Called by the server
@@ -146,11 +147,11 @@ class AnswerBody:
             # The app's merge or the JSON provider failed.
             self._producer.stop()
             self._state = self._end
-            return self._failed(error)
-        return self._end() if chunk is None else chunk
+            chunk = self._failed(error)
+        return chunk or self._end()
 
-    def _await_chunk(self) -> bytes | None:
-        """Return the bytes to write next, None when the peer has left."""
+    def _await_chunk(self) -> bytes:
+        """Return the bytes to write next; none at the end, or if the peer has left."""
         while not self._peer_left:
             now = time.monotonic()
             if now >= self._collector.due:
@@ -162,44 +163,52 @@ class AnswerBody:
             until = min(silent_until, self._collector.due)
             items = self._producer.take(max(0.0, until - now))
             if items is None:
-                return None if self._peer_left else self._rest()
+                return _NOTHING if self._peer_left else self._rest()
             for item in items:
-                self._collector.add(item, now=time.monotonic())
+                if item is not _LEFT_OUT:
+                    self._collector.add(item, now=time.monotonic())
             # The heartbeat comes last. Otherwise a slow client would receive one with
             # each item.
             if not items and time.monotonic() >= silent_until:
                 return _HEARTBEAT
-        return None
+        return _NOTHING
 
     def _collected(self) -> bytes:
         items = self._collector.take()
-        return b"".join(map(self._encode, items) if self._merges else items)
+        return b"".join(map(self._writer.item, items) if self._merges else items)
 
     def _rest(self) -> bytes:
-        """Return the items that are still to be sent, and the event for the end."""
+        """Return the items that are still to be sent, and the bytes for the end."""
         rest = self._collected()
         self._state = self._end
         error = self._take_error()
         if error is not None:
             end = self._failed(error)
         elif self._worker_left and not self._producer.exhausted:
-            end = _last_block("error", reason="shutdown", message=_SHUTDOWN)
+            end = self._break_off(message=_SHUTDOWN, reason="shutdown", id=new_end_id())
         else:
-            end = _last_block("done")
+            end = self._writer.end()
         return rest + end
 
     def _failed(self, error: BaseException) -> bytes:
-        """Log an error, and return the event that tells the client of it."""
-        end_id = _end_id()
+        """Log an error, and return the bytes that tell the client of it."""
+        end_id = new_end_id()
+        told = self._break_off(message=_FAILED, id=end_id)
+        how = f"its client was told with the id {end_id}" if told else _UNTOLD
         log.error(
-            "the answer of endpoint %s failed; its client was told with the id %s",
-            self._name,
-            end_id,
-            exc_info=error,
+            "the answer of endpoint %s failed; %s", self._name, how, exc_info=error
         )
-        return _last_block("error", end_id, message=_FAILED)
+        return told
+
+    def _break_off(self, **why: str) -> bytes:
+        told = self._writer.failure(Failure(**why))
+        self._breaks_off = not told
+        return told
 
     def _end(self) -> bytes:
+        if self._breaks_off:
+            # Otherwise the client would take what it has for the whole answer.
+            self.cut()
         if self._watch.worker_is_leaving and self._socket is not None:
             # The server would otherwise wait for the next request on this connection. A
             # worker that is shutting down does not have those seconds.
@@ -232,21 +241,11 @@ class AnswerBody:
             sockets.shutdown(connection.fileno())
 
 
-def _encode(item: Any, *, dumps: Callable[[Any], str]) -> bytes:
-    if not isinstance(item, Event):
-        item = Event(text_of(item, dumps=dumps))
-    return encode_block(item.data, type=item.type, retry=item.retry)
+def _same(item: Any) -> Any:
+    return item
 
 
-def _end_id() -> str:
-    return f"end-{secrets.token_hex(8)}"
-
-
-def _last_block(type: str, end_id: str | None = None, **data: str) -> bytes:
-    end_id = end_id or _end_id()
-    return encode_block(json.dumps({**data, "id": end_id}), type=type, event_id=end_id)
-
-
-def is_end_id(event_id: str) -> bool:
-    """Tell whether an event id belongs to the last event of an answer."""
-    return _END_ID.fullmatch(event_id) is not None
+def _unless_end(
+    item: Any, *, is_end: Callable[[Any], bool], convert: Callable[[Any], Any]
+) -> Any:
+    return _LEFT_OUT if is_end(item) else convert(item)

@@ -19,9 +19,10 @@ from ..server.places import PlaceLedger, place_ledger
 from ..server.support import check_server
 from ..streams.response import StreamResponse, accepted_coding, refused
 from .batch import LONGEST_SECONDS, Batch
-from .body import AnswerBody, is_end_id
+from .body import AnswerBody
 from .compressed_body import CODING, CompressedBody
 from .producer import close_iterable
+from .protocols import ProtocolName, is_end_id, protocol_named
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -50,10 +51,11 @@ class EventSourceResponse(StreamResponse):
     UTF-8. Any other item goes through the app's JSON provider. The first bytes of the
     response leave at once, before the first item.
 
-    The last event has the type ``done`` after a clean end, and the type ``error`` after
-    an exception. The id of the ``error`` event is also in the log, with the traceback.
-    A native EventSource reconnects after the end, with the id of the last event. Such a
-    GET is answered with 204, and the iterable is closed without being iterated.
+    With the default protocol, the last event has the type ``done`` after a clean end,
+    and the type ``error`` after an exception. The id of the ``error`` event is also in
+    the log, with the traceback. A native EventSource reconnects after the end, with the
+    id of the last event. Such a request is answered with 204, and the iterable is
+    closed without being iterated.
 
     The iterable runs in a thread of its own, without the request's context. Where
     gevent has patched threads, it runs in a greenlet. Its ``close()`` is called exactly
@@ -68,6 +70,11 @@ class EventSourceResponse(StreamResponse):
             one to use the database.
         compress: Whether the stream is compressed for clients that accept gzip. Each
             event can still be read as soon as it arrives.
+        protocol: The clients that read the answer. ``"events"``: this package's own,
+            and native EventSources. ``"openai"``: clients of OpenAI's API.
+            ``"ai-sdk"``: the AI SDK of Vercel; strings become parts of the message.
+            None: items are events as with ``"events"``, but no event tells of the end
+            or of an error.
 
     Raises:
         ConfigurationError: An argument has the wrong type or is out of its range.
@@ -83,8 +90,10 @@ class EventSourceResponse(StreamResponse):
         batch: Batch | None = None,
         app_context: bool = False,
         compress: bool = True,
+        protocol: ProtocolName | None = "events",
     ) -> None:
         _check(iterable, batch)
+        spoken = protocol_named(protocol)
         checked_seconds(
             heartbeat,
             what="heartbeat",
@@ -94,12 +103,13 @@ class EventSourceResponse(StreamResponse):
         )
         check_server(request.environ)
         places = place_ledger()
-        _check_room(iterable, places)
+        _check_room(iterable, places, for_event_source=spoken.for_event_source)
         app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
         body = AnswerBody(
             iterable,
             heartbeat=heartbeat,
             batch=batch or _ONE_BY_ONE,
+            protocol=spoken,
             dumps=app.json.dumps,
             around=app.app_context if app_context else nullcontext,
             connection=connection_of(request.environ),
@@ -110,6 +120,7 @@ class EventSourceResponse(StreamResponse):
         compress = compress and not self._is_over
         coding = accepted_coding([CODING]) if compress else None
         super().__init__(CompressedBody(body) if coding else body, coding=coding)
+        self.headers.update(spoken.headers)
         if self._is_over:
             self.status_code = 204
 
@@ -138,13 +149,15 @@ def _check(iterable: object, batch: object) -> None:
         )
 
 
-def _check_room(iterable: Iterable[Any], places: PlaceLedger) -> None:
+def _check_room(
+    iterable: Iterable[Any], places: PlaceLedger, *, for_event_source: bool
+) -> None:
     """Abort the request with 503 if the worker has no place for another stream."""
     why = places.full()
     if why is not None:
         _rare_log.say("full", f"an answer was refused: {why}")
         close_iterable(iterable)
-        abort(refused(why, status=503))
+        abort(refused(why, status=503, for_event_source=for_event_source))
 
 
 def _had_its_end() -> bool:

@@ -65,15 +65,16 @@ def _best_coding(accepted: str | None, names: tuple[str, ...]) -> str | None:
     return best if likes and quality(best) >= quality("identity") else None
 
 
-def refused(why: str, *, status: int) -> Response:
+def refused(why: str, *, status: int, for_event_source: bool = True) -> Response:
     """Return a temporary refusal in the form that the client understands.
 
     A native EventSource never reconnects after a 429 or 503. A GET therefore receives a
     stream that only sets the reconnect delay, and ends. Clients that handle statuses
-    send ``Prefer: sse-status``; they receive the status with ``Retry-After``, and so
-    does any other method.
+    send ``Prefer: sse-status``; they receive the status with ``Retry-After``. So does
+    any other method, and any request for a stream that no native EventSource reads.
     """
-    handles_statuses = "sse-status" in request.headers.get("Prefer", "")
+    prefers_status = "sse-status" in request.headers.get("Prefer", "")
+    handles_statuses = prefers_status or not for_event_source
     if request.method in ("GET", "HEAD") and not handles_statuses:
         return StreamResponse(refusal_stream())
     headers = {"Retry-After": RETRY_AFTER}

@@ -18,8 +18,13 @@ from tests.kit.ports import HOST
 PAGE = "docs/chat.md"
 
 #: The page's samples for the server, which answer a POST and a GET.
-BY_POST = sample(PAGE, "python", with_="request.get_json")
+BY_POST = sample(PAGE, "python", with_='/api/chat/stream"')
 BY_GET = sample(PAGE, "python", with_="request.args")
+
+#: The page's samples for clients of OpenAI's API, and for the AI SDK.
+COMPLETIONS = sample(PAGE, "python", with_='protocol="openai"')
+MESSAGES = sample(PAGE, "python", with_='protocol="ai-sdk"')
+PARTS = sample(PAGE, "python", with_='"data-weather"')
 
 _MODEL = sample(PAGE, "python", with_="httpx.stream")
 

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.documented.chat import BY_GET, BY_POST, PAGE, WORDS, Endpoint, model, run
+from tests.documented.chat import (
+    BY_GET,
+    BY_POST,
+    COMPLETIONS,
+    MESSAGES,
+    PAGE,
+    WORDS,
+    Endpoint,
+    model,
+    run,
+)
 from tests.documented.samples import sample
 from tests.kit.reader import DEADLINE, StreamReader
 from tests.kit.sse_parser import parse
@@ -48,6 +58,31 @@ def test_a_get_is_answered_with_metadata_and_tokens(endpoint: Endpoint) -> None:
     assert (metadata.type, end.type) == ("metadata", "done")
     assert [json.loads(token.data)["content"] for token in tokens] == WORDS
     assert {token.type for token in tokens} == {"token"}
+
+
+def test_a_client_of_openai_is_answered_with_chunks(endpoint: Endpoint) -> None:
+    """The page reads the model's own answer in this form, so it can read this one."""
+    messages = [{"role": "user", "content": "hello"}]
+    call = {"model": "mine", "messages": messages, "stream": True}
+    answer = browser(COMPLETIONS).post("/v1/chat/completions", json=call)
+    *chunks, end = [event.data for event in parse(answer.data)]
+    assert end == "[DONE]"
+    choices = [json.loads(chunk)["choices"][0] for chunk in chunks]
+    assert "".join(each["delta"].get("content", "") for each in choices) == TEXT
+    assert [each["finish_reason"] for each in choices][-2:] == [None, "stop"]
+    assert endpoint.asked[0]["messages"] == messages
+
+
+def test_the_ai_sdk_is_answered_with_parts(endpoint: Endpoint) -> None:
+    """The model receives the texts of the messages."""
+    parts = [{"type": "text", "text": "hel"}, {"type": "file"}]
+    parts.append({"type": "text", "text": "lo"})
+    call = {"id": "1", "messages": [{"id": "1", "role": "user", "parts": parts}]}
+    answer = browser(MESSAGES).post("/api/chat", json=call)
+    *sent, end = [event.data for event in parse(answer.data)]
+    assert end == "[DONE]"
+    assert "".join(json.loads(part).get("delta", "") for part in sent) == TEXT
+    assert endpoint.asked[0]["messages"] == [{"role": "user", "content": "hello"}]
 
 
 def test_a_failure_of_the_model_is_reported_without_secrets(

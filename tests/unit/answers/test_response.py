@@ -569,6 +569,7 @@ def test_a_sync_server_is_refused(site: Site) -> None:
         ([], {"heartbeat": 0}),
         ([], {"heartbeat": None}),
         ([], {"batch": 10}),
+        ([], {"protocol": "sse"}),
     ],
     ids=str,
 )
@@ -587,13 +588,16 @@ def test_an_invalid_iterable_or_option_is_refused(
 
 
 def a_body(
-    site: Site, iterable: Iterable[Any], connection: socket.socket | None = None
+    site: Site,
+    iterable: Iterable[Any],
+    connection: socket.socket | None = None,
+    **options: Any,
 ) -> AnswerBody:
     shown = {"werkzeug.socket": connection} if connection else {}
     with site.app.test_request_context(
         "/answer", environ_overrides={"wsgi.multithread": True, **shown}
     ):
-        body = EventSourceResponse(iterable).response
+        body = EventSourceResponse(iterable, **options).response
     assert isinstance(body, AnswerBody)
     assert next(body) == b":\n\n"
     return body
