@@ -333,9 +333,9 @@ class LogFile:
         # on it, and the row could not be counted as malformed.
         query = (
             "SELECT offset, time, CAST(body AS BLOB) FROM record WHERE offset > ?"
-            f" ORDER BY offset LIMIT {_PAGE_ROWS}"
+            " ORDER BY offset LIMIT ?"
         )
-        for row in connection.execute(query, (offset,)):
+        for row in connection.execute(query, (offset, _PAGE_ROWS)):
             rows.append(row)
             size += len(row[2])
             if size >= PAGE_BYTES:
