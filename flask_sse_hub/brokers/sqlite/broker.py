@@ -306,7 +306,7 @@ class _Follower:
                     batch = LogBatch((), batch.cursor, GapReason.EPOCH)
                 self._after = batch.cursor
                 self._hand_over(batch)
-            else:
+            if self._file.has_read_all(batch.cursor):
                 self._wait()
 
     def _wait(self) -> None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
 from ..base import PAGE_BYTES, LogBatch, Replay
-from . import idempotency
+from . import idempotency, queries
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
 
@@ -78,6 +78,10 @@ class LogFile:
         """Tell whether others wrote since the last call. Raises BrokerUnavailable."""
         return self._file.is_changed()
 
+    def has_read_all(self, cursor: Cursor) -> bool:
+        """Tell whether the last transaction saw no record after a cursor."""
+        return cursor == self._view.head
+
     def resolve(self, cursor: Cursor) -> Cursor:
         """Return a valid cursor of an earlier epoch as one of the current epoch.
 
@@ -99,7 +103,7 @@ class LogFile:
         """
         try:
             with self._file.transaction("BEGIN IMMEDIATE") as connection:
-                if not self._create and _retention(connection) is None:
+                if not self._create and queries.retention(connection) is None:
                     # Another publisher made the file: each app notes its retention.
                     raise not_begun(self._file.path)
                 if membership.join():
@@ -245,7 +249,7 @@ class LogFile:
             raise sqlite3.DatabaseError("malformed: the table state is empty")
         epoch, inode = state
         seen, past = self._view.head, self._view.past
-        offset = _last_offset(connection)
+        offset = queries.last_offset(connection)
         newest = connection.execute(
             "SELECT MAX(offset) FROM record WHERE offset > 0"
         ).fetchone()[0]
@@ -265,7 +269,7 @@ class LogFile:
         elif inode != self._file.inode or offset > MAX_OFFSET:
             fault = _Fault.SHORT
         if epoch != seen.epoch:
-            past = _past(connection)
+            past = queries.past(connection)
         return _View(Cursor(epoch, offset), past, fault)
 
     def _renew(self, connection: sqlite3.Connection, fault: _Fault) -> _View:
@@ -280,8 +284,8 @@ class LogFile:
             " FROM record) WHERE name = 'record' AND seq > ?",
             (MAX_OFFSET,),
         )
-        last = _last_offset(connection)
-        if fault is _Fault.LOSS or not _is_dense(connection, last):
+        last = queries.last_offset(connection)
+        if fault is _Fault.LOSS or not queries.is_dense(connection, last):
             connection.execute("DELETE FROM record")
             connection.execute("DELETE FROM past")
         else:
@@ -299,7 +303,7 @@ class LogFile:
             " FROM record",
             (epoch, self._file.inode),
         )
-        return _View(Cursor(epoch, last), _past(connection))
+        return _View(Cursor(epoch, last), queries.past(connection))
 
     def _gap(
         self, connection: sqlite3.Connection, after: Cursor, view: _View
@@ -315,7 +319,7 @@ class LogFile:
 
     def _floor(self, connection: sqlite3.Connection, head: Cursor) -> int:
         """Return the offset after which all records are retained and young enough."""
-        keep = self._retention or _retention(connection)
+        keep = self._retention or queries.retention(connection)
         first = connection.execute(
             "SELECT offset FROM record WHERE offset > 0 AND time >= ?"
             " ORDER BY offset LIMIT 1",
@@ -358,7 +362,7 @@ class LogFile:
         size: int,
     ) -> None:
         """Count the appended records, and delete the oldest beyond retention."""
-        keep = self._retention or _retention(connection)
+        keep = self._retention or queries.retention(connection)
         held = connection.execute("SELECT events, bytes FROM state").fetchone()
         events += held[0]
         size += held[1]
@@ -394,27 +398,3 @@ def _decoded(rows: Sequence[tuple[int, float, bytes]], epoch: str) -> Iterator[R
     for offset, time, body in rows:
         with suppress(codec.Malformed):
             yield codec.decode(body, cursor=Cursor(epoch, offset), time=time)
-
-
-def _retention(connection: sqlite3.Connection) -> Retention | None:
-    row = connection.execute("SELECT events, seconds, bytes FROM retention").fetchone()
-    return row and Retention(*row)
-
-
-def _is_dense(connection: sqlite3.Connection, last: int) -> bool:
-    """Tell whether each record from the oldest one to the last offset is there."""
-    count, first, newest = connection.execute(
-        "SELECT COUNT(*), MIN(offset), MAX(offset) FROM record WHERE offset > 0"
-    ).fetchone()
-    return bool(count == 0 or (newest == last and count == last - first + 1))
-
-
-def _past(connection: sqlite3.Connection) -> dict[str, int]:
-    return dict(connection.execute("SELECT epoch, last FROM past"))
-
-
-def _last_offset(connection: sqlite3.Connection) -> int:
-    row = connection.execute(
-        "SELECT seq FROM sqlite_sequence WHERE name = 'record'"
-    ).fetchone()
-    return row[0] if row else 0

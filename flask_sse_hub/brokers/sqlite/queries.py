@@ -1,0 +1,35 @@
+"""Questions to the tables of a log, each answered by one statement.
+
+Does not know epochs, cursors or transactions: callers are in one.
+"""
+
+import sqlite3
+
+from ...events.record import Retention
+
+
+def retention(connection: sqlite3.Connection) -> Retention | None:
+    """Return how much of the log is kept, None if no app has begun it."""
+    row = connection.execute("SELECT events, seconds, bytes FROM retention").fetchone()
+    return row and Retention(*row)
+
+
+def is_dense(connection: sqlite3.Connection, last: int) -> bool:
+    """Tell whether each record from the oldest one to the last offset is there."""
+    count, first, newest = connection.execute(
+        "SELECT COUNT(*), MIN(offset), MAX(offset) FROM record WHERE offset > 0"
+    ).fetchone()
+    return bool(count == 0 or (newest == last and count == last - first + 1))
+
+
+def past(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the last offset of each earlier epoch whose ids are still valid."""
+    return dict(connection.execute("SELECT epoch, last FROM past"))
+
+
+def last_offset(connection: sqlite3.Connection) -> int:
+    """Return the newest offset that was ever given, 0 if there was none."""
+    row = connection.execute(
+        "SELECT seq FROM sqlite_sequence WHERE name = 'record'"
+    ).fetchone()
+    return row[0] if row else 0
