@@ -3,6 +3,7 @@
 import argparse
 import random
 import sys
+from collections.abc import Sequence
 
 from tests.chaos.keepers import KEEPERS
 from tests.chaos.storm import Plan, run
@@ -10,8 +11,8 @@ from tests.chaos.storm import Plan, run
 _FAULTS_SHOWN = 20
 
 
-def main() -> int:
-    """Run the storm that the command line describes."""
+def plan_of(arguments: Sequence[str] | None = None) -> Plan:
+    """Return the plan of a command line, by default of this process's."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--broker", choices=KEEPERS, required=True)
     parser.add_argument("--seconds", type=float, default=120.0)
@@ -19,13 +20,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument(
         "--generator",
-        dest="socket_takeover",
+        dest="takeover",
         action="store_const",
         const=False,
         default="auto",
         help="deliver by generator, not by taken-over sockets",
     )
-    plan = Plan(**vars(parser.parse_args()))
+    return Plan(**vars(parser.parse_args(arguments)))
+
+
+def main() -> int:
+    """Run the storm that the command line describes."""
+    plan = plan_of()
     print(plan)
     outcome = run(plan)
     print(", ".join(f"{name}: {count}" for name, count in outcome.counts.items()))

@@ -1,8 +1,10 @@
 """The storage of a storm's log: settings of the site, a reader, and outages."""
 
+import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,35 @@ class Keeper:
 
 @contextmanager
 def sqlite_keeper() -> Iterator[Keeper]:
-    """Keep the log in a SQLite file."""
+    """Keep the log in a SQLite file, which workers reach through a link."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "hub.db")
-        yield Keeper({"broker_url": f"sqlite:///{path}"}, lambda: read_sqlite(path))
+        path = Path(folder, "shared", "hub.db")
+        path.parent.mkdir()
+        link = Path(folder, "linked.db")
+        link.symlink_to(path)
+
+        @contextmanager
+        def lock() -> Iterator[None]:
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("PRAGMA busy_timeout = 10000")
+                other.execute("BEGIN IMMEDIATE")
+                yield
+
+        @contextmanager
+        def copy() -> Iterator[None]:
+            shutil.copytree(
+                path.parent,
+                Path(folder, "backup"),
+                ignore=shutil.ignore_patterns("*.bells"),
+                dirs_exist_ok=True,
+            )
+            yield
+
+        yield Keeper(
+            {"broker_url": f"sqlite:///{link}"},
+            lambda: read_sqlite(path),
+            {"locks": lock, "copies": copy},
+        )
 
 
 @contextmanager
@@ -54,6 +81,12 @@ def redis_keeper() -> Iterator[Keeper]:
             finally:
                 server.resume()
 
+        @contextmanager
+        def drop() -> Iterator[None]:
+            server.run("CLIENT", "KILL", "TYPE", "normal")
+            yield
+            server.run("CLIENT", "KILL", "TYPE", "normal")
+
         def read() -> Log:
             with server.connect() as client:
                 return read_redis(client, _NAME)
@@ -61,7 +94,7 @@ def redis_keeper() -> Iterator[Keeper]:
         yield Keeper(
             {"broker_url": server.url, "name": _NAME},
             read,
-            {"restarts": restart, "pauses": pause},
+            {"restarts": restart, "pauses": pause, "drops": drop},
         )
 
 

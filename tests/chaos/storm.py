@@ -159,6 +159,7 @@ class Storm:
             self.audience.read_for(self._rng.uniform(*_CALM))
             if not deck:
                 deck = [self._cut] * _CUTS + [self._kill] * _KILLS + [self._reload]
+                deck += [self._fork]
                 deck += [partial(self._suffer, name) for name in self._keeper.outages]
                 self._rng.shuffle(deck)
             deck.pop()()
@@ -182,6 +183,12 @@ class Storm:
         """Replace all workers, as an operator does for new code."""
         self._server.signal(signal.SIGHUP)
         self._counts["reloads"] += 1
+
+    def _fork(self) -> None:
+        """Have a worker fork, as subprocess does. The child copies all greenlets."""
+        with suppress(OSError, http.client.HTTPException):
+            self._server.request("POST", "/fork")
+            self._counts["forks"] += 1
 
     def _suffer(self, name: str) -> None:
         """Make the log unreachable for a while, and break another part meanwhile."""

@@ -15,5 +15,5 @@ def test_a_storm_loses_and_doubles_nothing(broker: str, takeover: str | bool) ->
         Plan(broker=broker, seconds=15.0, clients=100, seed=1, takeover=takeover)
     )
     assert outcome.faults == []
-    for happened in ("deliveries", "kills", "reloads", "cuts", "resumes"):
+    for happened in ("deliveries", "kills", "reloads", "cuts", "forks", "resumes"):
         assert outcome.counts[happened] > 0, outcome.counts

@@ -185,6 +185,16 @@ def _add_views(app: Flask) -> None:
         time.sleep(0.05)
         return str(os.getpid())
 
+    @app.post("/fork")
+    def fork() -> str:
+        child = os.fork()
+        if child == 0:
+            # The child's copies of greenlets have this time to do harm.
+            time.sleep(0.05)
+            os._exit(0)
+        os.waitpid(child, 0)
+        return "forked"
+
     @app.get("/process")
     def process() -> dict[str, int]:
         return {
