@@ -9,6 +9,7 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -18,7 +19,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, Gone, NotFound, Unauthori
 
 from ..errors import InvalidTarget
 from ..events import address
-from ..events.address import Address, Name, Unset
+from ..events.address import Address, HasId, Name, Unset
 from ..hub.clients.client import Client, Identity, Metadata
 from . import client_ids, sessions
 from .opening_request import OpeningRequest, OpeningRequests
@@ -111,7 +112,7 @@ class Access:
             refuse_strangers()
         return partial(load_visitor, login_required=self._login_required)
 
-    def identity_for(self, user: Name | Unset) -> Identity:
+    def identity_for(self, user: Name | HasId | Unset) -> Identity:
         """Return the identity for a new ticket: the given user's, or this request's.
 
         A ticket for the requesting user belongs to the session and ends with it. A
@@ -127,7 +128,7 @@ class Access:
                     "outside a request ticket() cannot tell the user: pass user="
                 )
             return here
-        user_id = address.checked_id(user, what="a user's id")
+        user_id = address.checked_id(address.user_id_of(user), what="a user's id")
         return here if here.user == user_id else Identity(user_id)
 
     def arrive_with(
@@ -221,15 +222,15 @@ class Access:
         try:
             # The visitor was loaded a moment ago. A context of its own keeps the
             # results of the loader out of this request.
-            with self._app.app_context(), self._app.request_context(opening.environ()):
+            with self._app.app_context(), _request_again(self._app, opening):
                 self._load_again(login, user_id)
         except Exception:
             log.exception(
                 "a user cannot be loaded again while a stream is open: the loader"
                 " failed with the headers and cookies of the stream's request. Such"
                 " streams end after SSE_HUB_REVALIDATE_INTERVAL, and their clients"
-                " reconnect. Change the loader so that it needs no request body, and"
-                " nothing that before_request sets"
+                " reconnect. Change the loader so that it needs no request body,"
+                " nothing that a middleware adds, and nothing that before_request sets"
             )
             return False
         return True
@@ -286,7 +287,7 @@ class Access:
     ) -> bool:
         """Ask about one client. ``loaded`` holds the user once it is loaded."""
         grant = cast("Grant", client.grant)
-        with self._app.request_context(grant.request.environ()):
+        with _request_again(self._app, grant.request):
             if login is Login.SESSION and not sessions.goes_on(client.identity):
                 return False
             if not loaded:
@@ -313,6 +314,19 @@ class Access:
             # user_loader cannot tell; only the app's own reloader can.
             return self._rules.reload
         return user_loader(self._app) or self._rules.reload
+
+
+@contextmanager
+def _request_again(app: Flask, opening: OpeningRequest) -> Iterator[None]:
+    """Enter the context of a stream's opening request again."""
+    context = app.request_context(opening.environ())
+    try:
+        # Opening the session may fail, as where a middleware would have put it into the
+        # environ. Flask leaves the context in place then.
+        context.push()
+        yield
+    finally:
+        context.pop()
 
 
 def _still_may(client: Client, person: Any, rule: Authorizer | None) -> bool:

@@ -7,7 +7,7 @@ may listen to which address.
 
 import enum
 from collections.abc import Iterable, Mapping
-from typing import Final, NewType
+from typing import Any, Final, NewType, Protocol
 
 from ..errors import InvalidName, InvalidTarget
 from .event import checked_name
@@ -31,6 +31,17 @@ Name = str | int
 Names = Name | Iterable[Name]
 
 
+class HasId(Protocol):
+    """A user object of Flask-Login, or Flask-Login's ``current_user``."""
+
+    def get_id(self) -> Any:
+        """Return the user's id as Flask-Login knows it, None for an anonymous user."""
+
+
+#: One user or any number of users, by their ids or as user objects.
+Users = Name | HasId | Iterable[Name | HasId]
+
+
 class Unset(enum.Enum):
     """The type of UNSET, the default of an argument that was left out.
 
@@ -49,9 +60,9 @@ def channel(name: Name) -> Address:
     return Address("c:" + checked_name(name, what="a channel's name"))
 
 
-def user(user_id: Name) -> Address:
+def user(user_id: Name | HasId) -> Address:
     """Return the address of all streams of a user. Raises InvalidName."""
-    return Address("u:" + checked_id(user_id, what="a user's id"))
+    return Address("u:" + checked_id(user_id_of(user_id), what="a user's id"))
 
 
 def session(session_id: Name) -> Address:
@@ -86,6 +97,19 @@ def name_of(each: Address) -> str:
     return each.partition(":")[2]
 
 
+def user_id_of(user: Any) -> Any:
+    """Return the id of a user object, and any other value as it is.
+
+    The id by which streams know a user is ``get_id()``. It may be another one than the
+    primary key: Flask-Security returns ``fs_uniquifier``.
+    """
+    if user.__class__ is type(None):
+        # Also where ``current_user`` stands for no user, outside a request.
+        return None
+    get_id = None if isinstance(user, type) else getattr(user, "get_id", None)
+    return get_id() if callable(get_id) else user
+
+
 def checked_id(value: object, *, what: str) -> str:
     """Return an id, given as str or int, as text. Raises InvalidName."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -106,7 +130,7 @@ def checked_id(value: object, *, what: str) -> str:
 def target(
     *,
     channel: Names | Unset = UNSET,
-    user: Names | Unset = UNSET,
+    user: Users | Unset = UNSET,
     session: Names | Unset = UNSET,
     client: Names | Unset = UNSET,
 ) -> tuple[Address, ...]:
@@ -122,7 +146,8 @@ def target(
     """
     given = {
         "channel": channel,
-        "user": user,
+        # Asked for its id first: the user objects of some databases can be iterated.
+        "user": user_id_of(user),
         "session": session,
         "client": client,
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import EventTooLarge, InvalidEvent
 from . import address
-from .address import UNSET, Names, Unset
+from .address import UNSET, Names, Unset, Users
 from .event import MESSAGE, Event, checked_name, text_of
 from .record import Record
 
@@ -35,7 +35,7 @@ class Composer:
         *,
         type: str | Unset = UNSET,
         channel: Names | Unset = UNSET,
-        user: Names | Unset = UNSET,
+        user: Users | Unset = UNSET,
         session: Names | Unset = UNSET,
         client: Names | Unset = UNSET,
         exclude_client: Names | None = None,
@@ -98,7 +98,7 @@ class PublishesEvents(ABC):
         *,
         type: str | Unset = UNSET,
         channel: Names | Unset = UNSET,
-        user: Names | Unset = UNSET,
+        user: Users | Unset = UNSET,
         session: Names | Unset = UNSET,
         client: Names | Unset = UNSET,
         exclude_client: Names | None = None,
@@ -117,7 +117,8 @@ class PublishesEvents(ABC):
             channel: A channel or several. The event goes to the union of all targets.
                 Without any target, every connected client receives it; an empty list
                 addresses no client.
-            user: The id of a user, or several.
+            user: The id of a user or a user object such as ``current_user``, or
+                several.
             session: The id of a session, or several.
             client: The id of a client, or several.
             exclude_client: The id of a client that does not receive the event, or

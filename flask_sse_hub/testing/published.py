@@ -11,7 +11,7 @@ from flask import Flask
 
 from ..errors import EventMissing
 from ..events import address
-from ..events.address import BROADCAST, UNSET, Address, Names, Unset
+from ..events.address import BROADCAST, UNSET, Address, Names, Unset, Users
 from ..events.event import Event
 from ..events.record import Record
 from .hubs import state_of
@@ -26,7 +26,7 @@ class Asked(TypedDict, total=False):
     type: str | None
     everyone: bool
     channel: Names | Unset
-    user: Names | Unset
+    user: Users | Unset
     session: Names | Unset
     client: Names | Unset
 
@@ -87,7 +87,7 @@ class Published:
         type: str | None = None,
         everyone: bool = False,
         channel: Names | Unset = UNSET,
-        user: Names | Unset = UNSET,
+        user: Users | Unset = UNSET,
         session: Names | Unset = UNSET,
         client: Names | Unset = UNSET,
     ) -> list[PublishedEvent]:

@@ -16,7 +16,7 @@ from ..auth.secret_keys import older_keys
 from ..auth.tickets import Ticket
 from ..errors import ConfigurationError, InvalidTarget
 from ..events import address
-from ..events.address import UNSET, Name, Names, Unset
+from ..events.address import UNSET, HasId, Name, Names, Unset, Users
 from ..events.compose import Composer, PublishesEvents
 from ..events.record import Record
 from ..hub.clients.client import Metadata
@@ -63,9 +63,10 @@ class SSEHub(PublishesEvents):
         # for the first ticket.
         older_keys(app.config.get("SECRET_KEY_FALLBACKS"))
         state = AppState(app, Config.read(app.config), self._rules)
+        blueprint = create_blueprint(state)
         app.extensions[_EXTENSION] = state
         self._apps.add(app)
-        app.register_blueprint(create_blueprint(state))
+        app.register_blueprint(blueprint)
         app.cli.add_command(create_group(self, state))
         app.context_processor(lambda: {_EXTENSION: self})
         state.logins.watch(app)
@@ -116,13 +117,14 @@ class SSEHub(PublishesEvents):
     def disconnect(
         self,
         *,
-        user: Names | Unset = UNSET,
+        user: Users | Unset = UNSET,
         session: Names | Unset = UNSET,
         client: Names | Unset = UNSET,
     ) -> None:
         """End the open streams of users, sessions or clients, on every worker.
 
-        Streams that are opened later are not affected.
+        Streams that are opened later are not affected. ``user`` takes ids and user
+        objects, as ``publish()`` does.
 
         In a request, streams of other workers end in the background, and the call does
         not wait for the broker. In a script, a command, a job or a thread, the call has
@@ -183,7 +185,7 @@ class SSEHub(PublishesEvents):
     def ticket(
         self,
         *,
-        user: Name | Unset = UNSET,
+        user: Name | HasId | Unset = UNSET,
         channels: Names = (),
         expires: float = 60.0,
     ) -> str:
@@ -194,8 +196,8 @@ class SSEHub(PublishesEvents):
         goes on.
 
         Args:
-            user: The id of the user. Left out, it is the user of this request; that
-                ticket ends with the user's session.
+            user: The id of the user, or the user object. Left out, it is the user of
+                this request; that ticket ends with the user's session.
             channels: A channel or several that the ticket opens, beside the public
                 ones. Check that the user may listen to them before you call this.
             expires: For how many seconds from now the ticket can be used.

@@ -28,6 +28,7 @@ from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Record, Retention
+from tests.conftest import User
 from tests.kit.hand import KEEP_ALL
 
 EVENT = Record((BROADCAST,), Event("x"))
@@ -67,6 +68,16 @@ def test_an_event_is_in_the_apps_log(publisher: Publisher, log: SQLiteBroker) ->
         address.channel("y"),
     }
     assert record.exclude == ("c",)
+
+
+def test_a_user_object_stands_for_its_id(
+    publisher: Publisher, log: SQLiteBroker
+) -> None:
+    """A job that has loaded a user addresses it as the app does."""
+    start = log.head()
+    publisher.publish("x", user=User("alice"))
+    (record,) = log.replay(start, page=9).records
+    assert record.addresses == (address.user("alice"),)
 
 
 def test_an_event_object_is_published_unchanged(

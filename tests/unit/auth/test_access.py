@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask import (
+    Flask,
     Request,
     Response,
     abort,
@@ -19,7 +20,11 @@ from flask import (
     request,
     session,
 )
-from flask.sessions import SessionInterface, SessionMixin
+from flask.sessions import (
+    SecureCookieSessionInterface,
+    SessionInterface,
+    SessionMixin,
+)
 from flask_login import current_user, login_user
 from flask_login.signals import user_unauthorized
 from werkzeug.exceptions import Forbidden
@@ -586,3 +591,29 @@ class TestTheAppsOwnRefusal:
         """The user is shown no login message later either."""
         manager_of(site).login_view = "login"
         assert site.browser().get(url).status_code == 401
+
+
+class MiddlewareSessions(SecureCookieSessionInterface):
+    """Sessions that a middleware prepares for each request, as Beaker does."""
+
+    def open_session(self, app: Flask, request: Request) -> Any:
+        assert request.environ["middleware.ready"]
+        return super().open_session(app, request)
+
+
+def test_a_session_that_needs_a_middleware_does_not_break_the_request(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It cannot be opened again, so the stream ends after the interval instead."""
+    site.app.session_interface = MiddlewareSessions()
+    inner = site.app.wsgi_app
+
+    def prepare(environ: Any, start_response: Any) -> Any:
+        environ["middleware.ready"] = True
+        return inner(environ, start_response)
+
+    site.app.wsgi_app = prepare  # type: ignore[method-assign]
+    stream = site.browser("alice").stream()
+    stream.next("connected")
+    assert "nothing that a middleware adds" in caplog.text
+    stream.wait_for_end()

@@ -207,6 +207,12 @@ class TestTicketsOfOnesOwn:
         admin.logout()
         assert fields(stream(site, ticket).next())["user_id"] == "alice"
 
+    def test_a_user_object_stands_for_its_id(self, site: Site) -> None:
+        """A view that has loaded a user need not know which id streams know."""
+        with site.app.app_context():
+            ticket = site.hub.ticket(user=User("alice"))
+        assert fields(stream(site, ticket).next())["user_id"] == "alice"
+
     def test_a_ticket_requires_a_login(self, site: Site) -> None:
         """The view answers 401, as a stream would."""
         assert site.browser().get("/ticket").status_code == 401

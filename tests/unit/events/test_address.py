@@ -3,6 +3,9 @@
 from typing import Any
 
 import pytest
+from flask import Flask
+from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user
+from werkzeug.local import LocalProxy
 
 from flask_sse_hub import InvalidName, InvalidTarget
 from flask_sse_hub.events import address
@@ -27,6 +30,60 @@ def test_a_list_with_none_in_it_is_refused(kind: str) -> None:
     """None in a list of names raises InvalidName."""
     wrong: dict[str, Any] = {kind: ["a", None]}
     with pytest.raises(InvalidName, match=r"must be a str"):
+        target(**wrong)
+
+
+class User(UserMixin):  # type: ignore[misc]
+    """A user whose id for Flask-Login is not its primary key."""
+
+    id = 7
+
+    def get_id(self) -> str:
+        return "alternative"
+
+    def __iter__(self) -> Any:
+        # Documents of some databases can be iterated: by the names of their fields.
+        return iter(["id", "name"])
+
+
+@pytest.mark.parametrize(
+    "user",
+    [User(), LocalProxy(User), [User()], ["alternative", User()]],
+    ids=["object", "proxy", "list", "mixed list"],
+)
+def test_a_user_object_stands_for_its_id_at_flask_login(user: Any) -> None:
+    """Streams know a user by ``get_id()``, so the primary key would reach no client."""
+    assert target(user=user) == (address.user("alternative"),)
+
+
+def test_an_anonymous_user_object_is_no_target() -> None:
+    """The event would otherwise become a broadcast, or reach no client."""
+    with pytest.raises(InvalidTarget, match="user=None"):
+        target(user=AnonymousUserMixin())
+    with pytest.raises(InvalidName, match="anonymous"):
+        target(user=["alice", AnonymousUserMixin()])
+
+
+def test_the_current_user_of_no_request_is_no_target() -> None:
+    """In a thread or a job, Flask-Login's proxy stands for None."""
+    app = Flask("any")
+    LoginManager(app)
+    with app.app_context(), pytest.raises(InvalidTarget, match="user=None"):
+        target(user=current_user)
+
+
+def test_a_class_of_users_is_no_user() -> None:
+    """``user=User`` is a slip, and the error is not one of Python's."""
+    wrong: Any = User
+    with pytest.raises(InvalidTarget, match="takes a name or a list of names"):
+        target(user=wrong)
+
+
+@pytest.mark.parametrize("kind", ["channel", "session", "client"])
+def test_only_a_user_has_an_id_of_flask_login(kind: str) -> None:
+    """A user object in the place of another name is a mistake."""
+    wrong: dict[str, Any] = {kind: AnonymousUserMixin()}
+    with pytest.raises(InvalidTarget, match=f"{kind}= takes a name"):
         target(**wrong)
 
 

@@ -20,7 +20,7 @@ from flask_sse_hub.hub.hub import Hub
 from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.hub.parts import Parts
 from flask_sse_hub.testing import Clock, EventMissing, Published, Stream, fresh_hub
-from tests.conftest import MakeSite, Site
+from tests.conftest import MakeSite, Site, User
 from tests.kit.hand import KEEP_ALL
 from tests.kit.reader import DEADLINE, wait_until
 
@@ -81,6 +81,13 @@ def test_events_match_all_given_filters(site: Site, published: Published) -> Non
     assert found(user=42, type="note") == ["user"]
     assert found(type="message", everyone=True) == ["everyone"]
     assert found(session="s") == found(client="c") == []
+
+
+def test_a_user_object_is_a_filter(site: Site, published: Published) -> None:
+    """A test asks with the same object with which the app has published."""
+    site.hub.publish("x", user=User("alice"))
+    site.hub.publish("y", user="bob")
+    assert [event.data for event in published.events(user=User("alice"))] == ["x"]
 
 
 def test_all_ways_of_publishing_are_seen(site: Site, published: Published) -> None:

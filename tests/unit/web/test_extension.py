@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, stream_template_string
+from flask_login import current_user
 
 from flask_sse_hub import (
     BrokerUnavailable,
@@ -435,6 +436,26 @@ class TestDisconnect:
         site.hub.publish("still here")
         assert ben.data(1) == ["still here"]
         wait_until(lambda: site.hub.stats().closed == {"disconnected": 1})
+
+    def test_the_current_user_is_a_target(self, site: Site) -> None:
+        """A view need not know by which of a user's ids streams are known."""
+
+        @site.app.post("/greet")
+        def greet() -> str:
+            return site.hub.publish("hello", user=current_user)
+
+        @site.app.post("/leave")
+        def leave() -> str:
+            site.hub.disconnect(user=current_user)
+            return "left"
+
+        browser = site.browser("alice")
+        stream = browser.stream()
+        stream.next("connected")
+        browser.client.post("/greet")
+        assert stream.data(1) == ["hello"]
+        browser.client.post("/leave")
+        stream.wait_for_end()
 
     def test_outside_a_request_it_is_in_the_log_when_the_call_returns(
         self, tmp_path: Path
