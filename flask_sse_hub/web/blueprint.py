@@ -15,14 +15,22 @@ from ..auth.visitor import bearer_token
 from ..streams.response import keep_out_of_caches
 from . import client_script
 from .app_state import AppState
+from .exemptions import PUBLISH, exempt_from_checks
 from .health import unready
-from .publish_api import PublishAPI, exempt_from_csrf
+from .hosts import HostBlueprint, rule_options
+from .publish_api import PublishAPI
 
 
 def create_blueprint(state: AppState) -> Blueprint:
     """Return the blueprint of one app."""
     config = state.config
-    blueprint = Blueprint("sse_hub", __name__, url_prefix=config.url_prefix)
+    blueprint = HostBlueprint(
+        "sse_hub",
+        __name__,
+        options=rule_options(state.app, host=config.host, subdomain=config.subdomain),
+        url_prefix=config.url_prefix,
+    )
+    exempt_from_checks(blueprint)
     blueprint.after_request(state.origins.add_headers)
     blueprint.after_request(keep_out_of_caches)
 
@@ -37,15 +45,9 @@ def create_blueprint(state: AppState) -> Blueprint:
     if config.publish_tokens:
         api = PublishAPI(state)
 
-        @blueprint.post("/publish")
+        @blueprint.post("/publish", endpoint=PUBLISH)
         def publish() -> ResponseReturnValue:
             return api.handle()
-
-        # CSRFProtect may be added to the app later than the hub, so the exemption waits
-        # for a request. Flask calls this function before any before_request hook.
-        @blueprint.url_value_preprocessor
-        def exempt(*_: object) -> None:
-            exempt_from_csrf(publish)
 
     @blueprint.get("/health")
     def health() -> ResponseReturnValue:

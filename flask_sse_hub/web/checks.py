@@ -23,6 +23,10 @@ StatsAccess = str | Callable[[], bool] | None
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _USUAL_PORT = re.compile(r"http:.*:80|https:.*:443")
 
+# Hosts as clients send them: app.example, localhost:8000, [::1]:8000.
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:(?!(80|443)$)\d{1,5})?")
+_SUBDOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
 Check = Callable[[Any], Any]
 
 # The largest number, in seconds, bytes or events. It is as good as no limit, and every
@@ -99,6 +103,30 @@ def url_prefix(value: Any) -> str:
             " and has neither spaces nor variable parts"
         )
     return value
+
+
+def host(value: Any) -> str | None:
+    """Return a host as clients send it, with an unusual port; None is every host."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _HOST.fullmatch(value.lower()):
+        raise ValueError(
+            "a host such as app.example or localhost:8000 is needed, without a scheme,"
+            " a path or a variable part, and without the usual port"
+        )
+    return value.lower()
+
+
+def subdomain(value: Any) -> str | None:
+    """Return a subdomain; "" is the domain itself, None the domain and subdomains."""
+    if value is None or value == "":
+        return value  # type: ignore[no-any-return]
+    if not isinstance(value, str) or not _SUBDOMAIN.fullmatch(value.lower()):
+        raise ValueError(
+            "a subdomain such as www is needed, without the domain and without a"
+            " variable part"
+        )
+    return value.lower()
 
 
 def one_of(*allowed: str) -> Check:

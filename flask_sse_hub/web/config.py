@@ -62,6 +62,20 @@ class Config:
     url_prefix: str = _key(
         "/events", checks.url_prefix, "The URL path at which the blueprint is mounted."
     )
+    host: str | None = _key(
+        None,
+        checks.host,
+        "The host of the blueprint in an app with ``host_matching=True``, as clients"
+        " send it, with its port unless that is the usual one: ``app.example`` or"
+        " ``localhost:8000``. With None the blueprint is on every host.",
+    )
+    subdomain: str | None = _key(
+        None,
+        checks.subdomain,
+        "The subdomain of the blueprint in an app with ``subdomain_matching=True``,"
+        " such as ``www``; an empty string is ``SERVER_NAME`` itself. With None the"
+        " blueprint is on ``SERVER_NAME`` and every subdomain.",
+    )
     login_required: bool = _key(
         True,
         checks.flag,

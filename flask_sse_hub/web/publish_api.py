@@ -7,10 +7,10 @@ which events are valid (``Composer`` does).
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
 from ..auth.visitor import bearer_token
@@ -207,17 +207,6 @@ class PublishAPI:
 def body_limit(max_event_bytes: int) -> int:
     """Return the most bytes of a body: the largest event fits, even fully escaped."""
     return _JSON_BYTES_PER_BYTE * max_event_bytes + _ENVELOPE_BYTES
-
-
-def exempt_from_csrf(view: Callable[..., Any]) -> None:
-    """Exempt a view from Flask-WTF's CSRF check, if the app has Flask-WTF.
-
-    The check guards against forged requests with which a browser sends its cookies. The
-    view ignores cookies, and a forged request does not have the bearer token.
-    """
-    exempt = getattr(current_app.extensions.get("csrf"), "exempt", None)
-    if exempt is not None:
-        exempt(view)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
