@@ -20,8 +20,8 @@ unexport PYTHONDONTWRITEBYTECODE
 JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 .PHONY: help run test prepared everything style format types imports unit others \
-  unit-gevent unit-pythons live live-here live-elsewhere browser docs chaos fuzz bench \
-  bench-peers bench-parts bench-proxies client system clean
+  unit-gevent unit-pythons live live-here live-elsewhere browser compat docs chaos fuzz \
+  bench bench-peers bench-parts bench-proxies client system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -81,6 +81,9 @@ live-elsewhere: $(VENV)/dev tests/node_modules
 
 browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
+
+compat: $(VENV)/dev tests/node_modules ## Try other packages and servers, and write docs/compatibility.md
+	$(BIN)/python -m tests.compat
 
 docs: $(VENV)/docs ## Build the documentation as a site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -28,7 +28,10 @@ _OUTSIDE = {
 _PLACES = {"README.md": "index.md"} | _OUTSIDE
 
 #: Pages about other packages. They use a word as often as the page that explains it.
-_OF_OTHERS = {"datastar.md", "htmx.md", "migration.md", "turbo.md", "webhooks.md"}
+_OF_OTHERS = {
+    *("compatibility.md", "datastar.md", "extensions.md", "htmx.md", "migration.md"),
+    *("turbo.md", "webhooks.md"),
+}
 
 #: A code block, which is not changed, or a link to a file with an optional fragment.
 _BLOCK_OR_LINK = re.compile(

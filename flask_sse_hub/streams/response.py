@@ -26,6 +26,9 @@ _HEADERS = {
     "X-Accel-Buffering": "no",
 }
 
+# The name of no coding, for hooks of the app. It is not sent: RFC 9110, section 8.4.1.
+_NO_CODING = "identity"
+
 # Responses with these statuses must not have a body. A hook of the app that makes all
 # responses conditional may turn a stream into a 304. The peer would then read the
 # stream's bytes as the beginning of the next response.
@@ -114,8 +117,10 @@ class StreamResponse(Response):
     def __init__(self, body: StreamBody | bytes, *, coding: str | None = None) -> None:
         super().__init__(body, headers=_HEADERS)
         self._stream = None if isinstance(body, bytes) else body
+        # Extensions that compress responses would hold events back. They leave those
+        # alone that have a coding.
+        self.content_encoding = coding or _NO_CODING
         if coding is not None:
-            self.content_encoding = coding
             self.vary.add("Accept-Encoding")
 
     def __call__(
@@ -129,13 +134,15 @@ class StreamResponse(Response):
         return body
 
     def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
-        """Return the headers without cookies.
+        """Return the headers without cookies, and without a coding if there is none.
 
         A session cookie in each response would keep the session of an idle page alive,
         because its stream reconnects again and again.
         """
         headers = super().get_wsgi_headers(environ)
         headers.remove("Set-Cookie")
+        if headers.get("Content-Encoding") == _NO_CODING:
+            headers.remove("Content-Encoding")
         return headers
 
     def get_app_iter(self, environ: "WSGIEnvironment") -> Iterable[bytes]:
