@@ -169,7 +169,19 @@ class Access:
             else:
                 is_open = rule is None or rule(visitor.person, name)
             if not is_open:
-                raise Forbidden(f"the channel {name!r:.60} is not open to you")
+                remedy = self._remedy(visitor) if self._app.debug else ""
+                raise Forbidden(f"the channel {name!r:.60} is not open to you{remedy}")
+
+    def _remedy(self, visitor: Visitor) -> str:
+        """Return how a developer opens a channel that was refused to a visitor."""
+        if visitor.channels is not None:
+            return ": name it in ticket(channels=...), or in SSE_HUB_PUBLIC_CHANNELS"
+        if self._rules.authorize is not None:
+            return (
+                ": the function of @sse_hub.authorize_channel returned false; change"
+                " it, or open the channel with SSE_HUB_PUBLIC_CHANNELS"
+            )
+        return ": open it with SSE_HUB_PUBLIC_CHANNELS or @sse_hub.authorize_channel"
 
     def client_id(self, asked: str | None, identity: Identity) -> str:
         """Return the client id for a stream: the requested one, or a new one.

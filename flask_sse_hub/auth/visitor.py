@@ -141,10 +141,19 @@ def ask_for_login() -> NoReturn:
         try:
             response = make_response(manager.unauthorized())  # type: ignore[union-attr]
         except HTTPException as refusal:
+            if refusal.response is None and not _redirects(refusal.code):
+                raise
             response = make_response(refusal.get_response())
-        if not 300 <= response.status_code < 400:
+        if not _redirects(response.status_code):
             abort(response)
-    raise Unauthorized("log in to open this stream")
+    why = "log in to open this stream"
+    if current_app.debug:
+        why += ", or set SSE_HUB_LOGIN_REQUIRED = False to let anybody open one"
+    raise Unauthorized(why)
+
+
+def _redirects(status: int | None) -> bool:
+    return status is not None and 300 <= status < 400
 
 
 def current_identity() -> Identity:

@@ -3,6 +3,7 @@
 Knows Werkzeug's responses and the request's headers. Does not know what is streamed.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -76,12 +77,41 @@ def refused(why: str, *, status: int, for_event_source: bool = True) -> Response
     send ``Prefer: sse-status``; they receive the status with ``Retry-After``. So does
     any other method, and any request for a stream that no native EventSource reads.
     """
-    prefers_status = "sse-status" in request.headers.get("Prefer", "")
-    handles_statuses = prefers_status or not for_event_source
+    handles_statuses = _handles_statuses() or not for_event_source
     if request.method in ("GET", "HEAD") and not handles_statuses:
         return StreamResponse(refusal_stream())
-    headers = {"Retry-After": RETRY_AFTER}
-    return keep_out_of_caches(Response(why, status, headers, mimetype="text/plain"))
+    response = error_response(why, status=status)
+    response.headers["Retry-After"] = RETRY_AFTER
+    return keep_out_of_caches(response)
+
+
+def error_response(text: str, *, status: int) -> Response:
+    """Return an error as ``{"error": text}`` for programs, otherwise as plain text.
+
+    A request of a program accepts JSON, has a body in JSON, or comes from the browser
+    client, which sends ``Prefer: sse-status``. An error is never a page of HTML: an
+    EventSource does not show it, and neither do network tools.
+    """
+    if _handles_statuses() or _reads_json():
+        # The app's JSON provider is not used: an error may repeat the client's text,
+        # and not every provider can write every text.
+        body = json.dumps({"error": text}) + "\n"
+        return Response(body, status, mimetype="application/json")
+    # The text may repeat a name that was sent, so no browser may take it for a page.
+    headers = {"X-Content-Type-Options": "nosniff"}
+    return Response(text, status, headers, mimetype="text/plain")
+
+
+def _handles_statuses() -> bool:
+    return "sse-status" in request.headers.get("Prefer", "")
+
+
+def _reads_json() -> bool:
+    # "*/*" does not count: it is sent by browsers and by curl, whose users read text.
+    accepted = request.accept_mimetypes
+    return request.is_json or any(
+        name == "application/json" and quality > 0 for name, quality in accepted
+    )
 
 
 class StreamBody(Iterator[bytes], Protocol):

@@ -15,6 +15,7 @@ from ..auth.visitor import bearer_token
 from ..streams.response import keep_out_of_caches
 from . import client_script
 from .app_state import AppState
+from .error_answers import answer_errors, wrong_method
 from .exemptions import PUBLISH, exempt_from_checks
 from .health import unready
 from .hosts import HostBlueprint, rule_options
@@ -33,6 +34,14 @@ def create_blueprint(state: AppState) -> Blueprint:
     exempt_from_checks(blueprint)
     blueprint.after_request(state.origins.add_headers)
     blueprint.after_request(keep_out_of_caches)
+    answer_errors(blueprint)
+
+    @blueprint.before_app_request
+    def refuse_wrong_method() -> ResponseReturnValue | None:
+        refusal = wrong_method(blueprint)
+        if refusal is None:
+            return None
+        return state.origins.add_headers(keep_out_of_caches(refusal))
 
     @blueprint.get("")
     def stream() -> ResponseReturnValue:

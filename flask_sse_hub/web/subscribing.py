@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from flask import Response, after_this_request, request
+from flask import Response, after_this_request, current_app, request
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from ..auth.access import Access, Authorizer, Rules
@@ -43,6 +43,12 @@ from .cors import Origins
 from .reach import Reach
 
 _TOO_OFTEN = "streams are opened too often from one network address"
+
+# Added to a refusal in debug mode.
+_LIMITS = (
+    ": close some, or change SSE_HUB_MAX_CLIENTS_PER_USER, SSE_HUB_MAX_CLIENTS_PER_IP"
+    " or SSE_HUB_CONNECT_RATE"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +151,7 @@ class Subscribing:
         try:
             client = self._admitted(hub, asked)
         except ClientRefused as refusal:
-            status = 429 if isinstance(refusal, TooManyStreams) else 503
-            return refused(str(refusal), status=status)
+            return _temporarily_refused(refusal)
         return self._response(hub, client)
 
     def _check_surroundings(self) -> None:
@@ -225,6 +230,13 @@ class Subscribing:
                 f" {most}"
             )
         return tuple(dict.fromkeys(names))
+
+
+def _temporarily_refused(refusal: ClientRefused) -> Response:
+    if not isinstance(refusal, TooManyStreams):
+        return refused(str(refusal), status=503)
+    remedy = _LIMITS if current_app.debug else ""
+    return refused(f"{refusal}{remedy}", status=429)
 
 
 def _head(hub: Hub) -> Cursor:
