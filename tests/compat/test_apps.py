@@ -258,7 +258,7 @@ def test_the_sample_of_reload_user_returns_the_user(site: Site) -> None:
     assert asked == [{"fs_uniquifier": "some id"}]
 
 
-@compat("Flask", "test client", "host_matching")
+@compat("Flask", "test client", "host_matching, with SSE_HUB_HOST")
 def test_the_sample_of_a_host_serves_there_alone() -> None:
     """Pages of other hosts have the full URL."""
     app: Flask = run(HOST, Flask=Flask, __name__=__name__)["app"]

@@ -9,6 +9,7 @@ from flask import Flask, url_for
 
 from flask_sse_hub import ConfigurationError, SSEHub
 from flask_sse_hub.testing import Stream
+from tests.compat.table import compat
 
 APP, API = "http://app.example:8000", "http://api.example"
 BARE, WWW = "http://shop.example", "http://www.shop.example"
@@ -85,7 +86,15 @@ def test_without_a_setting_the_endpoints_are_on_every_host(
 
 
 @pytest.mark.parametrize(
-    ("make", "base"), [(hosts, APP), (subdomains, WWW)], ids=["hosts", "subdomains"]
+    ("make", "base"),
+    [
+        pytest.param(hosts, APP, marks=compat("Flask", "test client", "host_matching")),
+        pytest.param(
+            subdomains,
+            WWW,
+            marks=compat("Flask", "test client", "subdomain_matching"),
+        ),
+    ],
 )
 def test_a_stream_opens_at_the_url_in_the_page(make: Any, base: str) -> None:
     """The URL names no host, so the stream has the page's origin."""
