@@ -96,4 +96,4 @@ def test_a_worker_that_goes_says_farewell() -> None:
         server.signal(signal.SIGTERM)
         for stream in streams:
             stream.wait_for_end()
-            assert re.search(rb"\n\nretry: \d+\n\n$", stream.raw)
+            assert re.search(rb"\n\nretry: \d+\n$", stream.raw)

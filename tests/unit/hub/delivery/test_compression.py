@@ -89,7 +89,7 @@ class TestHubStreams:
         hub.hub.drain()
         stream.read()
         assert stream.ended
-        assert re.search(rb"text \n\nretry: \d+\n\n$", stream.raw)
+        assert re.search(rb"text \n\nretry: \d+\n$", stream.raw)
 
     def test_a_refusal_after_the_headers_is_readable(self, name: str) -> None:
         """The headers are already sent when the worker turns out to be full."""
