@@ -18,10 +18,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import httpx
+import httpx_sse
 import requests_sse
+import sseclient
 from aiohttp_sse_client.client import EventSource
 from openai._streaming import SSEDecoder
 
+from flask_sse_hub import testing
 from tests.kit.sse_parser import ParsedEvent
 from tests.wire.real_parts import absent
 
@@ -252,6 +256,44 @@ def in_browser(
     return [Decoded(events, [], []) for events in seen]
 
 
+def httpx_sse_(stream: bytes) -> list[Seen]:
+    """Decode by httpx-sse, from a response of httpx."""
+    response = httpx.Response(
+        200,
+        headers={"Content-Type": "text/event-stream"},
+        stream=httpx.ByteStream(stream),
+    )
+    return [
+        {"type": event.event, "data": event.data, "id": event.id}
+        for event in httpx_sse.EventSource(response).iter_sse()
+    ]
+
+
+def sseclient_py(stream: bytes) -> list[Seen]:
+    """Decode by sseclient-py."""
+    return [
+        {"type": event.event, "data": event.data, "id": event.id or ""}
+        for event in sseclient.SSEClient(iter([stream])).events()
+    ]
+
+
+def kit(stream: bytes) -> list[Seen]:
+    """Decode by the parser of ``flask_sse_hub.testing``."""
+    return [
+        {"type": event.type, "data": event.data, "id": event.id}
+        for event in testing.Parser().feed(stream)
+    ]
+
+
+def _each(read: Callable[[bytes], list[Seen]]) -> Decode:
+    """Return the decoder that reads one stream after another."""
+
+    def decode(streams: Sequence[bytes]) -> list[Decoded]:
+        return [Decoded(read(stream), [], []) for stream in streams]
+
+    return decode
+
+
 # The table
 
 
@@ -339,6 +381,9 @@ PARSERS = (
         reads_json=True,
     ),
     Parser("openai (Python)", openai),
+    Parser("flask_sse_hub.testing", _each(kit)),
+    Parser("httpx-sse", _each(httpx_sse_)),
+    Parser("sseclient-py", _each(sseclient_py)),
     Parser(
         "requests-sse",
         _over_http(read_with_requests_sse),
