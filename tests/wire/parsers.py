@@ -307,8 +307,9 @@ class Parser:
 
     ``decode`` is None for a parser that runs in a browser, from ``package``. ``tells``
     names the fields that it tells of an event. A parser that reads JSON tells text that
-    is no JSON as it is. ``sees`` gives the event that it dispatches in place of another
-    one, for the reasons in ``why``.
+    is no JSON as it is, and does not tell ``[DONE]``, the end of an answer. ``sees``
+    gives the event that it dispatches in place of another one, for the reasons in
+    ``why``.
     """
 
     name: str
@@ -319,8 +320,15 @@ class Parser:
     sees: Callable[[ParsedEvent], ParsedEvent] = _as_is
     why: str = ""
 
-    def expected(self, event: ParsedEvent) -> Seen:
-        """Return the event as this parser must tell it."""
+    def expected(self, events: Sequence[ParsedEvent]) -> list[Seen]:
+        """Return the events as this parser must tell them."""
+        return [
+            self._expected(event)
+            for event in events
+            if not (self.reads_json and event.data == "[DONE]")
+        ]
+
+    def _expected(self, event: ParsedEvent) -> Seen:
         seen = self.sees(event)
         told = {name: getattr(seen, name) for name in self.tells}
         if self.reads_json:

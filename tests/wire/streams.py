@@ -13,6 +13,7 @@ from typing import Any
 from flask import Flask, Response
 
 from flask_sse_hub import Event, EventSourceResponse
+from flask_sse_hub.answers.protocols import ProtocolName
 from flask_sse_hub.hub.clients.admission import refusal_stream
 from flask_sse_hub.hub.clients.close_reason import CloseReason
 from tests.kit.hand import HandHub
@@ -62,6 +63,16 @@ def answer_stream() -> bytes:
     )
 
 
+def openai_stream() -> bytes:
+    """Return an answer for the clients of OpenAI's API."""
+    return _answer(iter([{"choices": []}]), protocol="openai")
+
+
+def ai_sdk_stream() -> bytes:
+    """Return an answer for the AI SDK."""
+    return _answer(iter(["one", "two\nlines"]), protocol="ai-sdk")
+
+
 def failed_answer_stream() -> bytes:
     """Return the stream of an answer that fails."""
 
@@ -76,12 +87,12 @@ def failed_answer_stream() -> bytes:
         logging.disable(logging.NOTSET)
 
 
-def _answer(items: Iterator[Any]) -> bytes:
+def _answer(items: Iterator[Any], *, protocol: ProtocolName = "events") -> bytes:
     app = Flask(__name__)
 
     @app.post("/ask")
     def ask() -> Response:
-        return EventSourceResponse(items)
+        return EventSourceResponse(items, protocol=protocol)
 
     stream: bytes = app.test_client().post("/ask").data
     return stream
@@ -97,6 +108,8 @@ def with_comments(stream: bytes) -> bytes:
 _MADE = {
     "hub": hub_stream,
     "answer": answer_stream,
+    "openai-answer": openai_stream,
+    "ai-sdk-answer": ai_sdk_stream,
     "failed-answer": failed_answer_stream,
     "refusal": refusal_stream,
 }

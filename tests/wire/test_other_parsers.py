@@ -43,10 +43,7 @@ def test_a_parser_sees_exactly_the_events(
         }
         decoded = in_browser(chromium, parser.package, types, streams)
     seen = {case.name: each.events for case, each in zip(CASES, decoded, strict=True)}
-    assert seen == {
-        case.name: [parser.expected(event) for event in events_of(case)]
-        for case in CASES
-    }
+    assert seen == {case.name: parser.expected(events_of(case)) for case in CASES}
 
 
 def test_a_parser_reads_each_retry() -> None:
