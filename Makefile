@@ -151,7 +151,7 @@ tests/node_modules: tests/package.json tests/package-lock.json | system
 	if command -v npm >/dev/null; then \
 	  cd tests && npm ci --silent --no-audit --no-fund && touch node_modules; fi
 
-tests/wheels: tests/foreign_clients/datastar.txt | $(BIN)/python
+tests/wheels: tests/foreign_clients/downloads.txt | $(BIN)/python
 	rm -rf $@
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
 	  --ignore-requires-python --only-binary :all: --require-hashes --dest $@ -r $< && touch $@

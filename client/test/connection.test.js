@@ -229,7 +229,7 @@ test("a client that is dropped before the reset receives it again", async (t) =>
 
 test("the server's retry is waited for", async (t) => {
   const parts = await started(t);
-  await parts.server.request.open(connected("e-1") + "retry: 12000\n\n");
+  await parts.server.request.open(connected("e-1") + "retry: 12000\n");
   await parts.server.request.end();
   await parts.clock.advance(11.9);
   assert.equal(parts.server.requests.length, 1);

@@ -21,11 +21,9 @@ from .protocols import AnswerProtocol, Dumps, Failure, new_end_id
 
 log = logging.getLogger(__name__)
 
-# A comment line. Clients dispatch no event for it.
-_GREETING = _HEARTBEAT = b":\n\n"
-
-# A comment that does not end a block. A peer that has left answers it with a reset.
-_PROBE = b":\n"
+# A comment line, written between blocks. No blank line follows it, because some clients
+# dispatch an empty event at each blank line. A peer that has left answers with a reset.
+_COMMENT = b":\n"
 
 # The default of SSE_HUB_CONNECTION_TIMEOUT. The setting itself belongs to a hub.
 _UNACKNOWLEDGED_SECONDS = 60.0
@@ -138,7 +136,7 @@ class AnswerBody:
         self._watch.add(self, self._socket)
         self._places.take(self)
         self._producer.start()
-        return _GREETING
+        return _COMMENT
 
     def _go_on(self) -> bytes:
         try:
@@ -158,7 +156,7 @@ class AnswerBody:
                 return self._collected()
             if self._probes:
                 self._probes = False
-                return _PROBE
+                return _COMMENT
             silent_until = self._silent_since + self._heartbeat
             until = min(silent_until, self._collector.due)
             items = self._producer.take(max(0.0, until - now))
@@ -170,7 +168,7 @@ class AnswerBody:
             # The heartbeat comes last. Otherwise a slow client would receive one with
             # each item.
             if not items and time.monotonic() >= silent_until:
-                return _HEARTBEAT
+                return _COMMENT
         return _NOTHING
 
     def _collected(self) -> bytes:

@@ -103,8 +103,8 @@ class Lifecycle:
     def farewell(self, client: Client) -> bytes:
         """Return the last bytes of a stream, with a retry after a drain or eviction.
 
-        A blank line commits the id that the client has read last. It follows the
-        ``reset`` that the client is owed.
+        The retry follows the ``reset`` that the client is owed. It takes effect at its
+        own line. A blank line after it would be an empty event to some clients.
         """
         blocks = self._catchup.owed(client)
         delay = None
@@ -115,7 +115,7 @@ class Lifecycle:
             # user, which would come back too, and so on.
             delay = random.uniform(*REFUSED_RETRY)
         if delay is not None:
-            blocks.append(f"{encode_retry(delay)}\n".encode())
+            blocks.append(encode_retry(delay).encode())
         return client.coding.encode(blocks) + client.coding.tail
 
     # Out

@@ -30,6 +30,9 @@ _HEADERS = {
 # The name of no coding, for hooks of the app. It is not sent: RFC 9110, section 8.4.1.
 _NO_CODING = "identity"
 
+# The request headers that accepted_coding() reads.
+_CODING_DEPENDS_ON = ("Accept-Encoding", "Sec-Fetch-Mode")
+
 # Responses with these statuses must not have a body. A hook of the app that makes all
 # responses conditional may turn a stream into a 304. The peer would then read the
 # stream's bytes as the beginning of the next response.
@@ -55,18 +58,32 @@ def accepted_coding(names: Sequence[str]) -> str | None:
     """Return the content coding that the request prefers, None for no coding.
 
     The first of several equally preferred names wins. Source: RFC 9110, section 12.5.3.
+
+    The HTTP libraries of programs offer codings by default, and some event stream
+    clients read below the library's decoder: PyPI's ``sseclient`` would lose events'
+    ids. So a coding is used only if ``fetch()`` or a browser made the request, which
+    decode streams, or if the request ranks ``identity`` below the coding.
     """
-    return _best_coding(request.headers.get("Accept-Encoding"), tuple(names))
+    environ = request.environ
+    return _best_coding(
+        environ.get("HTTP_ACCEPT_ENCODING"),
+        tuple(names),
+        by_fetch="HTTP_SEC_FETCH_MODE" in environ,
+    )
 
 
 # All browsers together send only a few different headers. Parsing one takes long enough
 # to matter when thousands of clients reconnect at once.
 @lru_cache(maxsize=64)
-def _best_coding(accepted: str | None, names: tuple[str, ...]) -> str | None:
-    quality = parse_accept_header(accepted).quality
-    best = max(names, key=quality, default="identity")
-    likes = best != "identity" and quality(best) > 0
-    return best if likes and quality(best) >= quality("identity") else None
+def _best_coding(
+    accepted: str | None, names: tuple[str, ...], *, by_fetch: bool
+) -> str | None:
+    given = parse_accept_header(accepted)
+    best = max(names, key=given.quality, default="identity")
+    gain, plain = given.quality(best), given.quality("identity")
+    ranked = given.find("identity") >= 0 and gain > plain
+    likes = best != "identity" and gain > 0 and gain >= plain
+    return best if likes and (by_fetch or ranked) else None
 
 
 def refused(why: str, *, status: int, for_event_source: bool = True) -> Response:
@@ -151,7 +168,7 @@ class StreamResponse(Response):
         # alone that have a coding.
         self.content_encoding = coding or _NO_CODING
         if coding is not None:
-            self.vary.add("Accept-Encoding")
+            self.vary.update(_CODING_DEPENDS_ON)
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"

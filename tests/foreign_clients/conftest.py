@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,9 +22,10 @@ TEXT = "one: 1\n\ndata: two & <b>three</b> \u2028 \U0001f4e6 \u00fc"
 class Site(Server):
     """A server with one worker, which records the requests for its streams."""
 
-    def __init__(self, kind: str = "gunicorn-gevent") -> None:
+    def __init__(self, kind: str = "gunicorn-gevent", **settings: Any) -> None:
         # A short retry, so that tests need not wait seconds for a client to reconnect.
-        super().__init__(kind, site="tests.foreign_clients.site", retry=[0.2, 0.3])
+        settings = {"retry": [0.2, 0.3]} | settings
+        super().__init__(kind, site="tests.foreign_clients.site", **settings)
 
     @property
     def url(self) -> str:
@@ -56,6 +57,7 @@ class Site(Server):
         """Wait until all clients have left, and delete the records of them."""
         wait_until(lambda: self.stats()["connections"] == 0)
         self.request("POST", "/forget")
+        self.request("POST", "/forget-models")
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,16 @@
 """The live site with the documentation's pages, and the files that the pages load."""
 
+import tarfile
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from flask import Blueprint, Flask, Response, abort, render_template_string, request
 from flask_login import current_user, login_required
 
+from flask_sse_hub import EventSourceResponse
 from tests.documented.samples import sample
 from tests.live import site
 
@@ -26,6 +29,21 @@ FILES = {
 #: The package that contains Datastar, or None before it is downloaded.
 DATASTAR = next(_TESTS.glob("wheels/starhtml-*.whl"), None)
 _DATASTAR_FILE = "starhtml/static/js/datastar-core.js"
+
+
+#: The items of the answer at /ask.
+ANSWER = [{"content": word, "done": word == "end"} for word in ("once", "upon", "end")]
+
+
+def sseclient_of_pypi() -> str | None:
+    """Return the code of PyPI's sseclient, None before it is downloaded."""
+    path = next(_TESTS.glob("wheels/sseclient-*.tar.gz"), None)
+    if path is None:
+        return None
+    with tarfile.open(path) as archive:
+        file = archive.extractfile(f"{path.name.removesuffix('.tar.gz')}/sseclient.py")
+        assert file is not None
+        return file.read().decode()
 
 
 class Sample(NamedTuple):
@@ -70,7 +88,33 @@ def create_app() -> Flask:
     for name, page in PAGES.items():
         app.register_blueprint(_pages(name, notes, page))
     _note_requests(app, notes)
+    _answer(app)
     return app
+
+
+def _answer(app: Flask) -> None:
+    """Add an answer, and count how often its model is asked."""
+    models = {"asked": 0}
+
+    def answer() -> Iterator[dict[str, Any]]:
+        models["asked"] += 1
+        for item in ANSWER:
+            yield item
+            # A model that thinks for a few heartbeats.
+            threading.Event().wait(0.1)
+
+    @app.route("/ask", methods=["GET", "POST"])
+    def ask() -> Response:
+        return EventSourceResponse(answer(), heartbeat=0.02)
+
+    @app.get("/models")
+    def tell_asked() -> dict[str, int]:
+        return models
+
+    @app.post("/forget-models")
+    def forget_models() -> str:
+        models["asked"] = 0
+        return "as if none had been asked"
 
 
 def _static(filename: str) -> Response:
@@ -126,6 +170,12 @@ def _note_requests(app: Flask, notes: list[Note]) -> None:
         if not refusals:
             return None
         return Response(status=refusals.pop(), headers={"Retry-After": "0"})
+
+    @app.after_request
+    def note_coding(response: Response) -> Response:
+        if request.path == "/events":
+            asked[-1]["coding"] = response.content_encoding
+        return response
 
     @app.get("/asked")
     def tell() -> list[dict[str, str | None]]:

@@ -7,17 +7,19 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import requests
 from ld_eventsource.errors import HTTPStatusError
 
 from tests.documented.samples import sample
 from tests.foreign_clients.conftest import TEXT, Site
+from tests.foreign_clients.site import sseclient_of_pypi
 from tests.kit.reader import DEADLINE
 from tests.live.server import DELIVERIES
 from tests.wire.real_parts import absent
@@ -49,13 +51,20 @@ SSECLIENT = sample(CLIENTS, "python", with_="import sseclient")
 LAUNCHDARKLY = sample(CLIENTS, "python", with_="ld_eventsource")
 
 
-def python(code: str, **options: Any) -> Program:
+#: The header with which a program asks for a compressed stream.
+ASKS = {"Accept-Encoding": sample(CLIENTS, "http", with_="gzip").split(": ")[1].strip()}
+COMPRESSED = ", compressed"
+
+
+def python(
+    code: str, *, asks: Mapping[str, str] | None = None, **options: Any
+) -> Program:
     """Return a program that runs the ``listen`` function of the documentation."""
     names: dict[str, Any] = {"__name__": __name__}
     exec(code, names)  # noqa: S102
 
     def listen(site: Site) -> Iterator[Received]:
-        headers = {"Authorization": "Bearer alice"}
+        headers = {"Authorization": "Bearer alice", **(asks or {})}
         for event in names["listen"](f"{site.url}/events", headers, **options):
             yield Received(event.event, event.data, event.id)
 
@@ -93,6 +102,8 @@ PROGRAMS = {
     "httpx-sse": python(HTTPX_SSE),
     "sseclient-py": python(SSECLIENT),
     "launchdarkly-eventsource": python(LAUNCHDARKLY, wait=0.2),
+    f"httpx-sse{COMPRESSED}": python(HTTPX_SSE, asks=ASKS),
+    f"sseclient-py{COMPRESSED}": python(SSECLIENT, asks=ASKS),
 }
 each_program = pytest.mark.parametrize("name", PROGRAMS)
 
@@ -226,6 +237,74 @@ def test_launchdarkly_reads_a_chunked_stream_at_once() -> None:
     ):
         (event_id,) = say(site, TEXT)
         assert listener.next() == Received("note", TEXT, event_id)
+
+
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if COMPRESSED in name])
+def test_a_program_that_asks_receives_a_compressed_stream(
+    name: str, site: Site
+) -> None:
+    """Each event arrives when it is published, with its id."""
+    with listening(name, site) as listener:
+        for text in ("small", "large " * 1000, "small again"):
+            (event_id,) = say(site, text)
+            assert listener.next() == Received("note", text, event_id)
+        assert site.asked("coding") == ["gzip"]
+
+
+def test_a_program_that_does_not_ask_receives_plain_text(site: Site) -> None:
+    """Its HTTP library offers gzip all the same."""
+    with listening("httpx-sse", site):
+        assert site.asked("coding") == [None]
+
+
+@pytest.mark.parametrize("kind", DELIVERIES)
+def test_sseclient_of_pypi_keeps_its_ids(kind: str) -> None:
+    """It reads below the decoder of requests, which offers gzip by itself."""
+    with Site(kind) as site:
+        listener = Listener(_sseclient_of_pypi(site))
+        try:
+            site.connected()
+            texts = ["small", "large " * 1000, "small again"]
+            for text in texts:
+                (event_id,) = say(site, text)
+                assert listener.next() == Received("note", text, event_id)
+            site.drop()
+            ids = say(site, "missed", "large " * 1000)
+            assert [listener.next().id, listener.next().id] == ids
+            assert site.asked("header") == [None, event_id]
+        finally:
+            site.refuse_next(401)
+            site.drop()
+            listener.thread.join(DEADLINE)
+
+
+def _sseclient_of_pypi(site: Site) -> Iterator[Received]:
+    code = sseclient_of_pypi()
+    if code is None:
+        absent("sseclient", remedy="run `make tests/wheels`")
+    names: dict[str, Any] = {"__name__": "sseclient"}
+    exec(code, names)  # noqa: S102
+    headers = {"Authorization": "Bearer alice"}
+    url = f"{site.url}/events"
+    with _ClosingSession() as session:
+        for event in names["SSEClient"](url, session=session, headers=headers):
+            yield Received(event.event, event.data, event.id)
+
+
+class _ClosingSession(requests.Session):
+    """Close each response before the next request, which the package does not do."""
+
+    _last: requests.Response | None = None
+
+    def get(self, *args: Any, **options: Any) -> requests.Response:
+        self.close()
+        self._last = super().get(*args, **options)
+        return self._last
+
+    def close(self) -> None:
+        if self._last is not None:
+            self._last.close()
+        super().close()
 
 
 def test_sseclient_receives_no_half_events() -> None:

@@ -64,7 +64,9 @@ class HandStream:
     def feed(self, chunk: bytes) -> list[ParsedEvent]:
         text = self._decode(chunk)
         self.raw += text
-        return self.parser.feed(text)
+        events = self.parser.feed(text)
+        assert not self.parser.empty_blocks, "a blank line ended a block without data"
+        return events
 
     def read(self) -> list[ParsedEvent]:
         """Return the events that can be read now."""

@@ -71,6 +71,7 @@ class StreamReader:
         text = self._decode(chunk)
         self.raw += text
         events = self.parser.feed(text)
+        assert not self.parser.empty_blocks, "a blank line ended a block without data"
         self.events += events
         self._waiting.extend(events)
 

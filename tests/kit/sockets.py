@@ -99,6 +99,7 @@ class Peer:
         body = self.decode(body)
         self.raw += head + body
         self.events += self.parser.feed(body)
+        assert not self.parser.empty_blocks, "a blank line ended a block without data"
 
     @property
     def data(self) -> list[str]:

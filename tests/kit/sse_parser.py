@@ -28,12 +28,15 @@ class Parser:
     ``last_event_id`` and ``retry_ms`` are the "last event ID string" and the
     "reconnection time"; ``retry_ms`` is None until the stream sets it. ``comments``
     holds each comment line without its colon; a client would ignore them.
+    ``empty_blocks`` counts the blank lines that dispatched nothing. Some clients
+    dispatch an empty event for each.
     """
 
     def __init__(self) -> None:
         self.last_event_id = ""
         self.retry_ms: int | None = None
         self.comments: list[str] = []
+        self.empty_blocks = 0
         # 9.2.5: "Streams must be decoded using the UTF-8 decode algorithm", which
         # replaces malformed bytes and never fails.
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -125,6 +128,7 @@ class Parser:
         self._event_type_buffer = ""
         # Step 2: "If the data buffer is an empty string", return.
         if not data:
+            self.empty_blocks += 1
             return None
         # Steps 3 to 6: drop the last line feed; the type is "message" by default.
         return ParsedEvent(

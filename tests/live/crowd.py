@@ -59,6 +59,7 @@ class Member:
                 raise NoStream(head)
             self._head = None
         self.take(self.parser.feed(chunk))
+        assert not self.parser.empty_blocks, "a blank line ended a block without data"
 
     def take(self, events: list[ParsedEvent]) -> None:
         """Keep events that were received."""

@@ -177,6 +177,7 @@ def test_block_without_data_makes_no_ghost_event() -> None:
     assert parser.feed(b"\n") == []
     assert parser.last_event_id == "7"
     assert parser.feed(b"event: a\nretry: 5\n\n\n\n: x\n\n") == []
+    assert parser.empty_blocks == 5
     assert parser.feed(b"data: x\n\n") == [message("x", last_id="7")]
 
 

@@ -137,7 +137,7 @@ def test_the_first_bytes_are_sent_at_once(site: Site) -> None:
     going_on = threading.Event()
     reader = site.read(going_on.wait() and "a" for _ in range(1))
     wait_until(lambda: not reader._arrived.empty())
-    assert reader._arrived.queue[0] == b":\n\n"
+    assert reader._arrived.queue[0] == b":\n"
     going_on.set()
     assert until_done(reader) == ["a"]
 
@@ -494,7 +494,7 @@ def test_no_reference_to_the_request_is_kept(site: Site) -> None:
     body = site.app(environ, lambda *_: lambda _: None)
     del environ
     chunks = iter(body)
-    assert next(chunks) == b":\n\n"
+    assert next(chunks) == b":\n"
     gc.collect()
     assert requests[0]() is None
     assert environs[0]() is None
@@ -599,7 +599,7 @@ def a_body(
     ):
         body = EventSourceResponse(iterable, **options).response
     assert isinstance(body, AnswerBody)
-    assert next(body) == b":\n\n"
+    assert next(body) == b":\n"
     return body
 
 

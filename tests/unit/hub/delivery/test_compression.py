@@ -24,7 +24,10 @@ from tests.kit.sockets import peers
 from tests.kit.sse_parser import Parser
 from tests.unit.events.test_coding import counted
 
-GZIP = {"Accept-Encoding": "gzip"}
+#: The header with which a browser's requests, and those of ``fetch()``, say what they
+#: are for.
+BY_FETCH = {"Sec-Fetch-Mode": "cors"}
+GZIP = {"Accept-Encoding": "gzip", **BY_FETCH}
 LARGE = "text " * 400
 ROWS = [{"order": number, "status": "open"} for number in range(100)]
 
@@ -48,20 +51,53 @@ ROWS = [{"order": number, "status": "open"} for number in range(100)]
 def test_a_stream_has_the_coding_that_its_client_prefers(
     site: Site, asked: str, coding: str | None
 ) -> None:
-    """The Vary header tells caches that the response depends on Accept-Encoding."""
-    response = site.browser("alice").get(headers={"Accept-Encoding": asked})
+    """The Vary header tells caches which headers the response depends on."""
+    headers = {"Accept-Encoding": asked, **BY_FETCH}
+    response = site.browser("alice").get(headers=headers)
     assert response.headers.get("Content-Encoding") == coding
-    assert ("Accept-Encoding" in response.vary) == (coding is not None)
+    for name in ("Accept-Encoding", "Sec-Fetch-Mode"):
+        assert (name in response.vary) == (coding is not None)
     stream = site.read(response)
     stream.next("connected")
     site.hub.publish(ROWS)
     assert json.loads(stream.next("message").data) == ROWS
 
 
+@pytest.mark.parametrize(
+    ("asked", "coding"),
+    [
+        # The defaults of requests, Go, httpx, and curl --compressed.
+        ("gzip, deflate", None),
+        ("gzip", None),
+        ("gzip, deflate, br, zstd", None),
+        ("deflate, gzip, br, zstd", None),
+        ("*", None),
+        ("gzip;q=0.5, identity;q=0.5", None),
+        ("gzip;q=0.4, identity;q=0.5", None),
+        ("gzip, identity;q=0.5", "gzip"),
+        ("gzip;q=0.5, identity;q=0", "gzip"),
+        ("gzip, *;q=0", "gzip"),
+        ("gzip, zstd, identity;q=0.5", "zstd"),
+        ("identity;q=0", None),
+    ],
+)
+def test_a_program_says_that_it_wants_a_coding(
+    site: Site, asked: str, coding: str | None
+) -> None:
+    """HTTP libraries offer codings by default, also for clients that read below them.
+
+    A program asks for a coding by ranking ``identity`` below it.
+    """
+    headers = {"Accept-Encoding": asked, "Prefer": "sse-status"}
+    response = site.browser("alice").get(headers=headers)
+    assert response.headers.get("Content-Encoding") == coding
+    site.read(response).next("connected")
+
+
 def test_compression_can_be_turned_off(make_site: MakeSite) -> None:
     """Turn compression off if events mix secrets with text of untrusted authors."""
     site = make_site(compress_min_bytes=None)
-    response = site.browser("alice").get(headers={"Accept-Encoding": "gzip"})
+    response = site.browser("alice").get(headers=GZIP)
     assert "Content-Encoding" not in response.headers
     site.read(response).next("connected")
 
@@ -70,7 +106,7 @@ def test_a_temporary_refusal_is_not_compressed(make_site: MakeSite) -> None:
     """The body is a single line."""
     site = make_site(max_clients=1)
     site.read(site.browser("alice").get()).next("connected")
-    response = site.browser("bob").get(headers={"Accept-Encoding": "gzip"})
+    response = site.browser("bob").get(headers=GZIP)
     assert "Content-Encoding" not in response.headers
     assert response.data.startswith(b"retry: ")
 
@@ -89,7 +125,7 @@ class TestHubStreams:
         hub.hub.drain()
         stream.read()
         assert stream.ended
-        assert re.search(rb"text \n\nretry: \d+\n\n$", stream.raw)
+        assert re.search(rb"text \n\nretry: \d+\n$", stream.raw)
 
     def test_a_refusal_after_the_headers_is_readable(self, name: str) -> None:
         """The headers are already sent when the worker turns out to be full."""
@@ -215,7 +251,7 @@ class TestAnswers:
         self, app: Flask, url: str, asked: str
     ) -> None:
         """The client or the app may turn compression off."""
-        headers = {"Accept-Encoding": asked}
+        headers = {"Accept-Encoding": asked, **BY_FETCH}
         response = app.test_client().get(url, headers=headers)
         assert "Content-Encoding" not in response.headers
         assert response.data.startswith(b":")
