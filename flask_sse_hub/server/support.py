@@ -78,6 +78,11 @@ _UNPATCHED = (
 _PATCH = "call gevent.monkey.patch_all() before anything else is imported"
 _PATCH_UWSGI = "start uWSGI with `--gevent-monkey-patch` beside `--gevent`"
 
+_HARAKIRI = (
+    "uWSGI with `--gevent` and `--harakiri` kills the whole worker whenever a stream is"
+    " open for longer than harakiri's seconds: leave out `--harakiri`"
+)
+
 _HIDES_ITS_PLACES = (
     "the server %r does not tell how many requests it serves at once, so no place is"
     " kept for ordinary requests: let it serve more requests at once than the streams"
@@ -107,12 +112,19 @@ def server_obstacle(environ: Mapping[str, Any], around: Surroundings) -> str | N
     if greenlets.in_greenlet() and not greenlets.patched():
         remedy = _PATCH_UWSGI if around.server == "uwsgi" else _PATCH
         return _UNPATCHED.format(remedy=remedy)
+    if around.server == "uwsgi" and greenlets.in_greenlet() and _has_harakiri():
+        return _HARAKIRI
     if around.server is not None and not around.concurrent:
         known = _ONE_AT_A_TIME.get(around.server)
         return known or _SOME_SERVER.format(server=around.server)
     if around.hides_its_places and _first_time.get()(around.server):
         log.warning(_HIDES_ITS_PLACES, around.server)
     return None
+
+
+def _has_harakiri() -> bool:
+    """Tell whether uWSGI ends long requests. With threads it spares streams."""
+    return "harakiri" in getattr(sys.modules.get("uwsgi"), "opt", {})
 
 
 def _eventlet_has_patched() -> bool:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ..runtime import greenlets
 from ..runtime.per_process import PerProcess
+from .accept_balance import accepting_server
 from .worker import ServerWorker, serving_worker
 
 #: One place in this many is kept for ordinary requests, and at least one.
@@ -98,7 +99,7 @@ def look_around(
     server, threaded = _server(environ)
     greenlet = greenlets.in_greenlet()
     worker = find_worker() if server == "gunicorn" else None
-    places = _places(server, worker)
+    places = _places(server, worker, environ)
     concurrent = greenlet or threaded or bool(environ.get("wsgi.multithread"))
     if places is not None and places.at_once == 1 and not greenlet:
         concurrent = False
@@ -152,7 +153,9 @@ def _server_on_the_stack() -> str | None:
     return None
 
 
-def _places(server: str | None, worker: ServerWorker | None) -> Places | None:
+def _places(
+    server: str | None, worker: ServerWorker | None, environ: Mapping[str, Any]
+) -> Places | None:
     if worker is not None:
         found = worker.places()
         return None if found is None else Places(*found)
@@ -167,11 +170,33 @@ def _places(server: str | None, worker: ServerWorker | None) -> Places | None:
         except ImportError:
             return None
         return _counted(getattr(mod_wsgi, "threads_per_process", None), "threads")
+    if server == "gevent":
+        # Without the argument spawn=N the server's pool has no size.
+        pool = getattr(accepting_server(), "pool", None)
+        return _counted(getattr(pool, "size", None), "spawn")
     if server in _THREADS:
         prefix, setting = _THREADS[server]
         names = [thread.name for thread in threading.enumerate()]
-        return _counted(sum(name.startswith(prefix) for name in names), setting)
+        count = sum(name.startswith(prefix) for name in names)
+        most = _most_connections(environ) or count
+        if most < count:
+            return Places(most, "connection_limit")
+        return _counted(count, setting)
     return None
+
+
+def _most_connections(environ: Mapping[str, Any]) -> int | None:
+    """Return the most connections that waitress accepts, None for other servers.
+
+    Its limit is 100 by default, also where it has more threads. Its listening sockets
+    and the pipe that wakes its loop count too.
+    """
+    channel = getattr(environ.get("waitress.client_disconnected"), "__self__", None)
+    settings = getattr(getattr(channel, "server", None), "adj", None)
+    limit = getattr(settings, "connection_limit", None)
+    if not isinstance(limit, int):
+        return None
+    return max(1, limit - len(getattr(settings, "listen", ())) - 1)
 
 
 def _counted(count: object, setting: str) -> Places | None:

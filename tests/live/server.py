@@ -36,6 +36,8 @@ app = import_module(sys.argv[2]).create_app()
 WSGIServer(("127.0.0.1", int(sys.argv[1])), app, log=None).serve_forever()
 """
 
+_POOL = _PYWSGI.replace("log=None", "log=None, spawn=4")
+
 # A mistake: gevent's server without the patches that make threads greenlets.
 _UNPATCHED = _PYWSGI.replace("from gevent import monkey; monkey.patch_all()", "")
 
@@ -54,6 +56,7 @@ COMMANDS = {
     "gunicorn-gthread": "gunicorn -k gthread --threads 20 -b {address} {app}",
     "gunicorn-sync": "gunicorn -k sync -b {address} {app}",
     "pywsgi": "pywsgi {port} {site}",
+    "pywsgi-pool": "pool {port} {site}",
     "pywsgi-unpatched": "unpatched {port} {site}",
     "flask-run": "flask --app {app} run --port {port}",
     "waitress": "waitress --listen {address} --call {site}:create_app",
@@ -67,7 +70,12 @@ COMMANDS = {
 }
 
 # Programs of Python's environment that are no modules, and sources for its -c.
-_SOURCES = {"pywsgi": _PYWSGI, "unpatched": _UNPATCHED, "wsgiref": _WSGIREF}
+_SOURCES = {
+    "pywsgi": _PYWSGI,
+    "pool": _POOL,
+    "unpatched": _UNPATCHED,
+    "wsgiref": _WSGIREF,
+}
 _SCRIPTS = ("uwsgi",)
 _SYSTEM = ("apache2",)
 

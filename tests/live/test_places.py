@@ -14,6 +14,13 @@ pytestmark = pytest.mark.live
 SMALL = {
     "waitress": ("waitress", "", 4, "threads"),
     "cheroot": ("cheroot", "", 10, "numthreads"),
+    "waitress connections": (
+        "waitress",
+        "--threads=20 --connection-limit=8",
+        6,
+        "connection_limit",
+    ),
+    "gevent": ("pywsgi-pool", "", 4, "spawn"),
     "gunicorn gthread": ("gunicorn-sync", "-k gthread --threads 4", 4, "threads"),
     "uwsgi threads": ("uwsgi", "--threads 4", 4, "threads"),
     "uwsgi gevent": ("uwsgi", "--gevent 4 --gevent-monkey-patch", 4, "gevent"),

@@ -31,6 +31,11 @@ REFUSED = {
         "--gevent 10",
         "start uWSGI with `--gevent-monkey-patch`",
     ),
+    "uWSGI harakiri": (
+        "uwsgi",
+        "--gevent 10 --gevent-monkey-patch --harakiri 30",
+        "leave out `--harakiri`",
+    ),
     "mod_wsgi": ("mod_wsgi", "threads=1", "`WSGIDaemonProcess NAME threads=N`"),
     "wsgiref": ("wsgiref", "", "for development use `flask run`"),
     "waitress": ("waitress", "--threads=1", "start it with `threads=N`"),

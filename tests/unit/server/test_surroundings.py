@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
-from types import ModuleType, SimpleNamespace
+from types import MethodType, ModuleType, SimpleNamespace
 from typing import Any
 from urllib.request import urlopen
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -71,6 +71,19 @@ def test_a_thread_pool_is_counted_by_the_names_of_its_threads(
         found = look_around(environ)
     assert found.places == places
     assert found.concurrent == (places is None or places[0] > 1)
+
+
+def test_waitress_accepts_no_more_connections_than_its_limit() -> None:
+    """The limit is 100 by default, and threads beyond it never have a request."""
+    channel = SimpleNamespace(
+        server=SimpleNamespace(adj=SimpleNamespace(connection_limit=4, listen=["one"]))
+    )
+    environ = {
+        "SERVER_SOFTWARE": "waitress",
+        "waitress.client_disconnected": MethodType(lambda _: False, channel),
+    }
+    with threads_named("waitress-0", "waitress-1", "waitress-2"):
+        assert look_around(environ).places == (2, "connection_limit")
 
 
 @pytest.mark.parametrize(
