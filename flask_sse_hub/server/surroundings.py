@@ -34,6 +34,10 @@ _THREADS = {
 # These serve each request in a thread or greenlet of its own, without a limit.
 _UNLIMITED = ("gevent", "werkzeug", "wsgiref")
 
+# These tell the truth by wsgi.multithread, also where gevent has patched their thread.
+# Others say in greenlets that they have one thread.
+_TRUTHFUL = ("werkzeug", "wsgiref")
+
 # A process has one server. Tests have several, and a middleware may rename one.
 _MOST_KNOWN = 16
 
@@ -100,7 +104,9 @@ def look_around(
     greenlet = greenlets.in_greenlet()
     worker = find_worker() if server == "gunicorn" else None
     places = _places(server, worker, environ)
-    concurrent = greenlet or threaded or bool(environ.get("wsgi.multithread"))
+    concurrent = threaded or bool(environ.get("wsgi.multithread"))
+    if greenlet and server not in _TRUTHFUL:
+        concurrent = True
     if places is not None and places.at_once == 1 and not greenlet:
         concurrent = False
     return Surroundings(server, concurrent, places, worker)
