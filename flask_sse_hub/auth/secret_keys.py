@@ -16,11 +16,16 @@ def secret_keys(what: str) -> list[Any]:
     """
     key = current_app.secret_key
     if not key:
-        raise ConfigurationError(
-            f"{what} is signed with the app's SECRET_KEY, and none is set: set it to"
-            " the same random value in every process"
-        )
+        raise ConfigurationError(no_secret_key(what))
     return [*older_keys(current_app.config.get("SECRET_KEY_FALLBACKS")), key]
+
+
+def no_secret_key(what: str) -> str:
+    """Return the error's text for something that an app without a SECRET_KEY signs."""
+    return (
+        f"{what} is signed with the app's SECRET_KEY, and none is set: set it to"
+        " the same random value in every process"
+    )
 
 
 def older_keys(value: Any) -> Sequence[Any]:

@@ -17,6 +17,13 @@ from ..errors import ConfigurationError
 from ..hub.clients.client import Identity
 from .sessions import brought, known_session_id, renew_session_id, unnamed, user_in
 
+#: The error of every stream that requires a login in an app without Flask-Login.
+NO_LOGIN_MANAGER = (
+    "SSE_HUB_LOGIN_REQUIRED needs Flask-Login, and this app has no LoginManager: pip"
+    " install flask-login and call login_manager.init_app(app), or set"
+    " SSE_HUB_LOGIN_REQUIRED = False to let anybody open a stream"
+)
+
 
 class Login(enum.Enum):
     """The way in which a visitor is logged in."""
@@ -50,6 +57,11 @@ def login_manager(app: Flask) -> Any | None:
 def user_loader(app: Flask) -> Callable[[str], Any] | None:
     """Return the app's ``user_loader``, None if it has registered none."""
     return getattr(login_manager(app), "_user_callback", None)
+
+
+def has_request_loader(app: Flask) -> bool:
+    """Tell whether a request alone can log its user in, such as by a bearer token."""
+    return getattr(login_manager(app), "_request_callback", None) is not None
 
 
 def nobody(app: Flask) -> Any:
@@ -100,12 +112,7 @@ def load_visitor(*, login_required: bool) -> Visitor:
     manager = login_manager(current_app)
     if manager is None:
         if login_required:
-            raise ConfigurationError(
-                "SSE_HUB_LOGIN_REQUIRED needs Flask-Login, and this app has no"
-                " LoginManager: pip install flask-login and call"
-                " login_manager.init_app(app), or set SSE_HUB_LOGIN_REQUIRED = False to"
-                " let anybody open a stream"
-            )
+            raise ConfigurationError(NO_LOGIN_MANAGER)
         return Visitor(None, Identity(session=known_session_id()), Login.SESSION)
     if "_login_user" in g:
         # The loaded user stays in place meanwhile: the request_loader of

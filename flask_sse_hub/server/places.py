@@ -14,15 +14,12 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ..runtime.per_process import PerProcess
-from .worker import serving_worker
+from .surroundings import KEPT, Places, server_places
 
 log = logging.getLogger(__name__)
-
-# One place in this many is kept for ordinary requests, and at least one.
-_KEPT = 20
 
 # Of the descriptors, at least this many: for requests, the log, the broker, the app's
 # database and its libraries.
@@ -31,35 +28,6 @@ _KEPT_FILES = 100
 # The descriptors of connections that are no streams: as many requests as gunicorn's
 # gevent worker serves at once by default.
 _REQUESTS = 1000
-
-
-class Places(NamedTuple):
-    """The number of requests that a server serves at once, and its setting for it."""
-
-    at_once: int
-    setting: str
-
-    @property
-    def for_streams(self) -> int:
-        """How many of the places streams may take."""
-        return max(1, self.at_once - max(1, self.at_once // _KEPT))
-
-    def full(self, taken: int) -> str | None:
-        """Return why there is no place for another stream, None if there is one."""
-        if taken < self.for_streams:
-            return None
-        return (
-            f"streams have taken {self.for_streams} of the {self.at_once} requests that"
-            f" this worker serves at once ({self.setting}); the rest is kept for"
-            f" ordinary requests. Raise {self.setting} for more streams"
-        )
-
-
-def server_places() -> Places | None:
-    """Return the places of this process's server, None if they are unknown."""
-    worker = serving_worker()
-    found = None if worker is None else worker.places()
-    return None if found is None else Places(*found)
 
 
 def open_files() -> int | None:
@@ -95,7 +63,7 @@ def make_room(streams: int) -> None:
 
 
 def _files_for_streams(most: int) -> int:
-    return max(1, most - max(_KEPT_FILES, most // _KEPT))
+    return max(1, most - max(_KEPT_FILES, most // KEPT))
 
 
 class HasSockets(Protocol):

@@ -28,6 +28,7 @@ from ..signals import client_connected, client_disconnected, event_published
 from .config import Config
 from .cors import Origins
 from .logins import Logins
+from .problems import Problems
 from .reach import Reach
 from .subscribing import Subscribing
 
@@ -54,6 +55,7 @@ class AppState:
         )
         self.origins = Origins(config.cors_origins)
         self.reach = Reach(lambda: self.hub)
+        self.problems = Problems(app, config, self.reach)
         self.logins = Logins(lambda: self.hub, login_required=config.login_required)
         self.subscribing = Subscribing(
             config,

@@ -63,6 +63,9 @@ def create_blueprint(state: AppState) -> Blueprint:
         reason = unready(state)
         if reason is not None:
             return jsonify(status="unavailable", reason=reason), 503
+        warnings = state.problems.that_spare_streams(request.environ)
+        if warnings:
+            return jsonify(status="ready", warnings=warnings)
         return jsonify(status="ready")
 
     @blueprint.get("/health/live")

@@ -185,6 +185,29 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         click.echo(f"the browser client of {_version()}", err=True)
 
     @group.command()
+    @click.argument("url", required=False)
+    def check(url: str | None) -> None:
+        """Print what makes the streams of this app fail, and how to mend it.
+
+        Without URL, the app's configuration is checked. With URL, such as
+        http://127.0.0.1:8000, the server that runs there is asked too: only it knows
+        its workers and threads.
+
+        The exit status is 1 if there is a problem.
+        """
+        found = [problem.text for problem in state.problems.found()]
+        if url is not None:
+            found += _problems_of_server(
+                url.rstrip("/") + state.config.url_prefix + "/health"
+            )
+        # A server that runs this app with this configuration repeats its problems.
+        for text in dict.fromkeys(found):
+            click.echo(_printable(text))
+        if found:
+            sys.exit(1)
+        click.echo("no problem was found", err=True)
+
+    @group.command()
     @click.argument("script", type=click.File(encoding="utf-8-sig"))
     @click.option(
         "--port",
@@ -223,6 +246,35 @@ _NOT_SHARED = (
     "SSE_HUB_BROKER_URL = 'memory://' keeps events within the server's process, which"
     " this command cannot reach: set it to 'sqlite:///sse_hub.db' or the URL of a Redis"
 )
+
+
+# A health check waits for the broker, and may start a hub.
+_HEALTH_SECONDS = 15.0
+
+
+def _problems_of_server(url: str) -> list[str]:
+    """Return the problems that a server's health check names."""
+    # Imported here because a worker never needs it.
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, urlopen
+
+    if not url.startswith(("http://", "https://")):
+        raise click.UsageError(
+            f"{url!r} is not the address of a server, such as http://127.0.0.1:8000"
+        )
+    try:
+        try:
+            with urlopen(Request(url), timeout=_HEALTH_SECONDS) as answer:  # noqa: S310
+                health = json.load(answer)
+        except HTTPError as error:
+            with error:
+                health = json.load(error)
+        reason = health.get("reason", "")
+        return [*reason.splitlines(), *health.get("warnings", [])]
+    except (URLError, OSError) as error:
+        return [f"{url} cannot be reached: {error}"]
+    except (ValueError, AttributeError):
+        return [f"{url} does not answer as the health check of flask_sse_hub"]
 
 
 def _read_all(stream: TextIO) -> str:

@@ -70,6 +70,7 @@ class SSEHub(PublishesEvents):
         app.cli.add_command(create_group(self, state))
         app.context_processor(lambda: {_EXTENSION: self})
         state.logins.watch(app)
+        state.problems.watch(app)
 
     def authorize_channel(self, authorizer: Authorizer) -> Authorizer:
         """Register the rule that opens channels: ``f(user, channel) -> bool``.

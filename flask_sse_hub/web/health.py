@@ -2,9 +2,8 @@
 
 from flask import request
 
-from ..errors import BrokerUnavailable, ConfigurationError
+from ..errors import BrokerUnavailable
 from ..hub.hub import Hub
-from ..server.support import check_server
 from .app_state import AppState
 
 
@@ -14,13 +13,12 @@ def unready(state: AppState) -> str | None:
     Starts the hub's tasks if nothing else speaks against this worker: it has to follow
     the log before a load balancer sends it its first stream.
     """
+    problems = state.problems.that_stop_streams(request.environ)
+    if problems is not None:
+        return problems
     hub = state.hub
     try:
-        check_server(request.environ)
-        state.reach.check()
         state.broker.head()
-    except ConfigurationError as error:
-        return str(error)
     except BrokerUnavailable:
         return "the broker cannot be reached"
     if hub.broken:

@@ -30,14 +30,21 @@ class Reach:
         Only a request tells whether the server runs several processes. Code outside a
         request, such as a thread that publishes, uses the answer of the last request.
         """
+        obstacle = self.obstacle()
+        if obstacle is not None:
+            raise ConfigurationError(obstacle)
+
+    def obstacle(self) -> str | None:
+        """Return why events would not reach every process, None if they would."""
         if has_request_context():
             self._several_processes = bool(request.environ.get("wsgi.multiprocess"))
         if self._several_processes and self._hub().reach == "process":
-            raise ConfigurationError(
+            return (
                 "SSE_HUB_BROKER_URL = 'memory://' keeps events within one process, and"
                 " this server runs several: most clients would miss most events. Set it"
                 " to 'sqlite:///sse_hub.db', or start one worker (gunicorn --workers 1)"
             )
+        return None
 
     def warn_of_silence(self, outcome: str) -> None:
         """Log once that a script on memory:// reaches no client.

@@ -27,7 +27,7 @@ from ..hub.lifecycle import draw_age
 from ..runtime.rare_log import FirstTime
 from ..server.connection import connection_of, last_event_id
 from ..server.support import check_server
-from ..server.worker import serving_worker
+from ..server.surroundings import surroundings
 from ..streams.generator import EventStream
 from ..streams.response import (
     StreamResponse,
@@ -147,7 +147,7 @@ class Subscribing:
         """Return the stream of this request's client, or a temporary refusal."""
         self._check_surroundings()
         hub = self._hub()
-        hub.attend(serving_worker())
+        hub.attend(surroundings(request.environ).worker)
         try:
             client = self._admitted(hub, asked)
         except ClientRefused as refusal:

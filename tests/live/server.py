@@ -21,6 +21,8 @@ import psutil
 
 from tests.kit.ports import HOST, free_port
 from tests.kit.reader import DEADLINE, StreamReader, wait_until
+from tests.live import apache
+from tests.live.packages import eventlet_packages
 
 SITE = "tests.live.site"
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,19 @@ app = import_module(sys.argv[2]).create_app()
 WSGIServer(("127.0.0.1", int(sys.argv[1])), app, log=None).serve_forever()
 """
 
+_POOL = _PYWSGI.replace("log=None", "log=None, spawn=4")
+
+# A mistake: gevent's server without the patches that make threads greenlets.
+_UNPATCHED = _PYWSGI.replace("from gevent import monkey; monkey.patch_all()", "")
+
+_WSGIREF = """
+import sys
+from importlib import import_module
+from wsgiref.simple_server import make_server
+app = import_module(sys.argv[2]).create_app()
+make_server("127.0.0.1", int(sys.argv[1]), app).serve_forever()
+"""
+
 #: The command that starts each kind of server, with its port and its site.
 COMMANDS = {
     "gunicorn-gevent": "gunicorn -k gevent -b {address} {app}",
@@ -41,8 +56,28 @@ COMMANDS = {
     "gunicorn-gthread": "gunicorn -k gthread --threads 20 -b {address} {app}",
     "gunicorn-sync": "gunicorn -k sync -b {address} {app}",
     "pywsgi": "pywsgi {port} {site}",
+    "pywsgi-pool": "pool {port} {site}",
+    "pywsgi-unpatched": "unpatched {port} {site}",
     "flask-run": "flask --app {app} run --port {port}",
+    "waitress": "waitress --listen {address} --call {site}:create_app",
+    "cheroot": "cheroot --bind {address} {wsgi}",
+    "uwsgi": "uwsgi --http-socket {address} --module {app} --need-app --die-on-term",
+    "wsgiref": "wsgiref {port} {site}",
+    "uvicorn": "uvicorn --interface wsgi --port {port} {wsgi}",
+    "hypercorn": "hypercorn --bind {address} wsgi:{wsgi}",
+    "gunicorn-eventlet": "gunicorn -k eventlet -b {address} {app}",
+    "mod_wsgi": "apache2 -D FOREGROUND -f {folder}/httpd.conf",
 }
+
+# Programs of Python's environment that are no modules, and sources for its -c.
+_SOURCES = {
+    "pywsgi": _PYWSGI,
+    "pool": _POOL,
+    "unpatched": _UNPATCHED,
+    "wsgiref": _WSGIREF,
+}
+_SCRIPTS = ("uwsgi",)
+_SYSTEM = ("apache2",)
 
 #: Kinds of servers that can hold streams.
 SERVERS = [
@@ -52,6 +87,15 @@ SERVERS = [
     "pywsgi",
     "flask-run",
 ]
+
+#: Other servers that can hold streams, each with room for twenty requests at once.
+OTHERS = {
+    "waitress": ("waitress", "--threads=20"),
+    "cheroot": ("cheroot", "--threads 20"),
+    "uwsgi-threads": ("uwsgi", "--threads 20"),
+    "uwsgi-gevent": ("uwsgi", "--gevent 20 --gevent-monkey-patch"),
+    "mod_wsgi": ("mod_wsgi", "threads=20"),
+}
 
 #: The same server with each delivery: by the client's own socket, and by generator.
 DELIVERIES = ["gunicorn-gevent", "gunicorn-gevent-generator"]
@@ -79,20 +123,34 @@ class Server:
         self._answers_http1 = answers_http1
         self._test = os.environ.get("PYTEST_CURRENT_TEST")
         self.port = free_port()
+        self._folder = tempfile.TemporaryDirectory()
         address = f"{HOST}:{self.port}"
         command = COMMANDS[kind].format(
-            port=self.port, address=address, site=site, app=f"{site}:create_app()"
+            port=self.port,
+            address=address,
+            site=site,
+            app=f"{site}:create_app()",
+            wsgi="tests.live.wsgi:application",
+            folder=self.folder,
         )
-        words = [*command.split(), *args.split()]
+        words = command.split()
+        if kind == "waitress":
+            # Its options have to come before the app.
+            words[1:1] = args.split()
+        elif kind != "mod_wsgi":
+            words += args.split()
         if kind == "gunicorn-gevent-generator":
             settings = {"socket_takeover": False} | settings
-        if words[0] == "pywsgi":
-            words[:1] = [sys.executable, "-c", _PYWSGI]
-        else:
+        if words[0] in _SOURCES:
+            words[:1] = [sys.executable, "-c", _SOURCES[words[0]]]
+        elif words[0] in _SCRIPTS:
+            words[:1] = [str(Path(sys.executable).with_name(words[0]))]
+        elif words[0] not in _SYSTEM:
             words[:1] = [sys.executable, "-m", words[0]]
-        self._folder = tempfile.TemporaryDirectory()
+        packages = [eventlet_packages()] if kind == "gunicorn-eventlet" else []
         self.log_path = Path(self._folder.name, "log")
         self._words = words
+        self._site = site
         database = Path(self._folder.name, "users.db")
         with closing(sqlite3.connect(database)) as connection, connection:
             connection.execute("CREATE TABLE user (id VARCHAR PRIMARY KEY)")
@@ -101,7 +159,7 @@ class Server:
                 "INSERT INTO user VALUES (?)", [[name] for name in USERS]
             )
         self._environ = os.environ | {
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join(map(str, [*packages, ROOT])),
             "LIVE_DATABASE": str(database),
             **({"LIVE_MIDDLEWARE": middleware} if middleware else {}),
             **{
@@ -111,6 +169,8 @@ class Server:
                 for key, value in ({"broker_url": SQLITE} | settings).items()
             },
         }
+        if kind == "mod_wsgi":
+            apache.prepare(self.folder, port=self.port, threads=args)
 
     def __enter__(self) -> Self:
         try:
@@ -196,6 +256,18 @@ class Server:
     @property
     def log(self) -> str:
         return self.log_path.read_text()
+
+    def flask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the site's own, as its developer does."""
+        command = [sys.executable, "-m", "flask", "--app", f"{self._site}:create_app()"]
+        return subprocess.run(
+            [*command, *words],
+            check=False,
+            capture_output=True,
+            cwd=self.folder,
+            env=self._environ,
+            text=True,
+        )
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

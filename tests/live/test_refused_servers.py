@@ -1,5 +1,6 @@
 """Servers that cannot hold streams refuse them, and the log names a remedy."""
 
+import json
 import socket
 
 import pytest
@@ -13,27 +14,80 @@ from tests.live.server import Server
 pytestmark = pytest.mark.live
 
 
-def test_a_sync_worker_is_refused_with_a_remedy() -> None:
-    """One stream would block the worker for all others."""
-    with Server("gunicorn-sync") as server:
-        status, _ = server.get("/events", Authorization="Bearer alice")
-        assert status == 500
-        assert "start it with `-k gevent`" in server.log
+#: Servers that cannot hold a stream: kind, arguments, and the remedy.
+REFUSED = {
+    "gunicorn sync": ("gunicorn-sync", "", "start it with `-k gevent`"),
+    "gunicorn gthread": ("gunicorn-sync", "-k gthread", "`-k gthread --threads N`"),
+    "gunicorn eventlet": (
+        "gunicorn-eventlet",
+        "--threads 8",
+        "start gunicorn with `-k gevent`",
+    ),
+    "flask run": ("flask-run", "--without-threads", "leave out --without-threads"),
+    "gevent unpatched": ("pywsgi-unpatched", "", "call gevent.monkey.patch_all()"),
+    "uWSGI": ("uwsgi", "", "`--gevent N --gevent-monkey-patch`"),
+    "uWSGI gevent": (
+        "uwsgi",
+        "--gevent 10",
+        "start uWSGI with `--gevent-monkey-patch`",
+    ),
+    "uWSGI harakiri": (
+        "uwsgi",
+        "--gevent 10 --gevent-monkey-patch --harakiri 30",
+        "leave out `--harakiri`",
+    ),
+    "mod_wsgi": ("mod_wsgi", "threads=1", "`WSGIDaemonProcess NAME threads=N`"),
+    "wsgiref": ("wsgiref", "", "for development use `flask run`"),
+    "waitress": ("waitress", "--threads=1", "start it with `threads=N`"),
+    "cheroot": ("cheroot", "--threads 1", "start it with `numthreads=N`"),
+    "uvicorn": ("uvicorn", "", "run the app under a WSGI server"),
+    "hypercorn": ("hypercorn", "", "run the app under a WSGI server"),
+}
 
 
-def test_gthread_with_one_thread_is_refused_too() -> None:
-    """One thread is gunicorn's default, and the first stream would take it."""
-    with Server("gunicorn-sync", args="-k gthread") as server:
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_server_that_cannot_hold_streams_refuses_them(name: str) -> None:
+    """Nothing hangs, and the remedy is told in each place, by one text.
+
+    The log has it once for all ordinary requests, and once for each stream and answer.
+    """
+    kind, args, remedy = REFUSED[name]
+    with Server(kind, args=args) as server:
+        assert server.get("/process")[0] == 200
+        assert server.log.count(remedy) == 1
+        status, body = server.get("/events/health")
+        assert status == 503
+        reason = json.loads(body)["reason"]
+        assert remedy in reason
+        assert server.log.count(reason) == 1
         assert server.get("/events", Authorization="Bearer alice")[0] == 500
-        assert server.get("/events/health")[0] == 503
+        assert server.request("POST", "/answers/waiting")[0] == 500
+        assert server.log.count(reason) == 3
+        checked = server.flask("sse", "check", f"http://{HOST}:{server.port}")
+        assert (checked.returncode, checked.stdout) == (1, f"{reason}\n")
 
 
-def test_a_development_server_without_threads_is_refused() -> None:
-    """The first stream would block ``flask run`` too."""
-    with Server("flask-run", args="--without-threads") as server:
-        status, _ = server.get("/events", Authorization="Bearer alice")
-        assert status == 500
-        assert "leave out --without-threads" in server.log
+@pytest.mark.parametrize(
+    ("site", "text"),
+    [
+        ("without_login", "SSE_HUB_LOGIN_REQUIRED needs Flask-Login"),
+        ("without_key", "signed with the app's SECRET_KEY, and none is set"),
+    ],
+)
+def test_a_fault_of_the_app_is_told_before_its_first_stream(
+    site: str, text: str
+) -> None:
+    """The first request of any kind logs it, and health and the command tell it."""
+    with Server(site=f"tests.live.{site}") as server:
+        assert server.get("/missing")[0] == 404
+        assert server.log.count(text) == 1
+        status, body = server.get("/events/health")
+        assert status == 503
+        reason = json.loads(body)["reason"]
+        assert text in reason
+        for address in ([], [f"http://{HOST}:{server.port}"]):
+            checked = server.flask("sse", "check", *address)
+            assert (checked.returncode, checked.stdout) == (1, f"{reason}\n")
 
 
 def test_http2_inside_gunicorn_is_refused() -> None:

@@ -6,14 +6,15 @@ import pytest
 
 from tests.kit.hand import fields
 from tests.kit.reader import wait_until
-from tests.live.server import SERVERS, Server, raw_request
+from tests.live.server import OTHERS, SERVERS, Server, raw_request
 
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=[*SERVERS, *OTHERS])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with Server(request.param, heartbeat_interval=0.5) as server:
+    kind, args = OTHERS.get(request.param, (request.param, ""))
+    with Server(kind, args=args, heartbeat_interval=0.5) as server:
         yield server
 
 

@@ -11,7 +11,8 @@ import pytest
 from flask_sse_hub import Batch, Event
 from flask_sse_hub.answers import response as answer_response
 from flask_sse_hub.answers.protocols import ProtocolName
-from flask_sse_hub.server.places import PlaceLedger, Places
+from flask_sse_hub.server.places import PlaceLedger
+from flask_sse_hub.server.surroundings import Places
 from tests.kit.reader import DEADLINE, wait_until
 from tests.kit.sse_parser import parse
 from tests.unit.answers.test_producer import Upstream

@@ -26,7 +26,8 @@ from flask_sse_hub import (
 )
 from flask_sse_hub.answers import response as answer_response
 from flask_sse_hub.answers.body import AnswerBody
-from flask_sse_hub.server.places import PlaceLedger, Places
+from flask_sse_hub.server.places import PlaceLedger
+from flask_sse_hub.server.surroundings import Places
 from flask_sse_hub.testing import Stream
 from flask_sse_hub.web import app_state
 from tests.kit.reader import DEADLINE, EndOfStream, StreamReader, wait_until

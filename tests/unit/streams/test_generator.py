@@ -3,12 +3,11 @@
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from flask_sse_hub import CloseReason, Event, UnsupportedServer
+from flask_sse_hub import CloseReason, Event
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Record
@@ -17,8 +16,6 @@ from flask_sse_hub.hub.hub import Hub
 from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.hub.parts import Parts
 from flask_sse_hub.server.connection import connection_of
-from flask_sse_hub.server.support import check_server
-from flask_sse_hub.server.worker import ServerWorker
 from flask_sse_hub.streams.generator import EventStream
 from tests.kit.hand import KEEP_ALL, FlakyBroker
 from tests.kit.reader import StreamReader, wait_until
@@ -274,67 +271,7 @@ def _fail_without_client() -> Any:
     raise RuntimeError("a bug")
 
 
-def one_thread() -> ServerWorker:
-    return ServerWorker(SimpleNamespace(cfg=SimpleNamespace(threads=1)))
-
-
 class TestServers:
-    @pytest.mark.parametrize(
-        ("environ", "remedy"),
-        [
-            ({"gunicorn.socket": 1, "wsgi.multithread": False}, "-k gevent"),
-            (
-                {
-                    "gunicorn.socket": 1,
-                    "wsgi.multithread": True,
-                    "SERVER_PROTOCOL": "HTTP/2.0",
-                },
-                "HTTP/1.1 behind the proxy",
-            ),
-            ({"werkzeug.socket": 1, "wsgi.multithread": False}, "--without-threads"),
-        ],
-        ids=["sync", "http2", "single-threaded"],
-    )
-    def test_a_server_that_cannot_hold_streams_is_refused(
-        self, environ: dict[str, Any], remedy: str
-    ) -> None:
-        """The error says how to start the server instead."""
-        with pytest.raises(UnsupportedServer, match=remedy):
-            check_server(environ, find_worker=lambda: None)
-
-    def test_gthread_with_one_thread_is_a_sync_worker(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """One thread is gthread's default, and the first stream blocks it."""
-        environ = {"gunicorn.socket": 1, "wsgi.multithread": True}
-        monkeypatch.setattr("flask_sse_hub.runtime.greenlets.patched", lambda: False)
-        with pytest.raises(UnsupportedServer, match="--threads N"):
-            check_server(environ, find_worker=one_thread)
-        monkeypatch.setattr("flask_sse_hub.runtime.greenlets.patched", lambda: True)
-        check_server(environ, find_worker=one_thread)
-
-    def test_gevents_server_without_patching_is_refused(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """One waiting stream would stop the whole process."""
-        monkeypatch.setattr("flask_sse_hub.runtime.greenlets.in_greenlet", lambda: True)
-        monkeypatch.setattr("flask_sse_hub.runtime.greenlets.patched", lambda: False)
-        with pytest.raises(UnsupportedServer, match=r"patch_all\(\)"):
-            check_server({}, find_worker=lambda: None)
-
-    @pytest.mark.parametrize(
-        "environ",
-        [
-            {},
-            {"gunicorn.socket": 1, "wsgi.multithread": True},
-            {"werkzeug.socket": 1, "wsgi.multithread": True},
-        ],
-        ids=["test client", "gunicorn", "development server"],
-    )
-    def test_other_servers_are_accepted(self, environ: dict[str, Any]) -> None:
-        """Servers with threads or greenlets and the test client can hold streams."""
-        assert check_server(environ, find_worker=lambda: None) is None  # type: ignore[func-returns-value]
-
     @pytest.mark.parametrize("key", ["gunicorn.socket", "werkzeug.socket"])
     def test_the_socket_is_found_in_the_environ(self, key: str) -> None:
         """A server that does not expose its socket has none."""

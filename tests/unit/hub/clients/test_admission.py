@@ -7,7 +7,8 @@ import pytest
 from flask_sse_hub import ClientRefused, CloseReason, TooManyStreams
 from flask_sse_hub.hub.clients.admission import GENERATOR
 from flask_sse_hub.hub.clients.client import Client, Identity
-from flask_sse_hub.server.places import PlaceLedger, Places
+from flask_sse_hub.server.places import PlaceLedger
+from flask_sse_hub.server.surroundings import Places
 from tests.kit.hand import HandHub, HandSink
 
 
