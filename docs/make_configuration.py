@@ -3,7 +3,8 @@
 from dataclasses import fields
 from pathlib import Path
 
-from flask_sse_hub.web.config import PREFIX, Config
+from flask_sse_hub.web.config import Config
+from flask_sse_hub.web.setting_names import PREFIX
 
 _HEAD = """# Configuration
 
