@@ -3,13 +3,15 @@
 from dataclasses import fields
 from pathlib import Path
 
-from flask_sse_hub.web.config import PREFIX, Config
+from flask_sse_hub.web.config import Config
+from flask_sse_hub.web.setting_names import PREFIX
 
 _HEAD = """# Configuration
 
 Set these keys in the app's config before you call `init_app`, which reads and checks
 each key once. Times are in seconds, sizes in bytes. An invalid value raises
-`ConfigurationError` at start; an unknown key causes a warning in the log.
+`ConfigurationError` at start. A key causes a warning in the log if it is unknown, has
+another prefix such as `SSEHUB_`, or is set after `init_app`.
 
 To set keys by environment variables, call `app.config.from_prefixed_env()` before
 `init_app`. Write each variable with the prefix `FLASK_`, and lists in JSON:

@@ -8,9 +8,11 @@ from .errors import (
     ClientRefused,
     ConfigurationError,
     EventTooLarge,
+    InvalidArgument,
     InvalidEvent,
     InvalidMetadata,
     InvalidName,
+    InvalidOption,
     InvalidSignature,
     InvalidTarget,
     InvalidTicket,
@@ -18,6 +20,7 @@ from .errors import (
     TooManyStreams,
     UnsupportedServer,
 )
+from .events.address import Target
 from .events.event import Event
 from .events.hypermedia import datastar_patch, datastar_signals, turbo_stream
 from .hub.clients.client_stats import ClientStats
@@ -41,15 +44,18 @@ __all__ = [
     "EventSourceResponse",
     "EventTooLarge",
     "HubStats",
+    "InvalidArgument",
     "InvalidEvent",
     "InvalidMetadata",
     "InvalidName",
+    "InvalidOption",
     "InvalidSignature",
     "InvalidTarget",
     "InvalidTicket",
     "Publisher",
     "SSEHub",
     "SSEHubError",
+    "Target",
     "TooManyStreams",
     "UnsupportedServer",
     "client_connected",
@@ -59,6 +65,11 @@ __all__ = [
     "event_published",
     "turbo_stream",
 ]
+
+
+def __dir__() -> list[str]:
+    # Shells and editors complete from this list. It has the two lazy names below too.
+    return list(__all__)
 
 
 def __getattr__(name: str) -> Any:

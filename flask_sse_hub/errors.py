@@ -1,7 +1,7 @@
 """Every error that the package raises on purpose, under one root.
 
 Does not know the code that raises the errors: each text is written where the values
-are known.
+are known. A call with unknown keywords is Python's own TypeError, in better words.
 """
 
 
@@ -9,35 +9,47 @@ class SSEHubError(Exception):
     """The root: ``except SSEHubError`` catches every error of this package."""
 
 
+class InvalidArgument(SSEHubError, TypeError, ValueError):
+    """Raised when an argument has the wrong type or value; most have a class below.
+
+    It is a TypeError and a ValueError too, so that code which expects Python's own
+    errors for bad arguments catches it.
+    """
+
+
 class ConfigurationError(SSEHubError):
     """Raised when a setting is invalid or does not work with the server in use."""
 
 
-class InvalidOption(ConfigurationError, ValueError):
-    """Raised when an object is created with an argument of a wrong value."""
+class InvalidOption(ConfigurationError, InvalidArgument):
+    """Raised when an argument that sets up an object, a rule or a page is invalid.
+
+    The objects are ``SSEHub``, ``Publisher``, ``EventSourceResponse``, ``Batch``, and
+    those of the test kit.
+    """
 
 
 class UnsupportedServer(ConfigurationError):
     """Raised when the WSGI server cannot hold a stream open beside other requests."""
 
 
-class InvalidName(SSEHubError):
+class InvalidName(InvalidArgument):
     """Raised when a type, channel, key or id is not a usable name."""
 
 
-class InvalidTarget(SSEHubError):
+class InvalidTarget(InvalidArgument):
     """Raised when a target is missing, None, not a name, or has too many addresses."""
 
 
-class InvalidEvent(SSEHubError):
+class InvalidEvent(InvalidArgument):
     """Raised when an event's data or retry cannot be encoded for the stream."""
 
 
-class InvalidMetadata(SSEHubError):
+class InvalidMetadata(InvalidArgument):
     """Raised when a client's metadata is not a small dict of plain values."""
 
 
-class InvalidTicket(SSEHubError):
+class InvalidTicket(InvalidArgument):
     """Raised when a ticket cannot be made from the arguments given."""
 
 

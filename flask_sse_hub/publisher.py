@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from .brokers import Broker, create_broker, is_redis
-from .errors import ConfigurationError
+from .errors import InvalidOption
 from .events.compose import MAX_EVENT_BYTES, Composer, PublishesEvents
 from .events.event import LARGEST_BYTES
 from .events.record import Record
+from .runtime.arguments import explaining
 from .runtime.per_process import PerProcess
 
 
@@ -35,10 +36,14 @@ class Publisher(PublishesEvents):
         dumps: Serialises data as JSON that is neither text nor bytes.
 
     Raises:
-        ConfigurationError: An argument is invalid.
+        InvalidOption: An argument is invalid.
 
     """
 
+    @explaining(
+        "Publisher(url, name=...)",
+        words=dict.fromkeys(["broker_url", "redis_url"], "Pass the URL as url=."),
+    )
     def __init__(
         self,
         url: str,
@@ -49,26 +54,29 @@ class Publisher(PublishesEvents):
         dumps: Callable[[Any], str] = json.dumps,
     ) -> None:
         if not isinstance(url, str):
-            raise ConfigurationError(f"url must be a str, not {type(url).__name__}")
+            raise InvalidOption(
+                f"url must be a str, the app's SSE_HUB_BROKER_URL, not"
+                f" {type(url).__name__}. Within the app, use its SSEHub"
+            )
         if (
             not isinstance(max_event_bytes, int)
             or isinstance(max_event_bytes, bool)
             or not 1 <= max_event_bytes <= LARGEST_BYTES
         ):
-            raise ConfigurationError(
+            raise InvalidOption(
                 f"max_event_bytes must be an int from 1 to {LARGEST_BYTES}"
             )
         if not callable(dumps):
-            raise ConfigurationError(
+            raise InvalidOption(
                 f"dumps={dumps!r:.50} cannot be called: pass a function such as"
                 " json.dumps"
             )
         if is_redis(url) and name is None:
-            raise ConfigurationError(
+            raise InvalidOption(
                 "name is missing, and Redis needs it: pass the app's SSE_HUB_NAME"
             )
         if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
-            raise ConfigurationError(
+            raise InvalidOption(
                 f"the path in {url!r} is relative to an app's instance folder, which"
                 " only the app knows: use an absolute path, as in"
                 " sqlite:////an/absolute/path.db"
@@ -100,4 +108,4 @@ class Publisher(PublishesEvents):
                 create=self._create,
             )
         except ValueError as error:
-            raise ConfigurationError(f"url cannot be used: {error}") from error
+            raise InvalidOption(f"url cannot be used: {error}") from error

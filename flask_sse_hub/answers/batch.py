@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigurationError
+from ..errors import InvalidOption
 from ..events.seconds import checked_seconds
+from ..runtime.arguments import explaining_class
 
 # A batch is held in memory and sent as one write, so its size needs a bound.
 _LARGEST = 10_000
@@ -19,6 +20,19 @@ _LARGEST = 10_000
 LONGEST_SECONDS = 86_400.0
 
 
+_INTERVAL = "Use interval=, in seconds."
+
+
+@explaining_class(
+    "Batch(size=10, interval=0.1)",
+    words={
+        "max_size": "Use size=.",
+        "count": "Use size=.",
+        "timeout": _INTERVAL,
+        "seconds": _INTERVAL,
+        "delay": _INTERVAL,
+    },
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Describe when items that arrive one by one leave together, in one write.
@@ -37,7 +51,7 @@ class Batch:
             ``"".join`` for pieces of text. None: each item is an event of its own.
 
     Raises:
-        ConfigurationError: A value is out of its range, or ``merge`` is not callable.
+        InvalidOption: A value is out of its range, or ``merge`` is not callable.
 
     """
 
@@ -47,7 +61,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         if type(self.size) is not int or not 1 <= self.size <= _LARGEST:
-            raise ConfigurationError(
+            raise InvalidOption(
                 f"a batch's size must be an int from 1 to {_LARGEST}, not"
                 f" {self.size!r:.50}"
             )
@@ -56,10 +70,10 @@ class Batch:
             what="a batch's interval",
             above=0.0,
             most=LONGEST_SECONDS,
-            error=ConfigurationError,
+            error=InvalidOption,
         )
         if self.merge is not None and not callable(self.merge):
-            raise ConfigurationError(
+            raise InvalidOption(
                 f"merge must be a function that takes a list of items and returns one,"
                 f' such as "".join, not {self.merge!r:.50}'
             )

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Self
 
+from ..errors import InvalidEvent, SSEHubError
 from ..runtime import sockets
 from ..server.places import PlaceLedger
 from .batch import Batch, Collector
@@ -59,19 +60,23 @@ class AnswerBody:
         connection: socket.socket | None,
         name: str | None,
         places: PlaceLedger,
+        debug: bool,
     ) -> None:
         self.on_close: Callable[[], None] | None = None
         self._heartbeat = heartbeat
         self._collector = Collector(batch)
         self._writer = protocol.new_writer(dumps)
+        self._remedy = protocol.remedy
         self._merges = batch.merge is not None
         # Without a merge, each item is encoded in the producer's thread, before the
         # iterable goes on and perhaps changes it.
-        encode = _same if self._merges else self._writer.item
+        encode = _same if self._merges else self._written
         convert = partial(_unless_end, is_end=protocol.is_end, convert=encode)
         self._producer = Producer(iterable, around=around, convert=convert)
         self._socket = connection
         self._name = name
+        self._debug = debug
+        self._habit_told = False
         self._places = places
         self._watch = departures()
         self._silent_since = 0.0
@@ -173,7 +178,7 @@ class AnswerBody:
 
     def _collected(self) -> bytes:
         items = self._collector.take()
-        return b"".join(map(self._writer.item, items) if self._merges else items)
+        return b"".join(map(self._written, items) if self._merges else items)
 
     def _rest(self) -> bytes:
         """Return the items that are still to be sent, and the bytes for the end."""
@@ -191,7 +196,10 @@ class AnswerBody:
     def _failed(self, error: BaseException) -> bytes:
         """Log an error, and return the bytes that tell the client of it."""
         end_id = new_end_id()
-        told = self._break_off(message=_FAILED, id=end_id)
+        # Only a developer's own page may show the text: it can name values of the app.
+        shown = self._debug and isinstance(error, SSEHubError)
+        text = str(error) if shown else _FAILED
+        told = self._break_off(message=text, id=end_id)
         how = f"its client was told with the id {end_id}" if told else _UNTOLD
         log.error(
             "the answer of endpoint %s failed; %s", self._name, how, exc_info=error
@@ -202,6 +210,25 @@ class AnswerBody:
         told = self._writer.failure(Failure(**why))
         self._breaks_off = not told
         return told
+
+    def _written(self, item: Any) -> bytes:
+        self._look_at(item)
+        return self._writer.item(item)
+
+    def _look_at(self, item: object) -> None:
+        """Tell of an item in the form of another package, once for each response.
+
+        In debug mode it ends the answer by an error, which the page shows.
+        """
+        remedy = None if self._habit_told else self._remedy(item)
+        if remedy is None:
+            return
+        if self._debug:
+            raise InvalidEvent(remedy)
+        self._habit_told = True
+        log.warning(
+            "the answer of endpoint %s is probably not as meant: %s", self._name, remedy
+        )
 
     def _end(self) -> bytes:
         if self._breaks_off:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn, Protocol
 
 from ..errors import InvalidEvent, InvalidOption
+from ..events import habits
 from ..events.event import Event, encode_block, text_of
 
 #: The values of ``protocol`` beside None.
@@ -122,7 +123,10 @@ class _ObjectWriter:
         """Return an item as an object, and its event."""
         if isinstance(item, Event):
             self._refuse(item, "the type and the delay of an event would be lost")
-        text = text_of(item, dumps=self._dumps)
+        try:
+            text = text_of(item, dumps=self._dumps)
+        except InvalidEvent as error:
+            self._refuse(item, str(error))
         try:
             value = json.loads(text, parse_constant=_refuse_constant)
         except ValueError as error:
@@ -132,6 +136,7 @@ class _ObjectWriter:
         return value, _data(text)
 
     def _refuse(self, item: Any, why: str) -> NoReturn:
+        """Raise InvalidEvent with the form that the client expects."""
         raise InvalidEvent(
             f"an item of type {type(item).__name__} does not suit"
             f' protocol="{self.name}": {why}. Yield a dict, such as {self.example}'
@@ -241,6 +246,8 @@ class AnswerProtocol:
     end_text: str | None = None
     #: Whether a native EventSource may be the client. Others handle statuses.
     for_event_source: bool = True
+    #: Returns how to yield an item that is probably meant otherwise, or None.
+    remedy: Callable[[object], str | None] = lambda _: None
 
     def is_end(self, item: Any) -> bool:
         """Tell whether an item is the text that the writer adds by itself."""
@@ -251,8 +258,14 @@ class AnswerProtocol:
         )
 
 
+def _remedy(item: object) -> str | None:
+    if isinstance(item, Event) and item.type == "done":
+        return "the type `done` tells clients that the answer has ended: choose another"
+    return habits.remedy(item)
+
+
 _PROTOCOLS: Mapping[str | None, AnswerProtocol] = {
-    "events": AnswerProtocol(new_writer=_EventWriter),
+    "events": AnswerProtocol(new_writer=_EventWriter, remedy=_remedy),
     "openai": AnswerProtocol(
         new_writer=_ChunkWriter, end_text=_DONE, for_event_source=False
     ),
@@ -262,7 +275,7 @@ _PROTOCOLS: Mapping[str | None, AnswerProtocol] = {
         end_text=_DONE,
         for_event_source=False,
     ),
-    None: AnswerProtocol(new_writer=_BareWriter),
+    None: AnswerProtocol(new_writer=_BareWriter, remedy=habits.remedy),
 }
 
 

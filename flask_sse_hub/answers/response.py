@@ -4,15 +4,18 @@ Knows requests. Does not know brokers or hubs. docs/api.md says what clients can
 on.
 """
 
+import functools
+import inspect
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from flask import abort, current_app, request
 
-from ..errors import ConfigurationError
-from ..events.seconds import checked_seconds
+from ..errors import InvalidOption
+from ..events.seconds import LONGEST_SHORT, checked_seconds
+from ..runtime.arguments import explaining
 from ..runtime.rare_log import RareLog
 from ..server.connection import connection_of, last_event_id
 from ..server.places import PlaceLedger, place_ledger
@@ -36,6 +39,40 @@ _NO_ITEMS = (str, bytes, bytearray, memoryview, Mapping)
 
 # The default batch. Each item leaves in a write of its own.
 _ONE_BY_ONE = Batch(size=1)
+
+
+_HEADERS = (
+    "Set it on the response: response = EventSourceResponse(items);"
+    ' response.headers["X-Name"] = "value"'
+)
+_STATUS = "Return it with the response: return EventSourceResponse(items), 202"
+_NO_MEDIA_TYPE = "Leave it out: the response is text/event-stream"
+_HEARTBEAT = "Use heartbeat=, in seconds."
+_FIRST = "Pass the iterable first, without a keyword."
+_EVENT = "Each item has its own: yield Event(data, type=..., retry=...)"
+
+# The keywords of other packages' responses.
+_WORDS = {
+    "headers": _HEADERS,
+    "status": _STATUS,
+    "status_code": _STATUS,
+    "mimetype": _NO_MEDIA_TYPE,
+    "media_type": _NO_MEDIA_TYPE,
+    "content_type": _NO_MEDIA_TYPE,
+    "ping": _HEARTBEAT,
+    "ping_interval": _HEARTBEAT,
+    "keepalive": _HEARTBEAT,
+    "keep_alive": _HEARTBEAT,
+    "content": _FIRST,
+    "response": _FIRST,
+    "generator": _FIRST,
+    "event": _EVENT,
+    "type": _EVENT,
+    "retry": _EVENT,
+    "background": "Do it in the iterable, in a `finally`.",
+    "sep": "Leave it out: lines end with LF.",
+    "send_timeout": "Leave it out: a client that takes nothing is cut off.",
+}
 
 
 class EventSourceResponse(StreamResponse):
@@ -78,11 +115,12 @@ class EventSourceResponse(StreamResponse):
             or of an error.
 
     Raises:
-        ConfigurationError: An argument has the wrong type or is out of its range.
+        InvalidOption: An argument has the wrong type or is out of its range.
         UnsupportedServer: An open stream would block other requests on this server.
 
     """
 
+    @explaining("EventSourceResponse(items, heartbeat=15.0)", words=_WORDS)
     def __init__(
         self,
         iterable: Iterable[Any],
@@ -100,8 +138,14 @@ class EventSourceResponse(StreamResponse):
             what="heartbeat",
             above=0.0,
             most=LONGEST_SECONDS,
-            error=ConfigurationError,
+            error=InvalidOption,
         )
+        if heartbeat > LONGEST_SHORT:
+            _rare_log.say(
+                "heartbeat",
+                f"EventSourceResponse has heartbeat={heartbeat} (seconds, not"
+                " milliseconds?)",
+            )
         check_server(request.environ)
         places = place_ledger()
         _check_room(iterable, places, for_event_source=spoken.for_event_source)
@@ -116,6 +160,7 @@ class EventSourceResponse(StreamResponse):
             connection=connection_of(request.environ),
             name=request.endpoint,
             places=places,
+            debug=app.debug,
         )
         self._is_over = _had_its_end()
         compress = compress and not self._is_over
@@ -140,14 +185,54 @@ class EventSourceResponse(StreamResponse):
 
 def _check(iterable: object, batch: object) -> None:
     if isinstance(iterable, _NO_ITEMS) or not isinstance(iterable, Iterable):
-        raise ConfigurationError(
-            "EventSourceResponse takes an iterable that yields events, such as a"
-            f" generator or a list, not {type(iterable).__name__}"
-        )
+        raise InvalidOption(_no_iterable(iterable))
     if not isinstance(batch, Batch | None):
-        raise ConfigurationError(
+        raise InvalidOption(
             f"batch must be a Batch, such as Batch(size=10), not {type(batch).__name__}"
         )
+
+
+def _no_iterable(given: object) -> str:
+    """Return the text of the error for a value that yields no events."""
+    if inspect.isasyncgenfunction(given) or inspect.iscoroutinefunction(given):
+        return _no_async(f"the async function {given.__name__}")
+    if isinstance(given, AsyncIterable):
+        return _no_async(f"an {type(given).__name__}")
+    if inspect.isawaitable(given):
+        if inspect.iscoroutine(given):
+            # Python would warn that it was never awaited, which is not the mistake.
+            given.close()
+        return _no_async(f"a {type(given).__name__}")
+    if inspect.isroutine(given) or isinstance(given, type | functools.partial):
+        return (
+            "EventSourceResponse takes an iterable, not a function; call it:"
+            f" `{_call_of(given)}`"
+        )
+    hint = ". Does the function lack a `yield`?" if given is None else ""
+    return (
+        "EventSourceResponse takes an iterable that yields events, such as a generator"
+        f" or a list, not {type(given).__name__}{hint}"
+    )
+
+
+def _no_async(what: str) -> str:
+    return (
+        f"async is not supported: EventSourceResponse takes a plain generator, not"
+        f" {what}. Write `def` and `for` in place of `async def` and `async for`, and"
+        " use the blocking client of your library: each stream runs in a greenlet or"
+        " thread of its own"
+    )
+
+
+def _call_of(function: Callable[..., Any]) -> str:
+    """Return the call of a function with the names of its parameters."""
+    name = getattr(function, "__name__", type(function).__name__)
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return f"{name}(...)"
+    needed = [each.name for each in parameters if each.default is each.empty]
+    return f"{name}({', '.join(needed)})"
 
 
 def _check_room(

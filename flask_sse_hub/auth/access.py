@@ -5,6 +5,7 @@ Flask-Login's loaders, tickets and the app's own rules. Does not know how stream
 delivered.
 """
 
+import inspect
 import logging
 import math
 import secrets
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, cast
 from flask import Flask, g, has_request_context, request
 from werkzeug.exceptions import BadRequest, Forbidden, Gone, NotFound, Unauthorized
 
-from ..errors import InvalidTarget
+from ..errors import InvalidOption, InvalidTarget
 from ..events import address
 from ..events.address import Address, HasId, Name, Unset
 from ..hub.clients.client import Client, Identity, Metadata
@@ -100,7 +101,7 @@ class Access:
         if self._is_public(channel):
             return True
         authorizer = self._rules.authorize
-        return authorizer is not None and bool(authorizer(person, channel))
+        return authorizer is not None and _allows(authorizer, person, channel)
 
     def arrive(self) -> Callable[[], Visitor]:
         """Refuse a stranger, and return the function that loads this request's visitor.
@@ -167,7 +168,7 @@ class Access:
             if visitor.channels is not None:
                 is_open = name in visitor.channels or self._is_public(name)
             else:
-                is_open = rule is None or rule(visitor.person, name)
+                is_open = rule is None or _allows(rule, visitor.person, name)
             if not is_open:
                 remedy = self._remedy(visitor) if self._app.debug else ""
                 raise Forbidden(f"the channel {name!r:.60} is not open to you{remedy}")
@@ -341,10 +342,26 @@ def _request_again(app: Flask, opening: OpeningRequest) -> Iterator[None]:
         context.pop()
 
 
+def _allows(rule: Authorizer, person: Any, channel: str) -> bool:
+    """Return a rule's answer. Raises InvalidOption if the answer is a coroutine."""
+    answer = rule(person, channel)
+    if inspect.isawaitable(answer):
+        # It would count as true, and open every channel.
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise InvalidOption(
+            "a channel rule returned a coroutine: async is not supported, so write a"
+            " plain function that returns True or False"
+        )
+    return bool(answer)
+
+
 def _still_may(client: Client, person: Any, rule: Authorizer | None) -> bool:
     if client.identity.user is not None and not is_logged_in(person):
         return False
     try:
-        return rule is None or all(rule(person, name) for name in client.channels)
+        return rule is None or all(
+            _allows(rule, person, name) for name in client.channels
+        )
     except _REFUSALS:
         return False

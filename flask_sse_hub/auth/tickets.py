@@ -11,8 +11,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from ..errors import InvalidTicket
 from ..events import address
-from ..events.address import Names
-from ..events.event import checked_name
+from ..events.address import Target
 from ..events.seconds import checked_seconds
 from ..hub.clients.client import Identity
 from .secret_keys import secret_keys
@@ -31,7 +30,7 @@ class Ticket:
 
     @classmethod
     def lasting(
-        cls, seconds: float, *, now: float, identity: Identity, channels: Names
+        cls, seconds: float, *, now: float, identity: Identity, channels: Target
     ) -> "Ticket":
         """Return a ticket that expires after this many seconds.
 
@@ -39,7 +38,7 @@ class Ticket:
         """
         checked_seconds(seconds, what="expires", above=0.0, error=InvalidTicket)
         names = tuple(
-            checked_name(name, what="a channel's name")
+            address.checked_channel(name)
             for name in address.each_name(channels, what="channels")
         )
         return cls(identity, names, now + seconds)

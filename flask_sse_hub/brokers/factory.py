@@ -42,7 +42,7 @@ def check_name(name: str) -> None:
 
 def is_redis(url: str) -> bool:
     """Tell whether the log is in a Redis, which other apps may share."""
-    return url.partition(":")[0].lower() in _REDIS
+    return "://" in url and url.partition(":")[0].lower() in _REDIS
 
 
 def masked_url(url: str) -> str:

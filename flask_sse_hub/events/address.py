@@ -6,8 +6,10 @@ may listen to which address.
 """
 
 import enum
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NewType, Protocol
+from uuid import UUID
 
 from ..errors import InvalidName, InvalidTarget
 from .event import checked_name
@@ -24,11 +26,11 @@ BROADCAST: Final = Address("*")
 MAX_TARGETS = 10_000
 
 #: A name or an id. Ids are compared as text: 7 from a database and "7" from a cookie
-#: are the same id.
-Name = str | int
+#: are the same id, and so are a UUID and its text.
+Name = str | int | UUID
 
-#: One name, or any number of names. The event goes to all of them.
-Names = Name | Iterable[Name]
+#: A target: one name or id, or any number of them. The event goes to all of them.
+Target = Name | Iterable[Name]
 
 
 class HasId(Protocol):
@@ -51,8 +53,16 @@ class Unset(enum.Enum):
 
     UNSET = "unset"
 
+    def __repr__(self) -> str:
+        """Return a short text: it is the default of many arguments in help()."""
+        return self.name
+
 
 UNSET: Final = Unset.UNSET
+
+
+# A * in the place of a whole word, as in orders.* and *:orders.
+_WILDCARD = re.compile(r"(?:^|[.:/])\*(?:$|[.:/])")
 
 
 def channel(name: Name) -> Address:
@@ -110,8 +120,38 @@ def user_id_of(user: Any) -> Any:
     return get_id() if callable(get_id) else user
 
 
+def checked_channel(name: object, *, call: str | None = None) -> str:
+    """Return the name of a channel that an app or a client names. Raises InvalidName.
+
+    A pattern is refused, which the log itself may hold as a name.
+
+    ``call`` is the function whose arguments are the names, each without a keyword.
+    """
+    if call is not None and isinstance(name, list | tuple | set | frozenset):
+        raise InvalidName(
+            f"{call}() takes each channel's name as an argument of its own, not a"
+            f" {type(name).__name__}: use {call}(*names)"
+        )
+    if isinstance(name, int | UUID):
+        raise InvalidName(
+            f"a channel's name must be a str, not {type(name).__name__}: write it as"
+            " text, such as 'orders.7'"
+        )
+    text = checked_name(name, what="a channel's name")
+    if text != "*" and _WILDCARD.search(text):
+        # The text would be the name of a channel that nobody means. A * alone, or
+        # within a word, can be meant.
+        raise InvalidName(
+            f"{text!r:.60} is a pattern, not a channel's name: name each channel."
+            " Patterns belong in SSE_HUB_PUBLIC_CHANNELS and SSE_HUB_PUBLISH_TOKENS"
+        )
+    return text
+
+
 def checked_id(value: object, *, what: str) -> str:
-    """Return an id, given as str or int, as text. Raises InvalidName."""
+    """Return an id, given as str, int or UUID, as text. Raises InvalidName."""
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, int) and not isinstance(value, bool):
         try:
             value = str(value)
@@ -120,23 +160,27 @@ def checked_id(value: object, *, what: str) -> str:
                 f"{what} has too many digits: pass a shorter int, or a str"
             ) from error
     if not isinstance(value, str):
+        anonymous = "" if value is not None else ". None is the id of an anonymous user"
         raise InvalidName(
-            f"{what} must be a str or an int, not {type(value).__name__}. An anonymous"
-            " user has the id None and cannot be addressed"
+            f"{what} must be a str or an int or a UUID, not"
+            f" {type(value).__name__}{anonymous}"
         )
     return checked_name(value, what=what)
 
 
 def target(
     *,
-    channel: Names | Unset = UNSET,
+    channel: Target | Unset = UNSET,
     user: Users | Unset = UNSET,
-    session: Names | Unset = UNSET,
-    client: Names | Unset = UNSET,
+    session: Target | Unset = UNSET,
+    client: Target | Unset = UNSET,
+    broadcasts: bool = True,
 ) -> tuple[Address, ...]:
     """Return the addresses of all given names, each once.
 
     Without any argument, returns the broadcast address. An empty list adds no address.
+    ``broadcasts`` tells whether the caller's own caller may leave out all targets; the
+    text of an error says so.
 
     Raises:
         InvalidTarget: An argument is None or not a name, or there are too many
@@ -158,7 +202,7 @@ def target(
             _ADDRESS_OF[kind](name)
             for kind, names in given.items()
             if not isinstance(names, Unset)
-            for name in each_name(names, what=kind)
+            for name in each_name(names, what=kind, optional=broadcasts)
         )
     )
     if len(addresses) > MAX_TARGETS:
@@ -169,23 +213,39 @@ def target(
     return addresses
 
 
-def each_name(names: Names, *, what: str) -> Iterable[Name]:
+def each_name(names: Target, *, what: str, optional: bool = False) -> Iterable[Name]:
     """Return the names in an argument that is one name or a list of names.
 
+    ``optional`` tells whether a publisher may leave the argument out and broadcast.
     Raises InvalidTarget if the argument is neither.
     """
-    if isinstance(names, str | int):
+    if isinstance(names, str | int | UUID):
         return (names,)
     if names is None:
-        raise InvalidTarget(
-            f"{what}=None is not a target (anonymous user?). Leave out {what}=, or pass"
-            " an id"
-        )
+        raise InvalidTarget(_not_none(what, optional=optional))
     if isinstance(names, bytes | Mapping) or not isinstance(names, Iterable):
         raise InvalidTarget(
-            f"{what}= takes a name or a list of names, not {type(names).__name__}"
+            f"{what}= takes a name or a list of names, not {type(names).__name__}: pass"
+            " its id"
         )
     return names
+
+
+def _not_none(what: str, *, optional: bool) -> str:
+    probably = _PROBABLY.get(what, "")
+    kind = "channel's name" if what.startswith("channel") else f"{what}'s id"
+    if not optional:
+        return f"`{what}=None` is not a target{probably}. Pass a {kind}."
+    if what == "user":
+        return f"`user=None` is not a target{probably}. Leave out `user=` to broadcast."
+    return (
+        f"`{what}=None` is not a target{probably}. Pass a {kind}, or leave out"
+        f" `{what}=` to broadcast."
+    )
+
+
+def _named_channel(name: Name) -> Address:
+    return channel(checked_channel(name))
 
 
 def names_of(addresses: Iterable[Address]) -> dict[str, list[str]] | str:
@@ -199,5 +259,13 @@ def names_of(addresses: Iterable[Address]) -> dict[str, list[str]] | str:
     return found
 
 
+# The usual source of a None in the place of a target.
+_PROBABLY = {"user": " (anonymous user?)", "channel": " (a name that was not found?)"}
+
 _KIND_OF = {"c": "channel", "u": "user", "s": "session", "i": "client"}
-_ADDRESS_OF = {"channel": channel, "user": user, "session": session, "client": client}
+_ADDRESS_OF = {
+    "channel": _named_channel,
+    "user": user,
+    "session": session,
+    "client": client,
+}

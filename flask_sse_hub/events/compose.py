@@ -3,16 +3,22 @@
 Knows events, addresses and records. Does not know where a record is appended.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import EventTooLarge, InvalidEvent
-from . import address
-from .address import UNSET, Names, Unset, Users
+from ..runtime.arguments import explaining
+from ..runtime.rare_log import RareLog
+from . import address, habits, words
+from .address import UNSET, Target, Unset, Users
 from .event import MESSAGE, Event, checked_name, text_of
 from .record import Record
+
+log = logging.getLogger(__name__)
+_rare_log = RareLog(log)
 
 #: The default of ``SSE_HUB_MAX_EVENT_BYTES``: how many bytes an event's data may have.
 MAX_EVENT_BYTES = 1_048_576
@@ -34,11 +40,11 @@ class Composer:
         data: object,
         *,
         type: str | Unset = UNSET,
-        channel: Names | Unset = UNSET,
+        channel: Target | Unset = UNSET,
         user: Users | Unset = UNSET,
-        session: Names | Unset = UNSET,
-        client: Names | Unset = UNSET,
-        exclude_client: Names | None = None,
+        session: Target | Unset = UNSET,
+        client: Target | Unset = UNSET,
+        exclude_client: Target | None = None,
         retry: float | None = None,
         idempotency_key: str | None = None,
     ) -> Record:
@@ -66,6 +72,12 @@ class Composer:
         )
 
     def _event(self, data: object, *, type: str | Unset, retry: float | None) -> Event:
+        if habits.is_on_the_wire(data):
+            _rare_log.say(
+                "on the wire",
+                "an event was published whose data has `data:` and a blank line of its"
+                " own, and clients receive them as text: publish the data alone",
+            )
         if not isinstance(data, Event):
             return Event(
                 text_of(data, dumps=self.dumps),
@@ -80,7 +92,7 @@ class Composer:
         return data
 
 
-def _excluded(names: Names | None) -> tuple[str, ...]:
+def _excluded(names: Target | None) -> tuple[str, ...]:
     if names is None:
         return ()
     return tuple(
@@ -92,16 +104,17 @@ def _excluded(names: Names | None) -> tuple[str, ...]:
 class PublishesEvents(ABC):
     """The method ``publish()``, the same inside the app and outside it."""
 
+    @explaining("publish(data, type=..., user=..., channel=...)", words=words.PUBLISH)
     def publish(
         self,
         data: object,
         *,
         type: str | Unset = UNSET,
-        channel: Names | Unset = UNSET,
+        channel: Target | Unset = UNSET,
         user: Users | Unset = UNSET,
-        session: Names | Unset = UNSET,
-        client: Names | Unset = UNSET,
-        exclude_client: Names | None = None,
+        session: Target | Unset = UNSET,
+        client: Target | Unset = UNSET,
+        exclude_client: Target | None = None,
         retry: float | None = None,
         idempotency_key: str | None = None,
     ) -> str:
@@ -112,7 +125,8 @@ class PublishesEvents(ABC):
 
         Args:
             data: A str is sent as it is and bytes as UTF-8. An ``Event`` has its own
-                type and retry. Anything else is serialised as JSON.
+                type and retry. Anything else is serialised as JSON, which has no NaN
+                and no infinities.
             type: The event's type. Left out, it is "message".
             channel: A channel or several. The event goes to the union of all targets.
                 Without any target, every connected client receives it; an empty list
@@ -137,6 +151,7 @@ class PublishesEvents(ABC):
             InvalidTarget: A target is None or not a name.
             BrokerUnavailable: The broker cannot be reached. The outcome is unknown: the
                 event may have been appended.
+            TypeError: An argument is unknown, or has no keyword.
 
         """
         composer, append = self._publishing()

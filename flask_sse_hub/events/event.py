@@ -4,12 +4,16 @@ Knows the WHATWG HTML standard, section 9.2 (server-sent events). Does not know 
 clients receive an event, how the log stores it, or how its bytes are sent.
 """
 
+import inspect
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidEvent, InvalidName
+from ..runtime.arguments import explaining_class
+from . import words
 from .seconds import checked_seconds
 
 #: The type that a browser gives an event without an ``event:`` line.
@@ -58,6 +62,7 @@ def checked_name(name: object, *, what: str) -> str:
     return str.__str__(name)
 
 
+@explaining_class("Event(data, type=..., retry=...)", words=words.EVENT)
 @dataclass(frozen=True, slots=True)
 class Event:
     """The content of one publish: data, a type and an optional delay.
@@ -82,7 +87,8 @@ class Event:
             )
         if not isinstance(self.data, str):
             raise InvalidEvent(
-                f"an event's data must be a str, not {type(self.data).__name__}"
+                "an event's data must be a str, as json.dumps(data) is, not"
+                f" {type(self.data).__name__}"
             )
         if not _is_utf8(self.data):
             raise InvalidEvent(
@@ -131,7 +137,8 @@ def encode_retry(seconds: float) -> str:
 def text_of(data: object, *, dumps: Callable[[Any], str]) -> str:
     """Return data as text: a str as it is, bytes decoded, anything else as JSON.
 
-    Raises InvalidEvent if bytes are not UTF-8 or ``dumps`` cannot serialise the data.
+    Raises InvalidEvent if bytes are not UTF-8, if ``dumps`` cannot serialise the data,
+    or if the data contains NaN or an infinity, which JSON does not have.
     """
     if isinstance(data, str):
         return data
@@ -144,11 +151,46 @@ def text_of(data: object, *, dumps: Callable[[Any], str]) -> str:
                 f" {error.start}). Encode binary data first, for example as Base64"
             ) from error
     try:
-        return dumps(data)
+        text = dumps(data)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEvent(
-            f"data of type {type(data).__name__} cannot be serialised as JSON: {error}"
+            f"data of type {type(data).__name__} cannot be serialised as JSON:"
+            f" {error}{_hint(data)}"
         ) from error
+    if "NaN" in text or "Infinity" in text:
+        # Either may also be a part of a string: only a parser can tell.
+        _check_finite(text)
+    return text
+
+
+def _hint(data: object) -> str:
+    """Return what to do with data that JSON does not know, beginning with a period."""
+    if inspect.isawaitable(data):
+        if inspect.iscoroutine(data):
+            # Python would warn that it was never awaited, which is not the mistake.
+            data.close()
+        return ". Async is not supported: pass its result"
+    if inspect.isgenerator(data):
+        return ". A generator is for EventSourceResponse; an event takes a list"
+    if inspect.isroutine(data):
+        return f". Call the function: {data.__name__}()"
+    if hasattr(data, "event") and hasattr(data, "data"):
+        return ". Use Event(data, type=...) of flask_sse_hub"
+    return ". Pass plain values, or a Publisher with dumps="
+
+
+def _check_finite(text: str) -> None:
+    constants: list[str] = []
+    try:
+        json.loads(text, parse_constant=constants.append)
+    except (ValueError, RecursionError):
+        # Text that is not JSON is the app's own choice: its ``dumps`` wrote it.
+        return
+    if constants:
+        raise InvalidEvent(
+            f"the data cannot be read by a browser: {constants[0]} is no number of"
+            " JSON. Send None instead, which becomes null"
+        )
 
 
 def _is_utf8(text: str) -> bool:
@@ -168,6 +210,9 @@ def check_retry(
     except error as refusal:
         if isinstance(retry, int | float) and retry > MAX_RETRY_SECONDS:
             # The wire and many libraries count this delay in milliseconds.
-            text = f"{refusal}. A number of milliseconds must be divided by 1000"
+            text = (
+                f"{refusal}. A number of milliseconds must be divided by 1000"
+                " (seconds, not milliseconds?)"
+            )
             raise error(text) from None
         raise

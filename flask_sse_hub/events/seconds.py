@@ -1,6 +1,11 @@
 """Numbers of seconds: the check for every argument and setting that is a duration."""
 
 import math
+from datetime import timedelta
+
+#: A quarter of an hour. A heartbeat, a timeout or a reconnect delay above it is most
+#: likely in milliseconds, as other packages take it: 15000 for 15 seconds.
+LONGEST_SHORT = 900.0
 
 
 def checked_seconds(
@@ -30,7 +35,10 @@ def checked_seconds(
 
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise error(f"{what} must be a number of seconds, not {type(value).__name__}")
+        hint = ": use its total_seconds()" if isinstance(value, timedelta) else ""
+        raise error(
+            f"{what} must be a number of seconds, not {type(value).__name__}{hint}"
+        )
     # NaN is neither above nor below any number: every comparison refuses it.
     high_enough = value >= least if above is None else value > above
     if not high_enough or not value <= most or value == math.inf:

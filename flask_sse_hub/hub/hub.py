@@ -236,13 +236,21 @@ class Hub:
 
     # Streams
 
-    def connect(self, client: Client, *, last_event_id: str | None) -> bytes:
-        """Open a stream and return its first bytes.
+    def connect(
+        self,
+        client: Client,
+        *,
+        last_event_id: str | None,
+        warnings: Sequence[str] = (),
+    ) -> bytes:
+        """Open a stream and return its first bytes, with warnings for its developer.
 
         Raises ClientRefused and BrokerUnavailable. Then nothing is left behind.
         """
         self.start()
-        return self._lifecycle.connect(client, last_event_id=last_event_id)
+        return self._lifecycle.connect(
+            client, last_event_id=last_event_id, warnings=warnings
+        )
 
     def take(self, client: Client) -> bytes | None:
         """Return the next bytes for a client, b"" if none are due, None at its end."""

@@ -7,7 +7,7 @@ announced and let go of exactly once. Does not know sockets or servers.
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..events.event import encode_retry
 from ..server.accept_balance import AcceptBalance
@@ -66,7 +66,13 @@ class Lifecycle:
 
     # In
 
-    def connect(self, client: Client, *, last_event_id: str | None) -> bytes:
+    def connect(
+        self,
+        client: Client,
+        *,
+        last_event_id: str | None,
+        warnings: Sequence[str] = (),
+    ) -> bytes:
         """Take a client in and return the first bytes of its stream.
 
         Raises ClientRefused and BrokerUnavailable. Then nothing is left behind.
@@ -81,6 +87,7 @@ class Lifecycle:
                 last_event_id=last_event_id,
                 retry=self._draw_retry(),
                 heartbeat=self._options.heartbeat_interval,
+                warnings=warnings,
             )
         self._accept_balance.count()
         for oldest in self._admission.excess(client.identity):

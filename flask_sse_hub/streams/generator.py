@@ -9,7 +9,7 @@ import errno
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 from ..errors import BrokerUnavailable, ClientRefused
@@ -39,6 +39,7 @@ class EventStream(Iterator[bytes]):
         *,
         last_event_id: str | None,
         connection: socket.socket | None,
+        warnings: Sequence[str] = (),
     ) -> None:
         self.writing_since: float | None = None
         #: Called once when the server is done with the response.
@@ -47,6 +48,7 @@ class EventStream(Iterator[bytes]):
         self._client = client
         client.sink = self
         self._last_event_id = last_event_id
+        self._warnings = warnings
         self._socket = connection
         self._unsent = 0
         self._state: Callable[[], bytes] = self._greet
@@ -103,7 +105,9 @@ class EventStream(Iterator[bytes]):
         self._state = self._read
         try:
             greeting = self._hub.connect(
-                self._client, last_event_id=self._last_event_id
+                self._client,
+                last_event_id=self._last_event_id,
+                warnings=self._warnings,
             )
         except (ClientRefused, BrokerUnavailable) as refusal:
             self._refuse(refusal)

@@ -132,7 +132,9 @@ class TakeoverStream(EventStream):
         client = self._client
         client.sink = sink = self._hub.sink(copy)
         try:
-            greeting = self._hub.connect(client, last_event_id=self._last_event_id)
+            greeting = self._hub.connect(
+                client, last_event_id=self._last_event_id, warnings=self._warnings
+            )
             _limit_buffers(connection)
             head = _head(response, chunked=chunked)
             self._hub.adopt(client, sink, head=head, greeting=greeting)

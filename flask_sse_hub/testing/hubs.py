@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from flask import Flask
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InvalidOption
 from ..web.app_state import AppState
 from .clock import Clock
 
@@ -19,7 +19,7 @@ def state_of(app: Flask) -> AppState:
     Raises ConfigurationError if ``app`` is not a Flask app, or has no hub.
     """
     if not isinstance(app, Flask):
-        raise ConfigurationError(
+        raise InvalidOption(
             f"app must be a Flask app, not {type(app).__name__}: pass the object that"
             " sse_hub.init_app() received"
         )

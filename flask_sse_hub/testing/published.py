@@ -10,10 +10,11 @@ from typing import Any, Self, TypedDict, Unpack
 from flask import Flask
 
 from ..errors import EventMissing
-from ..events import address
-from ..events.address import BROADCAST, UNSET, Address, Names, Unset, Users
+from ..events import address, words
+from ..events.address import BROADCAST, UNSET, Address, Target, Unset, Users
 from ..events.event import Event
 from ..events.record import Record
+from ..runtime.arguments import explaining
 from .hubs import state_of
 from .listing import listed
 
@@ -25,10 +26,10 @@ class Asked(TypedDict, total=False):
 
     type: str | None
     everyone: bool
-    channel: Names | Unset
+    channel: Target | Unset
     user: Users | Unset
-    session: Names | Unset
-    client: Names | Unset
+    session: Target | Unset
+    client: Target | Unset
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +82,16 @@ class Published:
         """Forget the events that were published so far."""
         self._since = self._state.broker.head()
 
+    @explaining("events(type=..., user=..., channel=...)", words=words.PUBLISH)
     def events(
         self,
         *,
         type: str | None = None,
         everyone: bool = False,
-        channel: Names | Unset = UNSET,
+        channel: Target | Unset = UNSET,
         user: Users | Unset = UNSET,
-        session: Names | Unset = UNSET,
-        client: Names | Unset = UNSET,
+        session: Target | Unset = UNSET,
+        client: Target | Unset = UNSET,
     ) -> list[PublishedEvent]:
         """Return the published events that match all arguments, oldest first.
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
-from ..errors import ConfigurationError, EventMissing, UnexpectedEvent
+from ..errors import EventMissing, InvalidOption, UnexpectedEvent
 from ..hub.hub import Hub
 from ..streams.generator import EventStream
 from ..web.app_state import AppState
@@ -60,7 +60,7 @@ class Stream:
         within: How long the connection and each later wait may take, in seconds.
 
     Raises:
-        ConfigurationError: ``url`` is a path, and there is no ``client``.
+        InvalidOption: ``url`` is a path, and there is no ``client``.
         EventMissing: The server did not respond in time.
         OSError: No server listens at the URL.
         Exception: The app raised it instead of responding.
@@ -79,7 +79,7 @@ class Stream:
         within: float = WITHIN,
     ) -> None:
         if client is None and not url.startswith(("http://", "https://")):
-            raise ConfigurationError(
+            raise InvalidOption(
                 f"{url!r} is a path and needs a test client: pass"
                 " client=app.test_client(), or the full URL of a live server"
             )

@@ -27,6 +27,7 @@ from ..server.places import place_ledger
 from ..signals import client_connected, client_disconnected, event_published
 from .config import Config
 from .cors import Origins
+from .late_settings import LateSettings
 from .logins import Logins
 from .problems import Problems
 from .reach import Reach
@@ -41,6 +42,7 @@ class AppState:
     def __init__(self, app: Flask, config: Config, rules: Rules) -> None:
         self.app = app
         self.config = config
+        self.late_settings = LateSettings(app)
         #: Turns the arguments of ``publish()`` into records.
         self.composer = Composer(
             # Looked up for each event: the app may replace its JSON provider later.
@@ -84,6 +86,7 @@ class AppState:
 
     def _create_hub(self) -> Hub:
         app = self.app
+        self.late_settings.check(app)
         parts = Parts(
             create_broker(
                 self.config.broker_url,

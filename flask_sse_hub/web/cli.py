@@ -73,6 +73,7 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
                 raise click.UsageError(
                     "standard input is empty: pass DATA, or pipe the data in"
                 )
+        _warn_of_broken_json(data)
         try:
             click.echo(sse_hub.publish(data, **options))
         except SSEHubError as error:
@@ -280,6 +281,24 @@ def _problems_of_server(url: str) -> list[str]:
 def _read_all(stream: TextIO) -> str:
     # The last newline comes from the shell. It is not part of the data.
     return stream.read().removesuffix("\n")
+
+
+def _warn_of_broken_json(data: str) -> None:
+    """Print a warning if data begins like JSON and is none: a shell ate its quotes."""
+    if not data.lstrip().startswith(("{", "[")):
+        return
+    try:
+        json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        click.echo(
+            f"warning: the data begins like JSON and is not JSON ({error}). It is"
+            " published as text. In a shell, put JSON into single quotes",
+            err=True,
+        )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
 
 
 def _wanted(targets: dict[str, Any]) -> set[Address] | None:

@@ -17,8 +17,8 @@ from markupsafe import Markup
 from werkzeug.datastructures import Headers
 from werkzeug.http import dump_header, parse_set_header
 
-from ..errors import ConfigurationError
-from ..events.event import checked_name
+from ..errors import InvalidOption
+from ..events.address import checked_channel
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -99,10 +99,10 @@ def head_of_page(
     The meta element tells ``connect()`` which stream to open. The import map tells the
     page's modules where to load ``connect()`` from.
 
-    Raises InvalidName for a channel, and ConfigurationError for channels beside a URL.
+    Raises InvalidName for a channel, and InvalidOption for channels beside a URL.
     """
     if channels and url is not None:
-        raise ConfigurationError(
+        raise InvalidOption(
             f"script() was given channels and url={url!r}: the view behind that URL"
             " decides about its channels, so leave out the channels or the URL"
         )
@@ -126,7 +126,7 @@ def head_of_page(
 
 
 def _stream_url(channels: Sequence[str]) -> str:
-    names = [checked_name(name, what="a channel's name") for name in channels]
+    names = [checked_channel(name, call="script") for name in channels]
     return url_for("sse_hub.stream", channel=names)
 
 

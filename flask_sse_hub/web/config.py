@@ -4,7 +4,6 @@ Read once, in ``init_app``. Nothing reads these keys from ``app.config`` later. 
 know the objects that use the values.
 """
 
-import difflib
 import logging
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -15,19 +14,16 @@ from ..brokers.factory import masked_url
 from ..errors import ConfigurationError
 from ..events.compose import MAX_EVENT_BYTES
 from ..events.record import Retention
+from ..events.seconds import LONGEST_SHORT
 from ..hub.options import HubOptions
 from . import checks
+from .setting_names import PREFIX, warn_of_names
 from .tokens import PublishToken, matches, read_patterns, read_tokens
 
 log = logging.getLogger(__name__)
 
-PREFIX = "SSE_HUB_"
-
-# Keys from before the first release, and their present names.
-_RENAMED = {
-    f"{PREFIX}USER_LIMIT": f"{PREFIX}ON_USER_LIMIT",
-    f"{PREFIX}HIJACK": f"{PREFIX}SOCKET_TAKEOVER",
-}
+# Settings that are short, so that a large value is most likely in milliseconds.
+_SHORT = ("heartbeat_interval", "connection_timeout", "retry")
 
 # The hub's options have their defaults themselves: a setting must not have another.
 _DEFAULTS = HubOptions()
@@ -241,9 +237,7 @@ class Config:
         Raises ConfigurationError for an invalid value.
         """
         known = {PREFIX + part.name.upper(): part for part in fields(cls)}
-        for key in settings:
-            if key.startswith(PREFIX) and key not in known:
-                log.warning("the setting %s is unknown%s", key, _hint(key, known))
+        warn_of_names(settings, known)
         config = cls(
             **{
                 part.name: _checked(key, part, settings[key])
@@ -252,7 +246,19 @@ class Config:
             }
         )
         config._check_together()
+        config._tell_of_milliseconds()
         return config
+
+    def _tell_of_milliseconds(self) -> None:
+        for name in _SHORT:
+            value = getattr(self, name)
+            if (max(value) if isinstance(value, tuple) else value) > LONGEST_SHORT:
+                log.warning(
+                    "the setting %s%s is %s seconds (seconds, not milliseconds?)",
+                    PREFIX,
+                    name.upper(),
+                    value,
+                )
 
     def _check_together(self) -> None:
         if is_redis(self.broker_url) and self.name is None:
@@ -319,12 +325,3 @@ def _checked(key: str, part: "Field[Any]", value: Any) -> Any:
         # The error ends up in a log, where no token or password belongs.
         shown = "" if part.metadata["secret"] else f" ({value!r})"
         raise ConfigurationError(f"{key}{shown} is invalid: {error}") from error
-
-
-def _hint(key: str, known: Mapping[str, object]) -> str:
-    if key in _RENAMED:
-        return f"; it is now called {_RENAMED[key]}"
-    # Compare without the prefix, which would make any two keys look alike.
-    names = [name.removeprefix(PREFIX) for name in known]
-    close = difflib.get_close_matches(key.removeprefix(PREFIX), names, n=1)
-    return f"; did you mean {PREFIX}{close[0]}?" if close else ""

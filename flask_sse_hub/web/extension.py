@@ -5,6 +5,7 @@ streams are opened or events delivered.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from flask import Flask, Response, current_app, has_app_context
@@ -14,18 +15,20 @@ from ..auth import client_ids, visitor
 from ..auth.access import Authorizer, Describer, Reloader, Rules
 from ..auth.secret_keys import older_keys
 from ..auth.tickets import Ticket
-from ..errors import ConfigurationError, InvalidTarget
-from ..events import address
-from ..events.address import UNSET, HasId, Name, Names, Unset, Users
+from ..errors import ConfigurationError, InvalidOption, InvalidTarget
+from ..events import address, words
+from ..events.address import UNSET, HasId, Name, Target, Unset, Users
 from ..events.compose import Composer, PublishesEvents
 from ..events.record import Record
 from ..hub.clients.client import Metadata
 from ..hub.stats import HubStats
+from ..runtime.arguments import explaining
 from . import client_script
 from .app_state import AppState
 from .blueprint import create_blueprint
 from .cli import create_group
 from .config import Config
+from .registering import check_callable, check_rule
 
 _EXTENSION = "sse_hub"
 
@@ -40,6 +43,7 @@ class SSEHub(PublishesEvents):
         sse_hub.publish({"text": "hello"}, user=42)
     """
 
+    @explaining("SSEHub(app)", words=words.SETTINGS)
     def __init__(self, app: Flask | None = None) -> None:
         self._rules = Rules()
         # Used only to find the app without an app context: in a thread, a greenlet or a
@@ -48,12 +52,18 @@ class SSEHub(PublishesEvents):
         if app is not None:
             self.init_app(app)
 
+    @explaining("sse_hub.init_app(app)", words=words.SETTINGS)
     def init_app(self, app: Flask) -> None:
         """Read the app's configuration and register the blueprint.
 
         Starts nothing: a process follows the log from its first stream on. Raises
         ConfigurationError for an invalid setting, and if the app has a hub already.
         """
+        if not isinstance(app, Flask):
+            raise InvalidOption(
+                f"SSEHub takes a Flask app, not {app!r:.50}: write SSEHub(app), or"
+                " SSEHub() and later sse_hub.init_app(app)"
+            )
         if _EXTENSION in app.extensions:
             raise ConfigurationError(
                 f"the app {app.name!r} already has an SSEHub: call init_app only once,"
@@ -71,7 +81,9 @@ class SSEHub(PublishesEvents):
         app.context_processor(lambda: {_EXTENSION: self})
         state.logins.watch(app)
         state.problems.watch(app)
+        state.late_settings.watch(app)
 
+    @explaining("@sse_hub.authorize_channel above the function", words={})
     def authorize_channel(self, authorizer: Authorizer) -> Authorizer:
         """Register the rule that opens channels: ``f(user, channel) -> bool``.
 
@@ -81,10 +93,17 @@ class SSEHub(PublishesEvents):
         The rule is called when a stream opens, and again every
         SSE_HUB_REVALIDATE_INTERVAL while the stream is open. The later calls run with
         the headers and cookies of the request that opened the stream, without its body.
+
+        There is one rule for all channels. Raises InvalidOption for a second one, and
+        for a function that cannot be called as above.
         """
+        check_rule(
+            "authorize_channel", self._rules.authorize, authorizer, ("user", "channel")
+        )
         self._rules.authorize = authorizer
         return authorizer
 
+    @explaining("@sse_hub.describe_client above the function", words={})
     def describe_client(self, describer: Describer) -> Describer:
         """Register ``f() -> dict``, which returns metadata for each stream.
 
@@ -92,10 +111,15 @@ class SSEHub(PublishesEvents):
         after the login and the channels have been checked. Return a few short values,
         such as the page or the device. Statistics and signals show them. A text of more
         than 256 characters is cut.
+
+        Raises InvalidOption for a second function, and for one that cannot be called as
+        above.
         """
+        check_rule("describe_client", self._rules.describe, describer, ())
         self._rules.describe = describer
         return describer
 
+    @explaining("@sse_hub.reload_user above the function", words={})
     def reload_user(self, reloader: Reloader) -> Reloader:
         """Register ``f(user_id) -> user`` for users that a ``request_loader`` found.
 
@@ -107,7 +131,11 @@ class SSEHub(PublishesEvents):
         revoked while its user stays active. Without the function, streams of such users
         end after SSE_HUB_REVALIDATE_INTERVAL, and their clients reconnect with the
         token.
+
+        Raises InvalidOption for a second function, and for one that cannot be called as
+        above.
         """
+        check_rule("reload_user", self._rules.reload, reloader, ("user_id",))
         self._rules.reload = reloader
         return reloader
 
@@ -115,12 +143,13 @@ class SSEHub(PublishesEvents):
         state = self._state()
         return state.composer, state.publish
 
+    @explaining("disconnect(user=..., session=..., client=...)", words=words.TARGETS)
     def disconnect(
         self,
         *,
         user: Users | Unset = UNSET,
-        session: Names | Unset = UNSET,
-        client: Names | Unset = UNSET,
+        session: Target | Unset = UNSET,
+        client: Target | Unset = UNSET,
     ) -> None:
         """End the open streams of users, sessions or clients, on every worker.
 
@@ -141,9 +170,10 @@ class SSEHub(PublishesEvents):
                 " client="
             )
         self._state().disconnect(
-            address.target(user=user, session=session, client=client)
+            address.target(user=user, session=session, client=client, broadcasts=False)
         )
 
+    @explaining("stream(*channels, personal=...)", words=words.CHANNELS)
     def stream(
         self,
         *channels: str,
@@ -174,20 +204,26 @@ class SSEHub(PublishesEvents):
             InvalidName: A channel's name is not usable, or there are more channels than
                 SSE_HUB_MAX_CHANNELS.
             InvalidMetadata: The metadata is not a small dict of plain values.
+            InvalidOption: ``still_allowed`` cannot be called as above.
             ConfigurationError: The server or the broker cannot serve streams.
             HTTPException: The request is refused: 401 without a required login, 403 for
                 a page of another origin, 400 for a forged client id.
 
         """
+        for name in channels:
+            address.checked_channel(name, call="stream")
+        if still_allowed is not None:
+            check_callable("still_allowed", still_allowed, ("user", "channel"))
         return self._state().subscribing.open_stream(
             channels, still_allowed=still_allowed, personal=personal, metadata=metadata
         )
 
+    @explaining("ticket(user=..., channels=..., expires=...)", words=words.TICKET)
     def ticket(
         self,
         *,
         user: Name | HasId | Unset = UNSET,
-        channels: Names = (),
+        channels: Target = (),
         expires: float = 60.0,
     ) -> str:
         """Return a ticket that opens streams of one user without a cookie.
@@ -243,6 +279,7 @@ class SSEHub(PublishesEvents):
         visitor.session_id()
         return client_ids.mint_client_id(visitor.current_identity())
 
+    @explaining("script(*channels, url=..., nonce=...)", words=words.CHANNELS)
     def script(
         self,
         *channels: str,
@@ -267,8 +304,8 @@ class SSEHub(PublishesEvents):
 
         Raises:
             InvalidName: A channel's name is not usable.
-            ConfigurationError: There are channels beside a URL, or the app has no
-                SECRET_KEY.
+            InvalidOption: There are channels beside a URL.
+            ConfigurationError: The app has no SECRET_KEY.
 
         """
         return client_script.head_of_page(
@@ -305,6 +342,14 @@ class SSEHub(PublishesEvents):
         automatically; call it yourself before you stop any other server.
         """
         self._state().hub.drain()
+
+    if not TYPE_CHECKING:
+        # Type checkers shall know the methods that there are, and no others.
+
+        def __getattr__(self, name: str) -> object:
+            remedy = words.METHODS.get(name)
+            hint = "" if remedy is None else f": {remedy}"
+            raise AttributeError(f"SSEHub has no attribute {name!r}{hint}")
 
     def _state(self) -> AppState:
         if has_app_context():

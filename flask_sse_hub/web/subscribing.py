@@ -19,7 +19,7 @@ from ..errors import (
     InvalidName,
     TooManyStreams,
 )
-from ..events.event import checked_name
+from ..events.address import checked_channel
 from ..events.record import UNPLACED, Cursor
 from ..hub.clients.client import Client, Metadata
 from ..hub.hub import Hub
@@ -40,6 +40,7 @@ from .client_address import ClientAddresses
 from .client_metadata import checked_metadata
 from .config import Config
 from .cors import Origins
+from .query_names import QueryNames
 from .reach import Reach
 
 _TOO_OFTEN = "streams are opened too often from one network address"
@@ -57,7 +58,8 @@ class StreamRequest:
 
     ``arrive()`` refuses strangers, and returns the function that loads the visitor.
     ``rule`` is applied to each channel now, ``still_allowed`` while the stream is open.
-    ``describe()`` returns the client's metadata.
+    ``describe()`` returns the client's metadata, ``warnings()`` the mistakes in the
+    request's query.
     """
 
     channels: Sequence[str]
@@ -66,6 +68,7 @@ class StreamRequest:
     still_allowed: Authorizer | None = None
     personal: bool = True
     describe: Callable[[], Metadata | None] = lambda: None
+    warnings: Callable[[], Sequence[str]] = tuple
 
 
 class Subscribing:
@@ -97,6 +100,7 @@ class Subscribing:
             config.connect_rate, most=config.max_clients_per_ip
         )
         self._first_time = FirstTime()
+        self._query_names = QueryNames()
 
     def subscribe(self, channels: Sequence[str]) -> Response:
         """Return the blueprint's stream of the channels that a request asks for."""
@@ -111,6 +115,7 @@ class Subscribing:
                     rule=self._access.is_open,
                     still_allowed=self._access.is_open,
                     describe=self._rules.describe or (lambda: None),
+                    warnings=self._query_names.warnings,
                 )
             )
         except InvalidName as error:
@@ -152,7 +157,7 @@ class Subscribing:
             client = self._admitted(hub, asked)
         except ClientRefused as refusal:
             return _temporarily_refused(refusal)
-        return self._response(hub, client)
+        return self._response(hub, client, asked.warnings())
 
     def _check_surroundings(self) -> None:
         """Raise if the server, the broker or the requesting page rules out a stream."""
@@ -191,7 +196,7 @@ class Subscribing:
         hub.check_admission(client.identity, client.ip)
         return client
 
-    def _response(self, hub: Hub, client: Client) -> Response:
+    def _response(self, hub: Hub, client: Client, warnings: Sequence[str]) -> Response:
         takeover = self._config.socket_takeover
         stream = TakeoverStream if takeover else EventStream
         return StreamResponse(
@@ -200,6 +205,8 @@ class Subscribing:
                 client,
                 last_event_id=last_event_id(request),
                 connection=connection_of(request.environ),
+                # Only a developer reads them, and they cost each client bytes.
+                warnings=warnings if current_app.debug else (),
             ),
             coding=client.coding.name,
         )
@@ -222,7 +229,7 @@ class Subscribing:
         return hub.clock() + left
 
     def _checked_channels(self, channels: Sequence[str]) -> tuple[str, ...]:
-        names = [checked_name(name, what="a channel's name") for name in channels]
+        names = [checked_channel(name) for name in channels]
         most = self._config.max_channels
         if len(set(names)) > most:
             raise InvalidName(

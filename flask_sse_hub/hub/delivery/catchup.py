@@ -7,7 +7,7 @@ where the bytes go, or when something is due.
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ...brokers import Broker
@@ -63,6 +63,7 @@ class Catchup:
         last_event_id: str | None,
         retry: float,
         heartbeat: float,
+        warnings: Sequence[str] = (),
     ) -> bytes:
         """Take a client in at its cursor and return its first event, ``connected``.
 
@@ -94,6 +95,7 @@ class Catchup:
                     channels=client.channels,
                     heartbeat=heartbeat,
                     resumed=asked is not None and gap is None,
+                    **({"warnings": warnings} if warnings else {}),
                 ),
                 type="connected",
                 event_id=event_id,

@@ -101,6 +101,27 @@ class TestPublish:
         assert run(url, "publish", "-", stdin="").exit_code == 2
         assert run(url, "publish", "").exit_code == 0
 
+    @pytest.mark.parametrize("data", ["{a: 1}", "[1, 2", '{"a": NaN}'])
+    @pytest.mark.parametrize("piped", [True, False])
+    def test_broken_json_is_published_with_a_warning(
+        self, path: Path, data: str, piped: bool
+    ) -> None:
+        """A shell has probably removed the quotes. Text may begin so, too."""
+        url = f"sqlite:///{path}"
+        words = ["publish", "-"] if piped else ["publish", data]
+        result = run(url, *words, stdin=data if piped else None)
+        assert result.exit_code == 0
+        assert "-" in result.stdout
+        assert "warning: the data begins like JSON and is not JSON (" in result.stderr
+        assert result.stderr.endswith("In a shell, put JSON into single quotes\n")
+
+    @pytest.mark.parametrize("data", ['{"a": 1}', "[1, 2]", "hello", "a {", ""])
+    def test_other_data_is_published_without_a_warning(
+        self, path: Path, data: str
+    ) -> None:
+        """JSON is sent as it is, and so is any text that does not begin like it."""
+        assert run(f"sqlite:///{path}", "publish", data).stderr == ""
+
     @pytest.mark.parametrize("command", ["publish", "listen"])
     def test_a_broker_that_is_not_shared_is_refused(self, command: str) -> None:
         """The command would appear to work but would reach no client."""

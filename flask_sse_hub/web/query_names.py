@@ -1,0 +1,81 @@
+"""The query of a request for the blueprint's stream: names that nobody reads.
+
+A mistyped name would otherwise give a stream that stays silent. Clients add names of
+their own, against caches for example, so an unknown name is never refused. Does not
+know what the names are for.
+"""
+
+import difflib
+import logging
+
+from flask import request
+
+from ..server.connection import QUERY_NAMES
+
+log = logging.getLogger(__name__)
+
+_KNOWN = ("channel", "ticket", "client_id", *QUERY_NAMES)
+
+_CHANNEL = "use channel=, once for each channel"
+_TICKET = "use ticket=, with a ticket from sse_hub.ticket()"
+_CLIENT = "use client_id=, with an id from sse_hub.client_id()"
+_USER = "leave it out, because the login or the ticket tells the user"
+_TYPE = "leave it out, because the page chooses types with addEventListener()"
+
+# The names in other servers' URLs.
+_WORDS = {
+    **dict.fromkeys(
+        ["channels", "channel[]", "channels[]", "room", "topic", "topics", "stream"],
+        _CHANNEL,
+    ),
+    **dict.fromkeys(["token", "access_token", "jwt", "authorization"], _TICKET),
+    **dict.fromkeys(["clientId", "clientID"], _CLIENT),
+    **dict.fromkeys(["user", "user_id", "userId"], _USER),
+    **dict.fromkeys(["event", "events", "type", "types"], _TYPE),
+}
+
+# The most names that one process logs: each takes memory, and clients choose them.
+_MOST_LOGGED = 20
+
+
+class QueryNames:
+    """The unknown names in the queries of one app's streams."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def warnings(self) -> list[str]:
+        """Return a text for each mistake in this request's query.
+
+        Each is logged once for each name.
+        """
+        found = {
+            name: f"the query name {name!r:.50} is unknown: {_remedy(name)}"
+            for name in request.args
+            if name not in _KNOWN
+        }
+        channels = request.args.getlist("channel")
+        if any("*" in name for name in channels):
+            found["channel=*"] = (
+                "a * in channel= is a part of the channel's name: name each channel"
+            )
+        if any("," in name for name in channels):
+            found["channel"] = (
+                "a comma in channel= is a part of the channel's name: for several"
+                " channels, write channel=a&channel=b"
+            )
+        for name, text in found.items():
+            self._log_once(name[:50], text)
+        return list(found.values())
+
+    def _log_once(self, name: str, text: str) -> None:
+        if name not in self._logged and len(self._logged) < _MOST_LOGGED:
+            self._logged.add(name)
+            log.warning("in a request for a stream, %s", text)
+
+
+def _remedy(name: str) -> str:
+    if name in _WORDS:
+        return _WORDS[name]
+    close = difflib.get_close_matches(name[:50], _KNOWN, n=1)
+    return f"did you mean {close[0]}=?" if close else "it has no effect"
