@@ -6,10 +6,10 @@ the hub's methods from its views, as this module does.
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import BadRequest, Forbidden
 
 from . import errors, figures
 from .bodies import BadField, checked_object, json_object, text
@@ -27,8 +27,39 @@ _TARGETS = {"clientId": "client", "userId": "user", "sessionId": "session"}
 
 @blueprint.get("/api/sse")
 def stream() -> Response:
-    """Stream the events for the current user and the events for everybody."""
-    return sse_hub.stream()
+    """Stream the events for the current user and the events for everybody.
+
+    Some programs name themselves, as in ``/api/sse?clientId=...&userId=...``. Only own
+    names are accepted: the login decides who listens, and not the query.
+    """
+    given = {
+        field: request.args[field] for field in _TARGETS if request.args.get(field)
+    }
+    for field, own in _own_ids().items():
+        if given.get(field, own) != own:
+            raise Forbidden(
+                f"{field} is not yours: leave it out, or take it from /api/sse/ids"
+            )
+    client_id = given.get("clientId")
+    try:
+        return sse_hub.stream(client_id=client_id)
+    except BadRequest as error:
+        if client_id is None:
+            raise
+        raise BadField(
+            "clientId",
+            "is not an id of this app: leave it out, and read client_id in the event"
+            " connected",
+        ) from error
+
+
+@blueprint.get("/api/sse/ids")
+def ids() -> ResponseReturnValue:
+    """Return the ids by which events can be sent to the user and the session.
+
+    The id of a client is in the event ``connected`` of its stream.
+    """
+    return jsonify(_own_ids())
 
 
 @blueprint.get("/api/dashboard/sse")
@@ -63,13 +94,21 @@ def ticket() -> ResponseReturnValue:
 
 @blueprint.post("/trigger")
 def trigger() -> ResponseReturnValue:
-    """Notify the current user: the shortest way from a request to an event."""
-    event_id = sse_hub.publish(
-        {"text": "You asked for this notification."},
-        type="notification",
-        user=current_user.id,
-    )
-    return jsonify(id=event_id), 202
+    """Notify the current user: the shortest way from a request to an event.
+
+    With a body ``{"type": "...", "data": ...}`` it publishes that event to the current
+    user, and an event from an admin to everybody.
+    """
+    if not request.get_data():
+        event_id = sse_hub.publish(
+            {"text": "You asked for this notification."},
+            type="notification",
+            user=current_user.id,
+        )
+        return jsonify(id=event_id), 202
+    body = json_object(fields=frozenset({"type", "data"}))
+    target = {} if current_user_is_admin() else {"user": current_user.id}
+    return jsonify(id=_publish(body, target)), 202
 
 
 @blueprint.post("/api/sse/send")
@@ -81,14 +120,14 @@ def send() -> ResponseReturnValue:
     event is for everybody.
     """
     body = json_object(fields=frozenset({"type", "data", "target"}))
+    return jsonify(id=_publish(body, _target(body))), 202
+
+
+def _publish(body: dict[str, Any], target: dict[str, Any]) -> str:
     if "data" not in body:
         raise BadField("data", "is missing")
-    event_id = sse_hub.publish(
-        body["data"],
-        type=text(body, "type") if "type" in body else "message",
-        **_target(body),
-    )
-    return jsonify(id=event_id), 202
+    type = text(body, "type") if "type" in body else "message"
+    return sse_hub.publish(body["data"], type=type, **target)
 
 
 def _target(body: dict[str, Any]) -> dict[str, Any]:
@@ -122,5 +161,8 @@ def _may_reach(field: str, name: str) -> bool:
         return True
     if field == "clientId":
         return owns_client(name)
-    own: str = current_user.id if field == "userId" else sse_hub.session_id()
-    return name == own
+    return name == _own_ids()[field]
+
+
+def _own_ids() -> dict[str, str]:
+    return {"userId": current_user.id, "sessionId": sse_hub.session_id()}

@@ -45,6 +45,18 @@ def checked_object(body: Any, *, what: str, fields: frozenset[str]) -> dict[str,
     return body
 
 
+def identifier(body: dict[str, Any], field: str) -> str:
+    """Return an optional id as text, "" if there is none. 7 and "7" are one id."""
+    value = body.get(field)
+    if value is None or value == "":
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise BadField(field, "must be a string or an integer")
+    return text({field: value}, field)
+
+
 def text(body: dict[str, Any], field: str, *, most: int = 255) -> str:
     """Return a required field as text."""
     if field not in body:

@@ -27,7 +27,7 @@ from flask_login import current_user
 from flask_sse_hub import Batch, BrokerUnavailable, Event, EventSourceResponse
 
 from . import conversations, language_model
-from .bodies import json_object, text
+from .bodies import identifier, json_object, text
 from .conversations import Exchange
 from .extensions import sse_hub
 from .security import refuse_other_sites
@@ -41,6 +41,9 @@ blueprint.before_request(require_login)
 #: The longest question, in characters.
 MOST_TEXT = 2000
 
+#: The optional field with the id of a conversation.
+CONVERSATION = "conversationId"
+
 #: The header with the id under which the exchange will be kept.
 EXCHANGE_ID = "Exchange-Id"
 
@@ -51,12 +54,16 @@ def ask() -> Response:
 
     Each event is ``{"content": "...", "done": false}``. The last one has
     ``"done": true``, which says that the exchange was kept.
+
+    A program may keep several conversations apart by a ``"conversationId"``, a text or
+    an integer. The ids belong to the user, and a new one begins a conversation.
     """
-    body = json_object(fields=frozenset({"message"}))
+    body = json_object(fields=frozenset({"message", CONVERSATION}))
     question = text(body, "message", most=MOST_TEXT)
+    conversation = identifier(body, CONVERSATION)
     exchange_id = _new_id()
     response = EventSourceResponse(
-        _accumulated(_answer(current_user.id, question, exchange_id)),
+        _accumulated(_answer(current_user.id, conversation, question, exchange_id)),
         # Each event contains the text of those before it, so the last one is enough.
         batch=Batch(size=20, interval=0.05, merge=lambda events: events[-1]),
         app_context=True,
@@ -69,27 +76,34 @@ def ask() -> Response:
 def ask_by_address() -> Response:
     """Answer ``?message=...`` for a native EventSource: metadata, then each token.
 
+    The query may have a ``conversationId`` too.
+
     This GET changes data, since an EventSource can only send a GET. It therefore
     refuses requests of other sites, as every POST does.
     """
     refuse_other_sites()
-    question = text(request.args.to_dict(), "message", most=MOST_TEXT)
+    query = request.args.to_dict()
+    question = text(query, "message", most=MOST_TEXT)
+    conversation = identifier(query, CONVERSATION)
     exchange_id = _new_id()
-    tokens = _answer(current_user.id, question, exchange_id)
+    tokens = _answer(current_user.id, conversation, question, exchange_id)
     return EventSourceResponse(_tokens(tokens, exchange_id), app_context=True)
 
 
 @blueprint.get("/chat/messages")
 def messages() -> ResponseReturnValue:
     """Return the conversation, for a page that has missed a part of it."""
-    return jsonify(exchanges=conversations.recent(current_user.id))
+    conversation = identifier(request.args.to_dict(), CONVERSATION)
+    return jsonify(exchanges=conversations.recent(current_user.id, conversation))
 
 
 @blueprint.delete("/chat/messages")
 def clear() -> ResponseReturnValue:
     """Delete the conversation. An answer that is still coming begins a new one."""
-    conversations.clear(current_user.id)
-    _tell_tabs(current_user.id, {}, type="chatCleared")
+    conversation = identifier(request.args.to_dict(), CONVERSATION)
+    conversations.clear(current_user.id, conversation)
+    cleared = {CONVERSATION: conversation} if conversation else {}
+    _tell_tabs(current_user.id, cleared, type="chatCleared")
     return "", 204
 
 
@@ -113,19 +127,22 @@ def _tokens(tokens: Generator[str, None, None], exchange_id: str) -> Iterator[Ev
             yield Event(json.dumps({"content": token}), type="token")
 
 
-def _answer(user: str, question: str, exchange_id: str) -> Generator[str, None, None]:
+def _answer(
+    user: str, conversation: str, question: str, exchange_id: str
+) -> Generator[str, None, None]:
     """Yield the tokens of an answer, and keep the exchange.
 
     No database connection is held between tokens.
     """
-    conversation = conversations.messages(user)
-    conversation.append({"role": "user", "content": question})
+    messages = conversations.messages(user, conversation)
+    messages.append({"role": "user", "content": question})
     answer: list[str] = []
 
     def keep(*, stopped: bool) -> None:
         exchange = Exchange(
             id=exchange_id,
             user=user,
+            conversation=conversation,
             question=question,
             answer="".join(answer),
             stopped=stopped,
@@ -133,7 +150,7 @@ def _answer(user: str, question: str, exchange_id: str) -> Generator[str, None, 
         _tell_tabs(user, conversations.keep(exchange), type="chat")
 
     try:
-        with closing(language_model.complete(conversation)) as call:
+        with closing(language_model.complete(messages)) as call:
             for token in call:
                 answer.append(token)
                 yield token

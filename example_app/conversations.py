@@ -1,5 +1,8 @@
 """Conversations: the questions and answers of each user, in the database.
 
+A user can have many conversations, each with an id that the user's program chooses. The
+pages show the one without an id. An id that is new begins a conversation.
+
 This module knows no streams. A question and its answer are one row, so neither is ever
 kept without the other.
 """
@@ -27,19 +30,23 @@ class Exchange(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(unique=True)
     user: Mapped[str] = mapped_column(index=True)
+    conversation: Mapped[str] = mapped_column(default="", server_default="")
     question: Mapped[str]
     answer: Mapped[str]
     stopped: Mapped[bool]
     at: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields that a page shows."""
-        return {
+        """Return the fields that a page shows, and the id of the conversation."""
+        shown = {
             "id": self.id,
             "question": self.question,
             "answer": self.answer,
             "stopped": self.stopped,
         }
+        if self.conversation:
+            shown["conversationId"] = self.conversation
+        return shown
 
 
 def keep(exchange: Exchange) -> dict[str, Any]:
@@ -50,32 +57,36 @@ def keep(exchange: Exchange) -> dict[str, Any]:
         return exchange.as_json()
 
 
-def recent(user: str) -> list[dict[str, Any]]:
-    """Return a user's last exchanges, oldest first."""
+def recent(user: str, conversation: str = "") -> list[dict[str, Any]]:
+    """Return the last exchanges of a conversation, oldest first."""
     with db.session.begin():
-        return [each.as_json() for each in _last(user, _MOST_SHOWN)]
+        return [each.as_json() for each in _last(user, conversation, _MOST_SHOWN)]
 
 
-def messages(user: str) -> list[Message]:
-    """Return the end of a user's conversation as messages for a model."""
+def messages(user: str, conversation: str = "") -> list[Message]:
+    """Return the end of a conversation as messages for a model."""
     with db.session.begin():
         found: list[Message] = []
-        for each in _last(user, _MOST_REMEMBERED):
+        for each in _last(user, conversation, _MOST_REMEMBERED):
             found.append({"role": "user", "content": each.question})
             found.append({"role": "assistant", "content": each.answer})
         return found
 
 
-def clear(user: str) -> None:
-    """Delete a user's conversation."""
+def clear(user: str, conversation: str = "") -> None:
+    """Delete a conversation."""
     with db.session.begin():
-        db.session.execute(delete(Exchange).where(Exchange.user == user))
+        db.session.execute(
+            delete(Exchange).where(
+                Exchange.user == user, Exchange.conversation == conversation
+            )
+        )
 
 
-def _last(user: str, count: int) -> list[Exchange]:
+def _last(user: str, conversation: str, count: int) -> list[Exchange]:
     newest = (
         select(Exchange)
-        .where(Exchange.user == user)
+        .where(Exchange.user == user, Exchange.conversation == conversation)
         .order_by(Exchange.number.desc())
         .limit(count)
     )

@@ -3,7 +3,8 @@
 
 import { createParser } from "eventsource-parser";
 import { FIRST_DELAY, delayAfter } from "./backoff.js";
-import { StreamError, errorOf } from "./errors.js";
+import { StreamError, errorOf, textOf } from "./errors.js";
+import { jsonOf } from "./json.js";
 import { Watchdog } from "./watchdog.js";
 
 // The seconds from a request to the first byte of its stream.
@@ -40,7 +41,7 @@ const WORTH_A_TRY = ["network", "silent", "ticket"];
  *
  * @typedef {object} RequestOptions the request for the stream
  * @property {string} [method]
- * @property {Record<string, string>} [headers]
+ * @property {HeadersInit} [headers]
  * @property {BodyInit} [body] sent again with each attempt, so it cannot be a stream
  * @property {RequestCredentials} [credentials]
  * @property {Ticket} [ticket] called before each attempt
@@ -126,7 +127,7 @@ export class Connection {
         await this.#connect(attempt.signal);
         error = null;
       } catch (cause) {
-        error = errorFrom(attempt.signal.aborted ? attempt.signal.reason : cause);
+        error = errorFrom(cause, attempt.signal);
       }
       // A response that is not read to its end occupies one of the browser's few
       // connections.
@@ -176,21 +177,23 @@ export class Connection {
     this.#watchdog.expect(ANSWER_SECONDS);
     const url = await orAborted(this.#address(), signal);
     const { method, headers, body, credentials } = this.#options;
+    const sent = new Headers({ Accept: "text/event-stream", Prefer: "sse-status" });
+    if (this.lastEventId) sent.set("Last-Event-ID", asHeader(this.lastEventId));
+    new Headers(headers).forEach((value, name) => sent.set(name, value));
     const response = await fetch(url, {
       method,
       body,
       credentials,
       signal,
       cache: "no-store",
-      headers: {
-        Accept: "text/event-stream",
-        Prefer: "sse-status",
-        ...(this.lastEventId && { "Last-Event-ID": asHeader(this.lastEventId) }),
-        ...headers,
-      },
+      headers: sent,
     });
     const error = errorOf(response, Date.now());
-    if (error) throw error;
+    if (error) {
+      const text = await textOf(response);
+      if (text) error.message += `: ${text}`;
+      throw error;
+    }
     const parser = createParser({
       onEvent: ({ event: type = "message", data: text, id }) => {
         if (signal.aborted) return;
@@ -258,11 +261,16 @@ async function ticketFrom(ask) {
 }
 
 /**
+ * Return the error of an attempt that failed or was aborted.
+ *
  * @param {unknown} cause
+ * @param {AbortSignal} signal
  * @returns {StreamError}
  */
-function errorFrom(cause) {
-  return cause instanceof StreamError ? cause : new StreamError("network", String(cause));
+function errorFrom(cause, { reason }) {
+  // The cause comes first: a refusal whose body never ends is still a refusal.
+  for (const each of [cause, reason]) if (each instanceof StreamError) return each;
+  return new StreamError("network", String(cause));
 }
 
 /**
@@ -285,17 +293,4 @@ function orAborted(promise, signal) {
  */
 function asHeader(text) {
   return String.fromCharCode(...new TextEncoder().encode(text));
-}
-
-/**
- * Return a text decoded from JSON, undefined if it is not JSON.
- *
- * @param {string} text
- */
-export function jsonOf(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,5 +1,7 @@
-// The reasons why a stream is not open. Knows statuses and headers. Does not know timers or
-// tabs.
+// The reasons why a stream is not open. Knows statuses, headers and the bodies of refusals.
+// Does not know timers or tabs.
+
+import { jsonOf } from "./json.js";
 
 /**
  * The reasons that end a stream, and those after which the client tries again.
@@ -30,8 +32,15 @@ export class StreamError extends Error {
   }
 }
 
-// Statuses after which the same request may succeed later.
-const PASSING = [408, 425, 429];
+/** The reasons of statuses. @type {Record<number, Final | Passing>} */
+const REASONS = {
+  204: "no-content",
+  401: "unauthorized",
+  403: "forbidden",
+  408: "busy",
+  425: "busy",
+  429: "busy",
+};
 
 /**
  * Return the error of a response that is not a stream, null if it is a stream.
@@ -41,23 +50,37 @@ const PASSING = [408, 425, 429];
  * @returns {StreamError | null}
  */
 export function errorOf({ status, headers }, now) {
-  const error = (/** @type {Final | Passing} */ reason, final = true) => {
-    const retryAfter = secondsOf(headers.get("Retry-After"), now);
-    return new StreamError(reason, `the server answered ${status}`, {
-      status,
-      final,
-      retryAfter,
-    });
-  };
-  if (status === 204) return error("no-content");
-  if (status === 401) return error("unauthorized");
-  if (status === 403) return error("forbidden");
-  if (status >= 500) return error("unavailable", false);
-  if (PASSING.includes(status)) return error("busy", false);
-  if (status >= 400) return error("bad-request");
-  // A response of another type may be a login page to which the request was redirected.
   const isStream = headers.get("Content-Type")?.startsWith("text/event-stream");
-  return isStream ? null : error("not-a-stream");
+  const reason =
+    REASONS[status] ??
+    (status >= 500 ? "unavailable" : status >= 400 ? "bad-request" : "not-a-stream");
+  // A response of another type may be a login page to which the request was redirected.
+  if (isStream && reason === "not-a-stream") return null;
+  return new StreamError(reason, `the server answered ${status}`, {
+    status,
+    // After the others, the same request may succeed later.
+    final: reason !== "busy" && reason !== "unavailable",
+    retryAfter: secondsOf(headers.get("Retry-After"), now),
+  });
+}
+
+// The most characters of a refusal's text. Texts of a hub are shorter.
+const MOST_TEXT = 1000;
+
+/**
+ * Return the reason that the body of a refusal gives, "" if it gives none. A hub answers
+ * `{"error": "..."}`. A view of the app may answer with a text. Pages of HTML, such as
+ * those of a proxy, are no reason.
+ *
+ * @param {Response} response
+ * @returns {Promise<string>}
+ */
+export async function textOf(response) {
+  if (!/plain|json/.test(response.headers.get("Content-Type") ?? "")) return "";
+  // A body that breaks off gives no reason, but the status says enough.
+  const text = await response.text().catch(() => "");
+  const error = jsonOf(text)?.error;
+  return (typeof error === "string" ? error : text).slice(0, MOST_TEXT);
 }
 
 /**

@@ -1,5 +1,6 @@
 // sse-hub: streams of flask_sse_hub in a browser. They resume, and all tabs can share one.
 
+import { check } from "./options.js";
 import { writtenInPage } from "./page.js";
 import { EventStream } from "./stream.js";
 
@@ -10,16 +11,20 @@ import { EventStream } from "./stream.js";
  *     const stream = connect("/events?channel=news", { on: { story: (data) => show(data) } });
  *     const pages = connect({ shared: true });
  *
+ * Throws TypeError if an option does not exist or has a value of another type.
+ *
  * @param {string | URL | import("./stream.js").Options} [url] may be left out; the options
  *   then come first
  * @param {import("./stream.js").Options} [options]
  * @returns {EventStream}
  */
 export function connect(url, options = {}) {
-  if (typeof url === "object" && !(url instanceof URL)) return connect(undefined, url);
-  const page = url === undefined ? writtenInPage() : {};
+  if (url && typeof url === "object" && !(url instanceof URL))
+    return connect(undefined, url);
+  const page = url == null ? writtenInPage() : {};
   const address = new URL(url ?? page.url ?? "/events", globalThis.document?.baseURI);
   const { clientId = page.clientId, lastEventId = page.lastEventId } = taken(address);
+  check(address, options);
   return new EventStream(address, {
     clientId,
     lastEventId,

@@ -52,6 +52,8 @@ export function useSSE(options = {}) {
     /** @type {{key: string | null, lastEventId: string} | null} */ (null),
   );
   const [seen, setSeen] = useState({ key, ...NOTHING_YET });
+  // Whether the component has read the state, and so shows that the stream has ended.
+  const shows = useRef(false);
   // React may discard a rendering, so the ref is not set while rendering. This effect runs
   // before the effects that read the ref.
   useInsertionEffect(() => {
@@ -65,14 +67,25 @@ export function useSSE(options = {}) {
         key,
         ...change,
       }));
-    const { ticket, url } = latest.current;
+    const { url, eventHandlers, ticket, ...others } = latest.current;
+    for (const name of ["on", "onState"]) {
+      if (name in others)
+        throw new TypeError(
+          `useSSE() has no option "${name}": use eventHandlers and state`,
+        );
+    }
     const opened = connect(url ?? undefined, {
-      ...latest.current,
+      ...others,
       ...(reopening?.key === key && { lastEventId: reopening.lastEventId }),
-      // The latest rendering provides the ticket, as it does the handlers.
-      ticket: ticket && (() => latest.current.ticket?.() ?? ""),
+      // The latest rendering provides the ticket, as it does the handlers. A ticket that is
+      // not a function is refused there.
+      ticket: typeof ticket === "function" ? () => latest.current.ticket?.() ?? "" : ticket,
       onReset: (reset) => latest.current.onReset?.(reset),
-      onState: ({ state, error }) => show({ state, error }),
+      onState: ({ state, error }) => {
+        show({ state, error });
+        if (state === "closed" && error && error.reason !== "no-content" && !shows.current)
+          console.warn(`sse-hub: ${url ?? "the stream"} is closed: ${error.message}`);
+      },
       on: {
         "*": (data, event) => {
           if (opened.lastEvent === event) show({ lastEvent: event });
@@ -99,10 +112,20 @@ export function useSSE(options = {}) {
   // Values of the previous stream are never shown, not even before the new one is open.
   const nothing = key === null ? NO_STREAM : NOTHING_YET;
   const { state, error, lastEvent } = seen.key === key && key !== null ? seen : nothing;
+  const read = (/** @type {any} */ value) => {
+    shows.current = true;
+    return value;
+  };
   return {
-    isConnected: state === "open",
-    state,
-    error,
+    get isConnected() {
+      return read(state === "open");
+    },
+    get state() {
+      return read(state);
+    },
+    get error() {
+      return read(error);
+    },
     lastEvent,
     reconnect,
     closeConnection,
@@ -122,10 +145,12 @@ function keyOf({
   onReset,
   lastEventId,
   clientId,
+  headers,
   ...rest
 }) {
   // The cursor, the client's id and the callbacks may change without a new stream.
-  const sent = [url && String(url), body && String(body), Boolean(ticket), rest];
+  const named = [...new Headers(headers)];
+  const sent = [url && String(url), body && String(body), Boolean(ticket), named, rest];
   return url === null ? null : JSON.stringify(sent);
 }
 
@@ -176,5 +201,9 @@ export function useDashboardSSE({
       onReset?.(reset);
     },
   });
-  return { ...sse, ...shown };
+  // A spread of `sse` would read its state, as if the component had.
+  return Object.defineProperties(
+    /** @type {SSE & typeof shown} */ ({ ...shown }),
+    Object.getOwnPropertyDescriptors(sse),
+  );
 }

@@ -7,8 +7,9 @@
 // So no event is lost or doubled when the leader changes. Two leaders at once do no harm
 // either; this happens when a leader was asleep.
 
-import { Connection, MISSED_HEARTBEATS, jsonOf } from "./connection.js";
+import { Connection, MISSED_HEARTBEATS } from "./connection.js";
 import { StreamError } from "./errors.js";
+import { jsonOf } from "./json.js";
 import { Order } from "./position.js";
 import { Watchdog } from "./watchdog.js";
 
@@ -112,7 +113,8 @@ export class SharedConnection {
     const { userId, headers } = options;
     // Every script of the origin can list the names of locks, so headers, which may have a
     // token, are only a part of it as a digest.
-    this.#name = `${PREFIX} ${addressOf(url)} ${userId} ${digestOf(`${JSON.stringify(headers)}`)}`;
+    const sent = JSON.stringify([...new Headers(headers)]);
+    this.#name = `${PREFIX} ${addressOf(url)} ${userId} ${digestOf(sent)}`;
   }
 
   /** @returns {import("./stream.js").Sharing} */
@@ -199,7 +201,10 @@ export class SharedConnection {
       });
   }
 
-  /** Find the other streams that tabs of this site share, and list them in the console. */
+  /**
+   * Find the other streams that pages of this site share, and list them in the console.
+   * They may belong to this page too.
+   */
   async #lookAround() {
     const { held = [] } = await navigator.locks.query();
     this.#apart = held
@@ -208,7 +213,7 @@ export class SharedConnection {
       .map(([, address = ""]) => address);
     if (this.#apart.length) {
       console.info(
-        `sse-hub: other tabs have streams of their own: ${this.#apart.join(" ")}`,
+        `sse-hub: this page or another tab has other streams: ${this.#apart.join(" ")}`,
       );
     }
   }

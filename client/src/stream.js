@@ -1,8 +1,10 @@
 // A stream as a page sees it: handlers, state, the last event. Does not know whether its
 // events come from a connection of its own or from one that all tabs share.
 
-import { Connection, jsonOf } from "./connection.js";
+import { Connection } from "./connection.js";
 import { StreamError } from "./errors.js";
+import { jsonOf } from "./json.js";
+import { mustBe } from "./options.js";
 import { isHidden, watchPage } from "./page.js";
 import { SharedConnection, whyNotShared } from "./shared.js";
 
@@ -29,8 +31,9 @@ const MOST_WAITING = 10_000;
  * @property {"alone" | "leader" | "follower"} role the leader has the connection
  * @property {string | null} problem why the connection is not shared, although `shared` is
  *   set
- * @property {string[]} apart URLs of streams that other tabs do not share with this one,
- *   such as those of other channels
+ * @property {string[]} apart URLs of other streams that this page or another tab had open
+ *   when this one was opened, such as those of other channels. Each has a connection of
+ *   its own
  *
  * @typedef {object} StreamOptions the options of a stream
  * @property {Record<string, Handler>} [on] handlers by event type; `"*"` stands for all
@@ -75,6 +78,7 @@ export class EventStream {
   #problem;
   #forgetPage;
   #pauseAfter;
+  #url;
 
   /**
    * @param {URL} url
@@ -89,6 +93,7 @@ export class EventStream {
       lastEventId = "",
       userId = null,
     } = options;
+    this.#url = url;
     for (const [type, handler] of Object.entries(on)) this.on(type, handler);
     if (onReset) this.on("reset", onReset);
     if (onState) this.onState(onState);
@@ -137,6 +142,7 @@ export class EventStream {
    * @returns {() => void}
    */
   on(type, handler) {
+    mustBe("a handler", handler, "function");
     const handlers = this.#handlers.get(type) ?? new Set();
     this.#handlers.set(type, handlers.add(handler));
     return () => handlers.delete(handler);
@@ -149,6 +155,7 @@ export class EventStream {
    * @returns {() => void}
    */
   onState(handler) {
+    mustBe("a handler", handler, "function");
     this.#stateHandlers.add(handler);
     return () => this.#stateHandlers.delete(handler);
   }
@@ -247,7 +254,12 @@ export class EventStream {
     this.state = state;
     this.error = error;
     // A closed stream must not pause: it would be open again afterwards.
-    if (state === "closed") clearTimeout(this.#pause);
+    if (state === "closed") {
+      clearTimeout(this.#pause);
+      // Otherwise nobody would know. A 204 is no problem: the server has nothing more.
+      if (error && error.reason !== "no-content" && !this.#stateHandlers.size)
+        console.warn(`sse-hub: ${this.#url} is closed: ${error.message}`);
+    }
     for (const handler of this.#stateHandlers) guarded(() => handler(this));
   }
 

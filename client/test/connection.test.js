@@ -10,9 +10,13 @@ async function started(t, options = {}, { lastEventId = "", clientId } = {}) {
   const server = new Server();
   const events = [];
   const states = [];
+  const errors = [];
   const listener = {
     onEvent: (event, before) => events.push({ ...event, before }),
-    onState: (state, error) => states.push(error ? `${state} ${error.reason}` : state),
+    onState: (state, error) => {
+      states.push(error ? `${state} ${error.reason}` : state);
+      if (error) errors.push(error);
+    },
   };
   const url = new URL("https://example.org/events?channel=news");
   const from = { clientId, lastEventId };
@@ -20,7 +24,7 @@ async function started(t, options = {}, { lastEventId = "", clientId } = {}) {
   t.after(() => connection.stop());
   connection.start();
   await settle();
-  return { clock, server, events, states, connection };
+  return { clock, server, events, states, errors, connection };
 }
 
 /** Let a lost connection try again, and return its request. */
@@ -456,4 +460,67 @@ test("however often it comes back, it keeps no more listeners", async (t) => {
     await comeBack(parts);
   }
   assert.ok(Math.max(...run.values()) < 10);
+});
+
+// Refusals
+
+const REFUSALS = [
+  ["of a hub", "application/json", '{"error": "the reason"}', ": the reason"],
+  ["in a kind of JSON", "application/problem+json", '{"error": "so"}', ": so"],
+  ["as a text", "text/plain; charset=utf-8", "the reason ✓", ": the reason ✓"],
+  ["in JSON of another form", "application/json", '{"code": 7}', ': {"code": 7}'],
+  ["whose error is an object", "application/json", '{"error": {}}', ': {"error": {}}'],
+  ["in broken JSON", "application/json", '{"error', ': {"error'],
+  ["that is empty", "text/plain", "", ""],
+  ["that is a page", "text/html", "<h1>Forbidden</h1>", ""],
+];
+
+for (const [name, type, body, text] of REFUSALS) {
+  test(`the message of an error has the server's reason: one ${name}`, async (t) => {
+    const parts = await started(t);
+    const { request } = parts.server;
+    await request.respond(403, { "Content-Type": type });
+    // The body of a page is not read: the request has been given up by now.
+    if (!request.signal.aborted) {
+      if (body) await request.send(body);
+      await request.end();
+    }
+    const error = parts.errors.at(-1);
+    assert.equal(error.message, `the server answered 403${text}`);
+    assert.deepEqual([error.reason, error.status], ["forbidden", 403]);
+    assert.equal(parts.states.at(-1), "closed forbidden");
+  });
+}
+
+test("a long reason is cut", async (t) => {
+  const parts = await started(t);
+  await parts.server.request.respond(400, { "Content-Type": "text/plain" });
+  await parts.server.request.send("x".repeat(5000));
+  await parts.server.request.end();
+  assert.ok(parts.errors.at(-1).message.length < 1100);
+});
+
+test("a reason that never ends does not hide the refusal", async (t) => {
+  const parts = await started(t);
+  await parts.server.request.respond(403, { "Content-Type": "text/plain" });
+  await parts.server.request.send("because");
+  await parts.clock.advance(60);
+  assert.equal(parts.states.at(-1), "closed forbidden");
+  assert.equal(parts.server.requests.length, 1);
+});
+
+test("a reason that breaks off does not hide the refusal", async (t) => {
+  const parts = await started(t);
+  await parts.server.request.respond(401, { "Content-Type": "application/json" });
+  await parts.server.request.fail();
+  assert.equal(parts.states.at(-1), "closed unauthorized");
+});
+
+test("a refusal that passes has its reason too", async (t) => {
+  const parts = await started(t);
+  await parts.server.request.respond(503, { "Content-Type": "application/json" });
+  await parts.server.request.send('{"error": "this worker is going away"}');
+  await parts.server.request.end();
+  assert.equal(parts.states.at(-1), "reconnecting unavailable");
+  assert.match(parts.errors.at(-1).message, /503: this worker is going away$/);
 });

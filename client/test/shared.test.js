@@ -54,6 +54,30 @@ test("channels in another order are one stream, others have their own", async ()
   assert.deepEqual(other.connection.sharing.apart, [url("channel=a&channel=b")]);
 });
 
+test("the console names other streams, which may be those of this page", async (t) => {
+  const { mock } = t.mock.method(console, "info", () => {});
+  const site = new Site();
+  await site.open({ url: "https://example.org/events?channel=a" });
+  await site.open({ url: "https://example.org/events?channel=b" });
+  assert.deepEqual(mock.calls.at(-1).arguments, [
+    "sse-hub: this page or another tab has other streams:" +
+      " https://example.org/events?channel=a",
+  ]);
+});
+
+test("the form of headers does not matter, their values do", async () => {
+  const site = new Site();
+  const [object, headers, other] = [
+    await site.open({ headers: { "X-Own": "1" } }),
+    await site.open({ headers: new Headers({ "x-own": "1" }) }),
+    await site.open({ headers: new Headers({ "x-own": "2" }) }),
+  ];
+  assert.deepEqual(
+    [object.role, headers.role, other.role],
+    ["leader", "follower", "leader"],
+  );
+});
+
 test("a page may say the same user as a number or as text", async () => {
   const site = new Site();
   const [number, text] = [await site.open({ userId: 7 }), await site.open({ userId: "7" })];

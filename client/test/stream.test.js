@@ -350,3 +350,48 @@ test("a stream that was refused while nobody sees the page stays closed", async 
   await clock.advance(10);
   assert.deepEqual([stream.state, stream.error.reason], ["closed", "forbidden"]);
 });
+
+// The end in the console
+
+const END = { "Content-Type": "application/json" };
+
+/** Open a stream that is refused for good, and return the warnings in the console. */
+async function warnings(t, options, status = 403) {
+  const { mock } = t.mock.method(console, "warn", () => {});
+  const { server, stream } = await asked(t, options);
+  await server.request.respond(status, END);
+  if (status !== 204) {
+    await server.request.send(JSON.stringify({ error: "the channel 'typo' is closed" }));
+    await server.request.end();
+  }
+  assert.equal(stream.state, "closed");
+  return mock.calls.map(({ arguments: [text] }) => text);
+}
+
+test("an end that no handler would notice is in the console, with its reason", async (t) => {
+  assert.deepEqual(await warnings(t), [
+    "sse-hub: https://example.org/events is closed: the server answered 403:" +
+      " the channel 'typo' is closed",
+  ]);
+});
+
+test("an end is not in the console if the page handles states", async (t) => {
+  assert.deepEqual(await warnings(t, { onState() {} }), []);
+});
+
+test("an end is not in the console if the server has nothing more to send", async (t) => {
+  assert.deepEqual(await warnings(t, {}, 204), []);
+});
+
+test("a stream that the page closes is not in the console", async (t) => {
+  const { mock } = t.mock.method(console, "warn", () => {});
+  const { stream } = await opened(t);
+  stream.close();
+  assert.equal(mock.callCount(), 0);
+});
+
+test("a user that has changed is in the console", async (t) => {
+  const { mock } = t.mock.method(console, "warn", () => {});
+  await opened(t, { userId: "bob" });
+  assert.match(mock.calls[0].arguments[0], /somebody else is logged in now/);
+});

@@ -47,7 +47,7 @@ type State$1 = "connecting" | "open" | "reconnecting" | "closed";
  */
 type RequestOptions = {
     method?: string | undefined;
-    headers?: Record<string, string> | undefined;
+    headers?: HeadersInit | undefined;
     /**
      * sent again with each attempt, so it cannot be a stream
      */
@@ -75,8 +75,9 @@ type RequestOptions = {
  * @property {"alone" | "leader" | "follower"} role the leader has the connection
  * @property {string | null} problem why the connection is not shared, although `shared` is
  *   set
- * @property {string[]} apart URLs of streams that other tabs do not share with this one,
- *   such as those of other channels
+ * @property {string[]} apart URLs of other streams that this page or another tab had open
+ *   when this one was opened, such as those of other channels. Each has a connection of
+ *   its own
  *
  * @typedef {object} StreamOptions the options of a stream
  * @property {Record<string, Handler>} [on] handlers by event type; `"*"` stands for all
@@ -175,8 +176,9 @@ type Sharing$1 = {
      */
     problem: string | null;
     /**
-     * URLs of streams that other tabs do not share with this one,
-     * such as those of other channels
+     * URLs of other streams that this page or another tab had open
+     * when this one was opened, such as those of other channels. Each has a connection of
+     * its own
      */
     apart: string[];
 };
@@ -236,6 +238,8 @@ type Options$1 = StreamOptions & RequestOptions;
  *
  *     const stream = connect("/events?channel=news", { on: { story: (data) => show(data) } });
  *     const pages = connect({ shared: true });
+ *
+ * Throws TypeError if an option does not exist or has a value of another type.
  *
  * @param {string | URL | import("./stream.js").Options} [url] may be left out; the options
  *   then come first

@@ -180,6 +180,7 @@ class SSEHub(PublishesEvents):
         still_allowed: Authorizer | None = None,
         personal: bool = True,
         metadata: Metadata | None = None,
+        client_id: str | None = None,
     ) -> Response:
         """Return a response that streams these channels to the current user.
 
@@ -196,6 +197,8 @@ class SSEHub(PublishesEvents):
                 user and the session. Events for this client arrive in any case.
             metadata: A few short values about the client, such as its page or device,
                 for statistics and signals.
+            client_id: The id that ``client_id()`` has given to this client, for an app
+                whose URLs name it in another way than ``?client_id=``.
 
         Returns:
             The stream, or a refusal if a limit is reached.
@@ -215,7 +218,11 @@ class SSEHub(PublishesEvents):
         if still_allowed is not None:
             check_callable("still_allowed", still_allowed, ("user", "channel"))
         return self._state().subscribing.open_stream(
-            channels, still_allowed=still_allowed, personal=personal, metadata=metadata
+            channels,
+            still_allowed=still_allowed,
+            personal=personal,
+            metadata=metadata,
+            client_id=client_id,
         )
 
     @explaining("ticket(user=..., channels=..., expires=...)", words=words.TICKET)

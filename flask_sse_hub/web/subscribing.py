@@ -59,7 +59,8 @@ class StreamRequest:
     ``arrive()`` refuses strangers, and returns the function that loads the visitor.
     ``rule`` is applied to each channel now, ``still_allowed`` while the stream is open.
     ``describe()`` returns the client's metadata, ``warnings()`` the mistakes in the
-    request's query.
+    request's query. ``client_id`` is the id that the client has sent, if it is not in
+    ``?client_id=``.
     """
 
     channels: Sequence[str]
@@ -69,6 +70,7 @@ class StreamRequest:
     personal: bool = True
     describe: Callable[[], Metadata | None] = lambda: None
     warnings: Callable[[], Sequence[str]] = tuple
+    client_id: str | None = None
 
 
 class Subscribing:
@@ -128,6 +130,7 @@ class Subscribing:
         still_allowed: Authorizer | None,
         personal: bool,
         metadata: Metadata | None,
+        client_id: str | None,
     ) -> Response:
         """Return a stream of channels that a view of the app has allowed."""
         asked = StreamRequest(
@@ -136,6 +139,7 @@ class Subscribing:
             still_allowed=still_allowed,
             personal=personal,
             describe=lambda: metadata,
+            client_id=client_id,
         )
         try:
             return self._with_headers(self._open(asked))
@@ -180,8 +184,9 @@ class Subscribing:
         visitor = load()
         channels = self._checked_channels(asked.channels or visitor.channels or ())
         self._access.check(visitor, channels, asked.rule)
+        asked_id = asked.client_id or request.args.get("client_id")
         client = Client(
-            self._access.client_id(request.args.get("client_id"), visitor.identity),
+            self._access.client_id(asked_id, visitor.identity),
             identity=visitor.identity,
             channels=channels,
             personal=asked.personal,

@@ -40,8 +40,8 @@ class Tab:
         # Poll by time and not by frame, since pages in the background have no frames.
         self.page.wait_for_function(expression, polling=20)
 
-    def get(self, expression: str) -> Any:
-        return self.page.evaluate(expression)
+    def get(self, expression: str, argument: Any = None) -> Any:
+        return self.page.evaluate(expression, argument)
 
     def live(self) -> Self:
         self.wait_for("window.stream?.state === 'open'")

@@ -160,6 +160,21 @@ def test_a_list_that_was_scrolled_up_stays_there(chat: "Page", demo: Demo) -> No
     assert chat.evaluate(top) > 0
 
 
+def test_conversations_of_programs_are_not_on_the_page(
+    chat: "Page", demo: Demo
+) -> None:
+    """The page shows the conversation without an id."""
+    cookie = {"Cookie": demo.cookie("alice"), "Content-Type": "application/json"}
+    ask(chat, "What is a proxy?")
+    chat.locator("#exchanges li[data-kept]").wait_for()
+    for more in ({"conversationId": 7}, {}):
+        body = json.dumps({"message": "What is a stream?", **more})
+        demo.request("POST", "/api/chat/stream", body, **cookie)
+    demo.request("DELETE", "/api/chat/messages?conversationId=7", **cookie)
+    chat.locator("#exchanges li[data-kept]").nth(1).wait_for()
+    assert chat.locator("#exchanges li[data-kept]").count() == 2
+
+
 def test_an_answer_that_a_proxy_buffers_is_shown_once(chat: "Page") -> None:
     """The hub's event arrives before the answer to the request."""
 

@@ -310,3 +310,70 @@ def test_a_loop_over_a_stream_ends_with_it(
     assert tab.get("looped") == [0, 1, 2, "the end"]
     assert tab.get("stream.state") == "closed"
     wait_until(lambda: server.connections() == 0)
+
+
+def test_the_reason_of_a_refusal_is_in_the_error(make_visitor: MakeVisitor) -> None:
+    """A page that handles states sees which channel is closed."""
+    tab = make_visitor().tab("typo")
+    tab.wait_for_closed("forbidden")
+    said = "the server answered 403: the channel 'typo' is not open to you"
+    assert tab.get("stream.error.message") == said
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_refusal_that_nobody_handles_is_in_the_console(
+    make_visitor: MakeVisitor, shared: bool
+) -> None:
+    """A page without handlers for states would otherwise just stay empty."""
+    tab = make_visitor().blank("news")
+    with tab.page.expect_console_message(
+        lambda message: message.type == "warning"
+    ) as warning:
+        tab.get(
+            """(shared) => import("sse-hub").then(({ connect }) => {
+              connect("/events?channel=typo", { shared });
+            })""",
+            shared,
+        )
+    assert "/events?channel=typo is closed" in warning.value.text
+    assert "403: the channel 'typo' is not open to you" in warning.value.text
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ("{ share: true }", 'no option "share" exists'),
+        ('{ ticket: "abc" }', "ticket must be of type function"),
+        ('{ body: "{}" }', "body"),
+    ],
+)
+def test_a_mistake_in_plain_javascript_is_an_error(
+    make_visitor: MakeVisitor, options: str, text: str
+) -> None:
+    """The error is thrown by the call, before any request."""
+    tab = make_visitor().blank("news")
+    said = tab.get(
+        f"""import("sse-hub").then(({{ connect }}) => {{
+          try {{ connect("/events", {options}); }}
+          catch (error) {{ return String(error); }}
+        }})"""
+    )
+    assert said.startswith("TypeError: ")
+    assert text in said
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_headers_may_be_a_headers_object(
+    server: Server, make_visitor: MakeVisitor, shared: bool
+) -> None:
+    """They are sent, as those of an object are."""
+    tab = make_visitor().blank("news")
+    with tab.page.expect_request("**/events?**") as request:
+        tab.get(
+            f"""listen({{
+              shared: {str(shared).lower()},
+              headers: new Headers({{ "X-Own": "yes" }}),
+            }})"""
+        )
+    assert request.value.headers["x-own"] == "yes"
+    tab.live()

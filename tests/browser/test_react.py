@@ -280,6 +280,33 @@ def test_a_logout_is_reported_as_the_reason(app: App) -> None:
     app.connected()
 
 
+@pytest.mark.parametrize("component", ["quiet", "quietDashboard"])
+def test_an_end_that_a_component_does_not_show_is_in_the_console(
+    app: App, component: str
+) -> None:
+    """The component has read neither the error nor the state."""
+    with app.page.expect_console_message(
+        lambda message: message.type == "warning"
+    ) as warning:
+        app.show(component, "/events?channel=typo")
+    assert "403: the channel 'typo' is not open to you" in warning.value.text
+
+
+def test_an_end_that_a_component_shows_is_not_in_the_console(app: App) -> None:
+    """The component decides what its user reads."""
+    warnings: list[str] = []
+    app.page.on(
+        "console",
+        lambda message: (
+            warnings.append(message.text) if message.type == "warning" else None
+        ),
+    )
+    app.inbox("/events?channel=typo")
+    seen = app.until(lambda seen: seen["state"] == "closed")
+    assert seen["reason"] == "forbidden"
+    assert warnings == []
+
+
 def test_a_dashboard_shows_the_newest_state(app: App, server: Server) -> None:
     """It begins with the state that the page was rendered with."""
     app.show("dashboard", NEWS)

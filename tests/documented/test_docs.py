@@ -22,7 +22,12 @@ ROOT = Path(__file__).parents[2]
 
 ENVIRONMENT = sample("docs/configuration.md", "sh", with_="FLASK_SSE_HUB_MAX_AGE")
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks/README.md"]
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        ROOT / "benchmarks/README.md",
+        ROOT / "example_app/README.md",
+    ]
 )
 
 

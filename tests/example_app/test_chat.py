@@ -259,6 +259,93 @@ class TestKept:
         assert shown[-1]["question"] == "and now?"
 
 
+class TestConversations:
+    """A program keeps conversations apart by ``conversationId``."""
+
+    def post(self, browser: FlaskClient, conversation: Any, message: str) -> None:
+        body = {"message": message, "conversationId": conversation}
+        answer = browser.post("/api/chat/stream", json=body)
+        assert answer.status_code == 200, answer.text
+        assert parse(answer.data)[-1].type == "done"
+
+    def questions(self, browser: FlaskClient, query: str = "") -> list[str]:
+        found = browser.get(f"/api/chat/messages{query}").get_json()["exchanges"]
+        return [each["question"] for each in found]
+
+    def test_each_id_is_a_conversation(self, demo_app: DemoApp) -> None:
+        """An unknown id begins one. The page's conversation has no id."""
+        browser = demo_app.browser()
+        self.post(browser, 1, "one")
+        self.post(browser, "trip", "two")
+        self.post(browser, "1", "three")
+        for nothing in (None, ""):
+            self.post(browser, nothing, "four")
+        assert self.questions(browser, "?conversationId=1") == ["one", "three"]
+        assert self.questions(browser, "?conversationId=trip") == ["two"]
+        assert self.questions(browser, "?conversationId=other") == []
+        assert self.questions(browser) == ["four", "four"]
+
+    def test_a_get_has_conversations_too(self, demo_app: DemoApp) -> None:
+        """A native EventSource sends the id in its URL."""
+        browser = demo_app.browser()
+        answer = browser.get("/api/stream?message=one&conversationId=7")
+        assert parse(answer.data)[-1].type == "done"
+        assert self.questions(browser, "?conversationId=7") == ["one"]
+        assert self.questions(browser) == []
+
+    def test_the_model_reads_its_own_conversation_only(
+        self, demo_app: DemoApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The other conversations of the user are not among the messages."""
+        given: list[list[str]] = []
+        complete = language_model.complete
+
+        def listening(messages: list[Message]) -> Any:
+            given.append([each["content"] for each in messages])
+            return complete(messages)
+
+        monkeypatch.setattr(language_model, "complete", listening)
+        browser = demo_app.browser()
+        for conversation, question in ((1, "one"), (2, "two"), (1, "again")):
+            self.post(browser, conversation, question)
+        assert [len(messages) for messages in given] == [1, 1, 3]
+        assert given[-1][0] == "one"
+
+    def test_an_id_belongs_to_its_user(self, demo_app: DemoApp) -> None:
+        """Two users may choose the same id."""
+        alice, bob = demo_app.browser("alice"), demo_app.browser("bob")
+        self.post(alice, 1, "of alice")
+        self.post(bob, 1, "of bob")
+        bob.delete("/api/chat/messages?conversationId=1")
+        assert self.questions(alice, "?conversationId=1") == ["of alice"]
+        assert self.questions(bob, "?conversationId=1") == []
+
+    def test_clearing_leaves_the_other_conversations(self, demo_app: DemoApp) -> None:
+        """Other tabs are told which conversation was cleared."""
+        browser = demo_app.browser()
+        tab = demo_app.read(browser.get("/events"))
+        for conversation in (1, 2, None):
+            self.post(browser, conversation, "hello")
+            told = json.loads(tab.next("chat").data)
+            assert told.get("conversationId") == (conversation and str(conversation))
+        browser.delete("/api/chat/messages?conversationId=1")
+        assert json.loads(tab.next("chatCleared").data) == {"conversationId": "1"}
+        assert self.questions(browser, "?conversationId=2") == ["hello"]
+        assert self.questions(browser) == ["hello"]
+
+    @pytest.mark.parametrize(
+        "conversation", [True, 1.5, [1], {}, " ", "\ud800", "x" * 256, 10**300]
+    )
+    def test_an_id_that_cannot_be_one_is_refused(
+        self, demo_app: DemoApp, conversation: Any
+    ) -> None:
+        """The answer names the field, and no stream begins."""
+        body = {"message": "hello", "conversationId": conversation}
+        answer = demo_app.browser().post("/api/chat/stream", json=body)
+        assert answer.status_code == 400
+        assert answer.get_json()["field"] == "conversationId"
+
+
 class TestTables:
     """Several workers may create the tables of a new database."""
 
@@ -277,6 +364,29 @@ class TestTables:
             database.create_tables()
             assert others
             assert set(inspect(db.engine).get_table_names()) == {"exchange", "contact"}
+
+    @pytest.mark.parametrize("faster", [False, True])
+    def test_a_database_of_an_earlier_version_gets_its_new_column(
+        self, demo_app: DemoApp, faster: bool
+    ) -> None:
+        """Kept exchanges stay. Another worker may add the column at the same time."""
+        fill(demo_app, "alice", exchanges=1)
+        others: list[str] = []
+        with demo_app.app.app_context():
+            with db.engine.begin() as connection:
+                connection.execute(
+                    text("ALTER TABLE exchange DROP COLUMN conversation")
+                )
+
+            @event.listens_for(db.engine, "before_cursor_execute")
+            def be_faster(*arguments: Any) -> None:
+                if faster and "ADD COLUMN" in arguments[2] and not others:
+                    others.append(arguments[2])
+                    arguments[1].execute(arguments[2])
+
+            database.create_tables()
+        assert bool(others) is faster
+        assert len(kept(demo_app.browser())) == 1
 
     def test_a_database_error_does_not_log_what_users_wrote(
         self, demo_app: DemoApp, caplog: pytest.LogCaptureFixture

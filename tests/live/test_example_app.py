@@ -11,9 +11,10 @@ import pytest
 
 from tests.kit.demo import Demo
 from tests.kit.ports import HOST
-from tests.kit.reader import DEADLINE, wait_until
+from tests.kit.reader import DEADLINE, StreamReader, wait_until
 from tests.kit.sse_parser import ParsedEvent, Parser
 from tests.live.proxies import PROXIES, Proxy
+from tests.live.server import Connection
 
 pytestmark = pytest.mark.live
 
@@ -130,6 +131,35 @@ def test_a_logout_does_not_end_an_answer(cleared: Demo) -> None:
     assert json.loads(answer.data)["done"]
     assert end.type == "done"
     assert len(kept(cleared)) == 1
+
+
+def test_conversations_are_apart_on_every_worker(cleared: Demo) -> None:
+    """A program of another convention names them by ``conversationId``."""
+    cookie = cleared.cookie("alice")
+    headers = {"Cookie": cookie, "Content-Type": "application/json"}
+    for conversation in (1, "trip", 1):
+        body = json.dumps({"message": "hello", "conversationId": conversation})
+        status, answer = cleared.request("POST", CHAT, body, **headers)
+        assert status == 200
+        assert Parser().feed(answer)[-1].type == "done"
+    counts = []
+    for query in ("?conversationId=1", "?conversationId=trip", ""):
+        path = f"/api/chat/messages{query}"
+        found = json.loads(cleared.request("GET", path, Cookie=cookie)[1])
+        counts.append(len(found["exchanges"]))
+    assert counts == [2, 1, 0]
+
+
+def test_a_trigger_publishes_what_it_was_given(demo: Demo) -> None:
+    """The event reaches the user's streams on any worker."""
+    cookie = demo.cookie("bob")
+    body = json.dumps({"type": "update", "data": {"total": 7}})
+    headers = {"Cookie": cookie, "Content-Type": "application/json"}
+    connection = Connection(demo.port, "/api/sse", Cookie=cookie)
+    with closing(StreamReader(connection)) as stream:
+        stream.next("connected")
+        assert demo.request("POST", "/trigger", body, **headers)[0] == 202
+        assert json.loads(stream.next("update").data) == {"total": 7}
 
 
 def test_who_cancels_an_import_keeps_its_batches(demo: Demo) -> None:

@@ -23,8 +23,9 @@ showStateOf(stream);
 exchanges.begin(JSON.parse($("#kept").textContent));
 showButtons();
 
-stream.on("chat", (exchange) => exchanges.keep(exchange));
-stream.on("chatCleared", () => exchanges.begin([]));
+// This page shows the conversation without an id. Programs may have others.
+stream.on("chat", (exchange) => exchange.conversationId ?? exchanges.keep(exchange));
+stream.on("chatCleared", ({ conversationId }) => conversationId ?? exchanges.begin([]));
 stream.on("reset", reload);
 stream.onState(() => {
   // The page of a user who has signed out must not show any more of an answer.

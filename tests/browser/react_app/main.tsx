@@ -25,6 +25,18 @@ function Inbox({ url, shared = false, mark = "" }: InboxProps) {
   return <Shown {...sse} more={{ url, heard }} />;
 }
 
+/** A component that shows events, and nothing of the stream's state. */
+function Quiet({ url }: { url: string }) {
+  const { lastEvent } = useSSE({ url, headers: new Headers({ "X-Page": "quiet" }) });
+  return <output>{JSON.stringify({ last: lastEvent?.data ?? null })}</output>;
+}
+
+/** The same with a hook whose result is spread. */
+function QuietDashboard({ url }: { url: string }) {
+  const { data } = useDashboardSSE<Numbers>({ url, initial: { total: 1 } });
+  return <output>{JSON.stringify({ total: data?.total })}</output>;
+}
+
 interface Numbers {
   total: number;
 }
@@ -67,6 +79,8 @@ const page = {
 
   inbox: (props: InboxProps) => show(<Inbox {...props} />),
   dashboard: (url: string) => show(<Dashboard url={url} />),
+  quiet: (url: string) => show(<Quiet url={url} />),
+  quietDashboard: (url: string) => show(<QuietDashboard url={url} />),
   nothing: () => show(null),
 
   /** Mount and unmount the given number of times, each time with a connection. */

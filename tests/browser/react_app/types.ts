@@ -13,6 +13,8 @@ export function Allowed() {
   });
   // A page without a login has these values.
   useSSE({ userId: null, ticket: () => null });
+  useSSE({ headers: new Headers({ "X-Page": "types" }) });
+  useSSE({ headers: [["X-Page", "types"]] });
   const { error, lastEvent } = useSSE({ onReset: ({ reason }) => reason.length });
   const { data } = useDashboardSSE({ initial: { total: 1 } });
   const stream = connect("/events", { on: { "*": (_, event) => event.id.length } });
@@ -35,6 +37,12 @@ export async function iterated() {
 export function Refused() {
   // @ts-expect-error the handlers of a hook are eventHandlers
   useSSE({ on: {} });
+  // @ts-expect-error the state is in the result
+  useSSE({ onState: () => {} });
+  // @ts-expect-error a ticket is asked for before each attempt
+  connect({ ticket: "abc" });
+  // @ts-expect-error the option is called shared
+  connect({ share: true });
   // @ts-expect-error a url is a string, a URL or null
   useSSE({ url: 7 });
   // @ts-expect-error there is no such reason
