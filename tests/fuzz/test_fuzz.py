@@ -28,7 +28,7 @@ def test_no_case_breaks_a_promise(target: Target) -> None:
 #: A fault for each target: the object, the attribute, and its wrong value.
 FAULTS: dict[str, tuple[Any, str, Any]] = {
     "wire encoder": (event, "_NOT_IN_NAMES", re.compile("\0")),
-    "broker records": (codec, "checked_name", lambda name, what: name),
+    "broker records": (codec, "checked_name", lambda name, what: f"{name}!"),
     "webhook signatures": (hmac, "compare_digest", lambda a, b: a[:9] == b[:9]),
     "Last-Event-ID": (MemoryBroker, "_floor", lambda broker: 0),
     "names": (address, "_ADDRESS_OF", {**address._ADDRESS_OF, "user": address.channel}),
