@@ -72,11 +72,7 @@ class Uncompressed(BySocket):
     @property
     def headers(self) -> tuple[str, ...]:
         """The headers that the clients send."""
-        return (
-            f"Accept-Encoding: {self.coding}",
-            "User-Agent: Mozilla/5.0",
-            "Sec-Fetch-Mode: cors",
-        )
+        return (f"Accept-Encoding: {self.coding}", "User-Agent: Mozilla/5.0")
 
 
 class Gzip(Uncompressed):

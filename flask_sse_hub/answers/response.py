@@ -105,9 +105,8 @@ class EventSourceResponse(StreamResponse):
         batch: When several events leave together. None: each event leaves at once.
         app_context: Whether the iterable runs in an app context of its own. It needs
             one to use the database.
-        compress: Whether the stream is compressed with gzip for browsers, and for
-            programs that ask for it. Each event can still be read as soon as it
-            arrives.
+        compress: Whether the stream is compressed if the client accepts gzip. Each
+            event can still be read as soon as it arrives.
         protocol: The clients that read the answer. ``"events"``: this package's own,
             and native EventSources. ``"openai"``: clients of OpenAI's API.
             ``"ai-sdk"``: the AI SDK of Vercel; strings become parts of the message.

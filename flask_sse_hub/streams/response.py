@@ -31,7 +31,11 @@ _HEADERS = {
 _NO_CODING = "identity"
 
 # The request headers that accepted_coding() reads.
-_CODING_DEPENDS_ON = ("Accept-Encoding", "Sec-Fetch-Mode")
+_CODING_DEPENDS_ON = ("Accept-Encoding", "User-Agent")
+
+# HTTP libraries that offer codings by themselves, and below whose decoder a known
+# client of event streams reads: PyPI's sseclient, which would lose the events' ids.
+_OFFER_UNASKED = ("python-requests/",)
 
 # Responses with these statuses must not have a body. A hook of the app that makes all
 # responses conditional may turn a stream into a 304. The peer would then read the
@@ -59,16 +63,14 @@ def accepted_coding(names: Sequence[str]) -> str | None:
 
     The first of several equally preferred names wins. Source: RFC 9110, section 12.5.3.
 
-    The HTTP libraries of programs offer codings by default, and some event stream
-    clients read below the library's decoder: PyPI's ``sseclient`` would lose events'
-    ids. So a coding is used only if ``fetch()`` or a browser made the request, which
-    decode streams, or if the request ranks ``identity`` below the coding.
+    Some HTTP libraries offer codings without being asked. Their programs receive a
+    coding only if the request ranks ``identity`` below it.
     """
     environ = request.environ
     return _best_coding(
         environ.get("HTTP_ACCEPT_ENCODING"),
         tuple(names),
-        by_fetch="HTTP_SEC_FETCH_MODE" in environ,
+        unasked=environ.get("HTTP_USER_AGENT", "").startswith(_OFFER_UNASKED),
     )
 
 
@@ -76,14 +78,14 @@ def accepted_coding(names: Sequence[str]) -> str | None:
 # to matter when thousands of clients reconnect at once.
 @lru_cache(maxsize=64)
 def _best_coding(
-    accepted: str | None, names: tuple[str, ...], *, by_fetch: bool
+    accepted: str | None, names: tuple[str, ...], *, unasked: bool
 ) -> str | None:
     given = parse_accept_header(accepted)
     best = max(names, key=given.quality, default="identity")
     gain, plain = given.quality(best), given.quality("identity")
     ranked = given.find("identity") >= 0 and gain > plain
     likes = best != "identity" and gain > 0 and gain >= plain
-    return best if likes and (by_fetch or ranked) else None
+    return best if likes and (ranked or not unasked) else None
 
 
 def refused(why: str, *, status: int, for_event_source: bool = True) -> Response:

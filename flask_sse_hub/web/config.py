@@ -186,8 +186,8 @@ class Config:
     compress_min_bytes: int | None = _key(
         _DEFAULTS.compress_min_bytes,
         checks.count_or_none,
-        "The size in bytes from which an event is compressed, once for all clients:"
-        " browsers, and programs that ask for gzip or zstd. None turns compression off."
+        "The size in bytes from which an event is compressed, once for all clients that"
+        " accept gzip or zstd. None turns compression off."
         " zstd needs Python 3.14 or ``pip install 'flask-sse-hub[zstd]'``.",
     )
     revalidate_interval: float = _key(

@@ -29,7 +29,7 @@ def test_each_event_is_readable_before_the_next_is_published(
     server: Server, coding: str
 ) -> None:
     """Small events, large events, and events that take several writes."""
-    with server.stream(Accept_Encoding=coding, Sec_Fetch_Mode="cors") as stream:
+    with server.stream(Accept_Encoding=coding) as stream:
         stream.next("connected")
         for data in ("small", ROWS, list(range(100_000)), "", ROWS):
             server.publish(data)
@@ -42,24 +42,20 @@ def test_clients_of_any_coding_get_the_same_events(server: Server, coding: str) 
     """The order is the same too, for clients that stay and for clients that resume."""
     with (
         server.stream() as plain,
-        server.stream(Accept_Encoding=coding, Sec_Fetch_Mode="cors") as coded,
+        server.stream(Accept_Encoding=coding) as coded,
     ):
         last = coded.next("connected").id
         for number in range(20):
             server.publish([number, *ROWS])
         expected = plain.data(20)
         assert coded.data(20) == expected
-    with server.stream(
-        Accept_Encoding=coding, Sec_Fetch_Mode="cors", Last_Event_ID=last or ""
-    ) as again:
+    with server.stream(Accept_Encoding=coding, Last_Event_ID=last or "") as again:
         assert again.data(20) == expected
 
 
 def test_an_answer_is_compressed_as_it_comes(server: Server) -> None:
     """The first event arrives before the second exists; the checksum is right."""
-    connection = Connection(
-        server.port, "/answers/waiting", Accept_Encoding="gzip", Sec_Fetch_Mode="cors"
-    )
+    connection = Connection(server.port, "/answers/waiting", Accept_Encoding="gzip")
     assert connection.response.headers["Content-Encoding"] == "gzip"
     decode = zlib.decompressobj(16 + zlib.MAX_WBITS)
     text = b""
@@ -76,9 +72,7 @@ def test_a_compressed_answer_ends_with_its_client(server: Server) -> None:
     """No error is logged; otherwise every closed tab would log one."""
     closed = server.json("/answers/")["closed"]
     for kind in ("large", "waiting"):
-        with server.stream(
-            f"/answers/{kind}", user=None, Accept_Encoding="gzip", Sec_Fetch_Mode="cors"
-        ) as it:
+        with server.stream(f"/answers/{kind}", user=None, Accept_Encoding="gzip") as it:
             it.next("message")
 
     def are_closed() -> bool:
@@ -94,9 +88,7 @@ def test_a_worker_that_goes_says_farewell() -> None:
     """The last retry is in the coding of each stream."""
     with Server() as server, ExitStack() as opened:
         streams = [
-            opened.enter_context(
-                server.stream(Accept_Encoding=coding, Sec_Fetch_Mode="cors")
-            )
+            opened.enter_context(server.stream(Accept_Encoding=coding))
             for coding in CODINGS
         ]
         for stream in streams:
