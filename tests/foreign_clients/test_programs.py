@@ -251,12 +251,6 @@ def test_a_program_that_asks_receives_a_compressed_stream(
         assert site.asked("coding") == ["gzip"]
 
 
-def test_a_program_that_does_not_ask_receives_plain_text(site: Site) -> None:
-    """Its HTTP library offers gzip all the same."""
-    with listening("httpx-sse", site):
-        assert site.asked("coding") == [None]
-
-
 @pytest.mark.parametrize("kind", DELIVERIES)
 def test_sseclient_of_pypi_keeps_its_ids(kind: str) -> None:
     """It reads below the decoder of requests, which offers gzip by itself."""
@@ -272,6 +266,7 @@ def test_sseclient_of_pypi_keeps_its_ids(kind: str) -> None:
             ids = say(site, "missed", "large " * 1000)
             assert [listener.next().id, listener.next().id] == ids
             assert site.asked("header") == [None, event_id]
+            assert site.asked("coding") == [None, None]
         finally:
             site.refuse_next(401)
             site.drop()
