@@ -15,6 +15,7 @@ import httpx
 import openai
 import pytest
 
+from tests.compat.table import compat
 from tests.documented.chat import PAGE, WORDS, run
 from tests.documented.samples import sample
 from tests.foreign_clients.ai_site import FAIL, FAIL_AT_ONCE, WAIT
@@ -215,6 +216,9 @@ def answer_of(site: Site) -> AnswerOf:
     return answer
 
 
+@compat("openai", "gunicorn gevent", 'answers with protocol="openai"')
+@compat("@ai-sdk/openai-compatible", "gunicorn gevent", 'protocol="openai"')
+@compat("ai", "gunicorn gevent", 'answers with protocol="ai-sdk"')
 @each_client
 def test_a_client_receives_the_whole_text(name: str, answer_of: AnswerOf) -> None:
     """It raises nothing."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.compat.table import compat
 from tests.documented.samples import sample
 from tests.foreign_clients.conftest import Site
 from tests.foreign_clients.site import ANSWER
@@ -79,11 +80,20 @@ def assert_whole(seen: list[tuple[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("name", "method"),
     [
-        ("eventsource-client", "POST"),
+        pytest.param(
+            *("eventsource-client", "POST"),
+            marks=compat("eventsource-client", "gunicorn gevent", "a POST asks once"),
+        ),
         ("eventsource-client", "GET"),
-        ("event-source-plus", "POST"),
+        pytest.param(
+            *("event-source-plus", "POST"),
+            marks=compat("event-source-plus", "gunicorn gevent", "a POST asks once"),
+        ),
         ("event-source-plus", "GET"),
-        ("eventsource", "GET"),
+        pytest.param(
+            *("eventsource", "GET"),
+            marks=compat("eventsource", "gunicorn gevent", "an answer asks once"),
+        ),
     ],
 )
 def test_a_client_that_comes_back_asks_no_model_again(
@@ -114,6 +124,7 @@ def test_a_client_that_knows_the_end_asks_once(
 
 
 @pytest.mark.live
+@compat("@microsoft/fetch-event-source", "gunicorn gevent", "no empty messages")
 @pytest.mark.parametrize("kind", ["gunicorn-gevent", "gunicorn-gevent-generator"])
 def test_fetch_event_source_receives_the_events_of_a_hub(kind: str) -> None:
     """Nothing else is dispatched: not for a greeting, and not for a farewell."""

@@ -17,6 +17,7 @@ import pytest
 import requests
 from ld_eventsource.errors import HTTPStatusError
 
+from tests.compat.table import compat
 from tests.documented.samples import sample
 from tests.foreign_clients.conftest import TEXT, Site
 from tests.foreign_clients.site import sseclient_of_pypi
@@ -184,7 +185,30 @@ def test_a_program_resumes_after_a_drop_and_misses_nothing(
         assert site.asked("header") == [None, last_id]
 
 
-@each_program
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            "eventsource",
+            marks=compat("eventsource", "gunicorn gevent", "resume after kill -9"),
+        ),
+        pytest.param(
+            "httpx-sse",
+            marks=compat("httpx-sse", "gunicorn gevent", "resume after kill -9"),
+        ),
+        pytest.param(
+            "sseclient-py",
+            marks=compat("sseclient-py", "gunicorn gevent", "resume after kill -9"),
+        ),
+        pytest.param(
+            "launchdarkly-eventsource",
+            marks=compat(
+                "launchdarkly-eventsource", "gunicorn gevent", "resume after kill -9"
+            ),
+        ),
+        *(name for name in PROGRAMS if COMPRESSED in name),
+    ],
+)
 def test_a_program_survives_a_killed_worker(name: str, site: Site) -> None:
     """The kernel closes its connection; the next worker sends the missed events."""
     with listening(name, site) as listener:
@@ -251,6 +275,7 @@ def test_a_program_that_asks_receives_a_compressed_stream(
         assert site.asked("coding") == ["gzip"]
 
 
+@compat("sseclient", "gunicorn gevent", "ids, where other clients are compressed")
 @pytest.mark.parametrize("kind", DELIVERIES)
 def test_sseclient_of_pypi_keeps_its_ids(kind: str) -> None:
     """It reads below the decoder of requests, which offers gzip by itself."""

@@ -8,6 +8,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ResponseReceived
 
+from tests.compat.table import compat
 from tests.kit.ports import HOST
 from tests.live.server import Server
 
@@ -45,7 +46,77 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+#: The rows of docs/compatibility.md.
+ROWS = {
+    "gunicorn sync": compat(
+        "gunicorn", "gunicorn sync", "streams", result="refused, with the remedy"
+    ),
+    "gunicorn gthread": compat(
+        "gunicorn",
+        "gunicorn gthread, one thread",
+        "streams",
+        result="refused, with the remedy",
+    ),
+    "gunicorn eventlet": compat(
+        "eventlet",
+        "gunicorn 23, eventlet",
+        "streams",
+        result="refused, with the remedy",
+    ),
+    "flask run": compat(
+        "Werkzeug",
+        "flask run --without-threads",
+        "streams",
+        result="refused, with the remedy",
+    ),
+    "gevent unpatched": compat(
+        "gevent",
+        "gevent.pywsgi, not patched",
+        "streams",
+        result="refused, with the remedy",
+    ),
+    "uWSGI": compat(
+        "pyuwsgi", "uWSGI, one thread", "streams", result="refused, with the remedy"
+    ),
+    "uWSGI gevent": compat(
+        "pyuwsgi",
+        "uWSGI with gevent, not patched",
+        "streams",
+        result="refused, with the remedy",
+    ),
+    "uWSGI harakiri": compat(
+        "pyuwsgi",
+        "uWSGI with gevent and harakiri",
+        "streams",
+        result="refused, with the remedy",
+    ),
+    "mod_wsgi": compat(
+        "apache2",
+        "Apache, mod_wsgi, one thread",
+        "streams",
+        result="refused, with the remedy",
+    ),
+    "wsgiref": compat(
+        "Python", "wsgiref", "streams", result="refused, with the remedy"
+    ),
+    "waitress": compat(
+        "waitress", "waitress, one thread", "streams", result="refused, with the remedy"
+    ),
+    "cheroot": compat(
+        "cheroot", "cheroot, one thread", "streams", result="refused, with the remedy"
+    ),
+    "uvicorn": compat(
+        "uvicorn", "uvicorn", "streams", result="refused, with the remedy"
+    ),
+    "hypercorn": compat(
+        "hypercorn", "hypercorn", "streams", result="refused, with the remedy"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=ROWS[name]) for name in REFUSED]
+)
 def test_a_server_that_cannot_hold_streams_refuses_them(name: str) -> None:
     """Nothing hangs, and the remedy is told in each place, by one text.
 

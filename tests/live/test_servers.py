@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.compat.table import compat
 from tests.kit.hand import fields
 from tests.kit.reader import wait_until
 from tests.live.server import OTHERS, SERVERS, Server, raw_request
@@ -11,7 +12,27 @@ from tests.live.server import OTHERS, SERVERS, Server, raw_request
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture(scope="module", params=[*SERVERS, *OTHERS])
+#: The rows of docs/compatibility.md that the tests of each server show together.
+ROWS = {
+    "gunicorn-gevent": compat("gunicorn", "gunicorn gevent", "streams by socket"),
+    "gunicorn-gevent-generator": compat(
+        "gunicorn", "gunicorn gevent", "streams by generator"
+    ),
+    "gunicorn-gthread": compat("gunicorn", "gunicorn gthread", "streams by generator"),
+    "pywsgi": compat("gevent", "gevent.pywsgi", "streams by generator"),
+    "flask-run": compat("Werkzeug", "flask run", "streams by generator"),
+    "waitress": compat("waitress", "waitress", "streams by generator"),
+    "cheroot": compat("cheroot", "cheroot", "streams by generator"),
+    "uwsgi-threads": compat("pyuwsgi", "uWSGI with threads", "streams by generator"),
+    "uwsgi-gevent": compat("pyuwsgi", "uWSGI with gevent", "streams by generator"),
+    "mod_wsgi": compat("apache2", "Apache, mod_wsgi", "streams by generator"),
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=ROWS[kind]) for kind in [*SERVERS, *OTHERS]],
+)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     kind, args = OTHERS.get(request.param, (request.param, ""))
     with Server(kind, args=args, heartbeat_interval=0.5) as server:
