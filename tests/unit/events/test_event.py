@@ -3,10 +3,11 @@
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import FrozenInstanceError
 from decimal import Decimal
 from enum import Enum
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,14 @@ from flask_sse_hub.events.event import (
 )
 from tests.kit.sse_parser import ParsedEvent, Parser, parse
 from tests.wire.samples import SAMPLES, Sample, each_sample
+
+
+class Later:
+    """An object that ``await`` takes, and that is no coroutine."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
 
 # Characters that are likely to cause faults are drawn often; all others sometimes.
 characters = st.one_of(
@@ -425,6 +434,22 @@ class TestTextOf:
         ) as refusal:
             text_of(data, dumps=json.dumps)
         assert isinstance(refusal.value.__cause__, TypeError)
+
+    @pytest.mark.parametrize(
+        ("data", "remedy"),
+        [
+            (Later(), "Async is not supported: pass its result"),
+            ((n for n in "ab"), "A generator is for EventSourceResponse"),
+            (len, r"Call the function: len\(\)"),
+            (SimpleNamespace(event="note", data="x"), r"Use Event\(data, type=...\)"),
+            (object(), "Pass plain values, or a Publisher with dumps="),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_the_error_names_the_remedy(self, data: object, remedy: str) -> None:
+        """Objects that people have in hand are no data, and each has a way to be it."""
+        with pytest.raises(InvalidEvent, match=remedy):
+            text_of(data, dumps=json.dumps)
 
     def test_circular_values_are_refused(self) -> None:
         """A value that contains itself is refused if the serialiser detects it."""
