@@ -65,6 +65,8 @@ class Hub:
         #: Whether a task of the hub has failed, so that events no longer arrive.
         self.broken = False
         self._pid: int | None = None
+        # Whether this process is a child that a server's worker has forked.
+        self._in_child = False
         #: Tell whether a thing that is logged only once happens for the first time.
         self.first_time: Callable[[Hashable], bool] = FirstTime()
         self._tasks = Tasks() if tasks is None else tasks
@@ -188,8 +190,12 @@ class Hub:
 
     @property
     def inherited(self) -> bool:
-        """Whether this process is a forked child, to which the hub does not belong."""
-        return self.closed.inherited
+        """Whether connections belong to a parent process, and so perhaps the hub.
+
+        A fork under gevent copies the greenlets of requests too. In the child they may
+        come here with a hub of the child's own, and with the parent's connections.
+        """
+        return self.closed.inherited or self._in_child
 
     def abandon(self) -> None:
         """Let go of the parent's hub in a forked child. The child makes its own."""
@@ -211,6 +217,7 @@ class Hub:
 
     def attend(self, worker: ServerWorker | None) -> None:
         """Balance clients between this worker and the others from now on."""
+        self._in_child = worker is not None and worker.is_parent
         self._parts.accept_balance.attend(worker)
 
     def full(self) -> str | None:

@@ -3,6 +3,7 @@
 The only module that knows gunicorn's worker object. Other servers have no such object.
 """
 
+import os
 import signal
 import socket
 from typing import Any
@@ -22,6 +23,12 @@ class ServerWorker:
     def alive(self) -> bool:
         """Whether the worker keeps running; False once gunicorn has stopped it."""
         return bool(self._worker.alive)
+
+    @property
+    def is_parent(self) -> bool:
+        """Whether this process is a child that the worker itself has forked."""
+        pid = getattr(self._worker, "pid", None)
+        return isinstance(pid, int) and pid != os.getpid()
 
     @property
     def max_requests(self) -> int:

@@ -71,7 +71,7 @@ class EventStream(Iterator[bytes]):
                 self._hub.end(self._client, CloseReason.ERROR)
             raise
         if self._hub.inherited:
-            raise _not_ours()
+            raise not_ours()
         self.writing_since = self._hub.clock()
         if self._client.close_reason in IMMEDIATE:
             # The stream was closed after the chunk was made, and before there was a
@@ -141,7 +141,7 @@ class EventStream(Iterator[bytes]):
     def _end(self) -> bytes:
         if self._hub.inherited:
             # After a StopIteration the server would write the end of the response.
-            raise _not_ours()
+            raise not_ours()
         # The server would otherwise wait for the next request on this connection. A
         # worker that is shutting down does not have those seconds.
         if self._socket is not None:
@@ -182,7 +182,7 @@ class EventStream(Iterator[bytes]):
             sockets.disown(connection.fileno())
 
 
-def _not_ours() -> BrokenPipeError:
+def not_ours() -> BrokenPipeError:
     """Return the error for which servers write nothing more to a connection.
 
     A fork under gevent copies the greenlet that serves a stream. If the child wrote

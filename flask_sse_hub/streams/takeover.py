@@ -22,7 +22,7 @@ from typing import Any
 from ..errors import BrokerUnavailable, ClientRefused
 from ..hub.delivery.socket_sink import ClientSocket
 from ..runtime import greenlets, sockets
-from .generator import EventStream
+from .generator import EventStream, not_ours
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +135,8 @@ class TakeoverStream(EventStream):
             greeting = self._hub.connect(
                 client, last_event_id=self._last_event_id, warnings=self._warnings
             )
+            if self._hub.inherited:
+                raise not_ours()
             _limit_buffers(connection)
             head = _head(response, chunked=chunked)
             self._hub.adopt(client, sink, head=head, greeting=greeting)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,9 @@ from flask_sse_hub.server.census import Census
 from flask_sse_hub.server.places import place_ledger
 from flask_sse_hub.server.worker import ServerWorker
 from flask_sse_hub.streams.generator import EventStream
+from flask_sse_hub.streams.takeover import TakeoverStream
 from tests.kit.hand import HandHub
+from tests.kit.sockets import tcp_pair
 from tests.unit.hub.test_heartbeat import Worker
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -76,6 +80,56 @@ def test_a_stream_by_generator_writes_nothing_in_a_child(
         theirs.recv(100)
     ours.send(next(stream))
     assert b"data: x" in theirs.recv(100)
+
+
+def test_a_socket_that_is_being_taken_over_is_left_alone_in_a_child() -> None:
+    """A connect waits for the broker. A fork copies its greenlet meanwhile."""
+    hub = HandHub()
+    ours, theirs = tcp_pair()
+    client = Client("c", identity=Identity(), since=hub.broker.head())
+    stream = TakeoverStream(hub.hub, client, last_event_id=None, connection=ours)
+    stream._response = SimpleNamespace(
+        sock=ours,
+        headers=[],
+        chunked=True,
+        force_close=lambda: None,
+        default_headers=list,
+    )
+
+    def goes_on() -> bool:
+        with pytest.raises(BrokenPipeError):
+            stream._take_over()
+        return True
+
+    with ours, theirs:
+        theirs.setblocking(False)
+        assert in_child(goes_on)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(100)
+        with pytest.raises(StopIteration):
+            stream._take_over()
+        assert b"connected" in theirs.recv(65536)
+    hub.hub.close()
+    hub.parts.writer.run()
+
+
+def test_a_hub_that_a_workers_child_makes_serves_no_stream(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    """The fork copied a request before it came to its hub; the parent answers it."""
+    ours, theirs = pair
+    hub = HandHub()
+    gunicorns: Any = SimpleNamespace(alive=True, max_requests=0, pid=os.getpid())
+    hub.hub.attend(ServerWorker(gunicorns))
+    assert not hub.hub.inherited
+    gunicorns.pid += 1
+    hub.hub.attend(ServerWorker(gunicorns))
+    client = Client("c", identity=Identity(), since=hub.broker.head())
+    stream = EventStream(hub.hub, client, last_event_id=None, connection=ours)
+    with pytest.raises(BrokenPipeError):
+        next(stream)
+    with pytest.raises(BlockingIOError):
+        theirs.recv(100)
 
 
 def test_a_stream_without_a_known_socket_ends_in_a_child() -> None:
