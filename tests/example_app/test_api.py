@@ -48,7 +48,7 @@ class TestStream:
     def test_names_of_others_are_refused(
         self, demo_app: DemoApp, field: str, name: str
     ) -> None:
-        """The login decides who listens. The answer says where one's own ids are."""
+        """Another user's id is refused. The answer says where one's own ids are."""
         foreign = ids(demo_app.browser("bob"))[field]
         answer = demo_app.browser(name).get(f"/api/sse?{field}={foreign}")
         assert answer.status_code == 403
@@ -127,7 +127,7 @@ class TestTrigger:
     def test_without_a_body_a_notification_is_published(
         self, demo_app: DemoApp, name: str, options: dict[str, str]
     ) -> None:
-        """The notification goes to the user who asked for it."""
+        """The user of the request receives the notification."""
         browser, other = demo_app.browser(name), demo_app.browser("bob")
         own, others = listen(demo_app, browser), listen(demo_app, other)
         assert browser.post("/trigger", **options).status_code == 202

@@ -525,7 +525,7 @@ class TestRules:
         )
 
     def test_an_app_factory_registers_its_rule_for_each_app(self) -> None:
-        """The function is made anew, at the same place of the code."""
+        """A factory defines the same function again, at the same place of the code."""
         sse_hub = SSEHub()
 
         def create_app(team: str) -> None:

@@ -110,7 +110,7 @@ def test_the_command_tells_what_the_app_alone_can_tell(
 
 
 def test_the_text_is_that_of_the_error(caplog: pytest.LogCaptureFixture) -> None:
-    """An operator who looks for the line finds both."""
+    """A search for the line finds the warning and the error."""
     app = no_login()
     _, answer = health(app)
     assert app.test_client().get("/events").status_code == 500
