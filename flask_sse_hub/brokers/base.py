@@ -7,10 +7,11 @@ To write a broker, subclass ``Broker`` and run ``tests/unit/brokers`` on it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from ..events.address import Address
 from ..events.record import Cursor, GapReason, Record
 
 #: How many seconds an idempotency key is remembered. A service that sends a webhook
@@ -128,10 +129,28 @@ class Broker(ABC):
         * ``EPOCH``: the cursor belongs to another log, or to a record that this log has
           lost.
         * ``AHEAD``: the cursor is beyond the head.
-        * ``EXPIRED``: records after the cursor were trimmed.
+        * ``EXPIRED``: records after the cursor were trimmed. ``bridge()`` tells whether
+          a reader has lost something by that.
 
         Caller: for the next page, call again with the returned cursor. Stop when the
         returned cursor is the one that you passed. Raises BrokerUnavailable.
+        """
+
+    @abstractmethod
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return the place where a reader of some addresses goes on after a trim.
+
+        No event for these addresses lies between the cursor and that place. Returns
+        None if one was trimmed, or if that is not known any more.
+
+        Implementer: when you trim a record, note its offset for each of its addresses
+        (``events.trimming``). Keep the notes as long as the log, and bound them. If
+        records can be trimmed without a note, by an earlier version of your broker for
+        example, notice that and return None. Records that are too old count as trimmed
+        even while nothing is published.
+
+        Caller: call this after ``replay()`` has returned ``EXPIRED``. Raises
+        BrokerUnavailable.
         """
 
     @abstractmethod

@@ -85,6 +85,19 @@ def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
         raise Malformed(f"the record {cursor} cannot be read") from error
 
 
+def event_addresses(line: bytes) -> tuple[Address, ...]:
+    """Return the addresses in the head of an event's stored form.
+
+    There are none in the head of a control record, or in one that cannot be read.
+    """
+    few = len(line) <= _MAX_HEAD_CHARS
+    try:
+        head = (_decode_head if few else _decode_head.__wrapped__)(line.decode())
+    except (ValueError, TypeError, LookupError, RecursionError, SSEHubError):
+        return ()
+    return head.addresses if head.disconnect is None else ()
+
+
 @lru_cache(_HEADS)
 def _encode_head(head: _Head) -> str:
     fields: dict[str, Any] = {"to": head.addresses}

@@ -8,13 +8,15 @@ import secrets
 import time
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import ClassVar, Literal
 
 from ..errors import BrokerUnavailable
+from ..events.address import Address
 from ..events.record import Cursor, GapReason, Record, Retention
+from ..events.trimming import NOTED_ADDRESSES, TrimNotes, noted_addresses
 from ..runtime import native
 from ..runtime.bell import Bell, new_bell
 from .base import (
@@ -46,6 +48,7 @@ class MemoryBroker(Broker):
         self._epoch = secrets.token_hex(6)
         self._records: deque[Record] = deque()
         self._bytes = 0
+        self._trimmed = TrimNotes(NOTED_ADDRESSES)
         self._offset = 0
         self._keys: OrderedDict[str, tuple[Cursor, float]] = OrderedDict()
         self._bells: set[Bell] = set()
@@ -102,6 +105,17 @@ class MemoryBroker(Broker):
             found = self._after(after.offset, most=page) if gap is None else ()
         cursor = found[-1].cursor if found and gap is None else head
         return Replay(found, cursor, gap)
+
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return where a reader of some addresses goes on after a trim."""
+        with self._lock:
+            self._check_open()
+            self._trim(self._clock())
+            if after.epoch != self._epoch or after.offset > self._offset:
+                return None
+            if not self._trimmed.spare(after.offset, addresses):
+                return None
+            return Cursor(self._epoch, max(after.offset, self._floor()))
 
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
@@ -190,7 +204,9 @@ class MemoryBroker(Broker):
             oldest=self._records[0].time,
             now=now,
         ):
-            self._bytes -= self._records.popleft().size
+            gone = self._records.popleft()
+            self._bytes -= gone.size
+            self._trimmed.add(gone.cursor.offset, noted_addresses(gone))
 
 
 def _offset(record: Record) -> int:

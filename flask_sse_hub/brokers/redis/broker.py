@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 from ...errors import BrokerUnavailable
+from ...events.address import Address
 from ...events.record import Cursor, Record, Retention
 from ...runtime.rare_log import Trouble
 from ..base import Broker, LogBatch, Replay
@@ -113,6 +114,13 @@ class RedisBroker(Broker):
     def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return a page of the retained records after a cursor."""
         found: Replay = self._reader.ask(lambda stream: stream.replay(after, page=page))
+        return found
+
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return where a reader of some addresses goes on after a trim."""
+        found: Cursor | None = self._reader.ask(
+            lambda stream: stream.bridge(after, addresses)
+        )
         return found
 
     def head(self) -> Cursor:

@@ -8,85 +8,13 @@ read that entry's body. The note counts only if the log has as many entries as i
 and none after the entry that it names.
 """
 
-# KEYS[1]   the log, a stream
-# KEYS[2]   notes beside the log, a hash: what to keep, and the newest entry
-#
-# Entries of other programs are passed over: the epoch is read from the newest entry of
-# this package among the last 256.
-_COMMON = """
-local log, notes = KEYS[1], KEYS[2]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local function ours(entry)
-  local fields = entry[2]
-  return #fields == 10 and fields[1] == 'e' and fields[3] == 'p'
-    and fields[5] == 't' and fields[7] == 's' and fields[9] == 'b'
-    and #fields[2] <= 32 and string.match(fields[2], '^[0-9a-z]+$')
-    and #fields[4] <= 41 and string.match(fields[4], '^[0-9]+%-[0-9]+$')
-    and #fields[6] <= 15 and string.match(fields[6], '^[0-9]+$')
-    and #fields[8] <= 15 and string.match(fields[8], '^[0-9]+$')
-end
-
-local function ms_of(id)
-  return tonumber(string.match(id, '%d+'))
-end
-
--- Return the first entry of this package from an id on.
-local function from(id)
-  local count = 1
-  while true do
-    local entries = redis.call('XRANGE', log, id, '+', 'COUNT', count)
-    for _, entry in ipairs(entries) do
-      if ours(entry) then return entry end
-    end
-    if #entries < count then return nil end
-    id, count = '(' .. entries[#entries][1], 256
-  end
-end
-
--- Describe the end of the log: its newest id and its length; its epoch and the bytes of
--- all entries so far, if an entry of this package is found; and the note's oldest entry
--- with its start. Entries only ever leave the log, so its oldest entry is never before
--- the one in the note.
-local function newest()
-  local length = redis.call('XLEN', log)
-  if length == 0 then return nil end
-  local noted = redis.call('HGET', notes, 'tail')
-  if noted then
-    local epoch, id, stop, count, first, start = string.match(
-      noted, '^(%w+) (%d+%-%d+) (%d+) (%d+) (%d+%-%d+) (%d+)$')
-    if tonumber(count) == length
-       and #redis.call('XRANGE', log, '(' .. id, '+', 'COUNT', 1) == 0 then
-      return {id = id, length = length, epoch = epoch, stop = tonumber(stop),
-              first = first, start = tonumber(start)}
-    end
-  end
-  local entries = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
-  local tail = {id = entries[1][1], length = length, first = '0-0', start = 0}
-  if not ours(entries[1]) then
-    entries = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 256)
-  end
-  for _, entry in ipairs(entries) do
-    if ours(entry) then
-      tail.epoch, tail.stop = entry[2][2], entry[2][6] + entry[2][8]
-      if tail.stop > 999999999999999 then tail.stop = 0 end
-      break
-    end
-  end
-  return tail
-end
-
-local function foreign()
-  return redis.error_reply('ERR the newest entries were not written by this package')
-end
-"""
+from .trimming import COMMON, TRIM
 
 # The script that trims the log and appends an entry. It returns the epoch and the id of
 # the entry, with a space between them.
 #
-# KEYS[3]   the newer idempotency keys, a hash
-# KEYS[4]   the older idempotency keys, a hash
+# KEYS[5]   the newer idempotency keys, a hash
+# KEYS[6]   the older idempotency keys, a hash
 # ARGV[1]   the body
 # ARGV[2]   the size that retention counts, in bytes
 # ARGV[3]   the epoch, if a new log is begun
@@ -96,6 +24,7 @@ end
 # ARGV[9]   how many milliseconds an idempotency key is remembered
 # ARGV[10]  how many idempotency keys one hash holds
 # ARGV[11]  1: only begin a log if there is none, and return the head otherwise
+# ARGV[12]  how many notes about trimmed entries one hash holds
 #
 # XADD is the last command. If Redis refuses a command, because of the user's rights or
 # of its memory, nothing was appended, and the idempotency key is taken back.
@@ -103,7 +32,7 @@ end
 # The log is trimmed first: at Redis's maxmemory, this makes the room for the entry. A
 # trim that removes nothing is left out, because Redis refuses no command for want of
 # memory once the script has written. The newest entry stays until XADD, since the epoch
-# is stored only in entries.
+# is stored only in entries. XADD replaces it if it is beyond the bounds too.
 #
 # Two hashes bound the idempotency keys by time and by number. When the newer hash is a
 # day old or full, it replaces the older one. Each key is thereby remembered for long
@@ -112,7 +41,9 @@ end
 # If the newest id is so high that a cursor has no room for a later one, nothing could
 # be appended, so the script begins a new log.
 APPEND = (
-    _COMMON
+    COMMON
+    + "local most_notes = tonumber(ARGV[12])"
+    + TRIM
     + """
 local ms, number, size = now, tonumber(ARGV[4]), tonumber(ARGV[2])
 local epoch, before, total, length = ARGV[3], '0-0', 0, 0
@@ -132,7 +63,7 @@ if tail then
   -- Idempotency keys may outlive their log. A key of another epoch names an event that
   -- is lost, so the record is appended.
   local known = key ~= ''
-    and (redis.call('HGET', KEYS[3], key) or redis.call('HGET', KEYS[4], key))
+    and (redis.call('HGET', KEYS[5], key) or redis.call('HGET', KEYS[6], key))
   if known and string.sub(known, 1, #epoch) == epoch then return known end
   local last_ms, last_number = string.match(before, '(%d+)-(%d+)')
   if tonumber(last_ms) >= ms then
@@ -151,63 +82,45 @@ if keep[1] == '' then
   keep = redis.call('HMGET', notes, 'events', 'ms', 'bytes')
 end
 local most = keep[1] and tonumber(keep[1])
-local first, start = id, total
-if tail then first, start = tail.first, tail.start end
-if tail and most then
-  local oldest, beyond = now - keep[2], total + size - keep[3]
-  local function look()
-    local entry = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
-    first, start = entry[1], ours(entry) and tonumber(entry[2][6]) or 0
+local first, start, replaces = id, total, false
+if tail then
+  first, start = tail.first, tail.start
+  if most then
+    local oldest, beyond = now - keep[2], total + size - keep[3]
+    length, first, start = trim(tail, math.max(1, most - 1), oldest, beyond)
+    replaces = length == 1
+      and (most == 1 or ms_of(first) < oldest or start < beyond)
   end
-  local function is_due()
-    return ms_of(first) < oldest or start < beyond
-  end
-  local room = math.max(1, most - 1)
-  if length > room then
-    redis.call('XTRIM', log, 'MAXLEN', room)
-    length = room
-  end
-  if is_due() then look() end
-  if ms_of(first) < oldest and first ~= before then
-    local minimum = string.format('%.0f', oldest)
-    if ms_of(before) < oldest then minimum = before end
-    redis.call('XTRIM', log, 'MINID', minimum)
-    length = redis.call('XLEN', log)
-    look()
-  end
-  while first ~= before and is_due() do
-    redis.call('XDEL', log, first)
-    length = length - 1
-    look()
-  end
-  if is_due() then most = 1 end
-  if most == 1 then first, start = id, total end
 end
 
 local cursor = epoch .. ' ' .. id
 local has_key = false
 local function write()
-  length = math.min(length + 1, most or length + 1)
+  if replaces then
+    note(redis.call('XRANGE', log, '-', '+', 'COUNT', 1))
+    length, first, start = 0, id, total
+  end
+  length = length + 1
   redis.call('HSET', notes, 'tail', string.format('%s %s %.0f %.0f %s %.0f',
     epoch, id, total + size, length, first, start))
   if not tail and ARGV[5] ~= '' then
     redis.call('HSET', notes, 'events', ARGV[5], 'ms', ARGV[6], 'bytes', ARGV[7])
   end
   if key ~= '' then
-    local held = redis.call('HLEN', KEYS[3])
+    local held = redis.call('HLEN', KEYS[5])
     if held > 0 and (held >= tonumber(ARGV[10])
-                     or redis.call('PTTL', KEYS[3]) <= tonumber(ARGV[9])) then
-      redis.call('UNLINK', KEYS[4])
-      redis.call('RENAME', KEYS[3], KEYS[4])
+                     or redis.call('PTTL', KEYS[5]) <= tonumber(ARGV[9])) then
+      redis.call('UNLINK', KEYS[6])
+      redis.call('RENAME', KEYS[5], KEYS[6])
       held = 0
     end
-    redis.call('HSET', KEYS[3], key, cursor)
+    redis.call('HSET', KEYS[5], key, cursor)
     has_key = true
-    if held == 0 then redis.call('PEXPIRE', KEYS[3], 2 * ARGV[9]) end
+    if held == 0 then redis.call('PEXPIRE', KEYS[5], 2 * ARGV[9]) end
   end
   local add = {'XADD', log}
-  if most then
-    for _, word in ipairs({'MAXLEN', '=', most}) do table.insert(add, word) end
+  if replaces then
+    for _, word in ipairs({'MAXLEN', '=', 1}) do table.insert(add, word) end
   end
   for _, word in ipairs({id, 'e', epoch, 'p', before, 't',
                          string.format('%.0f', total), 's', ARGV[2], 'b', ARGV[1]}) do
@@ -219,7 +132,7 @@ end
 local done, problem = pcall(write)
 if done then return cursor end
 -- Redis has just allowed HSET, and may not allow HDEL. An empty value names no event.
-if has_key then redis.call('HSET', KEYS[3], key, '') end
+if has_key then redis.call('HSET', KEYS[5], key, '') end
 if type(problem) == 'string' then return redis.error_reply(problem) end
 return problem
 """
@@ -235,7 +148,7 @@ return problem
 # ARGV[2]   the id of the cursor
 # ARGV[3]   the milliseconds to keep; empty: all
 JUDGE = (
-    _COMMON
+    COMMON
     + """
 local tail = newest()
 if not tail then return {} end
@@ -263,7 +176,7 @@ return {tail.epoch, tail.id, first[1], young and young[2][4] or '', there}
 # quarters of the bytes remain is good enough: each step reads a body, in Redis. The
 # number of steps is bounded.
 TAIL = (
-    _COMMON
+    COMMON
     + """
 local tail = newest()
 if not tail then return '' end

@@ -16,8 +16,10 @@ import redis
 from redis.commands.core import Script
 
 from ...errors import BrokerUnavailable
+from ...events.address import Address
 from ...events.event import Event
 from ...events.record import Cursor, GapReason, Record, Retention
+from ...events.trimming import NOTED_ADDRESSES
 from .. import codec
 from ..base import (
     IDEMPOTENCY_KEYS,
@@ -28,6 +30,7 @@ from ..base import (
 )
 from .entry import MAX_FIRST_NUMBER, Chain, Entry, Raw, cursor_of, id_of, offset_of
 from .scripts import APPEND, JUDGE, TAIL
+from .trimming import BRIDGE
 from .url import Connect
 
 # How many entries the first read asks for, and how many each read asks for at most:
@@ -53,6 +56,9 @@ _OF_A_CLUSTER = (
 # A record without addresses, which begins a new log. A log always has an entry, because
 # its epoch is stored only in its entries.
 _NOBODY = Record((), Event(""))
+
+# The keys of the script that appends.
+_APPEND_KEYS = 6
 
 
 class _PageSize:
@@ -86,12 +92,19 @@ class StreamLog:
         self._log = self._key + "log"
         self._page = _PageSize()
         self._notes = self._key + "retention"
+        self._log_keys = (
+            self._log,
+            self._notes,
+            self._key + "trimmed",
+            self._key + "trimmed-before",
+        )
         self._retention = retention
         self._clock = clock
         self._client = connect(timeout)
         # The time of the last call, None before the first one.
         self._used: float | None = None
         self._appending = self._client.register_script(APPEND)
+        self._bridging = self._client.register_script(BRIDGE)
         self._judging = self._client.register_script(JUDGE)
         self._tailing = self._client.register_script(TAIL)
 
@@ -144,9 +157,10 @@ class StreamLog:
         pipeline = self._client.pipeline(transaction=False)
         for record in records:
             if load:
-                pipeline.eval(APPEND, 4, *self._arguments(record))
+                pipeline.eval(APPEND, _APPEND_KEYS, *self._arguments(record))
             else:
-                pipeline.evalsha(self._appending.sha, 4, *self._arguments(record))
+                arguments = self._arguments(record)
+                pipeline.evalsha(self._appending.sha, _APPEND_KEYS, *arguments)
         return list(pipeline.execute(raise_on_error=False))
 
     def _tell_retention(self) -> None:
@@ -155,10 +169,19 @@ class StreamLog:
             keep = zip(("events", "ms", "bytes"), self._kept(), strict=True)
             self._client.hset(self._notes, mapping=dict(keep))
 
+    def _doubt_notes(self) -> None:
+        """Note that nothing is known of the records trimmed so far.
+
+        The log has lost records, in a failover for example. Another server may have
+        given ids before a client's own id to records that the client does not have.
+        """
+        seconds, micros = self._client.time()
+        now = f"{seconds * 1000 + micros // 1000}-0"
+        self._client.hset(self._notes, "unknown", now)
+
     def _arguments(self, record: Record, *, only_begin: bool = False) -> list[Any]:
         return [
-            self._log,
-            self._notes,
+            *self._log_keys,
             self._key + "keys",
             self._key + "keys-before",
             codec.encode(record),
@@ -170,6 +193,7 @@ class StreamLog:
             int(IDEMPOTENCY_SECONDS * 1000),
             IDEMPOTENCY_KEYS,
             int(only_begin),
+            NOTED_ADDRESSES,
         ]
 
     def _kept(self) -> tuple[int | str, int | str, int | str]:
@@ -203,6 +227,8 @@ class StreamLog:
                     return None
                 # Another process may have begun a new log, which lacks the retention.
                 self._tell_retention()
+                if gap is not GapReason.EXPIRED:
+                    self._doubt_notes()
                 return LogBatch((), head, gap)
         records = tuple(_records(chain.entries))
         malformed = chain.foreign + len(chain.entries) - len(records)
@@ -239,6 +265,22 @@ class StreamLog:
                     break
         return Replay(tuple(found), cursor)
 
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return where a reader of some addresses goes on after a trim."""
+        with _translated():
+            self._freshen()
+            answer = self._run(
+                self._bridging,
+                len(self._log_keys),
+                *self._log_keys,
+                after.epoch,
+                id_of(after.offset),
+                self._kept()[1],
+                NOTED_ADDRESSES,
+                *addresses,
+            )
+        return cursor_of(answer) if answer else None
+
     def head(self) -> Cursor:
         """Return the cursor of the newest entry; begin a new log if there is none."""
         with _translated():
@@ -257,7 +299,7 @@ class StreamLog:
 
     def _head(self) -> Cursor:
         arguments = self._arguments(_NOBODY, only_begin=True)
-        return cursor_of(self._run(self._appending, 4, *arguments))
+        return cursor_of(self._run(self._appending, _APPEND_KEYS, *arguments))
 
     def _judge(self, after: Cursor) -> tuple[GapReason | None, Cursor]:
         """Return the reason why records after a cursor are missing, and the head.

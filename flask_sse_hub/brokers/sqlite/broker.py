@@ -9,11 +9,12 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...errors import BrokerUnavailable
+from ...events.address import Address
 from ...events.record import Cursor, GapReason, Record, Retention
 from ...runtime import greenlets, native
 from ...runtime.bell import Bell, new_bell
@@ -115,6 +116,13 @@ class SQLiteBroker(Broker):
     def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return a page of the retained records after a cursor."""
         found: Replay = self._reader.ask(lambda file: file.replay(after, page=page))
+        return found
+
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return where a reader of some addresses goes on after a trim."""
+        found: Cursor | None = self._reader.ask(
+            lambda file: file.bridge(after, addresses)
+        )
         return found
 
     def head(self) -> Cursor:

@@ -12,20 +12,17 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
+from ...events.address import Address
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
 from ..base import PAGE_BYTES, LogBatch, Replay
-from . import idempotency, queries
+from . import idempotency, queries, retaining, trimmed
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
 
 # How many rows one read returns. Decoding them takes 0.3 ms without a pause. A request
 # that releases the interpreter to read or write may wait that long to go on.
 _PAGE_ROWS = 50
-
-# How many rows one transaction deletes: more than a group of appends adds, and few
-# enough that a writer never holds the file for long.
-_TRIM_ROWS = 500
 
 T = TypeVar("T")
 
@@ -153,7 +150,14 @@ class LogFile:
                 cursors.append(cursor)
             # One call for all rows: a call per row costs twice as much.
             connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
-            self._trim(connection, now, newest=offset, events=len(rows), size=size)
+            retaining.trim(
+                connection,
+                self._retention,
+                now,
+                newest=offset,
+                events=len(rows),
+                size=size,
+            )
             idempotency.forget_old(connection, now)
         self._told = connection
         self._view = _View(Cursor(epoch, offset), view.past)
@@ -192,6 +196,30 @@ class LogFile:
             return Replay(tuple(found), view.head)
 
         return self._ask(answer)
+
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return where a reader of some addresses goes on after a trim."""
+        # Records that are too old are trimmed only when one is appended.
+        while self._trim_old():
+            continue
+
+        def answer(connection: sqlite3.Connection, view: _View) -> Cursor | None:
+            floor = self._floor(connection, view.head)
+            if self._gap(connection, after, view) not in (None, GapReason.EXPIRED):
+                return None
+            if not trimmed.spare(connection, after.offset, addresses, floor=floor):
+                return None
+            return Cursor(view.head.epoch, max(after.offset, floor))
+
+        return self._ask(answer)
+
+    def _trim_old(self) -> bool:
+        """Trim the log; tell whether there may be more to trim."""
+        with self._file.transaction("BEGIN IMMEDIATE") as connection:
+            view = self._look(connection)
+            return view.fault is None and retaining.trim(
+                connection, self._retention, self._clock(), newest=view.head.offset
+            )
 
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
@@ -288,15 +316,12 @@ class LogFile:
         if fault is _Fault.LOSS or not queries.is_dense(connection, last):
             connection.execute("DELETE FROM record")
             connection.execute("DELETE FROM past")
+            trimmed.forget(connection)
         else:
             connection.execute(
                 "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)
             )
-        # Forget each epoch that ended before the oldest retained record: its ids are
-        # expired in any case.
-        connection.execute(
-            "DELETE FROM past WHERE last < (SELECT MIN(offset) - 1 FROM record)"
-        )
+        queries.forget_past(connection, before=trimmed.known_from(connection))
         epoch = new_epoch()
         connection.execute(
             "INSERT OR REPLACE INTO state SELECT 1, ?, ?, COUNT(*), TOTAL(size)"
@@ -351,47 +376,6 @@ class LogFile:
         if last != offset + len(rows) or (is_end and last != head.offset):
             raise _Hole
         return rows
-
-    def _trim(
-        self,
-        connection: sqlite3.Connection,
-        now: float,
-        *,
-        newest: int,
-        events: int,
-        size: int,
-    ) -> None:
-        """Count the appended records, and delete the oldest beyond retention."""
-        keep = self._retention or queries.retention(connection)
-        held = connection.execute("SELECT events, bytes FROM state").fetchone()
-        events += held[0]
-        size += held[1]
-        last = None
-        oldest = connection.execute(
-            "SELECT offset, CAST(time AS REAL), MAX(0, CAST(size AS INTEGER))"
-            " FROM record ORDER BY offset LIMIT ?",
-            (_TRIM_ROWS,),
-        )
-        for offset, time, length in oldest:
-            # The newest record is kept even if it alone exceeds the bytes: followers
-            # have not read it yet.
-            if keep is None or not keep.exceeded(
-                events=events,
-                bytes=size if offset < newest else 0,
-                oldest=time,
-                now=now,
-            ):
-                break
-            last = offset
-            events -= 1
-            size -= length
-        if last is not None:
-            connection.execute("DELETE FROM record WHERE offset <= ?", (last,))
-        # The counts may fall below zero: rows of other programs were never counted, but
-        # their deletion is.
-        connection.execute(
-            "UPDATE state SET events = ?, bytes = ?", (max(0, events), max(0, size))
-        )
 
 
 def _decoded(rows: Sequence[tuple[int, float, bytes]], epoch: str) -> Iterator[Record]:

@@ -115,7 +115,7 @@ class Catchup:
             and client.reset_due is None
             and cursor is not None
             and not self._progress.is_ahead(cursor)
-            and not (client.judged and self._covers(cursor))
+            and not (client.judged and self._covers(cursor, client))
         )
 
     def take(self, client: Client) -> bytes | None:
@@ -157,7 +157,7 @@ class Catchup:
                 cursor = client.cursor
                 if cursor is None or self._progress.is_ahead(cursor):
                     return self._ping(client)
-                if client.judged and self._progress.history.covers(cursor):
+                if client.judged and self._covers(cursor, client):
                     reading = self._progress.history.read(
                         cursor,
                         upto=self._progress.position,
@@ -189,7 +189,7 @@ class Catchup:
                     client.reset_due = deep
                 elif blocks := self._advance(client, deep):
                     return blocks
-                elif deep.cursor == cursor and not self._covers(cursor):
+                elif deep.cursor == cursor and not self._covers(cursor, client):
                     # The broker is ahead of this worker. The heartbeat's sweep wakes
                     # the client again.
                     return self._ping(client)
@@ -207,7 +207,7 @@ class Catchup:
                 return GapReason.AHEAD if ahead else None
             if not client.judged:
                 # The page stays in the backlog, so take() need not read it again.
-                page = self._backlog.page(asked)
+                page = self._backlog.page(asked, client.addresses)
                 client.judged = True
                 return page if isinstance(page, GapReason) else None
         except BrokerUnavailable as error:
@@ -218,7 +218,7 @@ class Catchup:
 
     def _read_backlog(self, after: Cursor, client: Client) -> NextBlocks | GapReason:
         """Read a client's next events that are older than this worker's memory."""
-        page = self._backlog.page(after)
+        page = self._backlog.page(after, client.addresses)
         if isinstance(page, GapReason):
             return page
         return page.read(
@@ -229,8 +229,8 @@ class Catchup:
             max_bytes=_CHUNK_BYTES,
         )
 
-    def _covers(self, cursor: Cursor) -> bool:
-        return self._progress.history.covers(cursor)
+    def _covers(self, cursor: Cursor, client: Client) -> bool:
+        return self._progress.history.covers(cursor, client.addresses)
 
     def _advance(self, client: Client, reading: NextBlocks) -> list[bytes]:
         """Move a client's cursor past its next blocks, and return the blocks."""

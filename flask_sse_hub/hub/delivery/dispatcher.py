@@ -135,7 +135,7 @@ class Dispatcher:
     def accept(self, batch: LogBatch) -> None:
         """Take the follower's next batch, and wait if the memory is overfull."""
         if batch.gap is not None:
-            self._reset_all(batch.gap, batch.cursor)
+            self._continue_after(batch.gap, batch.cursor)
         frames = list(unhurried(map(Frame.of, batch.records)))
         self._note_malformed(batch.malformed)
         history = self._progress.history
@@ -232,22 +232,37 @@ class Dispatcher:
                 continue
             woken[client] = None
 
-    def _reset_all(self, gap: GapReason, start: Cursor) -> None:
-        """Continue after a gap in the log, and reset every client.
+    def _continue_after(self, gap: GapReason, start: Cursor) -> None:
+        """Continue after a gap in the log.
+
+        After a trim, each client reads on from its own cursor: the broker tells whether
+        an event for it is missing. After any other gap, every client is reset.
 
         Clients with a login have to connect again, because a logout may be among the
         lost records. Clients whose user was loaded after the gap stay connected: the
         log may have been replaced before this worker noticed.
         """
-        log.warning("the log has a gap (%s): every client is reset", gap)
+        trimmed = gap is GapReason.EXPIRED
+        if trimmed:
+            log.warning(
+                "the log was trimmed before this worker has read it: clients that have"
+                " lost events are reset. Keep more history"
+            )
+        else:
+            log.warning("the log has a gap (%s): every client is reset", gap)
         with self._progress.lock:
+            before = self._progress.position
             self._arrived.clear()
             self._progress.history.restart(start)
             self._progress.position = self._leads_to = start
             self._ahead.clear()
             clients = self._registry.clients()
             for client in clients:
-                self._reset(client, gap)
+                if not trimmed:
+                    self._reset(client, gap)
+                elif client.cursor is None:
+                    self._registry.demote(client)
+                    client.cursor = before
                 came_after = client.since == start or is_beyond(client.since, start)
                 if client.identity.user is not None and not came_after:
                     self._ends.close_locked(client, CloseReason.GAP)

@@ -20,6 +20,7 @@ from typing import NamedTuple, Self
 from ...events.address import Address
 from ...events.event import Event
 from ...events.record import NAME_BYTES, UNPLACED, Cursor, Disconnect, Record, Retention
+from ...events.trimming import TrimNotes
 
 # The memory that a frame takes in addition to its block. Without it, a log of empty
 # events would have no bound in bytes.
@@ -82,6 +83,7 @@ class Stretch:
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
+        self._trimmed = TrimNotes()
         self.restart(0)
 
     def restart(self, floor: int) -> None:
@@ -94,6 +96,7 @@ class Stretch:
         self.bytes = 0
         self._frames: deque[Frame] = deque()
         self._by_address: dict[Address, list[Frame]] = {}
+        self._trimmed.restart(floor)
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -128,12 +131,18 @@ class Stretch:
             self._floor_time = max(self._floor_time, frame.time)
             for address in frame.addresses:
                 gone[address] = gone.get(address, 0) + 1
+            if frame.block:
+                self._trimmed.add(frame.offset, frame.addresses)
         for address, count in gone.items():
             frames = self._by_address[address]
             if len(frames) == count:
                 del self._by_address[address]
             else:
                 del frames[:count]
+
+    def spared(self, after: int, addresses: Sequence[Address]) -> bool:
+        """Tell whether all frames for some addresses after an offset are here."""
+        return after >= self.floor or self._trimmed.spare(after, addresses)
 
     def has(self, offset: int) -> bool:
         """Tell whether there is a frame with this offset."""
@@ -233,9 +242,11 @@ class History:
         self._frames.trim(upto=upto, now=now)
         self._control.trim(upto=upto, now=now)
 
-    def covers(self, cursor: Cursor) -> bool:
-        """Tell whether all records after the cursor are here; there may be none."""
-        return cursor.epoch == self.cursor.epoch and cursor.offset >= self.floor
+    def covers(self, cursor: Cursor, addresses: Sequence[Address]) -> bool:
+        """Tell whether all events for some addresses after the cursor are here."""
+        return cursor.epoch == self.cursor.epoch and self._frames.spared(
+            cursor.offset, addresses
+        )
 
     def knows(self, cursor: Cursor) -> bool:
         """Tell whether the cursor is certainly a place in this part of the log.

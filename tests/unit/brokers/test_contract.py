@@ -11,7 +11,7 @@ from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import Broker, memory
 from flask_sse_hub.brokers.base import PAGE_BYTES
 from flask_sse_hub.brokers.redis import stream
-from flask_sse_hub.brokers.sqlite import idempotency
+from flask_sse_hub.brokers.sqlite import idempotency, trimmed
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST, Address
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
@@ -310,3 +310,127 @@ def test_the_log_is_bounded(make_broker: MakeBroker, retention: Retention) -> No
     replay = broker.replay(broker.tail(10**9), page=100)
     kept = [int(r.content.data) for r in replay.records if isinstance(r.content, Event)]
     assert kept == [17, 18, 19]
+
+
+BUSY = address.channel("busy")
+QUIET = address.channel("quiet")
+SHORT = Retention(events=3, seconds=3600.0, bytes=10_000_000)
+
+
+class TestFairHistory:
+    def test_a_reader_of_a_quiet_channel_loses_nothing_by_a_busy_one(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """It goes on at the oldest record that is left."""
+        broker = make_broker(SHORT)
+        mine = broker.publish(record(to=QUIET))
+        for n in range(9):
+            broker.publish(record(str(n), to=BUSY))
+        assert broker.replay(mine, page=9).gap is GapReason.EXPIRED
+        place = broker.bridge(mine, [BROADCAST, QUIET])
+        assert place is not None
+        replay = broker.replay(place, page=9)
+        assert (replay.gap, len(replay.records)) == (None, 3)
+
+    def test_a_trimmed_event_of_its_own_is_a_loss(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """Also if it went to several addresses, and later events are still there."""
+        broker = make_broker(SHORT)
+        start = broker.head()
+        lost = broker.publish(Record((NEWS, QUIET), Event("lost")))
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        broker.publish(record("kept", to=QUIET))
+        assert broker.bridge(start, [BROADCAST, QUIET]) is None
+        assert broker.bridge(start, [BROADCAST, NEWS]) is None
+        assert broker.bridge(lost, [BROADCAST, QUIET]) is not None
+        assert broker.bridge(start, [BROADCAST]) is not None
+
+    def test_a_trimmed_broadcast_is_a_loss_for_everybody(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """Broadcasts have an address like all other events."""
+        broker = make_broker(SHORT)
+        start = broker.head()
+        broker.publish(record())
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        assert broker.bridge(start, [BROADCAST, QUIET]) is None
+        assert broker.bridge(start, [QUIET]) is not None
+
+    def test_a_trimmed_control_record_is_no_loss(self, make_broker: MakeBroker) -> None:
+        """It ended streams that were open then."""
+        broker = make_broker(SHORT)
+        start = broker.head()
+        broker.publish(Record((QUIET,), Disconnect("disconnected")))
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        assert broker.bridge(start, [QUIET]) is not None
+
+    @pytest.mark.parametrize("reason", [GapReason.EPOCH, GapReason.AHEAD])
+    def test_only_a_trim_can_be_bridged(
+        self, make_broker: MakeBroker, reason: GapReason
+    ) -> None:
+        """A cursor of another log, or beyond the head, says nothing about this one."""
+        broker = make_broker(SHORT)
+        start = broker.head()
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        after = beyond_reach(reason, start, broker.head())
+        assert broker.bridge(after, [QUIET]) is None
+
+    def test_a_cursor_that_history_reaches_is_its_own_place(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """Between two calls the log may change, in either direction."""
+        broker = make_broker(SHORT)
+        place = broker.publish(record(to=QUIET))
+        broker.publish(record(to=QUIET))
+        found = broker.bridge(place, [QUIET])
+        assert found is not None
+        assert len(broker.replay(found, page=9).records) == 1
+
+    def test_the_notes_are_bounded(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of addresses beyond the bound nothing is known, and they count as lost."""
+        monkeypatch.setattr(memory, "NOTED_ADDRESSES", 4)
+        monkeypatch.setattr(trimmed, "NOTED_ADDRESSES", 4)
+        monkeypatch.setattr(trimmed, "_FORGOTTEN", 1)
+        monkeypatch.setattr(stream, "NOTED_ADDRESSES", 4)
+        broker = make_broker(SHORT)
+        start = broker.head()
+        cursors = [
+            broker.publish(record(to=address.channel(f"c{n}"))) for n in range(24)
+        ]
+        assert broker.bridge(start, [QUIET]) is None
+        newest_trimmed = cursors[20]
+        assert broker.bridge(newest_trimmed, [QUIET]) is not None
+        assert broker.bridge(cursors[18], [address.channel("c20")]) is None
+
+    def test_an_event_to_very_many_addresses_is_noted(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """Each of them has a note of its own."""
+        broker = make_broker(SHORT)
+        start = broker.head()
+        users = tuple(address.user(n) for n in range(5_000))
+        broker.publish(Record(users, Event("")))
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        assert broker.bridge(start, [users[0]]) is None
+        assert broker.bridge(start, [users[-1], QUIET]) is None
+        assert broker.bridge(start, [QUIET]) is not None
+
+    def test_what_bytes_push_out_is_noted_too(self, make_broker: MakeBroker) -> None:
+        """One large event pushes out many small ones."""
+        broker = make_broker(Retention(events=10_000, seconds=3600.0, bytes=20_000))
+        start = broker.head()
+        broker.publish(record(to=QUIET))
+        for _ in range(40):
+            broker.publish(record(to=NEWS))
+        assert broker.replay(start, page=1).gap is None
+        broker.publish(record("x" * 19_000, to=BUSY))
+        assert broker.bridge(start, [QUIET]) is None
+        assert broker.bridge(start, [BUSY]) is not None

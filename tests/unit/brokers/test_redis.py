@@ -18,6 +18,7 @@ from flask_sse_hub.brokers import LogBatch, check_url
 from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.brokers.redis.scripts import APPEND, JUDGE, TAIL
 from flask_sse_hub.brokers.redis.stream import StreamLog
+from flask_sse_hub.brokers.redis.trimming import BRIDGE
 from flask_sse_hub.brokers.redis.url import _IGNORED, connector
 from flask_sse_hub.brokers.thread import Call
 from flask_sse_hub.events.address import BROADCAST
@@ -281,7 +282,9 @@ class TestRights:
         self, open_broker: Open, server: RedisServer, url: str
     ) -> None:
         """Each command of the scripts is allowed, and all calls work."""
-        commands = set(re.findall(r"redis\.call\('(\w+)'", APPEND + JUDGE + TAIL))
+        commands = set(
+            re.findall(r"redis\.call\('(\w+)'", APPEND + BRIDGE + JUDGE + TAIL)
+        )
         allowed = set(self.RULES.upper().replace("+", "").split())
         assert commands <= allowed
         broker = open_broker(url, Retention(3, 3600.0, 2 * EVENT.size))

@@ -166,7 +166,7 @@ def test_a_batch_is_encoded_in_slices(
     elif through == "begin":
         hub.begin()
     else:
-        hub.parts.backlog.page(start)
+        hub.parts.backlog.page(start, [BROADCAST])
     assert len(breaths) == 5
 
 
