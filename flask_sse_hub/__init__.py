@@ -17,6 +17,7 @@ from .errors import (
     InvalidTarget,
     InvalidTicket,
     SSEHubError,
+    StateFull,
     TooManyStreams,
     UnsupportedServer,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Publisher",
     "SSEHub",
     "SSEHubError",
+    "StateFull",
     "Target",
     "TooManyStreams",
     "UnsupportedServer",

@@ -30,7 +30,7 @@ const WORTH_A_TRY = ["network", "silent", "ticket"];
 /**
  * An event as the server sent it.
  *
- * @typedef {{type: string, text: string, id: string}} RawEvent
+ * @typedef {{type: string, text: string, id: string, state?: boolean}} RawEvent
  *
  * @typedef {"connecting" | "open" | "reconnecting" | "closed"} State
  *
@@ -42,6 +42,7 @@ const WORTH_A_TRY = ["network", "silent", "ticket"];
  * @typedef {object} RequestOptions the request for the stream
  * @property {string} [method]
  * @property {HeadersInit} [headers]
+ * @property {boolean} [state] whether the stream begins with the newest event of each key
  * @property {BodyInit} [body] sent again with each attempt, so it cannot be a stream
  * @property {RequestCredentials} [credentials]
  * @property {Ticket} [ticket] called before each attempt
@@ -52,7 +53,7 @@ export class Connection {
   /** @type {AbortController | undefined} */
   #run;
   #watchdog = new Watchdog(() =>
-    this.#attempt?.abort(new StreamError("silent", "nothing was heard for too long")),
+    this.#attempt?.abort(new StreamError("silent", "silent for too long")),
   );
   /** @type {AbortController | undefined} */
   #attempt;
@@ -203,7 +204,8 @@ export class Connection {
             type === "connected" ? jsonOf(text)?.heartbeat : undefined,
           );
         }
-        this.#take({ type, text, id: id ?? this.lastEventId });
+        // Values of the state are the only events without an id.
+        this.#take({ type, text, id: id ?? this.lastEventId, state: !id });
       },
       onRetry: (milliseconds) => (this.#retry = milliseconds / 1000),
       maxBufferSize: LONGEST_EVENT,
@@ -242,6 +244,7 @@ export class Connection {
   async #address() {
     const url = new URL(this.#url);
     if (this.clientId) url.searchParams.set("client_id", this.clientId);
+    if (this.#options.state) url.searchParams.set("state", "1");
     if (this.#options.ticket)
       url.searchParams.set("ticket", await ticketFrom(this.#options.ticket));
     return url;

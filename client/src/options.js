@@ -12,6 +12,7 @@ const NAMES = [
   "clientId",
   "userId",
   "shared",
+  "state",
   "pauseWhenHidden",
   "method",
   "headers",

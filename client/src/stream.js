@@ -21,9 +21,10 @@ const MOST_WAITING = 10_000;
 
 /**
  * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
- * the text itself.
+ * the text itself. `state` tells that it is the value of a key from before the stream began.
  *
- * @typedef {{type: string, data: any, text: string, id: string}} StreamEvent
+ * @typedef {{type: string, data: any, text: string, id: string, state?: boolean}}
+ *   StreamEvent
  *
  * @typedef {(data: any, event: StreamEvent) => void} Handler
  *
@@ -39,8 +40,9 @@ const MOST_WAITING = 10_000;
  * @property {Record<string, Handler>} [on] handlers by event type; `"*"` stands for all
  *   types
  * @property {(stream: EventStream) => void} [onState] called when the state has changed
- * @property {(reset: {reason: string}) => void} [onReset] called when missed events are
- *   gone from history: load the page's state again
+ * @property {(reset: {reason: string, state?: boolean}) => void} [onReset] called when
+ *   missed events are gone from history: load the page's state again. With `state`, the
+ *   newest event of each key follows
  * @property {string} [lastEventId] the cursor after which the stream begins, as returned by
  *   `sse_hub.cursor()`
  * @property {string} [clientId] the client's id, as returned by `sse_hub.client_id()`
@@ -103,8 +105,7 @@ export class EventStream {
     this.#knowsUser = userId !== null;
     this.#problem = options.shared ? whyNotShared(options) : null;
     const Way = options.shared && !this.#problem ? SharedConnection : Connection;
-    if (this.#problem)
-      console.info(`sse-hub: not shared with other tabs: ${this.#problem}`);
+    if (this.#problem) console.info(`sse-hub: not shared: ${this.#problem}`);
     this.#connection = new Way(
       url,
       options,
@@ -192,8 +193,7 @@ export class EventStream {
     ];
     try {
       while (waiting.length || this.state !== "closed") {
-        if (waiting.length > MOST_WAITING)
-          throw new Error("the loop over the stream is too slow");
+        if (waiting.length > MOST_WAITING) throw new Error("the loop is too slow");
         const event = waiting.shift();
         if (event) yield event;
         else await new Promise((resolve) => (wake = () => resolve(null)));
@@ -204,13 +204,14 @@ export class EventStream {
     }
   }
 
-  /** @param {import("./connection.js").RawEvent} event */
-  #take({ type, text, id }) {
+  /** @param {import("./connection.js").RawEvent} raw */
+  #take(raw) {
+    const { type, text } = raw;
     if (this.#closed) return;
     const parsed = jsonOf(text);
     const data = parsed === undefined ? text : parsed;
     if (type === "connected" && !this.#greet(data)) return;
-    const event = { type, data, text, id };
+    const event = { ...raw, data };
     if (!OWN_TYPES.includes(type)) this.lastEvent = event;
     for (const each of [type, "*"]) {
       for (const handler of this.#handlers.get(each) ?? [])

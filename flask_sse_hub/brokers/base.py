@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from ..errors import StateFull
 from ..events.address import Address
-from ..events.record import Cursor, GapReason, Record
+from ..events.record import Cursor, GapReason, Record, Retention
 
 #: How many seconds an idempotency key is remembered. A service that sends a webhook
 #: again does so for hours, and rarely for more than a day.
@@ -64,6 +65,32 @@ class Replay:
     gap: GapReason | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """The newest record of each address and key, in log order, and its place.
+
+    A record that is the newest one for several addresses comes once for each, with that
+    address alone. No record after the cursor is missing from the log.
+    """
+
+    records: tuple[Record, ...]
+    cursor: Cursor
+
+
+def check_room(keep: Retention | None, *, keys: int, size: int) -> None:
+    """Raise StateFull if the state may not have so many keys and bytes."""
+    if keep is not None and (keys > keep.state_keys or size > keep.state_bytes):
+        raise state_full()
+
+
+def state_full() -> StateFull:
+    """Return the error of an event for whose key there is no room."""
+    return StateFull(
+        "the state of keys has no room for this event: remove keys with delete=True, or"
+        " raise SSE_HUB_STATE_KEYS or SSE_HUB_STATE_BYTES"
+    )
+
+
 class Broker(ABC):
     """Keep one ordered, bounded log of records and carry it to every process.
 
@@ -96,6 +123,11 @@ class Broker(ABC):
         the cursor of the first record with that key. Remember a key for
         IDEMPOTENCY_SECONDS as long as it is one of the newest IDEMPOTENCY_KEYS, and
         bound the number of keys that you hold.
+
+        If the record has a ``key``, keep it in ``state()`` for each of its addresses,
+        or remove that state if the record ``deletes`` it. Raise StateFull, and append
+        nothing, if the state would have more keys or bytes than the retention allows
+        (``Record.kept_size`` for each address).
 
         Caller: after BrokerUnavailable the outcome is unknown, so neither the broker
         nor the hub publishes again by itself. To publish safely again, use an
@@ -151,6 +183,17 @@ class Broker(ABC):
 
         Caller: call this after ``replay()`` has returned ``EXPIRED``. Raises
         BrokerUnavailable.
+        """
+
+    @abstractmethod
+    def state(self) -> LogState:
+        """Return the newest record of each address and key, in log order.
+
+        Implementer: the state outlives the records in the log, and every restart. It
+        must be true at the returned cursor; it may also have later records. Their
+        cursors are of the current epoch.
+
+        Caller: go on with the records after the cursor. Raises BrokerUnavailable.
         """
 
     @abstractmethod

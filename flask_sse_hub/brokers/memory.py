@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 
 from ..errors import BrokerUnavailable
 from ..events.address import Address
+from ..events.kept import KeptValues
 from ..events.record import Cursor, GapReason, Record, Retention
 from ..events.trimming import NOTED_ADDRESSES, TrimNotes, noted_addresses
 from ..runtime import native
@@ -25,7 +26,9 @@ from .base import (
     PAGE_BYTES,
     Broker,
     LogBatch,
+    LogState,
     Replay,
+    check_room,
 )
 
 # The most records in one batch: enough for one wake-up to carry a burst.
@@ -50,6 +53,8 @@ class MemoryBroker(Broker):
         self._bytes = 0
         self._trimmed = TrimNotes(NOTED_ADDRESSES)
         self._offset = 0
+        self._kept: KeptValues[Record] = KeptValues(_offset)
+        self._kept_bytes = 0
         self._keys: OrderedDict[str, tuple[Cursor, float]] = OrderedDict()
         self._bells: set[Bell] = set()
         self._closed = False
@@ -62,8 +67,11 @@ class MemoryBroker(Broker):
             known = self._known(record.idempotency_key, now)
             if known is not None:
                 return known
+            placed = replace(
+                record, cursor=Cursor(self._epoch, self._offset + 1), time=now
+            )
+            self._keep(placed)
             self._offset += 1
-            placed = replace(record, cursor=self._head(), time=now)
             self._records.append(placed)
             self._bytes += placed.size
             self._trim(now)
@@ -116,6 +124,16 @@ class MemoryBroker(Broker):
             if not self._trimmed.spare(after.offset, addresses):
                 return None
             return Cursor(self._epoch, max(after.offset, self._floor()))
+
+    def state(self) -> LogState:
+        """Return the newest record of each address and key."""
+        with self._lock:
+            self._check_open()
+            found = (
+                replace(record, addresses=(address,))
+                for address, _, record in self._kept.items()
+            )
+            return LogState(tuple(sorted(found, key=_offset)), self._head())
 
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
@@ -194,6 +212,24 @@ class MemoryBroker(Broker):
             del self._keys[oldest]
         known = self._keys.get(key) if key is not None else None
         return known[0] if known else None
+
+    def _keep(self, record: Record) -> None:
+        """Note what a record does to the state. Raises StateFull."""
+        key = record.key
+        if key is None:
+            return
+        before = [self._kept.get(each, key) for each in record.addresses]
+        size = self._kept_bytes - sum(each.kept_size for each in before if each)
+        if not record.deletes:
+            size += record.kept_size * len(before)
+            keys = len(self._kept) + before.count(None)
+            check_room(self._retention, keys=keys, size=size)
+        self._kept_bytes = size
+        for each in record.addresses:
+            if record.deletes:
+                self._kept.remove(each, key)
+            else:
+                self._kept.put(each, key, record)
 
     def _trim(self, now: float) -> None:
         # The newest record is kept even if it alone exceeds the bytes. Otherwise it

@@ -49,6 +49,10 @@ type RequestOptions = {
     method?: string | undefined;
     headers?: HeadersInit | undefined;
     /**
+     * whether the stream begins with the newest event of each key
+     */
+    state?: boolean | undefined;
+    /**
      * sent again with each attempt, so it cannot be a stream
      */
     body?: BodyInit | undefined;
@@ -65,9 +69,10 @@ type RequestOptions = {
 
 /**
  * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
- * the text itself.
+ * the text itself. `state` tells that it is the value of a key from before the stream began.
  *
- * @typedef {{type: string, data: any, text: string, id: string}} StreamEvent
+ * @typedef {{type: string, data: any, text: string, id: string, state?: boolean}}
+ *   StreamEvent
  *
  * @typedef {(data: any, event: StreamEvent) => void} Handler
  *
@@ -83,8 +88,9 @@ type RequestOptions = {
  * @property {Record<string, Handler>} [on] handlers by event type; `"*"` stands for all
  *   types
  * @property {(stream: EventStream) => void} [onState] called when the state has changed
- * @property {(reset: {reason: string}) => void} [onReset] called when missed events are
- *   gone from history: load the page's state again
+ * @property {(reset: {reason: string, state?: boolean}) => void} [onReset] called when
+ *   missed events are gone from history: load the page's state again. With `state`, the
+ *   newest event of each key follows
  * @property {string} [lastEventId] the cursor after which the stream begins, as returned by
  *   `sse_hub.cursor()`
  * @property {string} [clientId] the client's id, as returned by `sse_hub.client_id()`
@@ -149,17 +155,18 @@ declare class EventStream {
 }
 /**
  * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
- * the text itself.
+ * the text itself. `state` tells that it is the value of a key from before the stream began.
  */
 type StreamEvent$1 = {
     type: string;
     data: any;
     text: string;
     id: string;
+    state?: boolean;
 };
 /**
  * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
- * the text itself.
+ * the text itself. `state` tells that it is the value of a key from before the stream began.
  */
 type Handler = (data: any, event: StreamEvent$1) => void;
 /**
@@ -196,11 +203,13 @@ type StreamOptions = {
      */
     onState?: ((stream: EventStream) => void) | undefined;
     /**
-     * called when missed events are
-     * gone from history: load the page's state again
+     * called when
+     * missed events are gone from history: load the page's state again. With `state`, the
+     * newest event of each key follows
      */
     onReset?: ((reset: {
         reason: string;
+        state?: boolean;
     }) => void) | undefined;
     /**
      * the cursor after which the stream begins, as returned by
@@ -228,7 +237,7 @@ type StreamOptions = {
 };
 /**
  * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
- * the text itself.
+ * the text itself. `state` tells that it is the value of a key from before the stream began.
  */
 type Options$1 = StreamOptions & RequestOptions;
 

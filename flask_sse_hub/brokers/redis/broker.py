@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
-from ...errors import BrokerUnavailable
+from ...errors import BrokerUnavailable, SSEHubError
 from ...events.address import Address
 from ...events.record import Cursor, Record, Retention
 from ...runtime.rare_log import Trouble
-from ..base import Broker, LogBatch, Replay
+from ..base import Broker, LogBatch, LogState, Replay
 from ..thread import BrokerThread, Call
 from .stream import StreamLog
 from .url import connector, ignored_options
@@ -123,6 +123,11 @@ class RedisBroker(Broker):
         )
         return found
 
+    def state(self) -> LogState:
+        """Return the newest record of each address and key, in log order."""
+        found: LogState = self._reader.ask(StreamLog.state)
+        return found
+
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
         found: Cursor = self._reader.ask(StreamLog.head)
@@ -142,13 +147,13 @@ class RedisBroker(Broker):
     # The methods below run in the real threads of _writer and _reader
 
     def _append(self, calls: list[Call]) -> None:
-        answers: Sequence[Cursor | BrokerUnavailable]
+        answers: Sequence[Cursor | SSEHubError]
         try:
             answers = self._appending.append([call.argument for call in calls])
         except BrokerUnavailable as error:
             answers = [error] * len(calls)
         for call, answer in zip(calls, answers, strict=True):
-            _reply(call, answer)
+            call.answer(answer)
 
     def _read(self, calls: list[Call]) -> None:
         # All these calls were made before this read, so one head answers all calls that
@@ -158,11 +163,11 @@ class RedisBroker(Broker):
             if call.given_up:
                 continue
             if call.argument is not StreamLog.head:
-                _reply(call, self._answer(call.argument))
+                call.answer(self._answer(call.argument))
                 continue
             if head is None:
                 head = self._answer(StreamLog.head)
-            _reply(call, head)
+            call.answer(head)
 
     def _answer(self, question: Callable[[StreamLog], Any]) -> Any:
         try:
@@ -178,10 +183,3 @@ def _warn_of_eviction(policy: str | None) -> None:
             " may be lost. Set maxmemory-policy to noeviction",
             policy,
         )
-
-
-def _reply(call: Call, answer: Any) -> None:
-    if isinstance(answer, BrokerUnavailable):
-        call.fail(answer)
-    else:
-        call.set(answer)

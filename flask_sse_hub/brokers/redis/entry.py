@@ -7,9 +7,12 @@ does not know connections.
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple, Self
 
-from ...events.record import Cursor
+from ...events.address import Address
+from ...events.record import Cursor, Record
+from .. import codec
 
 # An entry's id is the time in milliseconds and a number; both fit into one offset. The
 # number is drawn at random, so that two servers that each believe to be the master do
@@ -39,7 +42,7 @@ class Entry(NamedTuple):
     @property
     def time(self) -> float:
         """The time of its append, in seconds since 1970."""
-        return (self.cursor.offset >> NUMBER_BITS) / 1000
+        return _time(self.cursor.offset)
 
     @classmethod
     def of(cls, entry_id: bytes, fields: dict[bytes, bytes]) -> Self | None:
@@ -92,6 +95,23 @@ class Chain(NamedTuple):
             else:
                 break
         return cls(entries, after, foreign)
+
+
+def kept_record(field: bytes, value: bytes) -> Record | None:
+    """Read a record of the state, with its one address. Returns None without one."""
+    head, _, body = value.partition(b"\n")
+    try:
+        entry_id, epoch, _ = head.split(b" ")
+        cursor = Cursor(epoch.decode(), offset_of(entry_id))
+        record = codec.decode(body, cursor=cursor, time=_time(cursor.offset))
+    except (ValueError, codec.Malformed):
+        return None
+    address = Address(field.partition(b"\n")[0].decode())
+    return replace(record, addresses=(address,))
+
+
+def _time(offset: int) -> float:
+    return (offset >> NUMBER_BITS) / 1000
 
 
 def cursor_of(answer: bytes) -> Cursor:

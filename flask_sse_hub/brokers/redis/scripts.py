@@ -25,6 +25,14 @@ from .trimming import COMMON, TRIM
 # ARGV[10]  how many idempotency keys one hash holds
 # ARGV[11]  1: only begin a log if there is none, and return the head otherwise
 # ARGV[12]  how many notes about trimmed entries one hash holds
+# ARGV[13]  the key of which the record is the state; empty: none
+# ARGV[14]  1: the record ends that state
+# ARGV[15]  the size that the state counts for each address, in bytes
+# ARGV[16-17] the keys and bytes of state to keep; empty: as KEYS[2] says
+# ARGV[18-] the addresses of a record with a key
+#
+# The state is in KEYS[7], a hash: for each address and key the id, epoch, size and body
+# of the newest record. It belongs to one epoch. An empty value is no state.
 #
 # XADD is the last command. If Redis refuses a command, because of the user's rights or
 # of its memory, nothing was appended, and the idempotency key is taken back.
@@ -77,6 +85,57 @@ if tail then
 end
 local id = string.format('%.0f-%.0f', ms, number)
 
+-- The fields of the state that change, with their values so far.
+local kept, kept_before, kept_after = {}, 0, 0
+if ARGV[13] ~= '' then
+  local keys = 0
+  if tail then
+    keys = redis.call('HLEN', KEYS[7])
+    kept_before = tonumber(redis.call('HGET', notes, 'state-size') or 0)
+    kept_after = kept_before
+  end
+  for at = 18, #ARGV do
+    local field = ARGV[at] .. '\\n' .. ARGV[13]
+    local old = tail and redis.call('HGET', KEYS[7], field)
+    if old then
+      keys = keys - 1
+      kept_after = kept_after - (string.match(old, '^%S+ %S+ (%d+)\\n') or 0)
+    end
+    table.insert(kept, {field, old or ''})
+  end
+  if ARGV[14] ~= '1' then
+    keys, kept_after = keys + #kept, kept_after + #kept * ARGV[15]
+    local most_kept = {ARGV[16], ARGV[17]}
+    if most_kept[1] == '' then
+      most_kept = redis.call('HMGET', notes, 'state-keys', 'state-bytes')
+    end
+    if most_kept[1] and (keys > tonumber(most_kept[1])
+                         or kept_after > tonumber(most_kept[2])) then
+      return redis.error_reply('STATEFULL the state has no room')
+    end
+  end
+end
+
+local function change_state()
+  if not tail then redis.call('UNLINK', KEYS[7]) end
+  for _, each in ipairs(kept) do
+    if ARGV[14] == '1' then
+      redis.call('HDEL', KEYS[7], each[1])
+    else
+      redis.call('HSET', KEYS[7], each[1],
+        id .. ' ' .. epoch .. ' ' .. ARGV[15] .. '\\n' .. ARGV[1])
+    end
+  end
+  if #kept > 0 or not tail then
+    redis.call('HSET', notes, 'state-size', string.format('%.0f', kept_after))
+  end
+end
+
+local function restore_state()
+  for _, each in ipairs(kept) do redis.call('HSET', KEYS[7], each[1], each[2]) end
+  redis.call('HSET', notes, 'state-size', string.format('%.0f', kept_before))
+end
+
 local keep = {ARGV[5], ARGV[6], ARGV[7]}
 if keep[1] == '' then
   keep = redis.call('HMGET', notes, 'events', 'ms', 'bytes')
@@ -104,7 +163,8 @@ local function write()
   redis.call('HSET', notes, 'tail', string.format('%s %s %.0f %.0f %s %.0f',
     epoch, id, total + size, length, first, start))
   if not tail and ARGV[5] ~= '' then
-    redis.call('HSET', notes, 'events', ARGV[5], 'ms', ARGV[6], 'bytes', ARGV[7])
+    redis.call('HSET', notes, 'events', ARGV[5], 'ms', ARGV[6], 'bytes', ARGV[7],
+      'state-keys', ARGV[16], 'state-bytes', ARGV[17])
   end
   if key ~= '' then
     local held = redis.call('HLEN', KEYS[5])
@@ -118,6 +178,7 @@ local function write()
     has_key = true
     if held == 0 then redis.call('PEXPIRE', KEYS[5], 2 * ARGV[9]) end
   end
+  change_state()
   local add = {'XADD', log}
   if replaces then
     for _, word in ipairs({'MAXLEN', '=', 1}) do table.insert(add, word) end
@@ -133,6 +194,7 @@ local done, problem = pcall(write)
 if done then return cursor end
 -- Redis has just allowed HSET, and may not allow HDEL. An empty value names no event.
 if has_key then redis.call('HSET', KEYS[5], key, '') end
+if #kept > 0 then restore_state() end
 if type(problem) == 'string' then return redis.error_reply(problem) end
 return problem
 """

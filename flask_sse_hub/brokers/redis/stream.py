@@ -9,13 +9,13 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import redis
 from redis.commands.core import Script
 
-from ...errors import BrokerUnavailable
+from ...errors import SSEHubError
 from ...events.address import Address
 from ...events.event import Event
 from ...events.record import Cursor, GapReason, Record, Retention
@@ -26,9 +26,20 @@ from ..base import (
     IDEMPOTENCY_SECONDS,
     PAGE_BYTES,
     LogBatch,
+    LogState,
     Replay,
 )
-from .entry import MAX_FIRST_NUMBER, Chain, Entry, Raw, cursor_of, id_of, offset_of
+from .entry import (
+    MAX_FIRST_NUMBER,
+    Chain,
+    Entry,
+    Raw,
+    cursor_of,
+    id_of,
+    kept_record,
+    offset_of,
+)
+from .refusals import refusal, translated
 from .scripts import APPEND, JUDGE, TAIL
 from .trimming import BRIDGE
 from .url import Connect
@@ -45,20 +56,12 @@ _PAGE_ENTRIES = 256
 _IDLE_SECONDS = 2.0
 _PING_SECONDS = 0.4
 
-# The answers of a cluster's node to a key that belongs to another node, or to none.
-_OF_A_CLUSTER = (
-    redis.exceptions.AskError,
-    redis.exceptions.ClusterDownError,
-    redis.exceptions.ClusterCrossSlotError,
-    redis.exceptions.TryAgainError,
-)
-
 # A record without addresses, which begins a new log. A log always has an entry, because
 # its epoch is stored only in its entries.
 _NOBODY = Record((), Event(""))
 
 # The keys of the script that appends.
-_APPEND_KEYS = 6
+_APPEND_KEYS = 7
 
 
 class _PageSize:
@@ -92,6 +95,7 @@ class StreamLog:
         self._log = self._key + "log"
         self._page = _PageSize()
         self._notes = self._key + "retention"
+        self._state = self._key + "state"
         self._log_keys = (
             self._log,
             self._notes,
@@ -135,12 +139,12 @@ class StreamLog:
         finally:
             pool.release(connection)
 
-    def append(self, records: Sequence[Record]) -> list[Cursor | BrokerUnavailable]:
+    def append(self, records: Sequence[Record]) -> list[Cursor | SSEHubError]:
         """Append records in one round trip.
 
         Returns the cursor of each record, or the error that kept it out of the log.
         """
-        with _translated():
+        with translated():
             self._freshen()
             answers = self._append(records)
             for at, answer in enumerate(answers):
@@ -149,7 +153,7 @@ class StreamLog:
                     # so sending the record again cannot publish it twice.
                     answers[at] = self._append([records[at]], load=True)[0]
         return [
-            _unavailable(answer) if isinstance(answer, Exception) else cursor_of(answer)
+            refusal(answer) if isinstance(answer, Exception) else cursor_of(answer)
             for answer in answers
         ]
 
@@ -166,7 +170,8 @@ class StreamLog:
     def _tell_retention(self) -> None:
         """Note in the log how much of it to keep; a Publisher has no setting for it."""
         if self._retention is not None:
-            keep = zip(("events", "ms", "bytes"), self._kept(), strict=True)
+            names = ("events", "ms", "bytes", "state-keys", "state-bytes")
+            keep = zip(names, (*self._kept(), *self._kept_state()), strict=True)
             self._client.hset(self._notes, mapping=dict(keep))
 
     def _doubt_notes(self) -> None:
@@ -184,6 +189,7 @@ class StreamLog:
             *self._log_keys,
             self._key + "keys",
             self._key + "keys-before",
+            self._state,
             codec.encode(record),
             record.size,
             secrets.token_hex(6),
@@ -194,6 +200,11 @@ class StreamLog:
             IDEMPOTENCY_KEYS,
             int(only_begin),
             NOTED_ADDRESSES,
+            record.key or "",
+            int(record.deletes),
+            record.kept_size,
+            *self._kept_state(),
+            *(record.addresses if record.key is not None else ()),
         ]
 
     def _kept(self) -> tuple[int | str, int | str, int | str]:
@@ -203,12 +214,16 @@ class StreamLog:
         most = 2**53  # Lua's numbers are exact up to here
         return min(keep.events, most), int(keep.seconds * 1000), min(keep.bytes, most)
 
+    def _kept_state(self) -> tuple[int | str, int | str]:
+        keep = self._retention
+        return ("", "") if keep is None else (keep.state_keys, keep.state_bytes)
+
     def read(self, after: Cursor, *, wait: float) -> LogBatch | None:
         """Return the next batch after a cursor.
 
         Waits for up to ``wait`` seconds. Returns None if no entry arrived.
         """
-        with _translated():
+        with translated():
             answer = self._client.xread(
                 {self._log: id_of(after.offset)},
                 count=self._page.entries,
@@ -239,7 +254,7 @@ class StreamLog:
         found: list[Record] = []
         size = 0
         cursor = after
-        with _translated():
+        with translated():
             self._freshen()
             gap, head = self._judge(after)
             if gap is not None:
@@ -267,7 +282,7 @@ class StreamLog:
 
     def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
         """Return where a reader of some addresses goes on after a trim."""
-        with _translated():
+        with translated():
             self._freshen()
             answer = self._run(
                 self._bridging,
@@ -281,15 +296,27 @@ class StreamLog:
             )
         return cursor_of(answer) if answer else None
 
+    def state(self) -> LogState:
+        """Return the newest record of each address and key, in log order."""
+        with translated():
+            self._freshen()
+            head = self._head()
+            # A user with rights from before there was a state may read an empty one.
+            held = self._client.hlen(self._state)
+            read = self._client.hgetall(self._state) if held else {}
+        records = (kept_record(field, value) for field, value in read.items())
+        found = [each for each in records if each and each.cursor.epoch == head.epoch]
+        return LogState(tuple(sorted(found, key=lambda each: each.cursor)), head)
+
     def head(self) -> Cursor:
         """Return the cursor of the newest entry; begin a new log if there is none."""
-        with _translated():
+        with translated():
             self._freshen()
             return self._head()
 
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
-        with _translated():
+        with translated():
             self._freshen()
             self._tell_retention()
             answer = self._run(
@@ -342,7 +369,7 @@ class StreamLog:
         None too if it does not say: a user may lack the right to ask, and some services
         have no such command.
         """
-        with _translated():
+        with translated():
             try:
                 memory = self._client.info("memory")
             except redis.ResponseError:
@@ -362,35 +389,3 @@ def _records(entries: Iterable[Entry]) -> Iterator[Record]:
     for entry in entries:
         with suppress(codec.Malformed):
             yield codec.decode(entry.body, cursor=entry.cursor, time=entry.time)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the errors of redis-py into BrokerUnavailable."""
-    try:
-        yield
-    except (redis.RedisError, OSError) as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: Exception) -> BrokerUnavailable:
-    text = str(error)
-    remedy = ""
-    if isinstance(error, _OF_A_CLUSTER):
-        text = "this is a node of a Redis Cluster, which is not supported"
-        remedy = "; give the URL of a single Redis or of its Sentinels"
-    elif "XTRIM" in text or "syntax error" in text:
-        remedy = "; use Redis 6.2 or later"
-    elif "OOM" in text:
-        remedy = "; Redis has reached its maxmemory: raise it or keep less history"
-    elif "WRONGTYPE" in text or "not written by this package" in text:
-        remedy = (
-            "; another program uses the key of this log: choose another SSE_HUB_NAME"
-        )
-    elif "permission" in text or "can't run this command" in text:
-        remedy = "; give this user the rights that docs/brokers.md lists"
-    elif isinstance(error, redis.ReadOnlyError):
-        remedy = (
-            "; this server is a replica: give the URL of its master or its Sentinels"
-        )
-    return BrokerUnavailable(f"Redis: {text}{remedy}")

@@ -20,7 +20,7 @@ from ...runtime import greenlets, native
 from ...runtime.bell import Bell, new_bell
 from ...runtime.private_directory import make_directories
 from ...runtime.rare_log import FirstTime, Trouble
-from ..base import Broker, LogBatch, Replay
+from ..base import Broker, LogBatch, LogState, Replay
 from ..thread import BrokerThread, Call
 from . import doorbell
 from .log_file import LogFile
@@ -125,6 +125,11 @@ class SQLiteBroker(Broker):
         )
         return found
 
+    def state(self) -> LogState:
+        """Return the newest record of each address and key, in log order."""
+        found: LogState = self._reader.ask(LogFile.state)
+        return found
+
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
         found: Cursor = self._reader.ask(LogFile.head)
@@ -198,7 +203,7 @@ class SQLiteBroker(Broker):
     def _append(self, calls: list[Call]) -> None:
         try:
             self._join()
-            cursors = self._appending.append([call.argument for call in calls])
+            answers = self._appending.append([call.argument for call in calls])
         except BrokerUnavailable as error:
             for call in calls:
                 call.fail(error)
@@ -207,8 +212,8 @@ class SQLiteBroker(Broker):
         # their way a moment earlier.
         if self._ringer is not None:
             self._ringer.ring()
-        for call, cursor in zip(calls, cursors, strict=True):
-            call.set(cursor)
+        for call, answer in zip(calls, answers, strict=True):
+            call.answer(answer)
 
     def _stop_appending(self) -> None:
         self._appending.close()

@@ -65,11 +65,28 @@ CREATE TABLE IF NOT EXISTS trimming (
     unknown INTEGER NOT NULL,
     count INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS kept (
+    address TEXT NOT NULL,
+    key TEXT NOT NULL,
+    offset INTEGER NOT NULL,
+    time REAL NOT NULL,
+    size INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (address, key)
+);
+CREATE TABLE IF NOT EXISTS keeping (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    keys INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    most_keys INTEGER,
+    most_bytes INTEGER
+);
+INSERT OR IGNORE INTO keeping VALUES (1, 0, 0, NULL, NULL);
 """
 
 # The table that every version has made, and the last one that this version makes.
 _EVERY_VERSION = "idempotency_key"
-_THIS_VERSION = "trimming"
+_THIS_VERSION = "keeping"
 
 
 class _Forks:

@@ -12,11 +12,12 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
+from ...errors import StateFull
 from ...events.address import Address
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
-from ..base import PAGE_BYTES, LogBatch, Replay
-from . import idempotency, queries, retaining, trimmed
+from ..base import PAGE_BYTES, LogBatch, LogState, Replay
+from . import idempotency, kept, queries, retaining, trimmed
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
 
@@ -117,16 +118,19 @@ class LogFile:
         if self._retention is not None and self._told is not connection:
             connection.execute(
                 "INSERT OR REPLACE INTO retention VALUES (1, ?, ?, ?)",
-                astuple(self._retention),
+                astuple(self._retention)[:3],
             )
+            kept.tell_bounds(connection, self._retention)
 
-    def append(self, records: Sequence[Record]) -> list[Cursor]:
-        """Append records in one transaction; return the cursor of each.
+    def append(self, records: Sequence[Record]) -> list[Cursor | StateFull]:
+        """Append records in one transaction.
+
+        Returns the cursor of each, or the error that kept it out of the log.
 
         The records survive everything but a loss of power.
         """
         now = self._clock()
-        cursors: list[Cursor] = []
+        answers: list[Cursor | StateFull] = []
         with self._file.transaction("BEGIN IMMEDIATE") as connection:
             self._tell_retention(connection)
             view = self._look(connection)
@@ -139,15 +143,28 @@ class LogFile:
             for record in records:
                 cursor = idempotency.known(connection, record.idempotency_key, now)
                 if cursor is None:
+                    body = codec.encode(record)
+                    try:
+                        kept.keep(
+                            connection,
+                            record,
+                            body,
+                            offset=offset + 1,
+                            time=now,
+                            retention=self._retention,
+                        )
+                    except StateFull as error:
+                        answers.append(error)
+                        continue
                     offset += 1
                     cursor = Cursor(epoch, offset)
                     length = record.size
                     size += length
-                    rows.append((offset, now, length, codec.encode(record)))
+                    rows.append((offset, now, length, body))
                     idempotency.remember(
                         connection, record.idempotency_key, cursor, now
                     )
-                cursors.append(cursor)
+                answers.append(cursor)
             # One call for all rows: a call per row costs twice as much.
             connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
             retaining.trim(
@@ -161,7 +178,7 @@ class LogFile:
             idempotency.forget_old(connection, now)
         self._told = connection
         self._view = _View(Cursor(epoch, offset), view.past)
-        return cursors
+        return answers
 
     def read(self, after: Cursor) -> LogBatch:
         """Return the next records after a cursor, or the gap if there is one."""
@@ -220,6 +237,20 @@ class LogFile:
             return view.fault is None and retaining.trim(
                 connection, self._retention, self._clock(), newest=view.head.offset
             )
+
+    def state(self) -> LogState:
+        """Return the newest record of each address and key, in log order."""
+
+        def answer(connection: sqlite3.Connection, view: _View) -> LogState:
+            found = []
+            for address, offset, time, body in kept.rows(connection):
+                cursor = Cursor(view.head.epoch, offset)
+                with suppress(codec.Malformed):
+                    record = codec.decode(body, cursor=cursor, time=time)
+                    found.append(replace(record, addresses=(Address(address),)))
+            return LogState(tuple(found), view.head)
+
+        return self._ask(answer)
 
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
@@ -317,6 +348,7 @@ class LogFile:
             connection.execute("DELETE FROM record")
             connection.execute("DELETE FROM past")
             trimmed.forget(connection)
+            kept.forget_beyond(connection, last)
         else:
             connection.execute(
                 "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)

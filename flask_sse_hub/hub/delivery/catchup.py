@@ -14,7 +14,7 @@ from ...brokers import Broker
 from ...errors import BrokerUnavailable
 from ...events.event import encode_block
 from ...events.record import UNPLACED, Cursor, GapReason, is_beyond
-from ..clients.client import Client
+from ..clients.client import ALL_STATE, NO_STATE, Client, StateDue
 from ..clients.close_reason import IMMEDIATE
 from ..tally import Tally
 from .backlog import Backlog
@@ -67,7 +67,8 @@ class Catchup:
     ) -> bytes:
         """Take a client in at its cursor and return its first event, ``connected``.
 
-        Its id is the client's own, or the position for a client without one. If history
+        Its id is the client's own, or the position for a client without one. A client
+        that begins with the state has no id until it has received all of it. If history
         does not reach back to that id, take() returns ``reset`` next. With a later id
         in ``connected``, a client whose connection breaks before the ``reset`` would
         never learn that events are missing.
@@ -87,6 +88,11 @@ class Catchup:
                 event_id = str(asked) if asked else _MALFORMED_ID
             if gap is None:
                 client.cursor = asked
+            if client.state is not None and last_event_id is None:
+                # Without an id, a client whose connection breaks comes back as a new
+                # one, and begins with the state again.
+                event_id = None
+                self._begin_state(client)
             client.reset_due = gap
             block = encode_block(
                 _compact(
@@ -113,6 +119,7 @@ class Catchup:
         return (
             client.close_reason is None
             and client.reset_due is None
+            and client.state_due is None
             and cursor is not None
             and not self._progress.is_ahead(cursor)
             and not (client.judged and self._covers(cursor, client))
@@ -143,6 +150,9 @@ class Catchup:
             gap = client.reset_due
             if gap is None or client.close_reason in IMMEDIATE:
                 return []
+            if client.state is not None:
+                # It keeps its own id, and receives the reset with the state later.
+                return []
             reset = self._reset(client, gap)
         self._tally.resets[reset.reason] += 1
         return [reset.block]
@@ -154,6 +164,8 @@ class Catchup:
                     return None
                 if client.reset_due is not None:
                     return self._reset(client, client.reset_due)
+                if client.state_due is not None:
+                    return self._take_state(client, client.state_due)
                 cursor = client.cursor
                 if cursor is None or self._progress.is_ahead(cursor):
                     return self._ping(client)
@@ -164,6 +176,7 @@ class Catchup:
                         addresses=client.addresses,
                         client_id=client.id,
                         max_bytes=_CHUNK_BYTES,
+                        is_replaced=self._progress.state.replaces,
                     )
                     if blocks := self._advance(client, reading):
                         return blocks
@@ -193,6 +206,40 @@ class Catchup:
                     # The broker is ahead of this worker. The heartbeat's sweep wakes
                     # the client again.
                     return self._ping(client)
+
+    def _begin_state(self, client: Client) -> None:
+        """Have a client receive the whole state, and then what follows."""
+        client.state = ALL_STATE
+        # The client does not keep up: nothing is written to it before the state.
+        client.cursor = self._progress.position
+
+    def _take_state(self, client: Client, due: StateDue) -> list[bytes]:
+        """Return the next values of the state for a client, in the order of the log.
+
+        The last ones are followed by a ping: its id is the place at which the state is
+        true, from which the client goes on.
+        """
+        state, position = self._progress.state, self._progress.position
+        if UNPLACED in (position, state.cursor):
+            # The broker is away. The dispatcher wakes the client when it is back.
+            return self._ping(client)
+        upto = due.upto
+        if upto is None:
+            # The broker's state may be newer than what was fanned out here.
+            upto = state.cursor if is_beyond(state.cursor, position) else position
+        values = state.values(
+            client.addresses, after=due.after, upto=upto, max_bytes=_CHUNK_BYTES
+        )
+        blocks = [value.block for value in values]
+        client.events += len(blocks)
+        self._tally.events_out += len(blocks)
+        if sum(map(len, blocks)) >= _CHUNK_BYTES:
+            client.state = StateDue(values[-1].offset, upto)
+        else:
+            client.state = NO_STATE
+            client.cursor = None if upto == position else upto
+            blocks.append(_ping_block(upto))
+        return self._written(client, blocks)
 
     def _judge(self, asked: Cursor, client: Client) -> GapReason | None:
         """Check the id that a client resumes from; return the reason for a gap."""
@@ -227,6 +274,7 @@ class Catchup:
             addresses=client.addresses,
             client_id=client.id,
             max_bytes=_CHUNK_BYTES,
+            is_replaced=self._progress.state.replaces,
         )
 
     def _covers(self, cursor: Cursor, client: Client) -> bool:
@@ -245,10 +293,9 @@ class Catchup:
         if not client.ping_due:
             return self._probe(client)
         cursor = client.cursor or self._progress.position
-        data = _compact(ts=round(time.time(), 3))
-        return self._written(
-            client, [encode_block(data, type="ping", event_id=_id(cursor))]
-        )
+        if client.state_due is not None:
+            cursor = UNPLACED
+        return self._written(client, [_ping_block(cursor)])
 
     def _probe(self, client: Client) -> list[bytes]:
         """Return a comment if one is due.
@@ -267,7 +314,13 @@ class Catchup:
         client.reset_due = client.cursor = None
         client.judged = True
         place = _id(self._progress.position)
-        block = encode_block(_compact(reason=gap), type="reset", event_id=place)
+        data = _compact(reason=gap)
+        if client.state is not None:
+            # The client keeps its own id until it has received the state.
+            place = None
+            data = _compact(reason=gap, state=True)
+            self._begin_state(client)
+        block = encode_block(data, type="reset", event_id=place)
         self._written(client, [block])
         return _Reset(gap, block)
 
@@ -285,6 +338,11 @@ class _Reset(NamedTuple):
 
     reason: GapReason
     block: bytes
+
+
+def _ping_block(cursor: Cursor) -> bytes:
+    data = _compact(ts=round(time.time(), 3))
+    return encode_block(data, type="ping", event_id=_id(cursor))
 
 
 def _id(cursor: Cursor) -> str | None:

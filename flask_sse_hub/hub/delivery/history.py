@@ -47,19 +47,37 @@ class Frame:
     exclude: tuple[str, ...]
     block: bytes
     disconnect: Disconnect | None
+    key: str | None = None
+    deletes: bool = False
 
     @classmethod
     def of(cls, record: Record) -> Self:
         """Encode a record."""
         event = record.content if isinstance(record.content, Event) else None
+        block = b""
+        if event is not None:
+            block = event.encode(
+                str(record.cursor), key=record.key, deleted=record.deletes
+            )
         return cls(
             offset=record.cursor.offset,
             time=record.time,
             addresses=record.addresses,
             exclude=record.exclude,
-            block=event.encode(str(record.cursor)) if event else b"",
+            block=block,
             disconnect=None if isinstance(record.content, Event) else record.content,
+            key=record.key,
+            deletes=record.deletes,
         )
+
+    @property
+    def value(self) -> bytes:
+        """The block as a value of the state: marked as such, and without an id.
+
+        A client may have none of the other values yet, so no id is its cursor.
+        """
+        before, _, after = self.block.partition(b"id: ")
+        return b"state: true\n" + before + after.partition(b"\n")[2]
 
     @property
     def size(self) -> int:
@@ -274,8 +292,12 @@ class History:
         addresses: Sequence[Address],
         client_id: str,
         max_bytes: int,
+        is_replaced: Callable[[Frame, Sequence[Address]], bool] | None = None,
     ) -> NextBlocks:
         """Return the next blocks for a client after a covered cursor, oldest first.
+
+        Passes over the events of which ``is_replaced`` says that the client has, or
+        will have, a newer value.
 
         Stops once ``max_bytes`` are reached, so at least one block is returned if there
         is one. A cursor beyond ``upto`` stays as it is.
@@ -289,6 +311,8 @@ class History:
             if size >= max_bytes:
                 return NextBlocks(blocks, Cursor(upto.epoch, last))
             last = frame.offset
+            if frame.key is not None and is_replaced and is_replaced(frame, addresses):
+                continue
             if client_id not in frame.exclude and frame.block:
                 blocks.append(frame.block)
                 size += len(frame.block)

@@ -37,7 +37,8 @@ def open_log(path: Path) -> LogFile:
 
 
 def append(file: LogFile, count: int) -> list[Cursor]:
-    return file.append([EVENT] * count)
+    answers = file.append([EVENT] * count)
+    return [each for each in answers if isinstance(each, Cursor)]
 
 
 def execute(path: Path, *statements: str) -> None:

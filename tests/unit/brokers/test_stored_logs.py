@@ -1,13 +1,14 @@
-"""Fair history where logs are stored: restarts, and logs of an earlier version."""
+"""Fair history and state where logs are stored: restarts, and earlier versions."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from flask_sse_hub import Event
+from flask_sse_hub import Event, StateFull
 from flask_sse_hub.brokers import Broker, create_broker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import Address
@@ -31,10 +32,12 @@ def open_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open
         url = request.getfixturevalue("redis_server").url
     opened: list[Broker] = []
 
-    def open_broker() -> Broker:
+    def open_broker(retention: Retention | None = SHORT) -> Broker:
         for each in opened:
             each.close()
-        opened.append(create_broker(url, SHORT, folder=tmp_path, name=tmp_path.name))
+        opened.append(
+            create_broker(url, retention, folder=tmp_path, name=tmp_path.name)
+        )
         return opened[-1]
 
     yield open_broker
@@ -62,6 +65,48 @@ def test_the_notes_survive_restarts(open_broker: Open) -> None:
     assert broker.replay(mine, page=9).gap is GapReason.EXPIRED
     assert broker.bridge(mine, [QUIET]) is not None
     assert broker.bridge(before, [QUIET]) is None
+
+
+def test_the_state_survives_restarts(open_broker: Open) -> None:
+    """Its cursors are of the current epoch, and its bounds count on."""
+    keep = replace(SHORT, state_keys=2)
+    broker = open_broker(keep)
+    broker.publish(Record((QUIET,), Event("1"), key="a"))
+    broker.publish(Record((QUIET,), Event("2"), key="b"))
+    for _ in range(3):
+        broker = open_broker(keep)
+        publish(broker, BUSY, 9)
+    state = open_broker(keep).state()
+    assert [(each.key, each.content) for each in state.records] == [
+        ("a", Event("1")),
+        ("b", Event("2")),
+    ]
+    assert {each.cursor.epoch for each in state.records} == {state.cursor.epoch}
+    broker = open_broker(keep)
+    with pytest.raises(StateFull):
+        broker.publish(Record((QUIET,), Event("3"), key="c"))
+
+
+def test_a_publisher_keeps_to_the_bounds_of_the_app(open_broker: Open) -> None:
+    """It has no settings: the log has them."""
+    open_broker(replace(SHORT, state_keys=1)).head()
+    publisher = open_broker(None)
+    publisher.publish(Record((QUIET,), Event("1"), key="a"))
+    with pytest.raises(StateFull):
+        publisher.publish(Record((QUIET,), Event("2"), key="b"))
+
+
+def test_a_redis_that_loses_its_log_loses_its_state(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """Values of another log would be shown as if they were current."""
+    broker = create_broker(redis_server.url, SHORT, folder=tmp_path, name="flushed")
+    broker.publish(Record((QUIET,), Event("1"), key="a"))
+    redis_server.run("DEL", "sse-hub:{flushed}:log")
+    assert broker.state().records == ()
+    broker.publish(Record((QUIET,), Event("2"), key="b"))
+    assert [each.key for each in broker.state().records] == ["b"]
+    broker.close()
 
 
 def test_a_log_that_is_lost_takes_its_notes_along(
@@ -149,8 +194,8 @@ class TestOfAnEarlierVersion:
         publish(broker, BUSY, publish_before)
         broker.close()
         with closing(sqlite3.connect(folder / "hub.db")) as file, file:
-            file.execute("DROP TABLE trimmed")
-            file.execute("DROP TABLE trimming")
+            for table in ("trimmed", "trimming", "kept", "keeping"):
+                file.execute(f"DROP TABLE {table}")
 
 
 @pytest.mark.parametrize("url", ["memory://", "sqlite:///hub.db"])
