@@ -21,7 +21,7 @@ JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 .PHONY: help run test prepared everything style format types imports unit others \
   unit-gevent unit-pythons live live-here live-elsewhere browser compat docs chaos fuzz \
-  bench bench-peers bench-parts bench-proxies client system clean
+  bench bench-peers bench-parts bench-proxies pictures dist client system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -98,8 +98,17 @@ chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event
 fuzz: $(VENV)/dev ## Minutes of 100,000 cases and more, drawn anew each time
 	$(BIN)/python -m tests.fuzz
 
-bench: $(VENV)/bench ## Compare with other servers, and write docs/benchmarks.md
+bench: $(VENV)/bench ## Compare with other servers, and write docs/benchmarks.md and README.md
 	$(BIN)/python -m benchmarks.compare --write
+	$(BIN)/python -m benchmarks.figures --write
+
+pictures: $(VENV)/dev ## Make the README's pictures from the example app
+	$(BIN)/python -m benchmarks.pictures
+
+dist: $(VENV)/dev ## Build the source distribution and the wheel, and check both
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
 
 bench-peers: ## Install the servers that bench compares with
 	PYTHON=$(PYTHON) ./benchmarks/peers/install
@@ -119,7 +128,8 @@ system: ## Install the system packages that the tests need
 	./tests/install-system-packages
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) client/node_modules tests/node_modules tests/wheels benchmarks/load/build site
+	rm -rf $(VENV) client/node_modules tests/node_modules tests/wheels benchmarks/load/build
+	rm -rf build dist site
 	rm -rf .coverage .mypy_cache .pytest_cache .ruff_cache
 	rm -rf benchmarks/peers/.venv benchmarks/peers/node_modules
 
