@@ -16,11 +16,14 @@ INCLUDE := $(subst $(space),$(comma),$(COMPLETE:%=flask_sse_hub/%.py))
 # servers of the live tests would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Live tests wait more than they compute: one job more than there are cores.
-JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+# Tests with servers and browsers wait more than they compute.
+JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
+
+# The browser tests that use the example app.
+DEMO := $(patsubst %,tests/browser/test_%.py,accessibility chat demo import pages tabs)
 
 .PHONY: help run test prepared everything style format types imports unit others \
-  unit-gevent unit-pythons live live-here live-elsewhere browser compat docs chaos fuzz \
+  unit-gevent unit-pythons live live-here live-elsewhere browser browser-demo browser-client compat docs chaos fuzz \
   bench bench-peers bench-parts bench-proxies pictures dist client system clean
 
 help: ## List the targets
@@ -36,7 +39,7 @@ test: ## Run everything that CI runs
 prepared: system $(VENV)/dev tests/node_modules tests/wheels client/node_modules
 
 # The longest first, so that short jobs fill the time in which long ones wait.
-everything: browser unit-pythons live-here live-elsewhere unit others types client style imports
+everything: browser-client browser-demo unit-pythons live-here live-elsewhere unit others types client style imports
 
 style: $(VENV)/dev ## Check formatting and lint
 	$(BIN)/ruff format --check .
@@ -81,6 +84,13 @@ live-elsewhere: $(VENV)/dev tests/node_modules
 
 browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
+
+# About half of the browser tests each.
+browser-demo: $(VENV)/dev
+	$(BIN)/pytest -m browser $(DEMO)
+
+browser-client: $(VENV)/dev tests/node_modules tests/wheels
+	$(BIN)/pytest -m browser $(DEMO:%=--ignore %)
 
 compat: $(VENV)/dev tests/node_modules ## Try other packages and servers, and write docs/compatibility.md
 	$(BIN)/python -m tests.compat
