@@ -9,6 +9,8 @@ import pytest
 from flask import Flask
 
 from flask_sse_hub import Event, EventSourceResponse
+from flask_sse_hub.events import compose
+from flask_sse_hub.runtime.rare_log import RareLog
 from tests.conftest import Site
 
 ITEMS: list[tuple[object, str]] = [
@@ -44,6 +46,10 @@ ITEMS: list[tuple[object, str]] = [
     (
         None,
         "None is sent as `null`: yield nothing instead, or Event('null')",
+    ),
+    (
+        Event("hi", retry=2000),
+        "the Event has retry=2000 (seconds, not milliseconds?)",
     ),
     (
         Event("hi", type="done"),
@@ -132,3 +138,28 @@ class TestItems:
             "an event was published whose data has `data:` and a blank line of its own,"
             " and clients receive them as text: publish the data alone"
         ) in caplog.messages
+
+    @pytest.mark.parametrize(
+        ("data", "retry"), [("hi", 2000), (Event("hi", retry=2000), None)]
+    )
+    def test_a_published_delay_in_milliseconds_is_told(
+        self,
+        site: Site,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        data: object,
+        retry: float | None,
+    ) -> None:
+        """Clients would wait for half an hour after a cut. An hour is the limit."""
+        monkeypatch.setattr(compose, "_rare_log", RareLog(compose.log))
+        site.hub.publish(data, retry=retry)
+        assert [r.message for r in caplog.records if r.name == compose.__name__] == [
+            "an event was published with retry=2000 (seconds, not milliseconds?)"
+        ]
+
+    def test_a_published_delay_of_minutes_is_not_told(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Publishers may send clients away for a while."""
+        site.hub.publish("hi", retry=900)
+        assert "milliseconds" not in caplog.text
