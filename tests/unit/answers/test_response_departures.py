@@ -12,6 +12,7 @@ from flask import Response
 from werkzeug.test import EnvironBuilder
 
 from flask_sse_hub import EventSourceResponse
+from flask_sse_hub.answers.departures import Departures
 from tests.kit.reader import DEADLINE, StreamReader, wait_until
 from tests.unit.answers.conftest import Site, a_body, producers, until_done
 from tests.unit.answers.test_producer import Upstream
@@ -123,7 +124,7 @@ def test_a_stopping_worker_accepts_no_further_request_on_the_connection(
     """The connection's stream has ended. Bytes already written are still sent."""
     ours, theirs = pair
     body = a_body(site, [], ours)
-    monkeypatch.setattr(body._watch, "_leave_at", 0.0)
+    monkeypatch.setattr(Departures, "worker_is_leaving", True)
     ours.sendall(b"".join(body))
     assert ours.recv(1) == b""
     assert b"event: done" in theirs.recv(1000)

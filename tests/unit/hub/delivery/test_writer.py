@@ -60,7 +60,7 @@ class TestFanOut:
             hub.follow()
             events = []
             while run := hub.parts.dispatcher.fan_out():
-                hub.parts.writer._write_run(run)
+                hub.parts.writer.write_run(run)
                 events.append(run.events)
             assert events == [2, 1, 1, 1]
             peer.read_until(["1", "2", "3", "5"])
@@ -70,22 +70,22 @@ class TestFanOut:
     ) -> None:
         """The descriptor may belong to another connection by then."""
         hub = HandHub()
+        monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._SLICE_SECONDS", 0.0)
         monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._WRITES_AT_ONCE", 1)
         with peers(hub, 3) as them:
             hub.publish("secret")
             hub.follow()
             run = hub.parts.dispatcher.fan_out()
             assert run is not None
-            last = hub.parts.writer._peers.owner(run.direct[-1])
-            assert last is not None
+            (last,) = [
+                peer.client for peer in them if peer.sink.socket is run.direct[-1]
+            ]
 
-            def leave(self: object) -> None:
+            def leave() -> None:
                 hub.parts.lifecycle.close(last, CloseReason.DISCONNECTED)
 
-            monkeypatch.setattr(
-                "flask_sse_hub.hub.delivery.writer.Writer._give_way", leave
-            )
-            hub.parts.writer._write_run(run)
+            monkeypatch.setattr("flask_sse_hub.runtime.greenlets.breathe", leave)
+            hub.parts.writer.write_run(run)
             for peer in them:
                 if peer.client is last:
                     peer.read_to_the_end()
@@ -99,17 +99,16 @@ class TestFanOut:
     ) -> None:
         """The id in the greeting covers the event that is being written."""
         hub = HandHub()
+        monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._SLICE_SECONDS", 0.0)
         monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._WRITES_AT_ONCE", 1)
         late: list[tuple[Any, Any]] = []
         with peers(hub, 2) as them:
 
-            def come(self: object) -> None:
+            def come() -> None:
                 if not late:
                     late.append(hub.open())
 
-            monkeypatch.setattr(
-                "flask_sse_hub.hub.delivery.writer.Writer._give_way", come
-            )
+            monkeypatch.setattr("flask_sse_hub.runtime.greenlets.breathe", come)
             event_id = hub.publish("one")
             turn(hub)
             ((stream, (connected, *_)),) = late
@@ -165,8 +164,7 @@ class TestLagging:
             block(peer)
             assert peer.client.connection is None
             assert peer.client.cursor is not None
-            unfinished = peer.sink._unfinished
-            assert (peer.client.cursor == hub.position) == bool(unfinished)
+            assert (peer.client.cursor == hub.position) == bool(peer.sink.left)
 
     def test_a_lagging_client_costs_nothing_while_it_waits(self) -> None:
         """The writer looks at it when its socket takes bytes, not for each event."""

@@ -184,10 +184,10 @@ class TestEnds:
         """Its server does not know of the streams. A forked child drains nothing."""
         hub = HandHub()
         with peers(hub) as (peer,):
-            monkeypatch.setattr(hub.hub, "_pid", 0)
-            hub.hub._drain_at_exit()
+            with monkeypatch.context() as child:
+                child.setattr(os, "getpid", lambda: 0)
+                hub.hub._drain_at_exit()
             assert peer.client.close_reason is None
-            monkeypatch.setattr(hub.hub, "_pid", os.getpid())
             thread = threading.Thread(target=hub.hub._drain_at_exit)
             thread.start()
             peer.read_to_the_end()
@@ -235,7 +235,7 @@ def test_a_run_that_a_closed_client_did_not_take_is_not_counted(
         hub.parts.lifecycle.close(peer.client, reason)
         with monkeypatch.context() as patch:
             patch.setattr(ClientSocket, "send", _full, raising=False)
-            hub.parts.writer._write_run(run)
+            hub.parts.writer.write_run(run)
         assert hub.parts.registry.written(peer.client)[:2] == before[:2]
 
 
