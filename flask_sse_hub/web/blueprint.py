@@ -15,7 +15,7 @@ from ..auth.visitor import bearer_token
 from ..streams.response import keep_out_of_caches
 from . import client_script
 from .app_state import AppState
-from .error_answers import answer_errors, wrong_method
+from .error_answers import answer_errors, unmatched
 from .exemptions import PUBLISH, exempt_from_checks
 from .health import unready
 from .hosts import HostBlueprint, rule_options
@@ -37,8 +37,8 @@ def create_blueprint(state: AppState) -> Blueprint:
     answer_errors(blueprint)
 
     @blueprint.before_app_request
-    def refuse_wrong_method() -> ResponseReturnValue | None:
-        refusal = wrong_method(blueprint)
+    def refuse_unmatched() -> ResponseReturnValue | None:
+        refusal = unmatched(blueprint)
         if refusal is None:
             return None
         return state.origins.add_headers(keep_out_of_caches(refusal))

@@ -109,7 +109,7 @@ class Writer:
             self.look_after_peers()
         run = self._dispatcher.fan_out()
         if run is not None and run.direct:
-            self._write_run(run)
+            self.write_run(run)
         return self._serve_due() or run is not None
 
     def _give_way(self) -> None:
@@ -195,7 +195,7 @@ class Writer:
 
     # One fan-out
 
-    def _write_run(self, run: Run) -> None:
+    def write_run(self, run: Run) -> None:
         """Write the same bytes to every client that keeps up."""
         writes = _Writes(run.blocks)
         count = len(run.direct)
