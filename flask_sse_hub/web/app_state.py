@@ -101,6 +101,9 @@ class AppState:
                 disconnected=lambda client, reason: client_disconnected.send(
                     app, client=client, reason=reason
                 ),
+                listen=lambda: bool(
+                    client_connected.receivers or client_disconnected.receivers
+                ),
             ),
             places=place_ledger(),
             clock=self.clock,

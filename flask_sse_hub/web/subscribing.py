@@ -171,7 +171,7 @@ class Subscribing:
 
     def _admitted(self, hub: Hub, asked: StreamRequest) -> Client:
         """Return the client of this request, if it may listen. Raises ClientRefused."""
-        ip = self._addresses.of_request()
+        ip = self._addresses.for_limits()
         if not self._addresses.may_come(ip):
             raise hub.refusal(TooManyStreams(_TOO_OFTEN))
         # Refuse strangers first: while the broker hangs, reading the log's head takes

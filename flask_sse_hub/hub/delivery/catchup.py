@@ -292,5 +292,9 @@ def _id(cursor: Cursor) -> str | None:
     return None if cursor == UNPLACED else str(cursor)
 
 
+# json.dumps() with these separators would make an encoder for each event.
+_encoder = json.JSONEncoder(separators=(",", ":"))
+
+
 def _compact(**fields: Any) -> str:
-    return json.dumps(fields, separators=(",", ":"))
+    return _encoder.encode(fields)

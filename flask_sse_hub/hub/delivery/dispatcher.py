@@ -276,6 +276,18 @@ class Dispatcher:
         if client.close_reason is not None:
             client.sink.wake()
 
+    def keep_up(self, client: Client, connection: Connection) -> bool:
+        """Let fan-outs write to a client, if it has everything up to the position.
+
+        Tells whether that is so. Otherwise the client has to take its next bytes first.
+        """
+        with self._progress.lock:
+            is_due = client.reset_due or client.ping_due or client.probe_due
+            if client.cursor is not None or client.close_reason or is_due:
+                return False
+            self._registry.promote(client, connection)
+            return True
+
     def fall_behind(self, client: Client, run: Run, *, sent: int) -> None:
         """Let a client read on by itself after ``sent`` bytes of a run were sent."""
         with self._progress.lock:

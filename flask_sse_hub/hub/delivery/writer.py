@@ -156,8 +156,8 @@ class Writer:
         sink.client = client
         sink.begin(head, greeting)
         self._peers.add(sink.descriptor, client, reads=True)
-        self._finish(sink)
-        self.look_at(sink)
+        if not (self._finish(sink) and self._dispatcher.keep_up(client, sink.socket)):
+            self.look_at(sink)
 
     def look_at(self, sink: SocketSink) -> None:
         """Queue a sink, to be served between two fan-outs."""
@@ -289,15 +289,9 @@ class Writer:
             return
         if chunk or sink.ending:
             self.look_at(sink)
-        elif client.cursor is None:
-            self._keep_up(sink, client)
-
-    def _keep_up(self, sink: SocketSink, client: Client) -> None:
-        """Let a client that has all events up to the position join fan-outs."""
-        if sink.waits_for_room:
+        elif self._dispatcher.keep_up(client, sink.socket) and sink.waits_for_room:
             sink.waits_for_room = False
             self._peers.await_room(sink.descriptor, waiting=False)
-        self._registry.promote(client, sink.socket)
 
     def _finish(self, sink: SocketSink) -> bool:
         """Write unfinished bytes; tell whether the client can take new ones."""

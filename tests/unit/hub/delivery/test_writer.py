@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from flask_sse_hub import CloseReason
 from flask_sse_hub.events.address import channel
 from flask_sse_hub.events.record import Retention
+from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.delivery.socket_sink import ClientSocket
 from flask_sse_hub.hub.heartbeat import Heartbeat
 from tests.kit.hand import KEEP_ALL, FlakyBroker, HandHub, fields, numbered, types
 from tests.kit.reader import wait_until
-from tests.kit.sockets import HEAD, LARGE, block, peers, read_all, turn
+from tests.kit.sockets import HEAD, LARGE, block, peers, read_all, tcp_pair, turn
 
 
 class TestFanOut:
@@ -47,6 +49,29 @@ class TestFanOut:
             assert run is not None
             assert run.direct == [peer.client.connection]
             assert peer.client.cursor is None
+
+    def test_a_client_that_comes_is_written_to_without_a_turn_of_the_writer(
+        self,
+    ) -> None:
+        """A new client has everything up to the position. Others have to catch up."""
+        hub = HandHub()
+        start = str(hub.position)
+        hub.publish("x")
+        hub.bring()
+        with peers(hub) as (peer,):
+            new, resumed = (
+                Client(name, identity=Identity(), since=peer.client.since)
+                for name in ("new", "resumed")
+            )
+            for client, last_event_id in ((new, None), (resumed, start)):
+                ours, theirs = tcp_pair()
+                with ours, theirs:
+                    copy = ClientSocket.of(ours, client.coding.form(chunked=False))
+                    client.sink = sink = hub.hub.sink(copy)
+                    greeting = hub.hub.connect(client, last_event_id=last_event_id)
+                    hub.hub.adopt(client, sink, head=HEAD, greeting=greeting)
+            assert new.connection is not None
+            assert resumed.connection is None
 
     def test_only_records_of_the_same_addresses_and_exclusions_are_joined(self) -> None:
         """The order of the log is kept for every client."""
