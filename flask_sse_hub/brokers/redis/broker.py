@@ -48,11 +48,13 @@ class RedisBroker(Broker):
         retention: Retention | None,
         *,
         name: str,
+        create: bool = True,
     ) -> None:
         self._connect = connector(url)
         self._ignored = ignored_options(url)
         self._retention = retention
         self._name = name
+        self._create = create
         self._closed = threading.Event()
         self._appending = self._stream()
         self._reading = self._stream()
@@ -69,6 +71,7 @@ class RedisBroker(Broker):
             self._retention,
             name=self._name,
             timeout=_ANSWER_SECONDS,
+            create=self._create,
         )
 
     def publish(self, record: Record) -> Cursor:

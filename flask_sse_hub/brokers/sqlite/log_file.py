@@ -15,7 +15,7 @@ from typing import TypeVar
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
 from ..base import PAGE_BYTES, LogBatch, Replay
-from . import idempotency, queries
+from . import control, idempotency, queries
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
 
@@ -137,15 +137,17 @@ class LogFile:
                 # The next offsets were already given, to records that are lost now.
                 view = self._renew(connection, view.fault)
             epoch, offset = view.head
-            size = 0
+            events, size = 0, 0
             rows = []
             for record in records:
                 cursor = idempotency.known(connection, record.idempotency_key, now)
                 if cursor is None:
                     offset += 1
                     cursor = Cursor(epoch, offset)
-                    length = record.size
-                    size += length
+                    length = control.SIZE if record.is_control else record.size
+                    if not record.is_control:
+                        events += 1
+                        size += length
                     rows.append((offset, now, length, codec.encode(record)))
                     idempotency.remember(
                         connection, record.idempotency_key, cursor, now
@@ -153,7 +155,9 @@ class LogFile:
                 cursors.append(cursor)
             # One call for all rows: a call per row costs twice as much.
             connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
-            self._trim(connection, now, newest=offset, events=len(rows), size=size)
+            self._trim(connection, now, newest=offset, events=events, size=size)
+            if events < len(rows):
+                control.trim(connection)
             idempotency.forget_old(connection, now)
         self._told = connection
         self._view = _View(Cursor(epoch, offset), view.past)
@@ -164,6 +168,8 @@ class LogFile:
 
         def answer(connection: sqlite3.Connection, view: _View) -> LogBatch:
             gap = self._gap(connection, after, view)
+            if gap is None and after.offset < control.floor(connection):
+                gap = GapReason.EXPIRED
             if gap is not None:
                 return LogBatch((), view.head, gap)
             rows = self._rows(connection, after.offset, view.head)
@@ -288,6 +294,7 @@ class LogFile:
         if fault is _Fault.LOSS or not queries.is_dense(connection, last):
             connection.execute("DELETE FROM record")
             connection.execute("DELETE FROM past")
+            connection.execute("DELETE FROM removed")
         else:
             connection.execute(
                 "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)
@@ -300,7 +307,7 @@ class LogFile:
         epoch = new_epoch()
         connection.execute(
             "INSERT OR REPLACE INTO state SELECT 1, ?, ?, COUNT(*), TOTAL(size)"
-            " FROM record",
+            " FROM record WHERE size >= 0",
             (epoch, self._file.inode),
         )
         return _View(Cursor(epoch, last), queries.past(connection))
@@ -325,7 +332,9 @@ class LogFile:
             " ORDER BY offset LIMIT 1",
             (self._clock() - keep.seconds if keep else 0.0,),
         ).fetchone()
-        return first[0] - 1 if first else head.offset
+        if first is None:
+            return head.offset
+        return control.before_hole(connection, first[0] - 1)
 
     def _rows(
         self, connection: sqlite3.Connection, offset: int, head: Cursor
@@ -344,11 +353,15 @@ class LogFile:
             size += len(row[2])
             if size >= PAGE_BYTES:
                 break
-        # Each offset is given once and rows are deleted from the oldest on, so offsets
-        # have no holes, and the last row of the log is at its head.
+        # Each offset is given once, and rows are deleted from the oldest on, except for
+        # noted control records. So offsets have no other holes, and the last row of the
+        # log is at its head.
         last = rows[-1][0] if rows else offset
         is_end = len(rows) < _PAGE_ROWS and size < PAGE_BYTES
-        if last != offset + len(rows) or (is_end and last != head.offset):
+        missing = last - offset - len(rows)
+        if missing and missing != control.removed_between(connection, offset + 1, last):
+            raise _Hole
+        if is_end and last != head.offset:
             raise _Hole
         return rows
 
@@ -361,32 +374,36 @@ class LogFile:
         events: int,
         size: int,
     ) -> None:
-        """Count the appended records, and delete the oldest beyond retention."""
+        """Count the appended events, and delete the oldest beyond retention.
+
+        Control records before them are deleted with them.
+        """
         keep = self._retention or queries.retention(connection)
         held = connection.execute("SELECT events, bytes FROM state").fetchone()
         events += held[0]
         size += held[1]
         last = None
         oldest = connection.execute(
-            "SELECT offset, CAST(time AS REAL), MAX(0, CAST(size AS INTEGER))"
-            " FROM record ORDER BY offset LIMIT ?",
+            "SELECT offset, CAST(time AS REAL), MAX(0, CAST(size AS INTEGER)),"
+            " size < 0 FROM record ORDER BY offset LIMIT ?",
             (_TRIM_ROWS,),
         )
-        for offset, time, length in oldest:
-            # The newest record is kept even if it alone exceeds the bytes: followers
+        for offset, time, length, is_control in oldest:
+            # The newest event is kept even if it alone exceeds the bytes: followers
             # have not read it yet.
             if keep is None or not keep.exceeded(
                 events=events,
-                bytes=size if offset < newest else 0,
+                bytes=size if offset < newest and events > 1 else 0,
                 oldest=time,
                 now=now,
             ):
                 break
             last = offset
-            events -= 1
+            events -= not is_control
             size -= length
         if last is not None:
             connection.execute("DELETE FROM record WHERE offset <= ?", (last,))
+            control.forget(connection, last)
         # The counts may fall below zero: rows of other programs were never counted, but
         # their deletion is.
         connection.execute(

@@ -6,6 +6,7 @@ Does not know epochs, cursors or transactions: callers are in one.
 import sqlite3
 
 from ...events.record import Retention
+from . import control
 
 
 def retention(connection: sqlite3.Connection) -> Retention | None:
@@ -19,7 +20,10 @@ def is_dense(connection: sqlite3.Connection, last: int) -> bool:
     count, first, newest = connection.execute(
         "SELECT COUNT(*), MIN(offset), MAX(offset) FROM record WHERE offset > 0"
     ).fetchone()
-    return bool(count == 0 or (newest == last and count == last - first + 1))
+    if count == 0:
+        return True
+    count += control.removed_between(connection, first, last)
+    return bool(newest == last and count == last - first + 1)
 
 
 def past(connection: sqlite3.Connection) -> dict[str, int]:
