@@ -7,10 +7,11 @@ To write a broker, subclass ``Broker`` and run ``tests/unit/brokers`` on it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from ..events.address import Address
 from ..events.record import Cursor, GapReason, Record
 
 #: How many seconds an idempotency key is remembered. A service that sends a webhook
@@ -25,6 +26,10 @@ IDEMPOTENCY_KEYS = 100_000
 #: How many control records a log keeps at most: as many as a worker remembers. They
 #: count towards no other bound. Otherwise logouts would push out events.
 CONTROL_RECORDS = 10_000
+
+#: How many of the sessions that ended last a broker remembers beside its log. A worker
+#: remembers as many: 17 MB, if so many sessions have ended.
+ENDED_SESSIONS = 100_000
 
 #: A page or batch that has this many bytes takes no further record. A page of large
 #: records would otherwise take as much memory as the whole log.
@@ -99,6 +104,9 @@ class Broker(ABC):
         they do not count as events, and a new one takes the place of the oldest one,
         also between events.
 
+        Note the addresses of each final control record for ``ended()``, in one step
+        with the append.
+
         If the record's ``idempotency_key`` was seen before, append nothing and return
         the cursor of the first record with that key. Remember a key for
         IDEMPOTENCY_SECONDS as long as it is one of the newest IDEMPOTENCY_KEYS, and
@@ -166,6 +174,18 @@ class Broker(ABC):
         Caller: a worker that starts follows from this cursor to fill its memory. Raises
         BrokerUnavailable.
         """
+
+    def ended(self) -> Sequence[Address]:
+        """Return the addresses of the sessions that ended last, the oldest first.
+
+        Implementer: override this if your log outlives its processes. Keep the newest
+        ENDED_SESSIONS addresses beside the log, also if the log is trimmed or begins
+        again. An address may come twice.
+
+        Caller: ask after you have chosen the cursor to follow from. Each session has
+        then ended here or in a record after that cursor. Raises BrokerUnavailable.
+        """
+        return ()
 
     def resolve(self, cursor: Cursor) -> Cursor:
         """Return the same place as a cursor of the current epoch, if there is one.

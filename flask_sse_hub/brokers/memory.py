@@ -10,17 +10,19 @@ import sys
 import time
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import ClassVar, Literal
 
 from ..errors import BrokerUnavailable
+from ..events.address import Address
 from ..events.record import Cursor, GapReason, Record, Retention
 from ..runtime import native
 from ..runtime.bell import Bell, new_bell
 from .base import (
     CONTROL_RECORDS,
+    ENDED_SESSIONS,
     IDEMPOTENCY_KEYS,
     IDEMPOTENCY_SECONDS,
     PAGE_BYTES,
@@ -94,6 +96,7 @@ class MemoryBroker(Broker):
         )
         self._offset = 0
         self._keys: OrderedDict[str, tuple[Cursor, float]] = OrderedDict()
+        self._ended: deque[Address] = deque(maxlen=ENDED_SESSIONS)
         self._bells: set[Bell] = set()
         self._closed = False
 
@@ -107,6 +110,7 @@ class MemoryBroker(Broker):
                 return known
             self._offset += 1
             placed = replace(record, cursor=self._head(), time=now)
+            self._ended.extend(record.ended)
             (self._control if placed.is_control else self._events).append(placed)
             self._trim(now)
             if record.idempotency_key is not None:
@@ -167,6 +171,12 @@ class MemoryBroker(Broker):
                     offset = max(offset, record.cursor.offset)
                     break
             return Cursor(self._epoch, offset)
+
+    def ended(self) -> Sequence[Address]:
+        """Return the addresses of the sessions that ended last, the oldest first."""
+        with self._lock:
+            self._check_open()
+            return tuple(self._ended)
 
     def close(self) -> None:
         """Drop the log and end its followers."""

@@ -94,6 +94,12 @@ class Record:
         return isinstance(self.content, Disconnect)
 
     @property
+    def ended(self) -> tuple[Address, ...]:
+        """The addresses that this record makes final: those of an ended session."""
+        is_final = isinstance(self.content, Disconnect) and self.content.final
+        return self.addresses if is_final else ()
+
+    @property
     def size(self) -> int:
         """How many bytes retention counts for this record; 0 for a control record."""
         if isinstance(self.content, Disconnect):

@@ -16,11 +16,13 @@ import redis
 from redis.commands.core import Script
 
 from ...errors import BrokerUnavailable
+from ...events.address import Address
 from ...events.event import Event
 from ...events.record import Cursor, GapReason, Record, Retention
 from .. import codec
 from ..base import (
     CONTROL_RECORDS,
+    ENDED_SESSIONS,
     IDEMPOTENCY_KEYS,
     IDEMPOTENCY_SECONDS,
     PAGE_BYTES,
@@ -28,13 +30,16 @@ from ..base import (
     Replay,
 )
 from .entry import MAX_FIRST_NUMBER, Chain, Entry, Raw, cursor_of, id_of, offset_of
-from .scripts import APPEND, JUDGE, TAIL
+from .scripts import APPEND, ENDED, JUDGE, TAIL
 from .url import Connect
 
 # How many entries the first read asks for, and how many each read asks for at most:
 # enough to keep up with any publisher.
 _FIRST_ENTRIES = 4
 _PAGE_ENTRIES = 256
+
+# How many ended sessions one call reads: Redis is busy for some milliseconds.
+_PAGE_ENDED = 5_000
 
 # A connection that was silent for this long is asked for a PONG before it is used. NATs
 # and load balancers forget a silent connection without a word. The answer may take this
@@ -111,6 +116,7 @@ class StreamLog:
         self._appending = self._client.register_script(APPEND)
         self._judging = self._client.register_script(JUDGE)
         self._tailing = self._client.register_script(TAIL)
+        self._listing = self._client.register_script(ENDED)
 
     def close(self) -> None:
         """Close the connection; the next call opens another one."""
@@ -161,9 +167,9 @@ class StreamLog:
         pipeline = self._client.pipeline(transaction=False)
         for record in records:
             if load:
-                pipeline.eval(APPEND, 5, *self._arguments(record))
+                pipeline.eval(APPEND, 6, *self._arguments(record))
             else:
-                pipeline.evalsha(self._appending.sha, 5, *self._arguments(record))
+                pipeline.evalsha(self._appending.sha, 6, *self._arguments(record))
         return list(pipeline.execute(raise_on_error=False))
 
     def _tell_retention(self) -> None:
@@ -179,6 +185,7 @@ class StreamLog:
             self._key + "keys",
             self._key + "keys-before",
             self._key + "control",
+            self._key + "ended",
             codec.encode(record),
             # An event has bytes, so that a lost one is missed.
             0 if record.is_control else max(1, record.size),
@@ -191,6 +198,8 @@ class StreamLog:
             int(only_begin),
             CONTROL_RECORDS,
             int(not self._create),
+            "\n".join(record.ended),
+            ENDED_SESSIONS,
         ]
 
     def _kept(self) -> tuple[int | str, int | str, int | str]:
@@ -280,9 +289,21 @@ class StreamLog:
             )
             return cursor_of(answer) if answer else self._head()
 
+    def ended(self, after: str) -> tuple[str, list[Address]]:
+        """Return the next sessions that ended, and the place of the next page.
+
+        The place is empty after the last page.
+        """
+        with _translated():
+            self._freshen()
+            last, text = self._run(
+                self._listing, 1, self._key + "ended", after, _PAGE_ENDED
+            )
+        return last.decode(), [Address(each) for each in text.decode().split("\n")]
+
     def _head(self) -> Cursor:
         arguments = self._arguments(_NOBODY, only_begin=True)
-        return cursor_of(self._run(self._appending, 5, *arguments))
+        return cursor_of(self._run(self._appending, 6, *arguments))
 
     def _judge(self, after: Cursor) -> _Place:
         """Tell where a cursor lies in the log, and whether events after it are lost."""

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from enum import Enum
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
+from ...events.address import Address
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
 from ..base import PAGE_BYTES, LogBatch, Replay
-from . import control, idempotency, queries
+from . import control, ended, idempotency, queries
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
 
@@ -158,6 +160,7 @@ class LogFile:
             self._trim(connection, now, newest=offset, events=events, size=size)
             if events < len(rows):
                 control.trim(connection)
+                ended.remember(connection, chain(*(each.ended for each in records)))
             idempotency.forget_old(connection, now)
         self._told = connection
         self._view = _View(Cursor(epoch, offset), view.past)
@@ -203,24 +206,16 @@ class LogFile:
         """Return the cursor of the newest record."""
         return self._ask(lambda _, view: view.head)
 
+    def ended(self) -> Sequence[Address]:
+        """Return the addresses of the sessions that ended last, the oldest first."""
+        return self._ask(lambda connection, _: ended.addresses(connection))
+
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
 
         def answer(connection: sqlite3.Connection, view: _View) -> Cursor:
-            offset = view.head.offset
             floor = self._floor(connection, view.head)
-            size = 0
-            for row in connection.execute(
-                # Another program may have written a row whose size is not a number.
-                "SELECT offset, MAX(0, CAST(size AS INTEGER)) FROM record"
-                " WHERE offset > ? ORDER BY offset DESC",
-                (floor,),
-            ):
-                size += row[1]
-                if size > max_bytes or row[0] != offset:
-                    # Before a hole there is nothing that a client could resume from.
-                    break
-                offset -= 1
+            offset = queries.tail(connection, view.head.offset, floor, max_bytes)
             return Cursor(view.head.epoch, offset)
 
         return self._ask(answer)

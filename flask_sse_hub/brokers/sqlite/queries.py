@@ -37,3 +37,25 @@ def last_offset(connection: sqlite3.Connection) -> int:
         "SELECT seq FROM sqlite_sequence WHERE name = 'record'"
     ).fetchone()
     return row[0] if row else 0
+
+
+def tail(
+    connection: sqlite3.Connection, offset: int, floor: int, max_bytes: int
+) -> int:
+    """Return the offset after which about ``max_bytes`` remain, up to an offset.
+
+    It is not before the floor, and no record after it is missing.
+    """
+    size = 0
+    for row in connection.execute(
+        # Another program may have written a row whose size is not a number.
+        "SELECT offset, MAX(0, CAST(size AS INTEGER)) FROM record"
+        " WHERE offset > ? ORDER BY offset DESC",
+        (floor,),
+    ):
+        size += row[1]
+        if size > max_bytes or row[0] != offset:
+            # Before a hole there is nothing that a client could resume from.
+            break
+        offset -= 1
+    return offset

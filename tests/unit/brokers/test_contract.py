@@ -11,7 +11,7 @@ from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import Broker, memory
 from flask_sse_hub.brokers.base import PAGE_BYTES
 from flask_sse_hub.brokers.redis import stream
-from flask_sse_hub.brokers.sqlite import control, idempotency
+from flask_sse_hub.brokers.sqlite import control, ended, idempotency
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST, Address
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
@@ -384,6 +384,40 @@ class TestControlRecords:
         assert data == ["37", "38", "39"][-len(data) :]
         assert replay.cursor == broker.head()
         assert sum(each.is_control for each in replay.records) <= 4
+
+
+class TestEndedSessions:
+    def end(self, broker: Broker, *names: str, final: bool = True) -> None:
+        content = Disconnect("session_ended", final=final)
+        broker.publish(Record(tuple(map(address.session, names)), content))
+
+    def test_they_are_remembered_when_the_log_has_forgotten_them(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A worker that starts long after a logout refuses the session's ticket."""
+        monkeypatch.setattr(control, "CONTROL_RECORDS", 1)
+        monkeypatch.setattr(stream, "_PAGE_ENDED", 2)
+        broker = make_broker(Retention(events=1, seconds=3600.0, bytes=10_000_000))
+        assert list(broker.ended()) == []
+        self.end(broker, "a")
+        self.end(broker, "b", "c")
+        self.end(broker, "used again", final=False)
+        for n in range(5):
+            broker.publish(record(str(n)))
+            self.end(broker, f"later-{n}")
+        later = [address.session(f"later-{n}") for n in range(5)]
+        assert list(broker.ended()) == [*map(address.session, "abc"), *later]
+
+    def test_their_number_is_bounded(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The oldest is forgotten first."""
+        for module in (memory, ended, stream):
+            monkeypatch.setattr(module, "ENDED_SESSIONS", 3)
+        broker = make_broker(KEEP_ALL)
+        for n in range(10):
+            self.end(broker, str(n))
+        assert list(broker.ended()) == [address.session(str(n)) for n in (7, 8, 9)]
 
 
 @pytest.mark.parametrize(

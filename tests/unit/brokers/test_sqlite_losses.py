@@ -236,3 +236,15 @@ def test_an_epoch_that_had_ended_is_never_continued(path: Path, file: LogFile) -
     first.close()
     assert again not in given
     assert again.epoch not in {each.epoch for each in given}
+
+
+def test_a_log_that_begins_again_remembers_ended_sessions(
+    path: Path, file: LogFile
+) -> None:
+    """Their cookies and tickets are as old as before."""
+    file.append([LOGOUT, EVENT])
+    roll_back(path, 1)
+    assert file.replay(Cursor("x", 0), page=1).gap is GapReason.EPOCH
+    assert list(file.ended()) == list(LOGOUT.addresses)
+    with closing(open_log(path)) as another:
+        assert list(another.ended()) == list(LOGOUT.addresses)
