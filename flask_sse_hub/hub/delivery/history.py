@@ -19,7 +19,15 @@ from typing import NamedTuple, Self
 
 from ...events.address import Address
 from ...events.event import Event
-from ...events.record import NAME_BYTES, UNPLACED, Cursor, Disconnect, Record, Retention
+from ...events.record import (
+    NAME_BYTES,
+    UNPLACED,
+    Cursor,
+    Disconnect,
+    GapReason,
+    Record,
+    Retention,
+)
 
 # The memory that a frame takes in addition to its block. Without it, a log of empty
 # events would have no bound in bytes.
@@ -265,8 +273,11 @@ class History:
         addresses: Sequence[Address],
         client_id: str,
         max_bytes: int,
-    ) -> NextBlocks:
+        not_before: float = 0.0,
+    ) -> NextBlocks | GapReason:
         """Return the next blocks for a client after a covered cursor, oldest first.
+
+        Returns EXPIRED if an event for the client is older than ``not_before``.
 
         Stops once ``max_bytes`` are reached, so at least one block is returned if there
         is one. A cursor beyond ``upto`` stays as it is.
@@ -281,6 +292,8 @@ class History:
                 return NextBlocks(blocks, Cursor(upto.epoch, last))
             last = frame.offset
             if client_id not in frame.exclude and frame.block:
+                if frame.time < not_before:
+                    return GapReason.EXPIRED
                 blocks.append(frame.block)
                 size += len(frame.block)
         return NextBlocks(blocks, upto if upto.offset >= after.offset else after)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flask_sse_hub import Event
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST, Address
-from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
+from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
 from flask_sse_hub.hub.delivery.history import Frame, History
 from flask_sse_hub.testing import Clock
 from tests.kit.hand import KEEP_ALL
@@ -60,6 +60,7 @@ def read(
         client_id=client_id,
         max_bytes=max_bytes,
     )
+    assert not isinstance(reading, GapReason)
     offsets = [
         int(block.split(b"\n")[0].removeprefix(b"id: e-")) for block in reading.blocks
     ]
