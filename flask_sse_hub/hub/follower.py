@@ -14,6 +14,7 @@ from ..runtime.closing import Closed
 from ..runtime.rare_log import Trouble
 from .delivery.backlog import Backlog
 from .delivery.dispatcher import Dispatcher
+from .delivery.ends import Ends
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +30,14 @@ class Follower:
         broker: Broker,
         dispatcher: Dispatcher,
         backlog: Backlog,
+        ends: Ends,
         *,
         memory_bytes: int,
     ) -> None:
         self._broker = broker
         self._dispatcher = dispatcher
         self._backlog = backlog
+        self._ends = ends
         self._memory_bytes = memory_bytes
         self._batches: Iterator[LogBatch] = iter(())
         self._ready = threading.Event()
@@ -73,6 +76,8 @@ class Follower:
         """
         try:
             start, head = self._start()
+            # After the start was chosen: a session that ends now ends in a record.
+            self._ends.remember(self._broker.ended())
         except BrokerUnavailable:
             self._tried.set()
             raise
@@ -110,8 +115,16 @@ class Follower:
         self.cursor = batch.cursor
         if batch.gap is not None:
             self._backlog.forget()
+            self._learn_ended()
         self._dispatcher.accept(batch)
         return True
+
+    def _learn_ended(self) -> None:
+        """Learn which sessions ended in the records that are lost."""
+        try:
+            self._ends.remember(self._broker.ended())
+        except BrokerUnavailable as error:
+            log.warning("cannot read which sessions have ended: %s", error)
 
     def wait(self, seconds: float) -> None:
         """Wait until the memory is filled, or the broker was found to be away.

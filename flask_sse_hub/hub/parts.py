@@ -104,5 +104,9 @@ class Parts:
             clock=clock,
         )
         self.follower = Follower(
-            broker, self.dispatcher, self.backlog, memory_bytes=options.memory.bytes
+            broker,
+            self.dispatcher,
+            self.backlog,
+            self.ends,
+            memory_bytes=options.memory.bytes,
         )

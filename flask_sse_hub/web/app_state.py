@@ -58,7 +58,11 @@ class AppState:
         self.origins = Origins(config.cors_origins)
         self.reach = Reach(lambda: self.hub)
         self.problems = Problems(app, config, self.reach)
-        self.logins = Logins(lambda: self.hub, login_required=config.login_required)
+        self.logins = Logins(
+            lambda: self.hub,
+            login_required=config.login_required,
+            time_of_day=lambda: self.time_of_day(),
+        )
         self.subscribing = Subscribing(
             config,
             rules,

@@ -78,6 +78,13 @@ class Config:
         "Whether only users who are logged in through Flask-Login may open a stream."
         " With False, anonymous visitors may too.",
     )
+    resume_before_login: bool = _key(
+        False,
+        checks.flag,
+        "Whether a client may resume from an id that is older than its login. With"
+        " False it receives a ``reset`` if that would bring it an event from before the"
+        " login, with a minute of tolerance.",
+    )
     public_channels: tuple[str, ...] = _key(
         (),
         read_patterns,

@@ -28,12 +28,14 @@ _ENTRY_ID = re.compile(rb"(?=.{3,41}\Z)[0-9]+-[0-9]+")
 class Entry(NamedTuple):
     """An entry of the stream that this package wrote.
 
-    ``before`` is the cursor of the entry before it. The bytes of all entries before it,
-    and its own, are for the scripts alone.
+    ``before`` is the cursor of the entry before it. ``start`` counts the bytes of all
+    entries before it, and ``stop`` its own bytes too.
     """
 
     cursor: Cursor
     before: Cursor
+    start: int
+    stop: int
     body: bytes
 
     @property
@@ -58,6 +60,8 @@ class Entry(NamedTuple):
         return cls(
             Cursor(epoch, offset_of(entry_id)),
             Cursor(epoch, offset_of(before_id)),
+            int(start),
+            int(start) + int(size),
             body,
         )
 
@@ -78,17 +82,23 @@ class Chain(NamedTuple):
     foreign: int
 
     @classmethod
-    def of(cls, raw: Iterable[Raw], after: Cursor) -> Self:
-        """Follow the chain from a cursor up to the first entry that is missing."""
+    def of(cls, raw: Iterable[Raw], after: Cursor, *, stop: int | None = None) -> Self:
+        """Follow the chain from a cursor up to the first entry that is missing.
+
+        With ``stop``, the bytes of all entries up to the cursor, control records may be
+        missing: they have no bytes, and each event has some.
+        """
         entries, foreign = [], 0
         for entry_id, fields in raw:
             entry = Entry.of(entry_id, fields)
             if entry is None:
                 foreign += 1
                 after = Cursor(after.epoch, offset_of(entry_id))
-            elif entry.before == after:
+            elif entry.before == after or entry.start == stop:
                 entries.append(entry)
                 after = entry.cursor
+                if stop is not None:
+                    stop = entry.stop
             else:
                 break
         return cls(entries, after, foreign)

@@ -9,7 +9,8 @@ and none after the entry that it names.
 """
 
 # KEYS[1]   the log, a stream
-# KEYS[2]   notes beside the log, a hash: what to keep, and the newest entry
+# KEYS[2]   notes beside the log, a hash: what to keep, the newest entry, and the newest
+#           control record that was removed from between others
 #
 # Entries of other programs are passed over: the epoch is read from the newest entry of
 # this package among the last 256.
@@ -87,8 +88,10 @@ end
 #
 # KEYS[3]   the newer idempotency keys, a hash
 # KEYS[4]   the older idempotency keys, a hash
+# KEYS[5]   the ids of the control records in the log, a stream
+# KEYS[6]   the addresses of the sessions that ended last, a stream
 # ARGV[1]   the body
-# ARGV[2]   the size that retention counts, in bytes
+# ARGV[2]   the size that retention counts, in bytes; 0 for a control record alone
 # ARGV[3]   the epoch, if a new log is begun
 # ARGV[4]   a random number for the id
 # ARGV[5-7] the events, milliseconds and bytes to keep; empty: as KEYS[2] says
@@ -96,6 +99,10 @@ end
 # ARGV[9]   how many milliseconds an idempotency key is remembered
 # ARGV[10]  how many idempotency keys one hash holds
 # ARGV[11]  1: only begin a log if there is none, and return the head otherwise
+# ARGV[12]  how many control records to keep
+# ARGV[13]  1: refuse a log for which no app has noted what to keep
+# ARGV[14]  the addresses of the sessions that this record ends, one a line; empty: none
+# ARGV[15]  how many of these records to remember
 #
 # XADD is the last command. If Redis refuses a command, because of the user's rights or
 # of its memory, nothing was appended, and the idempotency key is taken back.
@@ -104,6 +111,11 @@ end
 # trim that removes nothing is left out, because Redis refuses no command for want of
 # memory once the script has written. The newest entry stays until XADD, since the epoch
 # is stored only in entries.
+#
+# Control records do not count as events. The oldest ones beyond their own number are
+# removed from between events. They have no bytes, so a reader still proves by the bytes
+# that no event is missing between two entries. An event trims the log; a control record
+# removes only others of its kind.
 #
 # Two hashes bound the idempotency keys by time and by number. When the newer hash is a
 # day old or full, it replaces the older one. Each key is thereby remembered for long
@@ -117,6 +129,10 @@ APPEND = (
 local ms, number, size = now, tonumber(ARGV[4]), tonumber(ARGV[2])
 local epoch, before, total, length = ARGV[3], '0-0', 0, 0
 local key = ARGV[8]
+local index, is_control = KEYS[5], ARGV[2] == '0'
+if ARGV[13] == '1' and not redis.call('HGET', notes, 'events') then
+  return redis.error_reply('ERR no app has begun this log')
+end
 local tail = newest()
 if tail and ARGV[11] == '1' then
   if not tail.epoch then return foreign() end
@@ -153,7 +169,32 @@ end
 local most = keep[1] and tonumber(keep[1])
 local first, start = id, total
 if tail then first, start = tail.first, tail.start end
-if tail and most then
+
+-- Count the control records in the log: those that left it at its beginning leave the
+-- index too. Their bodies are short.
+local controls = redis.call('XLEN', index)
+local function recount()
+  while controls > 0 do
+    local oldest = redis.call('XRANGE', index, '-', '+', 'COUNT', 1)[1][1]
+    if #redis.call('XRANGE', log, oldest, oldest, 'COUNT', 1) == 1 then return end
+    redis.call('XDEL', index, oldest)
+    controls = controls - 1
+  end
+end
+
+local limit
+if tail and is_control then
+  recount()
+  local excess = controls - ARGV[12] + 1
+  if excess > 0 then
+    local oldest = redis.call('XRANGE', index, '-', '+', 'COUNT', excess)
+    redis.call('HSET', notes, 'removed', oldest[#oldest][1])
+    for _, entry in ipairs(oldest) do
+      length = length - redis.call('XDEL', log, entry[1])
+      redis.call('XDEL', index, entry[1])
+    end
+  end
+elseif tail and most then
   local oldest, beyond = now - keep[2], total + size - keep[3]
   local function look()
     local entry = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
@@ -162,10 +203,14 @@ if tail and most then
   local function is_due()
     return ms_of(first) < oldest or start < beyond
   end
-  local room = math.max(1, most - 1)
-  if length > room then
-    redis.call('XTRIM', log, 'MAXLEN', room)
-    length = room
+  local function room()
+    recount()
+    return math.max(1, most + controls - 1)
+  end
+  local least = room()
+  while length > least do
+    redis.call('XTRIM', log, 'MAXLEN', least)
+    length, least = least, room()
   end
   if is_due() then look() end
   if ms_of(first) < oldest and first ~= before then
@@ -180,17 +225,19 @@ if tail and most then
     length = length - 1
     look()
   end
-  if is_due() then most = 1 end
-  if most == 1 then first, start = id, total end
+  recount()
+  limit = is_due() and 1 or most + controls
+  if limit == 1 then first, start = id, total end
 end
 
 local cursor = epoch .. ' ' .. id
 local has_key = false
 local function write()
-  length = math.min(length + 1, most or length + 1)
+  length = math.min(length + 1, limit or length + 1)
   redis.call('HSET', notes, 'tail', string.format('%s %s %.0f %.0f %s %.0f',
     epoch, id, total + size, length, first, start))
-  if not tail and ARGV[5] ~= '' then
+  if not tail then redis.call('HSET', notes, 'removed', '0-0') end
+  if ARGV[5] ~= '' and not redis.call('HGET', notes, 'events') then
     redis.call('HSET', notes, 'events', ARGV[5], 'ms', ARGV[6], 'bytes', ARGV[7])
   end
   if key ~= '' then
@@ -205,9 +252,13 @@ local function write()
     has_key = true
     if held == 0 then redis.call('PEXPIRE', KEYS[3], 2 * ARGV[9]) end
   end
+  if is_control then redis.call('XADD', index, id, 'c', '') end
+  if ARGV[14] ~= '' then
+    redis.call('XADD', KEYS[6], 'MAXLEN', '=', ARGV[15], '*', 'a', ARGV[14])
+  end
   local add = {'XADD', log}
-  if most then
-    for _, word in ipairs({'MAXLEN', '=', most}) do table.insert(add, word) end
+  if limit then
+    for _, word in ipairs({'MAXLEN', '=', limit}) do table.insert(add, word) end
   end
   for _, word in ipairs({id, 'e', epoch, 'p', before, 't',
                          string.format('%.0f', total), 's', ARGV[2], 'b', ARGV[1]}) do
@@ -228,8 +279,10 @@ return problem
 # The script that tells where a cursor lies in the log. It returns the epoch and the id
 # of the head, and nothing else if the cursor is the head. Otherwise it also returns the
 # id of the first entry of this package; the id before the first one that is young
-# enough; and whether the cursor's own entry is there, 1 or 0. An empty text stands for
-# an entry that does not exist. Returns nothing at all if the log is empty.
+# enough; whether the cursor's own entry is there, 1 or 0; the bytes of all entries up
+# to the cursor; and the id of the newest control record that was removed, whose place
+# is a good cursor. An empty text stands for an entry that does not exist. Returns
+# nothing at all if the log is empty.
 #
 # ARGV[1]   the epoch of the cursor
 # ARGV[2]   the id of the cursor
@@ -242,13 +295,26 @@ if not tail then return {} end
 if not tail.epoch then return foreign() end
 if tail.epoch == ARGV[1] and tail.id == ARGV[2] then return {tail.epoch, tail.id} end
 local first = from('-')
-if not first then return {tail.epoch, tail.id, '', '', 0} end
+local removed = redis.call('HGET', notes, 'removed') or ''
+if not first then return {tail.epoch, tail.id, '', '', 0, '', removed} end
 local young = first
 if ARGV[3] ~= '' and ms_of(first[1]) < now - ARGV[3] then
   young = from(string.format('%.0f', now - ARGV[3]))
 end
-local there = #redis.call('XRANGE', log, ARGV[2], ARGV[2], 'COUNT', 1)
-return {tail.epoch, tail.id, first[1], young and young[2][4] or '', there}
+local stop, there = '', 0
+local entry = redis.call('XRANGE', log, ARGV[2], ARGV[2], 'COUNT', 1)[1]
+if entry then
+  there = 1
+  if ours(entry) then stop = string.format('%.0f', entry[2][6] + entry[2][8]) end
+else
+  local following = from('(' .. ARGV[2])
+  if following and (ARGV[2] == removed or following[2][4] == ARGV[2]) then
+    stop = following[2][6]
+    if ARGV[2] == removed then there = 1 end
+  end
+end
+local floor = young and young[2][4] or ''
+return {tail.epoch, tail.id, first[1], floor, there, stop, removed}
 """
 )
 
@@ -299,6 +365,32 @@ if found and bytes(found) > most then
     end
   end
 end
-return tail.epoch .. ' ' .. (found and found[2][4] or tail.id)
+-- Before a control record that was removed a follower would begin with a gap.
+local start = found and found[2][4] or tail.id
+local removed = redis.call('HGET', notes, 'removed')
+if removed then
+  local ms, number = string.match(removed, '(%d+)-(%d+)')
+  local start_ms, start_number = string.match(start, '(%d+)-(%d+)')
+  if tonumber(ms) > tonumber(start_ms)
+     or (ms == start_ms and tonumber(number) > tonumber(start_number)) then
+    start = removed
+  end
+end
+return tail.epoch .. ' ' .. start
 """
 )
+
+# The script that returns a page of the sessions that ended last: the id of the page's
+# last entry, and the addresses, one a line. Both are empty after the last page. One
+# text is read a hundred times faster than as many entries.
+#
+# KEYS[1]   the addresses of the sessions that ended last, a stream
+# ARGV[1]   the id of the last entry of the page before
+# ARGV[2]   how many entries a page has
+ENDED = """
+local entries = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])
+local addresses = {}
+for at, entry in ipairs(entries) do addresses[at] = entry[2][2] end
+local last = entries[#entries]
+return {last and last[1] or '', table.concat(addresses, '\\n')}
+"""

@@ -9,11 +9,12 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...errors import BrokerUnavailable
+from ...events.address import Address
 from ...events.record import Cursor, GapReason, Record, Retention
 from ...runtime import greenlets, native
 from ...runtime.bell import Bell, new_bell
@@ -125,6 +126,11 @@ class SQLiteBroker(Broker):
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
         found: Cursor = self._reader.ask(lambda file: file.tail(max_bytes))
+        return found
+
+    def ended(self) -> Sequence[Address]:
+        """Return the addresses of the sessions that ended last, the oldest first."""
+        found: Sequence[Address] = self._reader.ask(LogFile.ended)
         return found
 
     def resolve(self, cursor: Cursor) -> Cursor:

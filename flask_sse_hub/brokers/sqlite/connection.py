@@ -51,6 +51,12 @@ CREATE TABLE IF NOT EXISTS retention (
     seconds REAL NOT NULL,
     bytes INTEGER NOT NULL
 );
+CREATE INDEX IF NOT EXISTS control ON record(offset) WHERE size < 0;
+CREATE TABLE IF NOT EXISTS removed (first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS ended (
+    number INTEGER PRIMARY KEY,
+    address TEXT NOT NULL UNIQUE
+);
 CREATE TABLE IF NOT EXISTS past (epoch TEXT PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS idempotency_key (
     number INTEGER PRIMARY KEY,
@@ -300,7 +306,7 @@ def _is_made(connection: sqlite3.Connection) -> bool:
     """Tell whether the tables exist, so that reading does not need the write lock."""
     return bool(
         connection.execute(
-            "SELECT 1 FROM sqlite_master WHERE name = 'idempotency_key'"
+            "SELECT 1 FROM sqlite_master WHERE name = 'ended'"
         ).fetchone()
     )
 

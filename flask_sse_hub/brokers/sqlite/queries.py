@@ -6,6 +6,7 @@ Does not know epochs, cursors or transactions: callers are in one.
 import sqlite3
 
 from ...events.record import Retention
+from . import control
 
 
 def retention(connection: sqlite3.Connection) -> Retention | None:
@@ -19,7 +20,10 @@ def is_dense(connection: sqlite3.Connection, last: int) -> bool:
     count, first, newest = connection.execute(
         "SELECT COUNT(*), MIN(offset), MAX(offset) FROM record WHERE offset > 0"
     ).fetchone()
-    return bool(count == 0 or (newest == last and count == last - first + 1))
+    if count == 0:
+        return True
+    count += control.removed_between(connection, first, last)
+    return bool(newest == last and count == last - first + 1)
 
 
 def past(connection: sqlite3.Connection) -> dict[str, int]:
@@ -33,3 +37,25 @@ def last_offset(connection: sqlite3.Connection) -> int:
         "SELECT seq FROM sqlite_sequence WHERE name = 'record'"
     ).fetchone()
     return row[0] if row else 0
+
+
+def tail(
+    connection: sqlite3.Connection, offset: int, floor: int, max_bytes: int
+) -> int:
+    """Return the offset after which about ``max_bytes`` remain, up to an offset.
+
+    It is not before the floor, and no record after it is missing.
+    """
+    size = 0
+    for row in connection.execute(
+        # Another program may have written a row whose size is not a number.
+        "SELECT offset, MAX(0, CAST(size AS INTEGER)) FROM record"
+        " WHERE offset > ? ORDER BY offset DESC",
+        (floor,),
+    ):
+        size += row[1]
+        if size > max_bytes or row[0] != offset:
+            # Before a hole there is nothing that a client could resume from.
+            break
+        offset -= 1
+    return offset

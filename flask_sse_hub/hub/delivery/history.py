@@ -3,8 +3,8 @@
 Answers two questions for the clients that come or lag. Which events came after this
 cursor for these addresses, or does history not reach back so far? Which control records
 came? Control records are remembered apart from events: otherwise a busy log would end
-the streams of everybody who is logged in and connects. Does not lock (the dispatcher
-does), and does not know clients.
+the streams of everybody who is logged in and connects, and many logouts would push out
+events. Does not lock (the dispatcher does), and does not know clients.
 """
 
 import heapq
@@ -19,7 +19,15 @@ from typing import NamedTuple, Self
 
 from ...events.address import Address
 from ...events.event import Event
-from ...events.record import NAME_BYTES, UNPLACED, Cursor, Disconnect, Record, Retention
+from ...events.record import (
+    NAME_BYTES,
+    UNPLACED,
+    Cursor,
+    Disconnect,
+    GapReason,
+    Record,
+    Retention,
+)
 
 # The memory that a frame takes in addition to its block. Without it, a log of empty
 # events would have no bound in bytes.
@@ -98,6 +106,11 @@ class Stretch:
     def __len__(self) -> int:
         return len(self._frames)
 
+    @property
+    def overfull(self) -> bool:
+        """Whether the frames fill twice the memory allowed."""
+        return self.bytes > 2 * self._retention.bytes
+
     def begins_before(self, time: float) -> None:
         """Note that no record up to the floor is later than a time."""
         self._floor_time = min(self._floor_time, time)
@@ -174,7 +187,6 @@ class History:
     def __init__(
         self, retention: Retention, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._retention = retention
         self._clock = clock
         self._frames = Stretch(retention)
         self._control = Stretch(
@@ -188,18 +200,18 @@ class History:
 
     @property
     def floor(self) -> int:
-        """The offset after which all records, up to the cursor, are here."""
+        """The offset after which all events, up to the cursor, are here."""
         return self._frames.floor
 
     @property
     def bytes(self) -> int:
         """The bytes of memory that the frames take."""
-        return self._frames.bytes
+        return self._frames.bytes + self._control.bytes
 
     @property
     def overfull(self) -> bool:
         """Whether frames that wait for their fan-out fill twice the memory allowed."""
-        return self.bytes > 2 * self._retention.bytes
+        return self._frames.overfull or self._control.overfull
 
     def restart(self, cursor: Cursor) -> None:
         """Forget all frames, and begin after this cursor."""
@@ -222,9 +234,7 @@ class History:
                 self._fresh = False
                 self._frames.begins_before(frame.time)
                 self._control.begins_before(frame.time)
-            self._frames.append(frame)
-            if frame.disconnect is not None:
-                self._control.append(frame)
+            (self._control if frame.disconnect else self._frames).append(frame)
         self.cursor = cursor
 
     def trim(self, *, upto: int) -> None:
@@ -234,7 +244,7 @@ class History:
         self._control.trim(upto=upto, now=now)
 
     def covers(self, cursor: Cursor) -> bool:
-        """Tell whether all records after the cursor are here; there may be none."""
+        """Tell whether all events after the cursor are here; there may be none."""
         return cursor.epoch == self.cursor.epoch and cursor.offset >= self.floor
 
     def knows(self, cursor: Cursor) -> bool:
@@ -246,10 +256,10 @@ class History:
             return False
         if cursor.offset in (self.floor, self.cursor.offset):
             return True
-        return self._frames.has(cursor.offset)
+        return self._frames.has(cursor.offset) or self._control.has(cursor.offset)
 
     def before(self, time: float) -> Cursor | None:
-        """Return a cursor that lies before all records appended since a time.
+        """Return a cursor that lies before all events appended since a time.
 
         None if that place may be further back than this history.
         """
@@ -263,8 +273,11 @@ class History:
         addresses: Sequence[Address],
         client_id: str,
         max_bytes: int,
-    ) -> NextBlocks:
+        not_before: float = 0.0,
+    ) -> NextBlocks | GapReason:
         """Return the next blocks for a client after a covered cursor, oldest first.
+
+        Returns EXPIRED if an event for the client is older than ``not_before``.
 
         Stops once ``max_bytes`` are reached, so at least one block is returned if there
         is one. A cursor beyond ``upto`` stays as it is.
@@ -279,6 +292,8 @@ class History:
                 return NextBlocks(blocks, Cursor(upto.epoch, last))
             last = frame.offset
             if client_id not in frame.exclude and frame.block:
+                if frame.time < not_before:
+                    return GapReason.EXPIRED
                 blocks.append(frame.block)
                 size += len(frame.block)
         return NextBlocks(blocks, upto if upto.offset >= after.offset else after)

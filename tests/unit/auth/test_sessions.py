@@ -1,6 +1,7 @@
 """Sessions: logins and logouts decide which streams of a session go on."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Response, request, session
@@ -334,6 +335,51 @@ class TestEmptiedSessions:
         stream.next("connected")
         browser.client.post("/become/bob")
         stream.wait_for_end()
+
+
+class TestEventsFromBeforeTheLogin:
+    """Somebody who registers now does not hear what was said before."""
+
+    @pytest.fixture
+    def old(self, make_site: MakeSite) -> Callable[..., tuple[Site, str]]:
+        def make(**settings: Any) -> tuple[Site, str]:
+            """Return a site with old events, and an id from before them."""
+            site = make_site(**settings)
+            state = site.app.extensions["sse_hub"]
+            times = [state.time_of_day() - 600.0]
+            state.time_of_day = lambda: times[0]
+            site.app.get("/ticket")(lambda: site.hub.ticket())
+            with site.app.app_context():
+                start = str(state.hub.cursor())
+            site.hub.publish("old")
+            site.hub.publish("the last holder's", user="alice")
+            times[0] += 600.0
+            return site, start
+
+        return make
+
+    @pytest.mark.parametrize("way", ["cookie", "ticket"])
+    def test_an_old_id_is_reset(
+        self, old: Callable[..., tuple[Site, str]], way: str
+    ) -> None:
+        """With the cookie of the new login, and with a ticket of its session."""
+        site, start = old()
+        browser = site.browser("alice")
+        url = f"/events?last_event_id={start}"
+        if way == "ticket":
+            ticket = browser.client.get("/ticket").get_data(as_text=True)
+            browser, url = site.browser(), f"{url}&ticket={ticket}"
+        stream = browser.stream(url)
+        assert fields(stream.next("connected"))["resumed"] is False
+        assert fields(stream.next("reset")) == {"reason": "expired"}
+        site.hub.publish("new")
+        assert stream.data(1) == ["new"]
+
+    def test_the_app_can_allow_it(self, old: Callable[..., tuple[Site, str]]) -> None:
+        """Where users log in often and resume across their logins."""
+        site, start = old(resume_before_login=True)
+        stream = site.browser("alice").stream(f"/events?last_event_id={start}")
+        assert stream.data(2) == ["old", "the last holder's"]
 
 
 class TestReplayedLogouts:
