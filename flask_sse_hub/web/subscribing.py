@@ -175,7 +175,7 @@ class Subscribing:
         """Return the client of this request, if it may listen. Raises ClientRefused."""
         ip = self._addresses.for_limits()
         if not self._addresses.may_come(ip):
-            raise hub.refusal(TooManyStreams(_TOO_OFTEN))
+            raise hub.refusal(TooManyStreams(_TOO_OFTEN), reason="connect_rate")
         # Refuse strangers first: while the broker hangs, reading the log's head takes
         # more than a second, and anybody could keep the worker waiting.
         load = asked.arrive()

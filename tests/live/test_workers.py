@@ -87,6 +87,26 @@ def test_every_workers_clients_get_every_event_in_one_order(server: Server) -> N
         assert len(orders) == 1
 
 
+def test_any_worker_answers_for_all_of_them(two_workers: Server) -> None:
+    """Figures are sums, also in metrics, and a worker that is stopped is silent."""
+    streams = []
+    for worker in two_workers.workers():
+        with two_workers.only(worker):
+            streams.append(two_workers.stream())
+            streams[-1].next("connected")
+    found = two_workers.stats()
+    assert (found["connections"], found["users"]) == (2, 1)
+    assert {each["pid"] for each in found["workers"]} == set(two_workers.workers())
+    metrics = two_workers.get("/events/metrics")[1].decode()
+    assert metrics.count("sse_hub_opened_total{") == 2
+    one, two = found["workers"]
+    assert two_workers.json(f"/events/stats?worker={two['worker']}")["connections"] == 1
+    with two_workers.only(one["pid"]):
+        assert two_workers.stats()["silent"] == [two["worker"]]
+    for stream in streams:
+        stream.close()
+
+
 def test_a_client_resumes_on_whichever_worker_it_lands(server: Server) -> None:
     """Ids belong to the log; no event is lost, and none comes twice."""
     with server.stream() as first:

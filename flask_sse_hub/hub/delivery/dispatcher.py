@@ -37,7 +37,8 @@ class Run:
 
     ``direct`` are the connections of the clients that keep up and are written to. A
     lagging client finds the records in the history. The run leads from the cursor
-    ``before`` to ``after``.
+    ``before`` to ``after``. ``published_at`` is the time of its first event, in seconds
+    since 1970; None if the run reaches no client.
     """
 
     before: Cursor
@@ -45,6 +46,7 @@ class Run:
     blocks: Sequence[bytes] = ()
     bytes: int = 0
     direct: Sequence[Connection] = ()
+    published_at: float | None = None
 
     @property
     def events(self) -> int:
@@ -221,6 +223,8 @@ class Dispatcher:
             bytes=run.bytes,
             now=self._clock(),
         )
+        if run.direct or others:
+            run.published_at = frame.time
         for client in others:
             if client.cursor is None:
                 client.cursor = run.before

@@ -60,6 +60,7 @@ class Writer:
         ends: EndsStreams,
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
+        time_of_day: Callable[[], float] = time.time,
     ) -> None:
         self._dispatcher = dispatcher
         self._catchup = catchup
@@ -67,6 +68,7 @@ class Writer:
         self._ends = ends
         self._tally = tally
         self._clock = clock
+        self._time_of_day = time_of_day
         self._peers: PeerWatch[Client] = PeerWatch(self._peers_changed)
         self._changed = False
         self._due: deque[SocketSink] = deque()
@@ -110,6 +112,9 @@ class Writer:
         run = self._dispatcher.fan_out()
         if run is not None and run.direct:
             self.write_run(run)
+        if run is not None and run.published_at is not None:
+            took = self._time_of_day() - run.published_at
+            self._tally.delivery_latency.observe(took)
         return self._serve_due() or run is not None
 
     def _give_way(self) -> None:
