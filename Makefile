@@ -16,12 +16,15 @@ INCLUDE := $(subst $(space),$(comma),$(COMPLETE:%=flask_sse_hub/%.py))
 # servers of the live tests would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Live tests wait more than they compute: one job more than there are cores.
-JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+# Tests with servers and browsers wait more than they compute.
+JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
+
+# The browser tests that use the example app.
+DEMO := $(patsubst %,tests/browser/test_%.py,accessibility chat demo import pages tabs)
 
 .PHONY: help run test prepared everything style format types imports unit others \
-  unit-gevent unit-pythons live live-here live-elsewhere browser compat docs chaos fuzz \
-  bench bench-peers bench-parts bench-proxies client system clean
+  unit-gevent unit-pythons live live-here live-elsewhere browser browser-demo browser-client compat docs chaos fuzz \
+  bench bench-peers bench-parts bench-proxies pictures dist client system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -36,7 +39,7 @@ test: ## Run everything that CI runs
 prepared: system $(VENV)/dev tests/node_modules tests/wheels client/node_modules
 
 # The longest first, so that short jobs fill the time in which long ones wait.
-everything: browser unit-pythons live-here live-elsewhere unit others types client style imports
+everything: browser-client browser-demo unit-pythons live-here live-elsewhere unit others types client style imports
 
 style: $(VENV)/dev ## Check formatting and lint
 	$(BIN)/ruff format --check .
@@ -82,6 +85,13 @@ live-elsewhere: $(VENV)/dev tests/node_modules
 browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in a real Chromium
 	$(BIN)/pytest -m browser
 
+# About half of the browser tests each.
+browser-demo: $(VENV)/dev
+	$(BIN)/pytest -m browser $(DEMO)
+
+browser-client: $(VENV)/dev tests/node_modules tests/wheels
+	$(BIN)/pytest -m browser $(DEMO:%=--ignore %)
+
 compat: $(VENV)/dev tests/node_modules ## Try other packages and servers, and write docs/compatibility.md
 	$(BIN)/python -m tests.compat
 
@@ -98,8 +108,17 @@ chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event
 fuzz: $(VENV)/dev ## Minutes of 100,000 cases and more, drawn anew each time
 	$(BIN)/python -m tests.fuzz
 
-bench: $(VENV)/bench ## Compare with other servers, and write docs/benchmarks.md
+bench: $(VENV)/bench ## Compare with other servers, and write docs/benchmarks.md and README.md
 	$(BIN)/python -m benchmarks.compare --write
+	$(BIN)/python -m benchmarks.figures --write
+
+pictures: $(VENV)/dev ## Make the README's pictures from the example app
+	$(BIN)/python -m benchmarks.pictures
+
+dist: $(VENV)/dev ## Build the source distribution and the wheel, and check both
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
 
 bench-peers: ## Install the servers that bench compares with
 	PYTHON=$(PYTHON) ./benchmarks/peers/install
@@ -119,7 +138,8 @@ system: ## Install the system packages that the tests need
 	./tests/install-system-packages
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) client/node_modules tests/node_modules tests/wheels benchmarks/load/build site
+	rm -rf $(VENV) client/node_modules tests/node_modules tests/wheels benchmarks/load/build
+	rm -rf build dist site
 	rm -rf .coverage .mypy_cache .pytest_cache .ruff_cache
 	rm -rf benchmarks/peers/.venv benchmarks/peers/node_modules
 

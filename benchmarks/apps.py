@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask import Flask, Request, Response, request
-from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
-from flask_login import LoginManager, UserMixin
+from flask.sessions import (
+    SecureCookieSession,
+    SecureCookieSessionInterface,
+    SessionInterface,
+    SessionMixin,
+)
+from flask_login import LoginManager, UserMixin, login_required, login_user
 
 from flask_sse_hub import SSEHub
 from flask_sse_hub.server.accept_balance import AcceptBalance
@@ -48,6 +53,28 @@ def users() -> Flask:
     The header ``X-User`` names the user, who is logged in with a separate session.
     """
     return _app(logins=True)
+
+
+def visitors() -> Flask:
+    """Return the app with logins in Flask's own cookie, and views to compare with."""
+    app = _app(logins=True)
+    app.session_interface = SecureCookieSessionInterface()
+
+    @app.post("/login/<name>")
+    def login(name: str) -> str:
+        login_user(_User(name))
+        return ""
+
+    @app.get("/empty")
+    @login_required  # type: ignore[untyped-decorator]
+    def empty() -> str:
+        return ""
+
+    @app.post("/echo")
+    def echo() -> bytes:
+        return request.get_data()
+
+    return app
 
 
 class _User(UserMixin):  # type: ignore[misc]

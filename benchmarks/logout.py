@@ -27,10 +27,10 @@ def main() -> None:
             }
             for broker, settings in logs.items():
                 with Server(kind, args="--workers 2", **settings) as server:
-                    _print(f"{broker}, {kind}", *_measure(server))
+                    _print(f"{broker}, {kind}", *logouts(server))
 
 
-def _measure(server: Server) -> tuple[list[float], list[float]]:
+def logouts(server: Server) -> tuple[list[float], list[float]]:
     """Return the seconds of each logout, and of each request that does nothing."""
     here, there = server.workers()
     ends: list[float] = []

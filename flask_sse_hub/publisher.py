@@ -29,9 +29,9 @@ class Publisher(PublishesEvents):
         url: The app's ``SSE_HUB_BROKER_URL``. The path of a SQLite file must be
             absolute: only the app knows where its instance folder is.
         name: The app's ``SSE_HUB_NAME``. Required with Redis.
-        create: Whether to begin the log in an SQLite file if no app has done so.
-            Otherwise ``publish()`` raises BrokerUnavailable: the path is probably
-            mistyped, and nobody would receive the event.
+        create: Whether to begin the log if no app has done so. Otherwise ``publish()``
+            raises BrokerUnavailable: the path or the name is probably mistyped, and
+            nobody would receive the event.
         max_event_bytes: How many bytes the data of one event may have.
         dumps: Serialises data as JSON that is neither text nor bytes.
 

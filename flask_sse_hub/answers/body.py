@@ -139,7 +139,7 @@ class AnswerBody:
         if self._socket is not None:
             sockets.limit_unacknowledged(self._socket, _UNACKNOWLEDGED_SECONDS)
         self._watch.add(self, self._socket)
-        self._places.take(self)
+        self._places.take(self, is_answer=True)
         self._producer.start()
         return _COMMENT
 

@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 # where the kernel cannot wake this thread.
 _TICK_SECONDS = 0.04
 
+# How often to look where the kernel and the worker's stop wake this thread. A look also
+# finds connections that were closed without a word.
+_LOOK_SECONDS = 1.0
+
 # Streams are told this long before the end of graceful_timeout, when gunicorn ends the
 # worker by force. gunicorn checks only once a second whether its worker is done.
 _LAST_SECONDS = 2.0
@@ -117,12 +121,20 @@ class Departures:
 
     def _run(self, peers: PeerWatch[Departing], bell: Bell) -> None:
         worker = self._find_worker()
+        watcher = None if worker is None else worker.on_stop(bell.ring)
         while self._needed():
-            bell.wait(_TICK_SECONDS)
+            is_told = (worker is None or watcher is not None) and peers.watched
+            bell.wait(_LOOK_SECONDS if is_told else _TICK_SECONDS)
             # Ending a stream closes an iterable of the app, and its errors are logged
             # by handlers of the app.
             with surviving(self._say_failure):
                 self.look(peers, worker)
+            if watcher is not None and self.worker_is_leaving:
+                # From now on the streams are told by the clock.
+                watcher.close()
+                watcher = None
+        if watcher is not None:
+            watcher.close()
         bell.close()
 
     def _say_failure(self) -> None:

@@ -7,6 +7,8 @@ streams.
 import base64
 import hashlib
 import secrets
+from functools import lru_cache
+from typing import Any
 
 from flask import current_app
 from itsdangerous import BadSignature, TimestampSigner, base64_decode, base64_encode
@@ -70,4 +72,11 @@ def _binding(identity: Identity) -> str:
 
 
 def _client_ids() -> TimestampSigner:
-    return TimestampSigner(secret_keys("a client id"), salt=_SALT)
+    return _signer(tuple(secret_keys("a client id")))
+
+
+# Making one takes as long as signing with it. An app has one list of keys; tests of one
+# process have several.
+@lru_cache(maxsize=8)
+def _signer(keys: tuple[Any, ...]) -> TimestampSigner:
+    return TimestampSigner(keys, salt=_SALT)

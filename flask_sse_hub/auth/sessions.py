@@ -8,6 +8,7 @@ know streams.
 import hashlib
 import logging
 import math
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,6 +30,9 @@ _SESSION_KEY = "_sse_hub_session"
 # The prefix of a "late" id: one that was minted when the user was logged in already.
 _LATE = "late:"
 
+# The time of the login at the end of an id, in seconds since 1970.
+_BEGAN = re.compile(r"\.([0-9]{1,12})\Z")
+
 # The prefix of a placeholder for the id of a session that has none.
 _UNNAMED = "unnamed:"
 
@@ -39,14 +43,26 @@ def known_session_id() -> str | None:
     return known
 
 
-def renew_session_id(*, late: bool = False) -> str:
+def renew_session_id(*, late: bool = False, began: float | None = None) -> str:
     """Give the current session a new id and return it.
 
-    ``late`` marks an id that is minted later than the login.
+    ``late`` marks an id that is minted later than the login. ``began`` is the time of
+    the login, which the id carries.
     """
     fresh = f"{_LATE if late else ''}{secrets.token_urlsafe(16)}"
+    if began is not None:
+        fresh += f".{began:.0f}"
     session[_SESSION_KEY] = fresh
     return fresh
+
+
+def began(session_id: str | None) -> float | None:
+    """Return the time of the login that a session id carries, None if it has none.
+
+    Cookies and tickets are signed, so nobody can change the time.
+    """
+    found = _BEGAN.search(session_id or "")
+    return float(found[1]) if found else None
 
 
 def _is_late(session_id: str | None) -> bool:
@@ -219,11 +235,11 @@ class EndedLogins(NamedTuple):
     anonymous: bool = False
 
 
-def ended_by_login(user_id: str) -> EndedLogins:
+def ended_by_login(user_id: str, *, now: float) -> EndedLogins:
     """Renew the session at a login, and return the sessions that the login ends.
 
     A repeated login of the same user in the same session ends nothing and keeps the
-    session's id.
+    session's id. ``now`` is the time of day.
     """
     minted_before, before = brought()
     if (
@@ -237,7 +253,7 @@ def ended_by_login(user_id: str) -> EndedLogins:
     # given it a new id. The id that the request brought tells which session ends.
     forgotten = forget_session_id()
     minted = minted_before or forgotten
-    renew_session_id()
+    renew_session_id(began=now)
     if before is None:
         return EndedLogins(minted, anonymous=True)
     return EndedLogins(
@@ -264,7 +280,7 @@ def ended_by_logout(user_id: str | None) -> EndedLogins:
     )
 
 
-def ended_by_clearing() -> EndedLogins:
+def ended_by_clearing(*, now: float) -> EndedLogins:
     """Return the sessions that ended because a login vanished without a logout.
 
     That is so after ``session.clear()``, for example.
@@ -272,7 +288,7 @@ def ended_by_clearing() -> EndedLogins:
     minted, user_id = brought()
     user_changed = user_id is not None and user_in(session) != user_id
     if minted is not None and known_session_id() == minted and user_changed:
-        renew_session_id()
+        renew_session_id(began=now)
     if minted is not None and known_session_id() != minted:
         # The id also differs if this request has given the emptied session a new one.
         return EndedLogins(

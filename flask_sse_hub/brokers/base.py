@@ -24,6 +24,14 @@ IDEMPOTENCY_SECONDS = 86_400.0
 #: would make the keys larger than the log itself.
 IDEMPOTENCY_KEYS = 100_000
 
+#: How many control records a log keeps at most: as many as a worker remembers. They
+#: count towards no other bound. Otherwise logouts would push out events.
+CONTROL_RECORDS = 10_000
+
+#: How many of the sessions that ended last a broker remembers beside its log. A worker
+#: remembers as many: 17 MB, if so many sessions have ended.
+ENDED_SESSIONS = 100_000
+
 #: A page or batch that has this many bytes takes no further record. A page of large
 #: records would otherwise take as much memory as the whole log.
 PAGE_BYTES = 1_048_576
@@ -119,6 +127,13 @@ class Broker(ABC):
         trimmed. When the method returns, the record is as durable as your broker's
         documentation says, and every follower will receive it.
 
+        Trim events by the retention. Keep the newest CONTROL_RECORDS control records:
+        they do not count as events, and a new one takes the place of the oldest one,
+        also between events.
+
+        Note the addresses of each final control record for ``ended()``, in one step
+        with the append.
+
         If the record's ``idempotency_key`` was seen before, append nothing and return
         the cursor of the first record with that key. Remember a key for
         IDEMPOTENCY_SECONDS as long as it is one of the newest IDEMPOTENCY_KEYS, and
@@ -141,7 +156,8 @@ class Broker(ABC):
         Implementer: block between batches. While the log cannot be reached, keep trying
         to reconnect; do not raise BrokerUnavailable. Report lost records (the log was
         trimmed past the follower, flushed or replaced) as the ``gap`` of the next
-        batch; never skip them silently. End a batch at ``PAGE_BYTES``, or a follower
+        batch; never skip them silently. A control record that is lost counts too: it
+        may have ended a stream. End a batch at ``PAGE_BYTES``, or a follower
         that is behind reads the whole log into memory. Pass over entries that another
         program wrote and count them as ``malformed``; they must not end the follower.
 
@@ -155,13 +171,14 @@ class Broker(ABC):
         """Return up to ``page`` records after a cursor, fewer if they are large.
 
         Implementer: end the page at ``PAGE_BYTES``, after one record at least. If any
-        record after the cursor may be missing, return a ``gap`` and
-        no records:
+        event after the cursor may be missing, return a ``gap`` and no records. Control
+        records that were trimmed between events are no gap here: the page is for one
+        client that resumes.
 
         * ``EPOCH``: the cursor belongs to another log, or to a record that this log has
           lost.
         * ``AHEAD``: the cursor is beyond the head.
-        * ``EXPIRED``: records after the cursor were trimmed. ``bridge()`` tells whether
+        * ``EXPIRED``: events after the cursor were trimmed. ``bridge()`` tells whether
           a reader has lost something by that.
 
         Caller: for the next page, call again with the returned cursor. Stop when the
@@ -212,11 +229,24 @@ class Broker(ABC):
         """Return the cursor after which about ``max_bytes`` of the log remain.
 
         Implementer: measure records by ``Record.size``. Never return a cursor before
-        the oldest retained record's place, or the follower begins with a gap.
+        the oldest retained record's place, or before a control record that was trimmed:
+        the follower would begin with a gap.
 
         Caller: a worker that starts follows from this cursor to fill its memory. Raises
         BrokerUnavailable.
         """
+
+    def ended(self) -> Sequence[Address]:
+        """Return the addresses of the sessions that ended last, the oldest first.
+
+        Implementer: override this if your log outlives its processes. Keep the newest
+        ENDED_SESSIONS addresses beside the log, also if the log is trimmed or begins
+        again. An address may come twice.
+
+        Caller: ask after you have chosen the cursor to follow from. Each session has
+        then ended here or in a record after that cursor. Raises BrokerUnavailable.
+        """
+        return ()
 
     def resolve(self, cursor: Cursor) -> Cursor:
         """Return the same place as a cursor of the current epoch, if there is one.

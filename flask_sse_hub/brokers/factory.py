@@ -90,8 +90,7 @@ def create_broker(
         folder: The folder for the relative path of an SQLite file.
         name: The name of the log in a Redis, where several apps may have logs. Other
             brokers ignore it.
-        create: Whether to begin the log in an SQLite file that no app has begun. Other
-            brokers ignore it.
+        create: Whether to begin a log that no app has begun. ``memory://`` ignores it.
         clock: The time of day, in seconds since 1970. Redis has a clock of its own.
 
     Returns:
@@ -116,7 +115,7 @@ def create_broker(
         check_name(name)
         from .redis.broker import RedisBroker
 
-        return RedisBroker(url, retention, name=name)
+        return RedisBroker(url, retention, name=name, create=create)
     from .sqlite.broker import SQLiteBroker
 
     path = folder / url.removeprefix(_SQLITE)

@@ -4,7 +4,9 @@ The log is lost when the process ends, and no other process can reach it. This m
 knows records, retention and how followers are woken. It does not know any storage.
 """
 
+import heapq
 import secrets
+import sys
 import time
 from bisect import bisect_right
 from collections import OrderedDict, deque
@@ -21,6 +23,8 @@ from ..events.trimming import NOTED_ADDRESSES, TrimNotes, noted_addresses
 from ..runtime import native
 from ..runtime.bell import Bell, new_bell
 from .base import (
+    CONTROL_RECORDS,
+    ENDED_SESSIONS,
     IDEMPOTENCY_KEYS,
     IDEMPOTENCY_SECONDS,
     PAGE_BYTES,
@@ -35,6 +39,51 @@ from .base import (
 _BATCH_RECORDS = 256
 
 
+class _Kept:
+    """The newest records of one kind, within bounds of their own."""
+
+    def __init__(self, retention: Retention) -> None:
+        self._retention = retention
+        self._records: deque[Record] = deque()
+        self._bytes = 0
+        #: The offset after which every record of this kind is retained.
+        self.floor = 0
+        #: The notes about the records that were dropped.
+        self.trimmed = TrimNotes(NOTED_ADDRESSES)
+
+    def __reversed__(self) -> Iterator[Record]:
+        return reversed(self._records)
+
+    def append(self, record: Record) -> None:
+        """Add the newest record."""
+        self._records.append(record)
+        self._bytes += record.size
+
+    def trim(self, now: float) -> None:
+        """Drop the oldest records beyond the bounds."""
+        # The newest record is kept even if it alone exceeds the bytes. Otherwise it
+        # would be trimmed at once and followers would only see a gap.
+        while self._records and self._retention.exceeded(
+            events=len(self._records),
+            bytes=self._bytes if len(self._records) > 1 else 0,
+            oldest=self._records[0].time,
+            now=now,
+        ):
+            oldest = self._records.popleft()
+            self._bytes -= oldest.size
+            self.floor = oldest.cursor.offset
+            self.trimmed.add(self.floor, noted_addresses(oldest))
+
+    def after(self, offset: int, *, most: int) -> Iterator[Record]:
+        """Return up to ``most`` records after an offset."""
+        start = bisect_right(self._records, offset, key=_offset)
+        return islice(self._records, start, start + most)
+
+    def clear(self) -> None:
+        """Drop all records."""
+        self._records.clear()
+
+
 class MemoryBroker(Broker):
     """Keep the log of one process in its memory."""
 
@@ -43,19 +92,21 @@ class MemoryBroker(Broker):
     def __init__(
         self, retention: Retention, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._retention = retention
         self._clock = clock
         # Guards everything below. A real lock, because real threads may publish beside
         # greenlets.
         self._lock = native.native_lock()
         self._epoch = secrets.token_hex(6)
-        self._records: deque[Record] = deque()
-        self._bytes = 0
-        self._trimmed = TrimNotes(NOTED_ADDRESSES)
+        self._events = _Kept(retention)
+        self._control = _Kept(
+            Retention(CONTROL_RECORDS, retention.seconds, bytes=sys.maxsize)
+        )
+        self._retention = retention
         self._offset = 0
         self._kept: KeptValues[Record] = KeptValues(_offset)
         self._kept_bytes = 0
         self._keys: OrderedDict[str, tuple[Cursor, float]] = OrderedDict()
+        self._ended: deque[Address] = deque(maxlen=ENDED_SESSIONS)
         self._bells: set[Bell] = set()
         self._closed = False
 
@@ -72,8 +123,8 @@ class MemoryBroker(Broker):
             )
             self._keep(placed)
             self._offset += 1
-            self._records.append(placed)
-            self._bytes += placed.size
+            self._ended.extend(record.ended)
+            (self._control if placed.is_control else self._events).append(placed)
             self._trim(now)
             if record.idempotency_key is not None:
                 self._keys[record.idempotency_key] = (
@@ -109,7 +160,7 @@ class MemoryBroker(Broker):
             self._check_open()
             self._trim(self._clock())
             head = self._head()
-            gap = self._gap(after)
+            gap = self._gap(after, floor=self._events.floor)
             found = self._after(after.offset, most=page) if gap is None else ()
         cursor = found[-1].cursor if found and gap is None else head
         return Replay(found, cursor, gap)
@@ -121,9 +172,9 @@ class MemoryBroker(Broker):
             self._trim(self._clock())
             if after.epoch != self._epoch or after.offset > self._offset:
                 return None
-            if not self._trimmed.spare(after.offset, addresses):
+            if not self._events.trimmed.spare(after.offset, addresses):
                 return None
-            return Cursor(self._epoch, max(after.offset, self._floor()))
+            return Cursor(self._epoch, max(after.offset, self._events.floor))
 
     def state(self) -> LogState:
         """Return the newest record of each address and key."""
@@ -146,20 +197,27 @@ class MemoryBroker(Broker):
         with self._lock:
             self._check_open()
             self._trim(self._clock())
-            offset = self._offset
+            offset = self._floor()
             size = 0
-            for record in reversed(self._records):
+            for record in reversed(self._events):
                 size += record.size
                 if size > max_bytes:
+                    offset = max(offset, record.cursor.offset)
                     break
-                offset = record.cursor.offset - 1
             return Cursor(self._epoch, offset)
+
+    def ended(self) -> Sequence[Address]:
+        """Return the addresses of the sessions that ended last, the oldest first."""
+        with self._lock:
+            self._check_open()
+            return tuple(self._ended)
 
     def close(self) -> None:
         """Drop the log and end its followers."""
         with self._lock:
             self._closed = True
-            self._records.clear()
+            self._events.clear()
+            self._control.clear()
             bells = tuple(self._bells)
         for bell in bells:
             bell.ring()
@@ -173,22 +231,26 @@ class MemoryBroker(Broker):
 
     def _floor(self) -> int:
         """Return the offset after which every record is retained."""
-        return self._records[0].cursor.offset - 1 if self._records else self._offset
+        return max(self._events.floor, self._control.floor)
 
-    def _gap(self, after: Cursor) -> GapReason | None:
+    def _gap(self, after: Cursor, *, floor: int) -> GapReason | None:
         if after.epoch != self._epoch:
             return GapReason.EPOCH
         if after.offset > self._offset:
             return GapReason.AHEAD
-        if after.offset < self._floor():
+        if after.offset < floor:
             return GapReason.EXPIRED
         return None
 
     def _after(self, offset: int, *, most: int) -> tuple[Record, ...]:
-        start = bisect_right(self._records, offset, key=_offset)
         found: list[Record] = []
         size = 0
-        for record in islice(self._records, start, start + most):
+        both = heapq.merge(
+            self._events.after(offset, most=most),
+            self._control.after(offset, most=most),
+            key=_offset,
+        )
+        for record in islice(both, most):
             found.append(record)
             size += record.size
             if size >= PAGE_BYTES:
@@ -197,7 +259,7 @@ class MemoryBroker(Broker):
 
     def _next_batch(self, after: Cursor) -> LogBatch | None:
         with self._lock:
-            gap = self._gap(after)
+            gap = self._gap(after, floor=self._floor())
             if gap is not None:
                 return LogBatch((), self._head(), gap)
             records = self._after(after.offset, most=_BATCH_RECORDS)
@@ -232,17 +294,8 @@ class MemoryBroker(Broker):
                 self._kept.put(each, key, record)
 
     def _trim(self, now: float) -> None:
-        # The newest record is kept even if it alone exceeds the bytes. Otherwise it
-        # would be trimmed at once and followers would only see a gap.
-        while self._records and self._retention.exceeded(
-            events=len(self._records),
-            bytes=self._bytes if len(self._records) > 1 else 0,
-            oldest=self._records[0].time,
-            now=now,
-        ):
-            gone = self._records.popleft()
-            self._bytes -= gone.size
-            self._trimmed.add(gone.cursor.offset, noted_addresses(gone))
+        self._events.trim(now)
+        self._control.trim(now)
 
 
 def _offset(record: Record) -> int:

@@ -85,17 +85,25 @@ class Composer:
                 " own, and clients receive them as text: publish the data alone",
             )
         if not isinstance(data, Event):
-            return Event(
+            event = Event(
                 text_of(data, dumps=self.dumps),
                 type=MESSAGE if type is UNSET else type,
                 retry=retry,
             )
-        if type is not UNSET or retry is not None:
+        elif type is UNSET and retry is None:
+            event = data
+        else:
             raise InvalidEvent(
                 "an Event has its own type and retry: leave out type= and retry=, or"
                 " publish the Event's data instead"
             )
-        return data
+        if habits.is_in_milliseconds(event.retry):
+            _rare_log.say(
+                "milliseconds",
+                f"an event was published with retry={event.retry:g} (seconds, not"
+                " milliseconds?)",
+            )
+        return event
 
 
 def _excluded(names: Target | None) -> tuple[str, ...]:

@@ -7,6 +7,9 @@ may be meant as it is. Does not know where the data comes from or goes to.
 import re
 from collections.abc import Mapping
 
+from .event import Event
+from .seconds import LONGEST_SHORT
+
 # A field of the wire at the beginning, and the blank line that ends an event. Comments
 # are no habit: the token ":" with a blank line is frequent in a model's answers.
 _BLANK_LINES = ("\n\n", "\r\n\r\n", "\r\r")
@@ -25,6 +28,11 @@ def is_on_the_wire(data: object) -> bool:
     return _ON_THE_WIRE.match(data) is not None
 
 
+def is_in_milliseconds(retry: float | None) -> bool:
+    """Tell whether a delay in seconds is most likely a number of milliseconds."""
+    return retry is not None and retry > LONGEST_SHORT
+
+
 def remedy(item: object) -> str | None:
     """Return how to yield an item that another package would understand.
 
@@ -37,6 +45,8 @@ def remedy(item: object) -> str | None:
             "a text with `data:` and a blank line is sent as the data of an event, with"
             " another `data:` before it: yield the data alone, or Event(data, type=...)"
         )
+    if isinstance(item, Event) and is_in_milliseconds(item.retry):
+        return f"the Event has retry={item.retry:g} (seconds, not milliseconds?)"
     if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
         return (
             "a tuple is sent as a JSON array: yield Event(data, type=...) to set a"

@@ -101,11 +101,23 @@ class Record:
         return len(text.encode()) + NAME_BYTES
 
     @property
+    def is_control(self) -> bool:
+        """Whether this is a control record, which has bounds of its own in the log."""
+        return isinstance(self.content, Disconnect)
+
+    @property
+    def ended(self) -> tuple[Address, ...]:
+        """The addresses that this record makes final: those of an ended session."""
+        is_final = isinstance(self.content, Disconnect) and self.content.final
+        return self.addresses if is_final else ()
+
+    @property
     def size(self) -> int:
-        """How many bytes retention counts for this record."""
-        text = self.content.data if isinstance(self.content, Event) else ""
+        """How many bytes retention counts for this record; 0 for a control record."""
+        if isinstance(self.content, Disconnect):
+            return 0
         names = len(self.addresses) + len(self.exclude)
-        return len(text.encode()) + NAME_BYTES * names
+        return len(self.content.data.encode()) + NAME_BYTES * names
 
 
 @dataclass(frozen=True, slots=True)

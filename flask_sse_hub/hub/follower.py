@@ -14,6 +14,7 @@ from ..runtime.closing import Closed, Closing
 from ..runtime.rare_log import Trouble
 from .delivery.backlog import Backlog
 from .delivery.dispatcher import Dispatcher
+from .delivery.ends import Ends
 from .delivery.state import State
 
 log = logging.getLogger(__name__)
@@ -30,12 +31,14 @@ class Follower:
         broker: Broker,
         dispatcher: Dispatcher,
         backlog: Backlog,
+        ends: Ends,
         *,
         memory_bytes: int,
     ) -> None:
         self._broker = broker
         self._dispatcher = dispatcher
         self._backlog = backlog
+        self._ends = ends
         self._memory_bytes = memory_bytes
         self._batches: Iterator[LogBatch] = iter(())
         self._closed: Closed = Closing()
@@ -78,6 +81,8 @@ class Follower:
             # The tail leads beyond the place of the state.
             state = State.of(self._broker.state())
             start, head = self._start()
+            # After the start was chosen: a session that ends now ends in a record.
+            self._ends.remember(self._broker.ended())
         except BrokerUnavailable:
             self._tried.set()
             raise
@@ -117,6 +122,7 @@ class Follower:
         state = None
         if batch.gap is not None:
             self._backlog.forget()
+            self._learn_ended()
             state = self._state_after_gap()
         self._dispatcher.accept(batch, state=state)
         return True
@@ -132,6 +138,13 @@ class Follower:
                     log.warning("cannot read the state of keys yet: %s", error)
                 self._closed.wait(_RETRY_SECONDS)
         return None
+
+    def _learn_ended(self) -> None:
+        """Learn which sessions ended in the records that are lost."""
+        try:
+            self._ends.remember(self._broker.ended())
+        except BrokerUnavailable as error:
+            log.warning("cannot read which sessions have ended: %s", error)
 
     def wait(self, seconds: float) -> None:
         """Wait until the memory is filled, or the broker was found to be away.

@@ -17,6 +17,7 @@ from .parts import Parts
 
 log = logging.getLogger(__name__)
 
+# How often to look at the worker and at peers where nothing reports their changes.
 # gunicorn gives a worker 100 ms between INT or QUIT and its exit: a farewell must begin
 # in the first half of it.
 _TICK_SECONDS = 0.04
@@ -54,14 +55,28 @@ class Heartbeat:
     def run(self, closed: Closed) -> None:
         """Beat until ``closed`` is set or the worker goes away."""
         worker = self._find_worker()
+        watcher = None
+        if worker is not None:
+            watcher = worker.on_stop(lambda: self._leave(worker, closed))
+        try:
+            self._beat(closed, worker, is_told=worker is None or watcher is not None)
+        finally:
+            if watcher is not None:
+                watcher.close()
+
+    def _beat(
+        self, closed: Closed, worker: ServerWorker | None, *, is_told: bool
+    ) -> None:
         clock = self._clock
         every = self._every
         next_sweep = clock()
-        while not closed.wait(min(_TICK_SECONDS, every)):
+        while not closed.is_set():
             if worker is not None and not worker.alive:
-                self._check_max_requests(worker)
-                self._lifecycle.drain()
+                self._leave(worker, closed)
                 return
+            # A tick is most of the cost of an idle worker.
+            is_told_of_all = is_told and self._writer.is_told_of_peers
+            closed.wait(every if is_told_of_all else min(_TICK_SECONDS, every))
             if not self._writer.is_told_of_peers:
                 self._writer.look_after_peers()
             if clock() >= next_sweep:
@@ -69,6 +84,11 @@ class Heartbeat:
                 self.sweep()
                 if worker is not None:
                     self._check_max_requests(worker)
+
+    def _leave(self, worker: ServerWorker, closed: Closed) -> None:
+        if not closed.is_set():
+            self._check_max_requests(worker)
+            self._lifecycle.drain()
 
     def sweep(self) -> None:
         """Find everything that has become due, for each client, and have it done."""

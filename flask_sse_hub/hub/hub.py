@@ -94,7 +94,14 @@ class Hub:
                 "an event is published in a worker that is going away: with memory://"
                 " no client receives it any more"
             )
-        return self.broker.publish(record)
+        tally, begun = self._parts.tally, self.clock()
+        try:
+            cursor = self.broker.publish(record)
+        except BrokerUnavailable:
+            tally.broker_errors["publish"] += 1
+            raise
+        tally.publish_latency.observe(self.clock() - begun)
+        return cursor
 
     def disconnect(
         self,
@@ -125,6 +132,10 @@ class Hub:
         """Tell whether an address is known to be final: a session that has ended."""
         return self._parts.ends.has_ended(address)
 
+    def head(self) -> Cursor:
+        """Return the head of the log, for checks. Raises BrokerUnavailable."""
+        return self.broker.head()
+
     def cursor(self) -> Cursor:
         """Return the head of the log, or this worker's position if it is out of reach.
 
@@ -134,6 +145,7 @@ class Hub:
         try:
             return self.broker.head()
         except BrokerUnavailable:
+            self._parts.tally.broker_errors["head"] += 1
             if not self.ready:
                 raise
             return self._parts.progress.position
@@ -149,6 +161,16 @@ class Hub:
     def ready(self) -> bool:
         """Whether this process follows the log, and so serves streams."""
         return self._parts.follower.ready
+
+    def deaf_seconds(self, head: Cursor) -> float:
+        """Return for how long this worker has not moved although the log goes on.
+
+        ``head`` is the log's head. A worker that does not follow the log yet is not
+        deaf.
+        """
+        if not self.ready:
+            return 0.0
+        return self._parts.deafness.seconds(head, now=self.clock())
 
     def run_beside(self, name: str, task: Callable[[], None]) -> None:
         """Add a task, which start() runs in a thread of its own."""
@@ -228,9 +250,9 @@ class Hub:
         """Raise ClientRefused if this user can open no further stream for now."""
         self._parts.admission.check(identity, ip)
 
-    def refusal(self, refusal: ClientRefused) -> ClientRefused:
+    def refusal(self, refusal: ClientRefused, *, reason: str) -> ClientRefused:
         """Count a refusal and return it. Each kind is logged at most once a minute."""
-        return self._parts.admission.refusal(refusal)
+        return self._parts.admission.refusal(refusal, reason=reason)
 
     @property
     def coding_names(self) -> Sequence[str]:
@@ -333,7 +355,8 @@ class Hub:
             lagging=sum(client.lags(now) for client in streams),
             opened=tally.opened,
             closed=dict(tally.closed),
-            refused=tally.refused,
+            refused=tally.refusals.total(),
+            refusals=dict(tally.refusals),
             resets=dict(tally.resets),
             events_in=tally.events_in,
             bytes_in=tally.bytes_in,
@@ -343,6 +366,9 @@ class Hub:
             history_events=len(parts.history),
             history_bytes=parts.history.bytes,
             position=str(parts.progress.position),
+            publish_latency=tally.publish_latency.counts(),
+            delivery_latency=tally.delivery_latency.counts(),
+            broker_errors=dict(tally.broker_errors),
             draining=self.draining,
             clients=tuple(
                 ClientStats.of(client, registry.written(client), now=now)

@@ -10,6 +10,7 @@ from ..server.places import PlaceLedger
 from .clients.admission import Admission
 from .clients.notices import Listeners, Notices
 from .clients.registry import ClientRegistry
+from .deafness import Deafness
 from .delivery.backlog import Backlog
 from .delivery.catchup import Catchup
 from .delivery.dispatcher import Dispatcher
@@ -75,7 +76,7 @@ class Parts:
             tally=tally,
             clock=clock,
         )
-        self.backlog = Backlog(broker, clock=clock)
+        self.backlog = Backlog(broker, tally=tally, clock=clock)
         self.catchup = Catchup(
             self.progress,
             broker,
@@ -95,6 +96,7 @@ class Parts:
             self.catchup,
             clock=clock,
         )
+        self.deafness = Deafness(self.progress)
         self.writer = Writer(
             self.dispatcher,
             self.catchup,
@@ -102,7 +104,12 @@ class Parts:
             ends=self.lifecycle,
             tally=tally,
             clock=clock,
+            time_of_day=time_of_day,
         )
         self.follower = Follower(
-            broker, self.dispatcher, self.backlog, memory_bytes=options.memory.bytes
+            broker,
+            self.dispatcher,
+            self.backlog,
+            self.ends,
+            memory_bytes=options.memory.bytes,
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .clients.client_stats import ClientStats
+from .latency import LatencyCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,9 @@ class HubStats:
     closed: Mapping[str, int]
     #: Clients refused since the start, because of a limit or a drain.
     refused: int
+    #: Clients refused since the start, by reason: ``draining``, ``max_clients``,
+    #: ``places``, ``user_limit``, ``ip_limit`` or ``connect_rate``.
+    refusals: Mapping[str, int]
     #: ``reset`` events sent, by reason. Each told a client that it lost events.
     resets: Mapping[str, int]
     #: Events that came from the broker, and their bytes as encoded.
@@ -42,6 +46,14 @@ class HubStats:
     history_bytes: int
     #: The id of the last event whose fan-out here has finished.
     position: str
+    #: How long calls of ``publish()`` waited for the broker.
+    publish_latency: LatencyCounts
+    #: How long it took from an event's place in the log to its last direct write, for
+    #: each fan-out that reached a client.
+    delivery_latency: LatencyCounts
+    #: Calls of the broker that failed since the start, by operation: ``publish``,
+    #: ``head`` (for each stream that opens) or ``replay`` (of events that are missed).
+    broker_errors: Mapping[str, int]
     #: Whether the worker is going away.
     draining: bool
     #: One entry for each open stream, if asked for.

@@ -2,19 +2,24 @@
 
 from collections import Counter
 
+from .latency import Latency
+
 
 class Tally:
     """Counters since the hub was started. None of them ever falls."""
 
     __slots__ = (
+        "broker_errors",
         "bytes_in",
         "bytes_out",
         "closed",
+        "delivery_latency",
         "events_in",
         "events_out",
         "malformed",
         "opened",
-        "refused",
+        "publish_latency",
+        "refusals",
         "resets",
     )
 
@@ -23,8 +28,8 @@ class Tally:
         self.opened = 0
         #: Streams ended, by close reason.
         self.closed: Counter[str] = Counter()
-        #: Clients refused, because of a limit or a drain.
-        self.refused = 0
+        #: Clients refused, by reason: a limit or a drain.
+        self.refusals: Counter[str] = Counter()
         #: ``reset`` events sent, by reason.
         self.resets: Counter[str] = Counter()
         #: Events that came from the broker, and their bytes as encoded.
@@ -36,6 +41,13 @@ class Tally:
         #: guards them.
         self.events_out = 0
         self.bytes_out = 0
+        #: How long a call of publish() waits for the broker.
+        self.publish_latency = Latency()
+        #: How long it takes from an event's place in the log to the last write of its
+        #: fan-out.
+        self.delivery_latency = Latency()
+        #: Calls of the broker that failed, by operation.
+        self.broker_errors: Counter[str] = Counter()
 
     def written(self, *, events: int, bytes: int) -> None:
         """Count events and bytes that were written to clients."""

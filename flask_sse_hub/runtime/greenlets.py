@@ -43,6 +43,45 @@ def interrupt(greenlet: Any, *, allowed: Callable[[], bool]) -> None:
     greenlet.parent.loop.run_callback_threadsafe(throw)
 
 
+class Watcher:
+    """Calls a function from gevent's loop until it is closed. The function never waits.
+
+    ``watcher`` is one of the loop's own.
+    """
+
+    def __init__(self, watcher: Any, function: Callable[[], object]) -> None:
+        self._watcher = watcher
+        watcher.start(function)
+
+    def close(self) -> None:
+        """Stop calling the function."""
+        self._watcher.stop()
+        self._watcher.close()
+
+
+def when(has_come: Callable[[], bool], then: Callable[[], object]) -> Watcher | None:
+    """Run ``then`` once in a greenlet of its own, when ``has_come()`` is true.
+
+    gevent's loop asks each time before it waits, and so after each signal. That costs
+    nothing while the process is idle, which a timer would wake. Without gevent, returns
+    None and never asks.
+    """
+    if not patched():
+        return None
+    gevent = sys.modules["gevent"]
+    loop = gevent.get_hub().loop
+
+    def look() -> None:
+        if has_come():
+            watcher.close()
+            # The loop is about to wait, and a mere spawn() would not keep it from that.
+            loop.run_callback_threadsafe(gevent.spawn, then)
+
+    # With this priority it comes after the greenlets that are ready to run.
+    watcher = Watcher(loop.prepare(ref=False, priority=loop.MINPRI), look)
+    return watcher
+
+
 # A request takes a few turns of the loop: one to be accepted, then to be read, then to
 # be answered.
 _TURNS_PER_BREATH = 8

@@ -13,6 +13,7 @@ from enum import Flag, auto
 from typing import Generic, Protocol, TypeVar
 
 from . import sockets
+from .greenlets import Watcher
 
 #: The owner of a connection: a client, or a stream.
 Owner = TypeVar("Owner")
@@ -57,7 +58,7 @@ class PeerWatch(Generic[Owner]):
         self._owners: dict[int, Owner] = {}
         self._changed = changed
         self._epoll: select.epoll | None = None
-        self._watcher: sockets.Watcher | None = None
+        self._watcher: Watcher | None = None
 
     @property
     def watched(self) -> bool:

@@ -5,8 +5,14 @@ Also decides for which user root makes a file. Does not know which files there a
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from . import native
+
+# On Linux, the address of a Unix socket has room for 108 bytes with its final zero.
+_MAX_ADDRESS_BYTES = 107
 
 
 def private_directory(path: Path) -> Path:
@@ -45,6 +51,24 @@ def give_to_owner_above(path: Path) -> None:
         owner = path.parent.stat()
         with suppress(PermissionError):
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+@contextmanager
+def short_name(directory: Path, *, room: int) -> Iterator[str]:
+    """Give a name of a directory that leaves ``room`` bytes in a socket's address.
+
+    A Unix socket's address cannot be as long as a path. Only Linux has short names for
+    long paths. On systems without them, using the address fails.
+    """
+    if len(os.fsencode(directory)) + 1 + room <= _MAX_ADDRESS_BYTES:
+        yield str(directory)
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        # gevent's close may wait for the event loop.
+        native.original("os", "close")(descriptor)
 
 
 def _is_root() -> bool:

@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, Self
+from typing import Self
 
 from . import greenlets, native
 
@@ -71,14 +71,7 @@ class Socket(_socket.socket):
         return copy
 
 
-class Watcher(Protocol):
-    """Calls a function when a descriptor becomes readable."""
-
-    def close(self) -> None:
-        """Stop calling the function."""
-
-
-def watch(descriptor: int, readable: Callable[[], None]) -> Watcher | None:
+def watch(descriptor: int, readable: Callable[[], None]) -> greenlets.Watcher | None:
     """Have gevent's loop call a function while a descriptor is readable.
 
     The function is called again and again, and must not wait. Without gevent, returns
@@ -86,17 +79,8 @@ def watch(descriptor: int, readable: Callable[[], None]) -> Watcher | None:
     """
     if not greenlets.patched():
         return None
-    return _LoopWatcher(descriptor, readable)
-
-
-class _LoopWatcher:
-    def __init__(self, descriptor: int, readable: Callable[[], None]) -> None:
-        self._watcher = sys.modules["gevent"].get_hub().loop.io(descriptor, 1)
-        self._watcher.start(readable)
-
-    def close(self) -> None:
-        self._watcher.stop()
-        self._watcher.close()
+    loop = sys.modules["gevent"].get_hub().loop
+    return greenlets.Watcher(loop.io(descriptor, 1), readable)
 
 
 #: Whether this system has epoll, and so can watch very many connections for peers that

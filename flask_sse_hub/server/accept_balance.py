@@ -73,8 +73,10 @@ class AcceptBalance:
         Does nothing without gunicorn, without greenlets, or with a single worker.
         """
         self._workers = 1 if worker is None else worker.count
+        if worker is None or self._workers < 2:
+            return
         server = accepting_server()
-        if worker is None or self._workers < 2 or server is None or not server.started:
+        if server is None or not server.started:
             return
         if self._census is None:
             listener = worker.listener or server.socket

@@ -88,23 +88,30 @@ class PlaceLedger:
         self._known: Places | None = None
         # The hubs of this process, which may be closed and forgotten.
         self._hubs: weakref.WeakSet[HasSockets] = weakref.WeakSet()
-        # Guards the hubs and the holders. A holder is a stream, or the client of one.
+        # Guards the hubs and the holders. A holder is a stream, or the client of one;
+        # its value tells whether it is the stream of one request.
         self._lock = threading.Lock()
-        self._holders: set[object] = set()
+        self._holders: dict[object, bool] = {}
 
     def __len__(self) -> int:
         """Return how many places are taken."""
         return len(self._holders)
 
-    def take(self, holder: object) -> None:
+    @property
+    def answers(self) -> int:
+        """How many places are taken by streams of one request."""
+        with self._lock:
+            return sum(self._holders.values())
+
+    def take(self, holder: object, *, is_answer: bool = False) -> None:
         """Note that a stream has taken a place. A second call does nothing."""
         with self._lock:
-            self._holders.add(holder)
+            self._holders[holder] = is_answer
 
     def give_back(self, holder: object) -> None:
         """Note that a stream has left its place. Does nothing if it has none."""
         with self._lock:
-            self._holders.discard(holder)
+            self._holders.pop(holder, None)
 
     def full(self) -> str | None:
         """Return why there is no place for another stream, None if there is one."""

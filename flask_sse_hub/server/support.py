@@ -66,6 +66,11 @@ _ASGI = (
     " a client has left, so each closed page would keep a thread: run the app under a"
     " WSGI server, such as `gunicorn -k gevent` (pip install 'gunicorn[gevent]')"
 )
+_TORNADO = (
+    "tornado's WSGIContainer keeps each response until it is complete, so no event of a"
+    " stream would ever arrive: use a server that sends each part at once, such as"
+    " `gunicorn -k gevent` (pip install 'gunicorn[gevent]')"
+)
 _EVENTLET = (
     "eventlet has patched the standard library, and streams do not work with eventlet,"
     " which is no longer developed: start gunicorn with `-k gevent` (pip install"
@@ -109,6 +114,8 @@ def server_obstacle(environ: Mapping[str, Any], around: Surroundings) -> str | N
         return _EVENTLET
     if around.is_asgi:
         return _ASGI.format(server=around.server)
+    if around.server == "tornado":
+        return _TORNADO
     if greenlets.in_greenlet() and not greenlets.patched():
         remedy = _PATCH_UWSGI if around.server == "uwsgi" else _PATCH
         return _UNPATCHED.format(remedy=remedy)

@@ -1,8 +1,8 @@
 """The surroundings: the WSGI server that runs this process, and its limits.
 
-Recognises a server by the WSGI environment, by its own module, or by its frames on the
-stack. The answers are cached for each server, since a process has only one. Does not
-know streams.
+Recognises a server by the WSGI environment, by its own module, or by its frames and its
+callback on the stack. The answers are cached for each server, since a process has only
+one. Does not know streams.
 """
 
 import sys
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ..runtime import greenlets
 from ..runtime.per_process import PerProcess
+from . import apache
 from .accept_balance import accepting_server
 from .worker import ServerWorker, serving_worker
 
@@ -21,7 +22,7 @@ from .worker import ServerWorker, serving_worker
 KEPT = 20
 
 # The modules of servers that name themselves nowhere in the environment: adapters for
-# ASGI servers, and others that serve one request at a time.
+# ASGI servers, bjoern with its single thread, and tornado, which collects responses.
 _ASGI = frozenset({"a2wsgi", "asgiref", "hypercorn", "starlette", "uvicorn"})
 _SILENT = _ASGI | {"bjoern", "tornado"}
 
@@ -149,14 +150,25 @@ def _functions_of(module: str) -> set[str]:
 def _server_on_the_stack() -> str | None:
     """Return the nearest known caller, None for a test client or an unknown caller."""
     for frame in _frames():
-        module = str(frame.f_globals.get("__name__", ""))
-        if module == "werkzeug.test":
-            # A test client, which a view of a served app may use too.
-            return None
-        name = module.partition(".")[0]
-        if name in _SILENT:
-            return name
+        for module in _modules_of(frame):
+            if module == "werkzeug.test":
+                # A test client, which a view of a served app may use too.
+                return None
+            name = module.partition(".")[0]
+            if name in _SILENT:
+                return name
     return None
+
+
+def _modules_of(frame: FrameType) -> Iterator[str]:
+    """Return the modules of a frame, and of the server's callback in its hands.
+
+    A server with a pool of threads is on no stack of them, and its callback is.
+    """
+    yield str(frame.f_globals.get("__name__", ""))
+    if "start_response" in frame.f_code.co_varnames:
+        start = frame.f_locals.get("start_response")
+        yield str(getattr(start, "__module__", ""))
 
 
 def _places(
@@ -170,12 +182,7 @@ def _places(
         setting = "gevent" if greenlets.in_greenlet() else "threads"
         return _counted(getattr(module, "cores", None), setting)
     if server == "mod_wsgi":
-        # mod_wsgi makes the module in each interpreter. Nothing has imported it yet.
-        try:
-            import mod_wsgi  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            return None
-        return _counted(getattr(mod_wsgi, "threads_per_process", None), "threads")
+        return _places_of_mod_wsgi()
     if server == "gevent":
         # Without the argument spawn=N the server's pool has no size.
         pool = getattr(accepting_server(), "pool", None)
@@ -189,6 +196,21 @@ def _places(
             return Places(most, "connection_limit")
         return _counted(count, setting)
     return None
+
+
+def _places_of_mod_wsgi() -> Places | None:
+    # mod_wsgi makes the module in each interpreter. Nothing has imported it yet.
+    try:
+        import mod_wsgi  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return None
+    threads = _counted(getattr(mod_wsgi, "threads_per_process", None), "threads")
+    # Each request takes a worker of Apache too, and all processes share these workers.
+    workers = apache.request_workers()
+    if threads is None or workers is None:
+        return threads
+    share = max(1, workers // (getattr(mod_wsgi, "maximum_processes", None) or 1))
+    return threads if threads.at_once <= share else Places(share, "MaxRequestWorkers")
 
 
 def _most_connections(environ: Mapping[str, Any]) -> int | None:

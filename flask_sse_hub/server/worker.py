@@ -6,6 +6,7 @@ The only module that knows gunicorn's worker object. Other servers have no such 
 import os
 import signal
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from ..runtime import greenlets
@@ -23,6 +24,13 @@ class ServerWorker:
     def alive(self) -> bool:
         """Whether the worker keeps running; False once gunicorn has stopped it."""
         return bool(self._worker.alive)
+
+    def on_stop(self, then: Callable[[], object]) -> greenlets.Watcher | None:
+        """Run a function in a greenlet, once gunicorn has stopped the worker.
+
+        Returns None without gevent: then the caller has to look at ``alive``.
+        """
+        return greenlets.when(lambda: not self.alive, then)
 
     @property
     def is_parent(self) -> bool:

@@ -22,6 +22,8 @@ from ..hub.heartbeat import Heartbeat
 from ..hub.hub import Hub
 from ..hub.parts import Parts
 from ..hub.revalidation import Revalidation
+from ..metrics.figures import figures_of
+from ..metrics.machine import Machine
 from ..runtime.per_process import PerProcess
 from ..server.places import place_ledger
 from ..signals import client_connected, client_disconnected, event_published
@@ -58,7 +60,11 @@ class AppState:
         self.origins = Origins(config.cors_origins)
         self.reach = Reach(lambda: self.hub)
         self.problems = Problems(app, config, self.reach)
-        self.logins = Logins(lambda: self.hub, login_required=config.login_required)
+        self.logins = Logins(
+            lambda: self.hub,
+            login_required=config.login_required,
+            time_of_day=lambda: self.time_of_day(),
+        )
         self.subscribing = Subscribing(
             config,
             rules,
@@ -73,6 +79,7 @@ class AppState:
         #: The time of day, for things that outlive a process: retention and tickets.
         self.time_of_day: Callable[[], float] = time.time
         self._hubs = PerProcess(self._create_hub)
+        self._machines = PerProcess(self._create_machine)
 
     @property
     def hub(self) -> Hub:
@@ -83,6 +90,35 @@ class AppState:
     def broker(self) -> Broker:
         """The broker of this process, for commands and tests that read the log."""
         return self.hub.broker
+
+    @property
+    def machine(self) -> Machine:
+        """The workers of this machine, seen by this process."""
+        return self._machines.get()
+
+    def _create_machine(self) -> Machine:
+        hub, config = self.hub, self.config
+        return Machine(
+            self.log_identity,
+            own=lambda number, clients: figures_of(
+                hub,
+                worker=number,
+                max_clients=config.max_clients,
+                answers=place_ledger().answers,
+                pattern=config.metrics_pattern,
+                clients=clients,
+            ),
+            alone=hub.reach == "process",
+        )
+
+    @property
+    def log_identity(self) -> str:
+        """The text that is the same for all workers of this app's log on a machine."""
+        config, app = self.config, self.app
+        # A relative path of an SQLite file is in the instance folder.
+        return "\0".join(
+            (config.broker_url, config.name or app.name, app.instance_path)
+        )
 
     def _create_hub(self) -> Hub:
         app = self.app
@@ -101,6 +137,9 @@ class AppState:
                 disconnected=lambda client, reason: client_disconnected.send(
                     app, client=client, reason=reason
                 ),
+                listen=lambda: bool(
+                    client_connected.receivers or client_disconnected.receivers
+                ),
             ),
             places=place_ledger(),
             clock=self.clock,
@@ -114,10 +153,14 @@ class AppState:
             parts, self.access.lost, interval=self.config.revalidate_interval
         )
         hub.run_beside("revalidation", lambda: revalidation.run(hub.closed))
+        hub.run_beside("figures", lambda: self.machine.run(hub.closed))
         return hub
 
     def close(self) -> None:
         """End this process's hub at once. The next use creates another one."""
+        machine = self._machines.pop()
+        if machine is not None:
+            machine.leave()
         hub = self._hubs.pop()
         if hub is not None:
             hub.close()

@@ -1,23 +1,17 @@
-"""The blueprint: the stream, the client, publishing, health and statistics.
+"""The blueprint: the stream, the client, publishing, health, statistics, metrics.
 
 A thin layer: anything that a view of the app may need too is a method of the extension.
 """
 
-import hmac
-from dataclasses import asdict
-from typing import Any
-
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import Forbidden
 
-from ..auth.visitor import bearer_token
 from ..streams.response import keep_out_of_caches
-from . import client_script
+from . import client_script, statistics
 from .app_state import AppState
-from .error_answers import answer_errors, wrong_method
+from .error_answers import answer_errors, unmatched
 from .exemptions import PUBLISH, exempt_from_checks
-from .health import unready
+from .health import health_answer
 from .hosts import HostBlueprint, rule_options
 from .publish_api import PublishAPI
 
@@ -37,8 +31,8 @@ def create_blueprint(state: AppState) -> Blueprint:
     answer_errors(blueprint)
 
     @blueprint.before_app_request
-    def refuse_wrong_method() -> ResponseReturnValue | None:
-        refusal = wrong_method(blueprint)
+    def refuse_unmatched() -> ResponseReturnValue | None:
+        refusal = unmatched(blueprint)
         if refusal is None:
             return None
         return state.origins.add_headers(keep_out_of_caches(refusal))
@@ -60,13 +54,8 @@ def create_blueprint(state: AppState) -> Blueprint:
 
     @blueprint.get("/health")
     def health() -> ResponseReturnValue:
-        reason = unready(state)
-        if reason is not None:
-            return jsonify(status="unavailable", reason=reason), 503
-        warnings = state.problems.that_spare_streams(request.environ)
-        if warnings:
-            return jsonify(status="ready", warnings=warnings)
-        return jsonify(status="ready")
+        body, status = health_answer(state, verbose="verbose" in request.args)
+        return jsonify(body), status
 
     @blueprint.get("/health/live")
     def live() -> ResponseReturnValue:
@@ -74,20 +63,10 @@ def create_blueprint(state: AppState) -> Blueprint:
 
     @blueprint.get("/stats")
     def stats() -> ResponseReturnValue:
-        if not _admitted(config.stats_access):
-            raise Forbidden(
-                "this request may not read the statistics: SSE_HUB_STATS_ACCESS sets"
-                " the token or the rule"
-            )
-        shown = state.hub.stats(clients="clients" in request.args)
-        return jsonify(asdict(shown))
+        return statistics.statistics(state)
+
+    @blueprint.get("/metrics")
+    def metrics() -> ResponseReturnValue:
+        return statistics.metrics(state)
 
     return blueprint
-
-
-def _admitted(access: Any) -> bool:
-    if access is None:
-        return False
-    if callable(access):
-        return bool(access())
-    return hmac.compare_digest((bearer_token() or "").encode(), access.encode())

@@ -36,10 +36,10 @@ class ClientAddresses:
         self._limits = [] if rate is None else parse_rate(rate)
         self._rates = Rates("SSE_HUB_CONNECT_RATE")
 
-    def of_request(self) -> str | None:
-        """Return the address that this request came from, None if it has none.
+    def for_limits(self) -> str | None:
+        """Return the address that the limits count, None if there is nothing to count.
 
-        For IPv6 this is the /64 network, which belongs to one household.
+        Finding it takes a tenth of the time of a connect.
         """
         if _is_hidden_by_proxy() and self._first_time("proxy"):
             log.warning(
@@ -49,6 +49,13 @@ class ClientAddresses:
                 " werkzeug.middleware.proxy_fix. Otherwise ignore this warning: anybody"
                 " can send the header"
             )
+        return self.of_request() if self._settings else None
+
+    def of_request(self) -> str | None:
+        """Return the address that this request came from, None if it has none.
+
+        For IPv6 this is the /64 network, which belongs to one household.
+        """
         try:
             found = ipaddress.ip_address(_without_port(request.remote_addr or ""))
         except ValueError:
@@ -62,7 +69,7 @@ class ClientAddresses:
         return str(found)
 
     def _warn_of_no_limit(self) -> None:
-        if self._settings and self._first_time("no limit"):
+        if self._first_time("no limit"):
             log.warning(
                 "%s cannot limit a request without a network address, such as one over"
                 " a Unix socket, and lets it in (its address is %r). Have the proxy set"
@@ -91,6 +98,6 @@ def _without_port(address: str) -> str:
 
 def _is_hidden_by_proxy() -> bool:
     return (
-        "X-Forwarded-For" in request.headers
+        "HTTP_X_FORWARDED_FOR" in request.environ
         and "werkzeug.proxy_fix.orig" not in request.environ
     )

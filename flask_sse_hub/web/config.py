@@ -78,6 +78,13 @@ class Config:
         "Whether only users who are logged in through Flask-Login may open a stream."
         " With False, anonymous visitors may too.",
     )
+    resume_before_login: bool = _key(
+        False,
+        checks.flag,
+        "Whether a client may resume from an id that is older than its login. With"
+        " False it receives a ``reset`` if that would bring it an event from before the"
+        " login, with a minute of tolerance.",
+    )
     public_channels: tuple[str, ...] = _key(
         (),
         read_patterns,
@@ -235,11 +242,18 @@ class Config:
     stats_access: checks.StatsAccess = _key(
         None,
         checks.stats_access,
-        "The access to the statistics endpoint. Set a token of at least 16 characters,"
-        " which programs send as ``Authorization: Bearer``, or a callable without"
-        " arguments that is called in the request and returns True or False. With None"
-        " the endpoint refuses every request.",
+        "The access to the statistics and metrics endpoints. Set a token of at least 16"
+        " characters, which programs send as ``Authorization: Bearer``, or a callable"
+        " without arguments that is called in the request and returns True or False."
+        " With None the endpoints refuse every request.",
         secret=True,
+    )
+    metrics_channels: tuple[str, ...] = _key(
+        (),
+        read_patterns,
+        "Glob patterns of channels whose open streams the metrics count, such as"
+        " ``orders.*``. Each pattern is one series for each worker; a channel counts at"
+        " the first pattern that matches it.",
     )
 
     @classmethod
@@ -334,6 +348,13 @@ class Config:
     def is_public(self, channel: str) -> bool:
         """Tell whether a channel is open to every visitor with a stream."""
         return matches(channel, self.public_channels)
+
+    def metrics_pattern(self, channel: str) -> str | None:
+        """Return the pattern at which the metrics count a channel, None without one."""
+        for pattern in self.metrics_channels:
+            if matches(channel, (pattern,)):
+                return pattern
+        return None
 
 
 def _checked(key: str, part: "Field[Any]", value: Any) -> Any:

@@ -8,7 +8,12 @@ their own answers, whatever error handlers the app has registered.
 from typing import NoReturn
 
 from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, default_exceptions
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    default_exceptions,
+)
 
 from ..streams.response import error_response
 
@@ -24,23 +29,65 @@ def answer_errors(blueprint: Blueprint) -> None:
     blueprint.after_request(_without_page)
 
 
-def wrong_method(blueprint: Blueprint) -> Response | None:
-    """Return the answer to a method that an endpoint does not have, otherwise None.
+def unmatched(blueprint: Blueprint) -> Response | None:
+    """Return the answer to a request that meets no endpoint, although it means one.
 
-    Flask finds no endpoint for such a request, and therefore calls neither the error
-    handlers nor the hooks of the blueprint.
+    A method that an endpoint does not have is a 405, and a path below the prefix of the
+    blueprint a 404. Flask finds no endpoint for such a request, and therefore calls
+    neither the error handlers nor the hooks of the blueprint. None for all else.
     """
     error = request.routing_exception
-    if not isinstance(error, MethodNotAllowed) or not error.valid_methods:
-        return None
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        # Matched with a method that the path has, to learn whose path it is.
+        return _answer(error) if _has(blueprint, request.path, error) else None
+    if isinstance(error, NotFound) and _is_below(blueprint):
+        return _answer(NotFound(_no_endpoint(blueprint)))
+    return None
+
+
+def _has(
+    blueprint: Blueprint, path: str, error: MethodNotAllowed | None = None
+) -> bool:
     adapter = current_app.create_url_adapter(request)
     if adapter is None:
-        return None
-    # Matched with a method that the path has, to learn whose path it is.
-    endpoint, _ = adapter.match(method=next(iter(error.valid_methods)))
-    if not endpoint.startswith(f"{blueprint.name}."):
-        return None
-    return _answer(error)
+        return False
+    methods = (error.valid_methods if error else None) or ["GET"]
+    try:
+        endpoint, _ = adapter.match(path, method=next(iter(methods)))
+    except HTTPException:
+        return False
+    return str(endpoint).startswith(f"{blueprint.name}.")
+
+
+def _is_below(blueprint: Blueprint) -> bool:
+    """Tell whether the path is below the prefix, and the prefix is the hub's alone.
+
+    An app with views of its own there has error pages of its own there too. On a host
+    that the blueprint does not serve, the prefix is the app's.
+    """
+    below = f"{blueprint.url_prefix}/"
+    if not request.path.startswith(below):
+        return False
+    rules = current_app.url_map.iter_rules()
+    return _has(blueprint, str(blueprint.url_prefix)) and all(
+        rule.endpoint.startswith(f"{blueprint.name}.")
+        for rule in rules
+        if rule.rule.startswith(below)
+    )
+
+
+def _no_endpoint(blueprint: Blueprint) -> str:
+    text = f"the hub has no endpoint {request.path!r:.100}"
+    if not current_app.debug:
+        return text
+    if request.path == f"{blueprint.url_prefix}/":
+        return f"{text}: leave out the slash at the end"
+    if request.path == f"{blueprint.url_prefix}/publish":
+        return f"{text}: publishing over HTTP needs SSE_HUB_PUBLISH_TOKENS"
+    mine = f"{blueprint.name}."
+    rules = current_app.url_map.iter_rules()
+    paths = sorted(rule.rule for rule in rules if rule.endpoint.startswith(mine))
+    return f"{text}: it has {', '.join(paths)}"
 
 
 def _answer(error: HTTPException) -> Response:

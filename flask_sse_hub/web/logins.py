@@ -22,8 +22,15 @@ from ..hub.hub import Hub
 class Logins:
     """React to the logins and logouts of one app."""
 
-    def __init__(self, hub: Callable[[], Hub], *, login_required: bool) -> None:
+    def __init__(
+        self,
+        hub: Callable[[], Hub],
+        *,
+        login_required: bool,
+        time_of_day: Callable[[], float],
+    ) -> None:
         self._hub = hub
+        self._time_of_day = time_of_day
         self._login_required = login_required
 
     def watch(self, app: Flask) -> None:
@@ -49,7 +56,7 @@ class Logins:
     def _after_request(self, response: Response) -> Response:
         """End the streams of a session that the app has emptied without a logout."""
         if sessions.is_cleared():
-            self._end(sessions.ended_by_clearing())
+            self._end(sessions.ended_by_clearing(now=self._time_of_day()))
         return response
 
     def _session_protected(self, _: Flask, **__: Any) -> None:
@@ -62,7 +69,8 @@ class Logins:
     def _logged_in(self, _: Flask, user: Any, **__: Any) -> None:
         # Streams that were opened before the login belong to another user, or to an
         # anonymous visitor.
-        self._end(sessions.ended_by_login(str(user.get_id())))
+        user_id = str(user.get_id())
+        self._end(sessions.ended_by_login(user_id, now=self._time_of_day()))
 
     def _logged_out(self, _: Flask, user: Any, **__: Any) -> None:
         user_id = user.get_id() if user is not None else None

@@ -53,6 +53,8 @@ class QueryNames:
         Each is logged once for each name. Outside debug mode, names that are not logged
         have no text: a search for the closest name takes longer than all the rest.
         """
+        if not request.args:
+            return []
         found = {
             name: f"the query name {name!r:.50} is unknown: {_remedy(name)}"
             for name in request.args

@@ -11,6 +11,7 @@ from functools import partial
 from flask import Response, after_this_request, current_app, request
 from werkzeug.exceptions import BadRequest, HTTPException
 
+from ..auth import sessions
 from ..auth.access import Access, Authorizer, Rules
 from ..auth.visitor import Visitor
 from ..errors import (
@@ -22,6 +23,7 @@ from ..errors import (
 from ..events.address import checked_channel
 from ..events.record import UNPLACED, Cursor
 from ..hub.clients.client import Client, Metadata
+from ..hub.delivery.ends import CLOCK_SKEW_SECONDS
 from ..hub.hub import Hub
 from ..hub.lifecycle import draw_age
 from ..runtime.rare_log import FirstTime
@@ -175,9 +177,9 @@ class Subscribing:
 
     def _admitted(self, hub: Hub, asked: StreamRequest) -> Client:
         """Return the client of this request, if it may listen. Raises ClientRefused."""
-        ip = self._addresses.of_request()
+        ip = self._addresses.for_limits()
         if not self._addresses.may_come(ip):
-            raise hub.refusal(TooManyStreams(_TOO_OFTEN))
+            raise hub.refusal(TooManyStreams(_TOO_OFTEN), reason="connect_rate")
         # Refuse strangers first: while the broker hangs, reading the log's head takes
         # more than a second, and anybody could keep the worker waiting.
         load = asked.arrive()
@@ -196,6 +198,7 @@ class Subscribing:
             personal=asked.personal,
             since=since,
             loaded_at=loaded_at,
+            not_before=self._not_before(visitor),
             grant=self._access.grant(visitor, channels, asked.still_allowed),
             ip=ip if self._config.max_clients_per_ip else None,
             ends_at=self._ends_at(hub, visitor),
@@ -237,6 +240,17 @@ class Subscribing:
         if not self._access.can_reload(visitor):
             left = min(left, draw_age(self._config.revalidate_interval))
         return hub.clock() + left
+
+    def _not_before(self, visitor: Visitor) -> float:
+        """Return the time from which on events are for the visitor, 0.0 if for ever.
+
+        Somebody who has registered now must not hear what was said before, or was for
+        the last holder of a user id that is used again.
+        """
+        began = sessions.began(visitor.identity.session)
+        if began is None or self._config.resume_before_login:
+            return 0.0
+        return began - CLOCK_SKEW_SECONDS
 
     def _checked_channels(self, channels: Sequence[str]) -> tuple[str, ...]:
         names = [checked_channel(name) for name in channels]

@@ -117,7 +117,7 @@ def test_lost_history_is_shown(sign_in: SignIn, demo: Demo) -> None:
     wait_for_event(page, "notification", "before the loss")
     demo.lose_history()
     expect(page, "#reset-banner", "History was lost (epoch)")
-    expect(page, "#state", "open")
+    expect(page, "#state", "live")
     publish(page, "#to-me", "after the loss")
     wait_for_event(page, "notification", "after the loss")
 

@@ -147,6 +147,24 @@ def opentelemetry(app: Flask) -> None:
     FlaskInstrumentor().instrument_app(app, tracer_provider=TracerProvider())
 
 
+def newrelic(app: Flask) -> None:
+    """Tell whether New Relic's agent, which started the server, sees the request."""
+    from newrelic.agent import current_transaction
+
+    @app.get("/traced")
+    def traced() -> Response:
+        return jsonify(traced=current_transaction() is not None)
+
+
+def ddtrace(app: Flask) -> None:
+    """Tell whether Datadog's tracer, which started the server, sees the request."""
+    from ddtrace.trace import tracer
+
+    @app.get("/traced")
+    def traced() -> Response:
+        return jsonify(traced=tracer.current_span() is not None)
+
+
 def apscheduler(app: Flask) -> None:
     """Publish from a job in a thread of the server's own process."""
     from apscheduler.schedulers.background import BackgroundScheduler
@@ -168,7 +186,7 @@ ALL: dict[str, Callable[[Flask], None]] = {
     for each in (
         *(limiter, session, session_in_redis, beaker, talisman, cors, compress),
         *(caching, csrf, debugtoolbar, profiler, proxy_fix, sentry, opentelemetry),
-        apscheduler,
+        *(apscheduler, newrelic, ddtrace),
     )
 }
 

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.live.packages import folder_of
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/compatibility.md"
 
@@ -105,18 +107,29 @@ def version_of(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         pass
+    for found in metadata.distributions(name=package, path=[str(folder_of(package))]):
+        return found.version
     described = ROOT / "tests/node_modules" / package / "package.json"
     if described.exists():
         return str(json.loads(described.read_text())["version"])
+    for path in (ROOT / "tests/wheels").glob(f"{package}-*"):
+        return _number_in(path.name)
     program = shutil.which(package) or shutil.which(package.lower())
     return "" if program is None else _version_said_by(program)
 
 
 def _version_said_by(program: str) -> str:
-    done = subprocess.run(
-        [program, "--version"], capture_output=True, text=True, check=False
-    )
-    found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+    # Apache knows only -v. Of an unknown option it complains, with the time.
+    for option in ("--version", "-v"):
+        command = [program, option]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return _number_in(done.stdout)
+    return ""
+
+
+def _number_in(text: str) -> str:
+    found = re.search(r"\d+(\.\d+)+", text)
     return found[0] if found else ""
 
 

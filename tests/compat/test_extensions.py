@@ -117,6 +117,43 @@ def test_streams_live_beside(start: Start, name: str) -> None:
     lives(start(name))
 
 
+@pytest.mark.parametrize(
+    ("name", "environ"),
+    [
+        pytest.param(
+            "newrelic",
+            # In developer mode the agent talks to a collector of its own.
+            {
+                "NEW_RELIC_LICENSE_KEY": "0" * 40,
+                "NEW_RELIC_APP_NAME": "compat",
+                "NEW_RELIC_DEVELOPER_MODE": "true",
+            },
+            marks=compat("newrelic", "gunicorn gevent", "every request is traced"),
+        ),
+        pytest.param(
+            "ddtrace",
+            # Nobody listens there; the tracer goes on without its agent.
+            {
+                "DD_TRACE_AGENT_URL": "http://127.0.0.1:9",
+                "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
+                "DD_REMOTE_CONFIGURATION_ENABLED": "false",
+            },
+            marks=compat("ddtrace", "gunicorn gevent", "every request is traced"),
+        ),
+    ],
+)
+def test_streams_live_in_a_server_that_a_tracer_starts(
+    start: Start, monkeypatch: pytest.MonkeyPatch, name: str, environ: dict[str, str]
+) -> None:
+    """The tracer patches gunicorn, Flask and the standard library before all else."""
+    for key, value in environ.items():
+        monkeypatch.setenv(key, value)
+    server = start(name, tracer=name)
+    # New Relic's agent traces nothing before it has met its collector.
+    wait_until(lambda: server.json("/traced") == {"traced": True})
+    lives(server)
+
+
 @compat("Flask-Session", "gunicorn gevent", "sessions and the log in one Redis")
 @compat("redis", "gunicorn gevent", "one Redis for the log and another extension")
 def test_sessions_share_the_redis_of_the_log(

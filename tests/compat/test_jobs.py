@@ -6,8 +6,9 @@ The queue and the log are in one Redis.
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import redis
@@ -16,6 +17,7 @@ from celery import Celery
 
 from tests.compat.table import compat
 from tests.kit.redis_server import RedisServer
+from tests.live.packages import packages
 from tests.live.server import ROOT, Server
 
 pytestmark = pytest.mark.live
@@ -31,12 +33,12 @@ def server(redis_server: RedisServer) -> Iterator[Server]:
 
 
 @contextmanager
-def worker(url: str, *words: str) -> Iterator[None]:
-    """Run a worker as long as the block lasts."""
+def worker(url: str, *words: str, paths: Sequence[Path] = ()) -> Iterator[None]:
+    """Run a worker as long as the block lasts. It finds packages in these paths too."""
     environ = os.environ | {
         "COMPAT_LOG": url,
         "COMPAT_REDIS": url,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, [*paths, ROOT])),
     }
     command = [sys.executable, "-m", *words]
     process = subprocess.Popen(command, env=environ, cwd=ROOT)
@@ -65,14 +67,19 @@ def worker(url: str, *words: str) -> Iterator[None]:
             "gevent",
             marks=compat("celery", "gunicorn gevent", "Publisher, pool gevent"),
         ),
+        pytest.param(
+            "eventlet",
+            marks=compat("celery", "gunicorn gevent", "Publisher, pool eventlet"),
+        ),
     ],
 )
 def test_a_celery_task_publishes(
     server: Server, redis_server: RedisServer, pool: str
 ) -> None:
     """One Publisher in the module serves each pool: it opens after any fork."""
-    words = f"celery -A tests.compat.jobs worker -P {pool} -c 1 -l warning"
-    with worker(redis_server.url, *words.split()), server.stream() as stream:
+    words = f"celery -A tests.compat.jobs worker -P {pool} -c 1 -l warning".split()
+    paths = [packages("eventlet")] if pool == "eventlet" else []
+    with worker(redis_server.url, *words, paths=paths), server.stream() as stream:
         stream.next("connected")
         Celery(broker=redis_server.url).send_task("greet", ["alice"])
         assert stream.next("message", within=WITHIN).data == "from a job"

@@ -23,6 +23,7 @@ HTML = sample(PAGE, "html")
 RUN = sample(PAGE, "console", with_="flask run")
 LISTEN = sample(PAGE, "console", with_="retry: 2271")
 PUBLISH = sample(PAGE, "console", with_="text=hello")
+AGAIN = sample(PAGE, "console", with_="text=again")
 STORY = sample(PAGE, "text", with_="event: story")
 RESUME = sample(PAGE, "console", with_="Last-Event-ID")
 SHELL = sample(PAGE, "console", with_="flask sse publish")
@@ -51,11 +52,12 @@ def test_the_server_is_started_as_shown() -> None:
 def test_every_command_answers_as_shown(tmp_path: Path) -> None:
     """All commands use one history, from the first greeting to the logout."""
     with serving(tmp_path, APP) as shell:
-        (greeting,), (publish,) = steps(LISTEN), steps(PUBLISH)
+        (publish,), (greeting,), (again,) = steps(PUBLISH), steps(LISTEN), steps(AGAIN)
+        shell.check(publish)
         with shell.start(greeting.command) as stream:
             stream.wait_for("resumed")
-            shell.check(publish)
-            stream.wait_for("hello")
+            shell.check(again)
+            stream.wait_for("again")
         shell.learn(f"{greeting.output}\n{STORY}", stream.printed)
         *published, resumed = steps(RESUME)
         for step in published:

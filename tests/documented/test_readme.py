@@ -1,7 +1,7 @@
 """The samples of the README work when they are copied."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
@@ -11,13 +11,18 @@ from flask_sse_hub import SSEHub
 from flask_sse_hub.testing import Published, Stream
 from tests.conftest import MakeSite, User
 from tests.documented.samples import sample
-from tests.documented.shell import Shell, commands
+from tests.documented.shell import Shell, commands, flask_run
 from tests.kit.ports import HOST, free_port
 from tests.kit.reader import wait_until
 from tests.kit.redis_server import RedisServer
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 PAGE = "README.md"
-TEN_LINES = sample(PAGE, "python", with_="@app.post")
+FIRST_APP = sample(PAGE, "python", with_="/say/")
+FIRST_EVENT = sample(PAGE, "sh", with_="/say/hello")
+WITH_LOGINS = sample(PAGE, "python", with_="LoginManager")
 RULE = sample(PAGE, "python", with_="@sse_hub.authorize_channel")
 GUNICORN = sample(PAGE, "sh", with_="gunicorn -k gevent")
 REDIS = sample(PAGE, "python", with_="redis://")
@@ -25,10 +30,27 @@ PUBLISHER = sample(PAGE, "python", with_="import Publisher")
 SHELL = sample(PAGE, "sh", with_="flask sse")
 
 
-def test_the_ten_lines_run(tmp_path: Path) -> None:
-    """They give a stream, and an event for the order's owner."""
+@pytest.mark.browser
+def test_the_first_app_shows_an_event(tmp_path: Path, chromium: "Browser") -> None:
+    """It is pasted, started and opened, and the command of the page adds a line."""
+    with flask_run(tmp_path, FIRST_APP) as shell:
+        page = chromium.new_page()
+        with page.expect_request("**/events"):
+            page.goto(shell.translated("http://127.0.0.1:5000/"))
+        (publish,) = commands(FIRST_EVENT)
+
+        def is_shown() -> bool:
+            shell.run(publish)
+            return "hello" in page.inner_text("body")
+
+        wait_until(is_shown)
+        page.context.close()
+
+
+def test_the_app_with_logins_runs(tmp_path: Path) -> None:
+    """It gives a stream, and an event for the order's owner."""
     names: dict[str, Any] = {"__name__": __name__, "load_user": User}
-    exec(TEN_LINES, names)  # noqa: S102
+    exec(WITH_LOGINS, names)  # noqa: S102
     names["owner_of"] = lambda number: 42
     app: Flask = names["app"]
     app.instance_path = str(tmp_path)
@@ -113,7 +135,7 @@ def test_a_shell_publishes_and_listens(tmp_path: Path) -> None:
         GUNICORN_CMD_ARGS=f"--bind {HOST}:{port} --no-control-socket",
     )
     publish, listen = commands(SHELL)
-    with shell.start(commands(GUNICORN)[1]) as server:
+    with shell.start(commands(GUNICORN)[0]) as server:
         server.wait_for("Listening")
         url = f"http://{HOST}:{port}/events?channel=news"
         with shell.start(listen) as listener, Stream(url) as stream:

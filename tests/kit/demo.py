@@ -25,14 +25,22 @@ class Demo:
         self.log_path = folder / "log"
         settings.setdefault("sse_hub_broker_url", f"sqlite:///{folder}/sse_hub.db")
         settings.setdefault("sqlalchemy_database_uri", f"sqlite:///{folder}/example.db")
-        with self.log_path.open("wb") as output:
+        self.broker_url = settings["sse_hub_broker_url"]
+        self._environ = (
+            os.environ
+            | {"PORT": str(self.port), "WEB_CONCURRENCY": str(workers)}
+            | {"FLASK_DEMO": "true"}
+            | {f"FLASK_{key.upper()}": value for key, value in settings.items()}
+        )
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, again after close() on the same port and files."""
+        with self.log_path.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn"],
                 cwd=ROOT,
-                env=os.environ
-                | {"PORT": str(self.port), "WEB_CONCURRENCY": str(workers)}
-                | {"FLASK_DEMO": "true"}
-                | {f"FLASK_{key.upper()}": value for key, value in settings.items()},
+                env=self._environ,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -17,6 +17,9 @@ Pair = tuple[socket.socket, socket.socket]
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
+#: More than the kernel buffers for a peer that does not read, with buffers of 4 KiB.
+LARGE = "x" * 30_000
+
 
 def tcp_pair(*, buffers: int = 4096) -> Pair:
     """Return both ends of a connection with small buffers."""
@@ -196,3 +199,23 @@ def join(
 
     wait_until(look)
     return peer
+
+
+def block(peer: Peer, *others: Peer) -> None:
+    """Fill the kernel's buffer for a peer, while the other peers read."""
+    while peer.sink.writing_since is None:
+        peer.hub.publish(LARGE)
+        turn(peer.hub)
+        for other in others:
+            read_all(other, LARGE, count=len(other.data) + 1)
+
+
+def read_all(peer: Peer, last: str, *, count: int = 0) -> None:
+    """Read, and let the hub write, until an event has arrived."""
+
+    def look() -> bool:
+        turn(peer.hub)
+        peer.read()
+        return len(peer.data) >= count and peer.data[-1:] == [last]
+
+    wait_until(look)

@@ -30,6 +30,7 @@ LoadModule wsgi_module {modules}/mod_wsgi.so
 {account}
 # Bearer tokens reach the app only with this line.
 WSGIPassAuthorization On
+{workers}
 WSGISocketPrefix {folder}/wsgi
 WSGIDaemonProcess app processes=1 {threads} python-path={path}
 WSGIScriptAlias / {script} process-group=app application-group=%{{GLOBAL}}
@@ -39,8 +40,21 @@ Require all granted
 """
 
 
-def prepare(folder: Path, *, port: int, threads: str) -> None:
-    """Write the configuration of a server. ``threads`` is such as ``threads=5``."""
+# Few workers in one process of Apache. By default 150 in several.
+_WORKERS = """
+ServerLimit 1
+ThreadsPerChild {count}
+MaxRequestWorkers {count}
+"""
+
+
+def prepare(folder: Path, *, port: int, args: str) -> None:
+    """Write the configuration of a server.
+
+    ``args`` is such as ``threads=5`` or ``threads=5 workers=4``: the threads of the
+    daemon process, and the requests that Apache itself serves at once.
+    """
+    threads, _, workers = args.partition(" workers=")
     version = "{}.{}".format(*sys.version_info)
     if not (_MODULES / f"mod_wsgi.so-{version}").exists():
         absent(
@@ -58,6 +72,7 @@ def prepare(folder: Path, *, port: int, threads: str) -> None:
         modules=_MODULES,
         account=f"User {_ACCOUNT}\nGroup {_ACCOUNT}" if is_root else "",
         threads=threads,
+        workers=_WORKERS.format(count=workers) if workers else "",
         path=f"{_ROOT}:{packages}",
         script=script,
         scripts=script.parent,

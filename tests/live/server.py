@@ -22,7 +22,7 @@ import psutil
 from tests.kit.ports import HOST, free_port
 from tests.kit.reader import DEADLINE, StreamReader, wait_until
 from tests.live import apache
-from tests.live.packages import eventlet_packages
+from tests.live.packages import packages
 
 SITE = "tests.live.site"
 ROOT = Path(__file__).parents[2]
@@ -49,10 +49,48 @@ app = import_module(sys.argv[2]).create_app()
 make_server("127.0.0.1", int(sys.argv[1]), app).serve_forever()
 """
 
+_BJOERN = """
+import sys
+from importlib import import_module
+import bjoern
+app = import_module(sys.argv[2]).create_app()
+bjoern.run(app, "127.0.0.1", int(sys.argv[1]))
+"""
+
+# Without the executor, which its documentation recommends, it has one thread.
+_TORNADO = """
+import asyncio, sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from tornado.httpserver import HTTPServer
+from tornado.wsgi import WSGIContainer
+
+async def main():
+    app = import_module(sys.argv[2]).create_app()
+    server = HTTPServer(WSGIContainer(app, ThreadPoolExecutor(20)))
+    server.listen(int(sys.argv[1]), "127.0.0.1")
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+# systemd opens the socket, and hands it to the program that it starts.
+_SYSTEMD = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=2048)
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+script = os.path.join(os.path.dirname(sys.executable), "gunicorn")
+words = [script, "-k", "gevent", f"{sys.argv[2]}:create_app()"]
+os.execv(sys.executable, [sys.executable, *words, *sys.argv[3:]])
+"""
+
 #: The command that starts each kind of server, with its port and its site.
 COMMANDS = {
     "gunicorn-gevent": "gunicorn -k gevent -b {address} {app}",
     "gunicorn-gevent-generator": "gunicorn -k gevent -b {address} {app}",
+    "gunicorn-systemd": "systemd {port} {site}",
     "gunicorn-gthread": "gunicorn -k gthread --threads 20 -b {address} {app}",
     "gunicorn-sync": "gunicorn -k sync -b {address} {app}",
     "pywsgi": "pywsgi {port} {site}",
@@ -63,21 +101,34 @@ COMMANDS = {
     "cheroot": "cheroot --bind {address} {wsgi}",
     "uwsgi": "uwsgi --http-socket {address} --module {app} --need-app --die-on-term",
     "wsgiref": "wsgiref {port} {site}",
+    "bjoern": "bjoern {port} {site}",
+    "tornado": "tornado {port} {site}",
     "uvicorn": "uvicorn --interface wsgi --port {port} {wsgi}",
     "hypercorn": "hypercorn --bind {address} wsgi:{wsgi}",
     "gunicorn-eventlet": "gunicorn -k eventlet -b {address} {app}",
     "mod_wsgi": "apache2 -D FOREGROUND -f {folder}/httpd.conf",
 }
 
-# Programs of Python's environment that are no modules, and sources for its -c.
+# Sources for Python's -c, scripts of its environment, and programs of the system. All
+# else are modules. gunicorn is the script, since a module cannot start itself again at
+# USR2: its own http package would hide Python's.
 _SOURCES = {
     "pywsgi": _PYWSGI,
     "pool": _POOL,
     "unpatched": _UNPATCHED,
     "wsgiref": _WSGIREF,
+    "bjoern": _BJOERN,
+    "tornado": _TORNADO,
+    "systemd": _SYSTEMD,
 }
-_SCRIPTS = ("uwsgi",)
+_SCRIPTS = ("gunicorn", "uwsgi")
 _SYSTEM = ("apache2",)
+
+# Servers whose packages are in a folder of their own.
+_PACKAGES = {"gunicorn-eventlet": "eventlet", "bjoern": "bjoern"}
+
+# Scripts of packages in a folder of their own that start a program and trace it.
+_TRACERS = {"ddtrace": "ddtrace-run", "newrelic": "newrelic-admin run-program"}
 
 #: Kinds of servers that can hold streams.
 SERVERS = [
@@ -117,6 +168,7 @@ class Server:
         site: str = SITE,
         args: str = "",
         answers_http1: bool = True,
+        tracer: str | None = None,
         middleware: str | None = None,
         **settings: Any,
     ) -> None:
@@ -147,7 +199,13 @@ class Server:
             words[:1] = [str(Path(sys.executable).with_name(words[0]))]
         elif words[0] not in _SYSTEM:
             words[:1] = [sys.executable, "-m", words[0]]
-        packages = [eventlet_packages()] if kind == "gunicorn-eventlet" else []
+        paths = [ROOT]
+        if kind in _PACKAGES:
+            paths.insert(0, packages(_PACKAGES[kind]))
+        if tracer is not None:
+            paths.insert(0, packages(tracer))
+            script, *rest = _TRACERS[tracer].split()
+            words[:0] = [sys.executable, str(paths[0] / "bin" / script), *rest]
         self.log_path = Path(self._folder.name, "log")
         self._words = words
         self._site = site
@@ -159,7 +217,7 @@ class Server:
                 "INSERT INTO user VALUES (?)", [[name] for name in USERS]
             )
         self._environ = os.environ | {
-            "PYTHONPATH": os.pathsep.join(map(str, [*packages, ROOT])),
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
             "LIVE_DATABASE": str(database),
             **({"LIVE_MIDDLEWARE": middleware} if middleware else {}),
             **{
@@ -170,7 +228,7 @@ class Server:
             },
         }
         if kind == "mod_wsgi":
-            apache.prepare(self.folder, port=self.port, threads=args)
+            apache.prepare(self.folder, port=self.port, args=args)
 
     def __enter__(self) -> Self:
         try:
@@ -308,11 +366,8 @@ class Server:
 
     def connections(self) -> int:
         """Return the number of streams on all workers."""
-        count = 0
-        for worker in self.workers():
-            with self.only(worker):
-                count += self.stats()["connections"]
-        return count
+        found: int = self.stats()["connections"]
+        return found
 
     def publish(self, data: Any, **target: Any) -> str:
         status, body, _ = self.request(

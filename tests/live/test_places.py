@@ -25,6 +25,7 @@ SMALL = {
     "uwsgi threads": ("uwsgi", "--threads 4", 4, "threads"),
     "uwsgi gevent": ("uwsgi", "--gevent 4 --gevent-monkey-patch", 4, "gevent"),
     "mod_wsgi": ("mod_wsgi", "threads=4", 4, "threads"),
+    "Apache's workers": ("mod_wsgi", "threads=20 workers=4", 4, "MaxRequestWorkers"),
 }
 
 

@@ -41,6 +41,8 @@ REFUSED = {
     "wsgiref": ("wsgiref", "", "for development use `flask run`"),
     "waitress": ("waitress", "--threads=1", "start it with `threads=N`"),
     "cheroot": ("cheroot", "--threads 1", "start it with `numthreads=N`"),
+    "bjoern": ("bjoern", "", "use a server with threads or greenlets"),
+    "tornado": ("tornado", "", "a server that sends each part at once"),
     "uvicorn": ("uvicorn", "", "run the app under a WSGI server"),
     "hypercorn": ("hypercorn", "", "run the app under a WSGI server"),
 }
@@ -104,6 +106,10 @@ ROWS = {
     ),
     "cheroot": compat(
         "cheroot", "cheroot, one thread", "streams", result="refused, with the remedy"
+    ),
+    "bjoern": compat("bjoern", "bjoern", "streams", result="refused, with the remedy"),
+    "tornado": compat(
+        "tornado", "WSGIContainer", "streams", result="refused, with the remedy"
     ),
     "uvicorn": compat(
         "uvicorn", "uvicorn", "streams", result="refused, with the remedy"

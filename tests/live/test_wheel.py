@@ -67,6 +67,11 @@ def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
     assert shipped == ours
 
 
+def test_an_index_would_show_the_wheel(wheel: Path) -> None:
+    """Its metadata is complete, and its description can be rendered."""
+    run(sys.executable, "-m", "twine", "check", "--strict", str(wheel))
+
+
 def test_the_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None:
     """It brings what it needs: an app publishes, and serves the browser client."""
     environment = tmp_path / "environment"

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.compat.table import compat
 from tests.kit.hand import fields
 from tests.kit.reader import wait_until
 from tests.live.crowd import Crowd, crowd
@@ -84,6 +85,26 @@ def test_every_workers_clients_get_every_event_in_one_order(server: Server) -> N
             for member in them.members
         }
         assert len(orders) == 1
+
+
+def test_any_worker_answers_for_all_of_them(two_workers: Server) -> None:
+    """Figures are sums, also in metrics, and a worker that is stopped is silent."""
+    streams = []
+    for worker in two_workers.workers():
+        with two_workers.only(worker):
+            streams.append(two_workers.stream())
+            streams[-1].next("connected")
+    found = two_workers.stats()
+    assert (found["connections"], found["users"]) == (2, 1)
+    assert {each["pid"] for each in found["workers"]} == set(two_workers.workers())
+    metrics = two_workers.get("/events/metrics")[1].decode()
+    assert metrics.count("sse_hub_opened_total{") == 2
+    one, two = found["workers"]
+    assert two_workers.json(f"/events/stats?worker={two['worker']}")["connections"] == 1
+    with two_workers.only(one["pid"]):
+        assert two_workers.stats()["silent"] == [two["worker"]]
+    for stream in streams:
+        stream.close()
 
 
 def test_a_client_resumes_on_whichever_worker_it_lands(server: Server) -> None:
@@ -173,6 +194,40 @@ def test_other_ways_to_run_workers(start: Start, args: str) -> None:
         server.publish("x")
         for stream in streams:
             assert stream.data(1) == ["x"]
+            stream.close()
+
+
+@compat("pyuwsgi", "uWSGI with several processes", "one log, and a killed process")
+@pytest.mark.parametrize("kind", ["--threads 9", "--gevent 9 --gevent-monkey-patch"])
+def test_processes_of_uwsgi_share_a_log(kind: str) -> None:
+    """The app is loaded before the forks, and a process that died is started again."""
+    with Server("uwsgi", args=f"--master --processes 2 {kind}") as server:
+        workers = server.workers()
+        assert len(workers) == 2
+        cookie = server.cookie("alice")
+        streams = []
+        for worker in workers:
+            with server.only(worker):
+                assert server.worker() == worker
+                streams.append(server.stream(user=None, Cookie=cookie))
+                streams[-1].next("connected")
+        for worker in workers:
+            with server.only(worker):
+                server.publish(str(worker))
+        published = [str(worker) for worker in workers]
+        assert [stream.data(2) for stream in streams] == [published, published]
+        os.kill(workers[0], signal.SIGKILL)
+        streams[0].wait_for_end()
+        last = streams[0].last_event_id
+        server.publish("missed")
+        with server.stream(user=None, Cookie=cookie, Last_Event_ID=last) as again:
+            assert fields(again.next())["resumed"] is True
+            assert again.data(1) == ["missed"]
+            assert streams[1].data(1) == ["missed"]
+            server.request("POST", "/logout", Cookie=cookie)
+            again.wait_for_end()
+            streams[1].wait_for_end()
+        for stream in streams:
             stream.close()
 
 

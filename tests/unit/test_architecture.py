@@ -107,7 +107,11 @@ def test_a_class_name_means_one_thing() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["gevent", "flask", "flask_login", "sqlite3", "redis", "pytest"]
+    "package",
+    [
+        *("gevent", "flask", "flask_login", "prometheus_client"),
+        *("sqlite3", "redis", "pytest"),
+    ],
 )
 def test_the_package_does_not_import_what_is_optional(package: str) -> None:
     """An app pays for what it uses."""

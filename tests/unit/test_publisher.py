@@ -24,12 +24,14 @@ from flask_sse_hub import (
     Publisher,
     SSEHub,
 )
+from flask_sse_hub.brokers import create_broker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Record, Retention
 from tests.conftest import User
 from tests.kit.hand import KEEP_ALL
+from tests.kit.redis_server import RedisServer
 
 EVENT = Record((BROADCAST,), Event("x"))
 
@@ -168,6 +170,38 @@ class TestALogThatNoAppHasBegun:
         with pytest.raises(BrokerUnavailable, match="no app has begun"):
             another.publish("x")
         another.close()
+
+    def test_a_name_that_no_app_has_is_refused(self, redis_server: RedisServer) -> None:
+        """A mistyped name or database in Redis reaches nobody either."""
+        mistyped = Publisher(redis_server.url, name="no-such-app")
+        with pytest.raises(BrokerUnavailable, match="no app has begun a log of this"):
+            mistyped.publish("x")
+        mistyped.close()
+        assert redis_server.run("KEYS", "*no-such-app*") == []
+        first = Publisher(redis_server.url, name="no-such-app", create=True)
+        first.publish("x")
+        first.close()
+        with pytest.raises(BrokerUnavailable, match="create=True"):
+            Publisher(redis_server.url, name="no-such-app").publish("x")
+
+    @pytest.mark.parametrize("begins", ["head", "publish"])
+    def test_an_app_begins_a_log_in_redis(
+        self, redis_server: RedisServer, begins: str
+    ) -> None:
+        """By its first worker or its first event, also after a publisher's."""
+        name = f"begun-by-{begins}"
+        first = Publisher(redis_server.url, name=name, create=True)
+        first.publish("x")
+        first.close()
+        app = create_broker(redis_server.url, KEEP_ALL, folder=Path("/"), name=name)
+        if begins == "head":
+            app.tail(100)
+        else:
+            app.publish(Record((BROADCAST,), Event("x")))
+        app.close()
+        publisher = Publisher(redis_server.url, name=name)
+        assert publisher.publish("x")
+        publisher.close()
 
     def test_the_publisher_works_once_the_app_has_started(
         self, path: Path, log: SQLiteBroker

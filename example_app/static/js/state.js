@@ -16,6 +16,9 @@ const REASONS = {
   hidden: "paused while the page is hidden",
 };
 
+// The client's states in words that a visitor understands.
+const STATES = { connecting: "connecting", open: "live", reconnecting: "reconnecting", closed: "closed" };
+
 // After these reasons another user may be signed in, whose events are not for this page.
 // The page has to be loaded again. The notice about the session offers that.
 const LOADED_ANEW = new Set(["unauthorized", "user-changed"]);
@@ -27,7 +30,8 @@ export function showStateOf(stream) {
   const show = () => {
     const why = stream.state === "open" ? null : stream.error;
     badge.dataset.state = stream.state;
-    text.textContent = why ? `${stream.state}: ${REASONS[why.reason] ?? why.reason}` : stream.state;
+    const state = STATES[stream.state];
+    text.textContent = why ? `${state}: ${REASONS[why.reason] ?? why.reason}` : state;
     badge.title = why?.message ?? "";
     // A closed stream stays closed until the user clicks this button.
     reconnect.hidden = stream.state !== "closed" || LOADED_ANEW.has(why?.reason);

@@ -7,6 +7,7 @@ looks like; ``stream`` does.
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from ...errors import BrokerUnavailable, SSEHubError
@@ -49,11 +50,13 @@ class RedisBroker(Broker):
         retention: Retention | None,
         *,
         name: str,
+        create: bool = True,
     ) -> None:
         self._connect = connector(url)
         self._ignored = ignored_options(url)
         self._retention = retention
         self._name = name
+        self._create = create
         self._closed = threading.Event()
         self._appending = self._stream()
         self._reading = self._stream()
@@ -70,6 +73,7 @@ class RedisBroker(Broker):
             self._retention,
             name=self._name,
             timeout=_ANSWER_SECONDS,
+            create=self._create,
         )
 
     def publish(self, record: Record) -> Cursor:
@@ -136,6 +140,17 @@ class RedisBroker(Broker):
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
         found: Cursor = self._reader.ask(lambda stream: stream.tail(max_bytes))
+        return found
+
+    def ended(self) -> Sequence[Address]:
+        """Return the addresses of the sessions that ended last, the oldest first."""
+        found: list[Address] = []
+        after = "0-0"
+        while after:
+            ask = partial(StreamLog.ended, after=after)
+            after, page = self._reader.ask(ask)
+            if after:
+                found += page
         return found
 
     def close(self) -> None:

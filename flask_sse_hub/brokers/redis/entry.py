@@ -6,19 +6,25 @@ does not know connections.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Self
 
 from ...events.address import Address
 from ...events.record import Cursor, Record
 from .. import codec
+from ..base import PAGE_BYTES
 
 # An entry's id is the time in milliseconds and a number; both fit into one offset. The
 # number is drawn at random, so that two servers that each believe to be the master do
 # not give the same id.
 NUMBER_BITS = 18
 MAX_FIRST_NUMBER = 2**17
+
+# How many entries the first read asks for, and how many each read asks for at most:
+# enough to keep up with any publisher.
+_FIRST_ENTRIES = 4
+_PAGE_ENTRIES = 256
 
 # The fields of an entry of this package. The scripts write and accept the same forms.
 # An epoch is sent to clients unchanged, so only safe characters are allowed. A number
@@ -31,12 +37,14 @@ _ENTRY_ID = re.compile(rb"(?=.{3,41}\Z)[0-9]+-[0-9]+")
 class Entry(NamedTuple):
     """An entry of the stream that this package wrote.
 
-    ``before`` is the cursor of the entry before it. The bytes of all entries before it,
-    and its own, are for the scripts alone.
+    ``before`` is the cursor of the entry before it. ``start`` counts the bytes of all
+    entries before it, and ``stop`` its own bytes too.
     """
 
     cursor: Cursor
     before: Cursor
+    start: int
+    stop: int
     body: bytes
 
     @property
@@ -61,12 +69,28 @@ class Entry(NamedTuple):
         return cls(
             Cursor(epoch, offset_of(entry_id)),
             Cursor(epoch, offset_of(before_id)),
+            int(start),
+            int(start) + int(size),
             body,
         )
 
 
 # An entry as redis-py returns it: its id and its fields.
 Raw = tuple[bytes, dict[bytes, bytes]]
+
+
+class PageSize:
+    """How many entries to ask for: Redis counts entries, and pages have bytes."""
+
+    def __init__(self) -> None:
+        self.entries = _FIRST_ENTRIES
+
+    def learn(self, read: Sequence[Raw]) -> None:
+        """Choose the next page's size by the size of the entries that were read."""
+        size = sum(sum(map(len, fields.values())) for _, fields in read)
+        if size:
+            fitting = len(read) * PAGE_BYTES // size
+            self.entries = max(1, min(2 * self.entries, fitting, _PAGE_ENTRIES))
 
 
 class Chain(NamedTuple):
@@ -81,17 +105,23 @@ class Chain(NamedTuple):
     foreign: int
 
     @classmethod
-    def of(cls, raw: Iterable[Raw], after: Cursor) -> Self:
-        """Follow the chain from a cursor up to the first entry that is missing."""
+    def of(cls, raw: Iterable[Raw], after: Cursor, *, stop: int | None = None) -> Self:
+        """Follow the chain from a cursor up to the first entry that is missing.
+
+        With ``stop``, the bytes of all entries up to the cursor, control records may be
+        missing: they have no bytes, and each event has some.
+        """
         entries, foreign = [], 0
         for entry_id, fields in raw:
             entry = Entry.of(entry_id, fields)
             if entry is None:
                 foreign += 1
                 after = Cursor(after.epoch, offset_of(entry_id))
-            elif entry.before == after:
+            elif entry.before == after or entry.start == stop:
                 entries.append(entry)
                 after = entry.cursor
+                if stop is not None:
+                    stop = entry.stop
             else:
                 break
         return cls(entries, after, foreign)

@@ -49,6 +49,12 @@ def _unavailable(error: Exception) -> BrokerUnavailable:
         remedy = (
             "; another program uses the key of this log: choose another SSE_HUB_NAME"
         )
+    elif "no app has begun" in text:
+        text = "no app has begun a log of this name, so nobody would receive the event"
+        remedy = (
+            "; check the URL and the name, start the app first, or pass create=True to"
+            " Publisher"
+        )
     elif "permission" in text or "can't run this command" in text:
         remedy = "; give this user the rights that docs/brokers.md lists"
     elif isinstance(error, redis.ReadOnlyError):

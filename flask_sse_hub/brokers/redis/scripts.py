@@ -15,8 +15,10 @@ from .trimming import COMMON, TRIM
 #
 # KEYS[5]   the newer idempotency keys, a hash
 # KEYS[6]   the older idempotency keys, a hash
+# KEYS[7]   the ids of the control records in the log, a stream
+# KEYS[8]   the addresses of the sessions that ended last, a stream
 # ARGV[1]   the body
-# ARGV[2]   the size that retention counts, in bytes
+# ARGV[2]   the size that retention counts, in bytes; 0 for a control record alone
 # ARGV[3]   the epoch, if a new log is begun
 # ARGV[4]   a random number for the id
 # ARGV[5-7] the events, milliseconds and bytes to keep; empty: as KEYS[2] says
@@ -24,14 +26,18 @@ from .trimming import COMMON, TRIM
 # ARGV[9]   how many milliseconds an idempotency key is remembered
 # ARGV[10]  how many idempotency keys one hash holds
 # ARGV[11]  1: only begin a log if there is none, and return the head otherwise
-# ARGV[12]  how many notes about trimmed entries one hash holds
-# ARGV[13]  the key of which the record is the state; empty: none
-# ARGV[14]  1: the record ends that state
-# ARGV[15]  the size that the state counts for each address, in bytes
-# ARGV[16-17] the keys and bytes of state to keep; empty: as KEYS[2] says
-# ARGV[18-] the addresses of a record with a key
+# ARGV[12]  how many control records to keep
+# ARGV[13]  1: refuse a log for which no app has noted what to keep
+# ARGV[14]  the addresses of the sessions that this record ends, one a line; empty: none
+# ARGV[15]  how many of these records to remember
+# ARGV[16]  how many notes about trimmed entries one hash holds
+# ARGV[17]  the key of which the record is the state; empty: none
+# ARGV[18]  1: the record ends that state
+# ARGV[19]  the size that the state counts for each address, in bytes
+# ARGV[20-21] the keys and bytes of state to keep; empty: as KEYS[2] says
+# ARGV[22-] the addresses of a record with a key
 #
-# The state is in KEYS[7], a hash: for each address and key the id, epoch, size and body
+# The state is in KEYS[9], a hash: for each address and key the id, epoch, size and body
 # of the newest record. It belongs to one epoch. An empty value is no state.
 #
 # XADD is the last command. If Redis refuses a command, because of the user's rights or
@@ -42,6 +48,11 @@ from .trimming import COMMON, TRIM
 # memory once the script has written. The newest entry stays until XADD, since the epoch
 # is stored only in entries. XADD replaces it if it is beyond the bounds too.
 #
+# Control records do not count as events. The oldest ones beyond their own number are
+# removed from between events. They have no bytes, so a reader still proves by the bytes
+# that no event is missing between two entries. An event trims the log; a control record
+# removes only others of its kind.
+#
 # Two hashes bound the idempotency keys by time and by number. When the newer hash is a
 # day old or full, it replaces the older one. Each key is thereby remembered for long
 # enough. One Redis key for each idempotency key would bound them by time alone.
@@ -50,12 +61,16 @@ from .trimming import COMMON, TRIM
 # be appended, so the script begins a new log.
 APPEND = (
     COMMON
-    + "local most_notes = tonumber(ARGV[12])"
+    + "local most_notes = tonumber(ARGV[16])"
     + TRIM
     + """
 local ms, number, size = now, tonumber(ARGV[4]), tonumber(ARGV[2])
 local epoch, before, total, length = ARGV[3], '0-0', 0, 0
 local key = ARGV[8]
+local index, is_control = KEYS[7], ARGV[2] == '0'
+if ARGV[13] == '1' and not redis.call('HGET', notes, 'events') then
+  return redis.error_reply('ERR no app has begun this log')
+end
 local tail = newest()
 if tail and ARGV[11] == '1' then
   if not tail.epoch then return foreign() end
@@ -87,25 +102,25 @@ local id = string.format('%.0f-%.0f', ms, number)
 
 -- The fields of the state that change, with their values so far.
 local kept, kept_before, kept_after = {}, 0, 0
-if ARGV[13] ~= '' then
+if ARGV[17] ~= '' then
   local keys = 0
   if tail then
-    keys = redis.call('HLEN', KEYS[7])
+    keys = redis.call('HLEN', KEYS[9])
     kept_before = tonumber(redis.call('HGET', notes, 'state-size') or 0)
     kept_after = kept_before
   end
-  for at = 18, #ARGV do
-    local field = ARGV[at] .. '\\n' .. ARGV[13]
-    local old = tail and redis.call('HGET', KEYS[7], field)
+  for at = 22, #ARGV do
+    local field = ARGV[at] .. '\\n' .. ARGV[17]
+    local old = tail and redis.call('HGET', KEYS[9], field)
     if old then
       keys = keys - 1
       kept_after = kept_after - (string.match(old, '^%S+ %S+ (%d+)\\n') or 0)
     end
     table.insert(kept, {field, old or ''})
   end
-  if ARGV[14] ~= '1' then
-    keys, kept_after = keys + #kept, kept_after + #kept * ARGV[15]
-    local most_kept = {ARGV[16], ARGV[17]}
+  if ARGV[18] ~= '1' then
+    keys, kept_after = keys + #kept, kept_after + #kept * ARGV[19]
+    local most_kept = {ARGV[20], ARGV[21]}
     if most_kept[1] == '' then
       most_kept = redis.call('HMGET', notes, 'state-keys', 'state-bytes')
     end
@@ -117,13 +132,13 @@ if ARGV[13] ~= '' then
 end
 
 local function change_state()
-  if not tail then redis.call('UNLINK', KEYS[7]) end
+  if not tail then redis.call('UNLINK', KEYS[9]) end
   for _, each in ipairs(kept) do
-    if ARGV[14] == '1' then
-      redis.call('HDEL', KEYS[7], each[1])
+    if ARGV[18] == '1' then
+      redis.call('HDEL', KEYS[9], each[1])
     else
-      redis.call('HSET', KEYS[7], each[1],
-        id .. ' ' .. epoch .. ' ' .. ARGV[15] .. '\\n' .. ARGV[1])
+      redis.call('HSET', KEYS[9], each[1],
+        id .. ' ' .. epoch .. ' ' .. ARGV[19] .. '\\n' .. ARGV[1])
     end
   end
   if #kept > 0 or not tail then
@@ -132,7 +147,7 @@ local function change_state()
 end
 
 local function restore_state()
-  for _, each in ipairs(kept) do redis.call('HSET', KEYS[7], each[1], each[2]) end
+  for _, each in ipairs(kept) do redis.call('HSET', KEYS[9], each[1], each[2]) end
   redis.call('HSET', notes, 'state-size', string.format('%.0f', kept_before))
 end
 
@@ -141,15 +156,42 @@ if keep[1] == '' then
   keep = redis.call('HMGET', notes, 'events', 'ms', 'bytes')
 end
 local most = keep[1] and tonumber(keep[1])
-local first, start, replaces = id, total, false
-if tail then
-  first, start = tail.first, tail.start
-  if most then
-    local oldest, beyond = now - keep[2], total + size - keep[3]
-    length, first, start = trim(tail, math.max(1, most - 1), oldest, beyond)
-    replaces = length == 1
-      and (most == 1 or ms_of(first) < oldest or start < beyond)
+local first, start = id, total
+if tail then first, start = tail.first, tail.start end
+
+-- Count the control records in the log: those that left it at its beginning leave the
+-- index too. Their bodies are short.
+local controls = redis.call('XLEN', index)
+local function recount()
+  while controls > 0 do
+    local oldest = redis.call('XRANGE', index, '-', '+', 'COUNT', 1)[1][1]
+    if #redis.call('XRANGE', log, oldest, oldest, 'COUNT', 1) == 1 then return end
+    redis.call('XDEL', index, oldest)
+    controls = controls - 1
   end
+end
+
+local replaces = false
+if tail and is_control then
+  recount()
+  local excess = controls - ARGV[12] + 1
+  if excess > 0 then
+    local oldest = redis.call('XRANGE', index, '-', '+', 'COUNT', excess)
+    redis.call('HSET', notes, 'removed', oldest[#oldest][1])
+    for _, entry in ipairs(oldest) do
+      length = length - redis.call('XDEL', log, entry[1])
+      redis.call('XDEL', index, entry[1])
+    end
+  end
+elseif tail and most then
+  recount()
+  local oldest, beyond = now - keep[2], total + size - keep[3]
+  local events
+  length, events, first, start =
+    trim(tail, length - controls, most - 1, oldest, beyond)
+  recount()
+  replaces = length == 1
+    and (events >= most or ms_of(first) < oldest or start < beyond)
 end
 
 local cursor = epoch .. ' ' .. id
@@ -162,9 +204,10 @@ local function write()
   length = length + 1
   redis.call('HSET', notes, 'tail', string.format('%s %s %.0f %.0f %s %.0f',
     epoch, id, total + size, length, first, start))
-  if not tail and ARGV[5] ~= '' then
+  if not tail then redis.call('HSET', notes, 'removed', '0-0') end
+  if ARGV[5] ~= '' and not redis.call('HGET', notes, 'events') then
     redis.call('HSET', notes, 'events', ARGV[5], 'ms', ARGV[6], 'bytes', ARGV[7],
-      'state-keys', ARGV[16], 'state-bytes', ARGV[17])
+      'state-keys', ARGV[20], 'state-bytes', ARGV[21])
   end
   if key ~= '' then
     local held = redis.call('HLEN', KEYS[5])
@@ -177,6 +220,10 @@ local function write()
     redis.call('HSET', KEYS[5], key, cursor)
     has_key = true
     if held == 0 then redis.call('PEXPIRE', KEYS[5], 2 * ARGV[9]) end
+  end
+  if is_control then redis.call('XADD', index, id, 'c', '') end
+  if ARGV[14] ~= '' then
+    redis.call('XADD', KEYS[8], 'MAXLEN', '=', ARGV[15], '*', 'a', ARGV[14])
   end
   change_state()
   local add = {'XADD', log}
@@ -203,8 +250,10 @@ return problem
 # The script that tells where a cursor lies in the log. It returns the epoch and the id
 # of the head, and nothing else if the cursor is the head. Otherwise it also returns the
 # id of the first entry of this package; the id before the first one that is young
-# enough; and whether the cursor's own entry is there, 1 or 0. An empty text stands for
-# an entry that does not exist. Returns nothing at all if the log is empty.
+# enough; whether the cursor's own entry is there, 1 or 0; the bytes of all entries up
+# to the cursor; and the id of the newest control record that was removed, whose place
+# is a good cursor. An empty text stands for an entry that does not exist. Returns
+# nothing at all if the log is empty.
 #
 # ARGV[1]   the epoch of the cursor
 # ARGV[2]   the id of the cursor
@@ -217,13 +266,26 @@ if not tail then return {} end
 if not tail.epoch then return foreign() end
 if tail.epoch == ARGV[1] and tail.id == ARGV[2] then return {tail.epoch, tail.id} end
 local first = from('-')
-if not first then return {tail.epoch, tail.id, '', '', 0} end
+local removed = redis.call('HGET', notes, 'removed') or ''
+if not first then return {tail.epoch, tail.id, '', '', 0, '', removed} end
 local young = first
 if ARGV[3] ~= '' and ms_of(first[1]) < now - ARGV[3] then
   young = from(string.format('%.0f', now - ARGV[3]))
 end
-local there = #redis.call('XRANGE', log, ARGV[2], ARGV[2], 'COUNT', 1)
-return {tail.epoch, tail.id, first[1], young and young[2][4] or '', there}
+local stop, there = '', 0
+local entry = redis.call('XRANGE', log, ARGV[2], ARGV[2], 'COUNT', 1)[1]
+if entry then
+  there = 1
+  if ours(entry) then stop = string.format('%.0f', entry[2][6] + entry[2][8]) end
+else
+  local following = from('(' .. ARGV[2])
+  if following and (ARGV[2] == removed or following[2][4] == ARGV[2]) then
+    stop = following[2][6]
+    if ARGV[2] == removed then there = 1 end
+  end
+end
+local floor = young and young[2][4] or ''
+return {tail.epoch, tail.id, first[1], floor, there, stop, removed}
 """
 )
 
@@ -274,6 +336,32 @@ if found and bytes(found) > most then
     end
   end
 end
-return tail.epoch .. ' ' .. (found and found[2][4] or tail.id)
+-- Before a control record that was removed a follower would begin with a gap.
+local start = found and found[2][4] or tail.id
+local removed = redis.call('HGET', notes, 'removed')
+if removed then
+  local ms, number = string.match(removed, '(%d+)-(%d+)')
+  local start_ms, start_number = string.match(start, '(%d+)-(%d+)')
+  if tonumber(ms) > tonumber(start_ms)
+     or (ms == start_ms and tonumber(number) > tonumber(start_number)) then
+    start = removed
+  end
+end
+return tail.epoch .. ' ' .. start
 """
 )
+
+# The script that returns a page of the sessions that ended last: the id of the page's
+# last entry, and the addresses, one a line. Both are empty after the last page. One
+# text is read a hundred times faster than as many entries.
+#
+# KEYS[1]   the addresses of the sessions that ended last, a stream
+# ARGV[1]   the id of the last entry of the page before
+# ARGV[2]   how many entries a page has
+ENDED = """
+local entries = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])
+local addresses = {}
+for at, entry in ipairs(entries) do addresses[at] = entry[2][2] end
+local last = entries[#entries]
+return {last and last[1] or '', table.concat(addresses, '\\n')}
+"""

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from redis.commands.core import Script
@@ -22,6 +22,8 @@ from ...events.record import Cursor, GapReason, Record, Retention
 from ...events.trimming import NOTED_ADDRESSES
 from .. import codec
 from ..base import (
+    CONTROL_RECORDS,
+    ENDED_SESSIONS,
     IDEMPOTENCY_KEYS,
     IDEMPOTENCY_SECONDS,
     PAGE_BYTES,
@@ -33,21 +35,19 @@ from .entry import (
     MAX_FIRST_NUMBER,
     Chain,
     Entry,
-    Raw,
+    PageSize,
     cursor_of,
     id_of,
     kept_record,
     offset_of,
 )
 from .refusals import refusal, translated
-from .scripts import APPEND, JUDGE, TAIL
+from .scripts import APPEND, ENDED, JUDGE, TAIL
 from .trimming import BRIDGE
 from .url import Connect
 
-# How many entries the first read asks for, and how many each read asks for at most:
-# enough to keep up with any publisher.
-_FIRST_ENTRIES = 4
-_PAGE_ENTRIES = 256
+# How many ended sessions one call reads: Redis is busy for some milliseconds.
+_PAGE_ENDED = 5_000
 
 # A connection that was silent for this long is asked for a PONG before it is used. NATs
 # and load balancers forget a silent connection without a word. The answer may take this
@@ -61,21 +61,21 @@ _PING_SECONDS = 0.4
 _NOBODY = Record((), Event(""))
 
 # The keys of the script that appends.
-_APPEND_KEYS = 7
+_APPEND_KEYS = 9
 
 
-class _PageSize:
-    """How many entries to ask for: Redis counts entries, and pages have bytes."""
+class _Place(NamedTuple):
+    """The place of a cursor in the log, and the head of the log.
 
-    def __init__(self) -> None:
-        self.entries = _FIRST_ENTRIES
+    ``gap`` is the reason why events after the cursor are missing, None if all are
+    there. ``stop`` counts the bytes of all entries up to the cursor, if they are known.
+    Control records may be missing after a cursor before ``removed``.
+    """
 
-    def learn(self, read: Sequence[Raw]) -> None:
-        """Choose the next page's size by the size of the entries that were read."""
-        size = sum(sum(map(len, fields.values())) for _, fields in read)
-        if size:
-            fitting = len(read) * PAGE_BYTES // size
-            self.entries = max(1, min(2 * self.entries, fitting, _PAGE_ENTRIES))
+    gap: GapReason | None
+    head: Cursor
+    stop: int | None = None
+    removed: int = 0
 
 
 class StreamLog:
@@ -88,12 +88,13 @@ class StreamLog:
         *,
         name: str,
         timeout: float,
+        create: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # The braces are a hash tag: Redis Cluster puts all keys of one log on one node.
         self._key = f"sse-hub:{{{name}}}:"
         self._log = self._key + "log"
-        self._page = _PageSize()
+        self._page = PageSize()
         self._notes = self._key + "retention"
         self._state = self._key + "state"
         self._log_keys = (
@@ -103,6 +104,7 @@ class StreamLog:
             self._key + "trimmed-before",
         )
         self._retention = retention
+        self._create = create
         self._clock = clock
         self._client = connect(timeout)
         # The time of the last call, None before the first one.
@@ -111,6 +113,7 @@ class StreamLog:
         self._bridging = self._client.register_script(BRIDGE)
         self._judging = self._client.register_script(JUDGE)
         self._tailing = self._client.register_script(TAIL)
+        self._listing = self._client.register_script(ENDED)
 
     def close(self) -> None:
         """Close the connection; the next call opens another one."""
@@ -189,9 +192,12 @@ class StreamLog:
             *self._log_keys,
             self._key + "keys",
             self._key + "keys-before",
+            self._key + "control",
+            self._key + "ended",
             self._state,
             codec.encode(record),
-            record.size,
+            # An event has bytes, so that a lost one is missed.
+            0 if record.is_control else max(1, record.size),
             secrets.token_hex(6),
             random.randrange(MAX_FIRST_NUMBER),
             *self._kept(),
@@ -199,6 +205,10 @@ class StreamLog:
             int(IDEMPOTENCY_SECONDS * 1000),
             IDEMPOTENCY_KEYS,
             int(only_begin),
+            CONTROL_RECORDS,
+            int(not self._create),
+            "\n".join(record.ended),
+            ENDED_SESSIONS,
             NOTED_ADDRESSES,
             record.key or "",
             int(record.deletes),
@@ -233,18 +243,20 @@ class StreamLog:
             self._page.learn(read)
             chain = Chain.of(read, after)
             if chain.cursor == after:
-                gap, head = self._judge(after)
-                if answer:
+                place = self._judge(after)
+                gap = place.gap
+                if gap is None and answer:
                     # The first entry does not follow the cursor: entries between them
                     # are lost, even if the cursor's own entry is still there.
-                    gap = gap or GapReason.EPOCH
+                    is_trimmed = after.offset < place.removed
+                    gap = GapReason.EXPIRED if is_trimmed else GapReason.EPOCH
                 if gap is None:
                     return None
                 # Another process may have begun a new log, which lacks the retention.
                 self._tell_retention()
                 if gap is not GapReason.EXPIRED:
                     self._doubt_notes()
-                return LogBatch((), head, gap)
+                return LogBatch((), place.head, gap)
         records = tuple(_records(chain.entries))
         malformed = chain.foreign + len(chain.entries) - len(records)
         return LogBatch(records, chain.cursor, malformed=malformed)
@@ -256,20 +268,22 @@ class StreamLog:
         cursor = after
         with translated():
             self._freshen()
-            gap, head = self._judge(after)
+            gap, head, stop, _ = self._judge(after)
             if gap is not None:
                 return Replay((), head, gap)
             while cursor != head:
                 first = f"({id_of(cursor.offset)}"
                 read = self._client.xrange(self._log, first, count=self._page.entries)
                 self._page.learn(read)
-                chain = Chain.of(read, cursor)
+                chain = Chain.of(read, cursor, stop=stop)
                 if chain.cursor == cursor:
                     if found:
                         # The chain has a gap here. The next page reports it.
                         break
-                    gap, head = self._judge(cursor)
-                    return Replay((), head, gap or GapReason.EPOCH)
+                    place = self._judge(cursor)
+                    return Replay((), place.head, place.gap or GapReason.EPOCH)
+                if chain.entries:
+                    stop = chain.entries[-1].stop
                 for record in _records(chain.entries):
                     found.append(record)
                     size += record.size
@@ -324,15 +338,24 @@ class StreamLog:
             )
             return cursor_of(answer) if answer else self._head()
 
+    def ended(self, after: str) -> tuple[str, list[Address]]:
+        """Return the next sessions that ended, and the place of the next page.
+
+        The place is empty after the last page.
+        """
+        with translated():
+            self._freshen()
+            last, text = self._run(
+                self._listing, 1, self._key + "ended", after, _PAGE_ENDED
+            )
+        return last.decode(), [Address(each) for each in text.decode().split("\n")]
+
     def _head(self) -> Cursor:
         arguments = self._arguments(_NOBODY, only_begin=True)
         return cursor_of(self._run(self._appending, _APPEND_KEYS, *arguments))
 
-    def _judge(self, after: Cursor) -> tuple[GapReason | None, Cursor]:
-        """Return the reason why records after a cursor are missing, and the head.
-
-        The reason is None if the log has every record after the cursor.
-        """
+    def _judge(self, after: Cursor) -> _Place:
+        """Tell where a cursor lies in the log, and whether events after it are lost."""
         entry_id = id_of(after.offset)
         answer = self._run(
             self._judging,
@@ -344,24 +367,27 @@ class StreamLog:
             self._kept()[1],
         )
         if not answer:
-            return GapReason.EPOCH, self._head()
+            return _Place(GapReason.EPOCH, self._head())
         epoch, head_id, *places = answer
         head = Cursor(epoch.decode(), offset_of(head_id))
         if not places:
-            return None, head
-        first_id, floor_id, is_there = places
+            return _Place(None, head)
+        first_id, floor_id, is_there, stop, removed_id = places
+        removed = offset_of(removed_id) if removed_id else 0
         if not first_id or after.epoch != head.epoch:
-            return GapReason.EPOCH, head
+            return _Place(GapReason.EPOCH, head)
         if after.offset > head.offset:
-            return GapReason.AHEAD, head
+            return _Place(GapReason.AHEAD, head)
         floor = offset_of(floor_id) if floor_id else head.offset
         if after.offset < floor:
-            return GapReason.EXPIRED, head
+            return _Place(GapReason.EXPIRED, head)
         if after.offset in (floor, head.offset) or is_there:
-            return None, head
-        # The cursor lies between the first entry and the head, but has no entry: the
-        # log has lost that record, in a failover for example.
-        return GapReason.EPOCH, head
+            return _Place(None, head, int(stop) if stop else None, removed)
+        # The cursor lies between the first entry and the head, but has no entry. It may
+        # be that of a control record that was removed. Or the log has lost a record, in
+        # a failover for example.
+        was_removed = after.offset < removed
+        return _Place(GapReason.EXPIRED if was_removed else GapReason.EPOCH, head)
 
     def evicts(self) -> str | None:
         """Return the policy by which this Redis evicts keys, None if it evicts none.

@@ -4,7 +4,8 @@ A trim notes how far it went, for each address (``events.trimming`` has the rule
 """
 
 # KEYS[1]   the log, a stream
-# KEYS[2]   notes beside the log, a hash: what to keep, and the newest entry
+# KEYS[2]   notes beside the log, a hash: what to keep, the newest entry, and the newest
+#           control record that was removed from between others
 #
 # Entries of other programs are passed over: the epoch is read from the newest entry of
 # this package among the last 256.
@@ -84,9 +85,10 @@ end
 #
 # When the newer hash has `most_notes`, it replaces the older one. Nothing is known any
 # more of the entries up to the last one that was noted in the older hash: `unknown` in
-# the notes beside the log. `noted` there is the last entry that was trimmed with a
-# note. A program with an earlier version of these scripts trims without notes. Then
-# `noted` is not the entry before the oldest one.
+# the notes beside the log. `noted` there has the bytes of all entries that were trimmed
+# with a note, and before. A program with an earlier version of these scripts trims
+# without notes. Then the oldest entry has more bytes before it. Control records have no
+# bytes, and may leave without a note.
 #
 # The entries leave first, and are noted then: at Redis's maxmemory this makes the room
 # for the notes. If a script ends in between, `noted` tells so.
@@ -96,6 +98,10 @@ local function is_later(a, b)
   local b_ms, b_number = string.match(b, '(%d+)-(%d+)')
   if a_ms ~= b_ms then return tonumber(a_ms) > tonumber(b_ms) end
   return tonumber(a_number) > tonumber(b_number)
+end
+
+local function is_control_entry(entry)
+  return ours(entry) and entry[2][8] == '0'
 end
 
 -- Return the addresses of an event's entry.
@@ -108,40 +114,48 @@ local function addresses_of(entry)
 end
 
 local function note(gone)
-  local known = redis.call('HMGET', notes, 'noted', 'unknown', 'moved')
-  local noted, unknown, moved = known[1] or '0-0', known[2] or '0-0', known[3] or '0-0'
-  local before = ours(gone[1]) and gone[1][2][4] or gone[1][1]
-  if noted ~= before and is_later(before, unknown) then unknown = before end
+  local known = redis.call('HMGET', notes, 'noted', 'unknown', 'moved', 'trimmed')
+  local noted, unknown = tonumber(known[1] or 0), known[2] or '0-0'
+  local moved, last = known[3] or '0-0', known[4] or '0-0'
   local held = redis.call('HLEN', KEYS[3])
   for _, entry in ipairs(gone) do
     local args = {}
-    for _, address in ipairs(addresses_of(entry)) do
-      if type(address) == 'string' then
-        table.insert(args, address)
-        table.insert(args, entry[1])
+    if ours(entry) then
+      if tonumber(entry[2][6]) ~= noted and is_later(entry[2][4], unknown) then
+        unknown = entry[2][4]
+      end
+      noted = entry[2][6] + entry[2][8]
+      for _, address in ipairs(addresses_of(entry)) do
+        if type(address) == 'string' then
+          table.insert(args, address)
+          table.insert(args, entry[1])
+        end
       end
     end
     if held > 0 and held + #args / 2 > most_notes then
       redis.call('UNLINK', KEYS[4])
       redis.call('RENAME', KEYS[3], KEYS[4])
-      unknown, moved, held = moved, noted, 0
+      if is_later(moved, unknown) then unknown = moved end
+      moved, held = last, 0
     end
     for at = 1, #args, 1000 do
       held = held + redis.call(
         'HSET', KEYS[3], unpack(args, at, math.min(at + 999, #args)))
     end
-    noted = entry[1]
+    last = entry[1]
   end
-  redis.call('HSET', notes, 'noted', noted, 'unknown', unknown, 'moved', moved)
+  redis.call('HSET', notes, 'noted', string.format('%.0f', noted),
+    'unknown', unknown, 'moved', moved, 'trimmed', last)
 end
 
 -- Trim the oldest entries beyond the bounds, but not the newest entry of all, and at
--- most 500: the next call goes on. Return the new length, an id and a start that are
--- not beyond those of the oldest entry, and how many entries have left.
-local function trim(tail, most, oldest, beyond)
+-- most 500: the next call goes on. `events` are all entries but control records. Return
+-- the new length and number of events, an id and a start that are not beyond those of
+-- the oldest entry, and how many entries have left.
+local function trim(tail, events, most, oldest, beyond)
   local length, first, start = tail.length, tail.first, tail.start
   local function is_due()
-    return length > most or ms_of(first) < oldest or start < beyond
+    return events > most or ms_of(first) < oldest or start < beyond
   end
   local gone, from, count, ended = {}, '-', 1, false
   while not ended and is_due() and #gone < 500 do
@@ -155,6 +169,7 @@ local function trim(tail, most, oldest, beyond)
       end
       table.insert(gone, entry)
       length = length - 1
+      if not is_control_entry(entry) then events = events - 1 end
     end
     from, count = '(' .. first, 50
   end
@@ -162,7 +177,7 @@ local function trim(tail, most, oldest, beyond)
     redis.call('XTRIM', log, 'MAXLEN', length)
     note(gone)
   end
-  return length, first, start, #gone
+  return length, events, first, start, #gone
 end
 """
 
@@ -187,14 +202,14 @@ local function place(id)
   return tail.epoch .. ' ' .. (is_later(ARGV[2], id) and ARGV[2] or id)
 end
 -- Entries that are too old are trimmed only when one is appended.
-local left
+local left, _
 repeat
-  tail.length, tail.first, tail.start, left = trim(tail, tail.length, oldest, 0)
+  tail.length, _, tail.first, tail.start, left = trim(tail, 0, 0, oldest, 0)
 until left == 0
 local first = from('-')
 if not first then return '' end
 local known = redis.call('HMGET', notes, 'noted', 'unknown')
-if first[2][4] ~= (known[1] or '0-0')
+if tonumber(first[2][6]) ~= tonumber(known[1] or 0)
    or is_later(known[2] or '0-0', ARGV[2]) then return '' end
 local wanted = {}
 for at = 5, #ARGV, 1000 do

@@ -140,6 +140,11 @@ class SQLiteBroker(Broker):
         found: Cursor = self._reader.ask(lambda file: file.tail(max_bytes))
         return found
 
+    def ended(self) -> Sequence[Address]:
+        """Return the addresses of the sessions that ended last, the oldest first."""
+        found: Sequence[Address] = self._reader.ask(LogFile.ended)
+        return found
+
     def resolve(self, cursor: Cursor) -> Cursor:
         """Return a valid cursor of an earlier epoch as one of the current epoch."""
         return self._reading.resolve(cursor)

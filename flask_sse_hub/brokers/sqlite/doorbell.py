@@ -9,14 +9,13 @@ import _socket
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
-from ...runtime import native
-from ...runtime.private_directory import give_to_owner_above, private_directory
-
-# On Linux, the address of a Unix socket has room for 108 bytes with its final zero.
-_MAX_ADDRESS_BYTES = 107
+from ...runtime.private_directory import (
+    give_to_owner_above,
+    private_directory,
+    short_name,
+)
 
 # A socket's name in the directory: the process id, a dot and eight hex digits.
 _NAME_BYTES = 20
@@ -50,31 +49,13 @@ class Directory:
         private_directory(self.path)
 
 
-@contextlib.contextmanager
-def _short(directory: Path) -> Iterator[str]:
-    """Give a name of a directory that leaves room for a socket's in an address.
-
-    The directory must stay beside the log, where each process finds it: processes may
-    have temporary directories of their own. Only Linux has such names. On systems
-    without them, using the address fails, and there are no doorbells.
-    """
-    if len(os.fsencode(directory)) + 1 + _NAME_BYTES <= _MAX_ADDRESS_BYTES:
-        yield str(directory)
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        native.original("os", "close")(descriptor)
-
-
 class Doorbell:
     """The socket at which a follower waits for a ring. Used by one real thread."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / f"{os.getpid()}.{secrets.token_hex(4)}"
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
-        with _short(directory) as short:
+        with short_name(directory, room=_NAME_BYTES) as short:
             self._socket.bind(os.path.join(short, self._path.name))  # noqa: PTH118
         # A ring needs the permission to write.
         give_to_owner_above(self._path)
@@ -111,7 +92,10 @@ class Ringer:
 
     def ring(self) -> None:
         """Wake every follower that waits at a doorbell. Never blocks, never fails."""
-        with contextlib.suppress(OSError), _short(self._directory) as short:
+        with (
+            contextlib.suppress(OSError),
+            short_name(self._directory, room=_NAME_BYTES) as short,
+        ):
             for name in os.listdir(short):  # noqa: PTH208 - a Path each is slow
                 self._ring(os.path.join(short, name))  # noqa: PTH118
 

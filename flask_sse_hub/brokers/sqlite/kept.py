@@ -5,9 +5,13 @@ file and not to an epoch: it outlives all records.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 
-from ...events.record import Record, Retention
+from ...events.address import Address
+from ...events.record import Cursor, Record, Retention
+from .. import codec
 from ..base import check_room
 
 
@@ -50,11 +54,15 @@ def keep(
     connection.execute("UPDATE keeping SET keys = ?, bytes = ?", (keys, size))
 
 
-def rows(connection: sqlite3.Connection) -> Iterable[tuple[str, int, float, bytes]]:
-    """Return the address, offset, time and body of each kept record, in log order."""
-    return connection.execute(
+def records(connection: sqlite3.Connection, epoch: str) -> Iterator[Record]:
+    """Yield each kept record, with its one address, in log order."""
+    rows = connection.execute(
         "SELECT address, offset, time, CAST(body AS BLOB) FROM kept ORDER BY offset"
     )
+    for address, offset, time, body in rows:
+        with suppress(codec.Malformed):
+            record = codec.decode(body, cursor=Cursor(epoch, offset), time=time)
+            yield replace(record, addresses=(Address(address),))
 
 
 def tell_bounds(connection: sqlite3.Connection, retention: Retention) -> None:

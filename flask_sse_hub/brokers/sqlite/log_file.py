@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from enum import Enum
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from ...events.address import Address
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
 from ..base import PAGE_BYTES, LogBatch, LogState, Replay
-from . import idempotency, kept, queries, retaining, trimmed
+from . import control, ended, idempotency, kept, queries, retaining, trimmed
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
 
@@ -138,7 +139,7 @@ class LogFile:
                 # The next offsets were already given, to records that are lost now.
                 view = self._renew(connection, view.fault)
             epoch, offset = view.head
-            size = 0
+            events, size = 0, 0
             rows = []
             for record in records:
                 cursor = idempotency.known(connection, record.idempotency_key, now)
@@ -158,8 +159,10 @@ class LogFile:
                         continue
                     offset += 1
                     cursor = Cursor(epoch, offset)
-                    length = record.size
-                    size += length
+                    length = control.SIZE if record.is_control else record.size
+                    if not record.is_control:
+                        events += 1
+                        size += length
                     rows.append((offset, now, length, body))
                     idempotency.remember(
                         connection, record.idempotency_key, cursor, now
@@ -172,9 +175,12 @@ class LogFile:
                 self._retention,
                 now,
                 newest=offset,
-                events=len(rows),
+                events=events,
                 size=size,
             )
+            if events < len(rows):
+                control.trim(connection)
+                ended.remember(connection, chain(*(each.ended for each in records)))
             idempotency.forget_old(connection, now)
         self._told = connection
         self._view = _View(Cursor(epoch, offset), view.past)
@@ -185,6 +191,8 @@ class LogFile:
 
         def answer(connection: sqlite3.Connection, view: _View) -> LogBatch:
             gap = self._gap(connection, after, view)
+            if gap is None and after.offset < control.floor(connection):
+                gap = GapReason.EXPIRED
             if gap is not None:
                 return LogBatch((), view.head, gap)
             rows = self._rows(connection, after.offset, view.head)
@@ -242,13 +250,8 @@ class LogFile:
         """Return the newest record of each address and key, in log order."""
 
         def answer(connection: sqlite3.Connection, view: _View) -> LogState:
-            found = []
-            for address, offset, time, body in kept.rows(connection):
-                cursor = Cursor(view.head.epoch, offset)
-                with suppress(codec.Malformed):
-                    record = codec.decode(body, cursor=cursor, time=time)
-                    found.append(replace(record, addresses=(Address(address),)))
-            return LogState(tuple(found), view.head)
+            found = tuple(kept.records(connection, view.head.epoch))
+            return LogState(found, view.head)
 
         return self._ask(answer)
 
@@ -256,24 +259,16 @@ class LogFile:
         """Return the cursor of the newest record."""
         return self._ask(lambda _, view: view.head)
 
+    def ended(self) -> Sequence[Address]:
+        """Return the addresses of the sessions that ended last, the oldest first."""
+        return self._ask(lambda connection, _: ended.addresses(connection))
+
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
 
         def answer(connection: sqlite3.Connection, view: _View) -> Cursor:
-            offset = view.head.offset
             floor = self._floor(connection, view.head)
-            size = 0
-            for row in connection.execute(
-                # Another program may have written a row whose size is not a number.
-                "SELECT offset, MAX(0, CAST(size AS INTEGER)) FROM record"
-                " WHERE offset > ? ORDER BY offset DESC",
-                (floor,),
-            ):
-                size += row[1]
-                if size > max_bytes or row[0] != offset:
-                    # Before a hole there is nothing that a client could resume from.
-                    break
-                offset -= 1
+            offset = queries.tail(connection, view.head.offset, floor, max_bytes)
             return Cursor(view.head.epoch, offset)
 
         return self._ask(answer)
@@ -347,6 +342,7 @@ class LogFile:
         if fault is _Fault.LOSS or not queries.is_dense(connection, last):
             connection.execute("DELETE FROM record")
             connection.execute("DELETE FROM past")
+            connection.execute("DELETE FROM removed")
             trimmed.forget(connection)
             kept.forget_beyond(connection, last)
         else:
@@ -357,7 +353,7 @@ class LogFile:
         epoch = new_epoch()
         connection.execute(
             "INSERT OR REPLACE INTO state SELECT 1, ?, ?, COUNT(*), TOTAL(size)"
-            " FROM record",
+            " FROM record WHERE size >= 0",
             (epoch, self._file.inode),
         )
         return _View(Cursor(epoch, last), queries.past(connection))
@@ -382,7 +378,9 @@ class LogFile:
             " ORDER BY offset LIMIT 1",
             (self._clock() - keep.seconds if keep else 0.0,),
         ).fetchone()
-        return first[0] - 1 if first else head.offset
+        if first is None:
+            return head.offset
+        return control.before_hole(connection, first[0] - 1)
 
     def _rows(
         self, connection: sqlite3.Connection, offset: int, head: Cursor
@@ -401,11 +399,15 @@ class LogFile:
             size += len(row[2])
             if size >= PAGE_BYTES:
                 break
-        # Each offset is given once and rows are deleted from the oldest on, so offsets
-        # have no holes, and the last row of the log is at its head.
+        # Each offset is given once, and rows are deleted from the oldest on, except for
+        # noted control records. So offsets have no other holes, and the last row of the
+        # log is at its head.
         last = rows[-1][0] if rows else offset
         is_end = len(rows) < _PAGE_ROWS and size < PAGE_BYTES
-        if last != offset + len(rows) or (is_end and last != head.offset):
+        missing = last - offset - len(rows)
+        if missing and missing != control.removed_between(connection, offset + 1, last):
+            raise _Hole
+        if is_end and last != head.offset:
             raise _Hole
         return rows
 

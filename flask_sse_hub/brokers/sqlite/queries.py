@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from ...events.record import Retention
+from . import control
 
 # How many earlier epochs have valid ids: each start of an app begins one.
 _MOST_EPOCHS = 1_000
@@ -23,7 +24,10 @@ def is_dense(connection: sqlite3.Connection, last: int) -> bool:
     count, first, newest = connection.execute(
         "SELECT COUNT(*), MIN(offset), MAX(offset) FROM record WHERE offset > 0"
     ).fetchone()
-    return bool(count == 0 or (newest == last and count == last - first + 1))
+    if count == 0:
+        return True
+    count += control.removed_between(connection, first, last)
+    return bool(newest == last and count == last - first + 1)
 
 
 def past(connection: sqlite3.Connection) -> dict[str, int]:
@@ -45,14 +49,15 @@ def forget_past(connection: sqlite3.Connection, *, before: int) -> None:
 
 def oldest(
     connection: sqlite3.Connection, most: int
-) -> Iterable[tuple[int, float, int, bytes]]:
-    """Return the offset, time, size and head of the oldest records.
+) -> Iterable[tuple[int, float, int, bytes, int]]:
+    """Return the offset, time, size, head and kind of the oldest records.
 
-    The values of rows that another program wrote may have had other types.
+    The kind is 1 for a control record. The values of rows that another program wrote
+    may have had other types.
     """
     return connection.execute(
         "SELECT offset, CAST(time AS REAL), MAX(0, CAST(size AS INTEGER)),"
-        " CAST(substr(body, 1, instr(body, char(10))) AS BLOB)"
+        " CAST(substr(body, 1, instr(body, char(10))) AS BLOB), size < 0"
         " FROM record ORDER BY offset LIMIT ?",
         (most,),
     )
@@ -64,3 +69,25 @@ def last_offset(connection: sqlite3.Connection) -> int:
         "SELECT seq FROM sqlite_sequence WHERE name = 'record'"
     ).fetchone()
     return row[0] if row else 0
+
+
+def tail(
+    connection: sqlite3.Connection, offset: int, floor: int, max_bytes: int
+) -> int:
+    """Return the offset after which about ``max_bytes`` remain, up to an offset.
+
+    It is not before the floor, and no record after it is missing.
+    """
+    size = 0
+    for row in connection.execute(
+        # Another program may have written a row whose size is not a number.
+        "SELECT offset, MAX(0, CAST(size AS INTEGER)) FROM record"
+        " WHERE offset > ? ORDER BY offset DESC",
+        (floor,),
+    ):
+        size += row[1]
+        if size > max_bytes or row[0] != offset:
+            # Before a hole there is nothing that a client could resume from.
+            break
+        offset -= 1
+    return offset

@@ -25,16 +25,16 @@ def add(
     connection: sqlite3.Connection,
     last: Mapping[Address, int],
     *,
-    first: int,
+    before: int,
     upto: int,
 ) -> None:
-    """Note the trim of the records from ``first`` to ``upto``.
+    """Note the trim of the records after ``before`` up to ``upto``.
 
     ``last`` has the last trimmed offset of each address.
     """
     noted, unknown, count = _state(connection)
-    if noted != first - 1:
-        unknown = max(unknown, first - 1)
+    if noted != before:
+        unknown = max(unknown, before)
     for each, offset in last.items():
         changed = connection.execute(
             "UPDATE trimmed SET last = ? WHERE address = ?", (offset, each)

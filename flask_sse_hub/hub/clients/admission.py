@@ -69,32 +69,49 @@ class Admission:
 
     def full(self) -> str | None:
         """Return why no client is admitted for now, None if there is room."""
+        full = self._full()
+        return None if full is None else full[1]
+
+    def _full(self) -> tuple[str, str] | None:
+        """Return the reason why no client is admitted for now, and its text."""
         if self.closed:
-            return "this worker is going away"
+            return "draining", "this worker is going away"
         if len(self._registry) + len(self._entering) >= self._options.max_clients:
-            return f"this worker holds {self._options.max_clients} clients"
-        return self._places.full()
+            return (
+                "max_clients",
+                f"this worker holds {self._options.max_clients} clients",
+            )
+        why = self._places.full()
+        return None if why is None else ("places", why)
 
     def check(self, identity: Identity, ip: str | None) -> None:
         """Raise ClientRefused if this user can open no further stream for now."""
-        why = self.full()
-        if why is not None:
-            raise self.refusal(ClientRefused(why))
+        full = self._full()
+        if full is not None:
+            reason, why = full
+            raise self.refusal(ClientRefused(why), reason=reason)
         most = self._options.max_clients_per_user
         if not self._options.evict_oldest and most is not None:
             coming = [each for each in self._entering if _same_user(each, identity)]
             # A client that has just been registered may still be among the coming.
             if len({*coming, *self._streams_of(identity)}) >= most:
-                raise self.refusal(TooManyStreams(f"the user has {most} streams open"))
+                raise self.refusal(
+                    TooManyStreams(f"the user has {most} streams open"),
+                    reason="user_limit",
+                )
         most = self._options.max_clients_per_ip
         if most is not None and ip is not None and self._by_ip[ip] >= most:
             raise self.refusal(
-                TooManyStreams(f"{most} streams are open from one network address")
+                TooManyStreams(f"{most} streams are open from one network address"),
+                reason="ip_limit",
             )
 
-    def refusal(self, refusal: ClientRefused) -> ClientRefused:
-        """Count a refusal and return it. Each kind is logged at most once a minute."""
-        self._tally.refused += 1
+    def refusal(self, refusal: ClientRefused, *, reason: str) -> ClientRefused:
+        """Count a refusal and return it. Each kind is logged at most once a minute.
+
+        ``reason`` is a word of the statistics.
+        """
+        self._tally.refusals[reason] += 1
         self._rare_log.say(type(refusal), f"a client was refused: {refusal}")
         return refusal
 

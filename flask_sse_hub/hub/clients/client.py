@@ -118,6 +118,7 @@ class Client:
         "last_write",
         "loaded_at",
         "next_look_at",
+        "not_before",
         "opened_at",
         "ping_after",
         "ping_due",
@@ -140,6 +141,7 @@ class Client:
         personal: bool = True,
         since: Cursor = UNPLACED,
         loaded_at: float = 0.0,
+        not_before: float = 0.0,
         grant: object = None,
         ip: str | None = None,
         ends_at: float = math.inf,
@@ -156,6 +158,9 @@ class Client:
         #: The time at which the user was loaded, in seconds since 1970. It is used if
         #: the log's head at that moment is not known.
         self.loaded_at = loaded_at
+        #: The time before which no event is for this client, in seconds since 1970. A
+        #: client whose id would bring it such an event is reset.
+        self.not_before = not_before
         #: The app's own value for checking again whether the client may listen. None if
         #: there is nothing to check.
         self.grant = grant

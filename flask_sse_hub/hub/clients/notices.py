@@ -26,10 +26,15 @@ _MAX_WAITING = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The app's functions for a stream that has begun and for one that has ended."""
+    """The app's functions for a stream that has begun and for one that has ended.
+
+    While ``listen()`` is false, neither is called: most apps listen to nothing, and a
+    call in another thread is half of the price of a stream's end.
+    """
 
     connected: Callable[[ClientStats], object]
     disconnected: Callable[[ClientStats, CloseReason], object]
+    listen: Callable[[], bool] = lambda: True
 
 
 class Notices:
@@ -57,7 +62,7 @@ class Notices:
     def came(self, client: Client, written: Written) -> None:
         """Note that a stream has begun."""
         self._tally.opened += 1
-        if self._listeners is not None:
+        if self._listeners is not None and self._listeners.listen():
             stats = ClientStats.of(client, written, now=self._clock())
             _tell(self._listeners.connected, stats)
 
@@ -75,13 +80,17 @@ class Notices:
         the caller does not wait.
         """
         self._tally.closed[reason] += 1
+        is_told = self._listeners is not None and self._listeners.listen()
+        is_logged = log.isEnabledFor(logging.INFO)
+        if not (is_told or is_logged):
+            return
         stats = ClientStats.of(client, written, now=self._clock())
         line = partial(_log_end, repr(client), stats, reason)
         if not beside:
             line()
-        elif log.isEnabledFor(logging.INFO):
+        elif is_logged:
             self._log_beside(line)
-        if self._listeners is None:
+        if self._listeners is None or not is_told:
             return
         tell = partial(_tell, self._listeners.disconnected, stats, reason)
         if not beside:

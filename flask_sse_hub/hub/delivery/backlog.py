@@ -15,6 +15,7 @@ from ...errors import BrokerUnavailable
 from ...events.address import Address
 from ...events.record import Cursor, GapReason, Retention
 from ...runtime.greenlets import unhurried
+from ..tally import Tally
 from .history import Frame, History
 
 # The records of one page, and the memory for all pages: half of the history that a
@@ -39,9 +40,14 @@ class Backlog:
     """
 
     def __init__(
-        self, broker: Broker, *, clock: Callable[[], float] = time.monotonic
+        self,
+        broker: Broker,
+        *,
+        tally: Tally,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
+        self._tally = tally
         self._clock = clock
         # Held while the broker is read: a caller that waits for it most likely finds
         # its page afterwards.
@@ -88,6 +94,7 @@ class Backlog:
         try:
             yield
         except BrokerUnavailable:
+            self._tally.broker_errors["replay"] += 1
             self._failed_at = self._clock()
             raise
 

@@ -18,7 +18,7 @@ from ..clients.client import ALL_STATE, NO_STATE, Client, StateDue
 from ..clients.close_reason import IMMEDIATE
 from ..tally import Tally
 from .backlog import Backlog
-from .history import NextBlocks
+from .history import History, NextBlocks
 from .progress import Progress
 
 log = logging.getLogger(__name__)
@@ -170,15 +170,11 @@ class Catchup:
                 if cursor is None or self._progress.is_ahead(cursor):
                     return self._ping(client)
                 if client.judged and self._covers(cursor, client):
-                    reading = self._progress.history.read(
-                        cursor,
-                        upto=self._progress.position,
-                        addresses=client.addresses,
-                        client_id=client.id,
-                        max_bytes=_CHUNK_BYTES,
-                        is_replaced=self._progress.state.replaces,
-                    )
-                    if blocks := self._advance(client, reading):
+                    history, upto = self._progress.history, self._progress.position
+                    reading = self._read(history, cursor, client, upto=upto)
+                    if isinstance(reading, GapReason):
+                        client.reset_due = reading
+                    elif blocks := self._advance(client, reading):
                         return blocks
                     continue
                 if not client.judged:
@@ -244,19 +240,23 @@ class Catchup:
     def _judge(self, asked: Cursor, client: Client) -> GapReason | None:
         """Check the id that a client resumes from; return the reason for a gap."""
         with self._progress.lock:
-            newest = self._progress.history.cursor
-            client.judged = self._progress.history.knows(asked)
+            history = self._progress.history
+            newest = history.cursor
+            client.judged = history.knows(asked)
+            if client.judged:
+                return self._too_early(history, asked, client)
         try:
             if is_beyond(asked, newest):
                 # Another worker has already sent the event with this id, or no event
                 # ever had it.
                 ahead = is_beyond(asked, self._broker.head())
                 return GapReason.AHEAD if ahead else None
-            if not client.judged:
-                # The page stays in the backlog, so take() need not read it again.
-                page = self._backlog.page(asked, client.addresses)
-                client.judged = True
-                return page if isinstance(page, GapReason) else None
+            # The page stays in the backlog, so take() need not read it again.
+            page = self._backlog.page(asked, client.addresses)
+            client.judged = True
+            if isinstance(page, GapReason):
+                return page
+            return self._too_early(page, asked, client)
         except BrokerUnavailable as error:
             # The follower warns once that the broker is away. A warning here would be
             # repeated for each client.
@@ -268,14 +268,29 @@ class Catchup:
         page = self._backlog.page(after, client.addresses)
         if isinstance(page, GapReason):
             return page
-        return page.read(
+        return self._read(page, after, client, upto=page.cursor)
+
+    def _read(
+        self, history: History, after: Cursor, client: Client, *, upto: Cursor
+    ) -> NextBlocks | GapReason:
+        return history.read(
             after,
-            upto=page.cursor,
+            upto=upto,
             addresses=client.addresses,
             client_id=client.id,
             max_bytes=_CHUNK_BYTES,
+            not_before=client.not_before,
             is_replaced=self._progress.state.replaces,
         )
+
+    def _too_early(
+        self, history: History, asked: Cursor, client: Client
+    ) -> GapReason | None:
+        """Return EXPIRED if an event after an id is from before the client's login."""
+        if not client.not_before:
+            return None
+        found = self._read(history, asked, client, upto=history.cursor)
+        return found if isinstance(found, GapReason) else None
 
     def _covers(self, cursor: Cursor, client: Client) -> bool:
         return self._progress.history.covers(cursor, client.addresses)
@@ -350,5 +365,9 @@ def _id(cursor: Cursor) -> str | None:
     return None if cursor == UNPLACED else str(cursor)
 
 
+# json.dumps() with these separators would make an encoder for each event.
+_encoder = json.JSONEncoder(separators=(",", ":"))
+
+
 def _compact(**fields: Any) -> str:
-    return json.dumps(fields, separators=(",", ":"))
+    return _encoder.encode(fields)

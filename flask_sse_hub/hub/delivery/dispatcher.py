@@ -38,7 +38,8 @@ class Run:
 
     ``direct`` are the connections of the clients that keep up and are written to. A
     lagging client finds the records in the history. The run leads from the cursor
-    ``before`` to ``after``.
+    ``before`` to ``after``. ``published_at`` is the time of its first event, in seconds
+    since 1970; None if the run reaches no client.
     """
 
     before: Cursor
@@ -46,6 +47,7 @@ class Run:
     blocks: Sequence[bytes] = ()
     bytes: int = 0
     direct: Sequence[Connection] = ()
+    published_at: float | None = None
 
     @property
     def events(self) -> int:
@@ -234,6 +236,8 @@ class Dispatcher:
             bytes=run.bytes,
             now=self._clock(),
         )
+        if run.direct or others:
+            run.published_at = frame.time
         for client in others:
             if client.cursor is None:
                 client.cursor = run.before
@@ -304,6 +308,18 @@ class Dispatcher:
             client.since, client.loaded_at = progress.position, 0.0
         if client.close_reason is not None:
             client.sink.wake()
+
+    def keep_up(self, client: Client, connection: Connection) -> bool:
+        """Let fan-outs write to a client, if it has everything up to the position.
+
+        Tells whether that is so. Otherwise the client has to take its next bytes first.
+        """
+        with self._progress.lock:
+            is_due = client.reset_due or client.ping_due or client.probe_due
+            if client.cursor is not None or client.close_reason or is_due:
+                return False
+            self._registry.promote(client, connection)
+            return True
 
     def fall_behind(self, client: Client, run: Run, *, sent: int) -> None:
         """Let a client read on by itself after ``sent`` bytes of a run were sent."""

@@ -1,20 +1,21 @@
 """Ended sessions: their addresses are never used again.
 
-A request may have read its session's cookie before a logout and arrive after it.
+A request may have read its session's cookie before a logout and arrive after it. A copy
+of the cookie, and a ticket of the session, can come any time later.
 """
 
 from collections.abc import Iterable
 
+from ...brokers.base import ENDED_SESSIONS
 from ...events.address import Address
 from .history import Frame
 
-# Far more sessions than end while such a request is on its way. The oldest is forgotten
-# first.
-_MAX_REMEMBERED = 10_000
-
 
 class EndedSessions:
-    """The addresses of the sessions that ended last. Does not lock: callers do."""
+    """The addresses of the sessions that ended last. Does not lock: callers do.
+
+    The oldest is forgotten first.
+    """
 
     def __init__(self) -> None:
         self._ended: dict[Address, None] = {}
@@ -31,5 +32,5 @@ class EndedSessions:
     def add(self, addresses: Iterable[Address]) -> None:
         """Remember addresses."""
         self._ended.update(dict.fromkeys(addresses))
-        while len(self._ended) > _MAX_REMEMBERED:
+        while len(self._ended) > ENDED_SESSIONS:
             del self._ended[next(iter(self._ended))]

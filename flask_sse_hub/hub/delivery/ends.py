@@ -4,7 +4,7 @@ Marks a client as closed; the first reason counts. Does not know how the last by
 stream are written, or what is due by the clock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ...events.address import Address
 from ...events.record import UNPLACED, Cursor, Disconnect
@@ -60,6 +60,11 @@ class Ends:
     def has_ended(self, address: Address) -> bool:
         """Tell whether an address is known to be final: a session that has ended."""
         return address in self._sessions
+
+    def remember(self, addresses: Iterable[Address]) -> None:
+        """Remember the addresses of sessions that ended before this worker looked."""
+        with self._progress.lock:
+            self._sessions.add(addresses)
 
     def note(self, frames: list[Frame]) -> None:
         """Remember the final addresses among new records. The caller holds the lock."""

@@ -3,8 +3,8 @@
 Answers two questions for the clients that come or lag. Which events came after this
 cursor for these addresses, or does history not reach back so far? Which control records
 came? Control records are remembered apart from events: otherwise a busy log would end
-the streams of everybody who is logged in and connects. Does not lock (the dispatcher
-does), and does not know clients.
+the streams of everybody who is logged in and connects, and many logouts would push out
+events. Does not lock (the dispatcher does), and does not know clients.
 """
 
 import heapq
@@ -19,7 +19,15 @@ from typing import NamedTuple, Self
 
 from ...events.address import Address
 from ...events.event import Event
-from ...events.record import NAME_BYTES, UNPLACED, Cursor, Disconnect, Record, Retention
+from ...events.record import (
+    NAME_BYTES,
+    UNPLACED,
+    Cursor,
+    Disconnect,
+    GapReason,
+    Record,
+    Retention,
+)
 from ...events.trimming import TrimNotes
 
 # The memory that a frame takes in addition to its block. Without it, a log of empty
@@ -119,6 +127,11 @@ class Stretch:
     def __len__(self) -> int:
         return len(self._frames)
 
+    @property
+    def overfull(self) -> bool:
+        """Whether the frames fill twice the memory allowed."""
+        return self.bytes > 2 * self._retention.bytes
+
     def begins_before(self, time: float) -> None:
         """Note that no record up to the floor is later than a time."""
         self._floor_time = min(self._floor_time, time)
@@ -201,7 +214,6 @@ class History:
     def __init__(
         self, retention: Retention, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._retention = retention
         self._clock = clock
         self._frames = Stretch(retention)
         self._control = Stretch(
@@ -215,18 +227,18 @@ class History:
 
     @property
     def floor(self) -> int:
-        """The offset after which all records, up to the cursor, are here."""
+        """The offset after which all events, up to the cursor, are here."""
         return self._frames.floor
 
     @property
     def bytes(self) -> int:
         """The bytes of memory that the frames take."""
-        return self._frames.bytes
+        return self._frames.bytes + self._control.bytes
 
     @property
     def overfull(self) -> bool:
         """Whether frames that wait for their fan-out fill twice the memory allowed."""
-        return self.bytes > 2 * self._retention.bytes
+        return self._frames.overfull or self._control.overfull
 
     def restart(self, cursor: Cursor) -> None:
         """Forget all frames, and begin after this cursor."""
@@ -249,9 +261,7 @@ class History:
                 self._fresh = False
                 self._frames.begins_before(frame.time)
                 self._control.begins_before(frame.time)
-            self._frames.append(frame)
-            if frame.disconnect is not None:
-                self._control.append(frame)
+            (self._control if frame.disconnect else self._frames).append(frame)
         self.cursor = cursor
 
     def trim(self, *, upto: int) -> None:
@@ -275,10 +285,10 @@ class History:
             return False
         if cursor.offset in (self.floor, self.cursor.offset):
             return True
-        return self._frames.has(cursor.offset)
+        return self._frames.has(cursor.offset) or self._control.has(cursor.offset)
 
     def before(self, time: float) -> Cursor | None:
-        """Return a cursor that lies before all records appended since a time.
+        """Return a cursor that lies before all events appended since a time.
 
         None if that place may be further back than this history.
         """
@@ -292,12 +302,14 @@ class History:
         addresses: Sequence[Address],
         client_id: str,
         max_bytes: int,
+        not_before: float = 0.0,
         is_replaced: Callable[[Frame, Sequence[Address]], bool] | None = None,
-    ) -> NextBlocks:
+    ) -> NextBlocks | GapReason:
         """Return the next blocks for a client after a covered cursor, oldest first.
 
-        Passes over the events of which ``is_replaced`` says that the client has, or
-        will have, a newer value.
+        Returns EXPIRED if an event for the client is older than ``not_before``. Passes
+        over the events of which ``is_replaced`` says that the client has, or will have,
+        a newer value.
 
         Stops once ``max_bytes`` are reached, so at least one block is returned if there
         is one. A cursor beyond ``upto`` stays as it is.
@@ -314,6 +326,8 @@ class History:
             if frame.key is not None and is_replaced and is_replaced(frame, addresses):
                 continue
             if client_id not in frame.exclude and frame.block:
+                if frame.time < not_before:
+                    return GapReason.EXPIRED
                 blocks.append(frame.block)
                 size += len(frame.block)
         return NextBlocks(blocks, upto if upto.offset >= after.offset else after)

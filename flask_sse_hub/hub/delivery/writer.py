@@ -60,6 +60,7 @@ class Writer:
         ends: EndsStreams,
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
+        time_of_day: Callable[[], float] = time.time,
     ) -> None:
         self._dispatcher = dispatcher
         self._catchup = catchup
@@ -67,6 +68,7 @@ class Writer:
         self._ends = ends
         self._tally = tally
         self._clock = clock
+        self._time_of_day = time_of_day
         self._peers: PeerWatch[Client] = PeerWatch(self._peers_changed)
         self._changed = False
         self._due: deque[SocketSink] = deque()
@@ -109,7 +111,10 @@ class Writer:
             self.look_after_peers()
         run = self._dispatcher.fan_out()
         if run is not None and run.direct:
-            self._write_run(run)
+            self.write_run(run)
+        if run is not None and run.published_at is not None:
+            took = self._time_of_day() - run.published_at
+            self._tally.delivery_latency.observe(took)
         return self._serve_due() or run is not None
 
     def _give_way(self) -> None:
@@ -156,8 +161,8 @@ class Writer:
         sink.client = client
         sink.begin(head, greeting)
         self._peers.add(sink.descriptor, client, reads=True)
-        self._finish(sink)
-        self.look_at(sink)
+        if not (self._finish(sink) and self._dispatcher.keep_up(client, sink.socket)):
+            self.look_at(sink)
 
     def look_at(self, sink: SocketSink) -> None:
         """Queue a sink, to be served between two fan-outs."""
@@ -195,7 +200,7 @@ class Writer:
 
     # One fan-out
 
-    def _write_run(self, run: Run) -> None:
+    def write_run(self, run: Run) -> None:
         """Write the same bytes to every client that keeps up."""
         writes = _Writes(run.blocks)
         count = len(run.direct)
@@ -289,15 +294,9 @@ class Writer:
             return
         if chunk or sink.ending:
             self.look_at(sink)
-        elif client.cursor is None:
-            self._keep_up(sink, client)
-
-    def _keep_up(self, sink: SocketSink, client: Client) -> None:
-        """Let a client that has all events up to the position join fan-outs."""
-        if sink.waits_for_room:
+        elif self._dispatcher.keep_up(client, sink.socket) and sink.waits_for_room:
             sink.waits_for_room = False
             self._peers.await_room(sink.descriptor, waiting=False)
-        self._registry.promote(client, sink.socket)
 
     def _finish(self, sink: SocketSink) -> bool:
         """Write unfinished bytes; tell whether the client can take new ones."""

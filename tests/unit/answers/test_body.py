@@ -15,22 +15,15 @@ from flask_sse_hub.server.places import PlaceLedger
 from flask_sse_hub.server.surroundings import Places
 from tests.kit.reader import DEADLINE, wait_until
 from tests.kit.sse_parser import parse
+from tests.unit.answers.conftest import Site, a_body
 from tests.unit.answers.test_producer import Upstream
 from tests.unit.answers.test_protocols import NAMES, STRICT
-from tests.unit.answers.test_response import Site, a_body
 
 A = {"type": "data-a", "data": 1}
 B = {"type": "data-b", "data": 2}
 
 each_protocol = pytest.mark.parametrize("protocol", NAMES)
 each_strict = pytest.mark.parametrize("protocol", STRICT)
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site()
-    yield site
-    site.close()
 
 
 @pytest.fixture
@@ -56,9 +49,6 @@ def failure_of(protocol: ProtocolName | None, data: list[str]) -> dict[str, Any]
     assert end == {"openai": [], "ai-sdk": ["[DONE]"]}[str(protocol)]
     found: dict[str, Any] = json.loads(told)
     return found
-
-
-# Ends
 
 
 @each_strict
@@ -150,9 +140,6 @@ def test_a_full_worker_answers_a_strict_client_with_a_status(
     assert response.headers["Retry-After"]
 
 
-# Failures
-
-
 def at_once() -> Iterator[Any]:
     raise LookupError("a secret")
     yield A
@@ -230,9 +217,6 @@ def test_without_a_protocol_a_complete_answer_cuts_nothing(
         ours.sendall(chunk)
     ours.sendall(b"0\r\n\r\n")
     assert theirs.recv(1000).endswith(b"0\r\n\r\n")
-
-
-# Departures
 
 
 @each_protocol

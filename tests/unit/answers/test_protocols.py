@@ -63,9 +63,6 @@ def delta(text: str) -> dict[str, str]:
     return {"type": "text-delta", "delta": text}
 
 
-# Names
-
-
 @pytest.mark.parametrize("name", ["sse", "", "OpenAI", 1, ["openai"], True], ids=repr)
 def test_an_unknown_name_is_refused_with_a_list_of_names(name: Any) -> None:
     """A typo is corrected from the error alone."""
@@ -74,9 +71,6 @@ def test_an_unknown_name_is_refused_with_a_list_of_names(name: Any) -> None:
         protocol_named(name)
     assert isinstance(refusal.value, ConfigurationError)
     assert isinstance(refusal.value, SSEHubError)
-
-
-# Ends
 
 
 def test_the_default_ends_with_an_event_that_has_an_id() -> None:
@@ -128,9 +122,6 @@ def test_the_end_of_a_strict_protocol_is_text_elsewhere(
     assert written(name, ["[DONE]"])[0] == "[DONE]"
 
 
-# Failures
-
-
 def test_the_default_tells_of_a_failure_with_an_event() -> None:
     """The id of the event is in its data too, and a reason for programs."""
     for failure in (FAILED, STOPPED):
@@ -173,9 +164,6 @@ def test_a_failure_says_nothing_of_earlier_items() -> None:
     fresh = parse(writer.failure(FAILED))
     writer.item("some text")
     assert parse(writer.failure(FAILED)) == fresh
-
-
-# Items
 
 
 def test_text_becomes_the_parts_of_a_message() -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from flask_sse_hub.brokers import Broker, create_broker
+from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.events.record import Retention
+from tests.kit.hand import KEEP_ALL
 from tests.kit.redis_server import RedisServer
+from tests.unit.brokers.redis_logs import Open
 
 MakeBroker = Callable[[Retention], Broker]
 
@@ -44,4 +47,27 @@ def make_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
 
     yield make
     for broker in made:
+        broker.close()
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A Redis that the test may stop."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def open_broker(server: RedisServer) -> Iterator[Open]:
+    """Return a function that opens the log again, as another process would."""
+    opened: list[RedisBroker] = []
+
+    def open_broker(
+        url: str = server.url, retention: Retention | None = KEEP_ALL, name: str = "app"
+    ) -> RedisBroker:
+        opened.append(RedisBroker(url, retention, name=name))
+        return opened[-1]
+
+    yield open_broker
+    for broker in opened:
         broker.close()

@@ -12,7 +12,7 @@ from flask_sse_hub import BrokerUnavailable, Event, StateFull
 from flask_sse_hub.brokers import Broker, memory
 from flask_sse_hub.brokers.base import PAGE_BYTES
 from flask_sse_hub.brokers.redis import stream
-from flask_sse_hub.brokers.sqlite import idempotency, trimmed
+from flask_sse_hub.brokers.sqlite import control, ended, idempotency, trimmed
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST, Address
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
@@ -295,6 +295,132 @@ class TestIdempotency:
         assert again[0] != cursors[0]
 
 
+class TestControlRecords:
+    """Control records have a bound of their own: logouts push out no event."""
+
+    THREE = Retention(events=3, seconds=3600.0, bytes=1_000)
+
+    @pytest.fixture
+    def broker(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> Broker:
+        monkeypatch.setattr(memory, "CONTROL_RECORDS", 4)
+        monkeypatch.setattr(control, "CONTROL_RECORDS", 4)
+        monkeypatch.setattr(stream, "CONTROL_RECORDS", 4)
+        return make_broker(self.THREE)
+
+    def flood(self, broker: Broker, count: int) -> list[Cursor]:
+        """Append control records."""
+        return [
+            broker.publish(Record((address.user(str(n)),), Disconnect("disconnected")))
+            for n in range(count)
+        ]
+
+    def kept(self, broker: Broker, after: Cursor) -> list[str]:
+        """Return the data of the events after a cursor, read in pages of two."""
+        found: list[str] = []
+        while True:
+            replay = broker.replay(after, page=2)
+            assert replay.gap is None
+            if replay.cursor == after:
+                return found
+            after = replay.cursor
+            contents = [each.content for each in replay.records]
+            found += [each.data for each in contents if isinstance(each, Event)]
+
+    def test_they_push_out_no_event(self, broker: Broker) -> None:
+        """Neither by their number nor by their bytes, between events or after them."""
+        start = broker.head()
+        first = broker.publish(record("a"))
+        self.flood(broker, 10)
+        second = broker.publish(record("b"))
+        self.flood(broker, 3)
+        broker.publish(record("c" * 300))
+        self.flood(broker, 10)
+        assert self.kept(broker, start) == ["a", "b", "c" * 300]
+        assert self.kept(broker, first) == ["b", "c" * 300]
+        broker.publish(record("d"))
+        assert self.kept(broker, second) == ["c" * 300, "d"]
+        assert broker.replay(start, page=9).gap is GapReason.EXPIRED
+
+    def test_they_do_not_push_out_the_newest_event_that_is_too_large(
+        self, broker: Broker
+    ) -> None:
+        """It is kept until the next event comes."""
+        start = broker.head()
+        broker.publish(record("x" * 2_000))
+        self.flood(broker, 2)
+        assert self.kept(broker, start) == ["x" * 2_000]
+
+    def test_the_newest_are_kept(self, broker: Broker) -> None:
+        """A worker that starts learns of them, and begins without a gap."""
+        broker.publish(record("a"))
+        self.flood(broker, 3)
+        broker.publish(record("b"))
+        newest = self.flood(broker, 6)[2:]
+        tail = broker.tail(10**9)
+        end = broker.publish(record("c"))
+        got = [each.cursor for each in follow(broker, tail, 5)]
+        assert got == [*newest, end]
+
+    def test_a_follower_that_missed_one_is_told_of_a_gap(self, broker: Broker) -> None:
+        """The record may have ended a stream of the follower's."""
+        before = broker.publish(record("a"))
+        self.flood(broker, 5)
+        broker.publish(record("b"))
+        assert next(broker.follow(before)).gap is GapReason.EXPIRED
+        batch = next(broker.follow(broker.tail(10**9)))
+        assert batch.gap is None
+
+    def test_events_that_are_trimmed_take_no_count_with_them(
+        self, broker: Broker
+    ) -> None:
+        """The log is bounded by its events still after any mixture."""
+        for n in range(40):
+            broker.publish(record(str(n)))
+            self.flood(broker, n % 3)
+        replay = broker.replay(broker.tail(10**9), page=100)
+        contents = [each.content for each in replay.records]
+        data = [each.data for each in contents if isinstance(each, Event)]
+        assert data == ["37", "38", "39"][-len(data) :]
+        assert replay.cursor == broker.head()
+        assert sum(each.is_control for each in replay.records) <= 4
+
+
+class TestEndedSessions:
+    def end(self, broker: Broker, *names: str, final: bool = True) -> None:
+        content = Disconnect("session_ended", final=final)
+        broker.publish(Record(tuple(map(address.session, names)), content))
+
+    def test_they_are_remembered_when_the_log_has_forgotten_them(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A worker that starts long after a logout refuses the session's ticket."""
+        monkeypatch.setattr(control, "CONTROL_RECORDS", 1)
+        monkeypatch.setattr(stream, "_PAGE_ENDED", 2)
+        broker = make_broker(Retention(events=1, seconds=3600.0, bytes=10_000_000))
+        assert list(broker.ended()) == []
+        self.end(broker, "a")
+        self.end(broker, "b", "c")
+        self.end(broker, "used again", final=False)
+        for n in range(5):
+            broker.publish(record(str(n)))
+            self.end(broker, f"later-{n}")
+        later = [address.session(f"later-{n}") for n in range(5)]
+        assert list(broker.ended()) == [*map(address.session, "abc"), *later]
+
+    def test_their_number_is_bounded(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The oldest is forgotten first."""
+        for module in (memory, ended, stream):
+            monkeypatch.setattr(module, "ENDED_SESSIONS", 3)
+        broker = make_broker(KEEP_ALL)
+        for n in range(10):
+            self.end(broker, str(n))
+        assert list(broker.ended()) == [address.session(str(n)) for n in (7, 8, 9)]
+
+
 @pytest.mark.parametrize(
     "retention",
     [
@@ -368,6 +494,21 @@ class TestFairHistory:
         for _ in range(9):
             broker.publish(record(to=BUSY))
         assert broker.bridge(start, [QUIET]) is not None
+
+    def test_control_records_that_are_removed_make_nothing_unknown(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They leave the log from between events, and from its beginning."""
+        for module in (memory, control, stream):
+            monkeypatch.setattr(module, "CONTROL_RECORDS", 2)
+        broker = make_broker(SHORT)
+        mine = broker.publish(record(to=QUIET))
+        for _ in range(9):
+            broker.publish(Record((QUIET,), Disconnect("disconnected")))
+            broker.publish(record(to=BUSY))
+            broker.publish(Record((BUSY,), Disconnect("disconnected")))
+        assert broker.bridge(mine, [QUIET]) is not None
+        assert broker.bridge(mine, [BUSY]) is None
 
     @pytest.mark.parametrize("reason", [GapReason.EPOCH, GapReason.AHEAD])
     def test_only_a_trim_can_be_bridged(

@@ -1,7 +1,7 @@
 """A log in SQLite that has lost records: no loss is silent, no id is given twice."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -9,14 +9,16 @@ import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import codec
-from flask_sse_hub.brokers.sqlite import SQLiteBroker
+from flask_sse_hub.brokers.sqlite import SQLiteBroker, control
 from flask_sse_hub.brokers.sqlite.log_file import LogFile
+from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.events.record import Cursor, GapReason, Record
+from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record
 from flask_sse_hub.testing import Clock
 from tests.kit.hand import KEEP_ALL
 
 EVENT = Record((BROADCAST,), Event("x"))
+LOGOUT = Record((address.session("s"),), Disconnect("session_ended", final=True))
 
 
 @pytest.fixture
@@ -36,8 +38,10 @@ def open_log(path: Path) -> LogFile:
     return LogFile(path, KEEP_ALL, clock=Clock())
 
 
-def append(file: LogFile, count: int) -> list[Cursor]:
-    answers = file.append([EVENT] * count)
+def append(
+    file: LogFile, count: int, records: Sequence[Record] = (EVENT,)
+) -> list[Cursor]:
+    answers = file.append([*records] * count)
     return [each for each in answers if isinstance(each, Cursor)]
 
 
@@ -146,6 +150,21 @@ class TestRecordsThatAreMissing:
         assert file.replay(ids[20], page=1000).gap is GapReason.EPOCH
 
     @MISSING
+    def test_holes_of_control_records_hide_none(
+        self,
+        path: Path,
+        file: LogFile,
+        missing: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Only the rows that the log has noted may be missing."""
+        monkeypatch.setattr(control, "CONTROL_RECORDS", 2)
+        ids = append(file, 50, [LOGOUT, EVENT, LOGOUT])
+        assert len(file.replay(ids[20], page=1000).records) == 43 + 2
+        execute(path, f"DELETE FROM record WHERE {missing}")  # noqa: S608
+        assert file.replay(ids[20], page=1000).gap is GapReason.EPOCH
+
+    @MISSING
     def test_a_follower_has_a_gap(
         self, path: Path, file: LogFile, ids: list[Cursor], missing: str
     ) -> None:
@@ -220,3 +239,15 @@ def test_an_epoch_that_had_ended_is_never_continued(path: Path, file: LogFile) -
     first.close()
     assert again not in given
     assert again.epoch not in {each.epoch for each in given}
+
+
+def test_a_log_that_begins_again_remembers_ended_sessions(
+    path: Path, file: LogFile
+) -> None:
+    """Their cookies and tickets are as old as before."""
+    file.append([LOGOUT, EVENT])
+    roll_back(path, 1)
+    assert file.replay(Cursor("x", 0), page=1).gap is GapReason.EPOCH
+    assert list(file.ended()) == list(LOGOUT.addresses)
+    with closing(open_log(path)) as another:
+        assert list(another.ended()) == list(LOGOUT.addresses)

@@ -5,11 +5,11 @@ The follower is held: a worker reads the record of the logout only when the test
 
 import pytest
 
-from flask_sse_hub import CloseReason
+from flask_sse_hub import CloseReason, Event
 from flask_sse_hub.brokers import Broker
 from flask_sse_hub.events import address
-from flask_sse_hub.events.address import Address
-from flask_sse_hub.events.record import Cursor
+from flask_sse_hub.events.address import BROADCAST, Address
+from flask_sse_hub.events.record import Cursor, Record, Retention
 from tests.kit.hand import KEEP_ALL, HandHub
 from tests.kit.sockets import peers
 from tests.unit.brokers.conftest import MakeBroker
@@ -19,6 +19,8 @@ from tests.unit.brokers.conftest import MakeBroker
 MINTED = address.session("minted")
 LATE = address.session("late:minted")
 UNNAMED = address.session("unnamed:alice")
+
+EVENT = Record((BROADCAST,), Event("x"))
 
 
 @pytest.fixture
@@ -83,6 +85,32 @@ def test_a_session_that_has_ended_opens_no_stream(
     for hub in (here, there):
         stream = hub.stream(session=address.name_of(owner), since=head)
         assert stream.client.close_reason is CloseReason.SESSION_ENDED
+
+
+@pytest.mark.parametrize("owner", [MINTED, LATE])
+def test_a_worker_that_starts_later_knows_of_it(
+    make_broker: MakeBroker, owner: Address
+) -> None:
+    """The record of the logout has left the log since."""
+    broker = make_broker(Retention(events=1, seconds=3600.0, bytes=1_000_000))
+    end(HandHub(broker), owner, final=True)
+    for _ in range(3):
+        broker.publish(EVENT)
+    hub = HandHub(broker)
+    assert hub.hub.has_ended(owner)
+    stream = hub.stream(session=address.name_of(owner), since=broker.head())
+    assert stream.client.close_reason is CloseReason.SESSION_ENDED
+
+
+def test_a_worker_learns_of_it_after_a_gap(make_broker: MakeBroker) -> None:
+    """The record of the logout is among those that the worker has missed."""
+    broker = make_broker(Retention(events=1, seconds=3600.0, bytes=1_000_000))
+    here, there = HandHub(broker), HandHub(broker)
+    end(here, MINTED, final=True)
+    for _ in range(3):
+        broker.publish(EVENT)
+    there.bring()
+    assert there.hub.has_ended(MINTED)
 
 
 def test_a_disconnect_concerns_streams_whose_user_was_loaded_before_it(

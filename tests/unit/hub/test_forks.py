@@ -21,6 +21,7 @@ from flask_sse_hub.server.places import place_ledger
 from flask_sse_hub.server.worker import ServerWorker
 from flask_sse_hub.streams.generator import EventStream
 from flask_sse_hub.streams.takeover import TakeoverStream
+from tests.kit.gunicorns import offer, take_over
 from tests.kit.hand import HandHub
 from tests.kit.sockets import tcp_pair
 from tests.unit.hub.test_heartbeat import Worker
@@ -88,17 +89,11 @@ def test_a_socket_that_is_being_taken_over_is_left_alone_in_a_child() -> None:
     ours, theirs = tcp_pair()
     client = Client("c", identity=Identity(), since=hub.broker.head())
     stream = TakeoverStream(hub.hub, client, last_event_id=None, connection=ours)
-    stream._response = SimpleNamespace(
-        sock=ours,
-        headers=[],
-        chunked=True,
-        force_close=lambda: None,
-        default_headers=list,
-    )
+    offer(stream, ours)
 
     def goes_on() -> bool:
         with pytest.raises(BrokenPipeError):
-            stream._take_over()
+            take_over(stream)
         return True
 
     with ours, theirs:
@@ -107,7 +102,7 @@ def test_a_socket_that_is_being_taken_over_is_left_alone_in_a_child() -> None:
         with pytest.raises(BlockingIOError):
             theirs.recv(100)
         with pytest.raises(StopIteration):
-            stream._take_over()
+            take_over(stream)
         assert b"connected" in theirs.recv(65536)
     hub.hub.close()
     hub.parts.writer.run()
@@ -135,16 +130,19 @@ def test_a_hub_that_a_workers_child_makes_serves_no_stream(
 def test_a_stream_without_a_known_socket_ends_in_a_child() -> None:
     """Its server writes neither the next bytes nor the end of the response."""
     hub = HandHub()
-    stream = streaming(hub, None)
+    waiting, ended = streaming(hub, None), streaming(hub, None)
+    hub.publish("x")
+    hub.bring()
+    ended.close()
 
     def goes_on() -> bool:
-        for state in (lambda: b"next", stream._end):
-            stream._state = state
+        for stream in (waiting, ended):
             with pytest.raises(BrokenPipeError):
                 next(stream)
         return True
 
     assert in_child(goes_on)
+    assert b"data: x" in next(waiting)
 
 
 def test_a_child_tells_the_app_nothing_about_its_parents_streams() -> None:

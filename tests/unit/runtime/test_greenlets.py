@@ -1,5 +1,7 @@
 """Greenlets: long work gives the rest of the process its turn."""
 
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -21,3 +23,26 @@ def test_long_work_is_interrupted_between_items(
         done.append(item)
     assert done == list(range(10))
     assert breaths == pytest.approx([0.003, 0.006, 0.009])
+
+
+def test_a_change_that_nobody_reports_is_noticed_by_the_event_loop() -> None:
+    """The loop asks before each wait, so no timer has to wake an idle process."""
+    if not greenlets.patched():
+        assert greenlets.when(lambda: True, lambda: None) is None
+        return
+    has_come: list[bool] = []
+    noticed: list[bool] = []
+    done = threading.Event()
+
+    def note() -> None:
+        noticed.append(True)
+        done.set()
+
+    watcher = greenlets.when(lambda: bool(has_come), note)
+    assert watcher is not None
+    time.sleep(0)
+    assert not noticed
+    has_come.append(True)
+    assert done.wait(10.0)
+    time.sleep(0)
+    assert noticed == [True]

@@ -42,6 +42,13 @@ def test_an_adapter_for_asgi_is_refused() -> None:
         assert "under a WSGI server" in (found or "")
 
 
+@pytest.mark.parametrize("threads", [True, False])
+def test_tornado_is_refused_with_and_without_threads(threads: bool) -> None:
+    """It would wait for the end of a stream before it sends the first byte."""
+    found = server_obstacle({}, Surroundings("tornado", threads))
+    assert "a server that sends each part at once" in (found or "")
+
+
 def test_http2_inside_gunicorn_is_refused() -> None:
     """An open stream blocks all other requests of its connection."""
     found = server_obstacle({"SERVER_PROTOCOL": "HTTP/2.0"}, GOOD)

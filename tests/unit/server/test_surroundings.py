@@ -110,6 +110,30 @@ def test_a_server_in_c_is_asked_through_its_module(
     assert found.hides_its_places == (places is None)
 
 
+@pytest.mark.parametrize(
+    ("workers", "processes", "places"),
+    [
+        (None, 1, (15, "threads")),
+        (150, 10, (15, "threads")),
+        (150, 15, (10, "MaxRequestWorkers")),
+        (10, 15, (1, "MaxRequestWorkers")),
+    ],
+)
+def test_processes_share_the_workers_of_apache(
+    workers: int | None,
+    processes: int,
+    places: tuple[int, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each stream takes a thread of mod_wsgi, and a worker of Apache itself."""
+    made = ModuleType("mod_wsgi")
+    vars(made).update(threads_per_process=15, maximum_processes=processes)
+    monkeypatch.setitem(sys.modules, "mod_wsgi", made)
+    monkeypatch.setattr("flask_sse_hub.server.apache.request_workers", lambda: workers)
+    found = look_around({"mod_wsgi.version": "5", "wsgi.multithread": True})
+    assert found.places == places
+
+
 def test_an_old_mod_wsgi_without_a_module_hides_its_places() -> None:
     """Its threads cannot be counted, so the operator is warned."""
     found = look_around({"mod_wsgi.version": (3, 4), "wsgi.multithread": True})
@@ -172,6 +196,18 @@ def test_an_adapter_is_recognised_by_its_frame() -> None:
     found = space["run_app"](look_around, {"wsgi.multithread": True})
     assert found.server == "hypercorn"
     assert found.is_asgi
+
+
+def test_a_server_with_a_pool_of_threads_is_recognised_by_its_callback() -> None:
+    """The stack of a thread of tornado's executor has no frame of tornado."""
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        return look_around(environ)
+
+    space: dict[str, Any] = {"__name__": "tornado.wsgi"}
+    exec("def start(status, headers): pass", space)  # noqa: S102
+    found = app({"wsgi.multithread": True}, space["start"])
+    assert (found.server, found.concurrent) == ("tornado", True)
 
 
 def test_a_process_looks_once_for_each_server() -> None:

@@ -1,6 +1,5 @@
 """The takeover of a socket, tested without a server."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from flask_sse_hub.events.coding import IDENTITY
 from flask_sse_hub.hub.clients.client import Client, Identity
 from flask_sse_hub.hub.delivery.socket_sink import SocketSink
 from flask_sse_hub.streams.takeover import TakeoverStream
+from tests.kit.gunicorns import offer, take_over
 from tests.kit.hand import HandHub
 from tests.kit.sockets import tcp_pair
 
@@ -29,17 +29,10 @@ def test_a_takeover_that_fails_leaves_nothing_behind(
     ours, theirs = tcp_pair()
     client = Client("one", identity=Identity(), since=hub.broker.head())
     stream = TakeoverStream(hub.hub, client, last_event_id=None, connection=ours)
-    response: Any = SimpleNamespace(
-        sock=ours,
-        headers=[],
-        chunked=True,
-        force_close=lambda: None,
-        default_headers=list,
-    )
-    stream._response = response
+    offer(stream, ours)
     with ours, theirs:
         with pytest.raises(OSError, match="too many"):
-            stream._take_over()
+            take_over(stream)
         sink: Any = client.sink
         assert sink.descriptor == -1
         hub.bring()

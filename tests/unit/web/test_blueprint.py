@@ -1,10 +1,17 @@
 """The blueprint: headers, refusals, health and statistics."""
 
+import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask import Response
 
+from flask_sse_hub.brokers import LogBatch, MemoryBroker
+from flask_sse_hub.events.record import Cursor
+from flask_sse_hub.hub.deafness import DEAF_SECONDS
+from flask_sse_hub.testing import Clock, fresh_hub
 from tests.conftest import MakeSite, Site
 from tests.kit.reader import wait_until
 
@@ -29,6 +36,7 @@ class TestHeaders:
             ("/events/health", 200),
             ("/events/health/live", 200),
             ("/events/stats", 403),
+            ("/events/metrics", 403),
         ],
     )
     def test_other_responses_are_never_cached(
@@ -208,6 +216,46 @@ class TestHealth:
         site.app.extensions["sse_hub"].hub.broken = True
         assert site.browser().get("/events/health").status_code == 503
 
+    def test_a_worker_that_hears_nothing_is_not_ready(
+        self, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The follower freezes while the log goes on: streams are open and silent."""
+        site = make_site()
+        clock, thawed, frozen = Clock(), threading.Event(), threading.Event()
+        follow = MemoryBroker.follow
+
+        def freezing(broker: MemoryBroker, after: Cursor) -> Iterator[LogBatch]:
+            for batch in follow(broker, after):
+                if frozen.is_set():
+                    thawed.wait()
+                yield batch
+
+        monkeypatch.setattr(MemoryBroker, "follow", freezing)
+        with fresh_hub(site.app, clock=clock):
+            browser = site.browser()
+            assert browser.get("/events/health").status_code == 200
+            frozen.set()
+            site.hub.publish("nobody hears it")
+            assert browser.get("/events/health").status_code == 200
+            clock.advance(DEAF_SECONDS)
+            response = browser.get("/events/health?verbose")
+            assert response.status_code == 503
+            assert "followed no event for 10 s" in response.json["reason"]
+            assert response.json["checks"][-1]["name"] == "hearing"
+            thawed.set()
+            wait_until(lambda: browser.get("/events/health").status_code == 200)
+
+    def test_verbose_lists_each_check_that_was_made(self, site: Site) -> None:
+        """The first check that fails is the last: the next ones need it."""
+        browser = site.browser()
+        checks = browser.get("/events/health?verbose").json["checks"]
+        assert all(check["passed"] for check in checks)
+        names = [check["name"] for check in checks]
+        site.app.extensions["sse_hub"].hub.broker.head = _away
+        checks = browser.get("/events/health?verbose").json["checks"]
+        assert [check["passed"] for check in checks] == [True, False]
+        assert [check["name"] for check in checks] == names[:2]
+
 
 def _away() -> None:
     from flask_sse_hub import BrokerUnavailable
@@ -263,8 +311,45 @@ class TestStats:
         assert stats["channels"] == {"news": 1}
         assert stats["delivery"] == {"generator": 1}
         assert stats["clients"] == []
+        assert [each["worker"] for each in stats["workers"]] == [0]
+        assert stats["silent"] == []
         (client,) = browser.get("/events/stats?clients").json["clients"]
         assert client["user_id"] == "alice"
+
+    @pytest.mark.parametrize("path", ["stats", "metrics"])
+    @pytest.mark.parametrize(
+        ("worker", "status"),
+        [("0", 200), ("1", 404), ("x", 400), ("", 400), ("²", 400)],
+    )
+    def test_one_worker_can_be_asked_for(
+        self, make_site: MakeSite, path: str, worker: str, status: int
+    ) -> None:
+        """The numbers are those of the list of workers."""
+        site = make_site(stats_access=lambda: True)
+        response = site.browser().get(f"/events/{path}?worker={worker}")
+        assert response.status_code == status
+
+    def test_metrics_are_for_those_who_may_read_statistics(
+        self, make_site: MakeSite
+    ) -> None:
+        """A scraper sends the same token."""
+        site = make_site(stats_access=TOKEN, metrics_channels=["room.*"])
+        assert site.browser().get("/events/metrics").status_code == 403
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        response = site.browser().get("/events/metrics", headers=headers)
+        assert response.status_code == 200
+        assert response.mimetype == "text/plain"
+        assert 'sse_hub_broker_up{worker="0"} 1.0' in response.text
+
+    def test_metrics_without_their_package_say_what_to_install(
+        self, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The endpoint exists, so that nobody looks for a mistyped path."""
+        monkeypatch.setitem(sys.modules, "prometheus_client", None)
+        site = make_site(stats_access=lambda: True)
+        response = site.browser().get("/events/metrics")
+        assert response.status_code == 501
+        assert "flask-sse-hub[metrics]" in response.text
 
 
 def test_the_prefix_can_be_changed(make_site: MakeSite) -> None:

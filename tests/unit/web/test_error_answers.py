@@ -40,6 +40,8 @@ REFUSED = [
     ("POST", "/events/stats", None, 405, "not allowed"),
     ("POST", "/events/sse-hub.js", None, 405, "not allowed"),
     ("GET", "/events/publish", None, 405, "not allowed"),
+    ("GET", "/events/helth", None, 404, "the hub has no endpoint '/events/helth'"),
+    ("POST", "/events/", None, 404, "the hub has no endpoint '/events/'"),
 ]
 
 
@@ -224,7 +226,11 @@ class TestErrorsOfTheApp:
 
     @pytest.mark.parametrize(
         ("method", "path", "status"),
-        [("GET", "/page/of/nobody", 404), ("POST", "/page", 405)],
+        [
+            ("GET", "/page/of/nobody", 404),
+            ("GET", "/eventss", 404),
+            ("POST", "/page", 405),
+        ],
     )
     def test_the_apps_own_paths_keep_their_error_pages(
         self, site: Site, method: str, path: str, status: int
@@ -232,6 +238,14 @@ class TestErrorsOfTheApp:
         """Only the endpoints of the blueprint answer by themselves."""
         answer = ask(site, method, path, None, {})
         assert (answer.status_code, answer.mimetype) == (status, "text/html")
+
+    def test_a_prefix_that_the_app_shares_keeps_the_apps_error_page(
+        self, site: Site
+    ) -> None:
+        """An app may have pages about events of its own."""
+        site.app.add_url_rule("/events/<int:number>", "an event", lambda number: "")
+        answer = ask(site, "GET", "/events/seven", None, {})
+        assert (answer.status_code, answer.mimetype) == (404, "text/html")
 
 
 class TestRemedies:
@@ -265,6 +279,28 @@ class TestRemedies:
         assert (
             "name it in ticket(channels=...)" in ask(site, "GET", path, None, {}).text
         )
+
+    @pytest.mark.parametrize("debug", [True, False])
+    @pytest.mark.parametrize(
+        ("path", "remedy"),
+        [
+            ("/events/", "leave out the slash at the end"),
+            ("/events/publish", "publishing over HTTP needs SSE_HUB_PUBLISH_TOKENS"),
+            (
+                "/events/x",
+                "/events, /events/health, /events/health/live, /events/sse-hub",
+            ),
+        ],
+    )
+    def test_a_path_without_an_endpoint(
+        self, make_site: MakeSite, path: str, remedy: str, debug: bool
+    ) -> None:
+        """Out of debug mode the answer tells nobody how the hub is configured."""
+        site = make_site()
+        site.app.debug = debug
+        text = ask(site, "GET", path, None, {}).text
+        assert text.startswith(f"the hub has no endpoint {path!r}")
+        assert (remedy in text) is debug
 
     @pytest.mark.parametrize("debug", [True, False])
     def test_a_missing_login(self, make_site: MakeSite, debug: bool) -> None:

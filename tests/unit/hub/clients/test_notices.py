@@ -52,6 +52,27 @@ def failing_filter(request: pytest.FixtureRequest) -> Iterator[None]:
     logger.setLevel(level)
 
 
+def test_nobody_is_told_while_nobody_listens() -> None:
+    """Most apps have no receivers, and telling them costs each end a switch."""
+    told: list[object] = []
+    listening = [False]
+    listeners = Listeners(
+        connected=told.append,
+        disconnected=lambda stats, reason: told.append(reason),
+        listen=lambda: listening[0],
+    )
+    tally = Tally()
+    notices = Notices(listeners, tally=tally, clock=lambda: 0.0)
+    notices.came(a_client(), NOTHING)
+    notices.left(a_client(), NOTHING, CloseReason.AGE, beside=True)
+    assert not notices.waiting
+    listening[0] = True
+    notices.left(a_client(), NOTHING, CloseReason.EVICTED, beside=True)
+    notices.tell_waiting()
+    assert told == [CloseReason.EVICTED]
+    assert (tally.opened, tally.closed.total()) == (1, 2)
+
+
 def test_disconnects_with_beside_are_told_later_and_in_order() -> None:
     """A thread that serves all clients does not wait for receivers."""
     told: list[CloseReason] = []

@@ -12,6 +12,7 @@ from flask_sse_hub.events.record import Cursor, GapReason, Record
 from flask_sse_hub.hub.delivery import backlog
 from flask_sse_hub.hub.delivery.backlog import Backlog
 from flask_sse_hub.hub.delivery.history import History
+from flask_sse_hub.hub.tally import Tally
 from flask_sse_hub.testing import Clock
 from tests.kit.hand import KEEP_ALL, FlakyBroker
 
@@ -44,7 +45,7 @@ def test_clients_near_each_other_share_a_page() -> None:
     """A storm of resumes costs one read for each page, not one for each client."""
     broker = CountingBroker(KEEP_ALL)
     cursors = log_of(broker, 100)
-    pages = Backlog(broker)
+    pages = Backlog(broker, tally=Tally())
     assert len({id(page_at(pages, cursor)) for cursor in cursors[:-1]}) == 1
     assert broker.reads == 1
 
@@ -53,7 +54,7 @@ def test_clients_that_arrive_at_the_same_moment_share_a_page() -> None:
     """A client that waits for another client's read needs no read of its own."""
     broker = CountingBroker(KEEP_ALL)
     start, *_ = log_of(broker, 10)
-    pages = Backlog(broker)
+    pages = Backlog(broker, tally=Tally())
     readers = [
         threading.Thread(target=pages.page, args=[start, [BROADCAST]]) for _ in range(8)
     ]
@@ -68,7 +69,7 @@ def test_at_the_head_the_broker_is_read_again() -> None:
     """A page that was read before the newest event must not hide that event."""
     broker = CountingBroker(KEEP_ALL)
     start, last = log_of(broker, 1)
-    pages = Backlog(broker)
+    pages = Backlog(broker, tally=Tally())
     page_at(pages, start)
     assert len(page_at(pages, last)) == 0
     log_of(broker, 1)
@@ -78,7 +79,8 @@ def test_at_the_head_the_broker_is_read_again() -> None:
 def test_a_gap_is_reported() -> None:
     """Only the broker knows how far the log reaches back."""
     broker = MemoryBroker(KEEP_ALL)
-    assert Backlog(broker).page(Cursor("another", 1), [BROADCAST]) is GapReason.EPOCH
+    pages = Backlog(broker, tally=Tally())
+    assert pages.page(Cursor("another", 1), [BROADCAST]) is GapReason.EPOCH
 
 
 def test_a_broker_that_does_not_answer_is_asked_only_once() -> None:
@@ -86,7 +88,7 @@ def test_a_broker_that_does_not_answer_is_asked_only_once() -> None:
     broker = FlakyBroker(KEEP_ALL)
     start, _ = log_of(broker, 1)
     clock = Clock()
-    pages = Backlog(broker, clock=clock)
+    pages = Backlog(broker, tally=Tally(), clock=clock)
     broker.away = True
     for _ in range(2):
         with pytest.raises(BrokerUnavailable):
@@ -103,7 +105,7 @@ def test_the_memory_for_pages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     broker = MemoryBroker(KEEP_ALL)
     cursors = log_of(broker, 200)
     clock = Clock()
-    pages = Backlog(broker, clock=clock)
+    pages = Backlog(broker, tally=Tally(), clock=clock)
     for cursor in cursors[:-1]:
         page_at(pages, cursor)
     assert 1 < len(pages._pages) < 5
@@ -134,7 +136,7 @@ def test_pages_are_forgotten_without_waiting_for_the_broker() -> None:
     broker = HeldBroker()
     start, *_ = log_of(broker, 10)
     clock = Clock()
-    pages = Backlog(broker, clock=clock)
+    pages = Backlog(broker, tally=Tally(), clock=clock)
     broker.let_go.set()
     page_at(pages, start)
     broker.let_go.clear()
@@ -155,7 +157,7 @@ def test_a_page_that_was_read_across_a_gap_is_not_kept() -> None:
     """The log may have been replaced since the read began."""
     broker = HeldBroker()
     start, *_ = log_of(broker, 10)
-    pages = Backlog(broker)
+    pages = Backlog(broker, tally=Tally())
     reader = threading.Thread(target=pages.page, args=[start, [BROADCAST]])
     reader.start()
     assert broker.reading.wait(10.0)

@@ -9,6 +9,7 @@ from flask_sse_hub.brokers import LogBatch, MemoryBroker, Replay
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
+from flask_sse_hub.testing import Clock
 from tests.kit.hand import (
     KEEP_ALL,
     DuringHead,
@@ -243,6 +244,61 @@ def busy_hub(**options: Any) -> HandHub:
         hub.publish(str(n))
         hub.bring()
     return hub
+
+
+class TestNotBefore:
+    """A stream does not begin before its user's own session."""
+
+    @pytest.mark.parametrize("kept", [1, 100], ids=["broker", "memory"])
+    def test_an_id_from_before_the_login_is_reset(self, kept: int) -> None:
+        """The events are old broadcasts, or the last holder's of the same user id."""
+        clock = Clock(100.0)
+        broker = MemoryBroker(KEEP_ALL, clock=clock)
+        hub = HandHub(broker, memory=Retention(kept, 3600.0, 10_000_000))
+        start = str(broker.head())
+        hub.publish("old", to=ALICE)
+        clock.advance(100.0)
+        newest = hub.publish("new", to=ALICE)
+        hub.bring()
+        stream, greeting = hub.open(user="alice", last_event_id=start, not_before=150.0)
+        assert fields(greeting[0])["resumed"] is False
+        (reset,) = stream.read()
+        assert (reset.type, fields(reset)) == ("reset", {"reason": "expired"})
+        assert reset.id == newest
+
+    @pytest.mark.parametrize("kept", [1, 100], ids=["broker", "memory"])
+    def test_an_id_resumes_if_no_earlier_event_is_for_the_client(
+        self, kept: int
+    ) -> None:
+        """A page that logs in again has missed nothing of its own."""
+        clock = Clock(100.0)
+        broker = MemoryBroker(KEEP_ALL, clock=clock)
+        hub = HandHub(broker, memory=Retention(kept, 3600.0, 10_000_000))
+        start = str(broker.head())
+        hub.publish("old", to=address.user("bob"))
+        hub.publish("not mine", to=ALICE, exclude=("mine",))
+        clock.advance(100.0)
+        hub.publish("new", to=ALICE)
+        hub.bring()
+        stream, greeting = hub.open(
+            user="alice", client_id="mine", last_event_id=start, not_before=150.0
+        )
+        assert fields(greeting[0])["resumed"] is True
+        assert stream.data() == ["new"]
+
+    def test_an_early_event_that_only_a_later_page_has_is_found(self) -> None:
+        """The greeting looks at the first page of the broker alone."""
+        clock = Clock(100.0)
+        broker = MemoryBroker(KEEP_ALL, clock=clock)
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        start = str(broker.head())
+        list(numbered(hub, 300, to=address.user("bob")))
+        hub.publish("old", to=ALICE)
+        clock.advance(100.0)
+        hub.publish("new", to=ALICE)
+        hub.bring()
+        stream = hub.stream(user="alice", last_event_id=start, not_before=150.0)
+        assert types(stream.read()) == ["reset"]
 
 
 class TestReset:

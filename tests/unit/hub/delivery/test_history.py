@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flask_sse_hub import Event
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST, Address
-from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
+from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
 from flask_sse_hub.hub.delivery.history import Frame, History
 from flask_sse_hub.testing import Clock
 from tests.kit.hand import KEEP_ALL
@@ -60,6 +60,7 @@ def read(
         client_id=client_id,
         max_bytes=max_bytes,
     )
+    assert not isinstance(reading, GapReason)
     offsets = [
         int(block.split(b"\n")[0].removeprefix(b"id: e-")) for block in reading.blocks
     ]
@@ -200,6 +201,19 @@ class TestRead:
         assert history.covers_control(start)
         assert not history.covers_control(Cursor("another", 9))
         assert len(list(history.disconnects(0, [NEWS, SPORT]))) == 2
+
+    def test_control_records_push_out_no_event(self) -> None:
+        """A worker's memory holds its events still after many logouts."""
+        history = history_of(
+            record(1, NEWS),
+            *(control(n, SPORT) for n in range(2, 30)),
+            record(30, NEWS),
+            retention=Retention(events=2, seconds=1e9, bytes=10**9),
+        )
+        history.trim(upto=30)
+        assert history.covers(Cursor(EPOCH, 0), [NEWS])
+        assert read(history, 0, NEWS) == ([1, 30], 30)
+        assert history.knows(Cursor(EPOCH, 15))
 
     @pytest.mark.parametrize("bound", ["count", "age", "bytes"])
     def test_control_records_are_bounded_too(

@@ -192,7 +192,7 @@ class TestAReset:
         assert types(again.read()) == ["reset", "message", "ping"]
 
     def test_a_gap_in_the_log_brings_the_state_of_the_new_log(self) -> None:
-        """Whatever was lost, the client ends with the current values."""
+        """The client ends with the current values of that log."""
         hub = HandHub()
         price(hub, "a", "1")
         stream = watch(hub)

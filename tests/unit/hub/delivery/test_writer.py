@@ -1,10 +1,7 @@
 """The writer: one writer for all sockets that were taken over."""
 
-import logging
-import os
 import random
 import re
-import socket
 import threading
 from typing import Any
 
@@ -12,41 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_sse_hub import BrokerUnavailable, CloseReason, Event
-from flask_sse_hub.brokers import LogBatch, MemoryBroker
-from flask_sse_hub.events.address import BROADCAST, channel, user
-from flask_sse_hub.events.record import Cursor, GapReason, Record, Retention
-from flask_sse_hub.hub.delivery.socket_sink import ClientSocket, SocketSink
+from flask_sse_hub import CloseReason
+from flask_sse_hub.events.address import channel
+from flask_sse_hub.events.record import Retention
+from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.delivery.socket_sink import ClientSocket
 from flask_sse_hub.hub.heartbeat import Heartbeat
-from flask_sse_hub.hub.hub import Hub
-from flask_sse_hub.hub.options import HubOptions
-from flask_sse_hub.hub.parts import Parts
 from tests.kit.hand import KEEP_ALL, FlakyBroker, HandHub, fields, numbered, types
 from tests.kit.reader import wait_until
-from tests.kit.sockets import HEAD, Peer, join, peers, turn
-
-# More than the kernel buffers for a peer that does not read, with buffers of 4 KiB.
-LARGE = "x" * 30_000
-
-
-def block(peer: Peer, *others: Peer) -> None:
-    """Fill the kernel's buffer for a peer, while the other peers read."""
-    while peer.sink.writing_since is None:
-        peer.hub.publish(LARGE)
-        turn(peer.hub)
-        for other in others:
-            read_all(other, LARGE, count=len(other.data) + 1)
-
-
-def read_all(peer: Peer, last: str, *, count: int = 0) -> None:
-    """Read, and let the hub write, until an event has arrived."""
-
-    def look() -> bool:
-        turn(peer.hub)
-        peer.read()
-        return len(peer.data) >= count and peer.data[-1:] == [last]
-
-    wait_until(look)
+from tests.kit.sockets import HEAD, LARGE, block, peers, read_all, tcp_pair, turn
 
 
 class TestFanOut:
@@ -79,6 +50,29 @@ class TestFanOut:
             assert run.direct == [peer.client.connection]
             assert peer.client.cursor is None
 
+    def test_a_client_that_comes_is_written_to_without_a_turn_of_the_writer(
+        self,
+    ) -> None:
+        """A new client has everything up to the position. Others have to catch up."""
+        hub = HandHub()
+        start = str(hub.position)
+        hub.publish("x")
+        hub.bring()
+        with peers(hub) as (peer,):
+            new, resumed = (
+                Client(name, identity=Identity(), since=peer.client.since)
+                for name in ("new", "resumed")
+            )
+            for client, last_event_id in ((new, None), (resumed, start)):
+                ours, theirs = tcp_pair()
+                with ours, theirs:
+                    copy = ClientSocket.of(ours, client.coding.form(chunked=False))
+                    client.sink = sink = hub.hub.sink(copy)
+                    greeting = hub.hub.connect(client, last_event_id=last_event_id)
+                    hub.hub.adopt(client, sink, head=HEAD, greeting=greeting)
+            assert new.connection is not None
+            assert resumed.connection is None
+
     def test_only_records_of_the_same_addresses_and_exclusions_are_joined(self) -> None:
         """The order of the log is kept for every client."""
         hub = HandHub()
@@ -91,7 +85,7 @@ class TestFanOut:
             hub.follow()
             events = []
             while run := hub.parts.dispatcher.fan_out():
-                hub.parts.writer._write_run(run)
+                hub.parts.writer.write_run(run)
                 events.append(run.events)
             assert events == [2, 1, 1, 1]
             peer.read_until(["1", "2", "3", "5"])
@@ -101,22 +95,22 @@ class TestFanOut:
     ) -> None:
         """The descriptor may belong to another connection by then."""
         hub = HandHub()
+        monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._SLICE_SECONDS", 0.0)
         monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._WRITES_AT_ONCE", 1)
         with peers(hub, 3) as them:
             hub.publish("secret")
             hub.follow()
             run = hub.parts.dispatcher.fan_out()
             assert run is not None
-            last = hub.parts.writer._peers.owner(run.direct[-1])
-            assert last is not None
+            (last,) = [
+                peer.client for peer in them if peer.sink.socket is run.direct[-1]
+            ]
 
-            def leave(self: object) -> None:
+            def leave() -> None:
                 hub.parts.lifecycle.close(last, CloseReason.DISCONNECTED)
 
-            monkeypatch.setattr(
-                "flask_sse_hub.hub.delivery.writer.Writer._give_way", leave
-            )
-            hub.parts.writer._write_run(run)
+            monkeypatch.setattr("flask_sse_hub.runtime.greenlets.breathe", leave)
+            hub.parts.writer.write_run(run)
             for peer in them:
                 if peer.client is last:
                     peer.read_to_the_end()
@@ -130,17 +124,16 @@ class TestFanOut:
     ) -> None:
         """The id in the greeting covers the event that is being written."""
         hub = HandHub()
+        monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._SLICE_SECONDS", 0.0)
         monkeypatch.setattr("flask_sse_hub.hub.delivery.writer._WRITES_AT_ONCE", 1)
         late: list[tuple[Any, Any]] = []
         with peers(hub, 2) as them:
 
-            def come(self: object) -> None:
+            def come() -> None:
                 if not late:
                     late.append(hub.open())
 
-            monkeypatch.setattr(
-                "flask_sse_hub.hub.delivery.writer.Writer._give_way", come
-            )
+            monkeypatch.setattr("flask_sse_hub.runtime.greenlets.breathe", come)
             event_id = hub.publish("one")
             turn(hub)
             ((stream, (connected, *_)),) = late
@@ -196,8 +189,7 @@ class TestLagging:
             block(peer)
             assert peer.client.connection is None
             assert peer.client.cursor is not None
-            unfinished = peer.sink._unfinished
-            assert (peer.client.cursor == hub.position) == bool(unfinished)
+            assert (peer.client.cursor == hub.position) == bool(peer.sink.left)
 
     def test_a_lagging_client_costs_nothing_while_it_waits(self) -> None:
         """The writer looks at it when its socket takes bytes, not for each event."""
@@ -344,247 +336,6 @@ class TestLagging:
                 assert peer.data == [*expected, "end"]
 
 
-def wait_for(hub: HandHub, *, connections: int) -> None:
-    def look() -> bool:
-        turn(hub)
-        return hub.hub.stats().connections == connections
-
-    wait_until(look)
-
-
-class TestPeers:
-    def test_changes_of_peers_are_handled_between_fan_outs(self) -> None:
-        """The event loop only signals that there are changes."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            peer.socket.send(b"x")
-            wait_until(lambda: _is_told(hub, peer))
-
-    def test_a_peer_that_closes_is_removed(self) -> None:
-        """No traffic is needed: the peer answers a probe with a reset."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            peer.socket.close()
-            wait_for(hub, connections=0)
-            assert hub.hub.stats().closed == {"client_gone": 1}
-
-    def test_a_peer_that_resets_is_removed(self) -> None:
-        """The hub removes the client at once."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            linger = b"\1\0\0\0\0\0\0\0"
-            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            peer.socket.close()
-            wait_for(hub, connections=0)
-
-    def test_a_peer_that_closes_its_half_goes_on_receiving(self) -> None:
-        """`nc` does so, and so does a client with no more to send."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            peer.socket.shutdown(socket.SHUT_WR)
-            turn(hub)
-            hub.publish("still here")
-            peer.read_until(["still here"])
-            assert b":\n" in peer.raw
-            assert hub.hub.stats().connections == 1
-
-    def test_a_write_that_fails_ends_the_stream(self) -> None:
-        """The end is counted once, and the other clients receive their events."""
-        hub = HandHub()
-        with peers(hub, 2) as (peer, other):
-            peer.socket.close()
-            for _ in range(3):
-                hub.publish("x")
-                hub.bring()
-            wait_for(hub, connections=1)
-            other.read_until(["x"] * 3)
-            assert hub.hub.stats().closed == {"client_gone": 1}
-
-    def test_bytes_from_a_client_are_thrown_away(self) -> None:
-        """The bytes are discarded up to a bound and never reach anybody."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            peer.socket.send(b"GET / HTTP/1.1\r\n\r\n")
-            turn(hub)
-            hub.publish("x")
-            peer.read_until(["x"])
-
-    def test_a_client_that_sends_without_end_is_closed(self) -> None:
-        """Such a client does not follow the protocol."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-
-            def push() -> bool:
-                try:
-                    peer.socket.send(b"x" * 1000)
-                except OSError:
-                    return True
-                turn(hub)
-                return not hub.hub.stats().connections
-
-            wait_until(push)
-            assert hub.hub.stats().closed == {"protocol": 1}
-
-
-class TestEnds:
-    def test_a_drain_sends_a_retry_delay_and_closes(self) -> None:
-        """Each client's last line is a retry delay of its own."""
-        hub = HandHub()
-        with peers(hub, 3) as them:
-            thread = threading.Thread(target=hub.hub.drain)
-            thread.start()
-            for peer in them:
-                peer.parser.retry_ms = None
-                peer.read_to_the_end()
-                assert peer.parser.retry_ms is not None
-                assert peer.chunks is None or peer.chunks.complete
-            thread.join(10.0)
-            assert hub.hub.stats().closed == {"shutdown": 3}
-
-    @pytest.mark.parametrize(
-        "reason", [CloseReason.SESSION_ENDED, CloseReason.DISCONNECTED]
-    )
-    def test_a_disconnect_does_not_wait_for_an_unfinished_frame(
-        self, reason: CloseReason
-    ) -> None:
-        """Such a client may no longer receive the rest."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            block(peer)
-            hub.parts.lifecycle.close(peer.client, reason)
-            hub.bring()
-            assert hub.hub.stats().closed == {reason.value: 1}
-
-    def test_after_a_disconnect_nothing_more_is_fanned_out_to_the_client(self) -> None:
-        """Events that come before its socket is closed are not sent either."""
-        hub = HandHub()
-        with peers(hub, user="ann") as (peer,):
-            hub.parts.lifecycle.close(peer.client, CloseReason.SESSION_ENDED)
-            hub.publish("private", to=user("ann"))
-            peer.read_to_the_end()
-            assert peer.data == []
-
-    def test_an_evicted_client_receives_a_long_retry_delay(self) -> None:
-        """At once, it would evict the next client, which would do the same."""
-        hub = HandHub(max_clients_per_user=1)
-        with peers(hub, user="ann") as (peer,):
-            peer.parser.retry_ms = None
-            other = join(hub, "other", user="ann")
-            peer.read_to_the_end()
-            assert peer.parser.retry_ms is not None
-            assert 10_000 <= peer.parser.retry_ms <= 30_000
-            assert hub.hub.stats().closed == {"evicted": 1}
-            other.socket.close()
-
-    def test_listeners_are_called_outside_the_fan_out(self) -> None:
-        """An app's listener that waits does not hold up the fan-out."""
-        from flask_sse_hub.hub.clients.notices import Listeners
-
-        ended: list[CloseReason] = []
-        hub = HandHub(
-            listeners=Listeners(
-                connected=lambda stats: None,
-                disconnected=lambda stats, reason: ended.append(reason),
-            )
-        )
-        with peers(hub) as (peer,):
-            hub.parts.lifecycle.close(peer.client, CloseReason.AGE)
-            while hub.parts.writer.step():
-                assert ended == []
-            hub.parts.notices.tell_waiting()
-            assert ended == [CloseReason.AGE]
-
-    def test_closing_the_hub_closes_the_sockets(self) -> None:
-        """Tests and scripts close a hub; a worker drains it."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            hub.hub.close()
-            hub.parts.writer.run()
-            assert peer.sink.descriptor == -1
-
-    def test_a_process_that_exits_drains_first(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Its server does not know of the streams. A forked child drains nothing."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            monkeypatch.setattr(hub.hub, "_pid", 0)
-            hub.hub._drain_at_exit()
-            assert peer.client.close_reason is None
-            monkeypatch.setattr(hub.hub, "_pid", os.getpid())
-            thread = threading.Thread(target=hub.hub._drain_at_exit)
-            thread.start()
-            peer.read_to_the_end()
-            thread.join(10.0)
-            assert hub.hub.stats().closed == {"shutdown": 1}
-
-    def test_a_forked_child_leaves_the_sockets_alone(self) -> None:
-        """The child would write every event twice, and its exit end all streams."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            pid = os.fork()
-            if pid == 0:
-                writer = hub.parts.writer
-                let_go = peer.sink.descriptor == -1 and writer._stopped
-                os._exit(int(not let_go))
-            assert os.waitpid(pid, 0)[1] == 0
-            hub.publish("x")
-            peer.read_until(["x"])
-
-    def test_an_abandoned_hub_neither_writes_nor_ends_a_stream(self) -> None:
-        """The parent, to which the stream belongs, goes on."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            hub.hub.abandon()
-            hub.publish("x")
-            hub.follow()
-            hub.parts.writer.step()
-            assert peer.sink.descriptor == -1
-            assert peer.client.close_reason is None
-
-
-class TestGaps:
-    def test_a_reset_comes_before_the_events_after_the_gap(self) -> None:
-        """A client that kept up is not written to directly before its reset."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            start = Cursor(hub.position.epoch, hub.position.offset + 5)
-            hub.parts.dispatcher.accept(LogBatch((), start, gap=GapReason.EPOCH))
-            record = Record(
-                (BROADCAST,),
-                Event("after"),
-                cursor=Cursor(start.epoch, start.offset + 1),
-                time=1e12,
-            )
-            hub.parts.dispatcher.accept(LogBatch((record,), record.cursor))
-
-            def told() -> bool:
-                while hub.parts.writer.step():
-                    pass
-                peer.read()
-                return "reset" in types(peer.events)
-
-            wait_until(told)
-            assert types(peer.events)[:2] == ["connected", "reset"]
-
-    def test_a_ping_is_not_overtaken(self) -> None:
-        """The ping's old id would otherwise bring an event a second time."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            hub.parts.dispatcher.ping(peer.client)
-            hub.publish("x")
-            peer.read_until(["x"])
-            ids = [int(event.id.split("-")[1]) for event in peer.events]
-            assert ids == sorted(ids)
-            assert "ping" in types(peer.events)
-
-
-def _is_told(hub: HandHub, peer: Peer) -> bool:
-    hub.parts.writer._peers_changed()
-    hub.parts.writer.step()
-    return peer.sink._received == 1
-
-
 def test_a_resuming_client_receives_missed_events_and_then_keeps_up() -> None:
     """Resuming and live delivery are the same."""
     hub = HandHub()
@@ -610,165 +361,3 @@ def test_the_writer_runs_until_it_is_stopped() -> None:
     writer.stop()
     thread.join(10.0)
     assert not thread.is_alive()
-
-
-def test_an_error_of_the_backlog_ends_only_that_client(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The other clients stay connected."""
-    hub = HandHub(memory=Retention(1, 3600.0, 10_000_000))
-    with peers(hub, 2) as (slow, quick):
-        block(slow, quick)
-        list(numbered(hub, 3))
-        hub.bring()
-        read_all(quick, "2")
-        monkeypatch.setattr(hub.parts.backlog, "page", _fail)
-        slow.read_to_the_end()
-        assert hub.hub.stats().closed == {"error": 1}
-        assert "cannot write to" in caplog.text
-        assert hub.hub.stats().connections == 1
-
-
-def _fail(_: object) -> Any:
-    raise RuntimeError("a bug")
-
-
-class TestErrors:
-    def test_an_error_of_one_client_ends_only_that_client(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """The writer, and with it all other streams of this worker, goes on."""
-        hub = HandHub()
-        with peers(hub, 2) as (peer, other):
-            take = hub.parts.catchup.take
-
-            def fail(client: Any) -> Any:
-                if client is peer.client:
-                    raise RuntimeError("a bug")
-                return take(client)
-
-            monkeypatch.setattr(hub.parts.catchup, "take", fail)
-            hub.parts.dispatcher.ping(peer.client)
-            peer.read_to_the_end()
-            hub.publish("x")
-            other.read_until(["x"])
-            assert hub.hub.stats().closed == {"error": 1}
-            assert "a bug" in caplog.text
-
-    def test_an_error_in_logging_ends_no_stream(self) -> None:
-        """A log filter may read the request, which is missing in the writer."""
-
-        def fail(record: logging.LogRecord) -> bool:
-            raise RuntimeError("outside of a request")
-
-        hub = HandHub()
-        logger = logging.getLogger("flask_sse_hub.hub.clients.notices")
-        level = logger.level
-        with peers(hub, 2) as (peer, other):
-            logger.addFilter(fail)
-            logger.setLevel(logging.INFO)
-            try:
-                hub.parts.lifecycle.close(peer.client, CloseReason.AGE)
-                peer.read_to_the_end()
-            finally:
-                logger.removeFilter(fail)
-                logger.setLevel(level)
-            hub.publish("x")
-            other.read_until(["x"])
-
-    def test_a_default_timeout_of_the_app_makes_no_socket_wait(self) -> None:
-        """A socket that waits would stop the whole process."""
-        socket.setdefaulttimeout(5.0)
-        try:
-            hub = HandHub()
-            with peers(hub) as (peer,):
-                assert peer.sink.socket.gettimeout() == 0.0
-        finally:
-            socket.setdefaulttimeout(None)
-
-
-class TestHandOver:
-    def test_a_sink_is_read_for_until_its_bytes_are_set(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The writer would put the next bytes in the place of those from the broker."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            writer, sink = hub.parts.writer, peer.sink
-            states: list[bool] = []
-            put = SocketSink.put
-
-            def look(sink: SocketSink, coded: bytes, **options: Any) -> None:
-                states.append(sink.reading)
-                put(sink, coded, **options)
-
-            monkeypatch.setattr(SocketSink, "put", look)
-            writer._read_beside(sink)
-            assert writer.read_waiting()
-            assert states == [True]
-            assert not sink.reading
-
-    def test_a_sink_that_is_woken_during_a_read_is_looked_at_afterwards(self) -> None:
-        """A ping that became due meanwhile is not lost."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            writer, sink = hub.parts.writer, peer.sink
-            writer._read_beside(sink)
-            writer.look_at(sink)
-            assert writer._serve_due()
-            assert sink.again
-            assert writer.read_waiting()
-            assert sink.due
-            assert not sink.again
-
-    def test_a_sink_whose_read_has_just_ended_is_served(self) -> None:
-        """Only a sink that is still read for is left to its reader."""
-        hub = HandHub()
-        with peers(hub) as (peer,):
-            assert not hub.parts.writer._leaves_to_reader(peer.sink)
-            assert not peer.sink.again
-
-    def test_the_reader_of_the_broker_is_a_task_of_the_hub(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A process without room for its thread refuses streams, and tries again."""
-        hub = Hub(Parts(MemoryBroker(KEEP_ALL), HubOptions()), patience=0.0)
-        start = threading.Thread.start
-        full = True
-
-        def start_unless_full(thread: threading.Thread) -> None:
-            if full and thread.name == "sse-hub-reader":
-                raise RuntimeError("can't start new thread")
-            start(thread)
-
-        monkeypatch.setattr(threading.Thread, "start", start_unless_full)
-        with pytest.raises(BrokerUnavailable):
-            hub.start()
-        full = False
-        hub.start()
-        assert any(each.name == "sse-hub-reader" for each in threading.enumerate())
-        hub.close()
-
-
-@pytest.mark.parametrize("reason", [CloseReason.AGE, CloseReason.SESSION_ENDED])
-def test_a_run_that_a_closed_client_did_not_take_is_not_counted(
-    reason: CloseReason, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The statistics name what a client took, also if it is closed in a fan-out."""
-    hub = HandHub()
-    with peers(hub) as (peer,):
-        before = hub.parts.registry.written(peer.client)
-        hub.publish("x")
-        hub.follow()
-        run = hub.parts.dispatcher.fan_out()
-        assert run is not None
-        assert run.direct == [peer.sink.socket]
-        hub.parts.lifecycle.close(peer.client, reason)
-        with monkeypatch.context() as patch:
-            patch.setattr(ClientSocket, "send", _full, raising=False)
-            hub.parts.writer._write_run(run)
-        assert hub.parts.registry.written(peer.client)[:2] == before[:2]
-
-
-def _full(connection: ClientSocket, data: bytes) -> int:
-    raise BlockingIOError

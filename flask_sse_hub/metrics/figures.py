@@ -1,0 +1,184 @@
+"""The figures of one worker, the form in which another worker reads them, and sums.
+
+Knows the hub. Does not know how figures travel.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from ..errors import BrokerUnavailable
+from ..events.record import Cursor
+from ..hub.clients.client_stats import ClientStats
+from ..hub.hub import Hub
+from ..hub.latency import LatencyCounts
+from ..hub.stats import HubStats
+from ..runtime.greenlets import unhurried
+from .process import ProcessFacts
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFigures:
+    """The broker as one worker reaches it now."""
+
+    up: bool
+    #: How long the broker took to tell the log's head, None if it did not.
+    round_trip: float | None
+    #: For how long this worker has not moved although the log goes on.
+    deaf_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One worker at one moment."""
+
+    #: The worker's number among the workers of its log on its machine, from 0 on.
+    worker: int
+    hub: HubStats
+    #: The ids of the users whose streams are open here.
+    users: tuple[str, ...]
+    #: Open streams by pattern of SSE_HUB_METRICS_CHANNELS.
+    patterns: Mapping[str, int]
+    #: Open streams of one request.
+    answers: int
+    #: The most streams of the hub.
+    max_clients: int
+    broker: BrokerFigures
+    process: ProcessFacts
+
+    def to_json(self) -> bytes:
+        """Return the figures as another worker reads them."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Return the figures that another worker has sent.
+
+        Raises ValueError if they are of another kind: during an upgrade the other
+        worker may have another version.
+        """
+        try:
+            given: dict[str, Any] = json.loads(data)
+            hub = given.pop("hub")
+            clients = tuple(map(_client_stats, hub.pop("clients")))
+            for name in ("publish_latency", "delivery_latency"):
+                counts = hub[name]
+                hub[name] = LatencyCounts(
+                    **{**counts, "ranges": tuple(counts["ranges"])}
+                )
+            return cls(
+                **{
+                    **given,
+                    "hub": HubStats(**hub, clients=clients),
+                    "users": tuple(given["users"]),
+                    "broker": BrokerFigures(**given["broker"]),
+                    "process": ProcessFacts(**given["process"]),
+                }
+            )
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"the figures are of another version: {error}") from error
+
+
+def _client_stats(given: dict[str, Any]) -> ClientStats:
+    return ClientStats(**{**given, "channels": tuple(given["channels"])})
+
+
+def figures_of(
+    hub: Hub,
+    *,
+    worker: int,
+    max_clients: int,
+    answers: int,
+    pattern: Callable[[str], str | None],
+    clients: bool = False,
+) -> Figures:
+    """Return the figures of this process. ``clients`` adds an entry for each stream.
+
+    ``pattern`` returns the pattern of a channel, None if it has none. Asks the broker
+    for the log's head, and waits for it.
+    """
+    users: set[str] = set()
+    patterns: Counter[str] = Counter()
+    for client in unhurried(hub.clients()):
+        if client.identity.user is not None:
+            users.add(client.identity.user)
+        found = set(map(pattern, client.channels))
+        patterns.update(each for each in found if each is not None)
+    return Figures(
+        worker=worker,
+        hub=hub.stats(clients=clients),
+        users=tuple(users),
+        patterns=dict(patterns),
+        answers=answers,
+        max_clients=max_clients,
+        broker=_broker_figures(hub),
+        process=ProcessFacts.now(),
+    )
+
+
+def _broker_figures(hub: Hub) -> BrokerFigures:
+    begun = hub.clock()
+    try:
+        head = hub.head()
+    except BrokerUnavailable:
+        return BrokerFigures(up=False, round_trip=None, deaf_seconds=0.0)
+    return BrokerFigures(
+        up=True, round_trip=hub.clock() - begun, deaf_seconds=hub.deaf_seconds(head)
+    )
+
+
+def total(figures: Sequence[Figures]) -> HubStats:
+    """Return the sums of at least one worker's figures.
+
+    A user with streams on two workers counts once. All workers read the same log, so
+    an event that came to each of them counts once too. The position is that of the
+    worker that is furthest behind.
+    """
+    hubs = [each.hub for each in figures]
+    return HubStats(
+        connections=sum(each.connections for each in hubs),
+        users=len(set().union(*(each.users for each in figures))),
+        channels=_sums(each.channels for each in hubs),
+        delivery=_sums(each.delivery for each in hubs),
+        lagging=sum(each.lagging for each in hubs),
+        opened=sum(each.opened for each in hubs),
+        closed=_sums(each.closed for each in hubs),
+        refused=sum(each.refused for each in hubs),
+        refusals=_sums(each.refusals for each in hubs),
+        resets=_sums(each.resets for each in hubs),
+        events_in=max(each.events_in for each in hubs),
+        bytes_in=max(each.bytes_in for each in hubs),
+        malformed=max(each.malformed for each in hubs),
+        events_out=sum(each.events_out for each in hubs),
+        bytes_out=sum(each.bytes_out for each in hubs),
+        history_events=max(each.history_events for each in hubs),
+        history_bytes=max(each.history_bytes for each in hubs),
+        position=min((each.position for each in hubs), key=_place),
+        publish_latency=_latency(each.publish_latency for each in hubs),
+        delivery_latency=_latency(each.delivery_latency for each in hubs),
+        broker_errors=_sums(each.broker_errors for each in hubs),
+        draining=all(each.draining for each in hubs),
+        clients=tuple(client for each in hubs for client in each.clients),
+    )
+
+
+def _sums(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for each in counts:
+        found.update(each)
+    return dict(found)
+
+
+def _latency(counts: Iterable[LatencyCounts]) -> LatencyCounts:
+    first, *others = counts
+    for each in others:
+        first = first.plus(each)
+    return first
+
+
+def _place(position: str) -> int:
+    """Return the place of a position in the log; -1 if the worker has none yet."""
+    cursor = Cursor.parse(position)
+    return -1 if cursor is None else cursor.offset
