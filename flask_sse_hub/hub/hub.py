@@ -6,7 +6,6 @@ it is first needed, never before a fork. It does not know Flask, requests or log
 
 import atexit
 import logging
-import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -19,7 +18,7 @@ from ..events.coding import Coding
 from ..events.record import Cursor, Disconnect, Record
 from ..runtime import sockets
 from ..runtime.closing import Closing
-from ..runtime.per_process import abandon_after_fork
+from ..runtime.per_process import Home, abandon_after_fork
 from ..runtime.rare_log import FirstTime
 from ..server.places import make_room
 from ..server.worker import ServerWorker
@@ -64,7 +63,7 @@ class Hub:
         self.closed = Closing()
         #: Whether a task of the hub has failed, so that events no longer arrive.
         self.broken = False
-        self._pid: int | None = None
+        self._home: Home | None = None
         # Whether this process is a child that a server's worker has forked.
         self._in_child = False
         #: Tell whether a thing that is logged only once happens for the first time.
@@ -207,7 +206,7 @@ class Hub:
 
     def _drain_at_exit(self) -> None:
         # A forked child has a copy of this exit function, and of the sockets.
-        if os.getpid() == self._pid:
+        if self._home is not None and not self._home.left:
             self.drain()
 
     @property
@@ -324,10 +323,10 @@ class Hub:
         self, client: Client, sink: SocketSink, *, head: bytes, greeting: bytes
     ) -> None:
         """Let the writer take over the socket of a connected client."""
-        if self._pid is None:
+        if self._home is None:
             # The server does not know these streams, so it does not wait for them when
             # it exits.
-            self._pid = os.getpid()
+            self._home = Home()
             atexit.register(self._drain_at_exit)
         sockets.limit_unacknowledged(sink.socket, self._kernel_timeout)
         self._parts.writer.adopt(client, sink, head=head, greeting=greeting)

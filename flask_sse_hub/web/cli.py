@@ -284,7 +284,7 @@ def _read_all(stream: TextIO) -> str:
 
 
 def _warn_of_broken_json(data: str) -> None:
-    """Print a warning if data begins like JSON and is none: a shell ate its quotes."""
+    """Print a warning if data begins like JSON but is not: a shell ate its quotes."""
     if not data.lstrip().startswith(("{", "[")):
         return
     try:

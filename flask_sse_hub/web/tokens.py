@@ -27,7 +27,7 @@ _TOKEN = re.compile(r"(?=.{16})[A-Za-z0-9._~+/-]+=*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishToken:
-    """One token, and what it may publish where and how often.
+    """One token, with its channels, its types of events and its rate.
 
     ``channels`` and ``types`` are glob patterns. ``rate`` is a text such as
     "100/minute", which counts events; None means no limit.
