@@ -128,12 +128,16 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
     @click.option(
         "--rate", help="How many events one worker takes, such as 100/minute."
     )
+    @click.option(
+        "--share", type=float, help="The part of the log it may fill, such as 0.1."
+    )
     @click.option("--name", help="The token's name in log lines.")
     def token(
         channel: tuple[str, ...],
         target: tuple[str, ...],
         type: tuple[str, ...],
         rate: str,
+        share: float | None,
         name: str,
     ) -> None:
         """Create a token for publishing over HTTP.
@@ -153,6 +157,7 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
             "targets": target,
             "types": type,
             "rate": rate,
+            "share": share,
             "name": name,
         }
         entry = {key: value for key, value in entry.items() if value}
