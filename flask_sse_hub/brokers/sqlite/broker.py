@@ -145,6 +145,9 @@ class SQLiteBroker(Broker):
     def concerns(self) -> Iterator[tuple[str, str]]:
         """Yield the faults of the file's folder and disk."""
         folder = self._path.parent
+        if not folder.exists():
+            # The first use makes it.
+            return
         if not os.access(folder, os.W_OK):
             text = (
                 f"{folder} is not writable for this user, and SQLite makes files in it"
