@@ -85,6 +85,11 @@ class Surroundings:
         return self.server in _ASGI
 
     @property
+    def is_gevent_worker(self) -> bool:
+        """Whether gunicorn's gevent worker serves, whose sockets can be taken over."""
+        return self.worker is not None and greenlets.patched()
+
+    @property
     def hides_its_places(self) -> bool:
         """Whether the number of places has a limit that nobody can tell."""
         return (

@@ -105,7 +105,7 @@ class AppState:
                 worker=number,
                 max_clients=config.max_clients,
                 answers=place_ledger().answers,
-                pattern=config.metrics_pattern,
+                pattern=config.metrics_pattern if config.metrics_channels else None,
                 clients=clients,
             ),
             alone=hub.reach == "process",
