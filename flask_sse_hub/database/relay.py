@@ -1,6 +1,6 @@
 """The relay: passes the events of an outbox on to the log, exactly once.
 
-One runs in each process, in a thread of its own, from the first stream or the first
+One runs in each process, in a thread of its own, from the first request or the first
 stored event on. Relays take turns. A relay reads rows, appends them, and deletes them;
 if it is killed in between, the next one appends them again under the same keys, and the
 log takes none of them twice.

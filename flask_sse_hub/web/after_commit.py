@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flask import Flask
+from flask import Flask, request_started
 
 from ..database import joining
 from ..database.uncommitted import Destination
@@ -16,6 +16,7 @@ from ..events.record import Record
 from ..hub.hub import Hub
 from ..hub.stats import OutboxStats
 from ..runtime.per_process import PerProcess
+from ..runtime.survival import surviving
 from ..signals import event_lost
 
 if TYPE_CHECKING:
@@ -81,6 +82,19 @@ class AfterCommit:
         relay = self.relay
         if relay is not None:
             relay.start()
+
+    def watch(self, app: Flask) -> None:
+        """Start at the first request of any kind: the last worker may have been killed.
+
+        With memory:// and without streams, the relay only waits.
+        """
+        if self._relays is not None:
+            request_started.connect(self._request_started, sender=app)
+
+    def _request_started(self, app: Flask, **__: object) -> None:
+        request_started.disconnect(self._request_started, sender=app)
+        with surviving(lambda: log.exception("the outbox's relay cannot be started")):
+            self.start()
 
     def pass_on(self) -> None:
         """Pass on the stored events now, in the calling thread."""

@@ -93,6 +93,7 @@ class SSEHub(PublishesRows):
         state.logins.watch(app)
         state.problems.watch(app)
         state.late_settings.watch(app)
+        state.after_commit.watch(app)
 
     @explaining("@sse_hub.authorize_channel above the function", words={})
     def authorize_channel(self, authorizer: Authorizer) -> Authorizer:

@@ -26,7 +26,10 @@ from flask_sse_hub import (
     event_published,
 )
 from flask_sse_hub.brokers import MemoryBroker
+from flask_sse_hub.database.relay import Relay
+from flask_sse_hub.hub.stats import OutboxStats
 from flask_sse_hub.testing import Published, Stream
+from tests.kit.reader import wait_until
 
 db = SQLAlchemy()
 sse_hub = SSEHub(outbox=Outbox(db))
@@ -39,12 +42,12 @@ class Order(db.Model):  # type: ignore[name-defined,misc]
     name: Mapped[str] = mapped_column(String(50))
 
 
-def create_app(database: str) -> Flask:
+def create_app(database: str, broker: str = "memory://") -> Flask:
     app = Flask("site")
     app.config.update(
         SECRET_KEY="a key for tests",
         SQLALCHEMY_DATABASE_URI=database,
-        SSE_HUB_BROKER_URL="memory://",
+        SSE_HUB_BROKER_URL=broker,
         SSE_HUB_LOGIN_REQUIRED=False,
         SSE_HUB_STATS_ACCESS=lambda: True,
     )
@@ -207,6 +210,40 @@ class TestTheOutbox:
             assert event.state == "stored"
             db.engine.dispose()
         app.extensions["sse_hub"].close()
+
+    def test_rows_that_a_killed_worker_left_are_found(self, tmp_path: Path) -> None:
+        """A request of any kind starts the relay of the next worker."""
+        app = create_app(f"sqlite:///{tmp_path}/app.db", f"sqlite:///{tmp_path}/l.db")
+        publisher = Publisher(f"sqlite:///{tmp_path}/l.db", outbox=sse_hub._outbox)
+        log = app.extensions["sse_hub"].broker
+        start = log.head()
+        with app.app_context():
+            publisher.publish("x", after=db.session, outbox=True)
+            db.session.commit()
+        app.test_client().get("/no-page")
+        wait_until(lambda: log.head() != start)
+        app.extensions["sse_hub"].close()
+        publisher.close()
+        with app.app_context():
+            db.engine.dispose()
+
+    def test_health_warns_of_events_that_wait_for_long(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The worker still serves streams."""
+        app = create_app(f"sqlite:///{tmp_path}/app.db")
+        stats = OutboxStats(waiting=2, age=75.0, relayed=0, refused=0)
+        client = app.test_client()
+        assert client.get("/events/health").get_json() == {"status": "ready"}
+        monkeypatch.setattr(Relay, "stats", lambda _: stats)
+        shown = client.get("/events/health").get_json()
+        assert shown["status"] == "ready"
+        assert shown["warnings"] == [
+            "2 events wait in the outbox, the oldest for 75 s: the log says why"
+        ]
+        app.extensions["sse_hub"].close()
+        with app.app_context():
+            db.engine.dispose()
 
     def test_without_an_outbox_it_is_refused(self) -> None:
         """The error says how to make one."""
