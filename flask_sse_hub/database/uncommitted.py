@@ -8,11 +8,17 @@ import logging
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
+from ..errors import InvalidEvent
 from ..events.pending import PendingEvent
 from ..events.record import Record
 from ..runtime.survival import surviving
 
 log = logging.getLogger(__name__)
+
+
+# The most events of one transaction. They are in memory until it ends, and a log keeps
+# far fewer.
+_MOST_EVENTS = 100_000
 
 
 class Destination(NamedTuple):
@@ -52,8 +58,7 @@ class Uncommitted:
             event.become("failed")
             to.failed(record, error)
 
-        self._waiting.append(_Waiting(event, commit, fail))
-        return event
+        return self._add(_Waiting(event, commit, fail))
 
     def ring_later(self, ring: Callable[[PendingEvent], None]) -> PendingEvent:
         """Ring after the commit, which stores the event in the outbox."""
@@ -64,8 +69,16 @@ class Uncommitted:
             ring(event)
 
         # The row is in the database, and a relay finds it without the ring.
-        self._waiting.append(_Waiting(event, commit, lambda _: None))
-        return event
+        return self._add(_Waiting(event, commit, lambda _: None))
+
+    def _add(self, waiting: _Waiting) -> PendingEvent:
+        if len(self._waiting) >= _MOST_EVENTS:
+            raise InvalidEvent(
+                f"{_MOST_EVENTS} events wait for this transaction already: commit in"
+                " between, or publish one event for many rows"
+            )
+        self._waiting.append(waiting)
+        return waiting.event
 
     # Steps of the transaction
 

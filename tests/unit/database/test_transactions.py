@@ -13,7 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from flask_sse_hub import Event, InvalidOption, PendingEvent
+from flask_sse_hub import Event, InvalidEvent, InvalidOption, PendingEvent
+from flask_sse_hub.database import uncommitted
 from flask_sse_hub.database.joining import append_after
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Record
@@ -130,6 +131,18 @@ class TestATransaction:
         publish(after, "a", log)
         after.commit()
         assert log.data == ["a"]
+
+    def test_the_events_of_one_are_bounded(
+        self, after: Any, log: Log, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They are in memory until its end."""
+        monkeypatch.setattr(uncommitted, "_MOST_EVENTS", 2)
+        for data in "ab":
+            publish(after, data, log)
+        with pytest.raises(InvalidEvent, match="2 events wait for this transaction"):
+            publish(after, "c", log)
+        after.commit()
+        assert log.data == ["a", "b"]
 
     def test_two_transactions_do_not_mix(
         self, after: Any, log: Log, engine: Engine
