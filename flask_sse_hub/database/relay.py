@@ -170,7 +170,10 @@ class Relay:
         wait = _BUSY_SECONDS
         try:
             while not (self._closed or self._home.left):
-                outcome = self.look() if self._may_append() else Outcome.ALL_DONE
+                outcome = Outcome.ALL_DONE
+                with surviving(self._report):
+                    if self._may_append():
+                        outcome = self.look()
                 if outcome in (Outcome.BUSY, Outcome.TROUBLE):
                     # A commit rings the bell, which is no reason to look at once.
                     time.sleep(wait)

@@ -5,9 +5,10 @@ Joins the database wing, the app's log and its signals. Does not know SQLAlchemy
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from flask import Flask, request_started
+from flask import Flask, current_app, has_app_context, request_started
 
 from ..database import joining
 from ..database.uncommitted import Destination
@@ -119,9 +120,19 @@ class AfterCommit:
         return Relay(
             outbox,
             append=self._append,
-            context=self._app.app_context,
+            context=self._context,
             may_append=self._may_append,
         )
+
+    def _context(self) -> AbstractContextManager[object]:
+        """Return the app's context; nothing where code runs in it already.
+
+        The end of a second one would remove a session that belongs to the thread, in
+        the middle of the request that commits.
+        """
+        if has_app_context() and current_app == self._app:
+            return nullcontext()
+        return self._app.app_context()
 
     def _may_append(self) -> bool:
         hub = self._hub()

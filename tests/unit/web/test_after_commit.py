@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,15 @@ class TestTheOutbox:
             app.test_client().post("/stored/x")
             assert published.one().data == "x"
         assert seen == [1]
+
+    def test_a_commit_ends_no_app_context(self, app: Flask) -> None:
+        """An app may remove the session of its thread then."""
+        ended: list[int] = []
+        app.teardown_appcontext(lambda _: ended.append(threading.get_ident()))
+        with app.app_context():
+            sse_hub.publish("x", after=db.session, outbox=True)
+            db.session.commit()
+            assert threading.get_ident() not in ended
 
     def test_the_statistics_show_it(self, app: Flask) -> None:
         """``GET /events/stats`` too."""
