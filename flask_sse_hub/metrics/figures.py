@@ -56,6 +56,8 @@ class Figures:
         hub["clients"] = list(unhurried(map(_plain, self.hub.clients)))
         for name in _LATENCIES:
             hub[name] = _plain(hub[name])
+        if self.hub.outbox is not None:
+            hub["outbox"] = _plain(self.hub.outbox)
         parts = {"broker": _plain(self.broker), "process": _plain(self.process)}
         return json.dumps({**_plain(self), **parts, "hub": hub}).encode()
 
