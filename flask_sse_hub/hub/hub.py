@@ -29,7 +29,7 @@ from .clients.close_reason import CloseReason
 from .control import ControlSender
 from .delivery.socket_sink import ClientSocket, SocketSink
 from .parts import Parts
-from .stats import HubStats
+from .stats import HubStats, OutboxStats
 from .tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,8 @@ class Hub:
         self._home: Home | None = None
         # Whether this process is a child that a server's worker has forked.
         self._in_child = False
+        #: Tell the state of the app's outbox, None without one.
+        self.outbox: Callable[[], OutboxStats | None] = lambda: None
         #: Tell whether a thing that is logged only once happens for the first time.
         self.first_time: Callable[[Hashable], bool] = FirstTime()
         self._tasks = Tasks() if tasks is None else tasks
@@ -102,6 +104,10 @@ class Hub:
             raise
         tally.publish_latency.observe(self.clock() - begun)
         return cursor
+
+    def lost_after_commit(self) -> None:
+        """Count an event that could not be published after its commit."""
+        self._parts.tally.lost_after_commit += 1
 
     def disconnect(
         self,
@@ -378,6 +384,8 @@ class Hub:
             delivery_latency=tally.delivery_latency.counts(),
             broker_errors=dict(tally.broker_errors),
             draining=self.draining,
+            lost_after_commit=tally.lost_after_commit,
+            outbox=self.outbox(),
             clients=tuple(
                 ClientStats.of(client, registry.written(client), now=now)
                 for client in unhurried(streams)

@@ -16,7 +16,7 @@ from ..hub.clients.client import Client
 from ..hub.clients.client_stats import ClientStats
 from ..hub.hub import Hub
 from ..hub.latency import LatencyCounts
-from ..hub.stats import HubStats
+from ..hub.stats import HubStats, OutboxStats
 from ..runtime.greenlets import unhurried
 from .process import ProcessFacts
 
@@ -56,6 +56,8 @@ class Figures:
         hub["clients"] = list(unhurried(map(_plain, self.hub.clients)))
         for name in _LATENCIES:
             hub[name] = _plain(hub[name])
+        if self.hub.outbox is not None:
+            hub["outbox"] = _plain(self.hub.outbox)
         parts = {"broker": _plain(self.broker), "process": _plain(self.process)}
         return json.dumps({**_plain(self), **parts, "hub": hub}).encode()
 
@@ -75,6 +77,8 @@ class Figures:
                 hub[name] = LatencyCounts(
                     **{**counts, "ranges": tuple(counts["ranges"])}
                 )
+            if hub["outbox"] is not None:
+                hub["outbox"] = OutboxStats(**hub["outbox"])
             return cls(
                 **{
                     **given,
@@ -184,6 +188,8 @@ def total(figures: Sequence[Figures]) -> HubStats:
         delivery_latency=_latency(each.delivery_latency for each in hubs),
         broker_errors=_sums(each.broker_errors for each in hubs),
         draining=all(each.draining for each in hubs),
+        lost_after_commit=sum(each.lost_after_commit for each in hubs),
+        outbox=_outbox([each.outbox for each in hubs if each.outbox is not None]),
         clients=tuple(client for each in hubs for client in each.clients),
     )
 
@@ -193,6 +199,18 @@ def _sums(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     for each in counts:
         found.update(each)
     return dict(found)
+
+
+def _outbox(seen: Sequence[OutboxStats]) -> OutboxStats | None:
+    """Return the outbox as the worker saw it that saw the most rows."""
+    if not seen:
+        return None
+    return OutboxStats(
+        waiting=max(each.waiting for each in seen),
+        age=max(each.age for each in seen),
+        relayed=sum(each.relayed for each in seen),
+        refused=sum(each.refused for each in seen),
+    )
 
 
 def _latency(counts: Iterable[LatencyCounts]) -> LatencyCounts:
