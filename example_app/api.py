@@ -127,7 +127,8 @@ def _publish(body: dict[str, Any], target: dict[str, Any]) -> str:
     if "data" not in body:
         raise BadField("data", "is missing")
     type = text(body, "type") if "type" in body else "message"
-    return sse_hub.publish(body["data"], type=type, **target)
+    event_id: str = sse_hub.publish(body["data"], type=type, **target)
+    return event_id
 
 
 def _target(body: dict[str, Any]) -> dict[str, Any]:

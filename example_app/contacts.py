@@ -1,5 +1,7 @@
 """Contacts: each user's list, and a reader of CSV files with contacts.
 
+Each change of a list is told to the user's pages after the commit.
+
 The reader knows no requests and no database. A file may contain anything. The reader
 yields usable rows and problems, each with its line, and raises ``Unreadable`` at the
 line where it cannot continue. It holds one row at a time.
@@ -15,7 +17,7 @@ from sqlalchemy import UniqueConstraint, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .extensions import Base, db
+from .extensions import Base, db, sse_hub
 
 _COLUMNS = ("name", "email")
 
@@ -173,17 +175,35 @@ def add(user: str, rows: list[Row]) -> int:
     # One statement checks for a contact and adds it, as in create_tables().
     new = insert(Contact).values(values).on_conflict_do_nothing()
     with db.session.begin():
-        return len(db.session.scalars(new.returning(Contact.number)).all())
+        added = len(db.session.scalars(new.returning(Contact.number)).all())
+        if added:
+            _tell_count(user)
+    return added
 
 
 def count(user: str) -> int:
     """Return how many contacts a user has."""
-    mine = select(func.count()).where(Contact.user == user)
     with db.session.begin():
-        return db.session.scalar(mine) or 0
+        return _count(user)
+
+
+def _count(user: str) -> int:
+    mine = select(func.count()).where(Contact.user == user)
+    return db.session.scalar(mine) or 0
+
+
+def _tell_count(user: str) -> None:
+    """Tell the user's pages the new count, once the transaction has committed.
+
+    Before the commit it would be wrong, and after a rollback it would stay wrong.
+    """
+    sse_hub.publish(
+        {"count": _count(user)}, type="contacts", user=user, after=db.session
+    )
 
 
 def clear(user: str) -> None:
     """Delete a user's contacts."""
     with db.session.begin():
         db.session.execute(delete(Contact).where(Contact.user == user))
+        _tell_count(user)

@@ -24,14 +24,16 @@ from .errors import (
 from .events.address import Target
 from .events.event import Event
 from .events.hypermedia import datastar_patch, datastar_signals, turbo_stream
+from .events.pending import PendingEvent
 from .hub.clients.client_stats import ClientStats
 from .hub.clients.close_reason import CloseReason
 from .hub.stats import HubStats
 from .publisher import Publisher
-from .signals import client_connected, client_disconnected, event_published
+from .signals import client_connected, client_disconnected, event_lost, event_published
 
 if TYPE_CHECKING:
     from .answers.response import EventSourceResponse
+    from .database.outbox import Outbox
     from .web.extension import SSEHub
 
 __all__ = [
@@ -53,6 +55,8 @@ __all__ = [
     "InvalidSignature",
     "InvalidTarget",
     "InvalidTicket",
+    "Outbox",
+    "PendingEvent",
     "Publisher",
     "SSEHub",
     "SSEHubError",
@@ -64,19 +68,21 @@ __all__ = [
     "client_disconnected",
     "datastar_patch",
     "datastar_signals",
+    "event_lost",
     "event_published",
     "turbo_stream",
 ]
 
 
 def __dir__() -> list[str]:
-    # Shells and editors complete from this list. It has the two lazy names below too.
+    # Shells and editors complete from this list. It has the lazy names below too.
     return list(__all__)
 
 
 def __getattr__(name: str) -> Any:
-    # These two names import Flask. A process that only publishes, such as a Celery
-    # worker or a cron job, does not need Flask and must not pay for it.
+    # SSEHub and EventSourceResponse import Flask, and Outbox imports SQLAlchemy. A
+    # process that only publishes, such as a Celery worker or a cron job, does not need
+    # them and must not pay for them.
     if name == "SSEHub":
         from .web.extension import SSEHub
 
@@ -85,4 +91,13 @@ def __getattr__(name: str) -> Any:
         from .answers.response import EventSourceResponse
 
         return EventSourceResponse
+    if name == "Outbox":
+        try:
+            from .database.outbox import Outbox
+        except ImportError as error:
+            raise ImportError(
+                "Outbox needs SQLAlchemy 2: pip install 'flask-sse-hub[sqlalchemy]'"
+            ) from error
+
+        return Outbox
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

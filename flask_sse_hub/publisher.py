@@ -3,15 +3,21 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .brokers import Broker, create_broker, is_redis
+from .database import joining
+from .database.uncommitted import Destination
 from .errors import InvalidOption
 from .events.compose import MAX_EVENT_BYTES, Composer, PublishesEvents
 from .events.event import LARGEST_BYTES
+from .events.pending import PendingEvent, Transactional
 from .events.record import Record
 from .runtime.arguments import explaining
 from .runtime.per_process import PerProcess
+
+if TYPE_CHECKING:
+    from .database.outbox import Outbox
 
 
 class Publisher(PublishesEvents):
@@ -34,6 +40,8 @@ class Publisher(PublishesEvents):
             nobody would receive the event.
         max_event_bytes: How many bytes the data of one event may have.
         dumps: Serialises data as JSON that is neither text nor bytes.
+        outbox: The app's Outbox, for ``publish(after=..., outbox=True)``. The app's
+            workers pass its events on, a few seconds after the commit.
 
     Raises:
         InvalidOption: An argument is invalid.
@@ -52,6 +60,7 @@ class Publisher(PublishesEvents):
         create: bool = False,
         max_event_bytes: int = MAX_EVENT_BYTES,
         dumps: Callable[[Any], str] = json.dumps,
+        outbox: "Outbox | None" = None,
     ) -> None:
         if not isinstance(url, str):
             raise InvalidOption(
@@ -84,12 +93,22 @@ class Publisher(PublishesEvents):
         self._url = url
         self._name = name or ""
         self._create = create
+        self._outbox = outbox
         self._composer = Composer(dumps, max_event_bytes)
         self._broker = PerProcess(self._create_broker)
         self._broker.get()
 
     def _publishing(self) -> tuple[Composer, Callable[[Record], str]]:
         return self._composer, self._append
+
+    def _publish_after(
+        self, after: Transactional, record: Record, *, outbox: bool
+    ) -> PendingEvent:
+        if outbox:
+            return joining.store(after, record, self._outbox, lambda *_: None)
+        return joining.append_after(
+            after, record, Destination(self._append, lambda *_: None)
+        )
 
     def _append(self, record: Record) -> str:
         return str(self._broker.get().publish(record))

@@ -1,6 +1,8 @@
 """Signals (blinker), sent with the app as sender.
 
-Receivers of ``event_published`` run in the code that publishes. Receivers of the client
+Receivers of ``event_published`` run in the code that publishes, and those of
+``event_lost`` in the code that commits. Events of the outbox are published by a thread
+of the hub, with an app context. Receivers of the client
 signals run in a greenlet or thread of the hub or of the stream, without an app context:
 use ``with sender.app_context():``. An error in a receiver is logged and not raised.
 """
@@ -18,3 +20,8 @@ client_disconnected = _signals.signal("client-disconnected")
 #: This process appended an event to the log. Sent with ``event``, an Event, and
 #: ``event_id``, the event's id.
 event_published = _signals.signal("event-published")
+
+#: An event of ``publish(after=...)`` could not be published after its commit: the
+#: broker was away. Sent with ``event``, an Event, and ``error``. The outcome is
+#: unknown: the event may be in the log.
+event_lost = _signals.signal("event-lost")

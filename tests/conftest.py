@@ -14,6 +14,7 @@ from flask_login import LoginManager, UserMixin, login_user, logout_user
 from example_app import create_app
 from example_app.extensions import db
 from flask_sse_hub import SSEHub
+from tests.kit.databases import MariaDB, PostgreSQL
 from tests.kit.reader import StreamReader
 from tests.kit.redis_server import RedisServer
 from tests.kit.sockets import Pair
@@ -167,6 +168,20 @@ def _servers_have_ended() -> Iterator[None]:
 def redis_server() -> Iterator[RedisServer]:
     """A Redis that all tests share: never stop it, and use names of your own in it."""
     with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL that all tests share: make a database of your own in it."""
+    with PostgreSQL() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A MariaDB that all tests share: make a database of your own in it."""
+    with MariaDB() as server:
         yield server
 
 

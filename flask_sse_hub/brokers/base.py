@@ -7,7 +7,7 @@ To write a broker, subclass ``Broker`` and run ``tests/unit/brokers`` on it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -258,6 +258,16 @@ class Broker(ABC):
         Caller: resolve each id that a client brings before you use it.
         """
         return cursor
+
+    def concerns(self) -> Iterable[tuple[str, str]]:
+        """Yield each thing around the log that may soon fail, and its cure.
+
+        Implementer: override this if your database's surroundings can be looked at,
+        such as the room on a disk. Never raise BrokerUnavailable.
+
+        Caller: for people who look for a fault, not for each request.
+        """
+        return ()
 
     @abstractmethod
     def close(self) -> None:

@@ -223,6 +223,12 @@ def each_name(names: Target, *, what: str, optional: bool = False) -> Iterable[N
         return (names,)
     if names is None:
         raise InvalidTarget(_not_none(what, optional=optional))
+    if callable(getattr(names, "commit", None)):
+        # Iterated, a session of SQLAlchemy would be a list of its objects.
+        raise InvalidTarget(
+            f"{what}= takes a name or a list of names, not {type(names).__name__}: pass"
+            " the session of a database as after="
+        )
     if isinstance(names, bytes | Mapping) or not isinstance(names, Iterable):
         raise InvalidTarget(
             f"{what}= takes a name or a list of names, not {type(names).__name__}: pass"

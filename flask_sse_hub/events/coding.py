@@ -9,8 +9,8 @@ import threading
 import zlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -23,6 +23,11 @@ _PIECE_BYTES = 65_536
 # How many bytes of pieces, compressed and uncompressed, are kept. Lagging clients need
 # them again, and so do many clients that resume at once and read the same events.
 _KEPT_BYTES = 4_194_304
+
+# A frame of this size or more is shared by the clients that lag behind it, and how many
+# bytes of such frames are kept for others. Each client would hold a copy otherwise.
+_LARGE_BYTES = 65_536
+_KEPT_FRAME_BYTES = 4_194_304
 
 # The end of a body in chunks.
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -73,12 +78,45 @@ class Form:
 
     coding: Coding
     chunked: bool
+    _shared: "_SharedFrames" = field(
+        default_factory=lambda: _SharedFrames(), repr=False
+    )
 
     def frame(self, coded: bytes, *, last: bool = False) -> bytes:
-        """Return encoded blocks as the bytes to send. ``last`` ends the body."""
-        if not self.chunked:
-            return coded
-        return as_chunk(coded) + (_LAST_CHUNK if last else b"")
+        """Return encoded blocks as the bytes to send. ``last`` ends the body.
+
+        A large frame is the same object for all clients that receive it.
+        """
+        if len(coded) >= _LARGE_BYTES and not last:
+            return self._shared.of(coded, self._framed)
+        return self._framed(coded) + (_LAST_CHUNK if last and self.chunked else b"")
+
+    def _framed(self, coded: bytes) -> bytes:
+        return as_chunk(coded) if self.chunked else coded
+
+
+class _SharedFrames:
+    """The large frames of one form that were used last."""
+
+    def __init__(self) -> None:
+        # Guards the fields below.
+        self._lock = threading.Lock()
+        self._frames: OrderedDict[bytes, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def of(self, coded: bytes, make: Callable[[bytes], bytes]) -> bytes:
+        """Return the frame of encoded blocks, made once."""
+        with self._lock:
+            frame = self._frames.get(coded)
+            if frame is None:
+                self._frames[coded] = frame = make(coded)
+                self._bytes += len(frame)
+                # The newest one stays, whatever its size.
+                while self._bytes > _KEPT_FRAME_BYTES and len(self._frames) > 1:
+                    self._bytes -= len(self._frames.popitem(last=False)[1])
+            else:
+                self._frames.move_to_end(coded)
+            return frame
 
 
 def as_chunk(coded: bytes) -> bytes:

@@ -7,14 +7,15 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack, overload
 
-from ..errors import EventTooLarge, InvalidEvent
+from ..errors import EventTooLarge, InvalidEvent, InvalidOption
 from ..runtime.arguments import explaining
 from ..runtime.rare_log import RareLog
 from . import address, habits, words
 from .address import UNSET, Target, Unset, Users
 from .event import MESSAGE, Event, checked_name, text_of
+from .pending import PendingEvent, Transactional
 from .record import Record
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,38 @@ def _excluded(names: Target | None) -> tuple[str, ...]:
     )
 
 
+class PublishOptions(TypedDict, total=False):
+    """The arguments of ``publish()`` beside the data, for type checkers."""
+
+    type: str | Unset
+    channel: Target | Unset
+    user: Users | Unset
+    session: Target | Unset
+    client: Target | Unset
+    exclude_client: Target | None
+    retry: float | None
+    idempotency_key: str | None
+    key: str | None
+    delete: bool
+
+
 class PublishesEvents(ABC):
     """The method ``publish()``, the same inside the app and outside it."""
+
+    @overload
+    def publish(
+        self, data: object, *, after: None = None, **options: Unpack[PublishOptions]
+    ) -> str: ...
+
+    @overload
+    def publish(
+        self,
+        data: object,
+        *,
+        after: Transactional,
+        outbox: bool = False,
+        **options: Unpack[PublishOptions],
+    ) -> PendingEvent: ...
 
     @explaining("publish(data, type=..., user=..., channel=...)", words=words.PUBLISH)
     def publish(
@@ -133,7 +164,9 @@ class PublishesEvents(ABC):
         idempotency_key: str | None = None,
         key: str | None = None,
         delete: bool = False,
-    ) -> str:
+        after: Transactional | None = None,
+        outbox: bool = False,
+    ) -> str | PendingEvent:
         """Publish an event and return its id.
 
         Call it anywhere in the app's code: in routes, threads, greenlets and shells.
@@ -162,9 +195,15 @@ class PublishesEvents(ABC):
                 once a newer one has the same key.
             delete: Whether the event ends the value of its ``key``. Clients receive it
                 like any other event.
+            after: A session, scoped session or connection of SQLAlchemy. The event is
+                published when its transaction commits, and forgotten when the
+                transaction, or the savepoint it was published in, is rolled back.
+            outbox: True: the transaction stores the event in the table of the Outbox,
+                and a worker appends it to the log exactly once. Needs ``after``.
 
         Returns:
-            The event's id, from which a client can resume.
+            The event's id, from which a client can resume. With ``after``, a
+            PendingEvent, whose ``id`` is set once the event is in the log.
 
         Raises:
             InvalidEvent: The data or the delay cannot be encoded for the stream.
@@ -174,27 +213,34 @@ class PublishesEvents(ABC):
             StateFull: The state of keys has no room for the event: there are
                 ``SSE_HUB_STATE_KEYS`` keys or ``SSE_HUB_STATE_BYTES`` bytes. Nothing
                 was appended.
+            InvalidOption: ``after`` is no session or connection, or there is no Outbox.
             BrokerUnavailable: The broker cannot be reached. The outcome is unknown: the
-                event may have been appended.
+                event may have been appended. Never raised with ``after``.
             TypeError: An argument is unknown, or has no keyword.
 
         """
         composer, append = self._publishing()
-        return append(
-            composer.record(
-                data,
-                type=type,
-                channel=channel,
-                user=user,
-                session=session,
-                client=client,
-                exclude_client=exclude_client,
-                retry=retry,
-                idempotency_key=idempotency_key,
-                key=key,
-                delete=delete,
-            )
+        record = composer.record(
+            data,
+            type=type,
+            channel=channel,
+            user=user,
+            session=session,
+            client=client,
+            exclude_client=exclude_client,
+            retry=retry,
+            idempotency_key=idempotency_key,
+            key=key,
+            delete=delete,
         )
+        if after is not None:
+            return self._publish_after(after, record, outbox=outbox)
+        if outbox:
+            raise InvalidOption(
+                "outbox=True stores the event in a transaction: pass after=db.session"
+                " too"
+            )
+        return append(record)
 
     @abstractmethod
     def _publishing(self) -> tuple[Composer, Callable[[Record], str]]:
@@ -202,4 +248,14 @@ class PublishesEvents(ABC):
 
         The function returns the event's id. Implementations raise ConfigurationError if
         there is no log to append to.
+        """
+
+    @abstractmethod
+    def _publish_after(
+        self, after: Transactional, record: Record, *, outbox: bool
+    ) -> PendingEvent:
+        """Append a record once a transaction commits.
+
+        Implementations raise InvalidOption if ``after`` has no transaction to join, and
+        ConfigurationError if there is no log to append to.
         """

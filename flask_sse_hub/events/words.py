@@ -41,6 +41,10 @@ PUBLISH = {
     **dict.fromkeys(["message", "msg", "payload", "json", "body", "text"], _DATA),
     **dict.fromkeys(["broadcast", "everyone"], _EVERYBODY),
     "namespace": "Use channel=: there are no namespaces.",
+    **dict.fromkeys(
+        ["on_commit", "after_commit", "commit", "db", "transaction", "db_session"],
+        "Use after=, with the session: after=db.session.",
+    ),
     "callback": "Leave it out: clients do not answer events. Have them send a request.",
 }
 

@@ -7,7 +7,6 @@ of the records.
 import atexit
 import contextlib
 import logging
-import os
 import secrets
 import threading
 import time
@@ -19,6 +18,7 @@ from itertools import count
 from ..brokers import Broker
 from ..errors import BrokerUnavailable
 from ..events.record import Disconnect, Record
+from ..runtime.per_process import Home
 from ..runtime.rare_log import Trouble
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class ControlSender:
         self._waiting: OrderedDict[Record, float] = OrderedDict()
         self._running = False
         # The process that has the exit function.
-        self._pid: int | None = None
+        self._home: Home | None = None
         # Set while no record waits and none is being sent.
         self._idle = threading.Event()
         self._idle.set()
@@ -97,8 +97,8 @@ class ControlSender:
             self._begin()
 
     def _begin(self) -> None:
-        if self._pid is None:
-            self._pid = os.getpid()
+        if self._home is None:
+            self._home = Home()
             atexit.register(self._flush_at_exit)
         sender = threading.Thread(target=self._run, name="sse-hub-control", daemon=True)
         try:
@@ -171,7 +171,9 @@ class ControlSender:
 
     def _flush_at_exit(self) -> None:
         # A forked child has a copy of this exit function, but not of the thread.
-        if os.getpid() == self._pid and not self.flush(_EXIT_SECONDS):
+        if self._home is None or self._home.left:
+            return
+        if not self.flush(_EXIT_SECONDS):
             log.error(
                 "this process ends before streams on other workers could be ended: each"
                 " stays open until its SSE_HUB_MAX_AGE"

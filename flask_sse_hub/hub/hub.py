@@ -6,7 +6,6 @@ it is first needed, never before a fork. It does not know Flask, requests or log
 
 import atexit
 import logging
-import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -19,7 +18,8 @@ from ..events.coding import Coding
 from ..events.record import Cursor, Disconnect, Record
 from ..runtime import sockets
 from ..runtime.closing import Closing
-from ..runtime.per_process import abandon_after_fork
+from ..runtime.greenlets import unhurried
+from ..runtime.per_process import Home, abandon_after_fork
 from ..runtime.rare_log import FirstTime
 from ..server.places import make_room
 from ..server.worker import ServerWorker
@@ -29,7 +29,7 @@ from .clients.close_reason import CloseReason
 from .control import ControlSender
 from .delivery.socket_sink import ClientSocket, SocketSink
 from .parts import Parts
-from .stats import HubStats
+from .stats import HubStats, OutboxStats
 from .tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,11 @@ class Hub:
         self.closed = Closing()
         #: Whether a task of the hub has failed, so that events no longer arrive.
         self.broken = False
-        self._pid: int | None = None
+        self._home: Home | None = None
         # Whether this process is a child that a server's worker has forked.
         self._in_child = False
+        #: Tell the state of the app's outbox, None without one.
+        self.outbox: Callable[[], OutboxStats | None] = lambda: None
         #: Tell whether a thing that is logged only once happens for the first time.
         self.first_time: Callable[[Hashable], bool] = FirstTime()
         self._tasks = Tasks() if tasks is None else tasks
@@ -102,6 +104,10 @@ class Hub:
             raise
         tally.publish_latency.observe(self.clock() - begun)
         return cursor
+
+    def lost_after_commit(self) -> None:
+        """Count an event that could not be published after its commit."""
+        self._parts.tally.lost_after_commit += 1
 
     def disconnect(
         self,
@@ -207,7 +213,7 @@ class Hub:
 
     def _drain_at_exit(self) -> None:
         # A forked child has a copy of this exit function, and of the sockets.
-        if os.getpid() == self._pid:
+        if self._home is not None and not self._home.left:
             self.drain()
 
     @property
@@ -324,10 +330,10 @@ class Hub:
         self, client: Client, sink: SocketSink, *, head: bytes, greeting: bytes
     ) -> None:
         """Let the writer take over the socket of a connected client."""
-        if self._pid is None:
+        if self._home is None:
             # The server does not know these streams, so it does not wait for them when
             # it exits.
-            self._pid = os.getpid()
+            self._home = Home()
             atexit.register(self._drain_at_exit)
         sockets.limit_unacknowledged(sink.socket, self._kernel_timeout)
         self._parts.writer.adopt(client, sink, head=head, greeting=greeting)
@@ -346,13 +352,21 @@ class Hub:
         now = self.clock()
         registry = parts.registry
         streams = registry.clients()
-        users = {client.identity.user for client in streams} - {None}
+        users: set[str | None] = set()
+        channels: Counter[str] = Counter()
+        lagging = 0
+        # Of ten thousand streams this takes many milliseconds.
+        for client in unhurried(streams):
+            users.add(client.identity.user)
+            for channel in client.channels:
+                channels[channel] += 1
+            lagging += client.lags(now)
         return HubStats(
             connections=len(streams),
-            users=len(users),
-            channels=dict(Counter(c for each in streams for c in each.channels)),
+            users=len(users - {None}),
+            channels=dict(channels),
             delivery=dict(+registry.delivery),
-            lagging=sum(client.lags(now) for client in streams),
+            lagging=lagging,
             opened=tally.opened,
             closed=dict(tally.closed),
             refused=tally.refusals.total(),
@@ -370,9 +384,11 @@ class Hub:
             delivery_latency=tally.delivery_latency.counts(),
             broker_errors=dict(tally.broker_errors),
             draining=self.draining,
+            lost_after_commit=tally.lost_after_commit,
+            outbox=self.outbox(),
             clients=tuple(
                 ClientStats.of(client, registry.written(client), now=now)
-                for client in streams
+                for client in unhurried(streams)
             )
             if clients
             else (),

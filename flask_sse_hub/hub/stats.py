@@ -8,6 +8,20 @@ from .latency import LatencyCounts
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxStats:
+    """The app's outbox, as this worker saw it at its last look, and its own part."""
+
+    #: Rows that wait to be published, of all workers.
+    waiting: int
+    #: For how many seconds the oldest of them has waited. It is 0 if none does.
+    age: float
+    #: Events that this worker has published from the outbox since its start.
+    relayed: int
+    #: Rows that this worker has set aside, because they can never be published.
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
 class HubStats:
     """One worker's hub: its totals since the start, and its open streams now."""
 
@@ -56,5 +70,9 @@ class HubStats:
     broker_errors: Mapping[str, int]
     #: Whether the worker is going away.
     draining: bool
+    #: Events of ``publish(after=...)`` that could not be published after their commit.
+    lost_after_commit: int = 0
+    #: The outbox, if the app has one.
+    outbox: OutboxStats | None = None
     #: One entry for each open stream, if asked for.
     clients: tuple[ClientStats, ...] = ()

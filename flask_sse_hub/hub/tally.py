@@ -16,6 +16,7 @@ class Tally:
         "delivery_latency",
         "events_in",
         "events_out",
+        "lost_after_commit",
         "malformed",
         "opened",
         "publish_latency",
@@ -37,6 +38,8 @@ class Tally:
         self.bytes_in = 0
         #: Entries of the log that could not be read.
         self.malformed = 0
+        #: Events that could not be published after the commit that they waited for.
+        self.lost_after_commit = 0
         #: Events and bytes written to clients. The dispatcher's lock or the writer
         #: guards them.
         self.events_out = 0

@@ -48,6 +48,16 @@ _GAUGES: Sequence[tuple[str, str, _Value]] = (
         lambda of: of.broker.deaf_seconds,
     ),
     (
+        "outbox_waiting",
+        "Rows of the outbox that wait to be published, as the worker saw them.",
+        lambda of: getattr(of.hub.outbox, "waiting", None),
+    ),
+    (
+        "outbox_age_seconds",
+        "For how long the oldest of them has waited.",
+        lambda of: getattr(of.hub.outbox, "age", None),
+    ),
+    (
         "process_resident_memory_bytes",
         "Memory of the worker's process.",
         lambda of: of.process.resident_bytes,
@@ -82,6 +92,21 @@ _COUNTERS: Sequence[tuple[str, str, _Value]] = (
         "malformed",
         "Entries of the log that could not be read.",
         lambda of: of.hub.malformed,
+    ),
+    (
+        "lost_after_commit",
+        "Events that could not be published after their commit.",
+        lambda of: of.hub.lost_after_commit,
+    ),
+    (
+        "outbox_relayed",
+        "Events published from the outbox.",
+        lambda of: getattr(of.hub.outbox, "relayed", None),
+    ),
+    (
+        "outbox_refused",
+        "Rows of the outbox that can never be published.",
+        lambda of: getattr(of.hub.outbox, "refused", None),
     ),
     (
         "process_cpu_seconds",

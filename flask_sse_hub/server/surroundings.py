@@ -85,6 +85,11 @@ class Surroundings:
         return self.server in _ASGI
 
     @property
+    def is_gevent_worker(self) -> bool:
+        """Whether gunicorn's gevent worker serves, whose sockets can be taken over."""
+        return self.worker is not None and greenlets.patched()
+
+    @property
     def hides_its_places(self) -> bool:
         """Whether the number of places has a limit that nobody can tell."""
         return (
@@ -161,9 +166,10 @@ def _server_on_the_stack() -> str | None:
 
 
 def _modules_of(frame: FrameType) -> Iterator[str]:
-    """Return the modules of a frame, and of the server's callback in its hands.
+    """Return the module of a frame, and that of its ``start_response``, if it has one.
 
-    A server with a pool of threads is on no stack of them, and its callback is.
+    The stack of a thread from a pool has no frame of the server. But the server's
+    ``start_response`` is passed from caller to caller.
     """
     yield str(frame.f_globals.get("__name__", ""))
     if "start_response" in frame.f_code.co_varnames:

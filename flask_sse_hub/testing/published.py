@@ -76,7 +76,7 @@ class Published:
     """The events that are published to an app's log from now on.
 
     It does not matter how they are published. Works with every broker, as far back as
-    its log reaches.
+    its log reaches. Events in the outbox are passed on first.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -85,6 +85,7 @@ class Published:
 
     def clear(self) -> None:
         """Forget the events that were published so far."""
+        self._state.after_commit.pass_on()
         self._since = self._state.broker.head()
 
     @explaining("events(type=..., user=..., channel=...)", words=words.PUBLISH)
@@ -155,6 +156,7 @@ class Published:
         return f"<Published:{_listed(self.events())}>"
 
     def _records(self) -> list[Record]:
+        self._state.after_commit.pass_on()
         broker = self._state.broker
         after, found = self._since, list[Record]()
         while after != broker.head():

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Flask, has_request_context
 
@@ -15,6 +16,7 @@ from ..auth.access import Access, Rules
 from ..brokers import Broker, create_broker
 from ..events.address import Address
 from ..events.compose import Composer
+from ..events.pending import PendingEvent
 from ..events.record import Record
 from ..hub.clients.close_reason import CloseReason
 from ..hub.clients.notices import Listeners
@@ -27,6 +29,7 @@ from ..metrics.machine import Machine
 from ..runtime.per_process import PerProcess
 from ..server.places import place_ledger
 from ..signals import client_connected, client_disconnected, event_published
+from .after_commit import AfterCommit
 from .config import Config
 from .cors import Origins
 from .late_settings import LateSettings
@@ -35,13 +38,23 @@ from .problems import Problems
 from .reach import Reach
 from .subscribing import Subscribing
 
+if TYPE_CHECKING:
+    from ..database.outbox import Outbox
+
 log = logging.getLogger(__name__)
 
 
 class AppState:
     """The state of one app. Creating it starts nothing."""
 
-    def __init__(self, app: Flask, config: Config, rules: Rules) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        config: Config,
+        rules: Rules,
+        *,
+        outbox: "Outbox | None" = None,
+    ) -> None:
         self.app = app
         self.config = config
         self.late_settings = LateSettings(app)
@@ -74,6 +87,9 @@ class AppState:
             hub=lambda: self.hub,
             time_of_day=lambda: self.time_of_day(),
         )
+        self.after_commit = AfterCommit(
+            app, outbox, append=self.publish, hub=lambda: self.hub
+        )
         #: The monotonic clock for hubs. A new value takes effect at the next hub.
         self.clock: Callable[[], float] = time.monotonic
         #: The time of day, for things that outlive a process: retention and tickets.
@@ -105,7 +121,7 @@ class AppState:
                 worker=number,
                 max_clients=config.max_clients,
                 answers=place_ledger().answers,
-                pattern=config.metrics_pattern,
+                pattern=config.metrics_pattern if config.metrics_channels else None,
                 clients=clients,
             ),
             alone=hub.reach == "process",
@@ -154,10 +170,13 @@ class AppState:
         )
         hub.run_beside("revalidation", lambda: revalidation.run(hub.closed))
         hub.run_beside("figures", lambda: self.machine.run(hub.closed))
+        hub.run_beside("start of the outbox", self.after_commit.start)
+        hub.outbox = self.after_commit.stats
         return hub
 
     def close(self) -> None:
         """End this process's hub at once. The next use creates another one."""
+        self.after_commit.close()
         machine = self._machines.pop()
         if machine is not None:
             machine.leave()
@@ -182,6 +201,17 @@ class AppState:
             beside=has_request_context(),
         )
         self.reach.warn_of_silence("disconnect() ends no stream")
+
+    def publish_after(
+        self, after: object, record: Record, *, stored: bool
+    ) -> PendingEvent:
+        """Publish an event once a transaction commits, through the outbox if stored.
+
+        Raises InvalidOption, and ConfigurationError if the event would not reach every
+        process.
+        """
+        self.reach.check()
+        return self.after_commit.publish(after, record, stored=stored)
 
     def publish(self, record: Record) -> str:
         """Append an event to the log, send the signal, and return the event's id.

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from ..streams.response import keep_out_of_caches
 from . import client_script, statistics
 from .app_state import AppState
+from .doctor_facts import doctor_facts
 from .error_answers import answer_errors, unmatched
 from .exemptions import PUBLISH, exempt_from_checks
 from .health import health_answer
@@ -64,6 +65,10 @@ def create_blueprint(state: AppState) -> Blueprint:
     @blueprint.get("/stats")
     def stats() -> ResponseReturnValue:
         return statistics.statistics(state)
+
+    @blueprint.get("/doctor")
+    def doctor() -> ResponseReturnValue:
+        return jsonify(doctor_facts(state))
 
     @blueprint.get("/metrics")
     def metrics() -> ResponseReturnValue:

@@ -1,7 +1,8 @@
 """``flask sse``: publishing, listening, tokens, the browser client, a mock server.
 
-A thin layer over the extension. Decides which lines go to standard output, for programs
-and pipes, and which to standard error, for people.
+A thin layer over the extension. ``operating`` has the commands for people on call.
+Decides which lines go to standard output, for programs and pipes, and which to standard
+error, for people.
 """
 
 import json
@@ -23,6 +24,8 @@ from ..events.event import MESSAGE, Event
 from ..events.record import Cursor, Record
 from . import client_script, tokens
 from .app_state import AppState
+from .operating import add_commands
+from .printing import printable, printable_json
 
 _KINDS = ("channel", "user", "session", "client")
 
@@ -130,12 +133,16 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
     @click.option(
         "--rate", help="How many events one worker takes, such as 100/minute."
     )
+    @click.option(
+        "--share", type=float, help="The part of the log it may fill, such as 0.1."
+    )
     @click.option("--name", help="The token's name in log lines.")
     def token(
         channel: tuple[str, ...],
         target: tuple[str, ...],
         type: tuple[str, ...],
         rate: str,
+        share: float | None,
         name: str,
     ) -> None:
         """Create a token for publishing over HTTP.
@@ -155,6 +162,7 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
             "targets": target,
             "types": type,
             "rate": rate,
+            "share": share,
             "name": name,
         }
         entry = {key: value for key, value in entry.items() if value}
@@ -205,7 +213,7 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
             )
         # A server that runs this app with this configuration repeats its problems.
         for text in dict.fromkeys(found):
-            click.echo(_printable(text))
+            click.echo(printable(text))
         if found:
             sys.exit(1)
         click.echo("no problem was found", err=True)
@@ -242,6 +250,7 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         click.echo(f"playing {script.name}; press Ctrl-C to stop", err=True)
         server.serve_forever()
 
+    add_commands(group, sse_hub, state)
     return group
 
 
@@ -286,7 +295,7 @@ def _read_all(stream: TextIO) -> str:
 
 
 def _warn_of_broken_json(data: str) -> None:
-    """Print a warning if data begins like JSON and is none: a shell ate its quotes."""
+    """Print a warning if data begins like JSON but is not: a shell ate its quotes."""
     if not data.lstrip().startswith(("{", "[")):
         return
     try:
@@ -366,35 +375,17 @@ def _print_record(record: Record, *, as_json: bool) -> None:
         }
         if record.key is not None:
             shown |= {"key": record.key, "deleted": record.deletes}
-        click.echo(_printable_json(json.dumps(shown, ensure_ascii=False)))
+        click.echo(printable_json(json.dumps(shown, ensure_ascii=False)))
         return
     at = datetime.fromtimestamp(record.time).astimezone().strftime("%H:%M:%S")
     whom = " ".join(_described(target)) or "nobody"
-    click.echo(_printable(f"{at} {record.cursor} {event.type} to {whom}: {event.data}"))
+    click.echo(printable(f"{at} {record.cursor} {event.type} to {whom}: {event.data}"))
 
 
 def _described(target: dict[str, list[str]] | str) -> Iterable[str]:
     if isinstance(target, str):
         return [target]
     return [f"{kind}={name}" for kind, names in target.items() for name in names]
-
-
-def _printable(text: str) -> str:
-    """Return text with escapes for all characters that could control a terminal."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in text
-    )
-
-
-def _printable_json(text: str) -> str:
-    """Return JSON with escapes for all characters that could control a terminal.
-
-    json escapes only the oldest control characters. Outside of strings JSON has none.
-    """
-    return "".join(
-        char if char.isprintable() else json.dumps(char)[1:-1] for char in text
-    )
 
 
 def _copy_client(folder: Path) -> list[Path]:

@@ -230,13 +230,17 @@ class Config:
         " does not exist. A token is a string of at least 16 characters. Prefer its"
         " hash, ``sha256:`` and 64 hex digits, which ``flask sse token`` prints. To"
         ' limit a token, write ``{"token": ..., "channels": [patterns], "targets":'
-        ' [kinds], "types": [patterns], "rate": "100/minute", "name": ...}``. The kinds'
-        " are ``channel``, ``user``, ``session``, ``client`` and ``everyone``. With"
-        " ``channels`` the token may publish only to matching channels, and to the"
-        " other kinds in ``targets``. With ``targets`` alone it may publish to these"
-        " kinds. With ``types`` it may publish only matching types of events. In"
-        " patterns ``*`` matches any text, also dots. The ``rate`` counts events on one"
-        " worker and needs the package ``limits``. The ``name`` appears in log lines.",
+        ' [kinds], "types": [patterns], "rate": "100/minute", "share": 0.1, "name":'
+        " ...}``. The kinds are ``channel``, ``user``, ``session``, ``client`` and"
+        " ``everyone``. With ``channels`` the token may publish only to matching"
+        " channels, and to the other kinds in ``targets``. With ``targets`` alone it"
+        " may publish to these kinds. With ``types`` it may publish only matching types"
+        " of events. In patterns ``*`` matches any text, also dots. The ``rate`` counts"
+        " events on one"
+        " worker. With a ``share`` one worker takes from the token at most this part of"
+        " ``SSE_HUB_HISTORY_EVENTS`` and ``SSE_HUB_HISTORY_BYTES`` within"
+        " ``SSE_HUB_HISTORY_SECONDS``. Both need the package ``limits``. The ``name``"
+        " appears in log lines.",
         secret=True,
     )
     stats_access: checks.StatsAccess = _key(

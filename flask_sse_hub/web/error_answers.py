@@ -39,24 +39,28 @@ def unmatched(blueprint: Blueprint) -> Response | None:
     error = request.routing_exception
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         # Matched with a method that the path has, to learn whose path it is.
-        return _answer(error) if _has(blueprint, request.path, error) else None
+        method = next(iter(error.valid_methods))
+        ours = _serves(blueprint, request.path, method=method)
+        return _answer(error) if ours else None
     if isinstance(error, NotFound) and _is_below(blueprint):
         return _answer(NotFound(_no_endpoint(blueprint)))
     return None
 
 
-def _has(
-    blueprint: Blueprint, path: str, error: MethodNotAllowed | None = None
-) -> bool:
+def _serves(blueprint: Blueprint, path: str, *, method: str = "GET") -> bool:
+    """Tell whether an endpoint of the blueprint has a path, on this request's host."""
     adapter = current_app.create_url_adapter(request)
     if adapter is None:
         return False
-    methods = (error.valid_methods if error else None) or ["GET"]
     try:
-        endpoint, _ = adapter.match(path, method=next(iter(methods)))
+        endpoint, _ = adapter.match(path, method=method)
     except HTTPException:
         return False
-    return str(endpoint).startswith(f"{blueprint.name}.")
+    return _is_of(blueprint, endpoint)
+
+
+def _is_of(blueprint: Blueprint, endpoint: str) -> bool:
+    return endpoint.startswith(f"{blueprint.name}.")
 
 
 def _is_below(blueprint: Blueprint) -> bool:
@@ -68,10 +72,9 @@ def _is_below(blueprint: Blueprint) -> bool:
     below = f"{blueprint.url_prefix}/"
     if not request.path.startswith(below):
         return False
-    rules = current_app.url_map.iter_rules()
-    return _has(blueprint, str(blueprint.url_prefix)) and all(
-        rule.endpoint.startswith(f"{blueprint.name}.")
-        for rule in rules
+    return _serves(blueprint, str(blueprint.url_prefix)) and all(
+        _is_of(blueprint, rule.endpoint)
+        for rule in current_app.url_map.iter_rules()
         if rule.rule.startswith(below)
     )
 
@@ -84,9 +87,11 @@ def _no_endpoint(blueprint: Blueprint) -> str:
         return f"{text}: leave out the slash at the end"
     if request.path == f"{blueprint.url_prefix}/publish":
         return f"{text}: publishing over HTTP needs SSE_HUB_PUBLISH_TOKENS"
-    mine = f"{blueprint.name}."
-    rules = current_app.url_map.iter_rules()
-    paths = sorted(rule.rule for rule in rules if rule.endpoint.startswith(mine))
+    paths = sorted(
+        rule.rule
+        for rule in current_app.url_map.iter_rules()
+        if _is_of(blueprint, rule.endpoint)
+    )
     return f"{text}: it has {', '.join(paths)}"
 
 

@@ -18,7 +18,8 @@ from ..auth.tickets import Ticket
 from ..errors import ConfigurationError, InvalidOption, InvalidTarget
 from ..events import address, words
 from ..events.address import UNSET, HasId, Name, Target, Unset, Users
-from ..events.compose import Composer, PublishesEvents
+from ..events.compose import Composer
+from ..events.pending import PendingEvent, Transactional
 from ..events.record import Record
 from ..hub.clients.client import Metadata
 from ..hub.stats import HubStats
@@ -29,11 +30,15 @@ from .blueprint import create_blueprint
 from .cli import create_group
 from .config import Config
 from .registering import check_callable, check_rule
+from .row_events import PublishesRows
+
+if TYPE_CHECKING:
+    from ..database.outbox import Outbox
 
 _EXTENSION = "sse_hub"
 
 
-class SSEHub(PublishesEvents):
+class SSEHub(PublishesRows):
     """Push server-sent events from a Flask app.
 
     The object holds no state of an app, so one object can serve many apps::
@@ -41,11 +46,17 @@ class SSEHub(PublishesEvents):
         sse_hub = SSEHub()
         sse_hub.init_app(app)
         sse_hub.publish({"text": "hello"}, user=42)
+
+    ``outbox`` is the Outbox for events of ``publish(outbox=True)``.
     """
 
     @explaining("SSEHub(app)", words=words.SETTINGS)
-    def __init__(self, app: Flask | None = None) -> None:
+    def __init__(
+        self, app: Flask | None = None, *, outbox: "Outbox | None" = None
+    ) -> None:
+        super().__init__()
         self._rules = Rules()
+        self._outbox = outbox
         # Used only to find the app without an app context: in a thread, a greenlet or a
         # timer.
         self._apps: WeakSet[Flask] = WeakSet()
@@ -72,7 +83,7 @@ class SSEHub(PublishesEvents):
         # A key of one letter would sign the app's sessions too, so this does not wait
         # for the first ticket.
         older_keys(app.config.get("SECRET_KEY_FALLBACKS"))
-        state = AppState(app, Config.read(app.config), self._rules)
+        state = AppState(app, Config.read(app.config), self._rules, outbox=self._outbox)
         blueprint = create_blueprint(state)
         app.extensions[_EXTENSION] = state
         self._apps.add(app)
@@ -82,6 +93,7 @@ class SSEHub(PublishesEvents):
         state.logins.watch(app)
         state.problems.watch(app)
         state.late_settings.watch(app)
+        state.after_commit.watch(app)
 
     @explaining("@sse_hub.authorize_channel above the function", words={})
     def authorize_channel(self, authorizer: Authorizer) -> Authorizer:
@@ -142,6 +154,11 @@ class SSEHub(PublishesEvents):
     def _publishing(self) -> tuple[Composer, Callable[[Record], str]]:
         state = self._state()
         return state.composer, state.publish
+
+    def _publish_after(
+        self, after: Transactional, record: Record, *, outbox: bool
+    ) -> PendingEvent:
+        return self._state().publish_after(after, record, stored=outbox)
 
     @explaining("disconnect(user=..., session=..., client=...)", words=words.TARGETS)
     def disconnect(

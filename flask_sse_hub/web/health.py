@@ -33,7 +33,10 @@ def health_answer(state: AppState, *, verbose: bool) -> tuple[dict[str, Any], in
     body: dict[str, Any] = {"status": "ready"}
     if reason is not None:
         body = {"status": "unavailable", "reason": reason}
-    elif warnings := state.problems.that_spare_streams(request.environ):
+    elif warnings := [
+        *state.problems.that_spare_streams(request.environ),
+        *state.after_commit.warnings(),
+    ]:
         body["warnings"] = warnings
     if verbose:
         body["checks"] = [

@@ -7,7 +7,7 @@ which events are valid (``Composer`` does).
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flask import Response, request
@@ -18,12 +18,12 @@ from ..errors import BrokerUnavailable, EventTooLarge, SSEHubError, StateFull
 from ..events import address
 from ..events.address import MAX_TARGETS
 from ..events.event import MAX_NAME_CHARS, Event
-from ..events.record import Record
+from ..events.record import Record, Retention
 from ..runtime.rare_log import RareLog
 from ..streams.response import RETRY_AFTER
 from . import tokens
 from .app_state import AppState
-from .rates import Rates, parse_rate
+from .rates import Rates, at_most, parse_rate
 from .request_body import parse_json, read_body
 from .tokens import PublishToken
 
@@ -59,6 +59,11 @@ class PublishAPI:
         self._state = state
         self._tokens = state.config.publish_tokens
         self._rates = Rates("the rate of a token in SSE_HUB_PUBLISH_TOKENS")
+        self._shares = {
+            token.digest: _share(token.share, state.config.retention)
+            for token in self._tokens
+            if token.share < 1
+        }
         self._limits = {
             token.digest: [] if token.rate is None else parse_rate(token.rate)
             for token in self._tokens
@@ -118,7 +123,7 @@ class PublishAPI:
             )
         if events is not given:
             record = self._record(given, token, "")
-            self._check_rate(token, 1)
+            self._check_rate(token, [record])
             (event_id,) = self._append([("", record)])
             return _json({"id": event_id}, 202)
         # Check all events before the first one is published.
@@ -126,17 +131,30 @@ class PublishAPI:
             (f"[{position}]", self._record(event, token, f"[{position}]."))
             for position, event in enumerate(events)
         ]
-        self._check_rate(token, len(records))
+        self._check_rate(token, [record for _, record in records])
         return _json({"ids": self._append(records)}, 202)
 
-    def _check_rate(self, token: PublishToken, count: int) -> None:
+    def _check_rate(self, token: PublishToken, records: Sequence[Record]) -> None:
         # Events count, not requests: events fill the log and push out older ones.
+        count = len(records)
         if not self._rates.allow(token.digest, self._limits[token.digest], count=count):
             raise Refused(
                 429,
                 f"{count} more would be above this token's rate, {token.rate}: wait,"
                 " and send fewer events in one request",
             )
+        if token.digest not in self._shares:
+            return
+        size = sum(record.size for record in records)
+        counts = {"events": count, "bytes": size}
+        for unit, limits in self._shares[token.digest].items():
+            key = f"{token.digest}:{unit}"
+            if not self._rates.allow(key, limits, count=counts[unit]):
+                raise Refused(
+                    429,
+                    f"{counts[unit]} {unit} more would be above this token's share of"
+                    f" the log, {token.share:g}: wait, or publish less",
+                )
 
     def _append(self, records: Iterable[tuple[str, Record]]) -> list[str]:
         ids: list[str] = []
@@ -207,6 +225,14 @@ class PublishAPI:
             raise Refused(413, str(error), field) from error
         except SSEHubError as error:
             raise Refused(400, str(error), field) from error
+
+
+def _share(share: float, log: Retention) -> dict[str, list[Any]]:
+    """Return the limits of a share of the log, by the unit that each counts."""
+    return {
+        "events": at_most(share * log.events, seconds=log.seconds),
+        "bytes": at_most(share * log.bytes, seconds=log.seconds),
+    }
 
 
 def body_limit(max_event_bytes: int) -> int:

@@ -27,6 +27,13 @@ def parse_rate(rate: str) -> list[Any]:
     return list(parse_many(rate))
 
 
+def at_most(amount: float, *, seconds: float) -> list[Any]:
+    """Return the limit of an amount in some seconds; at least 1 of each."""
+    from limits import RateLimitItemPerSecond
+
+    return [RateLimitItemPerSecond(max(1, int(amount)), max(1, int(seconds)))]
+
+
 class Rates:
     """Count what happens for each key. ``setting`` names the setting of the rates."""
 

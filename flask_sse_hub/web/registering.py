@@ -23,7 +23,7 @@ def check_rule(
     makes.
     """
     check_callable(name, rule, parameters)
-    if before is not None and _place(before) != _place(rule):
+    if before is not None and place(before) != place(rule):
         raise InvalidOption(
             f"{name} has a function already, {_described(before)}: a second one would"
             " replace it. Make one function of both"
@@ -66,7 +66,7 @@ def _is_async(rule: Rule) -> bool:
     return inspect.iscoroutinefunction(rule) or inspect.iscoroutinefunction(called)
 
 
-def _place(rule: Any) -> object:
+def place(rule: Any) -> object:
     """Return where a function stands in the code; the value itself without a place."""
     code = getattr(inspect.unwrap(rule), "__code__", None)
     return rule if code is None else (code.co_filename, code.co_firstlineno)

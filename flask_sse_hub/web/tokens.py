@@ -18,7 +18,7 @@ from .rates import parse_rate
 #: The kinds of targets to which a token may publish.
 KINDS = ("channel", "user", "session", "client", "everyone")
 
-_FIELDS = ("token", "channels", "targets", "types", "rate", "name")
+_FIELDS = ("token", "channels", "targets", "types", "rate", "share", "name")
 _HASH = "sha256:"
 
 # The characters that RFC 6750 allows after "Bearer". Others may be altered on the way.
@@ -27,10 +27,11 @@ _TOKEN = re.compile(r"(?=.{16})[A-Za-z0-9._~+/-]+=*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishToken:
-    """One token, and what it may publish where and how often.
+    """One token, with its channels, its types of events and its rate.
 
     ``channels`` and ``types`` are glob patterns. ``rate`` is a text such as
-    "100/minute", which counts events; None means no limit.
+    "100/minute", which counts events; None means no limit. ``share`` is the part of the
+    log that its events may fill, from 0 to 1.
     """
 
     digest: str = field(repr=False)
@@ -38,6 +39,7 @@ class PublishToken:
     targets: frozenset[str] = frozenset(KINDS)
     types: tuple[str, ...] = ("*",)
     rate: str | None = None
+    share: float = 1.0
     name: str = ""
 
     @property
@@ -188,6 +190,15 @@ def _read_rate(value: Any) -> str:
     return value
 
 
+def _read_share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number from 0 to 1 is needed, such as 0.1")
+    if not 0 < value <= 1:
+        raise ValueError(f"{value} is not above 0 and at most 1")
+    parse_rate("1/second")
+    return float(value)
+
+
 def _read_name(value: Any) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise ValueError("a short text on one line is needed")
@@ -200,6 +211,7 @@ _READERS = {
     "targets": _read_targets,
     "types": _read_patterns,
     "rate": _read_rate,
+    "share": _read_share,
     "name": _read_name,
 }
 

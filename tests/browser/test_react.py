@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.compat.table import compat
+from tests.documented.chat import WORDS
 from tests.documented.samples import sample
+from tests.foreign_clients.ai_site import FAIL, WAIT
 from tests.kit.reader import wait_until
 from tests.live.server import ROOT, Server
 from tests.wire.real_parts import absent
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 pytestmark = pytest.mark.browser
 
@@ -138,6 +141,16 @@ class App:
 OpenApp = Callable[[], App]
 
 
+def serve(context: "BrowserContext", built: Path) -> None:
+    """Put the app's files on the server's origin, as behind a common proxy."""
+
+    def answer(route: "Route") -> None:
+        name = route.request.url.partition("/react/")[2] or "index.html"
+        route.fulfill(path=built / name.partition("#")[0])
+
+    context.route("**/react/**", answer)
+
+
 @pytest.fixture
 def open_app(chromium: "Browser", server: Server, built: Path) -> Iterator[OpenApp]:
     """Return a function that opens the app in a new tab. No tab may have an error."""
@@ -146,12 +159,7 @@ def open_app(chromium: "Browser", server: Server, built: Path) -> Iterator[OpenA
     problems: list[str] = []
     context.on("weberror", lambda error: problems.append(str(error.error)))
 
-    def answer(route: "Route") -> None:
-        # The app is on the server's origin, as behind a common proxy.
-        name = route.request.url.partition("/react/")[2] or "index.html"
-        route.fulfill(path=built / name)
-
-    context.route("**/react/**", answer)
+    serve(context, built)
     context.request.post(f"{_url(server)}/login/alice")
 
     def open_app() -> App:
@@ -390,3 +398,48 @@ def _metrics(page: "Page") -> dict[str, float]:
 
 def _url(server: Server) -> str:
     return f"http://127.0.0.1:{server.port}"
+
+
+@compat("@ai-sdk/react", "gunicorn gevent", 'useChat, with protocol="ai-sdk"')
+def test_use_chat_shows_an_answer_and_its_failure(
+    chromium: "Browser", built: Path
+) -> None:
+    """A page needs no settings. A person may stop an answer, and ask again."""
+    with Server(site="tests.foreign_clients.ai_site") as server:
+        context = chromium.new_context()
+        serve(context, built)
+        page = context.new_page()
+        page.goto(f"{_url(server)}/react/chat.html#hello")
+
+        def until(status: str, said: list[str]) -> dict[str, Any]:
+            """Wait for a status and for the text of the last message."""
+
+            def seen() -> dict[str, Any]:
+                return dict(json.loads(page.text_content("output") or ""))
+
+            def is_so() -> bool:
+                shown = seen()
+                return (shown["status"], shown["said"][-1:]) == (status, [said])
+
+            wait_until(is_so)
+            return seen()
+
+        def ask(question: str) -> None:
+            page.evaluate("(hash) => { location.hash = hash; }", question)
+            page.click("text=ask")
+
+        whole = ["assistant", "".join(WORDS)]
+        begun = ["assistant", WORDS[0]]
+        ask("hello")
+        assert until("ready", whole)["said"] == [["user", "hello"], whole]
+        ask(WAIT)
+        until("streaming", begun)
+        page.click("text=stop")
+        until("ready", begun)
+        wait_until(lambda: server.json("/counts") == {"begun": 2, "ended": 2})
+        ask(FAIL)
+        failed = until("error", begun)
+        assert failed["error"].startswith("the stream ended by an error (end-")
+        ask("again")
+        until("ready", whole)
+        context.close()

@@ -20,10 +20,15 @@ _NAME = "chaos"
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """One broker's storage: settings for the site, a reader, and outages by name."""
+    """One broker's storage: settings for the site, a reader, and outages by name.
+
+    ``back_up()`` copies the log, and returns the function that puts the copy back while
+    the site runs, as an operator in a hurry does.
+    """
 
     settings: Mapping[str, Any]
     read: Callable[[], Log]
+    back_up: Callable[[], Callable[[], None]]
     outages: Mapping[str, Outage] = field(default_factory=dict)
 
 
@@ -53,11 +58,23 @@ def sqlite_keeper() -> Iterator[Keeper]:
             )
             yield
 
+        def back_up() -> Callable[[], None]:
+            old = path.with_name("old.db")
+            _copy(path, to=old)
+            return lambda: _copy(old, to=path)
+
         yield Keeper(
             {"broker_url": f"sqlite:///{link}"},
             lambda: read_sqlite(path),
+            back_up,
             {"locks": lock, "copies": copy},
         )
+
+
+def _copy(path: Path, *, to: Path) -> None:
+    """Copy a log as SQLite's own shell does with .backup and .restore."""
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as copy:
+        source.backup(copy)
 
 
 @contextmanager
@@ -91,9 +108,24 @@ def redis_keeper() -> Iterator[Keeper]:
             with server.connect() as client:
                 return read_redis(client, _NAME)
 
+        def back_up() -> Callable[[], None]:
+            with server.connect() as client:
+                keys = client.keys("sse-hub:*")
+                old = {key: client.dump(key) for key in keys}
+
+            def restore() -> None:
+                with server.connect() as client, client.pipeline() as step:
+                    step.delete(*client.keys("sse-hub:*"))
+                    for key, dump in old.items():
+                        step.restore(key, 0, dump)
+                    step.execute()
+
+            return restore
+
         yield Keeper(
             {"broker_url": server.url, "name": _NAME},
             read,
+            back_up,
             {"restarts": restart, "pauses": pause, "drops": drop},
         )
 

@@ -20,6 +20,7 @@ import psutil
 from tests.chaos.audience import Audience, Listener
 from tests.chaos.checker import (
     Fault,
+    Kind,
     Published,
     faults_of_clients,
     faults_of_publishers,
@@ -70,6 +71,7 @@ _START_SECONDS = 60.0
 _CATCH_UP_SECONDS = 30.0
 
 _END = "the end"
+_RESTORED = "the event after the restore"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,7 @@ class Storm:
         """Connect the clients, run the storm, wait until all have caught up, check."""
         self._server.publish("the start")
         self._fill()
+        restore = self._keeper.back_up()
         some = self._rng.sample(self._listeners, _ADDRESSED)
         names = [f"{self._plan.seed}-{number}" for number in range(_PUBLISHERS)]
         ids = [listener.client_id for listener in some]
@@ -131,9 +134,40 @@ class Storm:
             publishers.stop()
             self.audience.read_some(until=publishers.ended)
             calls = publishers.calls()
-        calls.append(self._end())
-        self.audience.read_for(_CATCH_UP_SECONDS, unless=self._all_at_the_end)
-        return self._outcome(self._keeper.read(), calls)
+        calls.append(self._tell(_END))
+        self.audience.read_for(_CATCH_UP_SECONDS, unless=lambda: self._have_all(_END))
+        outcome = self._outcome(self._keeper.read(), calls)
+        return Outcome(outcome.counts, outcome.faults + self._turn_back(restore))
+
+    def _turn_back(self, restore: Callable[[], None]) -> list[Fault]:
+        """Put an old log in place of the newest one, and return the faults.
+
+        Each client has read events that the log has lost. It must be reset, and receive
+        the next event.
+        """
+        before = {each: len(each.resets) for each in self._listeners}
+        restore()
+
+        def is_reset(listener: Listener) -> bool:
+            return len(listener.resets) > before[listener]
+
+        self.audience.read_for(
+            _CATCH_UP_SECONDS, unless=lambda: all(map(is_reset, self._listeners))
+        )
+        told = self._tell(_RESTORED)
+        self.audience.read_for(
+            _CATCH_UP_SECONDS, unless=lambda: self._have_all(_RESTORED)
+        )
+        return [
+            Fault(
+                Kind.LOST,
+                f"client {number}",
+                str(told.id),
+                f"after the restore, {len(listener.resets) - before[listener]} resets",
+            )
+            for number, listener in enumerate(self._listeners)
+            if not (is_reset(listener) and _has(listener, _RESTORED))
+        ]
 
     def _fill(self) -> None:
         shared: dict[ParsedEvent, ParsedEvent] = {}
@@ -198,24 +232,20 @@ class Storm:
             self.audience.read_for(self._rng.uniform(*_OUTAGE))
         self._counts[name] += 1
 
-    def _end(self) -> Published:
-        """Publish the last event that is checked, when all calls before it are over."""
+    def _tell(self, data: str) -> Published:
+        """Publish an event to all, when all calls before it are over."""
         told: list[str] = []
 
         def tell() -> bool:
             with suppress(OSError, http.client.HTTPException, AssertionError):
-                told.append(self._server.publish(_END, idempotency_key=_END))
+                told.append(self._server.publish(data, idempotency_key=data))
             return bool(told)
 
         self.audience.read_some(until=tell)
-        return Published(_END, told[0])
+        return Published(data, told[0])
 
-    def _all_at_the_end(self) -> bool:
-        # A call that its publisher gave up may still be appended after the last event.
-        return all(
-            _END in [event.data for event in listener.received[-_PUBLISHERS - 1 :]]
-            for listener in self._listeners
-        )
+    def _have_all(self, data: str) -> bool:
+        return all(_has(listener, data) for listener in self._listeners)
 
     def _outcome(self, log: Log, calls: list[Published]) -> Outcome:
         parts = [
@@ -237,3 +267,8 @@ class Storm:
             "faults": len(faults),
         }
         return Outcome(counts, faults)
+
+
+def _has(listener: Listener, data: str) -> bool:
+    # A call that its publisher gave up may still be appended after the last event.
+    return data in [event.data for event in listener.received[-_PUBLISHERS - 1 :]]

@@ -230,7 +230,7 @@ def test_the_type_is_the_second_argument_of_flask_sse() -> None:
     )
     assert callable(sse.messages)
     with pytest.raises(TypeError):
-        SSEHub().publish("x", "shipped")  # type: ignore[call-arg]
+        SSEHub().publish("x", "shipped")  # type: ignore[call-overload]
     table = (ROOT / PAGE).read_text()
     for type in ("error", "open", "connected", "ping", "reset"):
         assert f'"{type}"' in table

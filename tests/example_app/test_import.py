@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from example_app.imports import Import
+from flask_sse_hub.testing import Published, Stream
 from tests.conftest import DemoApp
 from tests.kit.reader import wait_until
 from tests.kit.sse_parser import ParsedEvent, parse
@@ -42,6 +43,17 @@ def rows(count: int) -> bytes:
 def count(browser: FlaskClient) -> int:
     found: int = browser.get("/api/contacts").get_json()["count"]
     return found
+
+
+def test_each_commit_tells_the_count_to_the_users_pages(demo_app: DemoApp) -> None:
+    """Each batch is a transaction, and so is the deletion. Others receive nothing."""
+    browser = demo_app.browser()
+    published = Published(demo_app.app)
+    events(browser, rows(150))
+    events(browser, rows(150))
+    browser.delete("/api/contacts")
+    told = published.events(type="contacts", user="alice")
+    assert [each.json()["count"] for each in told] == [100, 150, 0]
 
 
 def test_an_import_reports_its_progress(demo_app: DemoApp) -> None:
@@ -137,7 +149,11 @@ def test_an_unreadable_file_is_reported_with_the_line(
     problem: str,
 ) -> None:
     """The file is at fault and not the server, so there is no error and no log line."""
-    seen = events(demo_app.browser(), content)
+    browser = demo_app.browser()
+    # A process that serves no stream would be told that its events reach nobody.
+    with Stream("/events", client=browser) as stream:
+        stream.next("connected")
+        seen = events(browser, content)
     (unreadable,) = of(seen, "unreadable")
     assert unreadable["line"] == line
     assert problem in unreadable["problem"]

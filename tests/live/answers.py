@@ -137,6 +137,7 @@ def blueprint(query: Callable[[], int]) -> Blueprint:
             heartbeat=float(request.args.get("heartbeat", "15")),
             batch=Batch(merge="".join) if "merge" in request.args else None,
             app_context=kind == "querying",
+            protocol=None if "bare" in request.args else "events",
         )
 
     @answers.post("/release")

@@ -288,6 +288,10 @@ class Curl(Iterator[bytes]):
             raise StopIteration
         return chunk
 
+    def complete(self) -> bool:
+        """Wait for the end of the answer, and tell whether curl takes it as whole."""
+        return self._process.wait(DEADLINE) == 0
+
     def body(self) -> bytes:
         """Return the whole body."""
         with closing(self):

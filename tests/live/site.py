@@ -118,7 +118,8 @@ def _add_views(app: Flask) -> None:
     @app.post("/publish")
     def publish() -> str:
         wanted = request.get_json()
-        return sse_hub.publish(wanted.pop("data"), **wanted)
+        event_id: str = sse_hub.publish(wanted.pop("data"), **wanted)
+        return event_id
 
     @app.post("/webhook")
     @webhook(HMAC("live"), max_bytes=1000)

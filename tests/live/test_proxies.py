@@ -359,3 +359,19 @@ def asked(app: socket.socket) -> bytes:
         request.read(int(lengths[0].split(b":")[1]))
         connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
     return first
+
+
+#: Proxies that end an answer in order although the app broke it off, with the protocol
+#: of their clients. docs/chat.md names them.
+HIDES_CUTS = {("haproxy", "http2"), *(("caddy", protocol) for protocol in PROTOCOLS)}
+
+
+@pytest.mark.parametrize(("kind", "fails"), [("in-the-middle", True), ("large", False)])
+def test_a_bare_answer_that_fails_is_cut_off(
+    proxy: Proxy, kind: str, fails: bool
+) -> None:
+    """Without a protocol of events, only the broken connection tells of the failure."""
+    with closing(proxy.ask(f"/answers/{kind}?bare")) as answer:
+        assert b"".join(answer).startswith(b":\n")
+        hidden = (proxy.kind, proxy.protocol) in HIDES_CUTS
+        assert answer.complete() is (not fails or hidden)

@@ -109,7 +109,7 @@ def test_an_idempotency_key_holds_across_processes(
 def test_bad_input_is_refused_as_in_the_app(publisher: Publisher) -> None:
     """A user of None, data without a JSON form and too much data are refused."""
     with pytest.raises(InvalidTarget):
-        publisher.publish("x", user=None)  # type: ignore[arg-type]
+        publisher.publish("x", user=None)  # type: ignore[call-overload]
     with pytest.raises(InvalidEvent):
         publisher.publish(date(2026, 1, 1))
     with pytest.raises(EventTooLarge, match="100 are allowed"):

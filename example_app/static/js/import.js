@@ -31,6 +31,9 @@ const show = {
     const more = data.refused - mostProblems;
     $("#more").textContent = more > 0 ? `And ${number.format(more)} more.` : "";
   },
+  contacts({ count }) {
+    $("#count").textContent = number.format(count);
+  },
   problem({ line, problem }) {
     const item = document.createElement("li");
     item.textContent = `Line ${line}: ${problem}`;
@@ -96,8 +99,11 @@ function clear() {
 
 async function showCount() {
   const answer = await send(page.dataset.contacts, { method: "GET" });
-  $("#count").textContent = number.format((await answer.json()).count);
+  show.contacts(await answer.json());
 }
+
+// Another tab may import too. Each commit brings the new count to all of them.
+stream.on("contacts", show.contacts);
 
 function showButtons() {
   const running = controller !== null;

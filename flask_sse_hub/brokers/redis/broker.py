@@ -153,6 +153,21 @@ class RedisBroker(Broker):
                 found += page
         return found
 
+    def concerns(self) -> Iterator[tuple[str, str]]:
+        """Yield the faults of the Redis."""
+        stream = self._stream()
+        try:
+            stream.head()
+            policy = stream.evicts()
+        except BrokerUnavailable as error:
+            yield str(error), "Start Redis, or give this user its rights."
+            return
+        finally:
+            stream.close()
+        if policy is not None:
+            text = f"this Redis evicts keys (maxmemory-policy {policy}): the log may go"
+            yield text, "Set maxmemory-policy to noeviction."
+
     def close(self) -> None:
         """End the followers within about a second. The log stays in Redis."""
         self._closed.set()

@@ -7,6 +7,8 @@ know the content of the file; ``log_file`` does.
 
 import contextlib
 import logging
+import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +40,9 @@ _LOOK_WITHOUT_BELL_SECONDS = 0.05
 
 # How many batches a follower's thread reads ahead of the worker.
 _READ_AHEAD = 4
+
+# A write-ahead log is cut to a few megabytes when nobody reads it any more.
+_LARGE_WAL_BYTES = 67_108_864
 
 # How long a follower waits before it tries a failing file again.
 _TROUBLE_SECONDS = 1.0
@@ -148,6 +153,38 @@ class SQLiteBroker(Broker):
     def resolve(self, cursor: Cursor) -> Cursor:
         """Return a valid cursor of an earlier epoch as one of the current epoch."""
         return self._reading.resolve(cursor)
+
+    def concerns(self) -> Iterator[tuple[str, str]]:
+        """Yield the faults of the file's folder and disk."""
+        folder = self._path.parent
+        if not folder.exists():
+            # The first use makes it.
+            return
+        if not os.access(folder, os.W_OK):
+            text = (
+                f"{folder} is not writable for this user, and SQLite makes files in it"
+            )
+            yield (
+                text,
+                "Run this command as the user of the server, who needs the folder.",
+            )
+            return
+        room = shutil.disk_usage(folder).free
+        needed = 2 * (self._retention.bytes if self._retention else 0)
+        if room < needed:
+            text = (
+                f"the disk of {folder} has {room // 2**20} MiB left, and the log may"
+                f" need {needed // 2**20} MiB"
+            )
+            yield text, "Make room, or lower SSE_HUB_HISTORY_BYTES."
+        with contextlib.suppress(OSError):
+            wal = self._path.with_name(self._path.name + "-wal").stat().st_size
+            if wal > max(needed, _LARGE_WAL_BYTES):
+                text = (
+                    f"the write-ahead log of {self._path} has {wal // 2**20} MiB: some"
+                    " program keeps a reading transaction open"
+                )
+                yield text, "End programs that read the file, such as an sqlite3 shell."
 
     def close(self) -> None:
         """End the followers. The file stays."""

@@ -6,7 +6,7 @@ the events that clients receive.
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from ...events.address import Address, address_of_client
@@ -155,31 +155,43 @@ class ClientRegistry:
     ) -> Reached:
         """Return the clients that have any of the addresses, each once.
 
-        The events and bytes are counted as written for clients with a connection.
+        The events and bytes are counted as written for clients with a connection. An
+        excluded client that had one reads on by itself, and finds nothing to read: it
+        is among the others, and nothing is counted for it.
         """
         with self._lock:
-            if len(addresses) == 1 and not exclude:
-                audience = self._listening.get(addresses[0])
-                if isinstance(audience, Audience):
-                    audience.count(events=events, bytes=bytes, now=now)
-                    return Reached(audience.connections(), list(audience.others))
-            found = self._found(addresses)
+            found = [self._listening.get(address) for address in addresses]
+            audiences = [each for each in found if isinstance(each, Audience)]
+            alone = {each for each in found if isinstance(each, Client)}
+            kept_out = self._keep_out(exclude, addresses) if exclude else ()
+            for audience in audiences:
+                audience.count(events=events, bytes=bytes, now=now)
+            if len(audiences) == 1 and not alone:
+                direct: Sequence[Connection] = audiences[0].connections()
+                others = audiences[0].others
+            else:
+                union, others = _merged(audiences, events=events, bytes=bytes)
+                for client in alone:
+                    if client.connection is None:
+                        others[client] = None
+                    elif client.connection not in union:
+                        client.count(events=events, bytes=bytes, now=now)
+                        union[client.connection] = client
+                direct = list(union)
             # Looking at the id of each client would take longer than all the rest.
-            for client in self._found(map(address_of_client, exclude)):
-                found.pop(client, None)
-            direct: list[Connection] = []
-            others: list[Client] = []
-            for client in found:
-                connection = client.connection
-                if connection is None:
-                    others.append(client)
-                else:
-                    # As Client.count() does, without a call for each of thousands.
-                    client.events += events
-                    client.bytes += bytes
-                    client.last_write = now
-                    direct.append(connection)
-            return Reached(direct, others)
+            return Reached(direct, [each for each in others if each not in kept_out])
+
+    def _keep_out(
+        self, exclude: Sequence[str], addresses: Sequence[Address]
+    ) -> Container[Client]:
+        """Demote the excluded clients that would be reached; return all others."""
+        kept_out = self._found(map(address_of_client, exclude))
+        reached = set(addresses)
+        for client in list(kept_out):
+            if client.connection is not None and reached.intersection(client.addresses):
+                self.demote(client)
+                del kept_out[client]
+        return kept_out
 
     def belonging(self, addresses: Iterable[Address]) -> list[Client]:
         """Return the clients whose streams a disconnect at these addresses ends."""
@@ -198,3 +210,23 @@ class ClientRegistry:
         with self._lock:
             if client in self._clients:
                 client.sink.cut()
+
+
+def _merged(
+    audiences: Sequence[Audience], *, events: int, bytes: int
+) -> tuple[dict[Connection, Client], dict[Client, None]]:
+    """Return the direct and the other clients of several audiences, each once.
+
+    Each audience has counted a write. A client of several is counted once: only these
+    clients are touched.
+    """
+    direct: dict[Connection, Client] = {}
+    others: dict[Client, None] = {}
+    for audience in audiences:
+        for connection in direct.keys() & audience.direct.keys():
+            client = direct[connection]
+            client.events -= events
+            client.bytes -= bytes
+        direct.update(audience.direct)
+        others.update(audience.others)
+    return direct, others

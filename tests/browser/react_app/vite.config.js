@@ -1,6 +1,6 @@
 export default {
   base: "/react/",
   esbuild: { jsx: "automatic" },
-  // The second one shows the component of the documentation.
-  build: { rollupOptions: { input: ["index.html", "documented.html"] } },
+  // The second one shows the component of the documentation, the third one a chat.
+  build: { rollupOptions: { input: ["index.html", "documented.html", "chat.html"] } },
 };

@@ -95,12 +95,3 @@ def a_body(
     assert isinstance(body, AnswerBody)
     assert next(body) == b":\n"
     return body
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Return both ends of a connection: ours and the peer's."""
-    ours, theirs = socket.socketpair()
-    yield ours, theirs
-    ours.close()
-    theirs.close()

@@ -18,6 +18,14 @@ from tests.unit.answers.conftest import Site, a_body, producers, until_done
 from tests.unit.answers.test_producer import Upstream
 
 
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a connection on which a departure is seen at once: ours, theirs."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
 def test_closing_stops_the_iterable_and_runs_close_callbacks(site: Site) -> None:
     """Both happen once, even if the response is closed several times."""
     closed: list[str] = []

@@ -372,3 +372,24 @@ def test_a_disconnect_is_a_record_like_any_other(open_broker: Open) -> None:
     two.bring()
     assert stream.read() == []
     assert stream.ended
+
+
+class TestConcerns:
+    """For people who look for a fault."""
+
+    def test_a_redis_that_evicts(self, open_broker: Open, server: RedisServer) -> None:
+        """The log may be gone at any moment."""
+        broker = open_broker()
+        assert list(broker.concerns()) == []
+        server.run("CONFIG", "SET", "maxmemory", "100mb")
+        server.run("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        ((text, cure),) = broker.concerns()
+        assert "allkeys-lru" in text
+        assert "noeviction" in cure
+
+    def test_a_redis_that_is_away(self, open_broker: Open, server: RedisServer) -> None:
+        """Its error is the concern."""
+        broker = open_broker()
+        server.stop()
+        ((text, _),) = broker.concerns()
+        assert text.startswith("Redis: ")

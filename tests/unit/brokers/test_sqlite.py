@@ -440,3 +440,54 @@ def test_a_long_reader_does_not_leave_a_large_write_ahead_log(
     for _ in range(10):
         broker.publish(large)
     assert log.stat().st_size < 10_000_000
+
+
+class TestConcerns:
+    """For people who look for a fault."""
+
+    def test_a_good_folder_is_no_concern(self, open_broker: Open) -> None:
+        """A file that does not exist yet is none either."""
+        broker = open_broker()
+        assert list(broker.concerns()) == []
+        publish(broker)
+        assert list(broker.concerns()) == []
+
+    def test_a_disk_that_is_nearly_full(
+        self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The log and its write-ahead log may both grow to the size of the history."""
+        broker = open_broker()
+        publish(broker)
+        usage = shutil.disk_usage("/")._replace(free=1_048_576)
+        monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+        ((text, cure),) = broker.concerns()
+        assert "has 1 MiB left" in text
+        assert "SSE_HUB_HISTORY_BYTES" in cure
+
+    def test_a_folder_of_another_user(
+        self, open_broker: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Root may write everywhere, so the kernel's answer is replaced."""
+        broker = open_broker()
+        publish(broker)
+        monkeypatch.setattr("os.access", lambda *_: False)
+        ((text, _),) = broker.concerns()
+        assert "is not writable for this user" in text
+
+    def test_a_write_ahead_log_that_does_not_shrink(
+        self, open_broker: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A reader that never ends holds it."""
+        monkeypatch.setattr(sqlite_broker, "_LARGE_WAL_BYTES", 1000)
+        broker = open_broker(retention=Retention(events=10, seconds=60.0, bytes=100))
+        publish(broker)
+        with closing(sqlite3.connect(path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            publish(broker, 3)
+            ((text, _),) = broker.concerns()
+        assert "keeps a reading transaction open" in text
+
+    def test_a_folder_that_is_missing(self, open_broker: Open, path: Path) -> None:
+        """The first publish makes it."""
+        assert list(open_broker(path.parent / "deep" / "hub.db").concerns()) == []

@@ -1,5 +1,6 @@
 """Content codings: each block is compressed once and can be read by any client."""
 
+import random
 import threading
 import zlib
 
@@ -230,3 +231,31 @@ def test_chunks_frame_the_encoded_bytes() -> None:
     assert form.frame(b"") == b""
     assert form.frame(b"x", last=True) == b"1\r\nx\r\n0\r\n\r\n"
     assert IDENTITY.form(chunked=False).frame(b"x", last=True) == b"x"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("name", [None, "gzip"])
+def test_clients_that_lag_behind_a_large_event_share_its_bytes(
+    name: str | None, chunked: bool
+) -> None:
+    """Ten of them hold one copy, in chunks and compressed too."""
+    coding = Codings(min_bytes=1).named(name)
+    form = coding.form(chunked=chunked)
+    block = random.Random(1).randbytes(300_000)
+    frames = [form.frame(coding.encode([block])) for _ in range(10)]
+    assert len({id(each) for each in frames}) == 1
+    assert form.frame(coding.encode([block]), last=True) == frames[0] + (
+        b"0\r\n\r\n" if chunked else b""
+    )
+
+
+def test_the_shared_frames_are_bounded() -> None:
+    """The memory holds the frames that were used last, and the newest of any size."""
+    form = IDENTITY.form(chunked=True)
+    blocks = [bytes([n]) * 1_000_000 for n in range(8)]
+    frames = [form.frame(block) for block in blocks]
+    held = [a is form.frame(b) for a, b in zip(frames[-3:], blocks[-3:], strict=True)]
+    assert held == [True] * 3
+    assert form.frame(blocks[0]) is not frames[0]
+    large = bytes(10_000_000)
+    assert form.frame(large) is form.frame(large)

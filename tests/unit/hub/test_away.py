@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flask_sse_hub import BrokerUnavailable, CloseReason, Event
-from flask_sse_hub.brokers import Broker, LogBatch, MemoryBroker
+from flask_sse_hub.brokers import Broker, LogBatch, MemoryBroker, memory
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST, Address
@@ -37,9 +37,9 @@ class AwaySQLite(SQLiteBroker):
         return super().replay(after, **options)
 
 
-def log_of(*names: str, when: float = NOW, retention: Retention = KEEP_ALL) -> Broker:
+def log_of(*names: str, when: float = NOW) -> Broker:
     """Return a log with a disconnect record for each named user, written at `when`."""
-    broker = MemoryBroker(retention, clock=Clock(when))
+    broker = MemoryBroker(KEEP_ALL, clock=Clock(when))
     for name in names:
         broker.publish(Record((address.user(name),), Disconnect("disconnected")))
     return broker
@@ -205,11 +205,11 @@ def test_an_event_larger_than_the_memory_is_not_missed_silently(size: int) -> No
 
 @pytest.mark.parametrize(("user", "reason"), [("alice", CloseReason.GAP), (None, None)])
 def test_a_log_that_does_not_reach_back_ends_the_streams_of_users(
-    user: str | None, reason: CloseReason | None
+    monkeypatch: pytest.MonkeyPatch, user: str | None, reason: CloseReason | None
 ) -> None:
-    """The lost part may contain a logout. Anonymous streams stay open."""
-    few = Retention(events=2, seconds=3600.0, bytes=10_000_000)
-    hub = HandHub(log_of("bob", "bob", "bob", retention=few), begun=False)
+    """The lost part contains control records. Anonymous streams stay open."""
+    monkeypatch.setattr(memory, "CONTROL_RECORDS", 2)
+    hub = HandHub(log_of("bob", "bob", "bob"), begun=False)
     stream = came_blind(hub, user=user)
     hub.begin()
     assert stream.client.close_reason is reason

@@ -8,6 +8,7 @@ import pytest
 
 from flask_sse_hub.events.address import channel
 from flask_sse_hub.hub.hub import Hub
+from flask_sse_hub.hub.stats import OutboxStats
 from flask_sse_hub.metrics.colleagues import Answers, Colleagues
 from flask_sse_hub.metrics.figures import Figures, figures_of, total
 from flask_sse_hub.metrics.machine import Machine
@@ -48,6 +49,19 @@ def test_figures_count_streams_by_pattern_and_name_no_channel(busy: HandHub) -> 
     assert found.hub.publish_latency.count == 2
     assert found.hub.delivery_latency.count == 2
     assert found.broker.up
+
+
+def test_an_outbox_of_several_workers_is_one(busy: HandHub) -> None:
+    """Each sees all rows, and counts its own part."""
+    without = figures(busy.hub)
+    assert total([without]).outbox is None
+    busy.hub.outbox = lambda: OutboxStats(waiting=3, age=2.5, relayed=4, refused=1)
+    busy.hub.lost_after_commit()
+    one, other = figures(busy.hub), figures(busy.hub, 1)
+    assert Figures.from_json(one.to_json()) == one
+    sums = total([one, other, without])
+    assert sums.outbox == OutboxStats(waiting=3, age=2.5, relayed=8, refused=2)
+    assert sums.lost_after_commit == 2
 
 
 def test_figures_arrive_as_they_were_sent(busy: HandHub) -> None:

@@ -262,6 +262,7 @@ class TestToken:
     def test_the_printed_token_and_configuration_work_together(self) -> None:
         """The command prints the token and a JSON setting that contains its hash."""
         words = "--channel orders.* --target user --type order.* --rate 9/hour"
+        words += " --share 0.5"
         words += " --name shop"
         result = run("memory://", "token", *words.split())
         made, value = result.stdout.splitlines()
@@ -273,6 +274,7 @@ class TestToken:
         assert token.channels == ("orders.*",)
         assert token.targets == {"channel", "user"}
         assert (token.types, token.rate) == (("order.*",), "9/hour")
+        assert token.share == 0.5
         assert token.name == "shop"
 
     def test_each_token_is_different(self) -> None:
@@ -283,7 +285,7 @@ class TestToken:
 
     @pytest.mark.parametrize(
         "words",
-        [("--target", "all"), ("--channel", ""), ("--rate", "often")],
+        [("--target", "all"), ("--channel", ""), ("--rate", "often"), ("--share", "2")],
     )
     def test_an_invalid_scope_is_refused(self, words: tuple[str, str]) -> None:
         """The app would refuse the scope at start."""

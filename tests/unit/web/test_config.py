@@ -193,7 +193,16 @@ def test_public_channels_are_glob_patterns(channel: str, public: bool) -> None:
     assert config.is_public(channel) is public
 
 
-@pytest.mark.parametrize("key", ["PUBLIC_CHANNELS", "CORS_ORIGINS", "PUBLISH_TOKENS"])
+def test_a_channel_counts_at_the_first_pattern_that_matches_it() -> None:
+    """Each pattern is a series of the metrics. Other channels count at none."""
+    config = Config.read({"SSE_HUB_METRICS_CHANNELS": ["room.vip", "room.*"]})
+    found = [config.metrics_pattern(name) for name in ("room.vip", "room.7", "news")]
+    assert found == ["room.vip", "room.*", None]
+
+
+@pytest.mark.parametrize(
+    "key", ["PUBLIC_CHANNELS", "CORS_ORIGINS", "PUBLISH_TOKENS", "METRICS_CHANNELS"]
+)
 @pytest.mark.parametrize("value", ["https://a.example", "one,two", ""])
 def test_a_text_is_no_list(key: str, value: str) -> None:
     """An environment variable gives a text, which may be meant as several entries."""
@@ -204,4 +213,6 @@ def test_a_text_is_no_list(key: str, value: str) -> None:
 def test_every_list_is_tested_above() -> None:
     """A list that is added later must refuse a text too."""
     lists = {part.name for part in fields(Config) if part.default == ()}
-    assert lists == {"public_channels", "cors_origins", "publish_tokens"}
+    assert lists == {
+        *("public_channels", "cors_origins", "publish_tokens", "metrics_channels")
+    }

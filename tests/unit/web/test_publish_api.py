@@ -233,6 +233,29 @@ class TestTokens:
         assert log.post(EVENT, token=NARROW).status_code == 202
         assert len(log.events()) == 4
 
+    @pytest.mark.parametrize("bound", ["events", "bytes"])
+    def test_a_share_bounds_the_part_of_the_log(
+        self, make_site: MakeSite, bound: str
+    ) -> None:
+        """The token's events leave the rest of history to others."""
+        data, most = ("x", 4) if bound == "events" else ("x" * 600, 2)
+        log = Log(
+            make_site(
+                publish_tokens=[{"token": TOKEN, "share": 0.5}, NARROW],
+                history_events=8,
+                history_bytes=4_096,
+                memory_history_bytes=4_096,
+                max_event_bytes=1_000,
+            )
+        )
+        event = EVENT | {"data": data}
+        assert log.post([event] * most).status_code == 202
+        refused = log.post(event)
+        assert refusal(refused) == (429, None)
+        assert f"{bound} more" in refused.text
+        assert log.post(event, token=NARROW).status_code == 202
+        assert len(log.events()) == most + 1
+
     def test_a_login_is_no_token(self, log: Log) -> None:
         """Cookies are ignored, so a forged request cannot use them."""
         response = log.site.browser("alice").client.post("/events/publish", json=EVENT)

@@ -159,8 +159,25 @@ class TestReach:
         assert reach(registry, BROADCAST) == ([line], [ben])
         places = [address.channel("news"), address.channel("sport")]
         assert reach(registry, *places) == ([line], [ben])
-        assert reach(registry, BROADCAST, exclude=("a",)) == ([], [ben])
         assert reach(registry, address.client("a")) == ([line], [])
+
+    def test_a_client_of_several_audiences_is_counted_once(self) -> None:
+        """However many of the addresses it has, alone or with others."""
+        ann = client("a", "news", "sport", "alone")
+        ben, cem, late = client("b", "news"), client("c", "sport"), client("d", "sport")
+        registry = registry_of(ann, ben, cem, late)
+        lines = [Line(), Line(), Line()]
+        for each, line in zip((ann, ben, cem), lines, strict=True):
+            registry.promote(each, line)
+        names = ("news", "sport", "alone", "nobody")
+        places = [*map(address.channel, names), BROADCAST, address.client("a")]
+        direct, others = reach(registry, *places)
+        assert sorted(direct, key=lines.index) == lines
+        assert others == [late]
+        for each in (ann, ben, cem):
+            assert registry.written(each) == (2, 10, 5.0)
+            registry.demote(each)
+            assert registry.written(each) == (2, 10, 5.0)
 
     def test_written_events_are_counted_from_the_clients_arrival(self) -> None:
         """The counts are kept at the address or the client, whichever is cheaper."""
@@ -207,11 +224,22 @@ def test_an_exclusion_concerns_each_client_of_an_id_and_no_other() -> None:
 
 
 def test_an_excluded_client_is_not_counted() -> None:
-    """Its silence goes on, so that its ping is not late."""
+    """Its silence goes on, so that its ping is not late. It reads on by itself."""
     ann, bob = client("a"), client("b")
     registry = registry_of(ann, bob)
     for each in (ann, bob):
         registry.promote(each, cast("Connection", object()))
-    reach(registry, BROADCAST, exclude=("a",))
+    found = reach(registry, BROADCAST, exclude=("a",))
+    assert found == ([bob.connection], [ann])
+    assert ann.connection is None
     assert registry.written(ann) == (0, 0, 0.0)
     assert registry.written(bob) == (2, 10, 5.0)
+
+
+def test_an_exclusion_of_a_client_that_is_not_reached_changes_nothing() -> None:
+    """The sender's own stream may have other channels."""
+    ann, bob = client("a"), client("b", "news")
+    registry = registry_of(ann, bob)
+    registry.promote(ann, Line())
+    assert reach(registry, address.channel("news"), exclude=("a",)) == ([], [bob])
+    assert ann.connection is not None

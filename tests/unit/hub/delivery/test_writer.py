@@ -20,6 +20,25 @@ from tests.kit.reader import wait_until
 from tests.kit.sockets import HEAD, LARGE, block, peers, read_all, tcp_pair, turn
 
 
+def test_an_excluded_client_goes_on_with_the_next_event() -> None:
+    """Nothing is written to it, not even a comment, and its silence goes on."""
+    hub = HandHub()
+    with peers(hub, 3) as (sender, *others):
+        before = hub.parts.registry.written(sender.client)
+        for n in range(3):
+            hub.publish(str(n), exclude=(sender.client.id,))
+            hub.bring()
+            assert sender.client.connection is not None
+        assert hub.parts.registry.written(sender.client) == before
+        hub.publish("to all")
+        hub.bring()
+        sender.read_until(["to all"])
+        for peer in others:
+            peer.read_until(["0", "1", "2", "to all"])
+            assert hub.parts.registry.written(peer.client).events == 4
+        assert hub.parts.registry.written(sender.client).events == 1
+
+
 class TestFanOut:
     def test_every_client_receives_the_same_bytes_in_one_order(self) -> None:
         """A broadcast is written to each client and counted."""
