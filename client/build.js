@@ -1,14 +1,23 @@
-// Builds the files that the package ships, and prints their size: `npm run build`.
+// Builds the npm package that `flask sse client` writes, and prints the size of its core:
+// `npm run build`.
 //
 // With --check it writes nothing. It fails if a shipped file differs from a fresh build, or
 // if the core is larger than its limit.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import MagicString from "magic-string";
 import { rollup } from "rollup";
 import dts from "rollup-plugin-dts";
 import { minify } from "terser";
@@ -20,37 +29,70 @@ const PARSER = join(HERE, "node_modules/eventsource-parser");
 // The limit for the gzipped core, which a page loads before it receives any event.
 const MOST_BYTES = 6 * 1024;
 
-// The names of the shipped files, and their entry points.
-const ENTRIES = { "sse-hub": "index", "sse-hub-react": "react" };
+// The entry points of the package: the name that is imported, the module, and the modules
+// of its types. All entry points but the core import the core.
+const ENTRIES = {
+  "sse-hub": { module: "index", types: ["types"] },
+  "sse-hub/react": { module: "react", types: ["component-types", "react-types"] },
+  "sse-hub/vue": { module: "vue", types: ["component-types", "vue-types"] },
+  "sse-hub/svelte": { module: "svelte", types: ["component-types", "svelte-types"] },
+};
 
-const { version } = JSON.parse(read(HERE, "package.json"));
+// The frameworks that the entry points import. A page without one does not need it.
+const FRAMEWORKS = { react: ">=18", svelte: ">=4", vue: ">=3.3" };
+
+const { description, license, version } = JSON.parse(read(HERE, "package.json"));
 
 function read(...path) {
   return readFileSync(join(...path), "utf8");
 }
 
-/** Return a module and all its imports as one file, without React and the core. */
-async function bundle(input, plugin) {
+/** Return the name of an entry point's files, without their extension. */
+const fileOf = (name) => name.replace("/", "-");
+
+function manifest() {
+  const exports = Object.entries(ENTRIES).map(([name]) => [
+    name.replace("sse-hub", "."),
+    { types: `./${fileOf(name)}.d.ts`, default: `./${fileOf(name)}.js` },
+  ]);
+  const optional = Object.keys(FRAMEWORKS).map((name) => [name, { optional: true }]);
+  const fields = {
+    name: "sse-hub",
+    version,
+    description,
+    license,
+    type: "module",
+    exports: { ...Object.fromEntries(exports), "./package.json": "./package.json" },
+    sideEffects: false,
+    peerDependencies: FRAMEWORKS,
+    peerDependenciesMeta: Object.fromEntries(optional),
+  };
+  return `${JSON.stringify(fields, null, 2)}\n`;
+}
+
+/** Return a module and all its imports as one file, without frameworks and the core. */
+async function bundle(input, plugins) {
   const built = await rollup({
     input,
-    plugins: [plugin],
-    external: ["react"],
+    plugins,
+    external: [/^(react|svelte|vue)\b/],
     onwarn: (warning) => {
       throw new Error(warning.message);
     },
   });
-  const { output } = await built.generate({ format: "es" });
-  return output[0].code;
+  const { output } = await built.generate({ format: "es", sourcemap: "hidden" });
+  return output[0];
 }
 
 /** Keep the core out of the other entry points, and bundle the event-stream parser. */
-function resolve(entry) {
+function resolve(module) {
   return {
     resolveId(id, importer) {
       if (id === "eventsource-parser") return join(PARSER, "dist/index.js");
-      const isCore =
-        importer !== undefined && entry !== "index" && /\/index(\.js|\.d\.ts)?$/.test(id);
-      return isCore ? { id: "./sse-hub.js", external: true } : null;
+      // The core exports everything that others use of it, types included.
+      const isCore = /\/(index|stream|errors|types)(\.js|\.d\.ts)?$/.test(id);
+      const isOthers = module !== "index" && importer !== undefined;
+      return isOthers && isCore ? { id: "./sse-hub.js", external: true } : null;
     },
   };
 }
@@ -61,9 +103,12 @@ function resolve(entry) {
 const UNUSED = [
   [/Cannot feed parser: [^"]+/, "an event is too long"],
   [/onError\(\s*new ParseError\((?:[^()]|\([^()]*\))*\)\s*\)/g, "0"],
-  // Shortcuts for lines that the code behind them reads too. Without them ids are read
-  // more slowly, and lines that end in a carriage return.
+  // Shortcuts for lines that the code behind them reads too, only more slowly.
   [/const firstCharCode = chunk.charCodeAt\(start\);[^]*?(?=const line = )/, ""],
+  [
+    /if \(searchIndex === lfIndex\) \{[^]*? : (?=parseLine\(chunk, searchIndex, lfIndex\);)/,
+    "",
+  ],
   [/isFirstChunk && \(.* === 239 .*\(chunk = chunk\.slice\(3\)\)\), /, ""],
   [/onEvent = noop, onError = noop, onRetry = noop, onComment,/, "onEvent, onRetry,"],
   ["return { feed, reset }", "return { feed }"],
@@ -72,64 +117,84 @@ const UNUSED = [
 /** Leave out the unused parts of the parser. */
 function shortened(code, id) {
   if (!id.startsWith(PARSER)) return null;
+  const shorter = new MagicString(code);
   for (const [part, instead] of UNUSED) {
-    const shorter = code.replace(part, instead);
-    if (shorter === code) throw new Error(`the parser has no ${part} any more`);
-    code = shorter;
+    const before = shorter.toString();
+    shorter.replace(part, instead);
+    if (shorter.toString() === before)
+      throw new Error(`the parser has no ${part} any more`);
   }
-  return { code, map: null };
+  return { code: shorter.toString(), map: shorter.generateMap({ hires: true }) };
 }
 
-async function script(entry) {
-  const plugin = { ...resolve(entry), transform: shortened };
-  const code = await bundle(join(HERE, `src/${entry}.js`), plugin);
+/** Return the script of an entry point, and its source map, which has the sources. */
+async function script(name) {
+  const { module } = ENTRIES[name];
+  const plugins = [resolve(module), { transform: shortened }];
+  const { code, map } = await bundle(join(HERE, `src/${module}.js`), plugins);
+  map.sources = map.sources.map((path) =>
+    path.includes("eventsource-parser")
+      ? "eventsource-parser/index.js"
+      : `src/${basename(path)}`,
+  );
+  const file = `${fileOf(name)}.js`;
   // Joined statements and swapped operands make the code shorter, but not its gzipped form.
   const compress = { passes: 3, sequences: false, lhs_constants: false, hoist_funs: true };
-  const options = { module: true, ecma: 2022, compress };
-  const minified = await minify(code, options);
-  return `/*! flask_sse_hub ${version}, MIT: LICENSES.txt */\n${minified.code}\n`;
+  const minified = await minify(code, {
+    module: true,
+    ecma: 2022,
+    compress,
+    format: { preamble: `/*! flask_sse_hub ${version}, MIT: LICENSES.txt */` },
+    sourceMap: { content: map, filename: file, url: `${file}.map` },
+  });
+  return { [file]: `${minified.code}\n`, [`${file}.map`]: `${minified.map}\n` };
 }
 
-async function declarations(entry, folder) {
-  const types = dts();
-  return bundle(join(folder, `${entry}.d.ts`), { ...types, ...resolveFirst(entry, types) });
+/** Return the types of an entry point, which are in the comments of the sources. */
+async function declarations(name, folder) {
+  const { module, types } = ENTRIES[name];
+  const entry = join(folder, `${module}-entry.d.ts`);
+  const lines = types.map((each) => `export type * from "./${each}.js";\n`);
+  if (module !== "index")
+    lines.push('export type { Options, StreamEvent } from "./types.js";\n');
+  writeFileSync(entry, `export * from "./${module}.js";\n${lines.join("")}`);
+  const { code } = await bundle(entry, [resolve(module), dts()]);
+  // Symbol.dispose belongs to a newer library than the rest.
+  const library = '/// <reference lib="esnext.disposable" />\n';
+  const needed = code.includes("Symbol.dispose") ? library : "";
+  return { [`${fileOf(name)}.d.ts`]: needed + readable(code) };
 }
 
-function resolveFirst(entry, types) {
-  const ours = resolve(entry);
-  return {
-    resolveId(id, importer, options) {
-      return (
-        ours.resolveId(id, importer) ?? types.resolveId.call(this, id, importer, options)
-      );
-    },
-  };
+/** Leave out of the comments the tags, whose types are in the declarations too. */
+function readable(code) {
+  return code.replace(/^ *\/\*\*[^]*?\*\/\n/gm, (comment) => {
+    // The tags come after the text.
+    const text = comment.replace(/[\s*]+@[a-z][^]*?(\s*\*\/\n)$/, "$1");
+    return /\w/.test(text) ? text : "";
+  });
+}
+
+/** Write the declarations of all sources into a folder. */
+function emitDeclarations(folder) {
+  const tsc = join(HERE, "node_modules/typescript/bin/tsc");
+  const emit = ["--noEmit", "false", "--declaration", "--emitDeclarationOnly"];
+  execFileSync(process.execPath, [tsc, "--project", HERE, ...emit, "--outDir", folder], {
+    stdio: "inherit",
+  });
 }
 
 async function made() {
-  // The types are in the comments of the sources.
   const folder = mkdtempSync(join(tmpdir(), "sse-hub-"));
-  const tsc = join(HERE, "node_modules/typescript/bin/tsc");
-  const emit = [
-    "--noEmit",
-    "false",
-    "--declaration",
-    "--emitDeclarationOnly",
-    "--outDir",
-    folder,
-  ];
-  execFileSync(process.execPath, [tsc, "--project", HERE, ...emit], { stdio: "inherit" });
-  const files = { "LICENSES.txt": licences() };
-  for (const [name, entry] of Object.entries(ENTRIES)) {
-    files[`${name}.js`] = await script(entry);
-    files[`${name}.d.ts`] = await declarations(entry, folder);
-  }
+  emitDeclarations(folder);
+  const files = { "LICENSES.txt": licences(), "package.json": manifest() };
+  for (const name of Object.keys(ENTRIES))
+    Object.assign(files, await script(name), await declarations(name, folder));
   rmSync(folder, { recursive: true });
   return files;
 }
 
 function licences() {
-  const own = `sse-hub.js and sse-hub-react.js\n\n${read(HERE, "../LICENSE")}`;
+  const own = `sse-hub\n\n${read(HERE, "../LICENSE")}`;
   return `${own}\n\neventsource-parser, which is in sse-hub.js\n\n${read(PARSER, "LICENSE")}`;
 }
 

@@ -21,39 +21,24 @@ const LONGEST_EVENT = 2 ** 25;
 // other errors the server has asked the client to wait.
 const WORTH_A_TRY = ["network", "silent", "ticket"];
 
-/**
- * Returns the ticket for the next request. Without a ticket the stream ends.
- *
- * @typedef {() => string | null | undefined | Promise<string | null | undefined>} Ticket
- */
+/** @import { RequestOptions, State, Ticket } from "./types.js" */
 
 /**
  * An event as the server sent it.
  *
  * @typedef {{type: string, text: string, id: string, state?: boolean}} RawEvent
  *
- * @typedef {"connecting" | "open" | "reconnecting" | "closed"} State
- *
  * @typedef {object} Listener the callbacks of a connection
  * @property {(event: RawEvent, before: string) => void} onEvent called with each event, and
  *   with the id that was current before it
  * @property {(state: State, error: StreamError | null) => void} onState
- *
- * @typedef {object} RequestOptions the request for the stream
- * @property {string} [method]
- * @property {HeadersInit} [headers]
- * @property {boolean} [state] whether the stream begins with the newest event of each key
- * @property {BodyInit} [body] sent again with each attempt, so it cannot be a stream
- * @property {RequestCredentials} [credentials]
- * @property {Ticket} [ticket] called before each attempt
- * @property {number} [heartbeat] seconds between heartbeats, if `connected` does not say
  */
 
 export class Connection {
   /** @type {AbortController | undefined} */
   #run;
   #watchdog = new Watchdog(() =>
-    this.#attempt?.abort(new StreamError("silent", "silent for too long")),
+    this.#attempt?.abort(new StreamError("silent", "nothing was heard for too long")),
   );
   /** @type {AbortController | undefined} */
   #attempt;

@@ -3,36 +3,31 @@
 
 import { jsonOf } from "./json.js";
 
-/**
- * The reasons that end a stream, and those after which the client tries again.
- *
- * @typedef {"unauthorized" | "forbidden" | "bad-request" | "no-content" | "not-a-stream"
- *   | "user-changed"} Final
- * @typedef {"network" | "busy" | "unavailable" | "silent" | "ticket" | "hidden"} Passing
- */
+/** @import { ErrorReason } from "./types.js" */
 
 /** The error that explains why a stream is not open. Its `reason` is a single word. */
 export class StreamError extends Error {
-  /** The HTTP status of the refusal, if there was one. @type {number | undefined} */
+  /** The HTTP status of the refusal, if there was one. @readonly @type {number | undefined} */
   status;
-  /** Whether the error ends the stream. @type {boolean | undefined} */
+  /** Whether the error ends the stream. @readonly @type {boolean | undefined} */
   final;
-  /** The seconds to wait, as the server asks. @type {number | undefined} */
+  /** The seconds to wait, as the server asks. @readonly @type {number | undefined} */
   retryAfter;
 
   /**
-   * @param {Final | Passing} reason
+   * @param {ErrorReason} reason
    * @param {string} message
    * @param {{status?: number, final?: boolean, retryAfter?: number}} [more]
    */
   constructor(reason, message, more) {
     super(message);
+    /** The reason in a single word. @readonly */
     this.reason = reason;
     Object.assign(this, more);
   }
 }
 
-/** The reasons of statuses. @type {Record<number, Final | Passing>} */
+/** The reasons of statuses. @type {Record<number, ErrorReason>} */
 const REASONS = {
   204: "no-content",
   401: "unauthorized",

@@ -4,6 +4,8 @@ import { check } from "./options.js";
 import { writtenInPage } from "./page.js";
 import { EventStream } from "./stream.js";
 
+/** @import { AnyEvents, Options } from "./types.js" */
+
 /**
  * Open a stream. Without a URL, it uses the URL, client id, cursor and user that
  * `{{ sse_hub.script() }}` wrote into the page.
@@ -11,12 +13,15 @@ import { EventStream } from "./stream.js";
  *     const stream = connect("/events?channel=news", { on: { story: (data) => show(data) } });
  *     const pages = connect({ shared: true });
  *
+ * The URL may be left out; the options then come first. `Events` declares the data of each
+ * type of event.
+ *
  * Throws TypeError if an option does not exist or has a value of another type.
  *
- * @param {string | URL | import("./stream.js").Options} [url] may be left out; the options
- *   then come first
- * @param {import("./stream.js").Options} [options]
- * @returns {EventStream}
+ * @template {object} [Events=AnyEvents]
+ * @param {string | URL | null | Options<Events>} [url]
+ * @param {Options<Events>} [options]
+ * @returns {EventStream<Events>}
  */
 export function connect(url, options = {}) {
   if (url && typeof url === "object" && !(url instanceof URL))
@@ -50,10 +55,3 @@ function taken({ searchParams }) {
 
 export { EventStream } from "./stream.js";
 export { StreamError } from "./errors.js";
-
-/**
- * @typedef {import("./stream.js").Options} Options
- * @typedef {import("./stream.js").StreamEvent} StreamEvent
- * @typedef {import("./stream.js").Sharing} Sharing
- * @typedef {import("./connection.js").State} State
- */

@@ -1,10 +1,10 @@
 // The types of everything that tabs send each other. Contains no code.
 
 /**
- * @typedef {import("./connection.js").RawEvent} RawEvent
- * @typedef {import("./connection.js").State} State
- * @typedef {import("./errors.js").StreamError} StreamError
- * @typedef {{reason: StreamError["reason"], message: string, status?: number}} PlainError
+ * @import { RawEvent } from "./connection.js"
+ * @import { ErrorReason, State } from "./types.js"
+ *
+ * @typedef {{reason: ErrorReason, message: string, status?: number}} PlainError
  *
  * Between the tabs that share one stream. `to` names one tab; without it, all are meant.
  *

@@ -1,13 +1,14 @@
 // The check of the options of a stream. TypeScript finds such mistakes before they run.
 // Plain JavaScript would ignore most of them silently.
 
-/** @typedef {import("./stream.js").Options} Options */
+/** @import { Options } from "./types.js" */
 
 /** @type {(keyof Options)[]} */
 const NAMES = [
   "on",
   "onState",
   "onReset",
+  "signal",
   "lastEventId",
   "clientId",
   "userId",
@@ -38,7 +39,7 @@ export function mustBe(name, value, type) {
  * Throw TypeError if an option does not exist, or has a value that cannot be used.
  *
  * @param {URL} url
- * @param {Options} options
+ * @param {Options<any>} options
  */
 export function check(url, options) {
   const { on = {}, ticket, body } = options;

@@ -29,17 +29,11 @@ const HEARTBEAT = 30;
 const ANSWER_SECONDS = 5;
 
 /**
- * @typedef {import("./connection.js").RawEvent} RawEvent
- * @typedef {import("./connection.js").State} State
- * @typedef {import("./connection.js").RequestOptions & {userId?: string | number | null}}
- *   SharedOptions
+ * @import { RawEvent } from "./connection.js"
+ * @import { Ask, Join, Message, Notice, Passed, Told } from "./messages.js"
+ * @import { RequestOptions, Sharing, State } from "./types.js"
  *
- * @typedef {import("./messages.js").Ask} Ask
- * @typedef {import("./messages.js").Join} Join
- * @typedef {import("./messages.js").Message} Message
- * @typedef {import("./messages.js").Notice} Notice
- * @typedef {import("./messages.js").Passed} Passed
- * @typedef {import("./messages.js").Told} Told
+ * @typedef {RequestOptions & {userId?: string | number | null}} SharedOptions
  */
 
 /**
@@ -118,7 +112,7 @@ export class SharedConnection {
     this.#name = `${PREFIX} ${addressOf(url)} ${userId} ${digestOf(sent)}`;
   }
 
-  /** @returns {import("./stream.js").Sharing} */
+  /** @returns {Sharing} */
   get sharing() {
     const role = this.#problem ? "alone" : this.#connection ? "leader" : "follower";
     return { role, problem: this.#problem, apart: this.#apart };

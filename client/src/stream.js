@@ -19,57 +19,41 @@ const OWN_TYPES = ["connected", "ping", "reset"];
 // events take memory.
 const MOST_WAITING = 10_000;
 
+// The name by which `using` closes a stream. In browsers that lack the symbol, a bundler has
+// replaced `using` by code that looks for the second one.
+/** @type {typeof Symbol.dispose} */
+const DISPOSE = Symbol.dispose ?? Symbol.for("Symbol.dispose");
+
 /**
- * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
- * the text itself. `state` tells that it is the value of a key from before the stream began.
+ * @import { RawEvent } from "./connection.js"
+ * @import {
+ *   AnyEvents, Handler, HandlerOf, Options, Sharing, State, StreamEvent, AllEvents
+ * } from "./types.js"
  *
- * @typedef {{type: string, data: any, text: string, id: string, state?: boolean}}
- *   StreamEvent
- *
- * @typedef {(data: any, event: StreamEvent) => void} Handler
- *
- * @typedef {object} Sharing how the connection is shared with other tabs
- * @property {"alone" | "leader" | "follower"} role the leader has the connection
- * @property {string | null} problem why the connection is not shared, although `shared` is
- *   set
- * @property {string[]} apart URLs of other streams that this page or another tab had open
- *   when this one was opened, such as those of other channels. Each has a connection of
- *   its own
- *
- * @typedef {object} StreamOptions the options of a stream
- * @property {Record<string, Handler>} [on] handlers by event type; `"*"` stands for all
- *   types
- * @property {(stream: EventStream) => void} [onState] called when the state has changed
- * @property {(reset: {reason: string, state?: boolean}) => void} [onReset] called when
- *   missed events are gone from history: load the page's state again. With `state`, the
- *   newest event of each key follows
- * @property {string} [lastEventId] the cursor after which the stream begins, as returned by
- *   `sse_hub.cursor()`
- * @property {string} [clientId] the client's id, as returned by `sse_hub.client_id()`
- * @property {string | number | null} [userId] the user who was logged in when the page was
- *   rendered
- * @property {boolean} [shared] whether all tabs share one connection
- * @property {boolean | number} [pauseWhenHidden] whether the stream pauses while the page
- *   is hidden; a number is the delay in seconds before it pauses
- *
- * @typedef {StreamOptions & import("./connection.js").RequestOptions} Options
+ * @typedef {{-readonly [Name in keyof EventStream]: EventStream[Name]}} Writable a stream
+ *   within its class; to others its properties are read-only
  */
 
+/**
+ * A stream, as `connect()` opens it.
+ *
+ * @template {object} [Events=AnyEvents]
+ */
 export class EventStream {
-  /** @type {import("./connection.js").State} */
+  /** Whether it is open, or what it does instead. @readonly @type {State} */
   state = "connecting";
-  /** The reason why it is not open, null if there is none. @type {StreamError | null} */
+  /** The reason why it is not open, null if there is none. @readonly @type {StreamError | null} */
   error = null;
-  /** The last event of the app. @type {StreamEvent | null} */
+  /** The last event of the app. @readonly @type {StreamEvent<Events> | null} */
   lastEvent = null;
-  /** The client's id on the server. @type {string | undefined} */
+  /** The client's id on the server. @readonly @type {string | undefined} */
   clientId;
-  /** The user who is logged in, null for nobody. @type {string | null} */
+  /** The user who is logged in, null for nobody. @readonly @type {string | null} */
   userId = null;
 
-  /** @type {Map<string, Set<Handler>>} */
+  /** @type {Map<string, Set<any>>} */
   #handlers = new Map();
-  /** @type {Set<(stream: EventStream) => void>} */
+  /** @type {Set<(stream: any) => void>} */
   #stateHandlers = new Set();
   // Whether `userId` is known, which may also be null.
   #knowsUser = false;
@@ -80,11 +64,13 @@ export class EventStream {
   #problem;
   #forgetPage;
   #pauseAfter;
+  #signal;
+  #abort = () => this.close();
   #url;
 
   /**
    * @param {URL} url
-   * @param {Options} options
+   * @param {Options<any>} options
    */
   constructor(url, options) {
     const {
@@ -94,10 +80,12 @@ export class EventStream {
       clientId,
       lastEventId = "",
       userId = null,
+      signal,
     } = options;
     this.#url = url;
-    for (const [type, handler] of Object.entries(on)) this.on(type, handler);
-    if (onReset) this.on("reset", onReset);
+    for (const [type, handler] of Object.entries(on))
+      this.on(/** @type {any} */ (type), /** @type {any} */ (handler));
+    if (onReset) this.on(/** @type {any} */ ("reset"), onReset);
     if (onState) this.onState(onState);
     this.clientId = clientId;
     // A page may write the id as a number, as it is in the database.
@@ -105,7 +93,8 @@ export class EventStream {
     this.#knowsUser = userId !== null;
     this.#problem = options.shared ? whyNotShared(options) : null;
     const Way = options.shared && !this.#problem ? SharedConnection : Connection;
-    if (this.#problem) console.info(`sse-hub: not shared: ${this.#problem}`);
+    if (this.#problem)
+      console.info(`sse-hub: not shared with other tabs: ${this.#problem}`);
     this.#connection = new Way(
       url,
       options,
@@ -120,6 +109,9 @@ export class EventStream {
     this.#forgetPage = watchPage((event) => this.#followPage(event));
     this.#connection.start();
     this.#pauseOrGoOn();
+    this.#signal = signal;
+    signal?.addEventListener("abort", this.#abort);
+    if (signal?.aborted) this.close();
   }
 
   /** The id of the last event. The stream resumes with it. */
@@ -127,7 +119,7 @@ export class EventStream {
     return this.#connection.lastEventId;
   }
 
-  /** @returns {Sharing} */
+  /** The way in which tabs share its connection. @returns {Sharing} */
   get sharing() {
     return this.#connection instanceof SharedConnection
       ? this.#connection.sharing
@@ -135,12 +127,25 @@ export class EventStream {
   }
 
   /**
-   * Call a handler with each event of a type, or with every event for `"*"`. Returns a
-   * function that removes the handler.
+   * Call a handler with every event. Returns a function that removes the handler.
    *
-   * @param {string} type
-   * @param {Handler} handler
+   * @overload
+   * @param {"*"} type
+   * @param {Handler<any, StreamEvent<AllEvents<Events>>>} handler
    * @returns {() => void}
+   */
+  /**
+   * Call a handler with each event of a type. Returns a function that removes it.
+   *
+   * @template {keyof AllEvents<Events> & string} Type
+   * @overload
+   * @param {Type} type
+   * @param {HandlerOf<Events, Type>} handler
+   * @returns {() => void}
+   */
+  /**
+   * @param {string} type
+   * @param {any} handler
    */
   on(type, handler) {
     mustBe("a handler", handler, "function");
@@ -152,7 +157,7 @@ export class EventStream {
   /**
    * Call a handler whenever the state has changed. Returns a function that removes it.
    *
-   * @param {(stream: EventStream) => void} handler
+   * @param {(stream: this) => void} handler
    * @returns {() => void}
    */
   onState(handler) {
@@ -171,8 +176,15 @@ export class EventStream {
 
   /** End the stream for good. */
   close() {
+    // The signal may live longer than the stream.
+    this.#signal?.removeEventListener("abort", this.#abort);
     this.#closed = true;
     this.#end(null);
+  }
+
+  /** End the stream for good, at the end of a block with `using`. */
+  [DISPOSE]() {
+    this.close();
   }
 
   /**
@@ -181,10 +193,10 @@ export class EventStream {
    * Throws the StreamError that closes the stream. Throws an Error if the loop is far too
    * slow.
    *
-   * @returns {AsyncGenerator<StreamEvent, void, void>}
+   * @returns {AsyncGenerator<StreamEvent<AllEvents<Events>>, void, void>}
    */
   async *[Symbol.asyncIterator]() {
-    /** @type {StreamEvent[]} */
+    /** @type {any[]} */
     const waiting = [];
     let wake = () => {};
     const forget = [
@@ -193,7 +205,8 @@ export class EventStream {
     ];
     try {
       while (waiting.length || this.state !== "closed") {
-        if (waiting.length > MOST_WAITING) throw new Error("the loop is too slow");
+        if (waiting.length > MOST_WAITING)
+          throw new Error("the loop over the stream is too slow");
         const event = waiting.shift();
         if (event) yield event;
         else await new Promise((resolve) => (wake = () => resolve(null)));
@@ -204,7 +217,7 @@ export class EventStream {
     }
   }
 
-  /** @param {import("./connection.js").RawEvent} raw */
+  /** @param {RawEvent} raw */
   #take(raw) {
     const { type, text } = raw;
     if (this.#closed) return;
@@ -212,7 +225,7 @@ export class EventStream {
     const data = parsed === undefined ? text : parsed;
     if (type === "connected" && !this.#greet(data)) return;
     const event = { ...raw, data };
-    if (!OWN_TYPES.includes(type)) this.lastEvent = event;
+    if (!OWN_TYPES.includes(type)) /** @type {Writable} */ (this).lastEvent = event;
     for (const each of [type, "*"]) {
       for (const handler of this.#handlers.get(each) ?? [])
         guarded(() => handler(data, event));
@@ -234,8 +247,8 @@ export class EventStream {
       return false;
     }
     this.#knowsUser = true;
-    this.clientId = client_id;
-    this.userId = user_id;
+    /** @type {Writable} */ (this).clientId = client_id;
+    /** @type {Writable} */ (this).userId = user_id;
     return true;
   }
 
@@ -247,13 +260,13 @@ export class EventStream {
   }
 
   /**
-   * @param {import("./connection.js").State} state
+   * @param {State} state
    * @param {StreamError | null} error
    */
   #become(state, error) {
     if (state === this.state && error?.message === this.error?.message) return;
-    this.state = state;
-    this.error = error;
+    /** @type {Writable} */ (this).state = state;
+    /** @type {Writable} */ (this).error = error;
     // A closed stream must not pause: it would be open again afterwards.
     if (state === "closed") {
       clearTimeout(this.#pause);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import { connect } from "../src/index.js";
 import { Clock, settle } from "./parts/clock.js";
@@ -426,4 +427,41 @@ test("a stream with the state is not shared", async (t) => {
   t.mock.method(console, "info", () => {});
   const { stream } = await opened(t, { shared: true, state: true });
   assert.match(stream.sharing.problem, /state/);
+});
+
+// The end by a signal, and by the end of a block
+
+test("a signal closes the stream, and is then let go", async (t) => {
+  const control = new AbortController();
+  const { server, stream, page } = await opened(t, { signal: control.signal });
+  control.abort();
+  await settle();
+  assert.deepEqual([stream.state, stream.error], ["closed", null]);
+  assert.ok(server.request.signal.aborted);
+  assert.equal(page.listeners, 0);
+  assert.deepEqual(getEventListeners(control.signal, "abort"), []);
+});
+
+test("a stream that is closed lets its signal go", async (t) => {
+  const control = new AbortController();
+  const { stream } = await opened(t, { signal: control.signal });
+  const [listener] = getEventListeners(control.signal, "abort").slice(-1);
+  stream.close();
+  assert.ok(!getEventListeners(control.signal, "abort").includes(listener));
+});
+
+test("a signal that is aborted already lets no request out", async (t) => {
+  const { server, stream } = await asked(t, { signal: AbortSignal.abort() });
+  assert.equal(stream.state, "closed");
+  assert.deepEqual(server.requests, []);
+});
+
+test("a signal that is none is refused", async (t) => {
+  await assert.rejects(asked(t, { signal: "soon" }), TypeError);
+});
+
+test("the end of a block with using closes the stream", async (t) => {
+  const { stream } = await opened(t);
+  stream[Symbol.dispose]();
+  assert.equal(stream.state, "closed");
 });

@@ -1,4 +1,57 @@
-import * as __index_js from './sse-hub.js';
+import { AnyEvents, State, StreamError, StreamEvent, Handlers, Options } from './sse-hub.js';
+export { Options, StreamEvent } from './sse-hub.js';
+
+/** A stream as a component sees it. */
+interface Seen<Events extends object = AnyEvents> {
+    readonly isConnected: boolean;
+    readonly state: State;
+    /** The reason why the stream is not open. */
+    readonly error: StreamError | null;
+    /**
+     * The last event of the app. Each event updates the component; events that arrive
+     * together may update it only once.
+     */
+    readonly lastEvent: StreamEvent<Events> | null;
+}
+/** The functions with which a component opens and closes its stream. */
+interface Control {
+    /** Connect again at once. A stream that was closed resumes from its last event. */
+    readonly reconnect: () => void;
+    /** Close the stream until `reconnect()`. */
+    readonly closeConnection: () => void;
+}
+/** The options that components have instead of `on` and `onState`. */
+interface SSEOptions<Events extends object = AnyEvents> {
+    /**
+     * The stream's URL; null opens no stream. Without it, the URL is the one that the server
+     * wrote into the page.
+     */
+    url?: string | URL | null | undefined;
+    /** Handlers by event type; `"*"` stands for all types. The latest ones are called. */
+    eventHandlers?: Handlers<Events> | undefined;
+}
+/** The options of a component's stream. */
+interface UseSSEOptions<Events extends object = AnyEvents> extends SSEOptions<Events>, Omit<Options<Events>, "on" | "onState"> {
+}
+
+/** The result of `useSSE()`. */
+interface SSE<Events extends object = AnyEvents> extends Seen<Events>, Control {
+}
+/** The options of `useDashboardSSE()`. */
+interface DashboardOptions<Data> extends UseSSEOptions {
+    /** The type of the events that contain the state. */
+    type?: string | undefined;
+    /** The state with which the page was rendered. */
+    initial?: Data | undefined;
+    /** Loads the state after events were lost. */
+    load?: (() => Promise<Data>) | undefined;
+}
+/** The result of `useDashboardSSE()`. */
+interface Dashboard<Data> extends SSE {
+    readonly data: Data;
+    /** The time of the last change, null for the initial state. */
+    readonly updatedAt: Date | null;
+}
 
 /**
  * Keep a stream open as long as the component is mounted.
@@ -8,61 +61,20 @@ import * as __index_js from './sse-hub.js';
  * `lastEventId` do not replace it. Objects may be written inline, because their contents
  * are compared. After `closeConnection()` the stream stays closed. `reconnect()` resumes
  * it.
- *
- * @param {UseSSEOptions} [options]
- * @returns {SSE}
  */
-declare function useSSE(options?: UseSSEOptions): SSE;
+declare function useSSE<Events extends object = any>(options?: UseSSEOptions<Events>): SSE<Events>;
 /**
  * Keep the newest state of a dashboard. Each event must contain the whole state.
  *
  * It also takes the options of `useSSE`. `initial` is the state with which the page was
  * rendered. `load` loads the state again after events were lost.
- *
- * @template T
- * @param {UseSSEOptions & {type?: string, initial?: T, load?: () => Promise<T>}} [options]
- * @returns {SSE & {data: T | undefined, updatedAt: Date | null}}
  */
-declare function useDashboardSSE<T>({ url, type, initial, load, eventHandlers, onReset, ...options }?: UseSSEOptions & {
-    type?: string;
-    initial?: T;
-    load?: () => Promise<T>;
-}): SSE & {
-    data: T | undefined;
-    updatedAt: Date | null;
-};
-type Options = __index_js.Options;
-type StreamEvent = __index_js.StreamEvent;
+declare function useDashboardSSE<T>(options: DashboardOptions<T> & {
+    initial: T;
+}): Dashboard<T>;
 /**
- * the stream as a component sees it
+ * Keep the newest state of a dashboard, which is undefined until the first event.
  */
-type SSE = {
-    isConnected: boolean;
-    state: __index_js.State;
-    /**
-     * why the stream is not open
-     */
-    error: __index_js.StreamError | null;
-    /**
-     * the last event of the app. Each event renders
-     * the component; React renders once for events that arrive together
-     */
-    lastEvent: StreamEvent | null;
-    reconnect: () => void;
-    closeConnection: () => void;
-};
-type SSEOptions = {
-    /**
-     * null opens no stream. Without it, the URL is the
-     * one that the server wrote into the page
-     */
-    url?: string | URL | null | undefined;
-    /**
-     * handlers by event type. The handlers of the
-     * latest rendering are called, so they need not be memoized
-     */
-    eventHandlers?: Options["on"];
-};
-type UseSSEOptions = SSEOptions & Omit<Options, "on" | "onState">;
+declare function useDashboardSSE<T>(options?: DashboardOptions<T> | undefined): Dashboard<T | undefined>;
 
-export { type Options, type SSE, type SSEOptions, type StreamEvent, type UseSSEOptions, useDashboardSSE, useSSE };
+export { type Control, type Dashboard, type DashboardOptions, type SSE, type SSEOptions, type Seen, type UseSSEOptions, useDashboardSSE, useSSE };

@@ -1,245 +1,185 @@
-/**
- * The reasons that end a stream, and those after which the client tries again.
- *
- * @typedef {"unauthorized" | "forbidden" | "bad-request" | "no-content" | "not-a-stream"
- *   | "user-changed"} Final
- * @typedef {"network" | "busy" | "unavailable" | "silent" | "ticket" | "hidden"} Passing
- */
+/// <reference lib="esnext.disposable" />
+/** Events of any type with any data, as long as an app does not declare its own. */
+type AnyEvents = any;
+/** The data of the event `connected`, with which a stream begins. */
+interface Greeting {
+    client_id: string;
+    user_id: string | null;
+    channels: string[];
+    /** The seconds between two signs of life. */
+    heartbeat: number;
+    /** Whether the stream continues right after the client's cursor. */
+    resumed: boolean;
+    /** In debug mode: the unknown names in the URL's query. */
+    warnings?: string[];
+}
+/** The data of the event `reset`: missed events are gone from history. */
+interface Reset {
+    reason: "expired" | "epoch" | "ahead" | "malformed";
+    /** Whether the newest event of each key follows. */
+    state?: boolean;
+}
+/** The hub's own events. */
+interface HubEvents {
+    connected: Greeting;
+    /** `ts` is the server's time in seconds since 1970. */
+    ping: {
+        ts: number;
+    };
+    reset: Reset;
+}
+/** The events of an app and those of the hub. An app may declare the hub's otherwise. */
+type AllEvents<Events> = Omit<HubEvents, keyof Events> & Events;
+/** The types of events for which a handler can be registered. */
+type EventType<Events> = (keyof AllEvents<Events> & string) | "*";
+/** An event as handlers receive it. */
+type StreamEvent<Events = AnyEvents, Type extends keyof Events & string = keyof Events & string> = {
+    [Each in Type]: {
+        type: Each;
+        /** The decoded `text` if it is JSON, otherwise the text itself. */
+        data: Events[Each];
+        text: string;
+        /** The cursor after this event. */
+        id: string;
+        /** Whether it is the value of a key from before the stream began. */
+        state?: boolean;
+    };
+}[Type];
+/** A handler of an event. It receives the event's data, and the event. */
+type Handler<Data = any, Event = StreamEvent> = (data: Data, event: Event) => void;
+/** The handler of one type of event; `"*"` stands for all types. */
+type HandlerOf<Events, Type extends EventType<Events>> = Type extends "*" ? Handler<any, StreamEvent<AllEvents<Events>>> : Type extends keyof AllEvents<Events> & string ? Handler<AllEvents<Events>[Type], StreamEvent<AllEvents<Events>, Type>> : never;
+/** Handlers by event type; `"*"` stands for all types. */
+type Handlers<Events = AnyEvents> = {
+    [Type in EventType<Events>]?: HandlerOf<Events, Type> | undefined;
+};
+/** The state of a stream. */
+type State = "connecting" | "open" | "reconnecting" | "closed";
+/** The reasons that end a stream. */
+type FinalReason = "unauthorized" | "forbidden" | "bad-request" | "no-content" | "not-a-stream" | "user-changed";
+/** The reasons after which the client connects again by itself. */
+type PassingReason = "network" | "busy" | "unavailable" | "silent" | "ticket" | "hidden";
+/** The reason why a stream is not open. */
+type ErrorReason = FinalReason | PassingReason;
+/** The way in which a stream shares its connection with other tabs. */
+interface Sharing {
+    /** The leader has the connection. */
+    readonly role: "alone" | "leader" | "follower";
+    /** The reason why the connection is not shared, although `shared` is set. */
+    readonly problem: string | null;
+    /**
+     * URLs of other streams that this page or another tab had open when this one was opened,
+     * such as those of other channels. Each has a connection of its own.
+     */
+    readonly apart: readonly string[];
+}
+/** Returns the ticket for the next request. Without a ticket the stream ends. */
+type Ticket = () => string | null | undefined | Promise<string | null | undefined>;
+/** The request for the stream. */
+interface RequestOptions {
+    /** Whether the stream begins with the newest event of each key. */
+    state?: boolean | undefined;
+    method?: string | undefined;
+    headers?: HeadersInit | undefined;
+    /** Sent again with each attempt, so it cannot be a stream. */
+    body?: BodyInit | null | undefined;
+    credentials?: RequestCredentials | undefined;
+    /** Called before each attempt. */
+    ticket?: Ticket | undefined;
+    /** The seconds between heartbeats, if `connected` does not say. */
+    heartbeat?: number | undefined;
+}
+/** The options of a stream that do not concern its request. */
+interface StreamOptions<Events extends object = AnyEvents> {
+    /** Handlers by event type; `"*"` stands for all types. */
+    on?: Handlers<Events> | undefined;
+    /** Called when the state has changed. */
+    onState?: ((stream: EventStream<Events>) => void) | undefined;
+    /** Called when missed events are gone from history: load the page's state again. */
+    onReset?: ((reset: Reset) => void) | undefined;
+    /** Closes the stream when it is aborted. */
+    signal?: AbortSignal | undefined;
+    /** The cursor after which the stream begins, as returned by `sse_hub.cursor()`. */
+    lastEventId?: string | undefined;
+    /** The client's id, as returned by `sse_hub.client_id()`. */
+    clientId?: string | undefined;
+    /** The user who was logged in when the page was rendered. */
+    userId?: string | number | null | undefined;
+    /** Whether all tabs share one connection. */
+    shared?: boolean | undefined;
+    /**
+     * Whether the stream pauses while the page is hidden; a number is the delay in seconds
+     * before it pauses.
+     */
+    pauseWhenHidden?: boolean | number | undefined;
+}
+/** The options of `connect()`. */
+interface Options<Events extends object = AnyEvents> extends StreamOptions<Events>, RequestOptions {
+}
+
 /** The error that explains why a stream is not open. Its `reason` is a single word. */
 declare class StreamError extends Error {
-    /**
-     * @param {Final | Passing} reason
-     * @param {string} message
-     * @param {{status?: number, final?: boolean, retryAfter?: number}} [more]
-     */
-    constructor(reason: Final | Passing, message: string, more?: {
+    constructor(reason: ErrorReason, message: string, more?: {
         status?: number;
         final?: boolean;
         retryAfter?: number;
     });
-    /** The HTTP status of the refusal, if there was one. @type {number | undefined} */
-    status: number | undefined;
-    /** Whether the error ends the stream. @type {boolean | undefined} */
-    final: boolean | undefined;
-    /** The seconds to wait, as the server asks. @type {number | undefined} */
-    retryAfter: number | undefined;
-    reason: Final | Passing;
+    /** The HTTP status of the refusal, if there was one. */
+    readonly status: number | undefined;
+    /** Whether the error ends the stream. */
+    readonly final: boolean | undefined;
+    /** The seconds to wait, as the server asks. */
+    readonly retryAfter: number | undefined;
+    /** The reason in a single word. */
+    readonly reason: ErrorReason;
 }
-/**
- * The reasons that end a stream, and those after which the client tries again.
- */
-type Final = "unauthorized" | "forbidden" | "bad-request" | "no-content" | "not-a-stream" | "user-changed";
-/**
- * The reasons that end a stream, and those after which the client tries again.
- */
-type Passing = "network" | "busy" | "unavailable" | "silent" | "ticket" | "hidden";
 
 /**
- * Returns the ticket for the next request. Without a ticket the stream ends.
+ * A stream, as `connect()` opens it.
  */
-type Ticket = () => string | null | undefined | Promise<string | null | undefined>;
-/**
- * An event as the server sent it.
- */
-type State$1 = "connecting" | "open" | "reconnecting" | "closed";
-/**
- * the request for the stream
- */
-type RequestOptions = {
-    method?: string | undefined;
-    headers?: HeadersInit | undefined;
-    /**
-     * whether the stream begins with the newest event of each key
-     */
-    state?: boolean | undefined;
-    /**
-     * sent again with each attempt, so it cannot be a stream
-     */
-    body?: BodyInit | undefined;
-    credentials?: RequestCredentials | undefined;
-    /**
-     * called before each attempt
-     */
-    ticket?: Ticket | undefined;
-    /**
-     * seconds between heartbeats, if `connected` does not say
-     */
-    heartbeat?: number | undefined;
-};
-
-/**
- * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
- * the text itself. `state` tells that it is the value of a key from before the stream began.
- *
- * @typedef {{type: string, data: any, text: string, id: string, state?: boolean}}
- *   StreamEvent
- *
- * @typedef {(data: any, event: StreamEvent) => void} Handler
- *
- * @typedef {object} Sharing how the connection is shared with other tabs
- * @property {"alone" | "leader" | "follower"} role the leader has the connection
- * @property {string | null} problem why the connection is not shared, although `shared` is
- *   set
- * @property {string[]} apart URLs of other streams that this page or another tab had open
- *   when this one was opened, such as those of other channels. Each has a connection of
- *   its own
- *
- * @typedef {object} StreamOptions the options of a stream
- * @property {Record<string, Handler>} [on] handlers by event type; `"*"` stands for all
- *   types
- * @property {(stream: EventStream) => void} [onState] called when the state has changed
- * @property {(reset: {reason: string, state?: boolean}) => void} [onReset] called when
- *   missed events are gone from history: load the page's state again. With `state`, the
- *   newest event of each key follows
- * @property {string} [lastEventId] the cursor after which the stream begins, as returned by
- *   `sse_hub.cursor()`
- * @property {string} [clientId] the client's id, as returned by `sse_hub.client_id()`
- * @property {string | number | null} [userId] the user who was logged in when the page was
- *   rendered
- * @property {boolean} [shared] whether all tabs share one connection
- * @property {boolean | number} [pauseWhenHidden] whether the stream pauses while the page
- *   is hidden; a number is the delay in seconds before it pauses
- *
- * @typedef {StreamOptions & import("./connection.js").RequestOptions} Options
- */
-declare class EventStream {
-    /**
-     * @param {URL} url
-     * @param {Options} options
-     */
-    constructor(url: URL, options: Options$1);
-    /** @type {import("./connection.js").State} */
-    state: State$1;
-    /** The reason why it is not open, null if there is none. @type {StreamError | null} */
-    error: StreamError | null;
-    /** The last event of the app. @type {StreamEvent | null} */
-    lastEvent: StreamEvent$1 | null;
-    /** The client's id on the server. @type {string | undefined} */
-    clientId: string | undefined;
-    /** The user who is logged in, null for nobody. @type {string | null} */
-    userId: string | null;
+declare class EventStream<Events extends object = any> {
+    constructor(url: URL, options: Options<any>);
+    /** Whether it is open, or what it does instead. */
+    readonly state: State;
+    /** The reason why it is not open, null if there is none. */
+    readonly error: StreamError | null;
+    /** The last event of the app. */
+    readonly lastEvent: StreamEvent<Events> | null;
+    /** The client's id on the server. */
+    readonly clientId: string | undefined;
+    /** The user who is logged in, null for nobody. */
+    readonly userId: string | null;
     /** The id of the last event. The stream resumes with it. */
     get lastEventId(): string;
-    /** @returns {Sharing} */
-    get sharing(): Sharing$1;
+    /** The way in which tabs share its connection. */
+    get sharing(): Sharing;
     /**
-     * Call a handler with each event of a type, or with every event for `"*"`. Returns a
-     * function that removes the handler.
-     *
-     * @param {string} type
-     * @param {Handler} handler
-     * @returns {() => void}
+     * Call a handler with every event. Returns a function that removes the handler.
      */
-    on(type: string, handler: Handler): () => void;
+    on(type: "*", handler: Handler<any, StreamEvent<AllEvents<Events>>>): () => void;
+    /**
+     * Call a handler with each event of a type. Returns a function that removes it.
+     */
+    on<Type extends keyof AllEvents<Events> & string>(type: Type, handler: HandlerOf<Events, Type>): () => void;
     /**
      * Call a handler whenever the state has changed. Returns a function that removes it.
-     *
-     * @param {(stream: EventStream) => void} handler
-     * @returns {() => void}
      */
-    onState(handler: (stream: EventStream) => void): () => void;
+    onState(handler: (stream: this) => void): () => void;
     /** Connect again at once, also after an error has ended the stream. */
     reconnect(): void;
     /** End the stream for good. */
     close(): void;
+    /** End the stream for good, at the end of a block with `using`. */
+    [Symbol.dispose](): void;
     /**
      * Iterate over all events from now on, until the stream is closed.
      *
      * Throws the StreamError that closes the stream. Throws an Error if the loop is far too
      * slow.
-     *
-     * @returns {AsyncGenerator<StreamEvent, void, void>}
      */
-    [Symbol.asyncIterator](): AsyncGenerator<StreamEvent$1, void, void>;
+    [Symbol.asyncIterator](): AsyncGenerator<StreamEvent<AllEvents<Events>>, void, void>;
     #private;
 }
-/**
- * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
- * the text itself. `state` tells that it is the value of a key from before the stream began.
- */
-type StreamEvent$1 = {
-    type: string;
-    data: any;
-    text: string;
-    id: string;
-    state?: boolean;
-};
-/**
- * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
- * the text itself. `state` tells that it is the value of a key from before the stream began.
- */
-type Handler = (data: any, event: StreamEvent$1) => void;
-/**
- * how the connection is shared with other tabs
- */
-type Sharing$1 = {
-    /**
-     * the leader has the connection
-     */
-    role: "alone" | "leader" | "follower";
-    /**
-     * why the connection is not shared, although `shared` is
-     * set
-     */
-    problem: string | null;
-    /**
-     * URLs of other streams that this page or another tab had open
-     * when this one was opened, such as those of other channels. Each has a connection of
-     * its own
-     */
-    apart: string[];
-};
-/**
- * the options of a stream
- */
-type StreamOptions = {
-    /**
-     * handlers by event type; `"*"` stands for all
-     * types
-     */
-    on?: Record<string, Handler> | undefined;
-    /**
-     * called when the state has changed
-     */
-    onState?: ((stream: EventStream) => void) | undefined;
-    /**
-     * called when
-     * missed events are gone from history: load the page's state again. With `state`, the
-     * newest event of each key follows
-     */
-    onReset?: ((reset: {
-        reason: string;
-        state?: boolean;
-    }) => void) | undefined;
-    /**
-     * the cursor after which the stream begins, as returned by
-     * `sse_hub.cursor()`
-     */
-    lastEventId?: string | undefined;
-    /**
-     * the client's id, as returned by `sse_hub.client_id()`
-     */
-    clientId?: string | undefined;
-    /**
-     * the user who was logged in when the page was
-     * rendered
-     */
-    userId?: string | number | null | undefined;
-    /**
-     * whether all tabs share one connection
-     */
-    shared?: boolean | undefined;
-    /**
-     * whether the stream pauses while the page
-     * is hidden; a number is the delay in seconds before it pauses
-     */
-    pauseWhenHidden?: number | boolean | undefined;
-};
-/**
- * An event as handlers receive it. `data` is the decoded `text` if that is JSON, otherwise
- * the text itself. `state` tells that it is the value of a key from before the stream began.
- */
-type Options$1 = StreamOptions & RequestOptions;
 
 /**
  * Open a stream. Without a URL, it uses the URL, client id, cursor and user that
@@ -248,18 +188,11 @@ type Options$1 = StreamOptions & RequestOptions;
  *     const stream = connect("/events?channel=news", { on: { story: (data) => show(data) } });
  *     const pages = connect({ shared: true });
  *
- * Throws TypeError if an option does not exist or has a value of another type.
+ * The URL may be left out; the options then come first. `Events` declares the data of each
+ * type of event.
  *
- * @param {string | URL | import("./stream.js").Options} [url] may be left out; the options
- *   then come first
- * @param {import("./stream.js").Options} [options]
- * @returns {EventStream}
+ * Throws TypeError if an option does not exist or has a value of another type.
  */
-declare function connect(url?: string | URL | Options$1, options?: Options$1): EventStream;
+declare function connect<Events extends object = any>(url?: string | URL | null | Options<Events>, options?: Options<Events>): EventStream<Events>;
 
-type Options = Options$1;
-type StreamEvent = StreamEvent$1;
-type Sharing = Sharing$1;
-type State = State$1;
-
-export { EventStream, type Options, type Sharing, type State, StreamError, type StreamEvent, connect };
+export { type AllEvents, type AnyEvents, type ErrorReason, EventStream, type EventType, type FinalReason, type Greeting, type Handler, type HandlerOf, type Handlers, type HubEvents, type Options, type PassingReason, type RequestOptions, type Reset, type Sharing, type State, StreamError, type StreamEvent, type StreamOptions, type Ticket, connect };

@@ -44,7 +44,11 @@ def create_blueprint(state: AppState) -> Blueprint:
 
     @blueprint.get(f"/{client_script.CLIENT_FILE}")
     def client() -> ResponseReturnValue:
-        return client_script.client_file()
+        return client_script.client_file(client_script.CLIENT_FILE)
+
+    @blueprint.get(f"/{client_script.SOURCE_MAP}")
+    def client_map() -> ResponseReturnValue:
+        return client_script.client_file(client_script.SOURCE_MAP)
 
     if config.publish_tokens:
         api = PublishAPI(state)

@@ -17,12 +17,12 @@ import click
 from flask.cli import AppGroup
 
 from ..brokers import LogBatch
-from ..errors import BrokerUnavailable, SSEHubError
+from ..errors import BrokerUnavailable, InvalidOption, SSEHubError
 from ..events import address
 from ..events.address import UNSET, Address
 from ..events.event import MESSAGE, Event
 from ..events.record import Cursor, Record
-from . import client_script, tokens
+from . import client_package, tokens
 from .app_state import AppState
 from .operating import add_commands
 from .printing import printable, printable_json
@@ -180,13 +180,18 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
     @group.command()
     @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
     def client(folder: Path) -> None:
-        """Copy the browser client into FOLDER, for a bundler.
+        """Write the browser client into FOLDER, as an npm package for a bundler.
 
         Print the path of each written file. FOLDER is created if it does not exist.
-        Files with other names in it are left alone.
+        Files with other names in it are left alone. A folder with a package.json of
+        another package is refused.
+
+        `npm install FOLDER` then makes "sse-hub" importable.
         """
         try:
-            written = _copy_client(folder)
+            written = client_package.write(folder)
+        except InvalidOption as error:
+            raise click.UsageError(str(error)) from error
         except OSError as error:
             raise click.ClickException(
                 f"the browser client cannot be written to {folder}: {error.strerror}"
@@ -386,16 +391,6 @@ def _described(target: dict[str, list[str]] | str) -> Iterable[str]:
     if isinstance(target, str):
         return [target]
     return [f"{kind}={name}" for kind, names in target.items() for name in names]
-
-
-def _copy_client(folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for file in client_script.files():
-        path = folder / file.name
-        path.write_bytes(file.read_bytes())
-        written.append(path)
-    return written
 
 
 def _version() -> str:

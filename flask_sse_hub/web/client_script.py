@@ -1,4 +1,4 @@
-"""The browser client: serving its file, and the elements by which a page finds it.
+"""The browser client: serving its files, and the elements by which a page finds it.
 
 Knows Flask's URLs and responses. Does not know how the client works, or streams.
 """
@@ -8,8 +8,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
 from flask import Response, request, url_for
@@ -19,16 +17,14 @@ from werkzeug.http import dump_header, parse_set_header
 
 from ..errors import InvalidOption
 from ..events.address import checked_channel
+from . import client_package
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: The module name that a page's scripts import. The import map gives its address.
-MODULE = "sse-hub"
 CLIENT_FILE = "sse-hub.js"
-
-# The package whose folder ``static`` has the built files.
-_PACKAGE = "flask_sse_hub"
+#: The file by which a browser's developer tools show the readable sources.
+SOURCE_MAP = f"{CLIENT_FILE}.map"
 
 # A URL with the file's hash always returns the same file, so a browser may keep it for
 # a year, the customary maximum. Without the hash the browser has to ask each time.
@@ -44,14 +40,8 @@ _HASH_CHARS = 16
 _IN_SCRIPT = str.maketrans({"<": r"\u003c", ">": r"\u003e", "&": r"\u0026"})
 
 
-def files() -> Sequence[Traversable]:
-    """Return the files of the built client, sorted by name."""
-    folder = resources.files(_PACKAGE) / "static"
-    return sorted(folder.iterdir(), key=lambda file: file.name)
-
-
 class ClientResponse(Response):
-    """The client's file: the same bytes for every visitor."""
+    """A file of the client: the same bytes for every visitor."""
 
     default_mimetype = "text/javascript"
 
@@ -70,11 +60,14 @@ class ClientResponse(Response):
         return headers
 
 
-def client_file() -> Response:
-    """Return the client's file, or 304 if the browser has this version already."""
-    content, version = _client()
+def client_file(name: str) -> Response:
+    """Return a file of the client, or 304 if the browser has this version already."""
+    content, version = _content(name)
     compressed = request.accept_encodings.quality("gzip") > 0
-    response = ClientResponse(_compressed() if compressed else content)
+    response = ClientResponse(
+        _compressed(name) if compressed else content,
+        mimetype="application/json" if name == SOURCE_MAP else None,
+    )
     response.vary.add("Accept-Encoding")
     if compressed:
         response.content_encoding = "gzip"
@@ -115,10 +108,12 @@ def head_of_page(
         attributes["data-user-id"] = user_id
     if cursor is not None:
         attributes["data-last-event-id"] = cursor
-    address = url_for("sse_hub.client", v=_client()[1])
-    imports = json.dumps({"imports": {MODULE: address}}).translate(_IN_SCRIPT)
+    address = url_for("sse_hub.client", v=_content(CLIENT_FILE)[1])
+    imports = json.dumps({"imports": {client_package.NAME: address}}).translate(
+        _IN_SCRIPT
+    )
     return Markup('<meta name="{}"{}>\n<script type="importmap"{}>{}</script>').format(
-        MODULE,
+        client_package.NAME,
         _written(attributes),
         _written({} if nonce is None else {"nonce": nonce}),
         Markup(imports),  # noqa: S704 - escaped above, as scripts are
@@ -137,13 +132,13 @@ def _written(attributes: dict[str, str]) -> Markup:
 
 
 @cache
-def _compressed() -> bytes:
+def _compressed(name: str) -> bytes:
     # mtime=0: with the time in it, workers would send different bytes under one ETag.
-    return gzip.compress(_client()[0], mtime=0)
+    return gzip.compress(_content(name)[0], mtime=0)
 
 
 @cache
-def _client() -> tuple[bytes, str]:
-    """Return the client's file and its hash. A process reads the file once."""
-    content = (resources.files(_PACKAGE) / "static" / CLIENT_FILE).read_bytes()
+def _content(name: str) -> tuple[bytes, str]:
+    """Return a file of the client and its hash. A process reads the file once."""
+    content = client_package.file(name)
     return content, hashlib.sha256(content).hexdigest()[:_HASH_CHARS]

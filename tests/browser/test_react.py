@@ -1,34 +1,31 @@
 """The React hooks in an app that is built by Vite, as in a user's project."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.front_end import install, run, serve
 from tests.compat.table import compat
 from tests.documented.chat import WORDS
 from tests.documented.samples import sample
 from tests.foreign_clients.ai_site import FAIL, WAIT
 from tests.kit.reader import wait_until
-from tests.live.server import ROOT, Server
-from tests.wire.real_parts import absent
+from tests.live.server import Server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Route
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 
 APP = Path(__file__).parent / "react_app"
-PACKAGES = ROOT / "tests" / "node_modules"
 
 #: The component in the documentation, and a page that shows it.
 COMPONENT = sample("docs/browser.md", "jsx")
+TYPES = sample("docs/browser.md", "ts")
 DOCUMENTED = """
 import { createRoot } from "react-dom/client";
 createRoot(document.getElementById("root")).render(<Inbox />);
@@ -44,39 +41,21 @@ MOST_BYTES_PER_MOUNT = 5_000
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The app's folder, with the client that ``flask sse client`` writes into it."""
-    if not (PACKAGES / "vite").is_dir():
-        absent("vite", remedy="install Node.js 18 or later and run `npm ci` in tests")
     folder = tmp_path_factory.mktemp("react") / "app"
     shutil.copytree(APP, folder)
-    (folder / "node_modules").symlink_to(PACKAGES)
+    install(folder)
+    (folder / "documented.ts").write_text(TYPES)
     (folder / "documented.jsx").write_text(COMPONENT + DOCUMENTED)
     html = (folder / "index.html").read_text()
     (folder / "documented.html").write_text(html.replace("main.tsx", "documented.jsx"))
-    flask = [sys.executable, "-m", "flask", "--app", "tests.live.site:create_app()"]
-    _run(*flask, "sse", "client", str(folder / "sse-hub"), cwd=ROOT)
     return folder
 
 
 @pytest.fixture(scope="module")
 def built(sources: Path) -> Path:
     """The folder of the built app."""
-    _run("node_modules/.bin/vite", "build", cwd=sources)
+    run("../node_modules/.bin/vite", "build", cwd=sources)
     return sources / "dist"
-
-
-def _run(*command: str, cwd: Path) -> None:
-    environ = os.environ | {"LIVE_DATABASE": ":memory:"}
-    process = subprocess.run(
-        command,
-        cwd=cwd,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert process.returncode == 0, process.stdout
 
 
 @pytest.fixture(scope="module")
@@ -141,16 +120,6 @@ class App:
 OpenApp = Callable[[], App]
 
 
-def serve(context: "BrowserContext", built: Path) -> None:
-    """Put the app's files on the server's origin, as behind a common proxy."""
-
-    def answer(route: "Route") -> None:
-        name = route.request.url.partition("/react/")[2] or "index.html"
-        route.fulfill(path=built / name.partition("#")[0])
-
-    context.route("**/react/**", answer)
-
-
 @pytest.fixture
 def open_app(chromium: "Browser", server: Server, built: Path) -> Iterator[OpenApp]:
     """Return a function that opens the app in a new tab. No tab may have an error."""
@@ -159,7 +128,7 @@ def open_app(chromium: "Browser", server: Server, built: Path) -> Iterator[OpenA
     problems: list[str] = []
     context.on("weberror", lambda error: problems.append(str(error.error)))
 
-    serve(context, built)
+    serve(context, built, path="/react/")
     context.request.post(f"{_url(server)}/login/alice")
 
     def open_app() -> App:
@@ -181,7 +150,7 @@ def app(open_app: OpenApp) -> App:
 
 def test_the_types_pass_a_strict_compiler(sources: Path) -> None:
     """They accept correct uses of the hooks, and refuse wrong ones."""
-    _run("node_modules/.bin/tsc", cwd=sources)
+    run("../node_modules/.bin/tsc", cwd=sources)
 
 
 def test_a_component_follows_its_stream(app: App, server: Server) -> None:
@@ -407,7 +376,7 @@ def test_use_chat_shows_an_answer_and_its_failure(
     """A page needs no settings. A person may stop an answer, and ask again."""
     with Server(site="tests.foreign_clients.ai_site") as server:
         context = chromium.new_context()
-        serve(context, built)
+        serve(context, built, path="/react/")
         page = context.new_page()
         page.goto(f"{_url(server)}/react/chat.html#hello")
 

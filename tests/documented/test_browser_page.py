@@ -1,5 +1,7 @@
 """The server samples of the page about browsers; browser/ has the other samples."""
 
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +10,7 @@ from flask import render_template_string
 from tests.conftest import MakeSite
 from tests.documented.samples import sample
 from tests.documented.shell import Shell, commands
+from tests.wire.real_parts import absent
 
 PAGE = "docs/browser.md"
 VIEW = sample(PAGE, "python", with_='@app.get("/orders")')
@@ -48,10 +51,21 @@ def test_a_page_with_a_cursor_misses_nothing_after_it(make_site: MakeSite) -> No
     assert stream.data(1) == ["in between"]
 
 
-def test_the_client_is_copied_for_bundlers(tmp_path: Path) -> None:
-    """The command copies the client and the hooks into the named folder."""
+def test_the_client_is_installed_for_bundlers(tmp_path: Path) -> None:
+    """The commands write the package and make it importable by its name."""
     (tmp_path / "app.py").write_text(APP)
-    (command,) = commands(COPY)
-    Shell(tmp_path, ports={}).run(command)
-    copied = {path.name for path in (tmp_path / "frontend/src/sse-hub").iterdir()}
-    assert {"sse-hub.js", "sse-hub-react.js", "sse-hub-react.d.ts"} <= copied
+    if shutil.which("npm") is None:
+        absent("npm", remedy="install Node.js 18 or later")
+    (tmp_path / "frontend").mkdir()
+    (tmp_path / "frontend/package.json").write_text("{}")
+    # Nothing of the package is in a registry.
+    (tmp_path / "frontend/.npmrc").write_text("offline=true\naudit=false\nfund=false\n")
+    shell = Shell(tmp_path, ports={})
+    for command in commands(COPY):
+        shell.run(command)
+    copied = {path.name for path in (tmp_path / "frontend/sse-hub").iterdir()}
+    assert {"package.json", "sse-hub.js", "sse-hub-vue.js", "sse-hub.d.ts"} <= copied
+    installed = tmp_path / "frontend/node_modules/sse-hub"
+    assert installed.resolve() == tmp_path / "frontend/sse-hub"
+    names = json.loads((tmp_path / "frontend/package.json").read_text())["dependencies"]
+    assert names == {"sse-hub": "file:sse-hub"}

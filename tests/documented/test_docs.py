@@ -152,7 +152,7 @@ def test_the_browser_page_names_every_option() -> None:
     page = (ROOT / "docs/browser.md").read_text()
     named: set[str] = set()
     for kind in ("RequestOptions", "StreamOptions"):
-        body = types.partition(f"type {kind} = {{")[2].partition("\n};")[0]
+        body = types.partition(f"interface {kind}")[2].partition("\n}")[0]
         named |= set(re.findall(r"^    (\w+)\??: ", body, re.M))
     assert len(named) > 10
     assert {name for name in named if f"`{name}`" not in page} == set()

@@ -2,7 +2,7 @@
 
 import { StrictMode, useLayoutEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { type SSE, useDashboardSSE, useSSE } from "./sse-hub/sse-hub-react.js";
+import { type SSE, useDashboardSSE, useSSE } from "sse-hub/react";
 
 interface InboxProps {
   url: string | null;

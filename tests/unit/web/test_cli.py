@@ -17,7 +17,7 @@ from flask_sse_hub.brokers import Broker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
-from flask_sse_hub.web import client_script, tokens
+from flask_sse_hub.web import client_package, client_script, tokens
 from flask_sse_hub.web.config import Config
 from tests.kit.hand import KEEP_ALL
 
@@ -298,7 +298,7 @@ class TestClient:
         folder = tmp_path / "src" / "vendor"
         result = run("memory://", "client", str(folder))
         assert result.exit_code == 0, result.output
-        files = {file.name: file.read_bytes() for file in client_script.files()}
+        files = {file.name: file.read_bytes() for file in client_package.files()}
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
         assert result.stdout.splitlines() == [str(folder / name) for name in files]
         assert result.stderr.startswith("the browser client of flask-sse-hub")
@@ -310,6 +310,26 @@ class TestClient:
         assert run("memory://", "client", str(tmp_path)).exit_code == 0
         assert "older" not in (tmp_path / client_script.CLIENT_FILE).read_text()
         assert (tmp_path / "mine.js").read_text() == "mine"
+
+    @pytest.mark.parametrize("text", ['{"name": "shop"}', "{}", "[]", "{"])
+    def test_the_folder_of_another_package_is_refused(
+        self, tmp_path: Path, text: str
+    ) -> None:
+        """Nothing is written: the client's package.json would replace the other one."""
+        (tmp_path / "package.json").write_text(text)
+        result = run("memory://", "client", str(tmp_path))
+        assert result.exit_code == 2
+        assert str(tmp_path / "sse-hub") in result.output
+        assert [path.read_text() for path in tmp_path.iterdir()] == [text]
+
+    def test_an_older_package_is_replaced(self, tmp_path: Path) -> None:
+        """Its package.json names the same package."""
+        folder = str(tmp_path)
+        (tmp_path / "package.json").write_text('{"name": "sse-hub", "version": "0"}')
+        assert run("memory://", "client", folder).exit_code == 0
+        package = json.loads((tmp_path / "package.json").read_text())
+        assert package["exports"]["./vue"]["default"] == "./sse-hub-vue.js"
+        assert run("memory://", "client", folder).exit_code == 0
 
     def test_a_file_in_place_of_the_folder_is_refused(self, tmp_path: Path) -> None:
         """The error says so, and the file is kept."""

@@ -12,7 +12,6 @@ from flask import Flask, Response, render_template_string, session
 from flask.sessions import SecureCookieSessionInterface
 
 from flask_sse_hub import ConfigurationError, InvalidName, SSEHub
-from flask_sse_hub.web import client_script
 from tests.conftest import MakeSite, Site
 from tests.kit.hand import fields
 
@@ -83,6 +82,16 @@ class TestFile:
         assert response.status_code == 200
         assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
         assert "export" in response.text
+
+    def test_its_source_map_is_where_developer_tools_look(self, site: Site) -> None:
+        """The map has the readable sources, and the module names it."""
+        visitor = site.browser()
+        name = visitor.get(PATH).text.rpartition("sourceMappingURL=")[2].strip()
+        response = visitor.get(f"/events/{name}")
+        assert response.headers["Content-Type"] == "application/json"
+        assert response.headers["Cache-Control"] == "no-cache"
+        sources = response.json["sourcesContent"]
+        assert any("export function connect(" in source for source in sources)
 
     def test_an_address_with_the_current_hash_is_cached_for_good(
         self, site: Site
@@ -300,10 +309,3 @@ class TestScript:
         site.app.secret_key = None
         with pytest.raises((ConfigurationError, RuntimeError)):
             head(site)
-
-
-def test_the_list_of_files_contains_the_client() -> None:
-    """The client is one of the files, and their names are sorted."""
-    names = [file.name for file in client_script.files()]
-    assert client_script.CLIENT_FILE in names
-    assert names == sorted(names)
