@@ -99,6 +99,14 @@ def test_the_doctor_of_memory_needs_no_server(make_site: MakeSite) -> None:
     assert [e["code"] for e in json.loads(result.stdout)["findings"]] == ["memory"]
 
 
+def test_the_doctor_tells_of_a_broker_that_is_away(make_site: MakeSite) -> None:
+    """The address is looked at first, and nothing of it is worth a probe."""
+    site = make_site(broker_url="redis://127.0.0.1:1/0", name="app")
+    result = run(site, "doctor", "http://127.0.0.1:9", "--json")
+    codes = [e["code"] for e in json.loads(result.stdout)["findings"]]
+    assert codes == ["broker", "unreachable"]
+
+
 @pytest.mark.parametrize("text", ["", "x", "W10.x"])
 def test_facts_are_only_for_the_doctor(site: Site, text: str) -> None:
     """The pass is signed with the app's key."""
