@@ -26,10 +26,16 @@ def run(site: Site, *words: str) -> Any:
     return site.app.test_cli_runner().invoke(args=["sse", *words])
 
 
+def wait_for_worker(site: Site) -> None:
+    """Wait until the app's worker answers. It joins beside its first stream."""
+    wait_until(lambda: run(site, "top", "--once").exit_code == 0)
+
+
 def test_streams_are_listed_with_worker_and_user(site: Site) -> None:
     """Options choose some of them."""
     site.browser("alice").stream("/events?channel=news").next("connected")
     site.browser("bob").stream("/events").next("connected")
+    wait_for_worker(site)
     lines = run(site, "streams").stdout.splitlines()
     assert len(lines) == 2
     assert all(line.startswith("worker 0 ") for line in lines)
@@ -44,6 +50,7 @@ def test_streams_are_listed_with_worker_and_user(site: Site) -> None:
 def test_top_is_a_table_of_the_workers(site: Site) -> None:
     """The last lines are about all of them."""
     site.browser("alice").stream("/events").next("connected")
+    wait_for_worker(site)
     head, worker, everybody, counts = run(site, "top", "--once").stdout.splitlines()
     assert head.split()[:4] == ["worker", "pid", "streams", "users"]
     assert worker.split()[2:4] == ["1", "1"]
