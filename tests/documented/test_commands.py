@@ -52,7 +52,7 @@ def test_a_package_of_pip_is_the_one_that_tests_use(command: str) -> None:
     assert [pip, install] == ["pip", "install"]
     for package in packages:
         name, _, extras = package.rstrip("]").partition("[")
-        if name == config["metadata"]["name"]:
+        if name in (".", config["metadata"]["name"]):
             known = config["options.extras_require"]
             assert {extra for extra in extras.split(",") if extra not in known} == set()
         else:
