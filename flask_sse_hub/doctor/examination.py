@@ -58,6 +58,8 @@ class Hop:
     plain_delays: list[float | None] = field(default_factory=list)
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 0
+    #: Whether the stream ended before its events had come.
+    ended: bool = False
     #: How long the stream was silent when it was cut, None if it was not.
     cut_after: float | None = None
     #: Whether the worker noticed that the client had left, None if it cannot tell.
@@ -120,9 +122,10 @@ class Examination:
             hop.status, hop.headers = probe.status, probe.headers
             if probe.head_at is not None:
                 hop.head_seconds = probe.head_at - probe.begun
+            hop.ended = probe.ended_at is not None and probe.status == 200
             if hop.streams:
                 self._hold(probe, hop)
-            elif hop.status in (0, 200):
+            elif hop.status in (0, 200) and not hop.ended:
                 plain = self._probe(base, query, _PLAIN)
                 self._time(plain, channel, hop.plain_delays)
                 plain.close()
@@ -167,8 +170,7 @@ class Examination:
     def _is_noticed(self, base: str, query: Mapping[str, str]) -> bool | None:
         """Tell whether the workers notice that the probe has left.
 
-        None if they have not seen the probe: they are on another machine than the one
-        that answers.
+        None if no worker tells.
         """
         deadline = time.monotonic() + _LEAVE_SECONDS
         while True:
@@ -256,6 +258,14 @@ def _held(hop: Hop, where: str, origin: Mapping[str, str]) -> Finding:
             where,
             f"{hop.url} answers {hop.status} to a stream, and 200 to other requests",
             "Look into the log of the proxy and of the worker.",
+        )
+    if hop.ended:
+        return Finding(
+            "refused",
+            where,
+            f"{hop.url} ended a stream at its beginning: a limit is reached, the worker"
+            " is going away, or something cut the connection",
+            "Look into the worker's log, which names the limit, and at flask sse top.",
         )
     held = (
         "not even its head came"

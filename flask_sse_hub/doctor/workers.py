@@ -23,6 +23,9 @@ _CLOCK_SECONDS = 5.0
 
 _ANSWER_SECONDS = 10.0
 
+# A worker is behind for a moment after each event.
+_DEAF_SECONDS = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Met:
@@ -147,6 +150,14 @@ def problems(facts: Sequence[Mapping[str, Any]], *, epoch: str) -> Iterator[Find
             "Let NTP or chrony set the clock of each machine.",
         )
     for each in facts:
+        if each["deaf_seconds"] >= _DEAF_SECONDS:
+            yield Finding(
+                "deaf",
+                "worker",
+                f"worker {each['pid']} has followed no event for"
+                f" {each['deaf_seconds']:.0f} s although the log goes on",
+                "Restart the worker, and keep its log.",
+            )
         yield from _limits(each)
 
 

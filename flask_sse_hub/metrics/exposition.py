@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 from ..events.record import GapReason
 from ..hub.clients.close_reason import CloseReason
 from ..hub.latency import BOUNDS, LatencyCounts
+from ..runtime.greenlets import unhurried
 from .figures import Figures, total
 from .machine import MachineFigures
 
@@ -209,7 +210,10 @@ class _Collector:
         return ()
 
     def collect(self) -> Iterator[Any]:
-        """Yield the families."""
+        """Yield the families. Other work runs meanwhile: many take milliseconds."""
+        yield from unhurried(self._families())
+
+    def _families(self) -> Iterator[Any]:
         from prometheus_client import core
 
         gauge, counter = core.GaugeMetricFamily, core.CounterMetricFamily

@@ -5,6 +5,7 @@ are refused, as those of a shell with another key are.
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from flask import current_app, request
@@ -72,15 +73,16 @@ def doctor_facts(state: AppState) -> dict[str, Any]:
     worker, places = around.worker, around.places
     takes_over = bool(config.socket_takeover) and "gunicorn.socket" in request.environ
     files = open_files()
-    try:
+    epoch, deaf = "", 0.0
+    with suppress(BrokerUnavailable):
         hub.start()
-        epoch = hub.head().epoch
-    except BrokerUnavailable:
-        epoch = ""
+        head = hub.head()
+        epoch, deaf = head.epoch, hub.deaf_seconds(head)
     return {
         "pid": os.getpid(),
         "time": state.time_of_day(),
         "epoch": epoch,
+        "deaf_seconds": deaf,
         "problems": [each.text for each in state.problems.found(request.environ)],
         "streams": _streams_of(state, channel) if "streams" in request.args else None,
         "server": around.server,

@@ -101,12 +101,13 @@ def add_commands(group: AppGroup, sse_hub: Any, state: AppState) -> None:
                 near = None if direct is None else examination.look_at(direct)
                 public = examination.look_at(url)
             except BrokerUnavailable as error:
-                raise click.ClickException(
-                    f"this shell cannot publish a probe: {error}"
-                ) from error
-            found += examination.findings(public, near)
-            found += _cookies(origin, url)
-            hops = [hop for hop in (near, public) if hop is not None]
+                text = f"this shell cannot publish a probe: {error}"
+                cure = "Start the broker, or run this command as the server's user."
+                found.append(Finding("broker-away", "log", text, cure))
+            else:
+                found += examination.findings(public, near)
+                found += _cookies(origin, url)
+                hops = [hop for hop in (near, public) if hop is not None]
         elif current_app.secret_key:
             found.append(
                 Finding(

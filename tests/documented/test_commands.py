@@ -22,7 +22,7 @@ MAKE = [
 ]
 COMPARE = commands(sample("benchmarks/README.md", "sh", with_="benchmarks.compare"))
 PIP = [
-    *commands(sample("README.md", "sh", with_="pip install"))[:1],
+    *commands(sample("README.md", "sh", with_="pip install")),
     *commands(sample("docs/quickstart.md", "sh")),
     *(line for each in samples("docs/clients.md", "sh") for line in commands(each)),
 ]
@@ -50,9 +50,11 @@ def test_a_package_of_pip_is_the_one_that_tests_use(command: str) -> None:
     config.read(ROOT / "setup.cfg")
     pip, install, *packages = shlex.split(command)
     assert [pip, install] == ["pip", "install"]
-    for package in packages:
+    for given in packages:
+        # A package may be followed by its address, or be a folder.
+        package = given.partition(" @ ")[0]
         name, _, extras = package.rstrip("]").partition("[")
-        if name == config["metadata"]["name"]:
+        if name in (".", config["metadata"]["name"]):
             known = config["options.extras_require"]
             assert {extra for extra in extras.split(",") if extra not in known} == set()
         else:

@@ -153,6 +153,21 @@ def test_another_log_is_found(
     assert "several-logs" in found
 
 
+def test_a_limit_that_is_reached_is_no_buffering(
+    make_doctor: Callable[..., Doctor],
+) -> None:
+    """The worker ends the stream at once, and tells the client to come back."""
+    with (
+        Server(max_clients=1, **SETTINGS) as full,
+        full.stream() as stream,
+    ):
+        stream.next("connected")
+        found = make_doctor(full)(f"http://{HOST}:{full.port}")
+    assert {code for code, it in found.items() if it["severity"] == "fault"} == {
+        "refused"
+    }
+
+
 def test_an_address_where_nobody_listens_is_named(doctor: Doctor) -> None:
     """The text has the address."""
     url = f"http://{HOST}:{free_port()}"

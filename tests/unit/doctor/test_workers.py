@@ -18,6 +18,7 @@ FACTS: dict[str, Any] = {
     "pid": 7,
     "clock": 0.1,
     "epoch": "abc",
+    "deaf_seconds": 0.5,
     "problems": [],
     "places": 1000,
     "places_setting": "worker_connections",
@@ -48,6 +49,7 @@ def codes(found: Iterator[Finding]) -> list[str]:
         ({"max_requests": 500}, "max-requests"),
         ({"epoch": "another"}, "several-logs"),
         ({"epoch": ""}, "broker-away"),
+        ({"deaf_seconds": 30.0}, "deaf"),
         ({"problems": ["sync workers"]}, "server"),
     ],
 )

@@ -26,10 +26,16 @@ def run(site: Site, *words: str) -> Any:
     return site.app.test_cli_runner().invoke(args=["sse", *words])
 
 
+def wait_for_worker(site: Site) -> None:
+    """Wait until the app's worker answers. It joins beside its first stream."""
+    wait_until(lambda: run(site, "top", "--once").exit_code == 0)
+
+
 def test_streams_are_listed_with_worker_and_user(site: Site) -> None:
     """Options choose some of them."""
     site.browser("alice").stream("/events?channel=news").next("connected")
     site.browser("bob").stream("/events").next("connected")
+    wait_for_worker(site)
     lines = run(site, "streams").stdout.splitlines()
     assert len(lines) == 2
     assert all(line.startswith("worker 0 ") for line in lines)
@@ -44,6 +50,7 @@ def test_streams_are_listed_with_worker_and_user(site: Site) -> None:
 def test_top_is_a_table_of_the_workers(site: Site) -> None:
     """The last lines are about all of them."""
     site.browser("alice").stream("/events").next("connected")
+    wait_for_worker(site)
     head, worker, everybody, counts = run(site, "top", "--once").stdout.splitlines()
     assert head.split()[:4] == ["worker", "pid", "streams", "users"]
     assert worker.split()[2:4] == ["1", "1"]
@@ -97,6 +104,14 @@ def test_the_doctor_of_memory_needs_no_server(make_site: MakeSite) -> None:
     result = run(make_site(), "doctor", "http://127.0.0.1:9", "--json")
     assert result.exit_code == 1
     assert [e["code"] for e in json.loads(result.stdout)["findings"]] == ["memory"]
+
+
+def test_the_doctor_tells_of_a_broker_that_is_away(make_site: MakeSite) -> None:
+    """The address is looked at first, and nothing of it is worth a probe."""
+    site = make_site(broker_url="redis://127.0.0.1:1/0", name="app")
+    result = run(site, "doctor", "http://127.0.0.1:9", "--json")
+    codes = [e["code"] for e in json.loads(result.stdout)["findings"]]
+    assert codes == ["broker", "unreachable"]
 
 
 @pytest.mark.parametrize("text", ["", "x", "W10.x"])
