@@ -17,6 +17,7 @@ from .errors import (
     InvalidTarget,
     InvalidTicket,
     SSEHubError,
+    StateFull,
     TooManyStreams,
     UnsupportedServer,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "Publisher",
     "SSEHub",
     "SSEHubError",
+    "StateFull",
     "Target",
     "TooManyStreams",
     "UnsupportedServer",

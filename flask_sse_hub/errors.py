@@ -73,6 +73,10 @@ class EventTooLarge(InvalidEvent):
     """Raised when an event's data is longer than ``SSE_HUB_MAX_EVENT_BYTES``."""
 
 
+class StateFull(SSEHubError):
+    """Raised when an event with a key does not fit into the state that is kept."""
+
+
 class BrokerUnavailable(SSEHubError):
     """Raised when the broker cannot be reached. The outcome of the call is unknown."""
 

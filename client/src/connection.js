@@ -26,7 +26,7 @@ const WORTH_A_TRY = ["network", "silent", "ticket"];
 /**
  * An event as the server sent it.
  *
- * @typedef {{type: string, text: string, id: string}} RawEvent
+ * @typedef {{type: string, text: string, id: string, state?: boolean}} RawEvent
  *
  * @typedef {object} Listener the callbacks of a connection
  * @property {(event: RawEvent, before: string) => void} onEvent called with each event, and
@@ -189,7 +189,8 @@ export class Connection {
             type === "connected" ? jsonOf(text)?.heartbeat : undefined,
           );
         }
-        this.#take({ type, text, id: id ?? this.lastEventId });
+        // Values of the state are the only events without an id.
+        this.#take({ type, text, id: id ?? this.lastEventId, state: !id });
       },
       onRetry: (milliseconds) => (this.#retry = milliseconds / 1000),
       maxBufferSize: LONGEST_EVENT,
@@ -228,6 +229,7 @@ export class Connection {
   async #address() {
     const url = new URL(this.#url);
     if (this.clientId) url.searchParams.set("client_id", this.clientId);
+    if (this.#options.state) url.searchParams.set("state", "1");
     if (this.#options.ticket)
       url.searchParams.set("ticket", await ticketFrom(this.#options.ticket));
     return url;

@@ -13,6 +13,7 @@ const NAMES = [
   "clientId",
   "userId",
   "shared",
+  "state",
   "pauseWhenHidden",
   "method",
   "headers",

@@ -42,8 +42,9 @@ const ANSWER_SECONDS = 5;
  * @param {SharedOptions} options
  * @returns {string | null}
  */
-export function whyNotShared({ method = "GET", body, ticket, userId }) {
-  if (method !== "GET" || body) return "it is no GET, or has a body";
+export function whyNotShared({ method = "GET", body, ticket, userId, state }) {
+  // A new tab needs the whole state, and a leader keeps only the last events.
+  if (method !== "GET" || body || state) return "it is no GET, or has body or state";
   if (ticket && !userId) return "with a ticket, userId is needed";
   // A sandboxed page has no origin. It has `navigator.locks`, but requests for a lock fail.
   if (!globalThis.navigator?.locks || origin === "null") {

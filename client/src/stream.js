@@ -217,13 +217,14 @@ export class EventStream {
     }
   }
 
-  /** @param {RawEvent} event */
-  #take({ type, text, id }) {
+  /** @param {RawEvent} raw */
+  #take(raw) {
+    const { type, text } = raw;
     if (this.#closed) return;
     const parsed = jsonOf(text);
     const data = parsed === undefined ? text : parsed;
     if (type === "connected" && !this.#greet(data)) return;
-    const event = { type, data, text, id };
+    const event = { ...raw, data };
     if (!OWN_TYPES.includes(type)) /** @type {Writable} */ (this).lastEvent = event;
     for (const each of [type, "*"]) {
       for (const handler of this.#handlers.get(each) ?? [])

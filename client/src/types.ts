@@ -21,6 +21,8 @@ export interface Greeting {
 /** The data of the event `reset`: missed events are gone from history. */
 export interface Reset {
   reason: "expired" | "epoch" | "ahead" | "malformed";
+  /** Whether the newest event of each key follows. */
+  state?: boolean;
 }
 
 /** The hub's own events. */
@@ -49,6 +51,8 @@ export type StreamEvent<
     text: string;
     /** The cursor after this event. */
     id: string;
+    /** Whether it is the value of a key from before the stream began. */
+    state?: boolean;
   };
 }[Type];
 
@@ -104,6 +108,8 @@ export type Ticket = () => string | null | undefined | Promise<string | null | u
 
 /** The request for the stream. */
 export interface RequestOptions {
+  /** Whether the stream begins with the newest event of each key. */
+  state?: boolean | undefined;
   method?: string | undefined;
   headers?: HeadersInit | undefined;
   /** Sent again with each attempt, so it cannot be a stream. */

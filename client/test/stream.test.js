@@ -114,7 +114,7 @@ for (const [text, data] of [
     const heard = [];
     const { server } = await opened(t, { on: { message: (...args) => heard.push(args) } });
     await server.request.send(block(text, { id: "e-2" }));
-    const event = { type: "message", data, text, id: "e-2" };
+    const event = { type: "message", data, text, id: "e-2", state: false };
     assert.deepEqual(heard, [[data, event]]);
   });
 }
@@ -395,6 +395,38 @@ test("a user that has changed is in the console", async (t) => {
   const { mock } = t.mock.method(console, "warn", () => {});
   await opened(t, { userId: "bob" });
   assert.match(mock.calls[0].arguments[0], /somebody else is logged in now/);
+});
+
+// State
+
+test("a stream asks for the state, and marks its values", async (t) => {
+  const heard = [];
+  const { server, stream } = await asked(t, {
+    state: true,
+    on: { "*": (_, e) => heard.push(e) },
+  });
+  assert.match(server.request.url.search, /[?&]state=1/);
+  const greeting = block({ client_id: "c1", user_id: null }, { type: "connected" });
+  await server.request.open(greeting + block("old"));
+  assert.equal(stream.lastEventId, "");
+  await server.request.send(
+    block({}, { type: "ping", id: "e-5" }) + block("new", { id: "e-6" }),
+  );
+  const own = heard.filter(({ type }) => type === "message");
+  assert.deepEqual(
+    own.map(({ data, state }) => [data, state]),
+    [
+      ["old", true],
+      ["new", false],
+    ],
+  );
+  assert.equal(stream.lastEventId, "e-6");
+});
+
+test("a stream with the state is not shared", async (t) => {
+  t.mock.method(console, "info", () => {});
+  const { stream } = await opened(t, { shared: true, state: true });
+  assert.match(stream.sharing.problem, /state/);
 });
 
 // The end by a signal, and by the end of a block

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from ..errors import StateFull
 from ..events.address import Address
-from ..events.record import Cursor, GapReason, Record
+from ..events.record import Cursor, GapReason, Record, Retention
 
 #: How many seconds an idempotency key is remembered. A service that sends a webhook
 #: again does so for hours, and rarely for more than a day.
@@ -72,6 +73,32 @@ class Replay:
     gap: GapReason | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """The newest record of each address and key, in log order, and its place.
+
+    A record that is the newest one for several addresses comes once for each, with that
+    address alone. No record after the cursor is missing from the log.
+    """
+
+    records: tuple[Record, ...]
+    cursor: Cursor
+
+
+def check_room(keep: Retention | None, *, keys: int, size: int) -> None:
+    """Raise StateFull if the state may not have so many keys and bytes."""
+    if keep is not None and (keys > keep.state_keys or size > keep.state_bytes):
+        raise state_full()
+
+
+def state_full() -> StateFull:
+    """Return the error of an event for whose key there is no room."""
+    return StateFull(
+        "the state of keys has no room for this event: remove keys with delete=True, or"
+        " raise SSE_HUB_STATE_KEYS or SSE_HUB_STATE_BYTES"
+    )
+
+
 class Broker(ABC):
     """Keep one ordered, bounded log of records and carry it to every process.
 
@@ -112,6 +139,11 @@ class Broker(ABC):
         IDEMPOTENCY_SECONDS as long as it is one of the newest IDEMPOTENCY_KEYS, and
         bound the number of keys that you hold.
 
+        If the record has a ``key``, keep it in ``state()`` for each of its addresses,
+        or remove that state if the record ``deletes`` it. Raise StateFull, and append
+        nothing, if the state would have more keys or bytes than the retention allows
+        (``Record.kept_size`` for each address).
+
         Caller: after BrokerUnavailable the outcome is unknown, so neither the broker
         nor the hub publishes again by itself. To publish safely again, use an
         idempotency key.
@@ -146,10 +178,39 @@ class Broker(ABC):
         * ``EPOCH``: the cursor belongs to another log, or to a record that this log has
           lost.
         * ``AHEAD``: the cursor is beyond the head.
-        * ``EXPIRED``: events after the cursor were trimmed.
+        * ``EXPIRED``: events after the cursor were trimmed. ``bridge()`` tells whether
+          a reader has lost something by that.
 
         Caller: for the next page, call again with the returned cursor. Stop when the
         returned cursor is the one that you passed. Raises BrokerUnavailable.
+        """
+
+    @abstractmethod
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return the place where a reader of some addresses goes on after a trim.
+
+        No event for these addresses lies between the cursor and that place. Returns
+        None if one was trimmed, or if that is not known any more.
+
+        Implementer: when you trim a record, note its offset for each of its addresses
+        (``events.trimming``). Keep the notes as long as the log, and bound them. If
+        records can be trimmed without a note, by an earlier version of your broker for
+        example, notice that and return None. Records that are too old count as trimmed
+        even while nothing is published.
+
+        Caller: call this after ``replay()`` has returned ``EXPIRED``. Raises
+        BrokerUnavailable.
+        """
+
+    @abstractmethod
+    def state(self) -> LogState:
+        """Return the newest record of each address and key, in log order.
+
+        Implementer: the state outlives the records in the log, and every restart. It
+        must be true at the returned cursor; it may also have later records. Their
+        cursors are of the current epoch.
+
+        Caller: go on with the records after the cursor. Raises BrokerUnavailable.
         """
 
     @abstractmethod

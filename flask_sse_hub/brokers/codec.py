@@ -43,6 +43,8 @@ class _Head(NamedTuple):
     type: str
     retry: float | None
     disconnect: Disconnect | None
+    key: str | None = None
+    deletes: bool = False
 
 
 def encode(record: Record) -> str:
@@ -50,7 +52,13 @@ def encode(record: Record) -> str:
     content = record.content
     if isinstance(content, Event):
         head = _Head(
-            record.addresses, record.exclude, content.type, content.retry, None
+            record.addresses,
+            record.exclude,
+            content.type,
+            content.retry,
+            None,
+            record.key,
+            record.deletes,
         )
         data = content.data
     else:
@@ -78,11 +86,26 @@ def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
             addresses=head.addresses,
             content=head.disconnect or Event(data, type=head.type, retry=head.retry),
             exclude=head.exclude,
+            key=head.key,
+            deletes=head.deletes,
             cursor=cursor,
             time=time,
         )
     except (ValueError, TypeError, LookupError, RecursionError, SSEHubError) as error:
         raise Malformed(f"the record {cursor} cannot be read") from error
+
+
+def event_addresses(line: bytes) -> tuple[Address, ...]:
+    """Return the addresses in the head of an event's stored form.
+
+    There are none in the head of a control record, or in one that cannot be read.
+    """
+    few = len(line) <= _MAX_HEAD_CHARS
+    try:
+        head = (_decode_head if few else _decode_head.__wrapped__)(line.decode())
+    except (ValueError, TypeError, LookupError, RecursionError, SSEHubError):
+        return ()
+    return head.addresses if head.disconnect is None else ()
 
 
 @lru_cache(_HEADS)
@@ -94,6 +117,10 @@ def _encode_head(head: _Head) -> str:
         fields["event"] = [head.type, head.retry]
     else:
         fields["disconnect"] = [head.disconnect.reason, head.disconnect.final]
+    if head.key is not None:
+        fields["key"] = head.key
+    if head.deletes:
+        fields["deletes"] = True
     return _ENCODER.encode(fields)
 
 
@@ -117,6 +144,8 @@ def _decode_head(line: str) -> _Head:
         type=type,
         retry=retry,
         disconnect=disconnect,
+        key=checked_name(fields["key"], what="a key") if "key" in fields else None,
+        deletes=bool(fields.get("deletes")),
     )
 
 

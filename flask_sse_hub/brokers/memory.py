@@ -17,7 +17,9 @@ from typing import ClassVar, Literal
 
 from ..errors import BrokerUnavailable
 from ..events.address import Address
+from ..events.kept import KeptValues
 from ..events.record import Cursor, GapReason, Record, Retention
+from ..events.trimming import NOTED_ADDRESSES, TrimNotes, noted_addresses
 from ..runtime import native
 from ..runtime.bell import Bell, new_bell
 from .base import (
@@ -28,7 +30,9 @@ from .base import (
     PAGE_BYTES,
     Broker,
     LogBatch,
+    LogState,
     Replay,
+    check_room,
 )
 
 # The most records in one batch: enough for one wake-up to carry a burst.
@@ -44,6 +48,8 @@ class _Kept:
         self._bytes = 0
         #: The offset after which every record of this kind is retained.
         self.floor = 0
+        #: The notes about the records that were dropped.
+        self.trimmed = TrimNotes(NOTED_ADDRESSES)
 
     def __reversed__(self) -> Iterator[Record]:
         return reversed(self._records)
@@ -66,6 +72,7 @@ class _Kept:
             oldest = self._records.popleft()
             self._bytes -= oldest.size
             self.floor = oldest.cursor.offset
+            self.trimmed.add(self.floor, noted_addresses(oldest))
 
     def after(self, offset: int, *, most: int) -> Iterator[Record]:
         """Return up to ``most`` records after an offset."""
@@ -94,7 +101,10 @@ class MemoryBroker(Broker):
         self._control = _Kept(
             Retention(CONTROL_RECORDS, retention.seconds, bytes=sys.maxsize)
         )
+        self._retention = retention
         self._offset = 0
+        self._kept: KeptValues[Record] = KeptValues(_offset)
+        self._kept_bytes = 0
         self._keys: OrderedDict[str, tuple[Cursor, float]] = OrderedDict()
         self._ended: deque[Address] = deque(maxlen=ENDED_SESSIONS)
         self._bells: set[Bell] = set()
@@ -108,8 +118,11 @@ class MemoryBroker(Broker):
             known = self._known(record.idempotency_key, now)
             if known is not None:
                 return known
+            placed = replace(
+                record, cursor=Cursor(self._epoch, self._offset + 1), time=now
+            )
+            self._keep(placed)
             self._offset += 1
-            placed = replace(record, cursor=self._head(), time=now)
             self._ended.extend(record.ended)
             (self._control if placed.is_control else self._events).append(placed)
             self._trim(now)
@@ -151,6 +164,27 @@ class MemoryBroker(Broker):
             found = self._after(after.offset, most=page) if gap is None else ()
         cursor = found[-1].cursor if found and gap is None else head
         return Replay(found, cursor, gap)
+
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return where a reader of some addresses goes on after a trim."""
+        with self._lock:
+            self._check_open()
+            self._trim(self._clock())
+            if after.epoch != self._epoch or after.offset > self._offset:
+                return None
+            if not self._events.trimmed.spare(after.offset, addresses):
+                return None
+            return Cursor(self._epoch, max(after.offset, self._events.floor))
+
+    def state(self) -> LogState:
+        """Return the newest record of each address and key."""
+        with self._lock:
+            self._check_open()
+            found = (
+                replace(record, addresses=(address,))
+                for address, _, record in self._kept.items()
+            )
+            return LogState(tuple(sorted(found, key=_offset)), self._head())
 
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
@@ -240,6 +274,24 @@ class MemoryBroker(Broker):
             del self._keys[oldest]
         known = self._keys.get(key) if key is not None else None
         return known[0] if known else None
+
+    def _keep(self, record: Record) -> None:
+        """Note what a record does to the state. Raises StateFull."""
+        key = record.key
+        if key is None:
+            return
+        before = [self._kept.get(each, key) for each in record.addresses]
+        size = self._kept_bytes - sum(each.kept_size for each in before if each)
+        if not record.deletes:
+            size += record.kept_size * len(before)
+            keys = len(self._kept) + before.count(None)
+            check_room(self._retention, keys=keys, size=size)
+        self._kept_bytes = size
+        for each in record.addresses:
+            if record.deletes:
+                self._kept.remove(each, key)
+            else:
+                self._kept.put(each, key, record)
 
     def _trim(self, now: float) -> None:
         self._events.trim(now)

@@ -28,6 +28,13 @@ class Call(reply.Reply):
         #: was told that it failed.
         self.given_up = False
 
+    def answer(self, found: Any) -> None:
+        """Answer with a value, or with an error that the caller raises."""
+        if isinstance(found, Exception):
+            self.fail(found)
+        else:
+            self.set(found)
+
 
 class BrokerThread:
     """Answer calls in one real thread; calls that have gathered are answered together.

@@ -48,11 +48,15 @@ class Composer:
         exclude_client: Target | None = None,
         retry: float | None = None,
         idempotency_key: str | None = None,
+        key: str | None = None,
+        delete: bool = False,
     ) -> Record:
         """Return the record for the arguments of ``publish()``; see there.
 
         Raises InvalidEvent, EventTooLarge, InvalidName and InvalidTarget.
         """
+        if delete and key is None:
+            raise InvalidEvent("delete=True removes the state of a key: pass key= too")
         event = self._event(data, type=type, retry=retry)
         size = len(event.data.encode())
         if size > self.max_event_bytes:
@@ -70,6 +74,8 @@ class Composer:
             idempotency_key=None
             if idempotency_key is None
             else checked_name(idempotency_key, what="an idempotency key"),
+            key=None if key is None else checked_name(key, what="a key"),
+            deletes=bool(delete),
         )
 
     def _event(self, data: object, *, type: str | Unset, retry: float | None) -> Event:
@@ -121,6 +127,8 @@ class PublishOptions(TypedDict, total=False):
     exclude_client: Target | None
     retry: float | None
     idempotency_key: str | None
+    key: str | None
+    delete: bool
 
 
 class PublishesEvents(ABC):
@@ -154,6 +162,8 @@ class PublishesEvents(ABC):
         exclude_client: Target | None = None,
         retry: float | None = None,
         idempotency_key: str | None = None,
+        key: str | None = None,
+        delete: bool = False,
         after: Transactional | None = None,
         outbox: bool = False,
     ) -> str | PendingEvent:
@@ -179,6 +189,12 @@ class PublishesEvents(ABC):
             retry: A reconnect delay for the receiving clients, from 0 to 3600 seconds.
             idempotency_key: A second publish with the same key appends nothing and
                 returns the first event's id.
+            key: The name of a value that the event sets, such as "price:AAPL". The
+                newest event of each key and target is kept beyond history, and a client
+                with ``?state=1`` begins with it. A client that lags skips the event
+                once a newer one has the same key.
+            delete: Whether the event ends the value of its ``key``. Clients receive it
+                like any other event.
             after: A session, scoped session or connection of SQLAlchemy. The event is
                 published when its transaction commits, and forgotten when the
                 transaction, or the savepoint it was published in, is rolled back.
@@ -194,6 +210,9 @@ class PublishesEvents(ABC):
             EventTooLarge: The data is longer than ``SSE_HUB_MAX_EVENT_BYTES``.
             InvalidName: A type, channel, key or id is not a usable name.
             InvalidTarget: A target is None or not a name.
+            StateFull: The state of keys has no room for the event: there are
+                ``SSE_HUB_STATE_KEYS`` keys or ``SSE_HUB_STATE_BYTES`` bytes. Nothing
+                was appended.
             InvalidOption: ``after`` is no session or connection, or there is no Outbox.
             BrokerUnavailable: The broker cannot be reached. The outcome is unknown: the
                 event may have been appended. Never raised with ``after``.
@@ -211,6 +230,8 @@ class PublishesEvents(ABC):
             exclude_client=exclude_client,
             retry=retry,
             idempotency_key=idempotency_key,
+            key=key,
+            delete=delete,
         )
         if after is not None:
             return self._publish_after(after, record, outbox=outbox)

@@ -97,10 +97,30 @@ class Event:
         if self.retry is not None:
             check_retry(self.retry)
 
-    def encode(self, event_id: str) -> bytes:
-        """Return this event as the block of lines that a client dispatches."""
+    def encode(
+        self,
+        event_id: str | None,
+        *,
+        key: str | None = None,
+        deleted: bool = False,
+        state: bool = False,
+    ) -> bytes:
+        """Return this event as the block of lines that a client dispatches.
+
+        ``key`` is the key of which the event is the value, or the end if ``deleted``.
+        ``state`` marks a value from before the stream began.
+        """
+        # An EventSource ignores fields that it does not know.
+        # Source: WHATWG HTML, section 9.2.6.
+        fields = f"key: {key}\n" if key is not None else ""
+        fields += "deleted: true\n" if deleted else ""
+        fields += "state: true\n" if state else ""
         return encode_block(
-            self.data, type=self.type, event_id=event_id, retry=self.retry
+            self.data,
+            type=self.type,
+            event_id=event_id,
+            retry=self.retry,
+            fields=fields,
         )
 
 
@@ -110,13 +130,18 @@ def encode_block(
     type: str = MESSAGE,
     event_id: str | None = None,
     retry: float | None = None,
+    fields: str = "",
 ) -> bytes:
-    """Return one block with its blank line. The values must have been checked."""
+    """Return one block with its blank line. The values must have been checked.
+
+    ``fields`` are further lines, each with its line end.
+    """
     lines = []
     if retry is not None:
         lines.append(encode_retry(retry))
     if event_id is not None:
         lines.append(f"id: {event_id}\n")
+    lines.append(fields)
     if type != MESSAGE:
         lines.append(f"event: {type}\n")
     # A parser drops one space after the colon. One is always written, so that data

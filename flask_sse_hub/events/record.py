@@ -79,14 +79,26 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One entry of the log. ``time`` is the broker's, in seconds since 1970."""
+    """One entry of the log. ``time`` is the broker's, in seconds since 1970.
+
+    The newest record of each address and ``key`` is kept beyond history, as the state
+    of that key. A record that ``deletes`` ends it instead.
+    """
 
     addresses: tuple[Address, ...]
     content: Event | Disconnect
     exclude: tuple[str, ...] = ()
     idempotency_key: str | None = None
+    key: str | None = None
+    deletes: bool = False
     cursor: Cursor = UNPLACED
     time: float = 0.0
+
+    @property
+    def kept_size(self) -> int:
+        """How many bytes the state of this record's key counts, for each address."""
+        text = self.content.data if isinstance(self.content, Event) else ""
+        return len(text.encode()) + NAME_BYTES
 
     @property
     def is_control(self) -> bool:
@@ -110,11 +122,16 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How much of a log is kept. The bound that is reached first applies."""
+    """How much of a log is kept. The bound that is reached first applies.
+
+    ``state_keys`` and ``state_bytes`` bound the state, which is kept beside history.
+    """
 
     events: int
     seconds: float
     bytes: int
+    state_keys: int = 100_000
+    state_bytes: int = 16_777_216
 
     def exceeded(self, *, events: int, bytes: int, oldest: float, now: float) -> bool:
         """Tell whether a log with these figures must drop its oldest entry."""

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from ..brokers import Broker, LogBatch
 from ..errors import BrokerUnavailable
 from ..events.record import UNPLACED, Cursor
-from ..runtime.closing import Closed
+from ..runtime.closing import Closed, Closing
 from ..runtime.rare_log import Trouble
 from .delivery.backlog import Backlog
 from .delivery.dispatcher import Dispatcher
 from .delivery.ends import Ends
+from .delivery.state import State
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Follower:
         self._ends = ends
         self._memory_bytes = memory_bytes
         self._batches: Iterator[LogBatch] = iter(())
+        self._closed: Closed = Closing()
         self._ready = threading.Event()
         # Set when the first attempt to read the log has ended, whether it succeeded or
         # not.
@@ -55,6 +57,7 @@ class Follower:
     def run(self, closed: Closed) -> None:
         """Fill the memory, then follow the log, until ``closed`` is set."""
         trouble = Trouble()
+        self._closed = closed
         while not closed.is_set():
             try:
                 filled = self.fill()
@@ -75,6 +78,8 @@ class Follower:
         Returns False if the broker was closed meanwhile. Raises BrokerUnavailable.
         """
         try:
+            # The tail leads beyond the place of the state.
+            state = State.of(self._broker.state())
             start, head = self._start()
             # After the start was chosen: a session that ends now ends in a record.
             self._ends.remember(self._broker.ended())
@@ -92,9 +97,10 @@ class Follower:
             if batch.gap is not None:
                 head = start = batch.cursor
                 tail.clear()
+                state = State.of(self._broker.state())
             else:
                 tail.append(batch)
-        self._dispatcher.begin(start, tail)
+        self._dispatcher.begin(start, tail, state=state)
         self._ready.set()
         self._tried.set()
         return True
@@ -113,11 +119,25 @@ class Follower:
         if batch is None:
             return False
         self.cursor = batch.cursor
+        state = None
         if batch.gap is not None:
             self._backlog.forget()
             self._learn_ended()
-        self._dispatcher.accept(batch)
+            state = self._state_after_gap()
+        self._dispatcher.accept(batch, state=state)
         return True
+
+    def _state_after_gap(self) -> State | None:
+        """Read the state again; None if the broker was closed meanwhile."""
+        trouble = Trouble()
+        while not self._closed.is_set():
+            try:
+                return State.of(self._broker.state())
+            except BrokerUnavailable as error:
+                if trouble.is_news(str(error)):
+                    log.warning("cannot read the state of keys yet: %s", error)
+                self._closed.wait(_RETRY_SECONDS)
+        return None
 
     def _learn_ended(self) -> None:
         """Learn which sessions ended in the records that are lost."""

@@ -16,6 +16,8 @@ interface Greeting {
 /** The data of the event `reset`: missed events are gone from history. */
 interface Reset {
     reason: "expired" | "epoch" | "ahead" | "malformed";
+    /** Whether the newest event of each key follows. */
+    state?: boolean;
 }
 /** The hub's own events. */
 interface HubEvents {
@@ -39,6 +41,8 @@ type StreamEvent<Events = AnyEvents, Type extends keyof Events & string = keyof 
         text: string;
         /** The cursor after this event. */
         id: string;
+        /** Whether it is the value of a key from before the stream began. */
+        state?: boolean;
     };
 }[Type];
 /** A handler of an event. It receives the event's data, and the event. */
@@ -73,6 +77,8 @@ interface Sharing {
 type Ticket = () => string | null | undefined | Promise<string | null | undefined>;
 /** The request for the stream. */
 interface RequestOptions {
+    /** Whether the stream begins with the newest event of each key. */
+    state?: boolean | undefined;
     method?: string | undefined;
     headers?: HeadersInit | undefined;
     /** Sent again with each attempt, so it cannot be a stream. */

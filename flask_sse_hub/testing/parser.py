@@ -18,11 +18,19 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
-    """An event as a script in a page sees it: its type, its data and its id."""
+    """An event as a script in a page sees it: its type, its data and its id.
+
+    ``key`` is the key of which the event is the value, or the end if ``deleted``.
+    ``state`` tells that the value is from before the stream began. A browser's
+    EventSource does not show these three.
+    """
 
     type: str
     data: str
     id: str
+    key: str | None = None
+    deleted: bool = False
+    state: bool = False
 
     def json(self) -> Any:
         """Return the data, decoded from JSON. Raises ValueError if it is not JSON."""
@@ -47,6 +55,8 @@ class Parser:
         self._line: list[str] = []
         self._data: list[str] = []
         self._type = ""
+        self._key: str | None = None
+        self._marks: set[str] = set()
         self._id = last_event_id
 
     def feed(self, chunk: bytes) -> list[ReceivedEvent]:
@@ -88,6 +98,10 @@ class Parser:
                 self._id = value
             case "retry" if value.isascii() and value.isdigit():
                 self.retry = int(value) / 1000
+            case "key":
+                self._key = value
+            case "deleted" | "state":
+                self._marks.add(name)
             case _:
                 # "Otherwise: the field is ignored."
                 pass
@@ -98,8 +112,17 @@ class Parser:
         self.last_event_id = self._id
         lines, self._data = self._data, []
         type, self._type = self._type, ""
+        key, self._key = self._key, None
+        marks, self._marks = self._marks, set()
         # No ``data`` line at all means no event. One ``data`` line without a value is
         # an event whose data is empty.
         if not lines:
             return None
-        return ReceivedEvent(type or MESSAGE, "\n".join(lines), self.last_event_id)
+        return ReceivedEvent(
+            type or MESSAGE,
+            "\n".join(lines),
+            self.last_event_id,
+            key=key,
+            deleted="deleted" in marks,
+            state="state" in marks,
+        )

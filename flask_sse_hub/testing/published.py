@@ -38,7 +38,8 @@ class PublishedEvent:
 
     ``target`` is "everyone", or the names by their kind: ``{"user": ["42"]}``.
     ``exclude_clients`` are the ids of clients that do not receive it. ``time`` is in
-    seconds since 1970, ``retry`` in seconds.
+    seconds since 1970, ``retry`` in seconds. ``key`` is the key of which the event is
+    the value, or the end if ``deleted``.
     """
 
     type: str
@@ -48,6 +49,8 @@ class PublishedEvent:
     exclude_clients: tuple[str, ...]
     retry: float | None
     time: float
+    key: str | None = None
+    deleted: bool = False
 
     @classmethod
     def of(cls, record: Record, event: Event) -> Self:
@@ -60,6 +63,8 @@ class PublishedEvent:
             exclude_clients=record.exclude,
             retry=event.retry,
             time=record.time,
+            key=record.key,
+            deleted=record.deletes,
         )
 
     def json(self) -> Any:

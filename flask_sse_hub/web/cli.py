@@ -59,6 +59,8 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         "--idempotency-key",
         help="Publish only once for this key, even if the command runs again.",
     )
+    @click.option("--key", help="The key of which the event is the value.")
+    @click.option("--delete", is_flag=True, help="End the value of the key instead.")
     @_target_options
     def publish(data: str | None, **options: Any) -> None:
         """Publish DATA and print the event's id.
@@ -376,6 +378,8 @@ def _print_record(record: Record, *, as_json: bool) -> None:
             "data": event.data,
             "target": target,
         }
+        if record.key is not None:
+            shown |= {"key": record.key, "deleted": record.deletes}
         click.echo(printable_json(json.dumps(shown, ensure_ascii=False)))
         return
     at = datetime.fromtimestamp(record.time).astimezone().strftime("%H:%M:%S")

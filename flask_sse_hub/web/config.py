@@ -135,6 +135,18 @@ class Config:
         "How many bytes of events the broker keeps for replay; at least twice"
         " ``SSE_HUB_MAX_EVENT_BYTES``.",
     )
+    state_keys: int = _key(
+        _DEFAULTS.memory.state_keys,
+        checks.count,
+        "How many keys the state may have: one for each target of each ``key`` that was"
+        " published. Publishing a further one raises ``StateFull``.",
+    )
+    state_bytes: int = _key(
+        _DEFAULTS.memory.state_bytes,
+        checks.count,
+        "How many bytes the state of all keys may have, in the broker and in the memory"
+        " of each worker. Publishing more raises ``StateFull``.",
+    )
     memory_history_bytes: int = _key(
         _DEFAULTS.memory.bytes,
         checks.count,
@@ -311,7 +323,13 @@ class Config:
     @property
     def retention(self) -> Retention:
         """The bounds of the history that the broker keeps."""
-        return Retention(self.history_events, self.history_seconds, self.history_bytes)
+        return Retention(
+            self.history_events,
+            self.history_seconds,
+            self.history_bytes,
+            state_keys=self.state_keys,
+            state_bytes=self.state_bytes,
+        )
 
     @property
     def hub(self) -> HubOptions:

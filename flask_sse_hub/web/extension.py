@@ -198,6 +198,7 @@ class SSEHub(PublishesRows):
         personal: bool = True,
         metadata: Metadata | None = None,
         client_id: str | None = None,
+        state: bool = False,
     ) -> Response:
         """Return a response that streams these channels to the current user.
 
@@ -216,6 +217,8 @@ class SSEHub(PublishesRows):
                 for statistics and signals.
             client_id: The id that ``client_id()`` has given to this client, for an app
                 whose URLs name it in another way than ``?client_id=``.
+            state: Whether the stream begins with the newest event of each key. See
+                ``key`` of ``publish()``.
 
         Returns:
             The stream, or a refusal if a limit is reached.
@@ -240,6 +243,7 @@ class SSEHub(PublishesRows):
             personal=personal,
             metadata=metadata,
             client_id=client_id,
+            state=state,
         )
 
     @explaining("ticket(user=..., channels=..., expires=...)", words=words.TICKET)

@@ -14,7 +14,7 @@ from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
 from ..auth.visitor import bearer_token
-from ..errors import BrokerUnavailable, EventTooLarge, SSEHubError
+from ..errors import BrokerUnavailable, EventTooLarge, SSEHubError, StateFull
 from ..events import address
 from ..events.address import MAX_TARGETS
 from ..events.event import MAX_NAME_CHARS, Event
@@ -40,7 +40,7 @@ _ENVELOPE_BYTES = 1_048_576
 _NAMED = ("channel", "user", "session", "client")
 _NEEDED = ("data", "target")
 
-_OPTIONAL = ("type", "retry", "exclude_client", "idempotency_key")
+_OPTIONAL = ("type", "retry", "exclude_client", "idempotency_key", "key", "delete")
 
 
 class Refused(Exception):
@@ -161,6 +161,8 @@ class PublishAPI:
         for at, record in records:
             try:
                 ids.append(self._state.publish(record))
+            except StateFull as error:
+                raise Refused(507, str(error), at, ids=ids) from error
             except BrokerUnavailable as error:
                 raise Refused(
                     503,
@@ -192,7 +194,10 @@ class PublishAPI:
         fields = {name: value for name, value in event.items() if name in _OPTIONAL}
         # Check each field alone first, so that an error has the field's name.
         for name, value in fields.items():
-            self._checked("", {name: value}, at + name)
+            needed = {"key": "any"} if name == "delete" else {}
+            self._checked("", {**needed, name: value}, at + name)
+        if not isinstance(fields.get("delete", False), bool):
+            raise Refused(400, "true or false is needed", f"{at}delete")
         for kind, names in target.items():
             self._checked("", {kind: names}, f"{at}target.{kind}")
             if names == []:

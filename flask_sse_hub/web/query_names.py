@@ -14,7 +14,10 @@ from ..server.connection import QUERY_NAMES
 
 log = logging.getLogger(__name__)
 
-_KNOWN = ("channel", "ticket", "client_id", *QUERY_NAMES)
+_KNOWN = ("channel", "ticket", "client_id", "state", *QUERY_NAMES)
+
+#: The texts of state= that ask for the state.
+YES = ("1", "true")
 
 _CHANNEL = "use channel=, once for each channel"
 _TICKET = "use ticket=, with a ticket from sse_hub.ticket()"
@@ -62,6 +65,8 @@ class QueryNames:
             found["channel=*"] = (
                 "a * in channel= is a part of the channel's name: name each channel"
             )
+        if request.args.get("state", "1") not in YES:
+            found["state"] = "state= has no effect unless it is 1 or true"
         if any("," in name for name in channels):
             found["channel"] = (
                 "a comma in channel= is a part of the channel's name: for several"

@@ -42,7 +42,7 @@ from .client_address import ClientAddresses
 from .client_metadata import checked_metadata
 from .config import Config
 from .cors import Origins
-from .query_names import QueryNames
+from .query_names import YES, QueryNames
 from .reach import Reach
 
 _TOO_OFTEN = "streams are opened too often from one network address"
@@ -62,7 +62,7 @@ class StreamRequest:
     ``rule`` is applied to each channel now, ``still_allowed`` while the stream is open.
     ``describe()`` returns the client's metadata, ``warnings()`` the mistakes in the
     request's query. ``client_id`` is the id that the client has sent, if it is not in
-    ``?client_id=``.
+    ``?client_id=``. ``state`` tells whether the stream begins with the state of keys.
     """
 
     channels: Sequence[str]
@@ -73,6 +73,7 @@ class StreamRequest:
     describe: Callable[[], Metadata | None] = lambda: None
     warnings: Callable[[], Sequence[str]] = tuple
     client_id: str | None = None
+    state: bool = False
 
 
 class Subscribing:
@@ -120,6 +121,7 @@ class Subscribing:
                     still_allowed=self._access.is_open,
                     describe=self._rules.describe or (lambda: None),
                     warnings=self._query_names.warnings,
+                    state=request.args.get("state") in YES,
                 )
             )
         except InvalidName as error:
@@ -133,6 +135,7 @@ class Subscribing:
         personal: bool,
         metadata: Metadata | None,
         client_id: str | None,
+        state: bool,
     ) -> Response:
         """Return a stream of channels that a view of the app has allowed."""
         asked = StreamRequest(
@@ -142,6 +145,7 @@ class Subscribing:
             personal=personal,
             describe=lambda: metadata,
             client_id=client_id,
+            state=state,
         )
         try:
             return self._with_headers(self._open(asked))
@@ -200,6 +204,7 @@ class Subscribing:
             ends_at=self._ends_at(hub, visitor),
             metadata=checked_metadata(asked.describe(), self._first_time),
             coding=hub.coding(accepted_coding(hub.coding_names)),
+            state=asked.state,
         )
         hub.check_admission(client.identity, client.ip)
         return client

@@ -12,7 +12,7 @@ from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.brokers.sqlite.log_file import LogFile
 from flask_sse_hub.brokers.sqlite.membership import Membership
 from flask_sse_hub.events.address import BROADCAST, Address
-from flask_sse_hub.events.record import Disconnect, Record, Retention
+from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
 from tests.chaos.log import read_redis, read_sqlite
 from tests.kit.redis_server import RedisServer
 
@@ -28,7 +28,9 @@ def test_a_file_is_read_across_its_epochs(tmp_path: Path) -> None:
         for data in ("one", "two"):
             file.join(membership)
             membership.leave()
-            given += file.append([Record((BROADCAST,), Event(data))])
+            (cursor,) = file.append([Record((BROADCAST,), Event(data))])
+            assert isinstance(cursor, Cursor)
+            given.append(cursor)
     log = read_sqlite(path)
     assert given[0].epoch != given[1].epoch
     assert [entry.data for entry in log.entries] == ["one", "two"]

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from ...errors import BrokerUnavailable
+from ...errors import BrokerUnavailable, SSEHubError
 from ...events.address import Address
 from ...events.record import Cursor, Record, Retention
 from ...runtime.rare_log import Trouble
-from ..base import Broker, LogBatch, Replay
+from ..base import Broker, LogBatch, LogState, Replay
 from ..thread import BrokerThread, Call
 from .stream import StreamLog
 from .url import connector, ignored_options
@@ -120,6 +120,18 @@ class RedisBroker(Broker):
         found: Replay = self._reader.ask(lambda stream: stream.replay(after, page=page))
         return found
 
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return where a reader of some addresses goes on after a trim."""
+        found: Cursor | None = self._reader.ask(
+            lambda stream: stream.bridge(after, addresses)
+        )
+        return found
+
+    def state(self) -> LogState:
+        """Return the newest record of each address and key, in log order."""
+        found: LogState = self._reader.ask(StreamLog.state)
+        return found
+
     def head(self) -> Cursor:
         """Return the cursor of the newest record."""
         found: Cursor = self._reader.ask(StreamLog.head)
@@ -165,13 +177,13 @@ class RedisBroker(Broker):
     # The methods below run in the real threads of _writer and _reader
 
     def _append(self, calls: list[Call]) -> None:
-        answers: Sequence[Cursor | BrokerUnavailable]
+        answers: Sequence[Cursor | SSEHubError]
         try:
             answers = self._appending.append([call.argument for call in calls])
         except BrokerUnavailable as error:
             answers = [error] * len(calls)
         for call, answer in zip(calls, answers, strict=True):
-            _reply(call, answer)
+            call.answer(answer)
 
     def _read(self, calls: list[Call]) -> None:
         # All these calls were made before this read, so one head answers all calls that
@@ -181,11 +193,11 @@ class RedisBroker(Broker):
             if call.given_up:
                 continue
             if call.argument is not StreamLog.head:
-                _reply(call, self._answer(call.argument))
+                call.answer(self._answer(call.argument))
                 continue
             if head is None:
                 head = self._answer(StreamLog.head)
-            _reply(call, head)
+            call.answer(head)
 
     def _answer(self, question: Callable[[StreamLog], Any]) -> Any:
         try:
@@ -201,10 +213,3 @@ def _warn_of_eviction(policy: str | None) -> None:
             " may be lost. Set maxmemory-policy to noeviction",
             policy,
         )
-
-
-def _reply(call: Call, answer: Any) -> None:
-    if isinstance(answer, BrokerUnavailable):
-        call.fail(answer)
-    else:
-        call.set(answer)

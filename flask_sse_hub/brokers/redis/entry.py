@@ -6,16 +6,25 @@ does not know connections.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Self
 
-from ...events.record import Cursor
+from ...events.address import Address
+from ...events.record import Cursor, Record
+from .. import codec
+from ..base import PAGE_BYTES
 
 # An entry's id is the time in milliseconds and a number; both fit into one offset. The
 # number is drawn at random, so that two servers that each believe to be the master do
 # not give the same id.
 NUMBER_BITS = 18
 MAX_FIRST_NUMBER = 2**17
+
+# How many entries the first read asks for, and how many each read asks for at most:
+# enough to keep up with any publisher.
+_FIRST_ENTRIES = 4
+_PAGE_ENTRIES = 256
 
 # The fields of an entry of this package. The scripts write and accept the same forms.
 # An epoch is sent to clients unchanged, so only safe characters are allowed. A number
@@ -41,7 +50,7 @@ class Entry(NamedTuple):
     @property
     def time(self) -> float:
         """The time of its append, in seconds since 1970."""
-        return (self.cursor.offset >> NUMBER_BITS) / 1000
+        return _time(self.cursor.offset)
 
     @classmethod
     def of(cls, entry_id: bytes, fields: dict[bytes, bytes]) -> Self | None:
@@ -68,6 +77,20 @@ class Entry(NamedTuple):
 
 # An entry as redis-py returns it: its id and its fields.
 Raw = tuple[bytes, dict[bytes, bytes]]
+
+
+class PageSize:
+    """How many entries to ask for: Redis counts entries, and pages have bytes."""
+
+    def __init__(self) -> None:
+        self.entries = _FIRST_ENTRIES
+
+    def learn(self, read: Sequence[Raw]) -> None:
+        """Choose the next page's size by the size of the entries that were read."""
+        size = sum(sum(map(len, fields.values())) for _, fields in read)
+        if size:
+            fitting = len(read) * PAGE_BYTES // size
+            self.entries = max(1, min(2 * self.entries, fitting, _PAGE_ENTRIES))
 
 
 class Chain(NamedTuple):
@@ -102,6 +125,23 @@ class Chain(NamedTuple):
             else:
                 break
         return cls(entries, after, foreign)
+
+
+def kept_record(field: bytes, value: bytes) -> Record | None:
+    """Read a record of the state, with its one address. Returns None without one."""
+    head, _, body = value.partition(b"\n")
+    try:
+        entry_id, epoch, _ = head.split(b" ")
+        cursor = Cursor(epoch.decode(), offset_of(entry_id))
+        record = codec.decode(body, cursor=cursor, time=_time(cursor.offset))
+    except (ValueError, codec.Malformed):
+        return None
+    address = Address(field.partition(b"\n")[0].decode())
+    return replace(record, addresses=(address,))
+
+
+def _time(offset: int) -> float:
+    return (offset >> NUMBER_BITS) / 1000
 
 
 def cursor_of(answer: bytes) -> Cursor:

@@ -8,88 +8,15 @@ read that entry's body. The note counts only if the log has as many entries as i
 and none after the entry that it names.
 """
 
-# KEYS[1]   the log, a stream
-# KEYS[2]   notes beside the log, a hash: what to keep, the newest entry, and the newest
-#           control record that was removed from between others
-#
-# Entries of other programs are passed over: the epoch is read from the newest entry of
-# this package among the last 256.
-_COMMON = """
-local log, notes = KEYS[1], KEYS[2]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local function ours(entry)
-  local fields = entry[2]
-  return #fields == 10 and fields[1] == 'e' and fields[3] == 'p'
-    and fields[5] == 't' and fields[7] == 's' and fields[9] == 'b'
-    and #fields[2] <= 32 and string.match(fields[2], '^[0-9a-z]+$')
-    and #fields[4] <= 41 and string.match(fields[4], '^[0-9]+%-[0-9]+$')
-    and #fields[6] <= 15 and string.match(fields[6], '^[0-9]+$')
-    and #fields[8] <= 15 and string.match(fields[8], '^[0-9]+$')
-end
-
-local function ms_of(id)
-  return tonumber(string.match(id, '%d+'))
-end
-
--- Return the first entry of this package from an id on.
-local function from(id)
-  local count = 1
-  while true do
-    local entries = redis.call('XRANGE', log, id, '+', 'COUNT', count)
-    for _, entry in ipairs(entries) do
-      if ours(entry) then return entry end
-    end
-    if #entries < count then return nil end
-    id, count = '(' .. entries[#entries][1], 256
-  end
-end
-
--- Describe the end of the log: its newest id and its length; its epoch and the bytes of
--- all entries so far, if an entry of this package is found; and the note's oldest entry
--- with its start. Entries only ever leave the log, so its oldest entry is never before
--- the one in the note.
-local function newest()
-  local length = redis.call('XLEN', log)
-  if length == 0 then return nil end
-  local noted = redis.call('HGET', notes, 'tail')
-  if noted then
-    local epoch, id, stop, count, first, start = string.match(
-      noted, '^(%w+) (%d+%-%d+) (%d+) (%d+) (%d+%-%d+) (%d+)$')
-    if tonumber(count) == length
-       and #redis.call('XRANGE', log, '(' .. id, '+', 'COUNT', 1) == 0 then
-      return {id = id, length = length, epoch = epoch, stop = tonumber(stop),
-              first = first, start = tonumber(start)}
-    end
-  end
-  local entries = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
-  local tail = {id = entries[1][1], length = length, first = '0-0', start = 0}
-  if not ours(entries[1]) then
-    entries = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 256)
-  end
-  for _, entry in ipairs(entries) do
-    if ours(entry) then
-      tail.epoch, tail.stop = entry[2][2], entry[2][6] + entry[2][8]
-      if tail.stop > 999999999999999 then tail.stop = 0 end
-      break
-    end
-  end
-  return tail
-end
-
-local function foreign()
-  return redis.error_reply('ERR the newest entries were not written by this package')
-end
-"""
+from .trimming import COMMON, TRIM
 
 # The script that trims the log and appends an entry. It returns the epoch and the id of
 # the entry, with a space between them.
 #
-# KEYS[3]   the newer idempotency keys, a hash
-# KEYS[4]   the older idempotency keys, a hash
-# KEYS[5]   the ids of the control records in the log, a stream
-# KEYS[6]   the addresses of the sessions that ended last, a stream
+# KEYS[5]   the newer idempotency keys, a hash
+# KEYS[6]   the older idempotency keys, a hash
+# KEYS[7]   the ids of the control records in the log, a stream
+# KEYS[8]   the addresses of the sessions that ended last, a stream
 # ARGV[1]   the body
 # ARGV[2]   the size that retention counts, in bytes; 0 for a control record alone
 # ARGV[3]   the epoch, if a new log is begun
@@ -103,6 +30,15 @@ end
 # ARGV[13]  1: refuse a log for which no app has noted what to keep
 # ARGV[14]  the addresses of the sessions that this record ends, one a line; empty: none
 # ARGV[15]  how many of these records to remember
+# ARGV[16]  how many notes about trimmed entries one hash holds
+# ARGV[17]  the key of which the record is the state; empty: none
+# ARGV[18]  1: the record ends that state
+# ARGV[19]  the size that the state counts for each address, in bytes
+# ARGV[20-21] the keys and bytes of state to keep; empty: as KEYS[2] says
+# ARGV[22-] the addresses of a record with a key
+#
+# The state is in KEYS[9], a hash: for each address and key the id, epoch, size and body
+# of the newest record. It belongs to one epoch. An empty value is no state.
 #
 # XADD is the last command. If Redis refuses a command, because of the user's rights or
 # of its memory, nothing was appended, and the idempotency key is taken back.
@@ -110,7 +46,7 @@ end
 # The log is trimmed first: at Redis's maxmemory, this makes the room for the entry. A
 # trim that removes nothing is left out, because Redis refuses no command for want of
 # memory once the script has written. The newest entry stays until XADD, since the epoch
-# is stored only in entries.
+# is stored only in entries. XADD replaces it if it is beyond the bounds too.
 #
 # Control records do not count as events. The oldest ones beyond their own number are
 # removed from between events. They have no bytes, so a reader still proves by the bytes
@@ -124,12 +60,14 @@ end
 # If the newest id is so high that a cursor has no room for a later one, nothing could
 # be appended, so the script begins a new log.
 APPEND = (
-    _COMMON
+    COMMON
+    + "local most_notes = tonumber(ARGV[16])"
+    + TRIM
     + """
 local ms, number, size = now, tonumber(ARGV[4]), tonumber(ARGV[2])
 local epoch, before, total, length = ARGV[3], '0-0', 0, 0
 local key = ARGV[8]
-local index, is_control = KEYS[5], ARGV[2] == '0'
+local index, is_control = KEYS[7], ARGV[2] == '0'
 if ARGV[13] == '1' and not redis.call('HGET', notes, 'events') then
   return redis.error_reply('ERR no app has begun this log')
 end
@@ -148,7 +86,7 @@ if tail then
   -- Idempotency keys may outlive their log. A key of another epoch names an event that
   -- is lost, so the record is appended.
   local known = key ~= ''
-    and (redis.call('HGET', KEYS[3], key) or redis.call('HGET', KEYS[4], key))
+    and (redis.call('HGET', KEYS[5], key) or redis.call('HGET', KEYS[6], key))
   if known and string.sub(known, 1, #epoch) == epoch then return known end
   local last_ms, last_number = string.match(before, '(%d+)-(%d+)')
   if tonumber(last_ms) >= ms then
@@ -161,6 +99,57 @@ if tail then
   end
 end
 local id = string.format('%.0f-%.0f', ms, number)
+
+-- The fields of the state that change, with their values so far.
+local kept, kept_before, kept_after = {}, 0, 0
+if ARGV[17] ~= '' then
+  local keys = 0
+  if tail then
+    keys = redis.call('HLEN', KEYS[9])
+    kept_before = tonumber(redis.call('HGET', notes, 'state-size') or 0)
+    kept_after = kept_before
+  end
+  for at = 22, #ARGV do
+    local field = ARGV[at] .. '\\n' .. ARGV[17]
+    local old = tail and redis.call('HGET', KEYS[9], field)
+    if old then
+      keys = keys - 1
+      kept_after = kept_after - (string.match(old, '^%S+ %S+ (%d+)\\n') or 0)
+    end
+    table.insert(kept, {field, old or ''})
+  end
+  if ARGV[18] ~= '1' then
+    keys, kept_after = keys + #kept, kept_after + #kept * ARGV[19]
+    local most_kept = {ARGV[20], ARGV[21]}
+    if most_kept[1] == '' then
+      most_kept = redis.call('HMGET', notes, 'state-keys', 'state-bytes')
+    end
+    if most_kept[1] and (keys > tonumber(most_kept[1])
+                         or kept_after > tonumber(most_kept[2])) then
+      return redis.error_reply('STATEFULL the state has no room')
+    end
+  end
+end
+
+local function change_state()
+  if not tail then redis.call('UNLINK', KEYS[9]) end
+  for _, each in ipairs(kept) do
+    if ARGV[18] == '1' then
+      redis.call('HDEL', KEYS[9], each[1])
+    else
+      redis.call('HSET', KEYS[9], each[1],
+        id .. ' ' .. epoch .. ' ' .. ARGV[19] .. '\\n' .. ARGV[1])
+    end
+  end
+  if #kept > 0 or not tail then
+    redis.call('HSET', notes, 'state-size', string.format('%.0f', kept_after))
+  end
+end
+
+local function restore_state()
+  for _, each in ipairs(kept) do redis.call('HSET', KEYS[9], each[1], each[2]) end
+  redis.call('HSET', notes, 'state-size', string.format('%.0f', kept_before))
+end
 
 local keep = {ARGV[5], ARGV[6], ARGV[7]}
 if keep[1] == '' then
@@ -182,7 +171,7 @@ local function recount()
   end
 end
 
-local limit
+local replaces = false
 if tail and is_control then
   recount()
   local excess = controls - ARGV[12] + 1
@@ -195,70 +184,51 @@ if tail and is_control then
     end
   end
 elseif tail and most then
-  local oldest, beyond = now - keep[2], total + size - keep[3]
-  local function look()
-    local entry = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
-    first, start = entry[1], ours(entry) and tonumber(entry[2][6]) or 0
-  end
-  local function is_due()
-    return ms_of(first) < oldest or start < beyond
-  end
-  local function room()
-    recount()
-    return math.max(1, most + controls - 1)
-  end
-  local least = room()
-  while length > least do
-    redis.call('XTRIM', log, 'MAXLEN', least)
-    length, least = least, room()
-  end
-  if is_due() then look() end
-  if ms_of(first) < oldest and first ~= before then
-    local minimum = string.format('%.0f', oldest)
-    if ms_of(before) < oldest then minimum = before end
-    redis.call('XTRIM', log, 'MINID', minimum)
-    length = redis.call('XLEN', log)
-    look()
-  end
-  while first ~= before and is_due() do
-    redis.call('XDEL', log, first)
-    length = length - 1
-    look()
-  end
   recount()
-  limit = is_due() and 1 or most + controls
-  if limit == 1 then first, start = id, total end
+  local oldest, beyond = now - keep[2], total + size - keep[3]
+  local events
+  length, events, first, start =
+    trim(tail, length - controls, most - 1, oldest, beyond)
+  recount()
+  replaces = length == 1
+    and (events >= most or ms_of(first) < oldest or start < beyond)
 end
 
 local cursor = epoch .. ' ' .. id
 local has_key = false
 local function write()
-  length = math.min(length + 1, limit or length + 1)
+  if replaces then
+    note(redis.call('XRANGE', log, '-', '+', 'COUNT', 1))
+    length, first, start = 0, id, total
+  end
+  length = length + 1
   redis.call('HSET', notes, 'tail', string.format('%s %s %.0f %.0f %s %.0f',
     epoch, id, total + size, length, first, start))
   if not tail then redis.call('HSET', notes, 'removed', '0-0') end
   if ARGV[5] ~= '' and not redis.call('HGET', notes, 'events') then
-    redis.call('HSET', notes, 'events', ARGV[5], 'ms', ARGV[6], 'bytes', ARGV[7])
+    redis.call('HSET', notes, 'events', ARGV[5], 'ms', ARGV[6], 'bytes', ARGV[7],
+      'state-keys', ARGV[20], 'state-bytes', ARGV[21])
   end
   if key ~= '' then
-    local held = redis.call('HLEN', KEYS[3])
+    local held = redis.call('HLEN', KEYS[5])
     if held > 0 and (held >= tonumber(ARGV[10])
-                     or redis.call('PTTL', KEYS[3]) <= tonumber(ARGV[9])) then
-      redis.call('UNLINK', KEYS[4])
-      redis.call('RENAME', KEYS[3], KEYS[4])
+                     or redis.call('PTTL', KEYS[5]) <= tonumber(ARGV[9])) then
+      redis.call('UNLINK', KEYS[6])
+      redis.call('RENAME', KEYS[5], KEYS[6])
       held = 0
     end
-    redis.call('HSET', KEYS[3], key, cursor)
+    redis.call('HSET', KEYS[5], key, cursor)
     has_key = true
-    if held == 0 then redis.call('PEXPIRE', KEYS[3], 2 * ARGV[9]) end
+    if held == 0 then redis.call('PEXPIRE', KEYS[5], 2 * ARGV[9]) end
   end
   if is_control then redis.call('XADD', index, id, 'c', '') end
   if ARGV[14] ~= '' then
-    redis.call('XADD', KEYS[6], 'MAXLEN', '=', ARGV[15], '*', 'a', ARGV[14])
+    redis.call('XADD', KEYS[8], 'MAXLEN', '=', ARGV[15], '*', 'a', ARGV[14])
   end
+  change_state()
   local add = {'XADD', log}
-  if limit then
-    for _, word in ipairs({'MAXLEN', '=', limit}) do table.insert(add, word) end
+  if replaces then
+    for _, word in ipairs({'MAXLEN', '=', 1}) do table.insert(add, word) end
   end
   for _, word in ipairs({id, 'e', epoch, 'p', before, 't',
                          string.format('%.0f', total), 's', ARGV[2], 'b', ARGV[1]}) do
@@ -270,7 +240,8 @@ end
 local done, problem = pcall(write)
 if done then return cursor end
 -- Redis has just allowed HSET, and may not allow HDEL. An empty value names no event.
-if has_key then redis.call('HSET', KEYS[3], key, '') end
+if has_key then redis.call('HSET', KEYS[5], key, '') end
+if #kept > 0 then restore_state() end
 if type(problem) == 'string' then return redis.error_reply(problem) end
 return problem
 """
@@ -288,7 +259,7 @@ return problem
 # ARGV[2]   the id of the cursor
 # ARGV[3]   the milliseconds to keep; empty: all
 JUDGE = (
-    _COMMON
+    COMMON
     + """
 local tail = newest()
 if not tail then return {} end
@@ -329,7 +300,7 @@ return {tail.epoch, tail.id, first[1], floor, there, stop, removed}
 # quarters of the bytes remain is good enough: each step reads a body, in Redis. The
 # number of steps is bounded.
 TAIL = (
-    _COMMON
+    COMMON
     + """
 local tail = newest()
 if not tail then return '' end

@@ -9,16 +9,17 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import redis
 from redis.commands.core import Script
 
-from ...errors import BrokerUnavailable
+from ...errors import SSEHubError
 from ...events.address import Address
 from ...events.event import Event
 from ...events.record import Cursor, GapReason, Record, Retention
+from ...events.trimming import NOTED_ADDRESSES
 from .. import codec
 from ..base import (
     CONTROL_RECORDS,
@@ -27,16 +28,23 @@ from ..base import (
     IDEMPOTENCY_SECONDS,
     PAGE_BYTES,
     LogBatch,
+    LogState,
     Replay,
 )
-from .entry import MAX_FIRST_NUMBER, Chain, Entry, Raw, cursor_of, id_of, offset_of
+from .entry import (
+    MAX_FIRST_NUMBER,
+    Chain,
+    Entry,
+    PageSize,
+    cursor_of,
+    id_of,
+    kept_record,
+    offset_of,
+)
+from .refusals import refusal, translated
 from .scripts import APPEND, ENDED, JUDGE, TAIL
+from .trimming import BRIDGE
 from .url import Connect
-
-# How many entries the first read asks for, and how many each read asks for at most:
-# enough to keep up with any publisher.
-_FIRST_ENTRIES = 4
-_PAGE_ENTRIES = 256
 
 # How many ended sessions one call reads: Redis is busy for some milliseconds.
 _PAGE_ENDED = 5_000
@@ -48,31 +56,12 @@ _PAGE_ENDED = 5_000
 _IDLE_SECONDS = 2.0
 _PING_SECONDS = 0.4
 
-# The answers of a cluster's node to a key that belongs to another node, or to none.
-_OF_A_CLUSTER = (
-    redis.exceptions.AskError,
-    redis.exceptions.ClusterDownError,
-    redis.exceptions.ClusterCrossSlotError,
-    redis.exceptions.TryAgainError,
-)
-
 # A record without addresses, which begins a new log. A log always has an entry, because
 # its epoch is stored only in its entries.
 _NOBODY = Record((), Event(""))
 
-
-class _PageSize:
-    """How many entries to ask for: Redis counts entries, and pages have bytes."""
-
-    def __init__(self) -> None:
-        self.entries = _FIRST_ENTRIES
-
-    def learn(self, read: Sequence[Raw]) -> None:
-        """Choose the next page's size by the size of the entries that were read."""
-        size = sum(sum(map(len, fields.values())) for _, fields in read)
-        if size:
-            fitting = len(read) * PAGE_BYTES // size
-            self.entries = max(1, min(2 * self.entries, fitting, _PAGE_ENTRIES))
+# The keys of the script that appends.
+_APPEND_KEYS = 9
 
 
 class _Place(NamedTuple):
@@ -105,8 +94,15 @@ class StreamLog:
         # The braces are a hash tag: Redis Cluster puts all keys of one log on one node.
         self._key = f"sse-hub:{{{name}}}:"
         self._log = self._key + "log"
-        self._page = _PageSize()
+        self._page = PageSize()
         self._notes = self._key + "retention"
+        self._state = self._key + "state"
+        self._log_keys = (
+            self._log,
+            self._notes,
+            self._key + "trimmed",
+            self._key + "trimmed-before",
+        )
         self._retention = retention
         self._create = create
         self._clock = clock
@@ -114,6 +110,7 @@ class StreamLog:
         # The time of the last call, None before the first one.
         self._used: float | None = None
         self._appending = self._client.register_script(APPEND)
+        self._bridging = self._client.register_script(BRIDGE)
         self._judging = self._client.register_script(JUDGE)
         self._tailing = self._client.register_script(TAIL)
         self._listing = self._client.register_script(ENDED)
@@ -145,12 +142,12 @@ class StreamLog:
         finally:
             pool.release(connection)
 
-    def append(self, records: Sequence[Record]) -> list[Cursor | BrokerUnavailable]:
+    def append(self, records: Sequence[Record]) -> list[Cursor | SSEHubError]:
         """Append records in one round trip.
 
         Returns the cursor of each record, or the error that kept it out of the log.
         """
-        with _translated():
+        with translated():
             self._freshen()
             answers = self._append(records)
             for at, answer in enumerate(answers):
@@ -159,7 +156,7 @@ class StreamLog:
                     # so sending the record again cannot publish it twice.
                     answers[at] = self._append([records[at]], load=True)[0]
         return [
-            _unavailable(answer) if isinstance(answer, Exception) else cursor_of(answer)
+            refusal(answer) if isinstance(answer, Exception) else cursor_of(answer)
             for answer in answers
         ]
 
@@ -167,25 +164,37 @@ class StreamLog:
         pipeline = self._client.pipeline(transaction=False)
         for record in records:
             if load:
-                pipeline.eval(APPEND, 6, *self._arguments(record))
+                pipeline.eval(APPEND, _APPEND_KEYS, *self._arguments(record))
             else:
-                pipeline.evalsha(self._appending.sha, 6, *self._arguments(record))
+                arguments = self._arguments(record)
+                pipeline.evalsha(self._appending.sha, _APPEND_KEYS, *arguments)
         return list(pipeline.execute(raise_on_error=False))
 
     def _tell_retention(self) -> None:
         """Note in the log how much of it to keep; a Publisher has no setting for it."""
         if self._retention is not None:
-            keep = zip(("events", "ms", "bytes"), self._kept(), strict=True)
+            names = ("events", "ms", "bytes", "state-keys", "state-bytes")
+            keep = zip(names, (*self._kept(), *self._kept_state()), strict=True)
             self._client.hset(self._notes, mapping=dict(keep))
+
+    def _doubt_notes(self) -> None:
+        """Note that nothing is known of the records trimmed so far.
+
+        The log has lost records, in a failover for example. Another server may have
+        given ids before a client's own id to records that the client does not have.
+        """
+        seconds, micros = self._client.time()
+        now = f"{seconds * 1000 + micros // 1000}-0"
+        self._client.hset(self._notes, "unknown", now)
 
     def _arguments(self, record: Record, *, only_begin: bool = False) -> list[Any]:
         return [
-            self._log,
-            self._notes,
+            *self._log_keys,
             self._key + "keys",
             self._key + "keys-before",
             self._key + "control",
             self._key + "ended",
+            self._state,
             codec.encode(record),
             # An event has bytes, so that a lost one is missed.
             0 if record.is_control else max(1, record.size),
@@ -200,6 +209,12 @@ class StreamLog:
             int(not self._create),
             "\n".join(record.ended),
             ENDED_SESSIONS,
+            NOTED_ADDRESSES,
+            record.key or "",
+            int(record.deletes),
+            record.kept_size,
+            *self._kept_state(),
+            *(record.addresses if record.key is not None else ()),
         ]
 
     def _kept(self) -> tuple[int | str, int | str, int | str]:
@@ -209,12 +224,16 @@ class StreamLog:
         most = 2**53  # Lua's numbers are exact up to here
         return min(keep.events, most), int(keep.seconds * 1000), min(keep.bytes, most)
 
+    def _kept_state(self) -> tuple[int | str, int | str]:
+        keep = self._retention
+        return ("", "") if keep is None else (keep.state_keys, keep.state_bytes)
+
     def read(self, after: Cursor, *, wait: float) -> LogBatch | None:
         """Return the next batch after a cursor.
 
         Waits for up to ``wait`` seconds. Returns None if no entry arrived.
         """
-        with _translated():
+        with translated():
             answer = self._client.xread(
                 {self._log: id_of(after.offset)},
                 count=self._page.entries,
@@ -235,6 +254,8 @@ class StreamLog:
                     return None
                 # Another process may have begun a new log, which lacks the retention.
                 self._tell_retention()
+                if gap is not GapReason.EXPIRED:
+                    self._doubt_notes()
                 return LogBatch((), place.head, gap)
         records = tuple(_records(chain.entries))
         malformed = chain.foreign + len(chain.entries) - len(records)
@@ -245,7 +266,7 @@ class StreamLog:
         found: list[Record] = []
         size = 0
         cursor = after
-        with _translated():
+        with translated():
             self._freshen()
             gap, head, stop, _ = self._judge(after)
             if gap is not None:
@@ -273,15 +294,43 @@ class StreamLog:
                     break
         return Replay(tuple(found), cursor)
 
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return where a reader of some addresses goes on after a trim."""
+        with translated():
+            self._freshen()
+            answer = self._run(
+                self._bridging,
+                len(self._log_keys),
+                *self._log_keys,
+                after.epoch,
+                id_of(after.offset),
+                self._kept()[1],
+                NOTED_ADDRESSES,
+                *addresses,
+            )
+        return cursor_of(answer) if answer else None
+
+    def state(self) -> LogState:
+        """Return the newest record of each address and key, in log order."""
+        with translated():
+            self._freshen()
+            head = self._head()
+            # A user with rights from before there was a state may read an empty one.
+            held = self._client.hlen(self._state)
+            read = self._client.hgetall(self._state) if held else {}
+        records = (kept_record(field, value) for field, value in read.items())
+        found = [each for each in records if each and each.cursor.epoch == head.epoch]
+        return LogState(tuple(sorted(found, key=lambda each: each.cursor)), head)
+
     def head(self) -> Cursor:
         """Return the cursor of the newest entry; begin a new log if there is none."""
-        with _translated():
+        with translated():
             self._freshen()
             return self._head()
 
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
-        with _translated():
+        with translated():
             self._freshen()
             self._tell_retention()
             answer = self._run(
@@ -294,7 +343,7 @@ class StreamLog:
 
         The place is empty after the last page.
         """
-        with _translated():
+        with translated():
             self._freshen()
             last, text = self._run(
                 self._listing, 1, self._key + "ended", after, _PAGE_ENDED
@@ -303,7 +352,7 @@ class StreamLog:
 
     def _head(self) -> Cursor:
         arguments = self._arguments(_NOBODY, only_begin=True)
-        return cursor_of(self._run(self._appending, 6, *arguments))
+        return cursor_of(self._run(self._appending, _APPEND_KEYS, *arguments))
 
     def _judge(self, after: Cursor) -> _Place:
         """Tell where a cursor lies in the log, and whether events after it are lost."""
@@ -346,7 +395,7 @@ class StreamLog:
         None too if it does not say: a user may lack the right to ask, and some services
         have no such command.
         """
-        with _translated():
+        with translated():
             try:
                 memory = self._client.info("memory")
             except redis.ResponseError:
@@ -366,41 +415,3 @@ def _records(entries: Iterable[Entry]) -> Iterator[Record]:
     for entry in entries:
         with suppress(codec.Malformed):
             yield codec.decode(entry.body, cursor=entry.cursor, time=entry.time)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the errors of redis-py into BrokerUnavailable."""
-    try:
-        yield
-    except (redis.RedisError, OSError) as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: Exception) -> BrokerUnavailable:
-    text = str(error)
-    remedy = ""
-    if isinstance(error, _OF_A_CLUSTER):
-        text = "this is a node of a Redis Cluster, which is not supported"
-        remedy = "; give the URL of a single Redis or of its Sentinels"
-    elif "XTRIM" in text or "syntax error" in text:
-        remedy = "; use Redis 6.2 or later"
-    elif "OOM" in text:
-        remedy = "; Redis has reached its maxmemory: raise it or keep less history"
-    elif "WRONGTYPE" in text or "not written by this package" in text:
-        remedy = (
-            "; another program uses the key of this log: choose another SSE_HUB_NAME"
-        )
-    elif "no app has begun" in text:
-        text = "no app has begun a log of this name, so nobody would receive the event"
-        remedy = (
-            "; check the URL and the name, start the app first, or pass create=True to"
-            " Publisher"
-        )
-    elif "permission" in text or "can't run this command" in text:
-        remedy = "; give this user the rights that docs/brokers.md lists"
-    elif isinstance(error, redis.ReadOnlyError):
-        remedy = (
-            "; this server is a replica: give the URL of its master or its Sentinels"
-        )
-    return BrokerUnavailable(f"Redis: {text}{remedy}")

@@ -22,7 +22,7 @@ from ...runtime import greenlets, native
 from ...runtime.bell import Bell, new_bell
 from ...runtime.private_directory import make_directories
 from ...runtime.rare_log import FirstTime, Trouble
-from ..base import Broker, LogBatch, Replay
+from ..base import Broker, LogBatch, LogState, Replay
 from ..thread import BrokerThread, Call
 from . import doorbell
 from .log_file import LogFile
@@ -121,6 +121,18 @@ class SQLiteBroker(Broker):
     def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return a page of the retained records after a cursor."""
         found: Replay = self._reader.ask(lambda file: file.replay(after, page=page))
+        return found
+
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return where a reader of some addresses goes on after a trim."""
+        found: Cursor | None = self._reader.ask(
+            lambda file: file.bridge(after, addresses)
+        )
+        return found
+
+    def state(self) -> LogState:
+        """Return the newest record of each address and key, in log order."""
+        found: LogState = self._reader.ask(LogFile.state)
         return found
 
     def head(self) -> Cursor:
@@ -233,7 +245,7 @@ class SQLiteBroker(Broker):
     def _append(self, calls: list[Call]) -> None:
         try:
             self._join()
-            cursors = self._appending.append([call.argument for call in calls])
+            answers = self._appending.append([call.argument for call in calls])
         except BrokerUnavailable as error:
             for call in calls:
                 call.fail(error)
@@ -242,8 +254,8 @@ class SQLiteBroker(Broker):
         # their way a moment earlier.
         if self._ringer is not None:
             self._ringer.ring()
-        for call, cursor in zip(calls, cursors, strict=True):
-            call.set(cursor)
+        for call, answer in zip(calls, answers, strict=True):
+            call.answer(answer)
 
     def _stop_appending(self) -> None:
         self._appending.close()

@@ -64,7 +64,35 @@ CREATE TABLE IF NOT EXISTS idempotency_key (
     cursor TEXT NOT NULL,
     expires REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS trimmed (address TEXT PRIMARY KEY, last INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS trimming (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    noted INTEGER NOT NULL,
+    unknown INTEGER NOT NULL,
+    count INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS kept (
+    address TEXT NOT NULL,
+    key TEXT NOT NULL,
+    offset INTEGER NOT NULL,
+    time REAL NOT NULL,
+    size INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (address, key)
+);
+CREATE TABLE IF NOT EXISTS keeping (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    keys INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    most_keys INTEGER,
+    most_bytes INTEGER
+);
+INSERT OR IGNORE INTO keeping VALUES (1, 0, 0, NULL, NULL);
 """
+
+# The table that every version has made, and the last one that this version makes.
+_EVERY_VERSION = "idempotency_key"
+_THIS_VERSION = "keeping"
 
 
 class _Forks:
@@ -239,13 +267,14 @@ class LogConnection:
             check_same_thread=False,
         )
         try:
-            if not self._create and not _is_made(connection):
+            if not self._create and not _has_table(connection, _EVERY_VERSION):
                 # Perhaps a database of the app. Do not change it.
                 raise not_begun(self.path)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
-            if not _is_made(connection):
+            if not _has_table(connection, _THIS_VERSION):
+                # An earlier version's log only lacks tables.
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     connection.execute(statement)
@@ -302,11 +331,11 @@ def new_epoch() -> str:
     return secrets.token_hex(6)
 
 
-def _is_made(connection: sqlite3.Connection) -> bool:
-    """Tell whether the tables exist, so that reading does not need the write lock."""
+def _has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Tell whether a table exists, so that reading does not need the write lock."""
     return bool(
         connection.execute(
-            "SELECT 1 FROM sqlite_master WHERE name = 'ended'"
+            "SELECT 1 FROM sqlite_master WHERE name = ?", (name,)
         ).fetchone()
     )
 

@@ -13,21 +13,18 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
+from ...errors import StateFull
 from ...events.address import Address
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
-from ..base import PAGE_BYTES, LogBatch, Replay
-from . import control, ended, idempotency, queries
+from ..base import PAGE_BYTES, LogBatch, LogState, Replay
+from . import control, ended, idempotency, kept, queries, retaining, trimmed
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
 
 # How many rows one read returns. Decoding them takes 0.3 ms without a pause. A request
 # that releases the interpreter to read or write may wait that long to go on.
 _PAGE_ROWS = 50
-
-# How many rows one transaction deletes: more than a group of appends adds, and few
-# enough that a writer never holds the file for long.
-_TRIM_ROWS = 500
 
 T = TypeVar("T")
 
@@ -122,16 +119,19 @@ class LogFile:
         if self._retention is not None and self._told is not connection:
             connection.execute(
                 "INSERT OR REPLACE INTO retention VALUES (1, ?, ?, ?)",
-                astuple(self._retention),
+                astuple(self._retention)[:3],
             )
+            kept.tell_bounds(connection, self._retention)
 
-    def append(self, records: Sequence[Record]) -> list[Cursor]:
-        """Append records in one transaction; return the cursor of each.
+    def append(self, records: Sequence[Record]) -> list[Cursor | StateFull]:
+        """Append records in one transaction.
+
+        Returns the cursor of each, or the error that kept it out of the log.
 
         The records survive everything but a loss of power.
         """
         now = self._clock()
-        cursors: list[Cursor] = []
+        answers: list[Cursor | StateFull] = []
         with self._file.transaction("BEGIN IMMEDIATE") as connection:
             self._tell_retention(connection)
             view = self._look(connection)
@@ -144,27 +144,47 @@ class LogFile:
             for record in records:
                 cursor = idempotency.known(connection, record.idempotency_key, now)
                 if cursor is None:
+                    body = codec.encode(record)
+                    try:
+                        kept.keep(
+                            connection,
+                            record,
+                            body,
+                            offset=offset + 1,
+                            time=now,
+                            retention=self._retention,
+                        )
+                    except StateFull as error:
+                        answers.append(error)
+                        continue
                     offset += 1
                     cursor = Cursor(epoch, offset)
                     length = control.SIZE if record.is_control else record.size
                     if not record.is_control:
                         events += 1
                         size += length
-                    rows.append((offset, now, length, codec.encode(record)))
+                    rows.append((offset, now, length, body))
                     idempotency.remember(
                         connection, record.idempotency_key, cursor, now
                     )
-                cursors.append(cursor)
+                answers.append(cursor)
             # One call for all rows: a call per row costs twice as much.
             connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
-            self._trim(connection, now, newest=offset, events=events, size=size)
+            retaining.trim(
+                connection,
+                self._retention,
+                now,
+                newest=offset,
+                events=events,
+                size=size,
+            )
             if events < len(rows):
                 control.trim(connection)
                 ended.remember(connection, chain(*(each.ended for each in records)))
             idempotency.forget_old(connection, now)
         self._told = connection
         self._view = _View(Cursor(epoch, offset), view.past)
-        return cursors
+        return answers
 
     def read(self, after: Cursor) -> LogBatch:
         """Return the next records after a cursor, or the gap if there is one."""
@@ -199,6 +219,39 @@ class LogFile:
                         return Replay(tuple(found), record.cursor)
                 offset = rows[-1][0]
             return Replay(tuple(found), view.head)
+
+        return self._ask(answer)
+
+    def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
+        """Return where a reader of some addresses goes on after a trim."""
+        # Records that are too old are trimmed only when one is appended.
+        while self._trim_old():
+            continue
+
+        def answer(connection: sqlite3.Connection, view: _View) -> Cursor | None:
+            floor = self._floor(connection, view.head)
+            if self._gap(connection, after, view) not in (None, GapReason.EXPIRED):
+                return None
+            if not trimmed.spare(connection, after.offset, addresses, floor=floor):
+                return None
+            return Cursor(view.head.epoch, max(after.offset, floor))
+
+        return self._ask(answer)
+
+    def _trim_old(self) -> bool:
+        """Trim the log; tell whether there may be more to trim."""
+        with self._file.transaction("BEGIN IMMEDIATE") as connection:
+            view = self._look(connection)
+            return view.fault is None and retaining.trim(
+                connection, self._retention, self._clock(), newest=view.head.offset
+            )
+
+    def state(self) -> LogState:
+        """Return the newest record of each address and key, in log order."""
+
+        def answer(connection: sqlite3.Connection, view: _View) -> LogState:
+            found = tuple(kept.records(connection, view.head.epoch))
+            return LogState(found, view.head)
 
         return self._ask(answer)
 
@@ -290,15 +343,13 @@ class LogFile:
             connection.execute("DELETE FROM record")
             connection.execute("DELETE FROM past")
             connection.execute("DELETE FROM removed")
+            trimmed.forget(connection)
+            kept.forget_beyond(connection, last)
         else:
             connection.execute(
                 "INSERT OR REPLACE INTO past SELECT epoch, ? FROM state", (last,)
             )
-        # Forget each epoch that ended before the oldest retained record: its ids are
-        # expired in any case.
-        connection.execute(
-            "DELETE FROM past WHERE last < (SELECT MIN(offset) - 1 FROM record)"
-        )
+        queries.forget_past(connection, before=trimmed.known_from(connection))
         epoch = new_epoch()
         connection.execute(
             "INSERT OR REPLACE INTO state SELECT 1, ?, ?, COUNT(*), TOTAL(size)"
@@ -359,51 +410,6 @@ class LogFile:
         if is_end and last != head.offset:
             raise _Hole
         return rows
-
-    def _trim(
-        self,
-        connection: sqlite3.Connection,
-        now: float,
-        *,
-        newest: int,
-        events: int,
-        size: int,
-    ) -> None:
-        """Count the appended events, and delete the oldest beyond retention.
-
-        Control records before them are deleted with them.
-        """
-        keep = self._retention or queries.retention(connection)
-        held = connection.execute("SELECT events, bytes FROM state").fetchone()
-        events += held[0]
-        size += held[1]
-        last = None
-        oldest = connection.execute(
-            "SELECT offset, CAST(time AS REAL), MAX(0, CAST(size AS INTEGER)),"
-            " size < 0 FROM record ORDER BY offset LIMIT ?",
-            (_TRIM_ROWS,),
-        )
-        for offset, time, length, is_control in oldest:
-            # The newest event is kept even if it alone exceeds the bytes: followers
-            # have not read it yet.
-            if keep is None or not keep.exceeded(
-                events=events,
-                bytes=size if offset < newest and events > 1 else 0,
-                oldest=time,
-                now=now,
-            ):
-                break
-            last = offset
-            events -= not is_control
-            size -= length
-        if last is not None:
-            connection.execute("DELETE FROM record WHERE offset <= ?", (last,))
-            control.forget(connection, last)
-        # The counts may fall below zero: rows of other programs were never counted, but
-        # their deletion is.
-        connection.execute(
-            "UPDATE state SET events = ?, bytes = ?", (max(0, events), max(0, size))
-        )
 
 
 def _decoded(rows: Sequence[tuple[int, float, bytes]], epoch: str) -> Iterator[Record]:

@@ -4,9 +4,13 @@ Does not know epochs, cursors or transactions: callers are in one.
 """
 
 import sqlite3
+from collections.abc import Iterable
 
 from ...events.record import Retention
 from . import control
+
+# How many earlier epochs have valid ids: each start of an app begins one.
+_MOST_EPOCHS = 1_000
 
 
 def retention(connection: sqlite3.Connection) -> Retention | None:
@@ -29,6 +33,34 @@ def is_dense(connection: sqlite3.Connection, last: int) -> bool:
 def past(connection: sqlite3.Connection) -> dict[str, int]:
     """Return the last offset of each earlier epoch whose ids are still valid."""
     return dict(connection.execute("SELECT epoch, last FROM past"))
+
+
+def forget_past(connection: sqlite3.Connection, *, before: int) -> None:
+    """Forget the epochs that ended before an offset, and all but the newest.
+
+    An id of an older epoch is expired in any case.
+    """
+    connection.execute("DELETE FROM past WHERE last < ?", (before,))
+    connection.execute(
+        "DELETE FROM past WHERE rowid <= (SELECT MAX(rowid) FROM past) - ?",
+        (_MOST_EPOCHS,),
+    )
+
+
+def oldest(
+    connection: sqlite3.Connection, most: int
+) -> Iterable[tuple[int, float, int, bytes, int]]:
+    """Return the offset, time, size, head and kind of the oldest records.
+
+    The kind is 1 for a control record. The values of rows that another program wrote
+    may have had other types.
+    """
+    return connection.execute(
+        "SELECT offset, CAST(time AS REAL), MAX(0, CAST(size AS INTEGER)),"
+        " CAST(substr(body, 1, instr(body, char(10))) AS BLOB), size < 0"
+        " FROM record ORDER BY offset LIMIT ?",
+        (most,),
+    )
 
 
 def last_offset(connection: sqlite3.Connection) -> int:

@@ -7,7 +7,7 @@ client's sink brings the bytes to the socket.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from ...events import address
 from ...events.address import BROADCAST, Address
@@ -75,6 +75,22 @@ class Identity:
     session: str | None = None
 
 
+class StateDue(NamedTuple):
+    """The part of the state that a client has not received yet.
+
+    These are the values after an offset, as of the place ``upto``. None: of the place
+    where the client is first served.
+    """
+
+    after: int = 0
+    upto: Cursor | None = None
+
+
+#: A client that asked for the state receives all of it, or has received it.
+ALL_STATE = StateDue()
+NO_STATE = StateDue(upto=UNPLACED)
+
+
 class Client:
     """One open stream.
 
@@ -112,6 +128,7 @@ class Client:
         "sink",
         "skipped_bytes",
         "skipped_events",
+        "state",
         "taken_at",
     )
 
@@ -130,6 +147,7 @@ class Client:
         ends_at: float = math.inf,
         metadata: Metadata | None = None,
         coding: Coding = IDENTITY,
+        state: bool = False,
         sink: Sink | None = None,
     ) -> None:
         self.identity = identity
@@ -164,6 +182,8 @@ class Client:
             self._unheard = owners[1:]
         #: The content coding of the stream.
         self.coding = coding
+        #: The state that is due to a client that asked for it. None: it did not ask.
+        self.state: StateDue | None = NO_STATE if state else None
         #: The sink of the client's bytes; set before the client enters.
         self.sink = cast("Sink", sink)
 
@@ -193,6 +213,11 @@ class Client:
         self.bytes = 0
         self.skipped_events = 0
         self.skipped_bytes = 0
+
+    @property
+    def state_due(self) -> StateDue | None:
+        """The part of the state that the client is still owed, None without any."""
+        return None if self.state is NO_STATE else self.state
 
     @property
     def owners(self) -> tuple[Address, ...]:

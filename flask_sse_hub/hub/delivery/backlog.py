@@ -7,10 +7,12 @@ share the pages. Does not know clients.
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from ...brokers import Broker
 from ...errors import BrokerUnavailable
+from ...events.address import Address
 from ...events.record import Cursor, GapReason, Retention
 from ...runtime.greenlets import unhurried
 from ..tally import Tally
@@ -57,31 +59,49 @@ class Backlog:
         self._pages: list[History] = []
         self._forgotten = 0
 
-    def page(self, after: Cursor) -> History | GapReason:
-        """Return a page that begins at a cursor or before it, or the reason for a gap.
+    def page(self, after: Cursor, addresses: Sequence[Address]) -> History | GapReason:
+        """Return a page for a client of some addresses, or the reason for a gap.
 
-        If the page's own cursor equals ``after``, that is the head of the log and the
+        All events for the client between ``after`` and the page's own cursor are in
+        the page. If that cursor equals ``after``, it is the head of the log and the
         page has no more records. Raises BrokerUnavailable.
         """
         with self._reads:
             self._used_at = self._clock()
-            with self._lock:
-                pages = list(self._pages)
-            for page in pages:
-                if page.knows(after) and page.cursor != after:
-                    return page
-            return self._read(after)
+            found = self._at(after)
+            while found is GapReason.EXPIRED:
+                with self._noting_failures():
+                    place = self._broker.bridge(after, addresses)
+                if place is None or place == after:
+                    return found
+                # The log may be trimmed again meanwhile.
+                after = place
+                found = self._at(after)
+            return found
 
-    def _read(self, after: Cursor) -> History | GapReason:
+    def _at(self, after: Cursor) -> History | GapReason:
+        with self._lock:
+            pages = list(self._pages)
+        for page in pages:
+            if page.knows(after) and page.cursor != after:
+                return page
+        return self._read(after)
+
+    @contextmanager
+    def _noting_failures(self) -> Iterator[None]:
         if self._clock() - self._failed_at < _AWAY_SECONDS:
             raise BrokerUnavailable("the broker did not answer a moment ago")
-        forgotten = self._forgotten
         try:
-            replay = self._broker.replay(after, page=_PAGE_RECORDS)
+            yield
         except BrokerUnavailable:
             self._tally.broker_errors["replay"] += 1
             self._failed_at = self._clock()
             raise
+
+    def _read(self, after: Cursor) -> History | GapReason:
+        forgotten = self._forgotten
+        with self._noting_failures():
+            replay = self._broker.replay(after, page=_PAGE_RECORDS)
         if replay.gap is not None:
             return replay.gap
         page = History(_KEEP_ALL)

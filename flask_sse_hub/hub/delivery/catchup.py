@@ -14,7 +14,7 @@ from ...brokers import Broker
 from ...errors import BrokerUnavailable
 from ...events.event import encode_block
 from ...events.record import UNPLACED, Cursor, GapReason, is_beyond
-from ..clients.client import Client
+from ..clients.client import ALL_STATE, NO_STATE, Client, StateDue
 from ..clients.close_reason import IMMEDIATE
 from ..tally import Tally
 from .backlog import Backlog
@@ -67,7 +67,8 @@ class Catchup:
     ) -> bytes:
         """Take a client in at its cursor and return its first event, ``connected``.
 
-        Its id is the client's own, or the position for a client without one. If history
+        Its id is the client's own, or the position for a client without one. A client
+        that begins with the state has no id until it has received all of it. If history
         does not reach back to that id, take() returns ``reset`` next. With a later id
         in ``connected``, a client whose connection breaks before the ``reset`` would
         never learn that events are missing.
@@ -87,6 +88,11 @@ class Catchup:
                 event_id = str(asked) if asked else _MALFORMED_ID
             if gap is None:
                 client.cursor = asked
+            if client.state is not None and last_event_id is None:
+                # Without an id, a client whose connection breaks comes back as a new
+                # one, and begins with the state again.
+                event_id = None
+                self._begin_state(client)
             client.reset_due = gap
             block = encode_block(
                 _compact(
@@ -113,9 +119,10 @@ class Catchup:
         return (
             client.close_reason is None
             and client.reset_due is None
+            and client.state_due is None
             and cursor is not None
             and not self._progress.is_ahead(cursor)
-            and not (client.judged and self._covers(cursor))
+            and not (client.judged and self._covers(cursor, client))
         )
 
     def take(self, client: Client) -> bytes | None:
@@ -143,6 +150,9 @@ class Catchup:
             gap = client.reset_due
             if gap is None or client.close_reason in IMMEDIATE:
                 return []
+            if client.state is not None:
+                # It keeps its own id, and receives the reset with the state later.
+                return []
             reset = self._reset(client, gap)
         self._tally.resets[reset.reason] += 1
         return [reset.block]
@@ -154,12 +164,14 @@ class Catchup:
                     return None
                 if client.reset_due is not None:
                     return self._reset(client, client.reset_due)
+                if client.state_due is not None:
+                    return self._take_state(client, client.state_due)
                 cursor = client.cursor
                 if cursor is None or self._progress.is_ahead(cursor):
                     return self._ping(client)
-                if client.judged and self._progress.history.covers(cursor):
+                if client.judged and self._covers(cursor, client):
                     history, upto = self._progress.history, self._progress.position
-                    reading = _read(history, cursor, client, upto=upto)
+                    reading = self._read(history, cursor, client, upto=upto)
                     if isinstance(reading, GapReason):
                         client.reset_due = reading
                     elif blocks := self._advance(client, reading):
@@ -186,10 +198,44 @@ class Catchup:
                     client.reset_due = deep
                 elif blocks := self._advance(client, deep):
                     return blocks
-                elif deep.cursor == cursor and not self._covers(cursor):
+                elif deep.cursor == cursor and not self._covers(cursor, client):
                     # The broker is ahead of this worker. The heartbeat's sweep wakes
                     # the client again.
                     return self._ping(client)
+
+    def _begin_state(self, client: Client) -> None:
+        """Have a client receive the whole state, and then what follows."""
+        client.state = ALL_STATE
+        # The client does not keep up: nothing is written to it before the state.
+        client.cursor = self._progress.position
+
+    def _take_state(self, client: Client, due: StateDue) -> list[bytes]:
+        """Return the next values of the state for a client, in the order of the log.
+
+        The last ones are followed by a ping: its id is the place at which the state is
+        true, from which the client goes on.
+        """
+        state, position = self._progress.state, self._progress.position
+        if UNPLACED in (position, state.cursor):
+            # The broker is away. The dispatcher wakes the client when it is back.
+            return self._ping(client)
+        upto = due.upto
+        if upto is None:
+            # The broker's state may be newer than what was fanned out here.
+            upto = state.cursor if is_beyond(state.cursor, position) else position
+        values = state.values(
+            client.addresses, after=due.after, upto=upto, max_bytes=_CHUNK_BYTES
+        )
+        blocks = [value.block for value in values]
+        client.events += len(blocks)
+        self._tally.events_out += len(blocks)
+        if sum(map(len, blocks)) >= _CHUNK_BYTES:
+            client.state = StateDue(values[-1].offset, upto)
+        else:
+            client.state = NO_STATE
+            client.cursor = None if upto == position else upto
+            blocks.append(_ping_block(upto))
+        return self._written(client, blocks)
 
     def _judge(self, asked: Cursor, client: Client) -> GapReason | None:
         """Check the id that a client resumes from; return the reason for a gap."""
@@ -198,7 +244,7 @@ class Catchup:
             newest = history.cursor
             client.judged = history.knows(asked)
             if client.judged:
-                return _too_early(history, asked, client)
+                return self._too_early(history, asked, client)
         try:
             if is_beyond(asked, newest):
                 # Another worker has already sent the event with this id, or no event
@@ -206,11 +252,11 @@ class Catchup:
                 ahead = is_beyond(asked, self._broker.head())
                 return GapReason.AHEAD if ahead else None
             # The page stays in the backlog, so take() need not read it again.
-            page = self._backlog.page(asked)
+            page = self._backlog.page(asked, client.addresses)
             client.judged = True
             if isinstance(page, GapReason):
                 return page
-            return _too_early(page, asked, client)
+            return self._too_early(page, asked, client)
         except BrokerUnavailable as error:
             # The follower warns once that the broker is away. A warning here would be
             # repeated for each client.
@@ -219,13 +265,35 @@ class Catchup:
 
     def _read_backlog(self, after: Cursor, client: Client) -> NextBlocks | GapReason:
         """Read a client's next events that are older than this worker's memory."""
-        page = self._backlog.page(after)
+        page = self._backlog.page(after, client.addresses)
         if isinstance(page, GapReason):
             return page
-        return _read(page, after, client, upto=page.cursor)
+        return self._read(page, after, client, upto=page.cursor)
 
-    def _covers(self, cursor: Cursor) -> bool:
-        return self._progress.history.covers(cursor)
+    def _read(
+        self, history: History, after: Cursor, client: Client, *, upto: Cursor
+    ) -> NextBlocks | GapReason:
+        return history.read(
+            after,
+            upto=upto,
+            addresses=client.addresses,
+            client_id=client.id,
+            max_bytes=_CHUNK_BYTES,
+            not_before=client.not_before,
+            is_replaced=self._progress.state.replaces,
+        )
+
+    def _too_early(
+        self, history: History, asked: Cursor, client: Client
+    ) -> GapReason | None:
+        """Return EXPIRED if an event after an id is from before the client's login."""
+        if not client.not_before:
+            return None
+        found = self._read(history, asked, client, upto=history.cursor)
+        return found if isinstance(found, GapReason) else None
+
+    def _covers(self, cursor: Cursor, client: Client) -> bool:
+        return self._progress.history.covers(cursor, client.addresses)
 
     def _advance(self, client: Client, reading: NextBlocks) -> list[bytes]:
         """Move a client's cursor past its next blocks, and return the blocks."""
@@ -240,10 +308,9 @@ class Catchup:
         if not client.ping_due:
             return self._probe(client)
         cursor = client.cursor or self._progress.position
-        data = _compact(ts=round(time.time(), 3))
-        return self._written(
-            client, [encode_block(data, type="ping", event_id=_id(cursor))]
-        )
+        if client.state_due is not None:
+            cursor = UNPLACED
+        return self._written(client, [_ping_block(cursor)])
 
     def _probe(self, client: Client) -> list[bytes]:
         """Return a comment if one is due.
@@ -262,7 +329,13 @@ class Catchup:
         client.reset_due = client.cursor = None
         client.judged = True
         place = _id(self._progress.position)
-        block = encode_block(_compact(reason=gap), type="reset", event_id=place)
+        data = _compact(reason=gap)
+        if client.state is not None:
+            # The client keeps its own id until it has received the state.
+            place = None
+            data = _compact(reason=gap, state=True)
+            self._begin_state(client)
+        block = encode_block(data, type="reset", event_id=place)
         self._written(client, [block])
         return _Reset(gap, block)
 
@@ -275,32 +348,16 @@ class Catchup:
         return blocks
 
 
-def _read(
-    history: History, after: Cursor, client: Client, *, upto: Cursor
-) -> NextBlocks | GapReason:
-    return history.read(
-        after,
-        upto=upto,
-        addresses=client.addresses,
-        client_id=client.id,
-        max_bytes=_CHUNK_BYTES,
-        not_before=client.not_before,
-    )
-
-
-def _too_early(history: History, asked: Cursor, client: Client) -> GapReason | None:
-    """Return EXPIRED if an event after an id is from before the client's login."""
-    if not client.not_before:
-        return None
-    found = _read(history, asked, client, upto=history.cursor)
-    return found if isinstance(found, GapReason) else None
-
-
 class _Reset(NamedTuple):
     """A ``reset``, encoded. It counts once it is part of what is written."""
 
     reason: GapReason
     block: bytes
+
+
+def _ping_block(cursor: Cursor) -> bytes:
+    data = _compact(ts=round(time.time(), 3))
+    return encode_block(data, type="ping", event_id=_id(cursor))
 
 
 def _id(cursor: Cursor) -> str | None:

@@ -22,6 +22,7 @@ from ..tally import Tally
 from .ends import CLOCK_SKEW_SECONDS, Ends
 from .history import Frame
 from .progress import Progress
+from .state import State
 from .waking import Waking
 
 log = logging.getLogger(__name__)
@@ -88,8 +89,12 @@ class Dispatcher:
 
     # The follower's side
 
-    def begin(self, start: Cursor, tail: Sequence[LogBatch] = ()) -> None:
+    def begin(
+        self, start: Cursor, tail: Sequence[LogBatch] = (), *, state: State
+    ) -> None:
         """Start at the end of ``tail``, the part of the log after ``start``.
+
+        ``state`` is the broker's, from before the end of the tail.
 
         The tail is older than this worker, so it is fanned out to no client. Clients
         that came while the broker was away find their cursor in it. Control records in
@@ -105,6 +110,9 @@ class Dispatcher:
             progress.position = self._leads_to = progress.history.cursor
             progress.history.trim(upto=progress.position.offset)
             self._ends.note(frames)
+            progress.state = state
+            for frame in frames:
+                state.fold(frame)
             waiting = self._registry.clients()
             for client in waiting:
                 self._ends.end_if_disconnected(client)
@@ -134,10 +142,13 @@ class Dispatcher:
             self._registry.demote(client)
             client.cursor = came
 
-    def accept(self, batch: LogBatch) -> None:
-        """Take the follower's next batch, and wait if the memory is overfull."""
+    def accept(self, batch: LogBatch, *, state: State | None = None) -> None:
+        """Take the follower's next batch, and wait if the memory is overfull.
+
+        After a gap, ``state`` is the broker's.
+        """
         if batch.gap is not None:
-            self._reset_all(batch.gap, batch.cursor)
+            self._continue_after(batch.gap, batch.cursor, state or State())
         frames = list(unhurried(map(Frame.of, batch.records)))
         self._note_malformed(batch.malformed)
         history = self._progress.history
@@ -185,6 +196,8 @@ class Dispatcher:
             run, frames = self._next_run()
             for frame in frames:
                 woken.update(dict.fromkeys(self._ends.carry_out(frame)))
+                if frame.key is not None:
+                    progress.state.fold(frame)
             if run.events:
                 self._mark(frames[0], run, woken)
             progress.position = run.after
@@ -236,22 +249,38 @@ class Dispatcher:
                 continue
             woken[client] = None
 
-    def _reset_all(self, gap: GapReason, start: Cursor) -> None:
-        """Continue after a gap in the log, and reset every client.
+    def _continue_after(self, gap: GapReason, start: Cursor, state: State) -> None:
+        """Continue after a gap in the log.
+
+        After a trim, each client reads on from its own cursor: the broker tells whether
+        an event for it is missing. After any other gap, every client is reset.
 
         Clients with a login have to connect again, because a logout may be among the
         lost records. Clients whose user was loaded after the gap stay connected: the
         log may have been replaced before this worker noticed.
         """
-        log.warning("the log has a gap (%s): every client is reset", gap)
+        trimmed = gap is GapReason.EXPIRED
+        if trimmed:
+            log.warning(
+                "the log was trimmed before this worker has read it: clients that have"
+                " lost events are reset. Keep more history"
+            )
+        else:
+            log.warning("the log has a gap (%s): every client is reset", gap)
         with self._progress.lock:
+            before = self._progress.position
             self._arrived.clear()
             self._progress.history.restart(start)
+            self._progress.state = state
             self._progress.position = self._leads_to = start
             self._ahead.clear()
             clients = self._registry.clients()
             for client in clients:
-                self._reset(client, gap)
+                if not trimmed:
+                    self._reset(client, gap)
+                elif client.cursor is None:
+                    self._registry.demote(client)
+                    client.cursor = before
                 came_after = client.since == start or is_beyond(client.since, start)
                 if client.identity.user is not None and not came_after:
                     self._ends.close_locked(client, CloseReason.GAP)

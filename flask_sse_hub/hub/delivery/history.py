@@ -28,6 +28,7 @@ from ...events.record import (
     Record,
     Retention,
 )
+from ...events.trimming import TrimNotes
 
 # The memory that a frame takes in addition to its block. Without it, a log of empty
 # events would have no bound in bytes.
@@ -54,19 +55,37 @@ class Frame:
     exclude: tuple[str, ...]
     block: bytes
     disconnect: Disconnect | None
+    key: str | None = None
+    deletes: bool = False
 
     @classmethod
     def of(cls, record: Record) -> Self:
         """Encode a record."""
         event = record.content if isinstance(record.content, Event) else None
+        block = b""
+        if event is not None:
+            block = event.encode(
+                str(record.cursor), key=record.key, deleted=record.deletes
+            )
         return cls(
             offset=record.cursor.offset,
             time=record.time,
             addresses=record.addresses,
             exclude=record.exclude,
-            block=event.encode(str(record.cursor)) if event else b"",
+            block=block,
             disconnect=None if isinstance(record.content, Event) else record.content,
+            key=record.key,
+            deletes=record.deletes,
         )
+
+    @property
+    def value(self) -> bytes:
+        """The block as a value of the state: marked as such, and without an id.
+
+        A client may have none of the other values yet, so no id is its cursor.
+        """
+        before, _, after = self.block.partition(b"id: ")
+        return b"state: true\n" + before + after.partition(b"\n")[2]
 
     @property
     def size(self) -> int:
@@ -90,6 +109,7 @@ class Stretch:
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
+        self._trimmed = TrimNotes()
         self.restart(0)
 
     def restart(self, floor: int) -> None:
@@ -102,6 +122,7 @@ class Stretch:
         self.bytes = 0
         self._frames: deque[Frame] = deque()
         self._by_address: dict[Address, list[Frame]] = {}
+        self._trimmed.restart(floor)
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -141,12 +162,18 @@ class Stretch:
             self._floor_time = max(self._floor_time, frame.time)
             for address in frame.addresses:
                 gone[address] = gone.get(address, 0) + 1
+            if frame.block:
+                self._trimmed.add(frame.offset, frame.addresses)
         for address, count in gone.items():
             frames = self._by_address[address]
             if len(frames) == count:
                 del self._by_address[address]
             else:
                 del frames[:count]
+
+    def spared(self, after: int, addresses: Sequence[Address]) -> bool:
+        """Tell whether all frames for some addresses after an offset are here."""
+        return after >= self.floor or self._trimmed.spare(after, addresses)
 
     def has(self, offset: int) -> bool:
         """Tell whether there is a frame with this offset."""
@@ -243,9 +270,11 @@ class History:
         self._frames.trim(upto=upto, now=now)
         self._control.trim(upto=upto, now=now)
 
-    def covers(self, cursor: Cursor) -> bool:
-        """Tell whether all events after the cursor are here; there may be none."""
-        return cursor.epoch == self.cursor.epoch and cursor.offset >= self.floor
+    def covers(self, cursor: Cursor, addresses: Sequence[Address]) -> bool:
+        """Tell whether all events for some addresses after the cursor are here."""
+        return cursor.epoch == self.cursor.epoch and self._frames.spared(
+            cursor.offset, addresses
+        )
 
     def knows(self, cursor: Cursor) -> bool:
         """Tell whether the cursor is certainly a place in this part of the log.
@@ -274,10 +303,13 @@ class History:
         client_id: str,
         max_bytes: int,
         not_before: float = 0.0,
+        is_replaced: Callable[[Frame, Sequence[Address]], bool] | None = None,
     ) -> NextBlocks | GapReason:
         """Return the next blocks for a client after a covered cursor, oldest first.
 
-        Returns EXPIRED if an event for the client is older than ``not_before``.
+        Returns EXPIRED if an event for the client is older than ``not_before``. Passes
+        over the events of which ``is_replaced`` says that the client has, or will have,
+        a newer value.
 
         Stops once ``max_bytes`` are reached, so at least one block is returned if there
         is one. A cursor beyond ``upto`` stays as it is.
@@ -291,6 +323,8 @@ class History:
             if size >= max_bytes:
                 return NextBlocks(blocks, Cursor(upto.epoch, last))
             last = frame.offset
+            if frame.key is not None and is_replaced and is_replaced(frame, addresses):
+                continue
             if client_id not in frame.exclude and frame.block:
                 if frame.time < not_before:
                     return GapReason.EXPIRED

@@ -8,6 +8,7 @@ import threading
 
 from ...events.record import UNPLACED, Cursor, is_beyond
 from .history import History
+from .state import State
 
 
 class Progress:
@@ -19,6 +20,8 @@ class Progress:
         #: microseconds.
         self.lock = threading.Lock()
         self.history = history
+        #: The state as of the position.
+        self.state = State()
         #: The place of the last record that was fanned out in this worker. The writer
         #: may still be writing it. Until that is done it writes nothing else, and a
         #: client that enters meanwhile begins after this record.

@@ -2,16 +2,17 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import pytest
 
-from flask_sse_hub import BrokerUnavailable, Event
+from flask_sse_hub import BrokerUnavailable, Event, StateFull
 from flask_sse_hub.brokers import Broker, memory
 from flask_sse_hub.brokers.base import PAGE_BYTES
 from flask_sse_hub.brokers.redis import stream
-from flask_sse_hub.brokers.sqlite import control, ended, idempotency
+from flask_sse_hub.brokers.sqlite import control, ended, idempotency, trimmed
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST, Address
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
@@ -436,3 +437,256 @@ def test_the_log_is_bounded(make_broker: MakeBroker, retention: Retention) -> No
     replay = broker.replay(broker.tail(10**9), page=100)
     kept = [int(r.content.data) for r in replay.records if isinstance(r.content, Event)]
     assert kept == [17, 18, 19]
+
+
+BUSY = address.channel("busy")
+QUIET = address.channel("quiet")
+SHORT = Retention(events=3, seconds=3600.0, bytes=10_000_000)
+
+
+class TestFairHistory:
+    def test_a_reader_of_a_quiet_channel_loses_nothing_by_a_busy_one(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """It goes on at the oldest record that is left."""
+        broker = make_broker(SHORT)
+        mine = broker.publish(record(to=QUIET))
+        for n in range(9):
+            broker.publish(record(str(n), to=BUSY))
+        assert broker.replay(mine, page=9).gap is GapReason.EXPIRED
+        place = broker.bridge(mine, [BROADCAST, QUIET])
+        assert place is not None
+        replay = broker.replay(place, page=9)
+        assert (replay.gap, len(replay.records)) == (None, 3)
+
+    def test_a_trimmed_event_of_its_own_is_a_loss(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """Also if it went to several addresses, and later events are still there."""
+        broker = make_broker(SHORT)
+        start = broker.head()
+        lost = broker.publish(Record((NEWS, QUIET), Event("lost")))
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        broker.publish(record("kept", to=QUIET))
+        assert broker.bridge(start, [BROADCAST, QUIET]) is None
+        assert broker.bridge(start, [BROADCAST, NEWS]) is None
+        assert broker.bridge(lost, [BROADCAST, QUIET]) is not None
+        assert broker.bridge(start, [BROADCAST]) is not None
+
+    def test_a_trimmed_broadcast_is_a_loss_for_everybody(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """Broadcasts have an address like all other events."""
+        broker = make_broker(SHORT)
+        start = broker.head()
+        broker.publish(record())
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        assert broker.bridge(start, [BROADCAST, QUIET]) is None
+        assert broker.bridge(start, [QUIET]) is not None
+
+    def test_a_trimmed_control_record_is_no_loss(self, make_broker: MakeBroker) -> None:
+        """It ended streams that were open then."""
+        broker = make_broker(SHORT)
+        start = broker.head()
+        broker.publish(Record((QUIET,), Disconnect("disconnected")))
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        assert broker.bridge(start, [QUIET]) is not None
+
+    def test_control_records_that_are_removed_make_nothing_unknown(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They leave the log from between events, and from its beginning."""
+        for module in (memory, control, stream):
+            monkeypatch.setattr(module, "CONTROL_RECORDS", 2)
+        broker = make_broker(SHORT)
+        mine = broker.publish(record(to=QUIET))
+        for _ in range(9):
+            broker.publish(Record((QUIET,), Disconnect("disconnected")))
+            broker.publish(record(to=BUSY))
+            broker.publish(Record((BUSY,), Disconnect("disconnected")))
+        assert broker.bridge(mine, [QUIET]) is not None
+        assert broker.bridge(mine, [BUSY]) is None
+
+    @pytest.mark.parametrize("reason", [GapReason.EPOCH, GapReason.AHEAD])
+    def test_only_a_trim_can_be_bridged(
+        self, make_broker: MakeBroker, reason: GapReason
+    ) -> None:
+        """A cursor of another log, or beyond the head, says nothing about this one."""
+        broker = make_broker(SHORT)
+        start = broker.head()
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        after = beyond_reach(reason, start, broker.head())
+        assert broker.bridge(after, [QUIET]) is None
+
+    def test_a_cursor_that_history_reaches_is_its_own_place(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """Between two calls the log may change, in either direction."""
+        broker = make_broker(SHORT)
+        place = broker.publish(record(to=QUIET))
+        broker.publish(record(to=QUIET))
+        found = broker.bridge(place, [QUIET])
+        assert found is not None
+        assert len(broker.replay(found, page=9).records) == 1
+
+    def test_the_notes_are_bounded(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of addresses beyond the bound nothing is known, and they count as lost."""
+        monkeypatch.setattr(memory, "NOTED_ADDRESSES", 4)
+        monkeypatch.setattr(trimmed, "NOTED_ADDRESSES", 4)
+        monkeypatch.setattr(trimmed, "_FORGOTTEN", 1)
+        monkeypatch.setattr(stream, "NOTED_ADDRESSES", 4)
+        broker = make_broker(SHORT)
+        start = broker.head()
+        cursors = [
+            broker.publish(record(to=address.channel(f"c{n}"))) for n in range(24)
+        ]
+        assert broker.bridge(start, [QUIET]) is None
+        newest_trimmed = cursors[20]
+        assert broker.bridge(newest_trimmed, [QUIET]) is not None
+        assert broker.bridge(cursors[18], [address.channel("c20")]) is None
+
+    def test_an_event_to_very_many_addresses_is_noted(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """Each of them has a note of its own."""
+        broker = make_broker(SHORT)
+        start = broker.head()
+        users = tuple(address.user(n) for n in range(5_000))
+        broker.publish(Record(users, Event("")))
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        assert broker.bridge(start, [users[0]]) is None
+        assert broker.bridge(start, [users[-1], QUIET]) is None
+        assert broker.bridge(start, [QUIET]) is not None
+
+    def test_what_bytes_push_out_is_noted_too(self, make_broker: MakeBroker) -> None:
+        """One large event pushes out many small ones."""
+        broker = make_broker(Retention(events=10_000, seconds=3600.0, bytes=20_000))
+        start = broker.head()
+        broker.publish(record(to=QUIET))
+        for _ in range(40):
+            broker.publish(record(to=NEWS))
+        assert broker.replay(start, page=1).gap is None
+        broker.publish(record("x" * 19_000, to=BUSY))
+        assert broker.bridge(start, [QUIET]) is None
+        assert broker.bridge(start, [BUSY]) is not None
+
+
+class TestState:
+    def test_the_newest_record_of_each_address_and_key_is_kept(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """In the order of the log, and beyond history."""
+        broker = make_broker(SHORT)
+        for n, (to, key) in enumerate(
+            [(NEWS, "a"), (NEWS, "b"), (QUIET, "a"), (NEWS, "a"), (QUIET, "c")]
+        ):
+            broker.publish(record(str(n), to=to, key=key))
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        state = broker.state()
+        assert [shown(each) for each in state.records] == [
+            (NEWS, "b", "1"),
+            (QUIET, "a", "2"),
+            (NEWS, "a", "3"),
+            (QUIET, "c", "4"),
+        ]
+        assert state.cursor == broker.head()
+        assert {each.cursor.epoch for each in state.records} == {state.cursor.epoch}
+        assert all(each.time > 1_600_000_000 for each in state.records)
+
+    def test_an_event_to_several_addresses_is_the_state_of_each(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """Later, one of them may have a newer value."""
+        broker = make_broker(KEEP_ALL)
+        both = Record((NEWS, QUIET), Event("both"), key="k")
+        broker.publish(both)
+        broker.publish(record("newer", to=NEWS, key="k"))
+        assert [shown(each) for each in broker.state().records] == [
+            (QUIET, "k", "both"),
+            (NEWS, "k", "newer"),
+        ]
+
+    def test_a_delete_ends_the_state_of_a_key(self, make_broker: MakeBroker) -> None:
+        """It travels in the log as an event. A key that is unknown is no error."""
+        broker = make_broker(KEEP_ALL)
+        start = broker.head()
+        broker.publish(record(to=NEWS, key="k"))
+        broker.publish(record(to=NEWS, key="kept"))
+        for _ in range(2):
+            broker.publish(record("null", to=NEWS, key="k", deletes=True))
+        assert [each.key for each in broker.state().records] == ["kept"]
+        assert [(each.key, each.deletes) for each in follow(broker, start, 4)] == [
+            ("k", False),
+            ("kept", False),
+            ("k", True),
+            ("k", True),
+        ]
+
+    @pytest.mark.parametrize(
+        "bounds", [{"state_keys": 3}, {"state_bytes": 3 * record().kept_size + 10}]
+    )
+    def test_a_full_state_refuses_further_keys(
+        self, make_broker: MakeBroker, bounds: dict[str, int]
+    ) -> None:
+        """Nothing is appended, and known keys go on."""
+        broker = make_broker(replace(KEEP_ALL, **bounds))
+        for key in ("a", "b", "c"):
+            broker.publish(record(to=NEWS, key=key))
+        head = broker.head()
+        with pytest.raises(StateFull, match="SSE_HUB_STATE_KEYS"):
+            broker.publish(record(to=NEWS, key="d"))
+        with pytest.raises(StateFull):
+            broker.publish(Record((NEWS, QUIET), Event("x"), key="a"))
+        assert broker.head() == head
+        broker.publish(record("y", to=NEWS, key="a"))
+        broker.publish(record(to=NEWS, key="b", deletes=True))
+        broker.publish(record(to=NEWS, key="d"))
+        assert [each.key for each in broker.state().records] == ["c", "a", "d"]
+
+    def test_a_full_state_refuses_no_other_event(self, make_broker: MakeBroker) -> None:
+        """Concurrent publishes are appended together, and judged alone."""
+        broker = make_broker(replace(KEEP_ALL, state_keys=1))
+        broker.publish(record(to=NEWS, key="a"))
+        start = broker.head()
+        refused: list[str] = []
+
+        def publish(key: str | None) -> None:
+            try:
+                broker.publish(record(to=NEWS, key=key))
+            except StateFull:
+                refused.append(str(key))
+
+        calls = [
+            threading.Thread(target=publish, args=[each])
+            for each in (None, "b", "a", "c", None) * 4
+        ]
+        for each in calls:
+            each.start()
+        for each in calls:
+            each.join(10.0)
+        assert sorted(refused) == ["b"] * 4 + ["c"] * 4
+        assert len(follow(broker, start, 12)) == 12
+
+    def test_a_repeated_publish_changes_no_state(self, make_broker: MakeBroker) -> None:
+        """The second delivery of a webhook must not bring an old value back."""
+        broker = make_broker(KEEP_ALL)
+        old = record("old", to=NEWS, key="k", idempotency_key="1")
+        broker.publish(old)
+        broker.publish(record("new", to=NEWS, key="k"))
+        broker.publish(old)
+        assert [shown(each)[2] for each in broker.state().records] == ["new"]
+
+
+def shown(record: Record) -> tuple[Address, str | None, str]:
+    """Return the address, key and data of a record of the state."""
+    (address,) = record.addresses
+    assert isinstance(record.content, Event)
+    return address, record.key, record.content.data

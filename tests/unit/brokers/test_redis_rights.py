@@ -7,6 +7,7 @@ import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers.redis.scripts import APPEND, JUDGE, TAIL
+from flask_sse_hub.brokers.redis.trimming import BRIDGE
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Record, Retention
 from tests.documented.samples import sample
@@ -36,7 +37,8 @@ class TestRights:
         self, open_broker: Open, server: RedisServer, url: str
     ) -> None:
         """Each command of the scripts is allowed, and all calls work."""
-        commands = set(re.findall(r"redis\.call\('(\w+)'", APPEND + JUDGE + TAIL))
+        scripts = APPEND + BRIDGE + JUDGE + TAIL
+        commands = set(re.findall(r"redis\.call\('(\w+)'", scripts))
         allowed = set(self.RULES.upper().replace("+", "").split())
         assert commands <= allowed
         broker = open_broker(url, Retention(3, 3600.0, 2 * EVENT.size))
@@ -44,11 +46,12 @@ class TestRights:
         for number in range(9):
             keyed = Record((), Event("x"), idempotency_key=str(number % 3))
             broker.publish(keyed)
-            hub.publish("x")
+            hub.publish("x", key="k", deletes=number == 5)
         hub.bring()
         follower = broker.follow(broker.head())
         publish(broker)
         assert len(next(follower).records) == 1
+        assert [each.key for each in broker.state().records] == ["k"]
 
     @pytest.mark.parametrize(
         "command", sorted(set(re.findall(r"'(X\w+|H\w+|P\w+|UN\w+|REN\w+)'", APPEND)))
@@ -63,13 +66,16 @@ class TestRights:
             broker.publish(keyed)
         server.run("XADD", "sse-hub:{app}:log", "*", "a", "b")
         server.run("PEXPIRE", "sse-hub:{app}:keys", 86_400_000)
+        broker.publish(Record((BROADCAST,), Event("before"), key="k"))
         head = broker.head()
         server.run("ACL", "SETUSER", "hub", f"-{command}")
-        keyed = Record((BROADCAST,), Event("once"), idempotency_key="once")
+        keyed = Record((BROADCAST,), Event("once"), idempotency_key="once", key="k")
         for _ in range(2):
             with suppress(BrokerUnavailable):
                 broker.publish(keyed)
         server.run("ACL", "SETUSER", "hub", f"+{command}")
+        (value,) = broker.state().records
+        assert value.content == Event("before" if broker.head() == head else "once")
         last = broker.publish(keyed)
         replay = broker.replay(head, page=9)
         assert [record.content for record in replay.records] == [Event("once")]

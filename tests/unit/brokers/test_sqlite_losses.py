@@ -1,7 +1,7 @@
 """A log in SQLite that has lost records: no loss is silent, no id is given twice."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -38,8 +38,11 @@ def open_log(path: Path) -> LogFile:
     return LogFile(path, KEEP_ALL, clock=Clock())
 
 
-def append(file: LogFile, count: int) -> list[Cursor]:
-    return file.append([EVENT] * count)
+def append(
+    file: LogFile, count: int, records: Sequence[Record] = (EVENT,)
+) -> list[Cursor]:
+    answers = file.append([*records] * count)
+    return [each for each in answers if isinstance(each, Cursor)]
 
 
 def execute(path: Path, *statements: str) -> None:
@@ -156,7 +159,7 @@ class TestRecordsThatAreMissing:
     ) -> None:
         """Only the rows that the log has noted may be missing."""
         monkeypatch.setattr(control, "CONTROL_RECORDS", 2)
-        ids = file.append([LOGOUT, EVENT, LOGOUT] * 50)
+        ids = append(file, 50, [LOGOUT, EVENT, LOGOUT])
         assert len(file.replay(ids[20], page=1000).records) == 43 + 2
         execute(path, f"DELETE FROM record WHERE {missing}")  # noqa: S608
         assert file.replay(ids[20], page=1000).gap is GapReason.EPOCH

@@ -51,7 +51,7 @@ def test_a_later_gap_empties_the_backlog() -> None:
     """No client is served from pages of a log that no longer exists."""
     broker = Scripted()
     parts = parts_of(broker)
-    parts.backlog.page(Cursor(broker.head().epoch, 0))
+    parts.backlog.page(Cursor(broker.head().epoch, 0), [BROADCAST])
     assert parts.backlog._pages
     broker.gap_later = True
     parts.follower.run(threading.Event())

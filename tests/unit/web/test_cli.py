@@ -85,6 +85,25 @@ class TestPublish:
         }
         assert record.exclude == ("me",)
 
+    def test_an_event_may_be_the_value_of_a_key(
+        self, path: Path, log: SQLiteBroker
+    ) -> None:
+        """Listening in JSON shows the key; a delete without one is refused."""
+        url = f"sqlite:///{path}"
+        start = log.head()
+        run(url, "publish", "1", "--key", "a", "--channel", "prices")
+        run(url, "publish", "null", "--key", "a", "--channel", "prices", "--delete")
+        assert log.state().records == ()
+        result = listen(path, log, "--json", "--last-event-id", str(start))
+        shown = [json.loads(line) for line in result.stdout.splitlines()]
+        assert [(each["key"], each["deleted"]) for each in shown] == [
+            ("a", False),
+            ("a", True),
+        ]
+        result = run(url, "publish", "1", "--delete")
+        assert result.exit_code != 0
+        assert "pass key=" in result.stderr
+
     def test_without_an_argument_the_data_comes_from_standard_input(
         self, path: Path, log: SQLiteBroker
     ) -> None:

@@ -509,6 +509,44 @@ class TestAnyBody:
         assert refusal(one_log.post(body))[0] == 400
 
 
+class TestKeys:
+    def test_an_event_may_be_the_value_of_a_key(self, log: Log) -> None:
+        """A client that asks for the state begins with it."""
+        assert log.post({**EVENT, "key": "price:AAPL"}).status_code == 202
+        assert log.post({**EVENT, "key": "k", "delete": True}).status_code == 202
+        assert [(event.key, event.deleted) for event in log.events()] == [
+            ("price:AAPL", False),
+            ("k", True),
+        ]
+
+    @pytest.mark.parametrize(
+        ("fields", "field"),
+        [
+            ({"key": ""}, "key"),
+            ({"key": 7}, "key"),
+            ({"key": "a\nb"}, "key"),
+            ({"delete": True}, "data"),
+            ({"key": "k", "delete": "yes"}, "delete"),
+            ({"key": None}, "key"),
+        ],
+    )
+    def test_a_fault_is_named(
+        self, log: Log, fields: dict[str, Any], field: str
+    ) -> None:
+        """Nothing is published then."""
+        assert refusal(log.post({**EVENT, **fields})) == (400, field)
+        assert log.data == []
+
+    def test_a_full_state_is_answered_with_507(self, make_site: MakeSite) -> None:
+        """The answer has the ids of the events before it."""
+        log = Log(make_site(publish_tokens=TOKENS, state_keys=1))
+        response = log.post([{**EVENT, "key": key} for key in ("a", "b", "c")])
+        assert refusal(response) == (507, "[1]")
+        assert response.json["ids"] == [each.id for each in log.events()]
+        assert "SSE_HUB_STATE_KEYS" in response.json["error"]
+        assert refusal(log.post({**EVENT, "key": "b"})) == (507, None)
+
+
 class TestBroker:
     def test_a_broker_that_is_away_is_answered_with_503(
         self, log: Log, monkeypatch: pytest.MonkeyPatch

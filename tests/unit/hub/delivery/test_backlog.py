@@ -36,7 +36,7 @@ def log_of(broker: MemoryBroker, count: int) -> list[Cursor]:
 
 
 def page_at(pages: Backlog, cursor: Cursor) -> History:
-    page = pages.page(cursor)
+    page = pages.page(cursor, [BROADCAST])
     assert isinstance(page, History)
     return page
 
@@ -55,7 +55,9 @@ def test_clients_that_arrive_at_the_same_moment_share_a_page() -> None:
     broker = CountingBroker(KEEP_ALL)
     start, *_ = log_of(broker, 10)
     pages = Backlog(broker, tally=Tally())
-    readers = [threading.Thread(target=pages.page, args=[start]) for _ in range(8)]
+    readers = [
+        threading.Thread(target=pages.page, args=[start, [BROADCAST]]) for _ in range(8)
+    ]
     for each in readers:
         each.start()
     for each in readers:
@@ -77,7 +79,8 @@ def test_at_the_head_the_broker_is_read_again() -> None:
 def test_a_gap_is_reported() -> None:
     """Only the broker knows how far the log reaches back."""
     broker = MemoryBroker(KEEP_ALL)
-    assert Backlog(broker, tally=Tally()).page(Cursor("another", 1)) is GapReason.EPOCH
+    pages = Backlog(broker, tally=Tally())
+    assert pages.page(Cursor("another", 1), [BROADCAST]) is GapReason.EPOCH
 
 
 def test_a_broker_that_does_not_answer_is_asked_only_once() -> None:
@@ -89,7 +92,7 @@ def test_a_broker_that_does_not_answer_is_asked_only_once() -> None:
     broker.away = True
     for _ in range(2):
         with pytest.raises(BrokerUnavailable):
-            pages.page(start)
+            pages.page(start, [BROADCAST])
         broker.away = False
     clock.advance(1.0)
     assert len(page_at(pages, start)) == 1
@@ -139,7 +142,7 @@ def test_pages_are_forgotten_without_waiting_for_the_broker() -> None:
     broker.let_go.clear()
     broker.reading.clear()
     last = Cursor(start.epoch, start.offset + 10)
-    reader = threading.Thread(target=pages.page, args=[last])
+    reader = threading.Thread(target=pages.page, args=[last, [BROADCAST]])
     reader.start()
     assert broker.reading.wait(10.0)
     clock.advance(11.0)
@@ -155,7 +158,7 @@ def test_a_page_that_was_read_across_a_gap_is_not_kept() -> None:
     broker = HeldBroker()
     start, *_ = log_of(broker, 10)
     pages = Backlog(broker, tally=Tally())
-    reader = threading.Thread(target=pages.page, args=[start])
+    reader = threading.Thread(target=pages.page, args=[start, [BROADCAST]])
     reader.start()
     assert broker.reading.wait(10.0)
     pages.forget()

@@ -491,6 +491,88 @@ class TestReset:
         assert types(stream.read()) == ["reset"]
 
 
+BUSY = address.channel("busy")
+QUIET = address.channel("quiet")
+
+
+class TestFairHistory:
+    def test_a_busy_channel_resets_no_listener_of_a_quiet_one(self) -> None:
+        """A client that missed nothing of its own resumes, however much has passed."""
+        small = Retention(3, 3600.0, 10_000_000)
+        hub = HandHub(MemoryBroker(small), memory=small)
+        stream = hub.stream(channels=("quiet",))
+        hub.publish("first", to=QUIET)
+        hub.bring()
+        assert stream.data() == ["first"]
+        last = stream.drop()
+        list(numbered(hub, 50, to=BUSY))
+        hub.publish("second", to=QUIET)
+        hub.bring()
+        again, (connected,) = hub.open(channels=("quiet",), last_event_id=last)
+        assert fields(connected)["resumed"] is True
+        assert again.data() == ["second"]
+        assert hub.hub.stats().resets == {}
+
+    def test_a_worker_that_has_just_started_asks_the_broker(self) -> None:
+        """Its memory knows nothing of the events before its start."""
+        small = Retention(3, 3600.0, 10_000_000)
+        broker = MemoryBroker(small)
+        first = HandHub(broker)
+        seen = first.publish("seen", to=QUIET)
+        list(numbered(first, 50, to=BUSY))
+        lost = first.publish("lost", to=QUIET)
+        list(numbered(first, 50, to=BUSY))
+        hub = HandHub(broker, memory=small)
+        unharmed = hub.stream(channels=("quiet",), last_event_id=lost)
+        assert unharmed.read() == []
+        harmed = hub.stream(channels=("quiet",), last_event_id=seen)
+        assert [fields(each) for each in harmed.read()] == [{"reason": "expired"}]
+        hub.publish("live", to=QUIET)
+        hub.bring()
+        assert (unharmed.data(), harmed.data()) == (["live"], ["live"])
+
+    def test_the_memory_of_the_worker_answers_without_the_broker(self) -> None:
+        """A client that lags on a busy log costs no read of the broker."""
+        broker = FlakyBroker(KEEP_ALL)
+        hub = HandHub(broker, memory=Retention(3, 3600.0, 10_000_000))
+        stream = hub.stream(channels=("quiet",))
+        stream.client.cursor = hub.position
+        list(numbered(hub, 50, to=BUSY))
+        hub.bring()
+        broker.away = True
+        assert not hub.parts.catchup.waits_for_broker(stream.client)
+        assert stream.read() == []
+        assert stream.client.cursor is None
+
+    def test_a_worker_that_reads_too_late_resets_only_the_harmed(self) -> None:
+        """Each client reads on by itself after a trim that overtook the follower."""
+        small = Retention(3, 3600.0, 10_000_000)
+        hub = HandHub(MemoryBroker(small), memory=small)
+        streams = {
+            name: hub.stream(channels=(name,)) for name in ("busy", "quiet", "harmed")
+        }
+        hub.publish("lost", to=address.channel("harmed"))
+        list(numbered(hub, 50, to=BUSY))
+        hub.publish("there", to=QUIET)
+        hub.bring()
+        assert [event.data for event in streams["quiet"].read()] == ["there"]
+        assert types(streams["busy"].read()) == ["reset"]
+        assert types(streams["harmed"].read()) == ["reset"]
+        assert hub.hub.stats().resets == {"expired": 2}
+
+    def test_a_login_ends_after_a_trim_that_overtook_the_follower(self) -> None:
+        """A logout may be among the lost records; the client comes back unharmed."""
+        small = Retention(3, 3600.0, 10_000_000)
+        hub = HandHub(MemoryBroker(small), memory=small)
+        stream, (connected,) = hub.open(user="alice")
+        list(numbered(hub, 50, to=BUSY))
+        hub.bring()
+        stream.read()
+        assert stream.client.close_reason is CloseReason.GAP
+        _, (connected,) = hub.open(user="alice", last_event_id=connected.id)
+        assert fields(connected)["resumed"] is True
+
+
 class TestWhatReviewsFound:
     """Regressions: faults found in reviews, each provoked as it was found."""
 

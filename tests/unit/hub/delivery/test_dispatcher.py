@@ -8,6 +8,7 @@ from flask_sse_hub import Event
 from flask_sse_hub.brokers import LogBatch, MemoryBroker
 from flask_sse_hub.events.address import BROADCAST, channel
 from flask_sse_hub.events.record import Cursor, Record, Retention
+from flask_sse_hub.hub.delivery.state import State
 from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.hub.parts import Parts
 from flask_sse_hub.runtime import greenlets
@@ -17,7 +18,7 @@ from tests.kit.reader import wait_until
 
 def parts_of(retention: Retention) -> Parts:
     parts = Parts(MemoryBroker(KEEP_ALL), HubOptions(memory=retention))
-    parts.dispatcher.begin(Cursor("e", 0))
+    parts.dispatcher.begin(Cursor("e", 0), state=State())
     return parts
 
 
@@ -56,7 +57,9 @@ def test_unreadable_entries_are_counted_and_rarely_logged(
         parts.dispatcher.accept(LogBatch((), Cursor("e", offset), malformed=1))
     assert parts.tally.malformed == 20
     assert len(caplog.messages) == 5
-    parts.dispatcher.begin(Cursor("e", 0), [LogBatch((), Cursor("e", 9), malformed=9)])
+    parts.dispatcher.begin(
+        Cursor("e", 0), [LogBatch((), Cursor("e", 9), malformed=9)], state=State()
+    )
     assert parts.tally.malformed == 29
 
 
@@ -166,7 +169,7 @@ def test_a_batch_is_encoded_in_slices(
     elif through == "begin":
         hub.begin()
     else:
-        hub.parts.backlog.page(start)
+        hub.parts.backlog.page(start, [BROADCAST])
     assert len(breaths) == 5
 
 

@@ -197,7 +197,7 @@ class TestRead:
         )
         history.trim(upto=7)
         start = Cursor(EPOCH, 0)
-        assert not history.covers(start)
+        assert not history.covers(start, [BROADCAST])
         assert history.covers_control(start)
         assert not history.covers_control(Cursor("another", 9))
         assert len(list(history.disconnects(0, [NEWS, SPORT]))) == 2
@@ -211,7 +211,7 @@ class TestRead:
             retention=Retention(events=2, seconds=1e9, bytes=10**9),
         )
         history.trim(upto=30)
-        assert history.covers(Cursor(EPOCH, 0))
+        assert history.covers(Cursor(EPOCH, 0), [NEWS])
         assert read(history, 0, NEWS) == ([1, 30], 30)
         assert history.knows(Cursor(EPOCH, 15))
 
@@ -280,12 +280,33 @@ class TestRetention:
         """The history begins after a cursor and knows nothing before it."""
         history = history_of()
         history.restart(Cursor(EPOCH, 10))
-        assert history.covers(Cursor(EPOCH, 10))
-        assert not history.covers(Cursor(EPOCH, 9))
+        assert history.covers(Cursor(EPOCH, 10), [BROADCAST])
+        assert not history.covers(Cursor(EPOCH, 9), [BROADCAST])
+
+    def test_a_busy_address_does_not_uncover_a_quiet_one(self) -> None:
+        """Only a forgotten event of a client's own is missing for that client."""
+        history = history_of(
+            record(1, NEWS),
+            control(2, NEWS),
+            *(record(n, SPORT) for n in range(3, 9)),
+            retention=Retention(events=2, seconds=1e9, bytes=10**9),
+        )
+        history.trim(upto=8)
+        assert not history.covers(Cursor(EPOCH, 0), [BROADCAST, NEWS])
+        assert history.covers(Cursor(EPOCH, 1), [BROADCAST, NEWS])
+        assert not history.covers(Cursor(EPOCH, 1), [BROADCAST, NEWS, SPORT])
+        assert read(history, 1, NEWS) == ([], 8)
+
+    def test_nothing_is_known_of_records_before_the_start(self) -> None:
+        """A worker has not read them."""
+        history = history_of()
+        history.restart(Cursor(EPOCH, 10))
+        history.append([Frame.of(record(11, SPORT))], Cursor(EPOCH, 11))
+        assert not history.covers(Cursor(EPOCH, 9), [NEWS])
 
     def test_a_cursor_of_another_epoch_is_not_covered(self) -> None:
         """Offsets of two logs cannot be compared."""
-        assert not history_of(record(1)).covers(Cursor("other", 1))
+        assert not history_of(record(1)).covers(Cursor("other", 1), [BROADCAST])
 
     @pytest.mark.parametrize(
         "retention",
@@ -310,8 +331,8 @@ class TestRetention:
         history.trim(upto=4)
         assert len(history) == 2
         assert history.floor == 2
-        assert history.covers(Cursor(EPOCH, 2))
-        assert not history.covers(Cursor(EPOCH, 1))
+        assert history.covers(Cursor(EPOCH, 2), [BROADCAST])
+        assert not history.covers(Cursor(EPOCH, 1), [BROADCAST])
         assert read(history, 2) == ([3, 4], 4)
 
     def test_nothing_is_forgotten_before_its_fan_out(self) -> None:

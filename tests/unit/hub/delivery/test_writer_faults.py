@@ -26,7 +26,7 @@ class TestGaps:
         hub = HandHub()
         with peers(hub) as (peer,):
             start = Cursor(hub.position.epoch, hub.position.offset + 5)
-            hub.parts.dispatcher.accept(LogBatch((), start, gap=GapReason.EXPIRED))
+            hub.parts.dispatcher.accept(LogBatch((), start, gap=GapReason.EPOCH))
             record = Record(
                 (BROADCAST,),
                 Event("after"),

@@ -1,0 +1,233 @@
+"""The scripts of the log in Redis about trimming; and what all scripts have in common.
+
+A trim notes how far it went, for each address (``events.trimming`` has the rule).
+"""
+
+# KEYS[1]   the log, a stream
+# KEYS[2]   notes beside the log, a hash: what to keep, the newest entry, and the newest
+#           control record that was removed from between others
+#
+# Entries of other programs are passed over: the epoch is read from the newest entry of
+# this package among the last 256.
+COMMON = """
+local log, notes = KEYS[1], KEYS[2]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function ours(entry)
+  local fields = entry[2]
+  return #fields == 10 and fields[1] == 'e' and fields[3] == 'p'
+    and fields[5] == 't' and fields[7] == 's' and fields[9] == 'b'
+    and #fields[2] <= 32 and string.match(fields[2], '^[0-9a-z]+$')
+    and #fields[4] <= 41 and string.match(fields[4], '^[0-9]+%-[0-9]+$')
+    and #fields[6] <= 15 and string.match(fields[6], '^[0-9]+$')
+    and #fields[8] <= 15 and string.match(fields[8], '^[0-9]+$')
+end
+
+local function ms_of(id)
+  return tonumber(string.match(id, '%d+'))
+end
+
+-- Return the first entry of this package from an id on.
+local function from(id)
+  local count = 1
+  while true do
+    local entries = redis.call('XRANGE', log, id, '+', 'COUNT', count)
+    for _, entry in ipairs(entries) do
+      if ours(entry) then return entry end
+    end
+    if #entries < count then return nil end
+    id, count = '(' .. entries[#entries][1], 256
+  end
+end
+
+-- Describe the end of the log: its newest id and its length; its epoch and the bytes of
+-- all entries so far, if an entry of this package is found; and the note's oldest entry
+-- with its start. Entries only ever leave the log, so its oldest entry is never before
+-- the one in the note.
+local function newest()
+  local length = redis.call('XLEN', log)
+  if length == 0 then return nil end
+  local noted = redis.call('HGET', notes, 'tail')
+  if noted then
+    local epoch, id, stop, count, first, start = string.match(
+      noted, '^(%w+) (%d+%-%d+) (%d+) (%d+) (%d+%-%d+) (%d+)$')
+    if tonumber(count) == length
+       and #redis.call('XRANGE', log, '(' .. id, '+', 'COUNT', 1) == 0 then
+      return {id = id, length = length, epoch = epoch, stop = tonumber(stop),
+              first = first, start = tonumber(start)}
+    end
+  end
+  local entries = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+  local tail = {id = entries[1][1], length = length, first = '0-0', start = 0}
+  if not ours(entries[1]) then
+    entries = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 256)
+  end
+  for _, entry in ipairs(entries) do
+    if ours(entry) then
+      tail.epoch, tail.stop = entry[2][2], entry[2][6] + entry[2][8]
+      if tail.stop > 999999999999999 then tail.stop = 0 end
+      break
+    end
+  end
+  return tail
+end
+
+local function foreign()
+  return redis.error_reply('ERR the newest entries were not written by this package')
+end
+"""
+
+# Trimming, and the notes about trimmed entries: the id of the last one of each address.
+#
+# KEYS[3]   the newer notes, a hash
+# KEYS[4]   the older notes, a hash
+#
+# When the newer hash has `most_notes`, it replaces the older one. Nothing is known any
+# more of the entries up to the last one that was noted in the older hash: `unknown` in
+# the notes beside the log. `noted` there has the bytes of all entries that were trimmed
+# with a note, and before. A program with an earlier version of these scripts trims
+# without notes. Then the oldest entry has more bytes before it. Control records have no
+# bytes, and may leave without a note.
+#
+# The entries leave first, and are noted then: at Redis's maxmemory this makes the room
+# for the notes. If a script ends in between, `noted` tells so.
+TRIM = """
+local function is_later(a, b)
+  local a_ms, a_number = string.match(a, '(%d+)-(%d+)')
+  local b_ms, b_number = string.match(b, '(%d+)-(%d+)')
+  if a_ms ~= b_ms then return tonumber(a_ms) > tonumber(b_ms) end
+  return tonumber(a_number) > tonumber(b_number)
+end
+
+local function is_control_entry(entry)
+  return ours(entry) and entry[2][8] == '0'
+end
+
+-- Return the addresses of an event's entry.
+local function addresses_of(entry)
+  if not ours(entry) then return {} end
+  local read, head = pcall(cjson.decode, string.match(entry[2][10], '^[^\\n]*'))
+  if not read or type(head) ~= 'table' or type(head.to) ~= 'table'
+     or not head.event then return {} end
+  return head.to
+end
+
+local function note(gone)
+  local known = redis.call('HMGET', notes, 'noted', 'unknown', 'moved', 'trimmed')
+  local noted, unknown = tonumber(known[1] or 0), known[2] or '0-0'
+  local moved, last = known[3] or '0-0', known[4] or '0-0'
+  local held = redis.call('HLEN', KEYS[3])
+  for _, entry in ipairs(gone) do
+    local args = {}
+    if ours(entry) then
+      if tonumber(entry[2][6]) ~= noted and is_later(entry[2][4], unknown) then
+        unknown = entry[2][4]
+      end
+      noted = entry[2][6] + entry[2][8]
+      for _, address in ipairs(addresses_of(entry)) do
+        if type(address) == 'string' then
+          table.insert(args, address)
+          table.insert(args, entry[1])
+        end
+      end
+    end
+    if held > 0 and held + #args / 2 > most_notes then
+      redis.call('UNLINK', KEYS[4])
+      redis.call('RENAME', KEYS[3], KEYS[4])
+      if is_later(moved, unknown) then unknown = moved end
+      moved, held = last, 0
+    end
+    for at = 1, #args, 1000 do
+      held = held + redis.call(
+        'HSET', KEYS[3], unpack(args, at, math.min(at + 999, #args)))
+    end
+    last = entry[1]
+  end
+  redis.call('HSET', notes, 'noted', string.format('%.0f', noted),
+    'unknown', unknown, 'moved', moved, 'trimmed', last)
+end
+
+-- Trim the oldest entries beyond the bounds, but not the newest entry of all, and at
+-- most 500: the next call goes on. `events` are all entries but control records. Return
+-- the new length and number of events, an id and a start that are not beyond those of
+-- the oldest entry, and how many entries have left.
+local function trim(tail, events, most, oldest, beyond)
+  local length, first, start = tail.length, tail.first, tail.start
+  local function is_due()
+    return events > most or ms_of(first) < oldest or start < beyond
+  end
+  local gone, from, count, ended = {}, '-', 1, false
+  while not ended and is_due() and #gone < 500 do
+    local entries = redis.call('XRANGE', log, from, '+', 'COUNT', count)
+    ended = #entries < count
+    for _, entry in ipairs(entries) do
+      first, start = entry[1], ours(entry) and tonumber(entry[2][6]) or 0
+      if first == tail.id or not is_due() then
+        ended = true
+        break
+      end
+      table.insert(gone, entry)
+      length = length - 1
+      if not is_control_entry(entry) then events = events - 1 end
+    end
+    from, count = '(' .. first, 50
+  end
+  if #gone > 0 then
+    redis.call('XTRIM', log, 'MAXLEN', length)
+    note(gone)
+  end
+  return length, events, first, start, #gone
+end
+"""
+
+# The script that finds the place where a reader of some addresses goes on after a trim.
+# It returns the epoch and the id of the place, with a space between them, or an empty
+# text if an event for the reader was trimmed, or may have been.
+#
+# ARGV[1]    the epoch of the reader's cursor
+# ARGV[2]    the id of the reader's cursor
+# ARGV[3]    the milliseconds to keep; empty: all
+# ARGV[4]    how many notes about trimmed entries one hash holds
+# ARGV[5-]   the reader's addresses
+BRIDGE = (
+    COMMON
+    + "local most_notes = tonumber(ARGV[4])"
+    + TRIM
+    + """
+local tail = newest()
+if not tail or tail.epoch ~= ARGV[1] or is_later(ARGV[2], tail.id) then return '' end
+local oldest = ARGV[3] ~= '' and now - ARGV[3] or 0
+local function place(id)
+  return tail.epoch .. ' ' .. (is_later(ARGV[2], id) and ARGV[2] or id)
+end
+-- Entries that are too old are trimmed only when one is appended.
+local left, _
+repeat
+  tail.length, _, tail.first, tail.start, left = trim(tail, 0, 0, oldest, 0)
+until left == 0
+local first = from('-')
+if not first then return '' end
+local known = redis.call('HMGET', notes, 'noted', 'unknown')
+if tonumber(first[2][6]) ~= tonumber(known[1] or 0)
+   or is_later(known[2] or '0-0', ARGV[2]) then return '' end
+local wanted = {}
+for at = 5, #ARGV, 1000 do
+  local names = {unpack(ARGV, at, math.min(at + 999, #ARGV))}
+  for _, key in ipairs({KEYS[3], KEYS[4]}) do
+    for _, last in ipairs(redis.call('HMGET', key, unpack(names))) do
+      if last and is_later(last, ARGV[2]) then return '' end
+    end
+  end
+  for _, name in ipairs(names) do wanted[name] = true end
+end
+if ms_of(first[1]) >= oldest then return place(first[2][4]) end
+-- The newest entry is too old as well. It stays, since it holds the epoch.
+if is_later(first[1], ARGV[2]) then
+  for _, address in ipairs(addresses_of(first)) do
+    if wanted[address] then return '' end
+  end
+end
+return place(first[1])
+"""
+)

@@ -1,0 +1,67 @@
+"""Kept values: the newest one of each address and key, in the order of the log.
+
+The memory broker keeps records in this form, and every worker keeps what its clients
+receive. Does not know what a value is, or how much room there is.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from .address import Address
+
+T = TypeVar("T")
+
+
+class KeptValues(Generic[T]):
+    """The newest value of each address and key. ``offset`` tells a value's place.
+
+    A value that is put has the highest offset so far.
+    """
+
+    def __init__(self, offset: Callable[[T], int]) -> None:
+        self._offset = offset
+        # Each dict has its values in the order of their offsets.
+        self._by_address: dict[Address, dict[str, T]] = {}
+        # The values of an address as a list, until one of them changes.
+        self._lists: dict[Address, list[T]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def get(self, address: Address, key: str) -> T | None:
+        """Return the value of a key, None without one."""
+        return self._by_address.get(address, {}).get(key)
+
+    def put(self, address: Address, key: str, value: T) -> None:
+        """Make this the value of a key."""
+        self.remove(address, key)
+        self._by_address.setdefault(address, {})[key] = value
+        self._count += 1
+
+    def remove(self, address: Address, key: str) -> T | None:
+        """Remove a key, and return the value that it had."""
+        self._lists.pop(address, None)
+        values = self._by_address.get(address)
+        found = values.pop(key, None) if values else None
+        if found is not None:
+            self._count -= 1
+            if not values:
+                del self._by_address[address]
+        return found
+
+    def after(self, address: Address, offset: int) -> list[T]:
+        """Return the values of one address after an offset, in order."""
+        values = self._lists.get(address)
+        if values is None:
+            values = list(self._by_address.get(address, {}).values())
+            if values:
+                self._lists[address] = values
+        return values[bisect_right(values, offset, key=self._offset) :]
+
+    def items(self) -> Iterator[tuple[Address, str, T]]:
+        """Yield each address, key and value."""
+        for address, values in self._by_address.items():
+            for key, value in values.items():
+                yield address, key, value
