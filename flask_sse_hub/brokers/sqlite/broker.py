@@ -25,6 +25,7 @@ from ...runtime.rare_log import FirstTime, Trouble
 from ..base import Broker, LogBatch, LogState, Replay
 from ..thread import BrokerThread, Call
 from . import doorbell
+from .heads import Heads
 from .log_file import LogFile
 from .membership import Membership
 
@@ -81,6 +82,7 @@ class SQLiteBroker(Broker):
         self._joining = native.native_lock()
         self._left = False
         self._membership = Membership(path)
+        self._heads = Heads(path)
         self._directory = doorbell.Directory(path)
         self._ringer: doorbell.Ringer | None = None
         self._appending = self._log_file()
@@ -105,7 +107,11 @@ class SQLiteBroker(Broker):
     def follow(self, after: Cursor) -> Iterator[LogBatch]:
         """Yield the records after a cursor, which a real thread reads."""
         follower = _Follower(
-            self._log_file(), after, directory=self._directory, join=self._join
+            self._log_file(),
+            after,
+            directory=self._directory,
+            join=self._join,
+            note=self._heads.note,
         )
         with self._lock:
             if self._closed:
@@ -139,6 +145,10 @@ class SQLiteBroker(Broker):
         """Return the cursor of the newest record."""
         found: Cursor = self._reader.ask(LogFile.head)
         return found
+
+    def seen_head(self) -> Cursor:
+        """Return the newest head that a process of this machine has noted."""
+        return self._heads.newest() or self.head()
 
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
@@ -219,7 +229,7 @@ class SQLiteBroker(Broker):
                     f"{self._path}: {error}; this process must be able to write here"
                 ) from error
             with contextlib.closing(self._log_file()) as file:
-                file.join(self._membership)
+                self._heads.open(alone=file.join(self._membership))
             if self._ringer is not None:
                 self._ringer.close()
             self._ringer = self._directory.ringer()
@@ -232,6 +242,7 @@ class SQLiteBroker(Broker):
             try:
                 if call.argument is LogFile.head:
                     head = head or self._ask(LogFile.head)
+                    self._heads.note(head)
                     call.set(head)
                 else:
                     call.set(self._ask(call.argument))
@@ -250,6 +261,9 @@ class SQLiteBroker(Broker):
             for call in calls:
                 call.fail(error)
             return
+        # Before the publishers are answered: no client that comes afterwards may take
+        # these records for later ones.
+        self._heads.note(self._appending.newest)
         # Followers are woken before publishers are answered, so that the events are on
         # their way a moment earlier.
         if self._ringer is not None:
@@ -263,6 +277,7 @@ class SQLiteBroker(Broker):
             self._left = True
             if self._ringer is not None:
                 self._ringer.close()
+            self._heads.close()
             self._membership.leave()
 
 
@@ -276,11 +291,13 @@ class _Follower:
         *,
         directory: doorbell.Directory,
         join: Callable[[], None],
+        note: Callable[[Cursor], None],
     ) -> None:
         self._file = file
         self._after = after
         self._directory = directory
         self._join = join
+        self._note = note
         self._door: doorbell.Doorbell | None = None
         self._read: deque[LogBatch | Exception] = deque()
         self._room = native.NativeFlag()
@@ -360,6 +377,7 @@ class _Follower:
                     # records were lost, so report a gap to be safe.
                     batch = LogBatch((), batch.cursor, GapReason.EPOCH)
                 self._after = batch.cursor
+                self._note(batch.cursor)
                 self._hand_over(batch)
             if self._file.has_read_all(batch.cursor):
                 self._wait()

@@ -77,6 +77,11 @@ class LogFile:
         """Tell whether others wrote since the last call. Raises BrokerUnavailable."""
         return self._file.is_changed()
 
+    @property
+    def newest(self) -> Cursor:
+        """The head as the last transaction saw or left it."""
+        return self._view.head
+
     def has_read_all(self, cursor: Cursor) -> bool:
         """Tell whether the last transaction saw no record after a cursor."""
         return cursor == self._view.head
@@ -95,23 +100,26 @@ class LogFile:
         """Close the connection; the next call opens another one."""
         self._file.close()
 
-    def join(self, membership: Membership) -> None:
+    def join(self, membership: Membership) -> bool:
         """Make this process a user of the file; the first user begins a new epoch.
 
-        The file's write lock is held meanwhile, so that processes join one at a time.
+        Returns whether it is the first. The file's write lock is held meanwhile, so
+        that processes join one at a time.
         """
         try:
             with self._file.transaction("BEGIN IMMEDIATE") as connection:
                 if not self._create and queries.retention(connection) is None:
                     # Another publisher made the file: each app notes its retention.
                     raise not_begun(self._file.path)
-                if membership.join():
+                is_first = membership.join()
+                if is_first:
                     # Also finds records that are missing after a restored backup.
                     self._renew(connection, _Fault.SHORT)
                 self._tell_retention(connection)
         except BaseException:
             membership.leave()
             raise
+        return is_first
 
     def _tell_retention(self, connection: sqlite3.Connection) -> None:
         """Note in the log how much of it to keep; a Publisher has no setting for it."""

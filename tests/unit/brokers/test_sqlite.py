@@ -73,6 +73,7 @@ class TestFiles:
             "hub.db-wal": 0o600,
             "hub.db-shm": 0o600,
             "hub.db.lock": 0o600,
+            "hub.db.heads": 0o600,
             "hub.db.bells": 0o700,
         }
 
