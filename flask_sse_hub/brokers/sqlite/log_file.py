@@ -5,10 +5,9 @@ disk, so callers run it in a real thread. One object is used by one thread.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
-from enum import Enum
+from dataclasses import astuple, replace
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -21,35 +20,16 @@ from ..base import PAGE_BYTES, LogBatch, LogState, Replay
 from . import control, ended, idempotency, kept, queries, retaining, trimmed
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
+from .view import Appended
+from .view import Fault as _Fault
+from .view import Hole as _Hole
+from .view import View as _View
 
 # How many rows one read returns. Decoding them takes 0.3 ms without a pause. A request
 # that releases the interpreter to read or write may wait that long to go on.
 _PAGE_ROWS = 50
 
 T = TypeVar("T")
-
-
-class _Fault(Enum):
-    """Why a log needs a new epoch, and whether ids of the old one stay valid."""
-
-    #: The newest records may be missing. The ids of all others are good.
-    SHORT = "short"
-    #: Records are missing, or others may have their ids. No id is good.
-    LOSS = "loss"
-
-
-class _Hole(Exception):
-    """Raised when a read finds that records are missing between others."""
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """The log as one transaction sees it."""
-
-    head: Cursor
-    #: The last offset of each earlier epoch whose ids are still valid.
-    past: Mapping[str, int]
-    fault: "_Fault | None" = None
 
 
 class LogFile:
@@ -68,6 +48,8 @@ class LogFile:
         # The log as the last transaction left it. Set after the commit only: an epoch
         # whose commit failed exists nowhere, and comparing with it would hide a loss.
         self._view = _View(Cursor("", 0), {})
+        #: The records of the last append().
+        self.appended: Appended | None = None
         self._retention = retention
         self._clock = clock
         # The connection that has told the log its retention, also set after the commit.
@@ -140,6 +122,7 @@ class LogFile:
         """
         now = self._clock()
         answers: list[Cursor | StateFull] = []
+        placed: list[Record] = []
         with self._file.transaction("BEGIN IMMEDIATE") as connection:
             self._tell_retention(connection)
             view = self._look(connection)
@@ -172,6 +155,9 @@ class LogFile:
                         events += 1
                         size += length
                     rows.append((offset, now, length, body))
+                    placed.append(
+                        replace(record, cursor=cursor, time=now, idempotency_key=None)
+                    )
                     idempotency.remember(
                         connection, record.idempotency_key, cursor, now
                     )
@@ -192,6 +178,10 @@ class LogFile:
             idempotency.forget_old(connection, now)
         self._told = connection
         self._view = _View(Cursor(epoch, offset), view.past)
+        self.appended = Appended(view.head, LogBatch(tuple(placed), self._view.head))
+        if size >= PAGE_BYTES:
+            # Too much for one batch.
+            self.appended = Appended(view.head, LogBatch((), view.head))
         return answers
 
     def read(self, after: Cursor) -> LogBatch:

@@ -215,8 +215,7 @@ class Writer:
                 first, size = writes[connection.form]
                 if size > MAX_WRITE_BYTES:
                     connection.widen()
-                # The socket of a client that has left meanwhile is closed: the write
-                # raises OSError, and reaches no other client.
+                # The closed socket of a client that has left raises OSError.
                 try:
                     sent = connection.send(first)
                 except BlockingIOError:
@@ -241,8 +240,7 @@ class Writer:
         if sent > 0:
             sink.go_on(writes.whole[connection.form], sent=sent)
             if sent == WIDE_WRITE_BYTES and sink.flush():
-                # The kernel took all that it was offered, and then the rest. Waiting
-                # for room would cost as much as six writes.
+                # The kernel took all that it was offered, and then the rest.
                 return
         if client.connection is connection:
             self._dispatcher.fall_behind(client, run, sent=max(sent, 0))
@@ -250,8 +248,7 @@ class Writer:
             # The client was reset or closed during the fan-out, and so has no
             # connection any more. The run was counted for it when the fan-out began.
             self._dispatcher.uncount(client, run)
-        if sent < 0:
-            sink.gone = True
+        sink.gone |= sent < 0
         if sink.gone:
             self.look_at(sink)
         else:
