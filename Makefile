@@ -124,6 +124,7 @@ bench-peers: ## Install the servers that bench compares with
 	PYTHON=$(PYTHON) ./benchmarks/peers/install
 
 bench-parts: $(VENV)/dev ## Measure parts of the hub, each beside a baseline
+	$(BIN)/python -m benchmarks.requests
 	$(BIN)/python -m benchmarks.delivery
 	$(BIN)/python -m benchmarks.brokers
 	$(BIN)/python -m benchmarks.sizing

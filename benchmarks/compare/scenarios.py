@@ -30,6 +30,10 @@ from tests.kit.ports import HOST
 #: Bytes of data of every event.
 SIZE = 100
 
+#: Bytes of data of events in different sizes, and the number of events of each.
+SIZES = (100, 1000, 15_000, 17_000, 24_000, 64_000, 256_000)
+_EVENTS_OF_A_SIZE = 10
+
 #: How many clients are opening their streams at any time of a storm.
 STORM = 500
 
@@ -114,6 +118,26 @@ def burst(peer: Peer, crowd: Crowd) -> Figures:
     report = _checked(crowd, clients * count)
     figures: Figures = {"clients": clients, "events": count}
     return figures | _delivery(report, used) | {"whole_ms": report.latency.max}
+
+
+def sizes(peer: Peer, crowd: Crowd) -> Figures:
+    """Send one event at a time to 1,000 clients, in sizes from 0.1 to 256 kB."""
+    clients = 1000
+    _warm(peer, crowd)
+    crowd.connect(clients, port=peer.port, path=peer.path)
+    _greet(peer, crowd)
+    figures: Figures = {"clients": clients}
+    for size in SIZES:
+        settled_cpu(peer)
+        crowd.reset()
+        before = settled_cpu(peer)
+        for number in range(1, _EVENTS_OF_A_SIZE + 1):
+            peer.publish(stamped(size))
+            crowd.wait(number)
+        used = settled_cpu(peer) - before
+        report = _checked(crowd, clients * _EVENTS_OF_A_SIZE)
+        figures[f"delivery_us_{size}"] = used / report.events * 1e6
+    return figures
 
 
 def channels(peer: Peer, crowd: Crowd) -> Figures:
@@ -322,12 +346,14 @@ def _p99(times: Iterable[float]) -> float:
 
 _OF_MANY = tuple(peer for peer in PEERS if peer.most_clients >= 15_000)
 _OF_REQUESTS = tuple(peer for peer in PEERS if peer.most_clients >= 10_000)
+_OF_SIZES = tuple(peer for peer in PEERS if peer.name in ("floor", "socket"))
 _OF_CHANNELS = tuple(peer for peer in PEERS if peer.channel_path)
 
 SCENARIOS = (
     Scenario("paced", PEERS, paced),
     Scenario("burst", PEERS, burst),
     Scenario("many", _OF_MANY, many),
+    Scenario("sizes", _OF_SIZES, sizes),
     Scenario("channels", _OF_CHANNELS, channels),
     Scenario("requests", (*_OF_REQUESTS, Unyielding), requests),
     Scenario("memory", (SocketLoggedIn, GeneratorLoggedIn), memory),

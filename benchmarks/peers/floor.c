@@ -23,6 +23,8 @@
 
 #define MOST_FILES 65536
 #define REQUEST_BYTES 8192
+/* The longest request: one that publishes an event. */
+#define MOST_BYTES (1 << 20)
 
 static const char STREAM[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                              "Cache-Control: no-cache\r\nConnection: close\r\n\r\n";
@@ -32,7 +34,7 @@ static int streams[MOST_FILES], place[MOST_FILES], count_streams;
 
 /* The bytes that each connection has sent before it became a stream. */
 static char *requests[MOST_FILES];
-static size_t lengths[MOST_FILES];
+static size_t lengths[MOST_FILES], rooms[MOST_FILES];
 
 static void end(int fd)
 {
@@ -49,7 +51,7 @@ static void end(int fd)
 
 static void publish(const char *body, size_t length, long times)
 {
-    char event[REQUEST_BYTES + 16];
+    static char event[MOST_BYTES + 16];
     size_t size = (size_t)sprintf(event, "data: %.*s\n\n", (int)length, body);
     while (times-- > 0)
         for (int i = count_streams - 1; i >= 0; i--)
@@ -93,10 +95,12 @@ static void receive(int fd)
             end(fd);
         return;
     }
+    if (lengths[fd] == rooms[fd] - 1 && rooms[fd] < MOST_BYTES)
+        requests[fd] = realloc(requests[fd], rooms[fd] *= 2);
     char *request = requests[fd];
     /* Never wait: the descriptor may belong to another connection by now. */
     ssize_t got =
-        recv(fd, request + lengths[fd], REQUEST_BYTES - 1 - lengths[fd], MSG_DONTWAIT);
+        recv(fd, request + lengths[fd], rooms[fd] - 1 - lengths[fd], MSG_DONTWAIT);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got <= 0) {
@@ -123,7 +127,7 @@ static void admit(int poller, int listener)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         place[fd] = -1;
         lengths[fd] = 0;
-        requests[fd] = malloc(REQUEST_BYTES);
+        requests[fd] = malloc(rooms[fd] = REQUEST_BYTES);
         struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
         epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
     }

@@ -224,6 +224,18 @@ class Broker(ABC):
         Raises BrokerUnavailable.
         """
 
+    def seen_head(self) -> Cursor:
+        """Return a recent head of the log, if possible without waiting.
+
+        Implementer: override this if your processes can tell each other the head. No
+        record whose ``publish()`` has returned lies after it, except while a process
+        that was killed has not been able to tell. It is never beyond the head.
+
+        Caller: note it where a head that is a moment old does no harm: records after it
+        may have been there before. Raises BrokerUnavailable.
+        """
+        return self.head()
+
     @abstractmethod
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain.

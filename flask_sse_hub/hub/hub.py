@@ -145,11 +145,11 @@ class Hub:
     def cursor(self) -> Cursor:
         """Return the head of the log, or this worker's position if it is out of reach.
 
-        The position is at most the head, so nothing after the head can be missed.
-        Raises BrokerUnavailable before this worker follows the log.
+        Both are at most the head, so nothing after the head can be missed. Raises
+        BrokerUnavailable before this worker follows the log.
         """
         try:
-            return self.broker.head()
+            return self.broker.seen_head()
         except BrokerUnavailable:
             self._parts.tally.broker_errors["head"] += 1
             if not self.ready:

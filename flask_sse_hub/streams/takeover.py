@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # The kernel doubles both of these sizes. The send buffer is all that it holds for a
 # client that does not read. This much is enough for the bytes in flight and for the
-# longest joined write.
+# longest joined write; a client of larger events gets a larger one.
 _SEND_BUFFER_BYTES = 16_384
 # A client sends nothing after its request.
 _RECEIVE_BUFFER_BYTES = 4_096

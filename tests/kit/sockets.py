@@ -173,10 +173,11 @@ def join(
     last_event_id: str | None = None,
     chunked: bool = False,
     coding: str | None = None,
+    buffers: int = 4096,
     **options: Any,
 ) -> Peer:
     """Connect a client whose socket has been taken over."""
-    ours, theirs = tcp_pair()
+    ours, theirs = tcp_pair(buffers=buffers)
     identity = Identity(options.pop("user", None), options.pop("session", None))
     client = Client(
         name,

@@ -10,21 +10,20 @@ import logging
 import os
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...errors import BrokerUnavailable
 from ...events.address import Address
-from ...events.record import Cursor, GapReason, Record, Retention
-from ...runtime import greenlets, native
-from ...runtime.bell import Bell, new_bell
+from ...events.record import Cursor, Record, Retention
+from ...runtime import native
 from ...runtime.private_directory import make_directories
-from ...runtime.rare_log import FirstTime, Trouble
 from ..base import Broker, LogBatch, LogState, Replay
 from ..thread import BrokerThread, Call
 from . import doorbell
+from .follower import LogFollower
+from .heads import Heads
 from .log_file import LogFile
 from .membership import Membership
 
@@ -33,19 +32,8 @@ log = logging.getLogger(__name__)
 # How long a caller waits for the disk before it receives BrokerUnavailable.
 _CALL_SECONDS = 5.0
 
-# How often a follower checks the file without being woken, in case a ring is lost.
-# Without Unix sockets it checks so often that nobody notices the delay.
-_LOOK_SECONDS = 0.5
-_LOOK_WITHOUT_BELL_SECONDS = 0.05
-
-# How many batches a follower's thread reads ahead of the worker.
-_READ_AHEAD = 4
-
 # A write-ahead log is cut to a few megabytes when nobody reads it any more.
 _LARGE_WAL_BYTES = 67_108_864
-
-# How long a follower waits before it tries a failing file again.
-_TROUBLE_SECONDS = 1.0
 
 
 class SQLiteBroker(Broker):
@@ -72,7 +60,7 @@ class SQLiteBroker(Broker):
         self._retention = retention
         self._create = create
         self._clock = clock
-        self._followers: set[_Follower] = set()
+        self._followers: set[LogFollower] = set()
         self._closed = False
         # Guards _followers and _closed.
         self._lock = native.native_lock()
@@ -81,6 +69,7 @@ class SQLiteBroker(Broker):
         self._joining = native.native_lock()
         self._left = False
         self._membership = Membership(path)
+        self._heads = Heads(path)
         self._directory = doorbell.Directory(path)
         self._ringer: doorbell.Ringer | None = None
         self._appending = self._log_file()
@@ -104,8 +93,12 @@ class SQLiteBroker(Broker):
 
     def follow(self, after: Cursor) -> Iterator[LogBatch]:
         """Yield the records after a cursor, which a real thread reads."""
-        follower = _Follower(
-            self._log_file(), after, directory=self._directory, join=self._join
+        follower = LogFollower(
+            self._log_file(),
+            after,
+            directory=self._directory,
+            join=self._join,
+            note=self._heads.note,
         )
         with self._lock:
             if self._closed:
@@ -139,6 +132,10 @@ class SQLiteBroker(Broker):
         """Return the cursor of the newest record."""
         found: Cursor = self._reader.ask(LogFile.head)
         return found
+
+    def seen_head(self) -> Cursor:
+        """Return the newest head that a process of this machine has noted."""
+        return self._heads.newest() or self.head()
 
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
@@ -219,7 +216,7 @@ class SQLiteBroker(Broker):
                     f"{self._path}: {error}; this process must be able to write here"
                 ) from error
             with contextlib.closing(self._log_file()) as file:
-                file.join(self._membership)
+                self._heads.open(alone=file.join(self._membership))
             if self._ringer is not None:
                 self._ringer.close()
             self._ringer = self._directory.ringer()
@@ -232,6 +229,7 @@ class SQLiteBroker(Broker):
             try:
                 if call.argument is LogFile.head:
                     head = head or self._ask(LogFile.head)
+                    self._heads.note(head)
                     call.set(head)
                 else:
                     call.set(self._ask(call.argument))
@@ -250,6 +248,15 @@ class SQLiteBroker(Broker):
             for call in calls:
                 call.fail(error)
             return
+        # Before the publishers are answered: no client that comes afterwards may take
+        # these records for later ones.
+        self._heads.note(self._appending.newest)
+        appended = self._appending.appended
+        if appended is not None:
+            with self._lock:
+                followers = tuple(self._followers)
+            for follower in followers:
+                follower.offer(appended)
         # Followers are woken before publishers are answered, so that the events are on
         # their way a moment earlier.
         if self._ringer is not None:
@@ -263,128 +270,5 @@ class SQLiteBroker(Broker):
             self._left = True
             if self._ringer is not None:
                 self._ringer.close()
+            self._heads.close()
             self._membership.leave()
-
-
-class _Follower:
-    """Read the log in a real thread and hand its batches to an iterator."""
-
-    def __init__(
-        self,
-        file: LogFile,
-        after: Cursor,
-        *,
-        directory: doorbell.Directory,
-        join: Callable[[], None],
-    ) -> None:
-        self._file = file
-        self._after = after
-        self._directory = directory
-        self._join = join
-        self._door: doorbell.Doorbell | None = None
-        self._read: deque[LogBatch | Exception] = deque()
-        self._room = native.NativeFlag()
-        self._stopped = False
-        self._bell: Bell | None = None
-
-    def stop(self) -> None:
-        """End the thread and the iterator."""
-        self._stopped = True
-        self._room.set()
-        if self._bell is not None:
-            self._bell.ring()
-
-    def batches(self) -> Iterator[LogBatch]:
-        """Yield the batches that the thread has read, until stop()."""
-        self._bell = bell = new_bell()
-        try:
-            self._start(bell)
-            while not self._stopped:
-                while self._read and not self._stopped:
-                    found = self._read.popleft()
-                    self._room.set()
-                    if isinstance(found, LogBatch):
-                        yield found
-                        if self._read:
-                            # Let requests run between the batches of a flood.
-                            greenlets.breathe()
-                    elif isinstance(found, BrokerUnavailable):
-                        log.warning("cannot follow the log, trying again: %s", found)
-                    else:
-                        raise found
-                if not self._stopped:
-                    bell.wait()
-        finally:
-            bell.close()
-
-    def _start(self, bell: Bell) -> None:
-        """Start the thread, waiting until this process has room for one."""
-        first_time = FirstTime()
-        while not self._stopped:
-            try:
-                native.start_thread(self._run)
-            except RuntimeError:
-                if first_time("no room"):
-                    log.warning("no room for a thread to follow the log, trying again")
-                bell.wait(_TROUBLE_SECONDS)
-            else:
-                return
-        self._file.close()
-
-    def _run(self) -> None:
-        self._door = self._directory.doorbell()
-        try:
-            self._read_on()
-        except Exception as error:  # noqa: BLE001 - batches() raises it
-            self._hand_over(error)
-        finally:
-            if self._door is not None:
-                self._door.close()
-            self._file.close()
-
-    def _read_on(self) -> None:
-        trouble = Trouble()
-        while not self._stopped:
-            try:
-                self._join()
-                batch = self._file.read(self._after)
-            except BrokerUnavailable as error:
-                if trouble.is_news(str(error)):
-                    self._hand_over(error)
-                self._room.wait(_TROUBLE_SECONDS)
-                continue
-            trouble.is_over()
-            if batch.cursor != self._after or batch.gap is not None:
-                if batch.cursor.epoch != self._after.epoch and batch.gap is None:
-                    # Another process began a new epoch. Only that process knows whether
-                    # records were lost, so report a gap to be safe.
-                    batch = LogBatch((), batch.cursor, GapReason.EPOCH)
-                self._after = batch.cursor
-                self._hand_over(batch)
-            if self._file.has_read_all(batch.cursor):
-                self._wait()
-
-    def _wait(self) -> None:
-        """Wait until the log may have new records, or until stop()."""
-        while not self._stopped:
-            if self._door is None:
-                self._room.wait(_LOOK_WITHOUT_BELL_SECONDS)
-            elif self._door.wait(_LOOK_SECONDS):
-                return
-            elif not self._door.is_there():
-                # The folder of the doorbells was removed.
-                self._door.close()
-                self._door = self._directory.doorbell()
-            try:
-                if self._file.is_changed():
-                    return
-            except BrokerUnavailable:
-                # The next read reports the error.
-                return
-
-    def _hand_over(self, found: LogBatch | Exception) -> None:
-        self._read.append(found)
-        if self._bell is not None:
-            self._bell.ring()
-        while len(self._read) >= _READ_AHEAD and not self._stopped:
-            self._room.wait(_LOOK_SECONDS)

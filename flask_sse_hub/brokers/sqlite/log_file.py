@@ -5,10 +5,9 @@ disk, so callers run it in a real thread. One object is used by one thread.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
-from enum import Enum
+from dataclasses import astuple, replace
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -21,35 +20,13 @@ from ..base import PAGE_BYTES, LogBatch, LogState, Replay
 from . import control, ended, idempotency, kept, queries, retaining, trimmed
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
+from .view import Appended, Fault, Hole, View
 
 # How many rows one read returns. Decoding them takes 0.3 ms without a pause. A request
 # that releases the interpreter to read or write may wait that long to go on.
 _PAGE_ROWS = 50
 
 T = TypeVar("T")
-
-
-class _Fault(Enum):
-    """Why a log needs a new epoch, and whether ids of the old one stay valid."""
-
-    #: The newest records may be missing. The ids of all others are good.
-    SHORT = "short"
-    #: Records are missing, or others may have their ids. No id is good.
-    LOSS = "loss"
-
-
-class _Hole(Exception):
-    """Raised when a read finds that records are missing between others."""
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """The log as one transaction sees it."""
-
-    head: Cursor
-    #: The last offset of each earlier epoch whose ids are still valid.
-    past: Mapping[str, int]
-    fault: "_Fault | None" = None
 
 
 class LogFile:
@@ -67,7 +44,9 @@ class LogFile:
         self._create = create
         # The log as the last transaction left it. Set after the commit only: an epoch
         # whose commit failed exists nowhere, and comparing with it would hide a loss.
-        self._view = _View(Cursor("", 0), {})
+        self._view = View(Cursor("", 0), {})
+        #: The records of the last append().
+        self.appended: Appended | None = None
         self._retention = retention
         self._clock = clock
         # The connection that has told the log its retention, also set after the commit.
@@ -76,6 +55,11 @@ class LogFile:
     def is_changed(self) -> bool:
         """Tell whether others wrote since the last call. Raises BrokerUnavailable."""
         return self._file.is_changed()
+
+    @property
+    def newest(self) -> Cursor:
+        """The head as the last transaction saw or left it."""
+        return self._view.head
 
     def has_read_all(self, cursor: Cursor) -> bool:
         """Tell whether the last transaction saw no record after a cursor."""
@@ -95,23 +79,26 @@ class LogFile:
         """Close the connection; the next call opens another one."""
         self._file.close()
 
-    def join(self, membership: Membership) -> None:
+    def join(self, membership: Membership) -> bool:
         """Make this process a user of the file; the first user begins a new epoch.
 
-        The file's write lock is held meanwhile, so that processes join one at a time.
+        Returns whether it is the first. The file's write lock is held meanwhile, so
+        that processes join one at a time.
         """
         try:
             with self._file.transaction("BEGIN IMMEDIATE") as connection:
                 if not self._create and queries.retention(connection) is None:
                     # Another publisher made the file: each app notes its retention.
                     raise not_begun(self._file.path)
-                if membership.join():
+                is_first = membership.join()
+                if is_first:
                     # Also finds records that are missing after a restored backup.
-                    self._renew(connection, _Fault.SHORT)
+                    self._renew(connection, Fault.SHORT)
                 self._tell_retention(connection)
         except BaseException:
             membership.leave()
             raise
+        return is_first
 
     def _tell_retention(self, connection: sqlite3.Connection) -> None:
         """Note in the log how much of it to keep; a Publisher has no setting for it."""
@@ -132,6 +119,7 @@ class LogFile:
         """
         now = self._clock()
         answers: list[Cursor | StateFull] = []
+        placed: list[Record] = []
         with self._file.transaction("BEGIN IMMEDIATE") as connection:
             self._tell_retention(connection)
             view = self._look(connection)
@@ -164,6 +152,9 @@ class LogFile:
                         events += 1
                         size += length
                     rows.append((offset, now, length, body))
+                    placed.append(
+                        replace(record, cursor=cursor, time=now, idempotency_key=None)
+                    )
                     idempotency.remember(
                         connection, record.idempotency_key, cursor, now
                     )
@@ -183,13 +174,17 @@ class LogFile:
                 ended.remember(connection, chain(*(each.ended for each in records)))
             idempotency.forget_old(connection, now)
         self._told = connection
-        self._view = _View(Cursor(epoch, offset), view.past)
+        self._view = View(Cursor(epoch, offset), view.past)
+        self.appended = Appended(view.head, LogBatch(tuple(placed), self._view.head))
+        if size >= PAGE_BYTES:
+            # Too much for one batch.
+            self.appended = Appended(view.head, LogBatch((), view.head))
         return answers
 
     def read(self, after: Cursor) -> LogBatch:
         """Return the next records after a cursor, or the gap if there is one."""
 
-        def answer(connection: sqlite3.Connection, view: _View) -> LogBatch:
+        def answer(connection: sqlite3.Connection, view: View) -> LogBatch:
             gap = self._gap(connection, after, view)
             if gap is None and after.offset < control.floor(connection):
                 gap = GapReason.EXPIRED
@@ -205,7 +200,7 @@ class LogFile:
     def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return up to ``page`` records after a cursor."""
 
-        def answer(connection: sqlite3.Connection, view: _View) -> Replay:
+        def answer(connection: sqlite3.Connection, view: View) -> Replay:
             gap = self._gap(connection, after, view)
             if gap is not None:
                 return Replay((), view.head, gap)
@@ -228,7 +223,7 @@ class LogFile:
         while self._trim_old():
             continue
 
-        def answer(connection: sqlite3.Connection, view: _View) -> Cursor | None:
+        def answer(connection: sqlite3.Connection, view: View) -> Cursor | None:
             floor = self._floor(connection, view.head)
             if self._gap(connection, after, view) not in (None, GapReason.EXPIRED):
                 return None
@@ -249,7 +244,7 @@ class LogFile:
     def state(self) -> LogState:
         """Return the newest record of each address and key, in log order."""
 
-        def answer(connection: sqlite3.Connection, view: _View) -> LogState:
+        def answer(connection: sqlite3.Connection, view: View) -> LogState:
             found = tuple(kept.records(connection, view.head.epoch))
             return LogState(found, view.head)
 
@@ -266,14 +261,14 @@ class LogFile:
     def tail(self, max_bytes: int) -> Cursor:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
 
-        def answer(connection: sqlite3.Connection, view: _View) -> Cursor:
+        def answer(connection: sqlite3.Connection, view: View) -> Cursor:
             floor = self._floor(connection, view.head)
             offset = queries.tail(connection, view.head.offset, floor, max_bytes)
             return Cursor(view.head.epoch, offset)
 
         return self._ask(answer)
 
-    def _ask(self, answer: Callable[[sqlite3.Connection, _View], T]) -> T:
+    def _ask(self, answer: Callable[[sqlite3.Connection, View], T]) -> T:
         """Read the log in one transaction; begin a new epoch first if it needs one."""
         while True:
             with self._file.transaction("BEGIN") as connection:
@@ -281,14 +276,14 @@ class LogFile:
                 if view.fault is None:
                     try:
                         found = answer(connection, view)
-                    except _Hole:
-                        view = replace(view, fault=_Fault.LOSS)
+                    except Hole:
+                        view = replace(view, fault=Fault.LOSS)
             if view.fault is None:
                 self._view = view
                 return found
             self._start_over(view, view.fault)
 
-    def _start_over(self, found: _View, fault: _Fault) -> None:
+    def _start_over(self, found: View, fault: Fault) -> None:
         """Begin a new epoch on a faulty log, unless another process just did."""
         with self._file.transaction("BEGIN IMMEDIATE") as connection:
             view = self._look(connection)
@@ -297,7 +292,7 @@ class LogFile:
         if view.fault is None:
             self._view = view
 
-    def _look(self, connection: sqlite3.Connection) -> _View:
+    def _look(self, connection: sqlite3.Connection) -> View:
         state = connection.execute("SELECT epoch, inode FROM state").fetchone()
         if state is None:
             raise sqlite3.DatabaseError("malformed: the table state is empty")
@@ -317,16 +312,16 @@ class LogFile:
             or epoch in past
             or newest not in (None, offset)
         ):
-            fault = _Fault.LOSS
+            fault = Fault.LOSS
         # A copied file may be an old copy. An offset beyond MAX_OFFSET, which only
         # another program can write, leaves no room for the next cursor.
         elif inode != self._file.inode or offset > MAX_OFFSET:
-            fault = _Fault.SHORT
+            fault = Fault.SHORT
         if epoch != seen.epoch:
             past = queries.past(connection)
-        return _View(Cursor(epoch, offset), past, fault)
+        return View(Cursor(epoch, offset), past, fault)
 
-    def _renew(self, connection: sqlite3.Connection, fault: _Fault) -> _View:
+    def _renew(self, connection: sqlite3.Connection, fault: Fault) -> View:
         """Begin a new epoch. Ids of the old one stay valid up to the last offset.
 
         If records are missing, no earlier id stays valid, and the log begins empty:
@@ -339,7 +334,7 @@ class LogFile:
             (MAX_OFFSET,),
         )
         last = queries.last_offset(connection)
-        if fault is _Fault.LOSS or not queries.is_dense(connection, last):
+        if fault is Fault.LOSS or not queries.is_dense(connection, last):
             connection.execute("DELETE FROM record")
             connection.execute("DELETE FROM past")
             connection.execute("DELETE FROM removed")
@@ -356,10 +351,10 @@ class LogFile:
             " FROM record WHERE size >= 0",
             (epoch, self._file.inode),
         )
-        return _View(Cursor(epoch, last), queries.past(connection))
+        return View(Cursor(epoch, last), queries.past(connection))
 
     def _gap(
-        self, connection: sqlite3.Connection, after: Cursor, view: _View
+        self, connection: sqlite3.Connection, after: Cursor, view: View
     ) -> GapReason | None:
         head = view.head
         if after.epoch != head.epoch and after.offset > view.past.get(after.epoch, -1):
@@ -385,7 +380,7 @@ class LogFile:
     def _rows(
         self, connection: sqlite3.Connection, offset: int, head: Cursor
     ) -> list[tuple[int, float, bytes]]:
-        """Return the next rows after an offset. Raises _Hole if any is missing."""
+        """Return the next rows after an offset. Raises Hole if any is missing."""
         rows: list[tuple[int, float, bytes]] = []
         size = 0
         # As bytes: if another program wrote a body that is not text, SQLite would fail
@@ -406,9 +401,9 @@ class LogFile:
         is_end = len(rows) < _PAGE_ROWS and size < PAGE_BYTES
         missing = last - offset - len(rows)
         if missing and missing != control.removed_between(connection, offset + 1, last):
-            raise _Hole
+            raise Hole
         if is_end and last != head.offset:
-            raise _Hole
+            raise Hole
         return rows
 
 

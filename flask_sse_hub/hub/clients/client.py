@@ -63,6 +63,9 @@ class Connection(Protocol):
     def send(self, data: bytes, /) -> int:
         """Return how many bytes were taken. Raises BlockingIOError and OSError."""
 
+    def widen(self) -> None:
+        """Write more bytes at once from now on."""
+
     def fileno(self) -> int:
         """Return the socket's descriptor."""
 

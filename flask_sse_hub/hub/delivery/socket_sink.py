@@ -23,20 +23,35 @@ _MAX_RECEIVED_BYTES = 16_384
 #: 40 ms for a second one before it acknowledges the first.
 MAX_WRITE_BYTES = 16_384
 
+#: The same for a client that receives larger events, and its send buffer, which the
+#: kernel doubles. With the small one, each of these events would wait for room, which
+#: costs more than the rest of its delivery.
+WIDE_WRITE_BYTES = 65_536
+
 
 class ClientSocket(Socket):
     """A client's own socket, with the form in which its stream is sent."""
 
-    __slots__ = ("form",)
+    __slots__ = ("form", "most")
 
     form: Form
+    #: The most bytes of one write.
+    most: int
 
     @classmethod
     def of(cls, connection: socket.socket, form: Form) -> Self:
         """Return a second socket for a client's connection. Raises OSError."""
         copy = cls.duplicate(connection)
         copy.form = form
+        copy.most = MAX_WRITE_BYTES
         return copy
+
+    def widen(self) -> None:
+        """Write more bytes at once from now on, of which the kernel holds more."""
+        if self.most < WIDE_WRITE_BYTES:
+            self.most = WIDE_WRITE_BYTES
+            with suppress(OSError):
+                self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WIDE_WRITE_BYTES)
 
 
 class SocketSink:
@@ -136,12 +151,14 @@ class SocketSink:
         """Set framed bytes to write, of which the kernel has taken ``sent`` already."""
         self._unfinished = framed
         self._offset = sent
+        if len(framed) > MAX_WRITE_BYTES:
+            self.socket.widen()
 
     def flush(self) -> bool:
         """Write the bytes that are left; tell whether the kernel took all of them."""
         rest = memoryview(self._unfinished)
         while self._offset < len(rest):
-            part = rest[self._offset : self._offset + MAX_WRITE_BYTES]
+            part = rest[self._offset : self._offset + self.socket.most]
             try:
                 sent = self.socket.send(part)
             except BlockingIOError:

@@ -22,7 +22,12 @@ from ..clients.registry import ClientRegistry
 from ..tally import Tally
 from .catchup import Catchup
 from .dispatcher import Dispatcher, Run
-from .socket_sink import MAX_WRITE_BYTES, ClientSocket, SocketSink
+from .socket_sink import (
+    MAX_WRITE_BYTES,
+    WIDE_WRITE_BYTES,
+    ClientSocket,
+    SocketSink,
+)
 
 log = logging.getLogger(__name__)
 
@@ -208,8 +213,9 @@ class Writer:
         for start in range(0, count, _WRITES_AT_ONCE):
             for connection in run.direct[start : start + _WRITES_AT_ONCE]:
                 first, size = writes[connection.form]
-                # The socket of a client that has left meanwhile is closed: the write
-                # raises OSError, and reaches no other client.
+                if size > MAX_WRITE_BYTES:
+                    connection.widen()
+                # The closed socket of a client that has left raises OSError.
                 try:
                     sent = connection.send(first)
                 except BlockingIOError:
@@ -230,20 +236,23 @@ class Writer:
         client = self._peers.owner(connection)
         if client is None:
             return
+        sink = cast("SocketSink", client.sink)
+        if sent > 0:
+            sink.go_on(writes.whole[connection.form], sent=sent)
+            if sent == WIDE_WRITE_BYTES and sink.flush():
+                # The kernel took all that it was offered, and then the rest.
+                return
         if client.connection is connection:
             self._dispatcher.fall_behind(client, run, sent=max(sent, 0))
         elif sent <= 0:
             # The client was reset or closed during the fan-out, and so has no
             # connection any more. The run was counted for it when the fan-out began.
             self._dispatcher.uncount(client, run)
-        sink = cast("SocketSink", client.sink)
-        if sent < 0:
-            sink.gone = True
+        sink.gone |= sent < 0
+        if sink.gone:
             self.look_at(sink)
-            return
-        if sent:
-            sink.go_on(writes.whole[connection.form], sent=sent)
-        self._await_room(sink)
+        else:
+            self._await_room(sink)
 
     # One client
 
@@ -407,5 +416,5 @@ class _Writes(dict[Form, tuple[bytes, int]]):
     def __missing__(self, form: Form) -> tuple[bytes, int]:
         whole = form.frame(form.coding.encode(self._blocks))
         self.whole[form] = whole
-        self[form] = write = whole[:MAX_WRITE_BYTES], len(whole)
+        self[form] = write = whole[:WIDE_WRITE_BYTES], len(whole)
         return write

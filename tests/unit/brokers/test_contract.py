@@ -52,6 +52,15 @@ def test_offsets_rise_and_the_head_is_the_newest(make_broker: MakeBroker) -> Non
     assert broker.head() == cursors[-1]
 
 
+def test_the_seen_head_covers_every_published_record(make_broker: MakeBroker) -> None:
+    """A client that comes after a publish is not concerned by that record."""
+    broker = make_broker(KEEP_ALL)
+    assert broker.seen_head() == broker.head()
+    for _ in range(3):
+        cursor = broker.publish(record())
+        assert broker.seen_head() == cursor
+
+
 def test_a_follower_receives_every_record_as_it_was_published(
     make_broker: MakeBroker,
 ) -> None:

@@ -17,6 +17,7 @@ from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import LogBatch
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.brokers.sqlite import broker as sqlite_broker
+from flask_sse_hub.brokers.sqlite import follower as sqlite_follower
 from flask_sse_hub.brokers.sqlite.doorbell import Directory
 from flask_sse_hub.brokers.sqlite.log_file import LogFile
 from flask_sse_hub.events.address import BROADCAST
@@ -73,6 +74,7 @@ class TestFiles:
             "hub.db-wal": 0o600,
             "hub.db-shm": 0o600,
             "hub.db.lock": 0o600,
+            "hub.db.heads": 0o600,
             "hub.db.bells": 0o700,
         }
 
@@ -365,7 +367,7 @@ class TestFaults:
                 raise RuntimeError("can't start new thread")
             start_thread(target)
 
-        monkeypatch.setattr(sqlite_broker, "_TROUBLE_SECONDS", 0.01)
+        monkeypatch.setattr(sqlite_follower, "_TROUBLE_SECONDS", 0.01)
         monkeypatch.setattr(native, "start_thread", full_at_first)
         assert len(next(broker.follow(start)).records) == 1
         assert refused.is_set()

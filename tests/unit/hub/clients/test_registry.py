@@ -145,6 +145,9 @@ class Line:
     def send(self, data: bytes, /) -> int:
         return len(data)
 
+    def widen(self) -> None:
+        """Do nothing: there is no limit."""
+
     def fileno(self) -> int:
         return -1
 

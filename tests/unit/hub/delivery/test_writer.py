@@ -92,6 +92,17 @@ class TestFanOut:
             assert new.connection is not None
             assert resumed.connection is None
 
+    def test_a_client_of_large_events_keeps_up(self) -> None:
+        """A client that has read all takes 64 kB at once, and does not lag."""
+        hub = HandHub()
+        with peers(hub, buffers=1 << 18) as (peer,):
+            for size in (100, 17_000, 64_000):
+                hub.publish("x" * size)
+                hub.follow()
+                assert hub.parts.writer.step()
+                assert peer.client.connection is not None
+            peer.read_until(["x" * size for size in (100, 17_000, 64_000)])
+
     def test_only_records_of_the_same_addresses_and_exclusions_are_joined(self) -> None:
         """The order of the log is kept for every client."""
         hub = HandHub()
