@@ -31,8 +31,6 @@ class Tab:
 
     def __init__(self, page: "Page") -> None:
         self.page = page
-        self.errors: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.set_default_timeout(DEADLINE * 2 * 1000)
 
     def wait_for(self, expression: str) -> None:
@@ -46,6 +44,12 @@ class Tab:
     def live(self) -> Self:
         self.wait_for("window.stream?.state === 'open'")
         return self
+
+    @property
+    def errors(self) -> list[str]:
+        """The errors of the page that nobody has caught."""
+        found: list[str] = self.get("errors")
+        return found
 
     @property
     def role(self) -> str:
@@ -74,6 +78,7 @@ class Visitor:
 
     def __init__(self, context: "BrowserContext", port: int) -> None:
         self.context = context
+        self.port = port
         self.tabs: list[Tab] = []
         self.origin = f"http://{HOST}:{port}"
 
@@ -86,7 +91,7 @@ class Visitor:
     def _post(self, path: str) -> None:
         # Sent from a page, since a login is bound to the browser that requested it.
         page = self.context.new_page()
-        page.goto(f"{self.origin}/events/health/live")
+        page.goto(f"{self.origin}/tab")
         page.evaluate("(path) => fetch(path, {method: 'POST'})", path)
         page.close()
 

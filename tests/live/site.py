@@ -27,6 +27,8 @@ SECRET_KEY = "the same in every worker"
 # A page as an app would write it, with a stream that the tests look at.
 TAB = Path(__file__).with_name("tab.html").read_text()
 
+SAVE = {"Content-Disposition": "attachment; filename=export"}
+
 sse_hub = SSEHub()
 login_manager = LoginManager()
 # Streams have to work with the strictest setting of Flask-Login.
@@ -170,6 +172,14 @@ def _add_views(app: Flask) -> None:
     def tab() -> str:
         # A test may pass its own template.
         return render_template_string(request.args.get("template", TAB))
+
+    @app.route("/export", methods=["GET", "POST"])
+    def export() -> ResponseReturnValue:
+        """Answer a navigation that does not leave the page: a download, or nothing."""
+        time.sleep(float(request.args.get("seconds", 0)))
+        if "empty" in request.args:
+            return "", 204
+        return Response("the export", mimetype="application/octet-stream", headers=SAVE)
 
     @app.get("/dashboard/sse")
     def dashboard() -> Response:
