@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.built_app import build, write_sources
 from tests.browser.engines import ENGINES, Chromium, Engine, Firefox, WebKit
 from tests.browser.tabs import QUICK as QUICK_SITE
 from tests.browser.tabs import Visitor
@@ -119,6 +120,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the time of each engine: the tests' own time does not contain it."""
     for name, seconds in CPU_SECONDS.items():
         terminalreporter.write_line(f"{name}: {seconds:.0f} s of CPU time")
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the React app."""
+    folder = tmp_path_factory.mktemp("react") / "app"
+    write_sources(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(sources: Path) -> Path:
+    """The folder of the built React app."""
+    return build(sources)
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ class Tab:
 class Visitor:
     """One browser profile, whose tabs share cookies and locks."""
 
-    def __init__(self, context: "BrowserContext", port: int) -> None:
+    def __init__(self, context: "BrowserContext | Any", port: int) -> None:
         self.context = context
         self.port = port
         self.tabs: list[Tab] = []
@@ -110,11 +110,15 @@ class Visitor:
         return [tab.live() for tab in tabs]
 
     def _open(self, part: str, channels: tuple[str, ...], cursor: str | None) -> Tab:
-        tab = Tab(self.context.new_page())
-        self.tabs.append(tab)
         query = [("channel", name) for name in channels]
         query += [("cursor", cursor)] if cursor is not None else []
-        tab.page.goto(f"{self.origin}/tab?{urlencode(query)}{part}")
+        return self.load(f"/tab?{urlencode(query)}{part}")
+
+    def load(self, path: str) -> Tab:
+        """Open a page of the site in a new tab."""
+        tab = Tab(self.context.new_page())
+        self.tabs.append(tab)
+        tab.page.goto(self.origin + path)
         return tab
 
     def leader(self) -> Tab:
