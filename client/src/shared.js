@@ -469,7 +469,7 @@ export class SharedConnection {
   #tellUser(userId) {
     if (userId === this.#userId) return;
     this.#userId = userId;
-    this.#site?.postMessage({ userId });
+    this.#post({ userId }, this.#site);
   }
 
   /**
@@ -482,10 +482,18 @@ export class SharedConnection {
     if (this.#userId !== undefined && userId !== this.#userId) this.#connection?.start();
   }
 
-  /** @param {Message} message */
-  #post(message) {
+  /**
+   * @param {Message | Notice} message
+   * @param {BroadcastChannel} [channel]
+   */
+  #post(message, channel = this.#tabs) {
     // After stop() the broadcast channel is closed.
-    if (this.#run) this.#tabs?.postMessage(message);
+    if (!this.#run) return;
+    try {
+      channel?.postMessage(message);
+    } catch {
+      // As if no other tab heard it. Deno has channels that throw.
+    }
   }
 }
 

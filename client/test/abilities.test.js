@@ -37,6 +37,13 @@ const never = () => new Promise(() => {});
 const CHANGES = {
   "BroadcastChannel is absent": { BroadcastChannel: undefined },
   "BroadcastChannel throws": { BroadcastChannel: denied },
+  "BroadcastChannel cannot send": {
+    BroadcastChannel: class {
+      postMessage = denied;
+      close() {}
+    },
+    shares: true,
+  },
   "navigator is absent": { navigator: undefined },
   "locks are absent": { navigator: {} },
   "locks throw when they are looked at": {
