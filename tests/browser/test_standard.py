@@ -30,6 +30,7 @@ def test_each_case_is_read_as_the_standard_says(
     """Each difference is listed with its reason, and none is listed for nothing."""
     profile = engine.new_context()
     page = profile.new_page()
+    page.set_default_timeout(100_000)
     page.goto(server.url)
     page.wait_for_function("window.isReady")
     page.evaluate("(cases) => start(cases)", [*map(described, CASES.values())])

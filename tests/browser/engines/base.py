@@ -112,7 +112,7 @@ def cpu_seconds(*pids: int) -> float:
         for each in [process, *process.children(recursive=True)]:
             try:
                 times = each.cpu_times()
-            except psutil.NoSuchProcess:
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
                 continue
             # Those of ended children are in the times of their parent.
             total += times.user + times.system

@@ -28,7 +28,8 @@ class Chromium:
         drivers = [
             each
             for each in psutil.Process(os.getpid()).children()
-            if "playwright" in " ".join(each.cmdline())
+            if each.status() != psutil.STATUS_ZOMBIE
+            and "playwright" in " ".join(each.cmdline())
         ]
         return cpu_seconds(
             *(each.pid for driver in drivers for each in driver.children())

@@ -1,6 +1,7 @@
 // Reads each case with our client and with an EventSource, in a page or in Node.js.
 
-const SECONDS = 15;
+// Only a case that hangs takes so long.
+const SECONDS = 40;
 
 /** Read a case with our client. Returns its events, and the reason of its end. */
 function ours(connect, url, { credentials, isCross }) {
@@ -63,6 +64,6 @@ export async function run(cases, { connect, EventSource, urlOf }) {
       };
     }
   };
-  await Promise.all(Array.from({ length: 24 }, read));
+  await Promise.all(Array.from({ length: 8 }, read));
   return found;
 }
