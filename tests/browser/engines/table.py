@@ -27,7 +27,7 @@ def checks() -> dict[str, str]:
         for node in ast.parse((ROOT / path).read_text()).body
         if isinstance(node, ast.FunctionDef)
         and node.name.startswith("test_")
-        and any(arg.arg in ("engine", "visitor") for arg in node.args.args)
+        and any(arg.arg in ("engine", "visitor", "tabs") for arg in node.args.args)
     }
 
 
