@@ -79,9 +79,14 @@ def _row(*cells: str) -> str:
 
 def written(page: str, table: str) -> str:
     """Return the page with this table."""
-    before, _, rest = page.partition(_BEGIN)
+    return between(page, _BEGIN, table)
+
+
+def between(page: str, begin: str, table: str) -> str:
+    """Return the page with another table between two of its comments."""
+    before, _, rest = page.partition(begin)
     _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}{table}{_END}{after}"
+    return f"{before}{begin}{table}{_END}{after}"
 
 
 def rows(page: str) -> Mapping[str, list[str]]:
