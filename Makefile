@@ -97,7 +97,6 @@ compat: $(VENV)/dev tests/node_modules ## Try other packages and servers, and wr
 
 engines: $(VENV)/dev tests/node_modules ## Try the client in each browser engine, and write docs/browser.md
 	$(BIN)/python -m tests.browser.engines
-	$(BIN)/python -m benchmarks.navigations --write
 
 docs: $(VENV)/docs ## Build the documentation as a site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

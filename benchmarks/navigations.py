@@ -1,11 +1,9 @@
 """The longest gap between two events while a page begins a navigation that stays.
 
 Each engine is measured with the client as it is, and with one that is not told of the
-navigation, as a client without that part. With ``--write``, the table goes into
-docs/browser.md.
+navigation, as a client without that part.
 """
 
-import argparse
 import shutil
 import threading
 from collections.abc import Iterator
@@ -15,12 +13,9 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 from tests.browser.engines import Chromium, Engine, Firefox, WebKit
-from tests.browser.engines.table import PAGE, between
 from tests.browser.tabs import QUICK, Tab, Visitor
 from tests.browser.test_engines import STAYING
 from tests.live.server import Server
-
-_BEGIN = "<!-- `python -m benchmarks.navigations --write` writes from here -->\n"
 
 # Seconds between two events, and those that a measurement lasts.
 PACE = 0.02
@@ -91,11 +86,8 @@ def gaps(engine: Engine, server: Server, name: str, *, is_told: bool) -> list[in
 
 def main() -> None:
     """Measure all engines, and print or write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true")
-    is_written = parser.parse_args().write
-    lines = ["| ms | untold, alone | untold, shared | alone | shared |\n"]
-    lines.append("|---|---|---|---|---|\n")
+    print("| ms | untold, alone | untold, shared | alone | shared |")
+    print("|---|---|---|---|---|")
     settings = QUICK | {"retry": [3.0, 3.0]}
     with Server(args="--workers 2", **settings) as server, events(server):
         for engine in _engines():
@@ -105,11 +97,7 @@ def main() -> None:
                     for is_told in (False, True)
                     for gap in gaps(engine, server, name, is_told=is_told)
                 ]
-                lines.append(f"| {engine.name}: {name} | {' | '.join(cells)} |\n")
-                print(lines[-1], end="", flush=True)
-    if is_written:
-        text = PAGE.read_text()
-        PAGE.write_text(between(text, _BEGIN, "".join(lines)))
+                print(f"| {engine.name}: {name} | {' | '.join(cells)} |", flush=True)
 
 
 def _engines() -> Iterator[Engine]:

@@ -1,7 +1,6 @@
 """The table of docs/browser.md: each check of the contract, in each engine."""
 
 import ast
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,5 +92,8 @@ def rows(page: str) -> Mapping[str, list[str]]:
     """Return the cells of each check in a page."""
     _, _, rest = page.partition(_BEGIN)
     table, _, _ = rest.partition(_END)
-    found = [re.split(r" *\| *", line.strip("| ")) for line in table.splitlines()[2:]]
+    found = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in table.splitlines()[2:]
+    ]
     return {check: cells for check, *cells in found}

@@ -21,8 +21,9 @@ function ours(connect, url, { credentials, isCross }) {
     const timer = setTimeout(finish, SECONDS * 1000);
     function finish(message) {
       clearTimeout(timer);
-      stream.close();
+      // Before the close, which is told too.
       resolve({ events, reasons, message });
+      stream.close();
     }
   });
 }

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from flask_sse_hub.web.client_script import CLIENT_FILE, files
 from tests.browser.standard.cases import CASES, STREAM, Case
 from tests.kit.ports import HOST
+from tests.live.server import ROOT
 
 RUN = Path(__file__).with_name("run.mjs")
-CLIENT = next(file for file in files() if file.name == CLIENT_FILE)
+CLIENT = ROOT / "flask_sse_hub/static/sse-hub.js"
 
 _PAGE = """<!doctype html>
 <title>The standard</title>
