@@ -23,7 +23,7 @@ JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
 DEMO := $(patsubst %,tests/browser/test_%.py,accessibility chat demo import pages tabs)
 
 .PHONY: help run test prepared everything style format types imports unit others \
-  unit-gevent unit-pythons live live-here live-elsewhere browser browser-demo browser-client compat docs chaos fuzz \
+  unit-gevent unit-pythons live live-here live-elsewhere browser browser-demo browser-client compat engines docs chaos fuzz \
   bench bench-peers bench-parts bench-proxies pictures dist client system clean
 
 help: ## List the targets
@@ -82,7 +82,7 @@ live-here: $(VENV)/dev
 live-elsewhere: $(VENV)/dev tests/node_modules
 	$(BIN)/pytest -m live --ignore tests/live
 
-browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in a real Chromium
+browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in real browsers
 	$(BIN)/pytest -m browser
 
 # About half of the browser tests each.
@@ -94,6 +94,9 @@ browser-client: $(VENV)/dev tests/node_modules tests/wheels
 
 compat: $(VENV)/dev tests/node_modules ## Try other packages and servers, and write docs/compatibility.md
 	$(BIN)/python -m tests.compat
+
+engines: $(VENV)/dev tests/node_modules ## Try the client in each browser engine, and write docs/browser.md
+	$(BIN)/python -m tests.browser.engines
 
 docs: $(VENV)/docs ## Build the documentation as a site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

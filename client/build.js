@@ -17,17 +17,15 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import MagicString from "magic-string";
 import { rollup } from "rollup";
 import dts from "rollup-plugin-dts";
 import { minify } from "terser";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const SHIPPED = join(HERE, "../flask_sse_hub/static");
-const PARSER = join(HERE, "node_modules/eventsource-parser");
 
 // The limit for the gzipped core, which a page loads before it receives any event.
-const MOST_BYTES = 6 * 1024;
+const MOST_BYTES = 6.5 * 1024;
 
 // The entry points of the package: the name that is imported, the module, and the modules
 // of its types. All entry points but the core import the core.
@@ -84,11 +82,10 @@ async function bundle(input, plugins) {
   return output[0];
 }
 
-/** Keep the core out of the other entry points, and bundle the event-stream parser. */
+/** Keep the core out of the other entry points. */
 function resolve(module) {
   return {
     resolveId(id, importer) {
-      if (id === "eventsource-parser") return join(PARSER, "dist/index.js");
       // The core exports everything that others use of it, types included.
       const isCore = /\/(index|stream|errors|types)(\.js|\.d\.ts)?$/.test(id);
       const isOthers = module !== "index" && importer !== undefined;
@@ -97,46 +94,11 @@ function resolve(module) {
   };
 }
 
-// The parts of the parser that the client does not need, and what stands there instead. The
-// client gives it no callbacks for errors and comments, and text without a byte order mark,
-// which a TextDecoder leaves out.
-const UNUSED = [
-  [/Cannot feed parser: [^"]+/, "an event is too long"],
-  [/onError\(\s*new ParseError\((?:[^()]|\([^()]*\))*\)\s*\)/g, "0"],
-  // Shortcuts for lines that the code behind them reads too, only more slowly.
-  [/const firstCharCode = chunk.charCodeAt\(start\);[^]*?(?=const line = )/, ""],
-  [
-    /if \(searchIndex === lfIndex\) \{[^]*? : (?=parseLine\(chunk, searchIndex, lfIndex\);)/,
-    "",
-  ],
-  [/isFirstChunk && \(.* === 239 .*\(chunk = chunk\.slice\(3\)\)\), /, ""],
-  [/onEvent = noop, onError = noop, onRetry = noop, onComment,/, "onEvent, onRetry,"],
-  ["return { feed, reset }", "return { feed }"],
-];
-
-/** Leave out the unused parts of the parser. */
-function shortened(code, id) {
-  if (!id.startsWith(PARSER)) return null;
-  const shorter = new MagicString(code);
-  for (const [part, instead] of UNUSED) {
-    const before = shorter.toString();
-    shorter.replace(part, instead);
-    if (shorter.toString() === before)
-      throw new Error(`the parser has no ${part} any more`);
-  }
-  return { code: shorter.toString(), map: shorter.generateMap({ hires: true }) };
-}
-
 /** Return the script of an entry point, and its source map, which has the sources. */
 async function script(name) {
   const { module } = ENTRIES[name];
-  const plugins = [resolve(module), { transform: shortened }];
-  const { code, map } = await bundle(join(HERE, `src/${module}.js`), plugins);
-  map.sources = map.sources.map((path) =>
-    path.includes("eventsource-parser")
-      ? "eventsource-parser/index.js"
-      : `src/${basename(path)}`,
-  );
+  const { code, map } = await bundle(join(HERE, `src/${module}.js`), [resolve(module)]);
+  map.sources = map.sources.map((path) => `src/${basename(path)}`);
   const file = `${fileOf(name)}.js`;
   // Joined statements and swapped operands make the code shorter, but not its gzipped form.
   const compress = { passes: 3, sequences: false, lhs_constants: false, hoist_funs: true };
@@ -186,16 +148,14 @@ function emitDeclarations(folder) {
 async function made() {
   const folder = mkdtempSync(join(tmpdir(), "sse-hub-"));
   emitDeclarations(folder);
-  const files = { "LICENSES.txt": licences(), "package.json": manifest() };
+  const files = {
+    "LICENSES.txt": `sse-hub\n\n${read(HERE, "../LICENSE")}`,
+    "package.json": manifest(),
+  };
   for (const name of Object.keys(ENTRIES))
     Object.assign(files, await script(name), await declarations(name, folder));
   rmSync(folder, { recursive: true });
   return files;
-}
-
-function licences() {
-  const own = `sse-hub\n\n${read(HERE, "../LICENSE")}`;
-  return `${own}\n\neventsource-parser, which is in sse-hub.js\n\n${read(PARSER, "LICENSE")}`;
 }
 
 const files = await made();

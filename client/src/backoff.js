@@ -4,9 +4,12 @@
 export const FIRST_DELAY = 3;
 const LONGEST_DELAY = 30;
 
-// The least delay after a failure, even if the server sets less. Otherwise a server that is
-// away would receive one attempt right after another.
-const LEAST_AFTER_FAILURE = 0.5;
+// A server that sets less than this has made a mistake: each client would send one request
+// right after another.
+const LEAST_RETRY = 0.1;
+
+// The delay instead. It is also the least delay after a failure, when the server is away.
+const LEAST_DELAY = 0.5;
 
 // A timer of more than 2^31 milliseconds fires at once.
 const LONGEST_TIMER = 2_000_000;
@@ -24,9 +27,9 @@ const LONGEST_TIMER = 2_000_000;
  * @returns {number}
  */
 export function delayAfter({ retry, failures, retryAfter, chance }) {
-  const base = failures ? Math.max(retry, LEAST_AFTER_FAILURE) : retry;
+  const base = failures || retry < LEAST_RETRY ? Math.max(retry, LEAST_DELAY) : retry;
   const longest = Math.min(LONGEST_DELAY, base * 2 ** failures);
-  const delay = Math.max(retry, (longest * (1 + chance)) / 2);
+  const delay = Math.max(failures ? retry : base, (longest * (1 + chance)) / 2);
   // All refused clients received the same Retry-After, so it is spread here.
   return Math.min(LONGEST_TIMER, Math.max(delay, (retryAfter ?? 0) * (1 + chance / 2)));
 }

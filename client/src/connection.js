@@ -1,10 +1,10 @@
 // One connection to a stream, which reconnects by itself. Knows HTTP, time and the wire
 // format. Does not know handlers or other tabs.
 
-import { createParser } from "eventsource-parser";
 import { FIRST_DELAY, delayAfter } from "./backoff.js";
-import { StreamError, errorOf, textOf } from "./errors.js";
+import { StreamError, errorOf, textOf, unreachable } from "./errors.js";
 import { jsonOf } from "./json.js";
+import { parser } from "./parser.js";
 import { Watchdog } from "./watchdog.js";
 
 // The seconds from a request to the first byte of its stream.
@@ -13,9 +13,9 @@ const ANSWER_SECONDS = 30;
 // A connection without a byte for this many heartbeats is dead.
 export const MISSED_HEARTBEATS = 2.5;
 
-// The most characters of one event. The server's limit is lower, so a longer one is not an
-// event of a hub.
-const LONGEST_EVENT = 2 ** 25;
+// Firefox and WebKit cut the requests of a page when a navigation begins, also when it turns
+// out to be a download, and the page stays. A cut comes within this many seconds.
+const LEAVING_SECONDS = 1;
 
 // After these errors, a user who looks at the page is a reason to try again at once. After
 // other errors the server has asked the client to wait.
@@ -47,6 +47,10 @@ export class Connection {
   #retry = FIRST_DELAY;
   // Whether the last attempt has received an event.
   #answered = false;
+  #leftAt = 0;
+  // Whether the next request is one that navigations do not cut. It is that only after such
+  // a cut, because browsers limit the number of such requests, and Chromium cuts none.
+  #keepalive = false;
   #url;
   #options;
   #listener;
@@ -92,6 +96,11 @@ export class Connection {
     this.#hurry?.(null);
   }
 
+  /** Note that the page begins to leave. It may stay, if the navigation is a download. */
+  leave() {
+    this.#leftAt = Date.now();
+  }
+
   /**
    * @param {AbortSignal} run
    * @param {State} state
@@ -102,8 +111,10 @@ export class Connection {
     /** @type {StreamError | null} */
     let error = null;
     let failures = 0;
+    let isCut = false;
     while (!run.aborted) {
-      this.#listener.onState(state, error);
+      // A cut is not told: the stream is back within milliseconds.
+      if (!isCut) this.#listener.onState(state, error);
       // The listener may have stopped this run, or started another one.
       if (run.aborted) return;
       state = "reconnecting";
@@ -122,6 +133,14 @@ export class Connection {
       if (run.aborted) return;
       this.#watchdog.stop();
       if (error?.final) return this.#listener.onState("closed", error);
+      // The error may also be that of a ticket. WebKit ends some requests that it cuts as if
+      // the server had ended them.
+      isCut =
+        (!isCut || this.#answered) &&
+        !error?.status &&
+        Date.now() - this.#leftAt < LEAVING_SECONDS * 1000;
+      this.#keepalive = isCut || (this.#keepalive && this.#answered);
+      if (isCut) continue;
       failures = this.#answered ? 0 : failures + 1;
       this.#listener.onState(state, error);
       const delay = delayAfter({
@@ -173,15 +192,16 @@ export class Connection {
       signal,
       cache: "no-store",
       headers: sent,
-    });
+      keepalive: this.#keepalive,
+    }).catch((cause) => unreachable(url, cause, signal));
     const error = errorOf(response, Date.now());
     if (error) {
       const text = await textOf(response);
       if (text) error.message += `: ${text}`;
       throw error;
     }
-    const parser = createParser({
-      onEvent: ({ event: type = "message", data: text, id }) => {
+    const feed = parser({
+      onEvent: (type, text, id) => {
         if (signal.aborted) return;
         if (!this.#answered) {
           this.#answered = true;
@@ -192,17 +212,25 @@ export class Connection {
         // Values of the state are the only events without an id.
         this.#take({ type, text, id: id ?? this.lastEventId, state: !id });
       },
+      onId: (id) => (this.lastEventId = id),
       onRetry: (milliseconds) => (this.#retry = milliseconds / 1000),
-      maxBufferSize: LONGEST_EVENT,
     });
     const decoder = new TextDecoder();
-    const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+    const reader = response.body?.getReader();
+    if (!reader)
+      throw new StreamError("not-a-stream", "fetch() has no body", {
+        final: true,
+      });
     for (;;) {
       const { done, value } = await reader.read();
-      if (done || signal.aborted) return;
+      if (signal.aborted) return;
+      if (done) break;
       this.#watchdog.heard();
-      parser.feed(decoder.decode(value, { stream: true }));
+      feed(decoder.decode(value, { stream: true }));
     }
+    // A proxy answers so for a server that is away: an EventSource comes back after it.
+    if (!this.#answered)
+      throw new StreamError("unavailable", "the stream ended before its first event");
   }
 
   /** @param {RawEvent} event */

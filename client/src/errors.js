@@ -45,12 +45,13 @@ const REASONS = {
  * @returns {StreamError | null}
  */
 export function errorOf({ status, headers }, now) {
-  const isStream = headers.get("Content-Type")?.startsWith("text/event-stream");
+  const type = headers.get("Content-Type") ?? "";
+  const isStream = status === 200 && /^text\/event-stream\s*(;|$)/i.test(type);
   const reason =
     REASONS[status] ??
     (status >= 500 ? "unavailable" : status >= 400 ? "bad-request" : "not-a-stream");
   // A response of another type may be a login page to which the request was redirected.
-  if (isStream && reason === "not-a-stream") return null;
+  if (isStream) return null;
   return new StreamError(reason, `the server answered ${status}`, {
     status,
     // After the others, the same request may succeed later.
@@ -89,4 +90,33 @@ export function secondsOf(text, now) {
   if (!text) return undefined;
   const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - now) / 1000;
   return seconds >= 0 ? seconds : undefined;
+}
+
+/**
+ * Throw the error of a request without an answer.
+ *
+ * Browsers do not say whether the server is away, or its answer lacks the headers of CORS.
+ * In the second case a request whose answer nobody reads succeeds.
+ *
+ * @param {URL} url
+ * @param {unknown} cause
+ * @param {AbortSignal} signal
+ * @returns {Promise<never>}
+ */
+export async function unreachable({ origin, pathname }, cause, signal) {
+  const { origin: own = origin } = globalThis;
+  if (own === origin || signal.aborted) throw cause;
+  // Without the query, in which a ticket may be.
+  await fetch(origin + pathname, {
+    method: "HEAD",
+    mode: "no-cors",
+    credentials: "omit",
+    signal,
+  }).catch(() => {
+    throw cause;
+  });
+  throw new StreamError(
+    "network",
+    `${cause}: ${origin} can be reached, but its answer has no CORS headers for ${own}`,
+  );
 }

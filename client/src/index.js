@@ -1,8 +1,8 @@
 // sse-hub: streams of flask_sse_hub in a browser. They resume, and all tabs can share one.
 
 import { check } from "./options.js";
-import { writtenInPage } from "./page.js";
-import { EventStream } from "./stream.js";
+import { baseAddress, writtenInPage } from "./page.js";
+import { EventStream, NOWHERE } from "./stream.js";
 
 /** @import { AnyEvents, Options } from "./types.js" */
 
@@ -15,6 +15,7 @@ import { EventStream } from "./stream.js";
  *
  * The URL may be left out; the options then come first. `Events` declares the data of each
  * type of event.
+ * Where a server renders the page, a relative URL opens nothing.
  *
  * Throws TypeError if an option does not exist or has a value of another type.
  *
@@ -27,7 +28,7 @@ export function connect(url, options = {}) {
   if (url && typeof url === "object" && !(url instanceof URL))
     return connect(undefined, url);
   const page = url == null ? writtenInPage() : {};
-  const address = new URL(url ?? page.url ?? "/events", globalThis.document?.baseURI);
+  const address = new URL(url ?? page.url ?? "/events", baseAddress() ?? NOWHERE);
   const { clientId = page.clientId, lastEventId = page.lastEventId } = taken(address);
   check(address, options);
   return new EventStream(address, {

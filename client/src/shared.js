@@ -28,6 +28,10 @@ const HEARTBEAT = 30;
 // A leader that is awake answers in milliseconds, however busy its page is.
 const ANSWER_SECONDS = 5;
 
+// Problems of a browser whose abilities are there, but do nothing.
+const NO_LOCK = "the browser does not give out locks";
+const DEAF = "the tabs do not hear each other";
+
 /**
  * @import { RawEvent } from "./connection.js"
  * @import { Ask, Join, Message, Notice, Passed, Told } from "./messages.js"
@@ -46,11 +50,17 @@ export function whyNotShared({ method = "GET", body, ticket, userId, state }) {
   // A new tab needs the whole state, and a leader keeps only the last events.
   if (method !== "GET" || body || state) return "it is no GET, or has body or state";
   if (ticket && !userId) return "with a ticket, userId is needed";
-  // A sandboxed page has no origin. It has `navigator.locks`, but requests for a lock fail.
-  if (!globalThis.navigator?.locks || origin === "null") {
-    return "Web Locks need HTTPS or localhost";
+  try {
+    // A sandboxed page has no origin. It has `navigator.locks`, but requests for a lock
+    // fail.
+    if (!navigator.locks || globalThis.origin === "null")
+      return "Web Locks need HTTPS or localhost";
+    // Where site data is blocked, this throws.
+    new BroadcastChannel(PREFIX).close();
+    return null;
+  } catch (error) {
+    return String(error);
   }
-  return null;
 }
 
 /** A connection that is shared with other tabs. Its interface is that of Connection. */
@@ -84,6 +94,10 @@ export class SharedConnection {
   #leaderWatch = new Watchdog(() => this.#suspectLeader());
   // Whether the leader was asked something and has been silent since.
   #isWaiting = false;
+  // Whether this tab wanted the lock of a silent leader, or was given it, and has heard no
+  // other tab since.
+  /** @type {"" | "asked" | "given"} */
+  #stolen = "";
   #asked = false;
   #heartbeat = HEARTBEAT;
   #url;
@@ -127,6 +141,7 @@ export class SharedConnection {
     this.#tabs.onmessage = ({ data }) => this.#hear(data);
     this.#site = new BroadcastChannel(PREFIX);
     this.#site.onmessage = ({ data }) => this.#notice(data);
+    if (this.#problem) this.#lead();
     this.#join();
     // This is only for information. A browser may deny it.
     this.#lookAround().catch(() => {});
@@ -135,6 +150,7 @@ export class SharedConnection {
   stop() {
     this.#run?.abort();
     this.#run = undefined;
+    this.#stolen = "";
     this.#stepDown();
     this.#leaderWatch.stop();
     this.#tabs?.close();
@@ -154,18 +170,22 @@ export class SharedConnection {
     this.#connection?.renew();
   }
 
+  leave() {
+    this.#connection?.leave();
+  }
+
   // Choosing the leader
 
   #join() {
     this.#queueForLead({});
     this.#asked = false;
-    this.#askForMissing();
+    if (!this.#connection) this.#askForMissing();
   }
 
   /**
    * Wait for the lock and then lead. With `steal`, take the lock and lead at once.
    *
-   * @param {{steal?: boolean}} how
+   * @param {{steal?: boolean}} want
    */
   #queueForLead({ steal = false }) {
     const run = /** @type {AbortController} */ (this.#run).signal;
@@ -176,24 +196,32 @@ export class SharedConnection {
       new Promise((release) => {
         if (run.aborted || queueing.aborted) return release(null);
         run.addEventListener("abort", release);
-        this.#lead();
+        if (this.#stolen) this.#stolen = "given";
+        this.#problem = null;
+        if (!this.#connection) this.#lead();
       });
-    navigator.locks
-      // The API allows either `steal`, or a `signal` that ends the waiting, but not both.
-      .request(this.#name, steal ? { steal } : { signal: queueing }, hold)
-      .catch((error) => {
-        if (run.aborted || queueing.aborted) return;
-        if (error.name !== "AbortError") {
-          // A browser that may not store anything for a site refuses locks too. This tab
-          // then has a connection of its own.
-          this.#problem = String(error);
-          return this.#lead();
-        }
-        // Another tab stole the lock, because this one was asleep, or because the other one
-        // needs older events.
-        this.#stepDown();
-        this.#join();
-      });
+    // The API allows either `steal`, or a `signal` that ends the waiting, but not both.
+    const how = steal ? { steal } : { signal: queueing };
+    // In an async function, a browser that throws is the same as one that refuses.
+    (async () => navigator.locks.request(this.#name, how, hold))().catch((error) => {
+      if (run.aborted || queueing.aborted) return;
+      // A browser that may not store anything for a site refuses locks too.
+      if (error.name !== "AbortError") return this.#leadAlone(String(error));
+      // Another tab stole the lock, because this one was asleep, or because the other one
+      // needs older events.
+      this.#stepDown();
+      this.#join();
+    });
+  }
+
+  /**
+   * Connect without the lock, as each tab then does.
+   *
+   * @param {string} problem
+   */
+  #leadAlone(problem) {
+    this.#problem = problem;
+    if (!this.#connection) this.#lead();
   }
 
   /**
@@ -237,7 +265,11 @@ export class SharedConnection {
 
   #suspectLeader() {
     if (!this.#isWaiting) return this.#ask({ kind: "ask" });
-    this.#leaderWatch.stop();
+    // A lock is stolen within milliseconds, and the thief tells the other tabs. Otherwise
+    // this tab would wait for ever, or the tabs would steal it from each other for ever.
+    if (this.#stolen) return this.#leadAlone(this.#stolen === "given" ? DEAF : NO_LOCK);
+    this.#stolen = "asked";
+    this.#leaderWatch.expect(ANSWER_SECONDS);
     this.#queueForLead({ steal: true });
   }
 
@@ -347,6 +379,12 @@ export class SharedConnection {
 
   /** @param {Message & {to?: string}} message */
   #hear(message) {
+    this.#stolen = "";
+    if (this.#problem === DEAF) {
+      this.#problem = null;
+      this.#stepDown();
+      this.#join();
+    }
     if (message.to !== undefined && message.to !== this.#tab) return;
     if (this.#connection) {
       if (message.kind === "join") this.#welcome(message);
@@ -431,7 +469,7 @@ export class SharedConnection {
   #tellUser(userId) {
     if (userId === this.#userId) return;
     this.#userId = userId;
-    this.#site?.postMessage({ userId });
+    this.#post({ userId }, this.#site);
   }
 
   /**
@@ -444,10 +482,18 @@ export class SharedConnection {
     if (this.#userId !== undefined && userId !== this.#userId) this.#connection?.start();
   }
 
-  /** @param {Message} message */
-  #post(message) {
+  /**
+   * @param {Message | Notice} message
+   * @param {BroadcastChannel} [channel]
+   */
+  #post(message, channel = this.#tabs) {
     // After stop() the broadcast channel is closed.
-    if (this.#run) this.#tabs?.postMessage(message);
+    if (!this.#run) return;
+    try {
+      channel?.postMessage(message);
+    } catch {
+      // As if no other tab heard it. Deno has channels that throw.
+    }
   }
 }
 

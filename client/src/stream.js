@@ -5,12 +5,19 @@ import { Connection } from "./connection.js";
 import { StreamError } from "./errors.js";
 import { jsonOf } from "./json.js";
 import { mustBe } from "./options.js";
-import { isHidden, watchPage } from "./page.js";
+import { guarded, hasServiceWorker, isHidden, watchPage } from "./page.js";
 import { SharedConnection, whyNotShared } from "./shared.js";
 
 // The seconds until a hidden page pauses its stream. Otherwise a short look at another tab
 // would cost a reconnect.
 const HIDDEN_SECONDS = 10;
+
+// The address of a page that has none, as on a server that renders it.
+export const NOWHERE = "https://nowhere.invalid";
+
+// The texts that the console shows. Each is shown once, however often a stream reconnects.
+/** @type {Set<string>} */
+const said = new Set();
 
 // The types of the hub's own events.
 const OWN_TYPES = ["connected", "ping", "reset"];
@@ -106,6 +113,11 @@ export class EventStream {
     );
     this.#pauseAfter =
       options.pauseWhenHidden === true ? HIDDEN_SECONDS : options.pauseWhenHidden;
+    if (url.origin === NOWHERE) {
+      // Neither a request nor a timer keeps the server from its work.
+      this.#closed = true;
+      return;
+    }
     this.#forgetPage = watchPage((event) => this.#followPage(event));
     this.#connection.start();
     this.#pauseOrGoOn();
@@ -223,10 +235,11 @@ export class EventStream {
     if (this.#closed) return;
     const parsed = jsonOf(text);
     const data = parsed === undefined ? text : parsed;
-    if (type === "connected" && !this.#greet(data)) return;
+    if (type === "connected" && !this.#greet(data ?? {})) return;
     const event = { ...raw, data };
     if (!OWN_TYPES.includes(type)) /** @type {Writable} */ (this).lastEvent = event;
-    for (const each of [type, "*"]) {
+    // An event of the type "*" is one event.
+    for (const each of new Set([type, "*"])) {
       for (const handler of this.#handlers.get(each) ?? [])
         guarded(() => handler(data, event));
     }
@@ -236,9 +249,11 @@ export class EventStream {
    * Record the user and the client's id from the greeting. If another user has logged in
    * meanwhile, end the stream: that user's events must not appear in this page.
    *
-   * @param {{client_id?: string, user_id?: string | null}} greeting
+   * @param {{client_id?: string, user_id?: string | null, warnings?: string[]}} greeting
    */
-  #greet({ client_id, user_id = null }) {
+  #greet({ client_id, user_id = null, warnings = [] }) {
+    if (Array.isArray(warnings))
+      for (const text of warnings) warnOnce(`${this.#url.pathname}: ${text}`);
     const isSomebodyElse = this.#knowsUser && user_id !== this.userId;
     if (isSomebodyElse) {
       this.#end(
@@ -255,7 +270,7 @@ export class EventStream {
   /** @param {StreamError | null} error */
   #end(error) {
     this.#connection.stop();
-    if (this.#closed) this.#forgetPage();
+    if (this.#closed) this.#forgetPage?.();
     this.#become("closed", error);
   }
 
@@ -267,6 +282,11 @@ export class EventStream {
     if (state === this.state && error?.message === this.error?.message) return;
     /** @type {Writable} */ (this).state = state;
     /** @type {Writable} */ (this).error = error;
+    if (error?.reason === "network" && hasServiceWorker())
+      warnOnce(
+        "a service worker controls this page: it must let requests pass that accept" +
+          " text/event-stream, or streams break",
+      );
     // A closed stream must not pause: it would be open again afterwards.
     if (state === "closed") {
       clearTimeout(this.#pause);
@@ -280,7 +300,8 @@ export class EventStream {
   /** @param {Event} event */
   #followPage(event) {
     const { type } = event;
-    if (type === "pagehide") this.#connection.stop();
+    if (type === "beforeunload") this.#connection.leave();
+    else if (type === "pagehide") this.#connection.stop();
     else if (type === "pageshow") {
       // The page comes from the back-forward cache, where nothing runs.
       if (/** @type {PageTransitionEvent} */ (event).persisted) this.#connection.start();
@@ -304,15 +325,11 @@ export class EventStream {
 }
 
 /**
- * Run a handler of the page. An error in it is reported, and stops neither other handlers
- * nor the stream.
+ * Tell a developer something, once for each page.
  *
- * @param {() => void} run
+ * @param {string} text
  */
-function guarded(run) {
-  try {
-    run();
-  } catch (error) {
-    reportError(error);
-  }
+function warnOnce(text) {
+  if (!said.has(text)) console.warn(`sse-hub: ${text}`);
+  said.add(text);
 }

@@ -32,9 +32,12 @@ test("by chance it is up to half as long", () => {
   assert.equal(delayAfter({ retry: 1, failures: 3, chance: 1 }), 8);
 });
 
-test("a retry of 0 is at once, but not after failures", () => {
-  assert.equal(delayAfter({ retry: 0, failures: 0, chance: 0 }), 0);
-  assert.equal(delayAfter({ retry: 0, failures: 1, chance: 0 }), 0.5);
+test("a retry of almost nothing is half a second, or clients would storm", () => {
+  for (const retry of [0, 0.001, 0.09]) {
+    assert.equal(delayAfter({ retry, failures: 0, chance: 0 }), 0.5);
+    assert.equal(delayAfter({ retry, failures: 1, chance: 0 }), 0.5);
+  }
+  assert.equal(delayAfter({ retry: 0.1, failures: 0, chance: 0 }), 0.1);
 });
 
 test("a retry above half a minute is kept", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Connection } from "../src/connection.js";
+import { errorOf } from "../src/errors.js";
 import { Clock, settle } from "./parts/clock.js";
 import { Server, block, connected } from "./parts/server.js";
 
@@ -245,7 +246,7 @@ test("an event that grows without end is given up, and its connection with it", 
   const { server, states } = await started(t);
   await server.request.open(HEAD);
   const { request } = server;
-  for (let times = 0; times < 34; times++) await request.send("data: ".padEnd(2 ** 20));
+  for (let times = 0; times < 33; times++) await request.send("data: ".padEnd(2 ** 20));
   assert.equal(states.at(-1), "reconnecting network");
   assert.ok(request.signal.aborted);
 });
@@ -524,3 +525,105 @@ test("a refusal that passes has its reason too", async (t) => {
   assert.equal(parts.states.at(-1), "reconnecting unavailable");
   assert.match(parts.errors.at(-1).message, /503: this worker is going away$/);
 });
+
+// Navigations that do not leave the page
+
+/** Begin to leave the page, which cuts the stream, and return the next request. */
+async function cut(parts, how = "fail") {
+  const before = parts.server.requests.length;
+  parts.connection.leave();
+  await parts.server.request[how]();
+  assert.equal(parts.server.requests.length, before + 1, "it waits");
+  return parts.server.request;
+}
+
+for (const how of ["fail", "end"]) {
+  test(`a stream that a navigation cuts is back at once: ${how}`, async (t) => {
+    const parts = await started(t);
+    await parts.server.request.open(HEAD + block("a", { id: "e-2" }));
+    const request = await cut(parts, how);
+    assert.equal(request.headers.get("Last-Event-ID"), "e-2");
+    assert.ok(request.init.keepalive, "the same navigation would cut it again");
+    await request.open(connected("e-2", { resumed: true }));
+    assert.deepEqual(new Set(parts.states), new Set(["connecting", "open"]));
+  });
+}
+
+test("each navigation may cut once, and what it cuts again waits", async (t) => {
+  const parts = await started(t);
+  await parts.server.request.open(HEAD);
+  for (let times = 0; times < 3; times++) await (await cut(parts)).open(HEAD);
+  await cut(parts);
+  await parts.server.request.fail();
+  assert.equal(parts.states.at(-1), "reconnecting network");
+  assert.ok(parts.clock.next >= 3);
+  // The browser may have refused it because of that.
+  assert.ok(!(await comeBack(parts)).init.keepalive);
+});
+
+test("a request that navigations do not cut is made again after other faults", async (t) => {
+  const parts = await started(t);
+  await parts.server.request.open(HEAD);
+  await (await cut(parts)).open(HEAD);
+  await parts.clock.advance(10);
+  await parts.server.request.end();
+  assert.ok((await comeBack(parts)).init.keepalive);
+});
+
+test("a fault long after a navigation is told, and refusals are always", async (t) => {
+  const parts = await started(t);
+  await parts.server.request.open(HEAD);
+  parts.connection.leave();
+  await parts.clock.advance(1.1);
+  await parts.server.request.fail();
+  assert.equal(parts.states.at(-1), "reconnecting network");
+  parts.connection.leave();
+  await (await comeBack(parts)).respond(503);
+  assert.equal(parts.states.at(-1), "reconnecting unavailable");
+});
+
+// Answers that are no stream
+
+test("a stream without an event is a server that is away", async (t) => {
+  const { server, states } = await started(t);
+  await server.request.open("retry: 5000\n");
+  await server.request.end();
+  assert.deepEqual(states, ["connecting", "reconnecting unavailable"]);
+});
+
+for (const [type, status, isStream] of [
+  ["TEXT/Event-Stream", 200, true],
+  ["text/event-stream ;charset=latin1", 200, true],
+  ["text/event-stream-bogus", 200, false],
+  ["text/event-stream", 201, false],
+  ["text/event-stream", 206, false],
+  ["text/event-stream", 304, false],
+]) {
+  test(`${status} with ${type} is ${isStream ? "a" : "no"} stream`, async () => {
+    const error = errorOf({ status, headers: new Headers({ "Content-Type": type }) }, 0);
+    assert.equal(error?.reason, isStream ? undefined : "not-a-stream");
+  });
+}
+
+// Other origins
+
+for (const [name, isThere, wanted] of [
+  ["an answer without CORS is told from an outage", true, /no CORS headers for/],
+  ["an outage of another origin is an outage", false, /^TypeError: the network is gone$/],
+]) {
+  test(name, async (t) => {
+    t.after(() => delete globalThis.origin);
+    globalThis.origin = "https://page.example";
+    const { server, states, errors } = await started(t);
+    await server.request.fail();
+    const { url, init } = server.request;
+    assert.deepEqual(
+      [url.href, init.method, init.mode, init.credentials],
+      ["https://example.org/events", "HEAD", "no-cors", "omit"],
+    );
+    if (isThere) await server.request.respond(200);
+    else await server.request.fail();
+    assert.equal(states.at(-1), "reconnecting network");
+    assert.match(errors.at(-1).message, wanted);
+  });
+}

@@ -23,6 +23,9 @@ MESSAGE = "message"
 #: that EventSource itself dispatches.
 RESERVED_TYPES = frozenset({"connected", "ping", "reset", "open", "error"})
 
+#: The name under which the browser client calls handlers of all types.
+EVERY_TYPE = "*"
+
 #: The highest value of ``SSE_HUB_MAX_EVENT_BYTES``. An event is encoded in one piece,
 #: and the process does nothing else meanwhile.
 LARGEST_BYTES = 16_777_216
@@ -84,6 +87,11 @@ class Event:
             raise InvalidName(
                 f"the type {self.type!r} is reserved for the stream's own events;"
                 " choose another type"
+            )
+        if self.type == EVERY_TYPE:
+            raise InvalidName(
+                f"the type {EVERY_TYPE!r} stands for events of all types in the browser"
+                " client: choose another type"
             )
         if not isinstance(self.data, str):
             raise InvalidEvent(

@@ -190,6 +190,7 @@ declare class EventStream<Events extends object = any> {
  *
  * The URL may be left out; the options then come first. `Events` declares the data of each
  * type of event.
+ * Where a server renders the page, a relative URL opens nothing.
  *
  * Throws TypeError if an option does not exist or has a value of another type.
  */

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.built_app import build, write_sources
+from tests.browser.engines import ENGINES, Chromium, Engine, Firefox, WebKit
 from tests.browser.tabs import QUICK as QUICK_SITE
 from tests.browser.tabs import Visitor
 from tests.kit.demo import Demo
@@ -94,6 +96,44 @@ def fill_in(page: "Page", user: str) -> None:
     page.fill("#name", user)
     page.fill("#password", "demo")
     page.click("#sign-in")
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Each engine in turn: one browser process for all tests of a run."""
+    started: Engine
+    makers: dict[str, Callable[[], Engine]] = {"firefox": Firefox, "webkit": WebKit}
+    if request.param in makers:
+        started = makers[request.param]()
+    else:
+        started = Chromium(request.getfixturevalue("chromium"))
+    yield started
+    CPU_SECONDS[started.name] = started.cpu_seconds()
+    started.close()
+
+
+#: The time that each engine's processes have computed in this run.
+CPU_SECONDS: dict[str, float] = {}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the time of each engine: the tests' own time does not contain it."""
+    for name, seconds in CPU_SECONDS.items():
+        terminalreporter.write_line(f"{name}: {seconds:.0f} s of CPU time")
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the React app."""
+    folder = tmp_path_factory.mktemp("react") / "app"
+    write_sources(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(sources: Path) -> Path:
+    """The folder of the built React app."""
+    return build(sources)
 
 
 @pytest.fixture(scope="module")

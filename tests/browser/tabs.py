@@ -31,8 +31,6 @@ class Tab:
 
     def __init__(self, page: "Page") -> None:
         self.page = page
-        self.errors: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.set_default_timeout(DEADLINE * 2 * 1000)
 
     def wait_for(self, expression: str) -> None:
@@ -46,6 +44,12 @@ class Tab:
     def live(self) -> Self:
         self.wait_for("window.stream?.state === 'open'")
         return self
+
+    @property
+    def errors(self) -> list[str]:
+        """The errors of the page that nobody has caught."""
+        found: list[str] = self.get("errors")
+        return found
 
     @property
     def role(self) -> str:
@@ -72,8 +76,9 @@ class Tab:
 class Visitor:
     """One browser profile, whose tabs share cookies and locks."""
 
-    def __init__(self, context: "BrowserContext", port: int) -> None:
+    def __init__(self, context: "BrowserContext | Any", port: int) -> None:
         self.context = context
+        self.port = port
         self.tabs: list[Tab] = []
         self.origin = f"http://{HOST}:{port}"
 
@@ -86,7 +91,7 @@ class Visitor:
     def _post(self, path: str) -> None:
         # Sent from a page, since a login is bound to the browser that requested it.
         page = self.context.new_page()
-        page.goto(f"{self.origin}/events/health/live")
+        page.goto(f"{self.origin}/tab")
         page.evaluate("(path) => fetch(path, {method: 'POST'})", path)
         page.close()
 
@@ -105,11 +110,15 @@ class Visitor:
         return [tab.live() for tab in tabs]
 
     def _open(self, part: str, channels: tuple[str, ...], cursor: str | None) -> Tab:
-        tab = Tab(self.context.new_page())
-        self.tabs.append(tab)
         query = [("channel", name) for name in channels]
         query += [("cursor", cursor)] if cursor is not None else []
-        tab.page.goto(f"{self.origin}/tab?{urlencode(query)}{part}")
+        return self.load(f"/tab?{urlencode(query)}{part}")
+
+    def load(self, path: str) -> Tab:
+        """Open a page of the site in a new tab."""
+        tab = Tab(self.context.new_page())
+        self.tabs.append(tab)
+        tab.page.goto(self.origin + path)
         return tab
 
     def leader(self) -> Tab:

@@ -1,13 +1,10 @@
 """The browser client reconnects after every kind of fault, and misses no event."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flask import Flask
 
-from flask_sse_hub import SSEHub
 from tests.browser.conftest import MakeVisitor
 from tests.browser.proxy import Proxy
 from tests.browser.tabs import Numbers, Tab, Visitor, renderers
@@ -52,58 +49,6 @@ def wait_for_error(tabs: list[Tab], reason: str) -> None:
         tab.wait_for(f"states.some(([, reason]) => reason === '{reason}')")
 
 
-@contextmanager
-def publisher(server: Server) -> Iterator[Numbers]:
-    """Publish without the server, like other processes of the app."""
-    app = Flask("office")
-    app.config["SECRET_KEY"] = "for nothing"
-    app.config["SSE_HUB_BROKER_URL"] = f"sqlite:///{server.folder}/hub.db"
-    hub = SSEHub(app)
-    yield Numbers(hub.publish)
-    app.extensions["sse_hub"].hub.close()
-
-
-def test_a_killed_server_is_waited_for(
-    server: Server, make_visitor: MakeVisitor
-) -> None:
-    """Clients receive the events that were published while it was down."""
-    with publisher(server) as numbers:
-        tabs = both_ways(make_visitor())
-        numbers.publish(3)
-        numbers.all_arrived(*tabs, since=-1)
-        server.kill()
-        wait_for_error(tabs, "network")
-        numbers.publish(3)
-        server.restart()
-        numbers.publish(3)
-        numbers.all_arrived(*tabs, since=-1)
-
-
-@pytest.mark.parametrize(
-    ("status", "header", "reason"),
-    [
-        ("503 Service Unavailable", "X-Nothing: said", "unavailable"),
-        ("503 Service Unavailable", "Retry-After: 1", "unavailable"),
-        ("429 Too Many Requests", "Retry-After: 1", "busy"),
-    ],
-)
-def test_a_temporary_refusal_is_retried(
-    proxy: Proxy,
-    make_visitor: MakeVisitor,
-    numbers: Numbers,
-    status: str,
-    header: str,
-    reason: str,
-) -> None:
-    """The client tries again until the answer is a stream."""
-    tabs = both_ways(make_visitor(port=proxy.port))
-    proxy.refuse(status, header)
-    wait_for_error(tabs, reason)
-    numbers.publish(3)
-    proxy.answer = None
-    numbers.all_arrived(*tabs, since=-1)
-
-
 def test_a_client_reconnects_with_the_network(
     server: Server, make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
@@ -116,17 +61,6 @@ def test_a_client_reconnects_with_the_network(
     wait_for_error(tabs, "network")
     numbers.publish(3)
     visitor.context.set_offline(False)
-    numbers.all_arrived(*tabs, since=-1)
-
-
-def test_a_connection_that_died_silently_is_noticed(
-    proxy: Proxy, make_visitor: MakeVisitor, numbers: Numbers
-) -> None:
-    """The connection is still open, but no heartbeat arrives."""
-    tabs = both_ways(make_visitor(port=proxy.port))
-    proxy.swallow()
-    numbers.publish(3)
-    wait_for_error(tabs, "silent")
     numbers.all_arrived(*tabs, since=-1)
 
 
@@ -215,27 +149,6 @@ def test_a_page_continues_after_the_back_button(
         tab.page.go_back(wait_until="commit")
         assert tab.get("window.isTheSame")
     numbers.all_arrived(*tabs, since=-1)
-
-
-def test_lost_history_causes_one_reset(
-    server: Server, make_visitor: MakeVisitor, numbers: Numbers
-) -> None:
-    """Each tab receives one reset event, and the streams continue."""
-    visitor = make_visitor()
-    tabs = [visitor.tab("news").live(), *visitor.shared(6)]
-    numbers.publish(3)
-    numbers.all_arrived(*tabs, since=-1)
-    for each in server.folder.glob("hub.db*"):
-        if each.is_file():
-            each.unlink()
-    for tab in tabs:
-        tab.wait_for("resets.length")
-        tab.live()
-    numbers.publish(3)
-    for tab in tabs:
-        tab.wait_for("seen.some(({data}) => data === 5)")
-        assert tab.numbers == [0, 1, 2, 3, 4, 5]
-        assert tab.get("resets") == ["epoch"]
 
 
 def test_each_attempt_requests_a_new_ticket(

@@ -1,17 +1,15 @@
 """The React hooks in an app that is built by Vite, as in a user's project."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.front_end import install, run, serve
+from tests.browser.front_end import run, serve
 from tests.compat.table import compat
 from tests.documented.chat import WORDS
-from tests.documented.samples import sample
 from tests.foreign_clients.ai_site import FAIL, WAIT
 from tests.kit.reader import wait_until
 from tests.live.server import Server
@@ -21,41 +19,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-APP = Path(__file__).parent / "react_app"
-
-#: The component in the documentation, and a page that shows it.
-COMPONENT = sample("docs/browser.md", "jsx")
-TYPES = sample("docs/browser.md", "ts")
-DOCUMENTED = """
-import { createRoot } from "react-dom/client";
-createRoot(document.getElementById("root")).render(<Inbox />);
-"""
-
 NEWS = "/events?channel=news"
 
 # Compiled code and caches alone took a third of this. They stop growing after some
 # hundred mounts.
 MOST_BYTES_PER_MOUNT = 5_000
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The app's folder, with the client that ``flask sse client`` writes into it."""
-    folder = tmp_path_factory.mktemp("react") / "app"
-    shutil.copytree(APP, folder)
-    install(folder)
-    (folder / "documented.ts").write_text(TYPES)
-    (folder / "documented.jsx").write_text(COMPONENT + DOCUMENTED)
-    html = (folder / "index.html").read_text()
-    (folder / "documented.html").write_text(html.replace("main.tsx", "documented.jsx"))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def built(sources: Path) -> Path:
-    """The folder of the built app."""
-    run("../node_modules/.bin/vite", "build", cwd=sources)
-    return sources / "dist"
 
 
 @pytest.fixture(scope="module")

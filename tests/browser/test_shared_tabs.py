@@ -33,22 +33,6 @@ def test_twelve_tabs_have_one_connection(
     assert len({tab.get("stream.clientId") for tab in tabs}) == 1
 
 
-def test_leaders_that_leave_lose_nothing(
-    server: Server, make_visitor: MakeVisitor, numbers: Numbers
-) -> None:
-    """The next leader connects as the same client. Each tab has each event once."""
-    visitor = make_visitor()
-    tabs = visitor.shared(4)
-    client_id = tabs[0].get("stream.clientId")
-    with numbers.published_meanwhile():
-        for _ in range(10):
-            visitor.close(visitor.leader())
-            visitor.shared()
-    numbers.all_arrived(*visitor.tabs)
-    assert {tab.get("stream.clientId") for tab in visitor.tabs} == {client_id}
-    wait_until(lambda: server.connections() == 1)
-
-
 def test_a_tab_begins_at_its_cursor(
     make_visitor: MakeVisitor, numbers: Numbers
 ) -> None:
@@ -119,28 +103,6 @@ def test_with_storage_forbidden_each_tab_connects(
         assert tab.role == "alone"
         assert "denied" in tab.get("stream.sharing.problem")
         assert tab.errors == []
-
-
-def test_a_logout_in_one_tab_ends_the_streams_of_all(
-    make_visitor: MakeVisitor, numbers: Numbers
-) -> None:
-    """After a login in a new tab, all tabs reconnect and receive the missed events."""
-    visitor = make_visitor()
-    numbers = Numbers(numbers._publish, user="alice")
-    tabs = visitor.shared(3)
-    numbers.publish(3)
-    numbers.all_arrived(*tabs, since=-1)
-    visitor.logout()
-    for tab in tabs:
-        tab.wait_for_closed("unauthorized")
-    numbers.publish(3)
-    visitor.login("alice")
-    late = visitor.shared()
-    for tab in tabs:
-        tab.live()
-    numbers.publish(3)
-    numbers.all_arrived(*tabs, since=-1)
-    numbers.all_arrived(*late)
 
 
 def test_a_handler_may_close_a_stream_that_was_refused(

@@ -11,6 +11,7 @@ from flask import (
     jsonify,
     render_template_string,
     request,
+    send_from_directory,
     session,
 )
 from flask.typing import ResponseReturnValue
@@ -26,6 +27,9 @@ SECRET_KEY = "the same in every worker"
 
 # A page as an app would write it, with a stream that the tests look at.
 TAB = Path(__file__).with_name("tab.html").read_text()
+WORKERS = Path(__file__).with_name("workers")
+
+SAVE = {"Content-Disposition": "attachment; filename=export"}
 
 sse_hub = SSEHub()
 login_manager = LoginManager()
@@ -170,6 +174,27 @@ def _add_views(app: Flask) -> None:
     def tab() -> str:
         # A test may pass its own template.
         return render_template_string(request.args.get("template", TAB))
+
+    @app.route("/export", methods=["GET", "POST"])
+    def export() -> ResponseReturnValue:
+        """Answer a navigation that does not leave the page: a download, or nothing."""
+        time.sleep(float(request.args.get("seconds", 0)))
+        if "empty" in request.args:
+            return "", 204
+        return Response("the export", mimetype="application/octet-stream", headers=SAVE)
+
+    @app.get("/workers/<name>")
+    def workers(name: str) -> Response:
+        """Serve the test's scripts of workers, which a page cannot make up."""
+        response = send_from_directory(WORKERS, name)
+        # A service worker may otherwise control only the pages below its own path.
+        response.headers["Service-Worker-Allowed"] = "/"
+        return response
+
+    @app.get("/react/<path:name>")
+    def react(name: str) -> Response:
+        """Serve an app that was built into the server's folder."""
+        return send_from_directory(Path.cwd() / "react", name)
 
     @app.get("/dashboard/sse")
     def dashboard() -> Response:

@@ -30,6 +30,12 @@ class Request {
     await settle();
   }
 
+  /** Answer with a response of the test's own. */
+  async answer(response) {
+    this.#answer.resolve(response);
+    await settle();
+  }
+
   /** Answer with a stream, and send its first blocks if there are any. */
   async open(text = "") {
     await this.respond(200, STREAM);

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from flask_sse_hub.errors import InvalidEvent, InvalidName, SSEHubError
 from flask_sse_hub.events.event import (
+    EVERY_TYPE,
     MAX_NAME_CHARS,
     MAX_RETRY_SECONDS,
     MESSAGE,
@@ -47,7 +48,7 @@ types = st.text(
     characters.filter(lambda char: char not in "\r\n\0"),
     min_size=1,
     max_size=MAX_NAME_CHARS,
-).filter(lambda name: name not in RESERVED_TYPES)
+).filter(lambda name: name not in {*RESERVED_TYPES, EVERY_TYPE})
 retries = st.none() | st.floats(0, MAX_RETRY_SECONDS) | st.integers(0, 3600)
 events = st.builds(Event, texts, type=types, retry=retries)
 event_ids = st.from_regex(r"[a-z0-9]{1,8}-[0-9]{1,19}", fullmatch=True)
@@ -259,6 +260,11 @@ class TestType:
         """The stream's own types and those of EventSource cannot be published."""
         with pytest.raises(InvalidName, match=f"'{type}' is reserved"):
             Event("x", type=type)
+
+    def test_the_name_of_all_types_is_refused(self) -> None:
+        """In the browser client, handlers of "*" receive the events of every type."""
+        with pytest.raises(InvalidName, match="stands for events of all types"):
+            Event("x", type="*")
 
     def test_reserved_can_be_encoded(self) -> None:
         """The stream itself may write types that an app cannot publish."""

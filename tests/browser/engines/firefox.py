@@ -1,0 +1,184 @@
+"""Firefox, driven by WebDriver BiDi: a browser process, and no driver beside it."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import connect
+
+from tests.browser.engines.base import DrivenPage, Left, cpu_seconds
+from tests.kit.reader import DEADLINE, wait_until
+from tests.wire.real_parts import absent
+
+_PREFERENCES: dict[str, Any] = {
+    # Pages in the background would have slow timers.
+    "dom.min_background_timeout_value": 10,
+    "dom.timeout.enable_budget_timer_throttling": False,
+    # Nothing is asked of the outside.
+    "app.normandy.enabled": False,
+    "app.update.enabled": False,
+    "browser.safebrowsing.downloads.enabled": False,
+    "browser.safebrowsing.malware.enabled": False,
+    "browser.safebrowsing.phishing.enabled": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+    "services.settings.server": "data:,",
+    # A process of content for each site takes a second of its own.
+    "dom.ipc.processCount": 2,
+    "browser.download.folderList": 2,
+    "browser.download.alwaysOpenPanel": False,
+}
+
+
+class Firefox:
+    """A Firefox without a window."""
+
+    name = "firefox"
+
+    def __init__(self) -> None:
+        program = shutil.which("firefox-esr") or shutil.which("firefox")
+        if program is None:
+            absent("firefox-esr", remedy="install Firefox and have it on PATH")
+        self._exit = contextlib.ExitStack()
+        self._folder = Path(
+            self._exit.enter_context(
+                tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+            )
+        )
+        preferences = _PREFERENCES | {"browser.download.dir": str(self._folder)}
+        (self._folder / "user.js").write_text(
+            "\n".join(
+                f"user_pref({json.dumps(name)}, {json.dumps(value)});"
+                for name, value in preferences.items()
+            )
+        )
+        self._process = subprocess.Popen(
+            [
+                program,
+                *("--headless", "--no-remote", "--profile", str(self._folder)),
+                # Tests change preferences while it runs.
+                *("--remote-debugging-port", "0", "--remote-allow-system-access"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=self._exit.enter_context(self._log.open("wb")),
+            start_new_session=True,
+        )
+        self._exit.callback(self._end)
+        wait_until(self._address, within=3 * DEADLINE)
+        self._socket = self._exit.enter_context(
+            connect(f"{self._address()}/session", max_size=None)
+        )
+        self._asked = 0
+        session = self.ask("session.new", {"capabilities": {}})
+        self.version = str(session["capabilities"]["browserVersion"])
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "log"
+
+    def _address(self) -> str:
+        """Return the address that the browser has written, "" before that."""
+        lines = self._log.read_text().splitlines()
+        return "".join(line.partition("listening on ")[2] for line in lines)
+
+    def ask(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Send a command and return its result."""
+        self._asked += 1
+        self._socket.send(
+            json.dumps({"id": self._asked, "method": method, "params": parameters})
+        )
+        while True:
+            answer = json.loads(self._socket.recv(timeout=6 * DEADLINE))
+            # Anything else is an event, to which nobody has subscribed.
+            if answer.get("id") == self._asked:
+                break
+        if answer.get("error") == "no such frame" or "AbortError" in str(answer):
+            raise Left(answer["message"])
+        assert answer["type"] == "success", (method, answer)
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def prefer(self, name: str, value: int) -> None:
+        """Set a preference, as on about:config."""
+        (window, *_) = self.ask("browsingContext.getTree", {"moz:scope": "chrome"})[
+            "contexts"
+        ]
+        self.ask(
+            "script.evaluate",
+            {
+                "expression": f"Services.prefs.setIntPref({name!r}, {value})",
+                "target": {"context": window["context"]},
+                "awaitPromise": False,
+            },
+        )
+
+    def new_context(self) -> "_Profile":
+        return _Profile(self)
+
+    def cpu_seconds(self) -> float:
+        return cpu_seconds(self._process.pid)
+
+    def close(self) -> None:
+        self._exit.close()
+
+    def _end(self) -> None:
+        self._process.terminate()
+        self._process.wait(DEADLINE)
+
+
+class _Profile:
+    """A container of Firefox, which has cookies, locks and storage of its own."""
+
+    def __init__(self, firefox: Firefox) -> None:
+        self._firefox = firefox
+        self._context = firefox.ask("browser.createUserContext", {})["userContext"]
+
+    def new_page(self) -> "_Page":
+        made = self._firefox.ask(
+            "browsingContext.create", {"type": "tab", "userContext": self._context}
+        )
+        return _Page(self._firefox, made["context"])
+
+    def close(self) -> None:
+        self._firefox.ask("browser.removeUserContext", {"userContext": self._context})
+
+
+class _Page(DrivenPage):
+    def __init__(self, firefox: Firefox, context: str) -> None:
+        super().__init__()
+        self._firefox = firefox
+        self._context = context
+
+    def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        return self._firefox.ask(method, {"context": self._context, **parameters})
+
+    def goto(self, url: str) -> None:
+        self._ask("browsingContext.navigate", url=url, wait="complete")
+
+    def go_back(self) -> None:
+        self._ask("browsingContext.traverseHistory", delta=-1)
+
+    def _run(self, expression: str) -> Any:
+        result = self._firefox.ask(
+            "script.evaluate",
+            {
+                "expression": expression,
+                "target": {"context": self._context},
+                "awaitPromise": True,
+                # Clicks of a script are those of a person: downloads are allowed.
+                "userActivation": True,
+            },
+        )
+        assert result["type"] == "success", result["exceptionDetails"]["text"]
+        return result["result"]["value"]
+
+    def _picture(self) -> str:
+        return str(self._ask("browsingContext.captureScreenshot")["data"])
+
+    def close(self) -> None:
+        self._ask("browsingContext.close")
