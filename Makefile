@@ -19,11 +19,12 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests with servers and browsers wait more than they compute.
 JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
 
-# The browser tests that use the example app.
+# The browser tests that use the example app, and those in each engine.
+ENGINES := tests/browser/test_engines.py tests/browser/test_standard.py
 DEMO := $(patsubst %,tests/browser/test_%.py,accessibility chat demo import pages tabs)
 
 .PHONY: help run test prepared everything style format types imports unit others \
-  unit-gevent unit-pythons live live-here live-elsewhere browser browser-demo browser-client compat engines docs chaos fuzz \
+  unit-gevent unit-pythons live live-here live-elsewhere browser browser-demo browser-client browser-engines compat engines docs chaos fuzz \
   bench bench-peers bench-parts bench-proxies pictures dist client system clean
 
 help: ## List the targets
@@ -39,7 +40,7 @@ test: ## Run everything that CI runs
 prepared: system $(VENV)/dev tests/node_modules tests/wheels client/node_modules
 
 # The longest first, so that short jobs fill the time in which long ones wait.
-everything: browser-client browser-demo unit-pythons live-here live-elsewhere unit others types client style imports
+everything: browser-client browser-demo browser-engines unit-pythons live-here live-elsewhere unit others types client style imports
 
 style: $(VENV)/dev ## Check formatting and lint
 	$(BIN)/ruff format --check .
@@ -85,12 +86,15 @@ live-elsewhere: $(VENV)/dev tests/node_modules
 browser: $(VENV)/dev tests/node_modules tests/wheels ## Tests in real browsers
 	$(BIN)/pytest -m browser
 
-# About half of the browser tests each.
+# About a third of the browser tests each.
+browser-engines: $(VENV)/dev tests/node_modules
+	$(BIN)/pytest -m browser $(ENGINES)
+
 browser-demo: $(VENV)/dev
 	$(BIN)/pytest -m browser $(DEMO)
 
 browser-client: $(VENV)/dev tests/node_modules tests/wheels
-	$(BIN)/pytest -m browser $(DEMO:%=--ignore %)
+	$(BIN)/pytest -m browser $(DEMO:%=--ignore %) $(ENGINES:%=--ignore %)
 
 compat: $(VENV)/dev tests/node_modules ## Try other packages and servers, and write docs/compatibility.md
 	$(BIN)/python -m tests.compat

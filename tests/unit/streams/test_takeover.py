@@ -6,7 +6,11 @@ import pytest
 
 from flask_sse_hub.events.coding import IDENTITY
 from flask_sse_hub.hub.clients.client import Client, Identity
-from flask_sse_hub.hub.delivery.socket_sink import SocketSink
+from flask_sse_hub.hub.delivery.socket_sink import (
+    MAX_WRITE_BYTES,
+    WIDE_WRITE_BYTES,
+    SocketSink,
+)
 from flask_sse_hub.streams.takeover import TakeoverStream
 from tests.kit.gunicorns import offer, take_over
 from tests.kit.hand import HandHub
@@ -46,22 +50,29 @@ def test_a_takeover_that_fails_leaves_nothing_behind(
 
 
 class Sizes:
-    """A socket that takes every byte and records the size of each write."""
+    """A client's socket that takes every byte and records the size of each write."""
 
     form = IDENTITY.form(chunked=False)
 
     def __init__(self) -> None:
         self.sent: list[int] = []
+        self.most = MAX_WRITE_BYTES
+
+    def widen(self) -> None:
+        self.most = WIDE_WRITE_BYTES
 
     def send(self, data: bytes) -> int:
         self.sent.append(len(data))
         return len(data)
 
 
-def test_a_long_write_is_made_in_parts() -> None:
-    """A segment that fills the send buffer would be acknowledged 40 ms late."""
+@pytest.mark.parametrize(
+    ("size", "parts"), [(16_384, [16_384]), (140_000, [65_536, 65_536, 8_928])]
+)
+def test_a_long_write_is_made_in_parts(size: int, parts: list[int]) -> None:
+    """The buffer of a client that receives large events has room for each part."""
     connection: Any = Sizes()
     sink = SocketSink(connection, lambda sink: None)
-    sink.go_on(b"x" * 40_000, sent=1)
+    sink.go_on(b"x" * size)
     assert sink.flush()
-    assert connection.sent == [16_384, 16_384, 7_231]
+    assert connection.sent == parts
