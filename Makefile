@@ -37,7 +37,7 @@ test: ## Run everything that CI runs
 	$(MAKE) --jobs=$(JOBS) --output-sync prepared
 	$(MAKE) --jobs=$(JOBS) --output-sync everything
 
-prepared: system $(VENV)/dev tests/node_modules tests/wheels client/node_modules
+prepared: $(VENV)/system $(VENV)/dev tests/node_modules tests/wheels client/node_modules
 
 # The longest first, so that short jobs fill the time in which long ones wait.
 everything: browser-client browser-demo browser-engines unit-pythons live-here live-elsewhere unit others types client style imports
@@ -145,6 +145,11 @@ bench-proxies: $(VENV)/dev ## Measure proxies in front, and write docs/deploying
 system: ## Install the system packages that the tests need
 	./tests/install-system-packages
 
+# A file, so that targets that need the packages do not wait for a look at them.
+$(VENV)/system: tests/install-system-packages | $(BIN)/python
+	./tests/install-system-packages
+	touch $@
+
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) client/node_modules tests/node_modules tests/wheels benchmarks/load/build
 	rm -rf build dist site
@@ -171,11 +176,11 @@ $(VENV)/bench: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	touch $@
 
-client/node_modules: client/package.json client/package-lock.json | system
+client/node_modules: client/package.json client/package-lock.json | $(VENV)/system
 	if command -v npm >/dev/null; then \
 	  cd client && npm ci --silent --no-audit --no-fund && touch node_modules; fi
 
-tests/node_modules: tests/package.json tests/package-lock.json | system
+tests/node_modules: tests/package.json tests/package-lock.json | $(VENV)/system
 	if command -v npm >/dev/null; then \
 	  cd tests && npm ci --silent --no-audit --no-fund && touch node_modules; fi
 
