@@ -11,6 +11,7 @@ from tests.documented.samples import sample
 from tests.kit.ports import HOST
 from tests.kit.reader import wait_until
 from tests.live.server import Server
+from tests.live.site import WORKERS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -25,6 +26,9 @@ THREE_LINES = [
 CONNECT = sample(BROWSER, "js", with_="onState")
 SHARED = sample(BROWSER, "js", with_="shared: true")
 NATIVE = sample(BROWSER, "js", with_="new EventSource(")
+SERVICE_WORKER = sample(BROWSER, "js", with_="respondWith")
+WORKBOX = sample(BROWSER, "js", with_="registerRoute")
+PRICES = sample("docs/live-prices.md", "js")
 ANSWER = sample("docs/api.md", "js", with_='"done"')
 TICKET = sample("docs/api.md", "js", with_="ticket=")
 
@@ -101,6 +105,61 @@ def test_tabs_share_one_connection(server: Server, make_visitor: MakeVisitor) ->
     roles = {page.evaluate("stream.sharing.role") for page in pages}
     assert roles == {"leader", "follower"}
     assert len({page.evaluate("stream.clientId") for page in pages}) == 1
+
+
+def test_a_service_worker_lets_streams_pass() -> None:
+    """tests/browser/test_engines.py has this worker answer in each engine."""
+    assert SERVICE_WORKER in (WORKERS / "passing.js").read_text()
+
+
+def test_a_condition_of_workbox_leaves_out_streams(chromium: "Browser") -> None:
+    """The route's condition is given each request; the strategy is Workbox's own."""
+    page = chromium.new_page()
+    matched = page.evaluate(
+        """(code) => {
+          let matches;
+          new Function("registerRoute", "NetworkFirst", code)(
+            (condition) => (matches = condition),
+            class {},
+          );
+          return ["text/event-stream", "text/html"].map((Accept) =>
+            matches({ request: new Request("https://a", { headers: { Accept } }) }),
+          );
+        }""",
+        WORKBOX,
+    )
+    page.close()
+    assert matched == [False, True]
+
+
+def test_prices_are_shown_from_the_first_moment(
+    server: Server, make_visitor: MakeVisitor
+) -> None:
+    """A page begins with the current prices, and follows them."""
+    visitor = make_visitor()
+
+    def price(value: float | None) -> None:
+        data = {"symbol": "AAPL", "price": value}
+        kind = "price" if value else "delisted"
+        server.publish(data, type=kind, key="AAPL", channel="news", delete=not value)
+
+    price(201.5)
+    names = """window.calls = [];
+    const [show, remove, clear] = ["show", "remove", "clear"].map(
+      (name) => (...values) => calls.push([name, ...values])
+    );"""
+    code = PRICES.replace("channel=prices", "channel=news")
+    html = '{{ sse_hub.script("news") }}<script type="module">'
+    page = show(visitor, f"{html}{code}{names}</script>")
+    page.wait_for_function("window.calls?.length === 1")
+    price(202.0)
+    price(None)
+    page.wait_for_function("calls.length === 3")
+    assert page.evaluate("calls") == [
+        ["show", "AAPL", 201.5],
+        ["show", "AAPL", 202.0],
+        ["remove", "AAPL"],
+    ]
 
 
 def test_a_native_event_source_receives_events_and_notices_the_end(

@@ -4,5 +4,7 @@ addEventListener("install", () => skipWaiting());
 addEventListener("activate", (event) => event.waitUntil(clients.claim()));
 addEventListener("fetch", (event) => {
   if (event.request.headers.get("Accept") === "text/event-stream") return;
-  event.respondWith(fetch(event.request));
+  event.respondWith(answer(event.request));
 });
+
+const answer = (request) => fetch(request);
