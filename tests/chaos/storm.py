@@ -186,10 +186,10 @@ class Storm:
         )
 
     def _rage(self) -> None:
-        """Break one part after another, each kind again and again."""
+        """Break one part after another, each kind at least once."""
         ends = time.monotonic() + self._plan.seconds
         deck: list[Callable[[], None]] = []
-        while time.monotonic() < ends:
+        while deck or time.monotonic() < ends:
             self.audience.read_for(self._rng.uniform(*_CALM))
             if not deck:
                 deck = [self._cut] * _CUTS + [self._kill] * _KILLS + [self._reload]

@@ -26,12 +26,12 @@ def trim(connection: sqlite3.Connection) -> None:
     for (offset,) in oldest:
         # Holes side by side are one row. There are thus fewer rows than events.
         extended = connection.execute(
-            "UPDATE removed SET last = ?1"
-            " WHERE first = (SELECT MAX(first) FROM removed) AND last = ?1 - 1",
-            (offset,),
+            "UPDATE removed SET last = :offset"
+            " WHERE first = (SELECT MAX(first) FROM removed) AND last = :offset - 1",
+            {"offset": offset},
         )
         if not extended.rowcount:
-            connection.execute("INSERT INTO removed VALUES (?1, ?1)", (offset,))
+            connection.execute("INSERT INTO removed VALUES (?, ?)", (offset, offset))
 
 
 def forget(connection: sqlite3.Connection, upto: int) -> None:
@@ -42,9 +42,9 @@ def forget(connection: sqlite3.Connection, upto: int) -> None:
 def removed_between(connection: sqlite3.Connection, first: int, last: int) -> int:
     """Return how many control records were removed from first to last, inclusively."""
     row = connection.execute(
-        "SELECT TOTAL(MIN(last, ?2) - MAX(first, ?1) + 1) FROM removed"
-        " WHERE first <= ?2 AND last >= ?1",
-        (first, last),
+        "SELECT TOTAL(MIN(last, :last) - MAX(first, :first) + 1) FROM removed"
+        " WHERE first <= :last AND last >= :first",
+        {"first": first, "last": last},
     ).fetchone()
     return int(row[0])
 
