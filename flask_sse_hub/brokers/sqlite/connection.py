@@ -214,9 +214,11 @@ class LogConnection:
         Far cheaper than reading the log. Raises BrokerUnavailable.
         """
         with _forks.kept_away(self), self._translated():
+            connection = self._open()
+            # Only now: the version of another connection says nothing about this one,
+            # and may be the same number. Opening sets it to 0, which no version is.
             before, self._version = self._version, 0
-            found = self._open().execute("PRAGMA data_version").fetchone()
-            self._version = found[0]
+            (self._version,) = connection.execute("PRAGMA data_version").fetchone()
         return self._version != before
 
     def close(self) -> None:
@@ -260,6 +262,7 @@ class LogConnection:
             create_private(self.path)
         elif not self.path.exists():
             raise not_begun(self.path)
+        inode = _inode(self.path)
         connection = sqlite3.connect(
             self.path,
             timeout=0,
@@ -286,8 +289,12 @@ class LogConnection:
         except BaseException:
             connection.close()
             raise
-        self.inode = str(self.path.stat().st_ino)
         self._inodes = self._inodes_now()
+        if self._inodes[0] != inode:
+            # The file was replaced meanwhile, and the connection may have either one.
+            connection.close()
+            return self._open()
+        self.inode = str(inode)
         self._connection = connection
         return connection
 
