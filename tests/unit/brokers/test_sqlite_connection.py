@@ -32,7 +32,7 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_opened_again(
     path = tmp_path / "hub.db"
     LogConnection(path).is_changed()
     has_table = module._has_table
-    replaced = []
+    replaced: list[Path] = []
 
     def replace(opened: object, name: str) -> bool:
         if not replaced:
