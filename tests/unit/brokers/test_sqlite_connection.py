@@ -13,6 +13,12 @@ def remove(path: Path) -> None:
         each.unlink()
 
 
+def make(path: Path) -> None:
+    made = LogConnection(path)
+    assert made.is_changed()
+    made.close()
+
+
 def test_a_file_that_is_removed_is_a_change(tmp_path: Path) -> None:
     """SQLite may give the next connection the version that the last one had."""
     path = tmp_path / "hub.db"
@@ -30,7 +36,7 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_opened_again(
 ) -> None:
     """Otherwise the process would read a deleted file, and notice nothing any more."""
     path = tmp_path / "hub.db"
-    LogConnection(path).is_changed()
+    make(path)
     has_table = module._has_table
     replaced: list[Path] = []
 
@@ -38,7 +44,7 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_opened_again(
         if not replaced:
             replaced.append(path)
             remove(path)
-            LogConnection(path).is_changed()
+            make(path)
         return has_table(opened, name)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "_has_table", replace)
