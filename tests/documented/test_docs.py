@@ -104,13 +104,16 @@ def test_openapi_json_explains_every_statistic() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "of"), [("Stats", HubStats), ("Client", ClientStats)]
+    ("schema", "of", "added"),
+    [("Stats", HubStats, []), ("Client", ClientStats, ["worker"])],
 )
-def test_openapi_json_lists_every_statistic(schema: str, of: type) -> None:
-    """The properties have the names and the order of the fields."""
+def test_openapi_json_lists_every_statistic(
+    schema: str, of: type, added: list[str]
+) -> None:
+    """The properties have the names and the order of the fields, and what is added."""
     described = json.loads((ROOT / "docs/openapi.json").read_text())["components"]
     names = [part.name for part in fields(of)]
-    assert list(described["schemas"][schema]["properties"]) == names
+    assert list(described["schemas"][schema]["properties"]) == names + added
 
 
 def test_every_reset_reason_is_on_the_concepts_page() -> None:
