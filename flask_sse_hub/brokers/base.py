@@ -28,8 +28,8 @@ IDEMPOTENCY_KEYS = 100_000
 #: count towards no other bound. Otherwise logouts would push out events.
 CONTROL_RECORDS = 10_000
 
-#: How many of the sessions that ended last a broker remembers beside its log. A worker
-#: remembers as many: 17 MB, if so many sessions have ended.
+#: The number of ended sessions, the newest ones, that a broker remembers beside its log.
+#: A worker remembers the same number.
 ENDED_SESSIONS = 100_000
 
 #: A page or batch that has this many bytes takes no further record. A page of large
@@ -86,7 +86,7 @@ class LogState:
 
 
 def check_room(keep: Retention | None, *, keys: int, size: int) -> None:
-    """Raise StateFull if the state may not have so many keys and bytes."""
+    """Raise StateFull if a number of keys or bytes is beyond the bounds."""
     if keep is not None and (keys > keep.state_keys or size > keep.state_bytes):
         raise state_full()
 

@@ -111,18 +111,15 @@ class Event:
         *,
         key: str | None = None,
         deleted: bool = False,
-        state: bool = False,
     ) -> bytes:
         """Return this event as the block of lines that a client dispatches.
 
         ``key`` is the key of which the event is the value, or the end if ``deleted``.
-        ``state`` marks a value from before the stream began.
         """
         # An EventSource ignores fields that it does not know.
         # Source: WHATWG HTML, section 9.2.6.
         fields = f"key: {key}\n" if key is not None else ""
         fields += "deleted: true\n" if deleted else ""
-        fields += "state: true\n" if state else ""
         return encode_block(
             self.data,
             type=self.type,

@@ -62,9 +62,9 @@ class Watcher:
 def when(has_come: Callable[[], bool], then: Callable[[], object]) -> Watcher | None:
     """Run ``then`` once in a greenlet of its own, when ``has_come()`` is true.
 
-    gevent's loop asks each time before it waits, and so after each signal. That costs
-    nothing while the process is idle, which a timer would wake. Without gevent, returns
-    None and never asks.
+    gevent's loop asks from its next turn on, each time before it waits, and so after
+    each signal. That costs nothing while the process is idle, which a timer would wake.
+    Without gevent, returns None and never asks.
     """
     if not patched():
         return None

@@ -44,7 +44,7 @@ def add_commands(group: AppGroup, sse_hub: Any, state: AppState) -> None:
     @click.option(
         "--wait",
         type=click.FloatRange(min=0),
-        help="Hold a silent stream for so many seconds. By default until its ping.",
+        help="How many seconds a silent stream is held. By default until its ping.",
     )
     @click.option(
         "--insecure", is_flag=True, help="Do not check the certificate of the server."

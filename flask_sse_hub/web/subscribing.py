@@ -244,8 +244,8 @@ class Subscribing:
     def _not_before(self, visitor: Visitor) -> float:
         """Return the time from which on events are for the visitor, 0.0 if for ever.
 
-        Somebody who has registered now must not hear what was said before, or was for
-        the last holder of a user id that is used again.
+        A user who registers now must not receive earlier events, nor those for the last
+        holder of a user id that is used again.
         """
         began = sessions.began(visitor.identity.session)
         if began is None or self._config.resume_before_login:

@@ -218,7 +218,7 @@ STAYING = {
 def test_navigations_that_do_not_leave_the_page(
     proxy: Proxy, visitor: Visitor, tabs: list[Tab], numbers: Numbers
 ) -> None:
-    """No tab shows an interruption or misses an event, whoever holds the connection."""
+    """No tab shows an interruption or misses an event, the leader's included."""
     alone = tabs[0]
     numbers.publish()
     numbers.all_arrived(*tabs, since=-1)

@@ -179,7 +179,7 @@ def test_an_address_where_nobody_listens_is_named(doctor: Doctor) -> None:
 def test_an_app_without_proxy_fix_is_found(
     make_doctor: Callable[..., Doctor],
 ) -> None:
-    """The proxy says for whom it asks. Reconnects would restart the worker, too."""
+    """A proxy sends the visitor's address. Reconnects would restart the worker, too."""
     with (
         Server(
             args="--max-requests 1000 --forwarded-allow-ips 192.0.2.1", **SETTINGS

@@ -13,9 +13,8 @@ from typing import NamedTuple, Self
 
 from ...brokers import LogState
 from ...events.address import Address
-from ...events.event import Event
 from ...events.kept import KeptValues
-from ...events.record import UNPLACED, Cursor, Record
+from ...events.record import UNPLACED, Cursor
 from ...runtime.greenlets import unhurried
 from .history import Frame
 
@@ -44,7 +43,8 @@ class State:
         """Return the state that a broker has. Lets other code run meanwhile."""
         state = cls()
         for record in unhurried(found.records):
-            state._put(record.addresses, record.key, _value_of(record))
+            frame = Frame.of(record)
+            state._put(frame.addresses, frame.key, Value(frame.offset, frame.value))
         newest = found.records[-1].cursor if found.records else found.cursor
         state.cursor = max(found.cursor, newest)
         return state
@@ -99,16 +99,6 @@ class State:
     def _newest(self, address: Address, key: str) -> int:
         value = self._values.get(address, key)
         return value.offset if value else self._ended.get((address, key), 0)
-
-
-def _value_of(record: Record) -> Value:
-    event = record.content
-    block = (
-        event.encode(None, key=record.key, state=True)
-        if isinstance(event, Event)
-        else b""
-    )
-    return Value(record.cursor.offset, block)
 
 
 _offset = attrgetter("offset")

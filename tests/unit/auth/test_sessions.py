@@ -338,7 +338,7 @@ class TestEmptiedSessions:
 
 
 class TestEventsFromBeforeTheLogin:
-    """Somebody who registers now does not hear what was said before."""
+    """A user who registers now receives no earlier event."""
 
     @pytest.fixture
     def old(self, make_site: MakeSite) -> Callable[..., tuple[Site, str]]:

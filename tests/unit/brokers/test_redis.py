@@ -375,7 +375,7 @@ def test_a_disconnect_is_a_record_like_any_other(open_broker: Open) -> None:
 
 
 class TestConcerns:
-    """For people who look for a fault."""
+    """Faults of the surroundings, as the doctor shows them."""
 
     def test_a_redis_that_evicts(self, open_broker: Open, server: RedisServer) -> None:
         """The log may be gone at any moment."""

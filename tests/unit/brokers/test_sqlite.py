@@ -445,7 +445,7 @@ def test_a_long_reader_does_not_leave_a_large_write_ahead_log(
 
 
 class TestConcerns:
-    """For people who look for a fault."""
+    """Faults of the surroundings, as the doctor shows them."""
 
     def test_a_good_folder_is_no_concern(self, open_broker: Open) -> None:
         """A file that does not exist yet is none either."""
