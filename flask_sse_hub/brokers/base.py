@@ -28,8 +28,8 @@ IDEMPOTENCY_KEYS = 100_000
 #: count towards no other bound. Otherwise logouts would push out events.
 CONTROL_RECORDS = 10_000
 
-#: The number of ended sessions, the newest ones, that a broker remembers beside its log.
-#: A worker remembers the same number.
+#: The number of ended sessions, the newest ones, that a broker remembers beside its
+#: log. A worker remembers the same number.
 ENDED_SESSIONS = 100_000
 
 #: A page or batch that has this many bytes takes no further record. A page of large

@@ -7,9 +7,9 @@ missing. Knows the position and the log's head. Does not know why the worker sta
 from ..events.record import Cursor
 from .delivery.progress import Progress
 
-#: The seconds after which a worker is deaf: its position has not moved, although the log
-#: has newer records. A follower that is woken by nobody looks at the log at least once a
-#: second.
+#: The seconds after which a worker is deaf: its position has not moved, although the
+#: log has newer records. A follower that is woken by nobody looks at the log at least
+#: once a second.
 DEAF_SECONDS = 10.0
 
 

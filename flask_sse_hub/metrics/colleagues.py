@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from ..runtime import native
 from ..runtime.closing import Closed
 from ..runtime.per_process import Home, abandon_after_fork
 from ..runtime.private_directory import private_directory, short_name, user
@@ -192,7 +193,8 @@ class Colleagues:
         listener, self._socket = self._socket, None
         self._left = True
         if listener is not None:
-            os.close(listener.detach())
+            # gevent's close may wait for the event loop.
+            native.original("os", "close")(listener.detach())
 
     # Anybody
 
