@@ -1,18 +1,47 @@
 """The brokers that the contract suite runs on. Add your own broker here to test it."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from flask_sse_hub import Event
 from flask_sse_hub.brokers import Broker, create_broker
 from flask_sse_hub.brokers.redis import RedisBroker
-from flask_sse_hub.events.record import Retention
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import BROADCAST, Address
+from flask_sse_hub.events.record import Cursor, GapReason, Record, Retention
 from tests.kit.hand import KEEP_ALL
 from tests.kit.redis_server import RedisServer
 from tests.unit.brokers.redis_logs import Open
 
 MakeBroker = Callable[[Retention], Broker]
+
+NEWS = address.channel("news")
+BUSY = address.channel("busy")
+QUIET = address.channel("quiet")
+SHORT = Retention(events=3, seconds=3600.0, bytes=10_000_000)
+
+
+def record(data: str = "x", *, to: Address = BROADCAST, **more: Any) -> Record:
+    return Record(addresses=(to,), content=Event(data), **more)
+
+
+def follow(broker: Broker, after: Cursor, count: int) -> list[Record]:
+    """Return the next ``count`` records after a cursor."""
+    records = (each for batch in broker.follow(after) for each in batch.records)
+    return list(islice(records, count))
+
+
+def beyond_reach(reason: GapReason, start: Cursor, head: Cursor) -> Cursor:
+    """Return a cursor that the log does not reach, for the given reason."""
+    return {
+        GapReason.EXPIRED: start,
+        GapReason.EPOCH: Cursor("another", head.offset),
+        GapReason.AHEAD: Cursor(head.epoch, head.offset + 1),
+    }[reason]
 
 
 def memory_url(request: pytest.FixtureRequest, count: int) -> str:
