@@ -1,8 +1,9 @@
 """Addresses: publishers send events to them, and clients listen to them.
 
 An address is broadcast, a channel, a user, a session or a client. The kind is part of
-the value, so a channel can never have the address of a user. Does not know which client
-may listen to which address.
+the value, so a channel can never have the address of a user. Workers have addresses of
+their own, to which apps cannot publish: a worker itself, an answer, and the presence in
+a channel. Does not know which client may listen to which address.
 """
 
 import enum
@@ -88,6 +89,26 @@ def client(client_id: Name) -> Address:
 def address_of_client(client_id: str) -> Address:
     """Return the address of a client whose id was checked where it came in."""
     return Address("i:" + client_id)
+
+
+def worker(worker_id: str) -> Address:
+    """Return the address of what one worker tells the others about itself."""
+    return Address("w:" + worker_id)
+
+
+def answer(answer_id: str) -> Address:
+    """Return the address of one answer's records."""
+    return Address("a:" + answer_id)
+
+
+def presence(channel_name: str) -> Address:
+    """Return the address at which clients hear who comes to a channel and leaves it."""
+    return Address("p:" + channel_name)
+
+
+def is_internal(each: Address) -> bool:
+    """Tell whether the records at an address are for workers, and never for clients."""
+    return each.startswith(_INTERNAL)
 
 
 def checked(text: object) -> Address:
@@ -268,7 +289,16 @@ def names_of(addresses: Iterable[Address]) -> dict[str, list[str]] | str:
 # The usual source of a None in the place of a target.
 _PROBABLY = {"user": " (anonymous user?)", "channel": " (a name that was not found?)"}
 
-_KIND_OF = {"c": "channel", "u": "user", "s": "session", "i": "client"}
+_KIND_OF = {
+    "c": "channel",
+    "u": "user",
+    "s": "session",
+    "i": "client",
+    "w": "worker",
+    "a": "answer",
+    "p": "presence",
+}
+_INTERNAL = ("a:", "w:")
 _ADDRESS_OF = {
     "channel": _named_channel,
     "user": user,

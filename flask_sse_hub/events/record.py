@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from .address import Address
+from .address import Address, is_internal
 from .event import Event
 
 # The memory of one name and its place in an index. Retention counts it: otherwise a log
@@ -104,6 +104,11 @@ class Record:
     def is_control(self) -> bool:
         """Whether this is a control record, which has bounds of its own in the log."""
         return isinstance(self.content, Disconnect)
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether this record is for workers only: no client receives it."""
+        return all(map(is_internal, self.addresses))
 
     @property
     def ended(self) -> tuple[Address, ...]:

@@ -1,4 +1,4 @@
-"""The follower: reads the log, and hands each batch to the dispatcher.
+"""The follower: reads the log, and hands each batch to the folds and the dispatcher.
 
 First fills the worker's memory from the log's tail. Does not know clients.
 """
@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from ..brokers import Broker, LogBatch
+from ..brokers import Broker, LogBatch, LogState
 from ..errors import BrokerUnavailable
 from ..events.record import UNPLACED, Cursor
 from ..runtime.closing import Closed, Closing
@@ -16,6 +16,7 @@ from .delivery.backlog import Backlog
 from .delivery.dispatcher import Dispatcher
 from .delivery.ends import Ends
 from .delivery.state import State
+from .folds import Folds
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Follower:
         dispatcher: Dispatcher,
         backlog: Backlog,
         ends: Ends,
+        folds: Folds,
         *,
         memory_bytes: int,
     ) -> None:
@@ -39,6 +41,7 @@ class Follower:
         self._dispatcher = dispatcher
         self._backlog = backlog
         self._ends = ends
+        self._folds = folds
         self._memory_bytes = memory_bytes
         self._batches: Iterator[LogBatch] = iter(())
         self._closed: Closed = Closing()
@@ -79,7 +82,7 @@ class Follower:
         """
         try:
             # The tail leads beyond the place of the state.
-            state = State.of(self._broker.state())
+            found = self._broker.state()
             start, head = self._start()
             # After the start was chosen: a session that ends now ends in a record.
             self._ends.remember(self._broker.ended())
@@ -97,10 +100,11 @@ class Follower:
             if batch.gap is not None:
                 head = start = batch.cursor
                 tail.clear()
-                state = State.of(self._broker.state())
+                found = self._broker.state()
             else:
                 tail.append(batch)
-        self._dispatcher.begin(start, tail, state=state)
+        self._folds.begin(found.records, tail, upto=self.cursor)
+        self._dispatcher.begin(start, tail, state=State.of(found))
         self._ready.set()
         self._tried.set()
         return True
@@ -123,16 +127,20 @@ class Follower:
         if batch.gap is not None:
             self._backlog.forget()
             self._learn_ended()
-            state = self._state_after_gap()
+            found = self._state_after_gap()
+            if found is not None:
+                self._folds.begin(found.records, (), upto=batch.cursor)
+                state = State.of(found)
+        self._folds.take(batch.records)
         self._dispatcher.accept(batch, state=state)
         return True
 
-    def _state_after_gap(self) -> State | None:
+    def _state_after_gap(self) -> LogState | None:
         """Read the state again; None if the broker was closed meanwhile."""
         trouble = Trouble()
         while not self._closed.is_set():
             try:
-                return State.of(self._broker.state())
+                return self._broker.state()
             except BrokerUnavailable as error:
                 if trouble.is_news(str(error)):
                     log.warning("cannot read the state of keys yet: %s", error)

@@ -5,6 +5,7 @@ it is first needed, never before a fork. It does not know Flask, requests or log
 """
 
 import atexit
+import contextlib
 import logging
 import socket
 from collections import Counter
@@ -28,6 +29,7 @@ from .clients.client_stats import ClientStats
 from .clients.close_reason import CloseReason
 from .control import ControlSender
 from .delivery.socket_sink import ClientSocket, SocketSink
+from .folds import Fold
 from .parts import Parts
 from .stats import HubStats, OutboxStats
 from .tasks import Tasks
@@ -72,6 +74,9 @@ class Hub:
         #: Tell whether a thing that is logged only once happens for the first time.
         self.first_time: Callable[[Hashable], bool] = FirstTime()
         self._tasks = Tasks() if tasks is None else tasks
+        #: The processes of this log that have something running.
+        self.members = parts.members
+        self.run_beside("members", lambda: parts.members.run(self.closed))
         self.run_beside("follower", lambda: parts.follower.run(self.closed))
         self.run_beside("writer", parts.writer.run)
         self.run_beside("reader", parts.writer.read_behind)
@@ -156,6 +161,10 @@ class Hub:
                 raise
             return self._parts.progress.position
 
+    def add_fold(self, fold: Fold) -> None:
+        """Have a fold take the records that workers write for each other."""
+        self._parts.folds.add(fold)
+
     # Starting and ending
 
     @property
@@ -210,6 +219,8 @@ class Hub:
         not take the farewell in time.
         """
         self._lifecycle.drain()
+        with contextlib.suppress(BrokerUnavailable):
+            self.members.leave()
 
     def _drain_at_exit(self) -> None:
         # A forked child has a copy of this exit function, and of the sockets.

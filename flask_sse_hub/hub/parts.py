@@ -19,8 +19,10 @@ from .delivery.history import History
 from .delivery.progress import Progress
 from .delivery.waking import Waking
 from .delivery.writer import Writer
+from .folds import Folds
 from .follower import Follower
 from .lifecycle import Lifecycle
+from .members import Members
 from .options import HubOptions
 from .tally import Tally
 
@@ -106,10 +108,14 @@ class Parts:
             clock=clock,
             time_of_day=time_of_day,
         )
+        self.folds = Folds()
+        self.members = Members(append=broker.publish)
+        self.folds.add(self.members)
         self.follower = Follower(
             broker,
             self.dispatcher,
             self.backlog,
             self.ends,
+            self.folds,
             memory_bytes=options.memory.bytes,
         )

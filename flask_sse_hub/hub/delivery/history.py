@@ -46,7 +46,8 @@ _MAX_CONTROL_BYTES = 16_777_216
 class Frame:
     """A record as this worker's clients receive it: encoded once, shared by all.
 
-    A control record has an empty block, and a ``disconnect`` with its reason.
+    A control record has an empty block, and a ``disconnect`` with its reason. A record
+    for workers has an empty block and nothing else.
     """
 
     offset: int
@@ -63,7 +64,7 @@ class Frame:
         """Encode a record."""
         event = record.content if isinstance(record.content, Event) else None
         block = b""
-        if event is not None:
+        if event is not None and not record.is_internal:
             block = event.encode(
                 str(record.cursor), key=record.key, deleted=record.deletes
             )

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import NamedTuple, Self
 
 from ...brokers import LogState
-from ...events.address import Address
+from ...events.address import Address, is_internal
 from ...events.kept import KeptValues
 from ...events.record import UNPLACED, Cursor
 from ...runtime.greenlets import unhurried
@@ -64,7 +64,7 @@ class State:
 
     def _put(self, addresses: Iterable[Address], key: str | None, value: Value) -> None:
         for each in addresses:
-            if key is not None:
+            if key is not None and not is_internal(each):
                 self._values.put(each, key, value)
 
     def values(
