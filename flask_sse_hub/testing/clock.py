@@ -10,9 +10,9 @@ import time
 from ..hub.hub import Hub
 from ..runtime.closing import Closing
 
-# Three threads of a hub wait by the clock: the heartbeat, the judge of ids and the
-# revalidation.
-_WAITING_OF_A_HUB = 3
+# Four threads of a hub wait by the clock: the heartbeat, the judge of ids, the
+# revalidation and the members.
+_WAITING_OF_A_HUB = 4
 
 # Seconds until advance() stops waiting. Only a test that fails, or a user_loader that
 # never returns, takes so long.

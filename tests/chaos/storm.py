@@ -220,9 +220,16 @@ class Storm:
 
     def _fork(self) -> None:
         """Have a worker fork, as subprocess does. The child copies all greenlets."""
-        with suppress(OSError, http.client.HTTPException):
-            self._server.request("POST", "/fork")
-            self._counts["forks"] += 1
+
+        def fork() -> bool:
+            # All workers may just have been killed.
+            with suppress(OSError, http.client.HTTPException):
+                self._server.request("POST", "/fork")
+                self._counts["forks"] += 1
+            return self._counts["forks"] > before
+
+        before = self._counts["forks"]
+        self.audience.read_some(until=fork)
 
     def _suffer(self, name: str) -> None:
         """Make the log unreachable for a while, and break another part meanwhile."""

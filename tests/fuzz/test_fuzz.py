@@ -20,7 +20,7 @@ from tests.fuzz.targets import TARGETS
 def test_no_case_breaks_a_promise(target: Target) -> None:
     """The cases have more than one outcome, so the promise is put to the test."""
     outcome = run(target, cases=100, seed=1)
-    assert outcome.finding is None
+    assert outcome.finding is None, outcome.finding
     assert outcome.cases >= 100
     assert len(outcome.outcomes) > 1
 

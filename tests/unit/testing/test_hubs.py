@@ -304,7 +304,10 @@ def test_a_ticket_expires_by_the_clock(site: Site, clock: Clock) -> None:
 
 
 class SlowLooks:
-    """A hub with three tasks that look at the clock and take their time."""
+    """A hub with three tasks that look at the clock and take their time.
+
+    The hub's members are the fourth thread that waits by it.
+    """
 
     def __init__(self) -> None:
         self.clock = Clock()
