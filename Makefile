@@ -170,6 +170,7 @@ $(VENV)/docs: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/dev: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python tests/kit/entry_points_once.py
 	touch $@ $(VENV)/demo $(VENV)/docs
 
 $(VENV)/bench: $(VENV)/dev
