@@ -14,6 +14,7 @@ from tests.browser.engines import ENGINES, Chromium, Engine, Firefox, WebKit
 from tests.browser.tabs import QUICK as QUICK_SITE
 from tests.browser.tabs import Visitor
 from tests.kit.demo import Demo
+from tests.kit.reader import DEADLINE
 from tests.live.server import Server
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def open_page(chromium: "Browser", demo: Demo) -> Iterator[OpenPage]:
             viewport={"width": width, "height": 800}, color_scheme=scheme
         )
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(DEADLINE * 1000)
         context.on("weberror", lambda error: problems.append(str(error.error)))
         context.on("console", note)
         page = context.new_page()

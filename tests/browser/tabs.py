@@ -31,7 +31,7 @@ class Tab:
 
     def __init__(self, page: "Page") -> None:
         self.page = page
-        page.set_default_timeout(DEADLINE * 2 * 1000)
+        page.set_default_timeout(DEADLINE * 1000)
 
     def wait_for(self, expression: str) -> None:
         """Wait until an expression of the page's JavaScript is true."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flask_sse_hub import Publisher
+from tests.kit.reader import DEADLINE
 from tests.live.proxies import PROXIES, Proxy
 from tests.live.server import Server
 
@@ -33,7 +34,7 @@ QUICK = {"retry: 5000": "retry: 100"}
 def visit(chromium: "Browser", proxy: Proxy) -> Iterator["BrowserContext"]:
     """Log alice in, in a browser that accepts the proxy's certificate."""
     with closing(chromium.new_context(ignore_https_errors=True)) as context:
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(DEADLINE * 1000)
         page = context.new_page()
         page.goto(f"{proxy.url}/events/health/live")
         page.evaluate("fetch('/login/alice', {method: 'POST'})")

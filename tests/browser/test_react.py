@@ -11,7 +11,7 @@ from tests.browser.front_end import run, serve
 from tests.compat.table import compat
 from tests.documented.chat import WORDS
 from tests.foreign_clients.ai_site import FAIL, WAIT
-from tests.kit.reader import wait_until
+from tests.kit.reader import DEADLINE, wait_until
 from tests.live.server import Server
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def open_app(chromium: "Browser", server: Server, built: Path) -> Iterator[OpenA
 
     def open_app() -> App:
         app = App(context.new_page(), server)
-        app.page.set_default_timeout(10_000)
+        app.page.set_default_timeout(DEADLINE * 1000)
         app.page.goto(f"{_url(server)}/react/")
         app.page.wait_for_function("window.page")
         return app

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from tests.kit.ports import HOST, free_port
-from tests.kit.reader import wait_until
+from tests.kit.reader import DEADLINE, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +57,7 @@ class Demo:
     def request(
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=10.0)
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=DEADLINE)
         try:
             headers = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, headers)
@@ -68,7 +68,7 @@ class Demo:
 
     def cookie(self, user: str) -> str:
         """Log in and return the session cookie."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=10.0)
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=DEADLINE)
         try:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             connection.request("POST", "/login", f"name={user}&password=demo", headers)

@@ -11,7 +11,7 @@ from tests.kit.decoding import decoder
 from tests.kit.sse_parser import ParsedEvent, Parser
 
 #: Far longer than any step takes; only a failing test waits for this long.
-DEADLINE = 10.0
+DEADLINE = 25.0
 
 
 class EndOfStream(Exception):

@@ -93,7 +93,7 @@ class Firefox:
             json.dumps({"id": self._asked, "method": method, "params": parameters})
         )
         while True:
-            answer = json.loads(self._socket.recv(timeout=6 * DEADLINE))
+            answer = json.loads(self._socket.recv(timeout=3 * DEADLINE))
             # Anything else is an event, to which nobody has subscribed.
             if answer.get("id") == self._asked:
                 break

@@ -81,7 +81,7 @@ class WebKit:
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """Send a command and return its value."""
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=6 * DEADLINE)
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=3 * DEADLINE)
         try:
             sent = None if method == "GET" else json.dumps(body or {})
             connection.request(method, path, sent)
