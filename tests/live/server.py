@@ -507,10 +507,20 @@ def asleep(*pids: int) -> Iterator[None]:
     try:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
+        # Each thread stops at a moment of its own, and may accept a request before it.
+        wait_until(lambda: all(map(_is_stopped, pids)))
         yield
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
+
+
+def _is_stopped(pid: int) -> bool:
+    states = [
+        stat.read_text().rpartition(")")[2].split()[0]
+        for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+    ]
+    return set(states) <= {"T", "t", "Z"}
 
 
 def gone(pid: int) -> bool:
