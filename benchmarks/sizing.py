@@ -17,7 +17,7 @@ from flask_sse_hub.brokers.redis import RedisBroker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.record import Cursor, Record, Retention
-from flask_sse_hub.hub.delivery.history import Frame
+from flask_sse_hub.hub.delivery.stretch import Frame
 from tests.kit.redis_server import RedisServer
 
 EVENTS = 10_000

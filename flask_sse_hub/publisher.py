@@ -1,7 +1,7 @@
 """Publishing from outside the app: Celery, cron jobs, scripts. Does not know Flask."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from .database.uncommitted import Destination
 from .errors import InvalidOption
 from .events.compose import MAX_EVENT_BYTES, Composer, PublishesEvents
 from .events.event import LARGEST_BYTES
+from .events.patterns import DefaultTtls
 from .events.pending import PendingEvent, Transactional
 from .events.record import Record
 from .runtime.arguments import explaining
@@ -40,6 +41,7 @@ class Publisher(PublishesEvents):
             nobody would receive the event.
         max_event_bytes: How many bytes the data of one event may have.
         dumps: Serialises data as JSON that is neither text nor bytes.
+        ttl: The app's ``SSE_HUB_TTL``: the ttl of events by patterns of their channels.
         outbox: The app's Outbox, for ``publish(after=..., outbox=True)``. The app's
             workers pass its events on, a few seconds after the commit.
 
@@ -60,6 +62,7 @@ class Publisher(PublishesEvents):
         create: bool = False,
         max_event_bytes: int = MAX_EVENT_BYTES,
         dumps: Callable[[Any], str] = json.dumps,
+        ttl: Mapping[str, float] | None = None,
         outbox: "Outbox | None" = None,
     ) -> None:
         if not isinstance(url, str):
@@ -80,6 +83,10 @@ class Publisher(PublishesEvents):
                 f"dumps={dumps!r:.50} cannot be called: pass a function such as"
                 " json.dumps"
             )
+        try:
+            ttls = DefaultTtls.of({} if ttl is None else ttl)
+        except ValueError as error:
+            raise InvalidOption(f"ttl cannot be used: {error}") from error
         if is_redis(url) and name is None:
             raise InvalidOption(
                 "name is missing, and Redis needs it: pass the app's SSE_HUB_NAME"
@@ -94,7 +101,7 @@ class Publisher(PublishesEvents):
         self._name = name or ""
         self._create = create
         self._outbox = outbox
-        self._composer = Composer(dumps, max_event_bytes)
+        self._composer = Composer(dumps, max_event_bytes, ttls)
         self._broker = PerProcess(self._create_broker)
         self._broker.get()
 

@@ -28,6 +28,11 @@ IDEMPOTENCY_KEYS = 100_000
 #: count towards no other bound. Otherwise logouts would push out events.
 CONTROL_RECORDS = 10_000
 
+#: How many records with a ttl a log keeps at most, and how many bytes of them. They
+#: count towards no other bound. Otherwise typing indicators would push out messages.
+SHORT_LIVED_RECORDS = 10_000
+SHORT_LIVED_BYTES = 8_388_608
+
 #: The number of ended sessions, the newest ones, that a broker remembers beside its
 #: log. A worker remembers the same number.
 ENDED_SESSIONS = 100_000
@@ -66,11 +71,15 @@ class Replay:
 
     With a ``gap``, the log does not reach back to the cursor it was asked for.
     ``records`` is then empty.
+
+    Records up to the offset ``missed`` may have been removed from between others before
+    their time. ``bridge()`` tells whether a reader from before it has lost something.
     """
 
     records: tuple[Record, ...]
     cursor: Cursor
     gap: GapReason | None = None
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,15 @@ class Broker(ABC):
     #: How far events travel: within one process, one machine, or between machines.
     reach: ClassVar[Literal["process", "machine", "network"]]
 
+    @property
+    def clock_ahead(self) -> float:
+        """How many seconds the clock of the records is ahead of this process's clock.
+
+        Implementer: override this if another machine gives records their times. Answer
+        from memory.
+        """
+        return 0.0
+
     @abstractmethod
     def publish(self, record: Record) -> Cursor:
         """Append a record to the log and return its cursor, which is the event's id.
@@ -131,6 +149,12 @@ class Broker(ABC):
         they do not count as events, and a new one takes the place of the oldest one,
         also between events.
 
+        Keep records with a ttl apart too, up to SHORT_LIVED_RECORDS and
+        SHORT_LIVED_BYTES. Remove them, also from between events, when their time is
+        over (``Record.ends``). If there are still too many, remove the oldest ones, and
+        note those as trimmed that are a loss (``Record.is_loss()``). Never remove the
+        newest record of the log by these bounds.
+
         Note the addresses of each final control record for ``ended()``, in one step
         with the append.
 
@@ -142,7 +166,8 @@ class Broker(ABC):
         If the record has a ``key``, keep it in ``state()`` for each of its addresses,
         or remove that state if the record ``deletes`` it. Raise StateFull, and append
         nothing, if the state would have more keys or bytes than the retention allows
-        (``Record.kept_size`` for each address).
+        (``Record.kept_size`` for each address). A value with a ttl leaves the state
+        when its time is over, and makes room.
 
         Caller: after BrokerUnavailable the outcome is unknown, so neither the broker
         nor the hub publishes again by itself. To publish safely again, use an
@@ -157,7 +182,8 @@ class Broker(ABC):
         to reconnect; do not raise BrokerUnavailable. Report lost records (the log was
         trimmed past the follower, flushed or replaced) as the ``gap`` of the next
         batch; never skip them silently. A control record that is lost counts too: it
-        may have ended a stream. End a batch at ``PAGE_BYTES``, or a follower
+        may have ended a stream. A record with a ttl counts if it was removed before its
+        time, and not afterwards. End a batch at ``PAGE_BYTES``, or a follower
         that is behind reads the whole log into memory. Pass over entries that another
         program wrote and count them as ``malformed``; they must not end the follower.
 
@@ -173,7 +199,8 @@ class Broker(ABC):
         Implementer: end the page at ``PAGE_BYTES``, after one record at least. If any
         event after the cursor may be missing, return a ``gap`` and no records. Control
         records that were trimmed between events are no gap here: the page is for one
-        client that resumes.
+        client that resumes. Records with a ttl are none either, but set ``missed``.
+        Records whose time is over may still be in the page.
 
         * ``EPOCH``: the cursor belongs to another log, or to a record that this log has
           lost.
@@ -190,7 +217,8 @@ class Broker(ABC):
         """Return the place where a reader of some addresses goes on after a trim.
 
         No event for these addresses lies between the cursor and that place. Returns
-        None if one was trimmed, or if that is not known any more.
+        None if one was trimmed, or if that is not known any more. A record whose time
+        was over is no loss.
 
         Implementer: when you trim a record, note its offset for each of its addresses
         (``events.trimming``). Keep the notes as long as the log, and bound them. If
@@ -198,8 +226,8 @@ class Broker(ABC):
         example, notice that and return None. Records that are too old count as trimmed
         even while nothing is published.
 
-        Caller: call this after ``replay()`` has returned ``EXPIRED``. Raises
-        BrokerUnavailable.
+        Caller: call this after ``replay()`` has returned ``EXPIRED``, or a ``missed``
+        offset that lies after the cursor. Raises BrokerUnavailable.
         """
 
     @abstractmethod
@@ -208,7 +236,7 @@ class Broker(ABC):
 
         Implementer: the state outlives the records in the log, and every restart. It
         must be true at the returned cursor; it may also have later records. Their
-        cursors are of the current epoch.
+        cursors are of the current epoch. Values whose time is over may still be in it.
 
         Caller: go on with the records after the cursor. Raises BrokerUnavailable.
         """

@@ -15,6 +15,7 @@ from ..events import address
 from ..events.address import MAX_TARGETS, Address
 from ..events.event import LARGEST_BYTES, MAX_RETRY_SECONDS, Event, checked_name
 from ..events.record import Cursor, Disconnect, Record
+from ..events.seconds import checked_seconds
 
 # One shared encoder: json.dumps with these options would construct an encoder for each
 # head, which costs as much as the encoding.
@@ -45,6 +46,7 @@ class _Head(NamedTuple):
     disconnect: Disconnect | None
     key: str | None = None
     deletes: bool = False
+    ttl: float | None = None
 
 
 def encode(record: Record) -> str:
@@ -59,6 +61,7 @@ def encode(record: Record) -> str:
             None,
             record.key,
             record.deletes,
+            record.ttl,
         )
         data = content.data
     else:
@@ -88,6 +91,7 @@ def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
             exclude=head.exclude,
             key=head.key,
             deletes=head.deletes,
+            ttl=head.ttl,
             cursor=cursor,
             time=time,
         )
@@ -95,17 +99,19 @@ def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
         raise Malformed(f"the record {cursor} cannot be read") from error
 
 
-def event_addresses(line: bytes) -> tuple[Address, ...]:
-    """Return the addresses in the head of an event's stored form.
+def addresses_that_lose(line: bytes, *, age: float) -> tuple[Address, ...]:
+    """Return the addresses that lose an event of an age, by the head of its form.
 
-    There are none in the head of a control record, or in one that cannot be read.
+    There are none in the head of a control record, of an event whose time is over, or
+    of a form that cannot be read.
     """
     few = len(line) <= _MAX_HEAD_CHARS
     try:
         head = (_decode_head if few else _decode_head.__wrapped__)(line.decode())
     except (ValueError, TypeError, LookupError, RecursionError, SSEHubError):
         return ()
-    return head.addresses if head.disconnect is None else ()
+    is_over = head.ttl is not None and (head.ttl == 0 or age >= head.ttl)
+    return () if head.disconnect is not None or is_over else head.addresses
 
 
 @lru_cache(_HEADS)
@@ -121,6 +127,8 @@ def _encode_head(head: _Head) -> str:
         fields["key"] = head.key
     if head.deletes:
         fields["deletes"] = True
+    if head.ttl is not None:
+        fields["ttl"] = head.ttl
     return _ENCODER.encode(fields)
 
 
@@ -146,6 +154,7 @@ def _decode_head(line: str) -> _Head:
         disconnect=disconnect,
         key=checked_name(fields["key"], what="a key") if "key" in fields else None,
         deletes=bool(fields.get("deletes")),
+        ttl=checked_seconds(fields["ttl"], what="a ttl") if "ttl" in fields else None,
     )
 
 

@@ -8,7 +8,7 @@ import heapq
 import secrets
 import sys
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from ..errors import BrokerUnavailable
 from ..events.address import Address
 from ..events.kept import KeptValues
 from ..events.record import Cursor, GapReason, Record, Retention
-from ..events.trimming import NOTED_ADDRESSES, TrimNotes, noted_addresses
+from ..events.trimming import NOTED_ADDRESSES, TrimNotes
 from ..runtime import native
 from ..runtime.bell import Bell, new_bell
 from .base import (
@@ -28,6 +28,8 @@ from .base import (
     IDEMPOTENCY_KEYS,
     IDEMPOTENCY_SECONDS,
     PAGE_BYTES,
+    SHORT_LIVED_BYTES,
+    SHORT_LIVED_RECORDS,
     Broker,
     LogBatch,
     LogState,
@@ -72,7 +74,8 @@ class _Kept:
             oldest = self._records.popleft()
             self._bytes -= oldest.size
             self.floor = oldest.cursor.offset
-            self.trimmed.add(self.floor, noted_addresses(oldest))
+            if oldest.is_loss(now):
+                self.trimmed.add(self.floor, oldest.addresses)
 
     def after(self, offset: int, *, most: int) -> Iterator[Record]:
         """Return up to ``most`` records after an offset."""
@@ -82,6 +85,70 @@ class _Kept:
     def clear(self) -> None:
         """Drop all records."""
         self._records.clear()
+
+
+class _ShortLived:
+    """The records with a ttl. Each leaves when its time is over, or by the bounds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        # In the order of their offsets.
+        self._records: list[Record] = []
+        # Sorted: the first one whose time is over comes first.
+        self._ending: list[tuple[float, int]] = []
+        self._bytes = 0
+        #: The offset of the newest record that left before its time.
+        self.missed = 0
+        #: The notes about the records that left before their time.
+        self.trimmed = TrimNotes(NOTED_ADDRESSES)
+
+    def append(self, record: Record) -> None:
+        """Add the newest record."""
+        self._records.append(record)
+        insort(self._ending, (record.ends, record.cursor.offset))
+        self._bytes += record.size
+
+    def trim(self, now: float, *, newest: int) -> None:
+        """Remove the records whose time is over, and the oldest beyond the bounds.
+
+        The record with the offset ``newest`` stays: followers have not read it yet.
+        """
+        over = self._ending[: bisect_right(self._ending, (now, newest))]
+        for _, offset in over:
+            if offset != newest:
+                self._remove(self._at(offset))
+        while self._is_beyond(now) and self._records[0].cursor.offset < newest:
+            oldest = self._remove(0)
+            if oldest.is_loss(now):
+                self.missed = oldest.cursor.offset
+                self.trimmed.add(self.missed, oldest.addresses)
+
+    def _is_beyond(self, now: float) -> bool:
+        return bool(self._records) and (
+            len(self._records) > SHORT_LIVED_RECORDS
+            or self._bytes > SHORT_LIVED_BYTES
+            or now - self._records[0].time > self._seconds
+        )
+
+    def after(self, offset: int, *, most: int) -> Iterator[Record]:
+        """Return up to ``most`` records after an offset."""
+        start = bisect_right(self._records, offset, key=_offset)
+        return islice(self._records, start, start + most)
+
+    def clear(self) -> None:
+        """Drop all records."""
+        self._records.clear()
+        self._ending.clear()
+
+    def _at(self, offset: int) -> int:
+        return bisect_left(self._records, offset, key=_offset)
+
+    def _remove(self, at: int) -> Record:
+        found = self._records.pop(at)
+        place = (found.ends, found.cursor.offset)
+        del self._ending[bisect_left(self._ending, place)]
+        self._bytes -= found.size
+        return found
 
 
 class MemoryBroker(Broker):
@@ -101,6 +168,7 @@ class MemoryBroker(Broker):
         self._control = _Kept(
             Retention(CONTROL_RECORDS, retention.seconds, bytes=sys.maxsize)
         )
+        self._short_lived = _ShortLived(retention.seconds)
         self._retention = retention
         self._offset = 0
         self._kept: KeptValues[Record] = KeptValues(_offset)
@@ -124,7 +192,7 @@ class MemoryBroker(Broker):
             self._keep(placed)
             self._offset += 1
             self._ended.extend(record.ended)
-            (self._control if placed.is_control else self._events).append(placed)
+            self._part_of(placed).append(placed)
             self._trim(now)
             if record.idempotency_key is not None:
                 self._keys[record.idempotency_key] = (
@@ -163,7 +231,7 @@ class MemoryBroker(Broker):
             gap = self._gap(after, floor=self._events.floor)
             found = self._after(after.offset, most=page) if gap is None else ()
         cursor = found[-1].cursor if found and gap is None else head
-        return Replay(found, cursor, gap)
+        return Replay(found, cursor, gap, missed=self._short_lived.missed)
 
     def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
         """Return where a reader of some addresses goes on after a trim."""
@@ -172,14 +240,16 @@ class MemoryBroker(Broker):
             self._trim(self._clock())
             if after.epoch != self._epoch or after.offset > self._offset:
                 return None
-            if not self._events.trimmed.spare(after.offset, addresses):
-                return None
+            for part in (self._events, self._short_lived):
+                if not part.trimmed.spare(after.offset, addresses):
+                    return None
             return Cursor(self._epoch, max(after.offset, self._events.floor))
 
     def state(self) -> LogState:
         """Return the newest record of each address and key."""
         with self._lock:
             self._check_open()
+            self._end_state(self._clock())
             found = (
                 replace(record, addresses=(address,))
                 for address, _, record in self._kept.items()
@@ -218,6 +288,7 @@ class MemoryBroker(Broker):
             self._closed = True
             self._events.clear()
             self._control.clear()
+            self._short_lived.clear()
             bells = tuple(self._bells)
         for bell in bells:
             bell.ring()
@@ -231,7 +302,12 @@ class MemoryBroker(Broker):
 
     def _floor(self) -> int:
         """Return the offset after which every record is retained."""
-        return max(self._events.floor, self._control.floor)
+        return max(self._events.floor, self._control.floor, self._short_lived.missed)
+
+    def _part_of(self, record: Record) -> "_Kept | _ShortLived":
+        if record.ttl is not None:
+            return self._short_lived
+        return self._control if record.is_control else self._events
 
     def _gap(self, after: Cursor, *, floor: int) -> GapReason | None:
         if after.epoch != self._epoch:
@@ -245,12 +321,13 @@ class MemoryBroker(Broker):
     def _after(self, offset: int, *, most: int) -> tuple[Record, ...]:
         found: list[Record] = []
         size = 0
-        both = heapq.merge(
+        merged = heapq.merge(
             self._events.after(offset, most=most),
             self._control.after(offset, most=most),
+            self._short_lived.after(offset, most=most),
             key=_offset,
         )
-        for record in islice(both, most):
+        for record in islice(merged, most):
             found.append(record)
             size += record.size
             if size >= PAGE_BYTES:
@@ -280,22 +357,28 @@ class MemoryBroker(Broker):
         key = record.key
         if key is None:
             return
+        self._end_state(record.time)
         before = [self._kept.get(each, key) for each in record.addresses]
         size = self._kept_bytes - sum(each.kept_size for each in before if each)
-        if not record.deletes:
+        if record.sets_state:
             size += record.kept_size * len(before)
             keys = len(self._kept) + before.count(None)
             check_room(self._retention, keys=keys, size=size)
         self._kept_bytes = size
         for each in record.addresses:
-            if record.deletes:
-                self._kept.remove(each, key)
-            else:
+            if record.sets_state:
                 self._kept.put(each, key, record)
+            else:
+                self._kept.remove(each, key)
+
+    def _end_state(self, now: float) -> None:
+        for _, _, record in self._kept.end(now):
+            self._kept_bytes -= record.kept_size
 
     def _trim(self, now: float) -> None:
         self._events.trim(now)
         self._control.trim(now)
+        self._short_lived.trim(now, newest=self._offset)
 
 
 def _offset(record: Record) -> int:

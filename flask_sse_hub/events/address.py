@@ -128,6 +128,11 @@ def name_of(each: Address) -> str:
     return each.partition(":")[2]
 
 
+def channel_of(each: Address) -> str | None:
+    """Return the name of the channel at an address, None at any other address."""
+    return name_of(each) if each.startswith("c:") else None
+
+
 def user_id_of(user: Any) -> Any:
     """Return the id of a user object, and any other value as it is.
 

@@ -13,8 +13,9 @@ from ..errors import EventTooLarge, InvalidEvent, InvalidOption
 from ..runtime.arguments import explaining
 from ..runtime.rare_log import RareLog
 from . import address, habits, words
-from .address import UNSET, Target, Unset, Users
+from .address import UNSET, Address, Target, Unset, Users
 from .event import MESSAGE, Event, checked_name, text_of
+from .patterns import DefaultTtls, checked_ttl
 from .pending import PendingEvent, Transactional
 from .record import Record
 
@@ -30,11 +31,13 @@ class Composer:
     """Make records by the rules of one app.
 
     ``dumps`` serialises data as JSON that is neither text nor bytes. The data of one
-    event may have ``max_event_bytes`` bytes.
+    event may have ``max_event_bytes`` bytes. ``default_ttls`` has the ttl of events
+    without one of their own.
     """
 
     dumps: Callable[[Any], str]
     max_event_bytes: int
+    default_ttls: DefaultTtls = DefaultTtls()
 
     def record(
         self,
@@ -50,6 +53,7 @@ class Composer:
         idempotency_key: str | None = None,
         key: str | None = None,
         delete: bool = False,
+        ttl: float | Unset | None = UNSET,
     ) -> Record:
         """Return the record for the arguments of ``publish()``; see there.
 
@@ -65,10 +69,11 @@ class Composer:
                 " (SSE_HUB_MAX_EVENT_BYTES). Publish a URL from which clients load the"
                 " data"
             )
+        addresses = address.target(
+            channel=channel, user=user, session=session, client=client
+        )
         return Record(
-            addresses=address.target(
-                channel=channel, user=user, session=session, client=client
-            ),
+            addresses=addresses,
             content=event,
             exclude=_excluded(exclude_client),
             idempotency_key=None
@@ -76,7 +81,15 @@ class Composer:
             else checked_name(idempotency_key, what="an idempotency key"),
             key=None if key is None else checked_name(key, what="a key"),
             deletes=bool(delete),
+            ttl=self._ttl(ttl, addresses),
         )
+
+    def _ttl(
+        self, given: float | Unset | None, addresses: tuple[Address, ...]
+    ) -> float | None:
+        if given is UNSET:
+            return self.default_ttls.of_event(addresses)
+        return None if given is None else checked_ttl(given, error=InvalidEvent)
 
     def _event(self, data: object, *, type: str | Unset, retry: float | None) -> Event:
         if habits.is_on_the_wire(data):
@@ -129,6 +142,7 @@ class PublishOptions(TypedDict, total=False):
     idempotency_key: str | None
     key: str | None
     delete: bool
+    ttl: float | Unset | None
 
 
 class PublishesEvents(ABC):
@@ -164,6 +178,7 @@ class PublishesEvents(ABC):
         idempotency_key: str | None = None,
         key: str | None = None,
         delete: bool = False,
+        ttl: float | Unset | None = UNSET,
         after: Transactional | None = None,
         outbox: bool = False,
     ) -> str | PendingEvent:
@@ -195,6 +210,10 @@ class PublishesEvents(ABC):
                 once a newer one has the same key.
             delete: Whether the event ends the value of its ``key``. Clients receive it
                 like any other event.
+            ttl: For how many seconds the event is of use, from 0 to a week. Afterwards
+                no client receives it, and missing it is no gap. With 0, it is only for
+                clients that are connected and keep up. None: as long as history keeps
+                it. Left out, it is the one of the channel in ``SSE_HUB_TTL``.
             after: A session, scoped session or connection of SQLAlchemy. The event is
                 published when its transaction commits, and forgotten when the
                 transaction, or the savepoint it was published in, is rolled back.
@@ -206,7 +225,8 @@ class PublishesEvents(ABC):
             PendingEvent, whose ``id`` is set once the event is in the log.
 
         Raises:
-            InvalidEvent: The data or the delay cannot be encoded for the stream.
+            InvalidEvent: The data or the delay cannot be encoded for the stream, or the
+                ttl is out of its range.
             EventTooLarge: The data is longer than ``SSE_HUB_MAX_EVENT_BYTES``.
             InvalidName: A type, channel, key or id is not a usable name.
             InvalidTarget: A target is None or not a name.
@@ -232,6 +252,7 @@ class PublishesEvents(ABC):
             idempotency_key=idempotency_key,
             key=key,
             delete=delete,
+            ttl=ttl,
         )
         if after is not None:
             return self._publish_after(after, record, outbox=outbox)

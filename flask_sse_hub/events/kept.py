@@ -4,13 +4,23 @@ The memory broker keeps records in this form, and every worker keeps what its cl
 receive. Does not know what a value is, or how much room there is.
 """
 
-from bisect import bisect_right
+import math
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from .address import Address
 
-T = TypeVar("T")
+
+class Ending(Protocol):
+    """A value that may end by itself."""
+
+    @property
+    def ends(self) -> float:
+        """The end of the value's life; infinity if it has none."""
+
+
+T = TypeVar("T", bound=Ending)
 
 
 class KeptValues(Generic[T]):
@@ -26,6 +36,8 @@ class KeptValues(Generic[T]):
         # The values of an address as a list, until one of them changes.
         self._lists: dict[Address, list[T]] = {}
         self._count = 0
+        # The values that end: sorted, the first one to end first.
+        self._ending: list[tuple[float, Address, str]] = []
 
     def __len__(self) -> int:
         return self._count
@@ -39,6 +51,8 @@ class KeptValues(Generic[T]):
         self.remove(address, key)
         self._by_address.setdefault(address, {})[key] = value
         self._count += 1
+        if value.ends < math.inf:
+            insort(self._ending, (value.ends, address, key))
 
     def remove(self, address: Address, key: str) -> T | None:
         """Remove a key, and return the value that it had."""
@@ -49,7 +63,17 @@ class KeptValues(Generic[T]):
             self._count -= 1
             if not values:
                 del self._by_address[address]
+            if found.ends < math.inf:
+                del self._ending[bisect_left(self._ending, (found.ends, address, key))]
         return found
+
+    def end(self, now: float) -> Iterator[tuple[Address, str, T]]:
+        """Remove the values whose time is over, and yield each with its key."""
+        while self._ending and self._ending[0][0] <= now:
+            _, address, key = self._ending[0]
+            found = self.remove(address, key)
+            if found is not None:
+                yield address, key, found
 
     def after(self, address: Address, offset: int) -> list[T]:
         """Return the values of one address after an offset, in order."""

@@ -4,6 +4,7 @@ Every broker stores records, and every worker reads them. Does not know how a lo
 stored, or which clients a record concerns.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +16,10 @@ from .event import Event
 # The memory of one name and its place in an index. Retention counts it: otherwise a log
 # of events with thousands of addresses each would have no bound in bytes.
 NAME_BYTES = 150
+
+#: How many seconds an event with a ``ttl`` of 0 has to reach the clients that are
+#: connected: far longer than it takes a worker that keeps up.
+FAN_OUT_SECONDS = 5.0
 
 #: The highest offset that the text of a cursor can hold.
 MAX_OFFSET = 10**18 - 1
@@ -83,6 +88,9 @@ class Record:
 
     The newest record of each address and ``key`` is kept beyond history, as the state
     of that key. A record that ``deletes`` ends it instead.
+
+    A record with a ``ttl`` is short-lived: that many seconds after its time no client
+    receives it any more. With 0, only clients that keep up when it comes receive it.
     """
 
     addresses: tuple[Address, ...]
@@ -91,8 +99,29 @@ class Record:
     idempotency_key: str | None = None
     key: str | None = None
     deletes: bool = False
+    ttl: float | None = None
     cursor: Cursor = UNPLACED
     time: float = 0.0
+
+    @property
+    def ends(self) -> float:
+        """The time from which no client receives the record; infinity without a ttl."""
+        return ending(self.time, self.ttl)
+
+    def is_loss(self, now: float) -> bool:
+        """Tell whether a client that reads on loses something if this is trimmed.
+
+        Control records end streams that were open when they came. A client that comes
+        back later has lost nothing by them.
+        """
+        return isinstance(self.content, Event) and (
+            self.ttl is None or (self.ttl > 0 and now < self.ends)
+        )
+
+    @property
+    def sets_state(self) -> bool:
+        """Whether the record becomes the value of its key. Otherwise it ends that."""
+        return not self.deletes and self.ttl != 0
 
     @property
     def kept_size(self) -> int:
@@ -123,6 +152,11 @@ class Record:
             return 0
         names = len(self.addresses) + len(self.exclude)
         return len(self.content.data.encode()) + NAME_BYTES * names
+
+
+def ending(time: float, ttl: float | None) -> float:
+    """Return the time from which no client receives a record of a time and a ttl."""
+    return math.inf if ttl is None else time + (ttl or FAN_OUT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,10 @@ module has the rule and the notes in memory. It does not know how a broker store
 from collections.abc import Iterable, Mapping
 
 from .address import Address
-from .event import Event
-from .record import Record
 
 #: How many addresses have a note of their own. A note takes about as much memory as a
 #: short event, and few logs have more addresses among their trimmed records.
 NOTED_ADDRESSES = 10_000
-
-
-def noted_addresses(record: Record) -> tuple[Address, ...]:
-    """Return the addresses that lose something when a record is trimmed.
-
-    Control records end streams that were open when they came. A client that comes back
-    later has lost nothing by them.
-    """
-    return record.addresses if isinstance(record.content, Event) else ()
 
 
 class TrimNotes:

@@ -45,6 +45,10 @@ PUBLISH = {
         ["on_commit", "after_commit", "commit", "db", "transaction", "db_session"],
         "Use after=, with the session: after=db.session.",
     ),
+    **dict.fromkeys(
+        ["expires", "expire", "expires_in", "lifetime", "max_age", "timeout"],
+        "Use ttl=, in seconds.",
+    ),
     "callback": "Leave it out: clients do not answer events. Have them send a request.",
 }
 

@@ -28,6 +28,10 @@ BEAT_SECONDS = 5.0
 #: A member is gone after this many beats of another member without one of its own.
 MISSED_BEATS = 3
 
+# How long a beat stays in the log: records with a ttl push out no others. All members
+# may begin again meanwhile, and learn which ones were there.
+_TTL_SECONDS = 60.0
+
 # The type of a beat, and its key: only the newest one of each member is kept.
 _BEAT = "beat"
 
@@ -44,7 +48,12 @@ class Cause(Protocol):
 
 def beat_of(member_id: str) -> Record:
     """Return the record that says that a member lives."""
-    return Record((address.worker(member_id),), Event("", type=_BEAT), key=_BEAT)
+    return Record(
+        (address.worker(member_id),),
+        Event("", type=_BEAT),
+        key=_BEAT,
+        ttl=_TTL_SECONDS,
+    )
 
 
 def farewell_of(member_id: str, *, idempotency_key: str | None = None) -> Record:
@@ -54,6 +63,7 @@ def farewell_of(member_id: str, *, idempotency_key: str | None = None) -> Record
         Event("", type=_BEAT),
         key=_BEAT,
         deletes=True,
+        ttl=_TTL_SECONDS,
         idempotency_key=idempotency_key,
     )
 

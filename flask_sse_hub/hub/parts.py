@@ -65,7 +65,11 @@ class Parts:
         )
         self.accept_balance = AcceptBalance(lambda: len(registry), clock=clock)
         self.notices = Notices(listeners, tally=tally, clock=clock)
-        self.history = History(options.memory, clock=time_of_day)
+
+        def time_of_log() -> float:
+            return time_of_day() + broker.clock_ahead
+
+        self.history = History(options.memory, clock=time_of_log)
         self.progress = Progress(self.history)
         self.waking = Waking(registry)
         self.ends = Ends(self.progress, registry, self.waking)
@@ -78,7 +82,9 @@ class Parts:
             tally=tally,
             clock=clock,
         )
-        self.backlog = Backlog(broker, tally=tally, clock=clock)
+        self.backlog = Backlog(
+            broker, tally=tally, clock=clock, time_of_day=time_of_log
+        )
         self.catchup = Catchup(
             self.progress,
             broker,

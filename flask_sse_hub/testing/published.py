@@ -39,7 +39,7 @@ class PublishedEvent:
     ``target`` is "everyone", or the names by their kind: ``{"user": ["42"]}``.
     ``exclude_clients`` are the ids of clients that do not receive it. ``time`` is in
     seconds since 1970, ``retry`` in seconds. ``key`` is the key of which the event is
-    the value, or the end if ``deleted``.
+    the value, or the end if ``deleted``. ``ttl`` is for how many seconds it is of use.
     """
 
     type: str
@@ -51,6 +51,7 @@ class PublishedEvent:
     time: float
     key: str | None = None
     deleted: bool = False
+    ttl: float | None = None
 
     @classmethod
     def of(cls, record: Record, event: Event) -> Self:
@@ -65,6 +66,7 @@ class PublishedEvent:
             time=record.time,
             key=record.key,
             deleted=record.deletes,
+            ttl=record.ttl,
         )
 
     def json(self) -> Any:

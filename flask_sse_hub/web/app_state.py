@@ -63,6 +63,7 @@ class AppState:
             # Looked up for each event: the app may replace its JSON provider later.
             lambda data: app.json.dumps(data),
             config.max_event_bytes,
+            config.ttl,
         )
         self.access = Access(
             app,

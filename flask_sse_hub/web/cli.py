@@ -61,6 +61,7 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
     )
     @click.option("--key", help="The key of which the event is the value.")
     @click.option("--delete", is_flag=True, help="End the value of the key instead.")
+    @click.option("--ttl", type=float, help="For how many seconds the event is of use.")
     @_target_options
     def publish(data: str | None, **options: Any) -> None:
         """Publish DATA and print the event's id.
@@ -70,6 +71,8 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         """
         for kind in _KINDS:
             options[kind] = options[kind] or UNSET
+        if options["ttl"] is None:
+            options["ttl"] = UNSET
         if state.broker.reach == "process":
             raise click.UsageError(_NOT_SHARED)
         if data is None or data == "-":
@@ -380,6 +383,8 @@ def _print_record(record: Record, *, as_json: bool) -> None:
         }
         if record.key is not None:
             shown |= {"key": record.key, "deleted": record.deletes}
+        if record.ttl is not None:
+            shown["ttl"] = record.ttl
         click.echo(printable_json(json.dumps(shown, ensure_ascii=False)))
         return
     at = datetime.fromtimestamp(record.time).astimezone().strftime("%H:%M:%S")

@@ -13,12 +13,13 @@ from ..brokers import is_redis
 from ..brokers.factory import masked_url
 from ..errors import ConfigurationError
 from ..events.compose import MAX_EVENT_BYTES
+from ..events.patterns import DefaultTtls, matches
 from ..events.record import Retention
 from ..events.seconds import LONGEST_SHORT
 from ..hub.options import HubOptions
 from . import checks
 from .setting_names import PREFIX, warn_of_names
-from .tokens import PublishToken, matches, read_patterns, read_tokens
+from .tokens import PublishToken, read_patterns, read_tokens
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +135,14 @@ class Config:
         checks.count,
         "How many bytes of events the broker keeps for replay; at least twice"
         " ``SSE_HUB_MAX_EVENT_BYTES``.",
+    )
+    ttl: DefaultTtls = _key(
+        DefaultTtls(),
+        DefaultTtls.of,
+        "For how many seconds the events of some channels are of use, by glob patterns"
+        ' of the channels, as in ``{"typing.*": 5}``. Afterwards no client receives'
+        " them. An event has the longest time of its channels, and is kept if one of"
+        " its targets matches no pattern. ``publish(ttl=...)`` comes first.",
     )
     state_keys: int = _key(
         _DEFAULTS.memory.state_keys,

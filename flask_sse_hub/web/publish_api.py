@@ -40,7 +40,15 @@ _ENVELOPE_BYTES = 1_048_576
 _NAMED = ("channel", "user", "session", "client")
 _NEEDED = ("data", "target")
 
-_OPTIONAL = ("type", "retry", "exclude_client", "idempotency_key", "key", "delete")
+_OPTIONAL = (
+    "type",
+    "retry",
+    "exclude_client",
+    "idempotency_key",
+    "key",
+    "delete",
+    "ttl",
+)
 
 
 class Refused(Exception):

@@ -4,7 +4,6 @@ Knows neither requests nor events. Only the SHA-256 of a token is kept. A fast h
 enough here: a long random token cannot be guessed.
 """
 
-import fnmatch
 import hashlib
 import hmac
 import re
@@ -13,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..events.patterns import matches
 from .rates import parse_rate
 
 #: The kinds of targets to which a token may publish.
@@ -118,14 +118,6 @@ def _not_text(value: object) -> str:
     if not isinstance(value, str):
         return ""
     return ', not a str. In the environment write a list in JSON, as in ["one", "two"]'
-
-
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Tell whether a whole name matches a pattern.
-
-    Case matters. A dot has no meaning: ``orders.*`` matches ``orders.x.y`` too.
-    """
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _read(entry: Any, where: str) -> PublishToken:

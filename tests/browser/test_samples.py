@@ -29,6 +29,7 @@ NATIVE = sample(BROWSER, "js", with_="new EventSource(")
 SERVICE_WORKER = sample(BROWSER, "js", with_="respondWith")
 WORKBOX = sample(BROWSER, "js", with_="registerRoute")
 PRICES = sample("docs/live-prices.md", "js")
+TYPING = sample("docs/typing-indicators.md", "js")
 ANSWER = sample("docs/api.md", "js", with_='"done"')
 TICKET = sample("docs/api.md", "js", with_="ticket=")
 
@@ -160,6 +161,23 @@ def test_prices_are_shown_from_the_first_moment(
         ["show", "AAPL", 202.0],
         ["remove", "AAPL"],
     ]
+
+
+def test_an_indicator_is_hidden_again(
+    server: Server, make_visitor: MakeVisitor
+) -> None:
+    """The page hides it by itself, sooner here than on a page."""
+    names = "const timers = {}; const hide = (name) => calls.push(['hide', name]);"
+    code = TYPING.partition(";")[2].replace("5000", "5")
+    code = code.replace("channel=chat.7&channel=typing.7", "channel=news")
+    page = run(make_visitor(), names + code)
+
+    def is_hidden() -> object:
+        server.publish({"user": "7"}, channel="news", type="typing", ttl=5)
+        return page.evaluate("calls.some(([name]) => name === 'hide')")
+
+    wait_until(is_hidden)
+    assert page.evaluate("calls")[0] == ["show", "7"]
 
 
 def test_a_native_event_source_receives_events_and_notices_the_end(

@@ -9,7 +9,7 @@ from flask_sse_hub import Event
 from flask_sse_hub.brokers import codec
 from flask_sse_hub.events.address import BROADCAST, channel, session, user
 from flask_sse_hub.events.record import Cursor, Disconnect, Record
-from flask_sse_hub.hub.delivery.history import Frame
+from flask_sse_hub.hub.delivery.stretch import Frame
 from tests.fuzz.edits import Edit, edited, edits
 from tests.fuzz.engine import Target, checking
 from tests.fuzz.strategies import json_values, mostly

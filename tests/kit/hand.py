@@ -1,6 +1,7 @@
 """A hub that tests move by hand: no threads, no waiting, a clock that stands still."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,6 +111,7 @@ class HandHub:
         listeners: Listeners | None = None,
         places: PlaceLedger | None = None,
         begun: bool = True,
+        time_of_day: Callable[[], float] = time.time,
         **options: Any,
     ) -> None:
         self.clock = Clock()
@@ -121,6 +123,7 @@ class HandHub:
             listeners=listeners,
             places=places,
             clock=self.clock,
+            time_of_day=time_of_day,
         )
         self.hub = Hub(self.parts, tasks=NoTasks(), patience=0.0)
         self._opened = 0

@@ -20,6 +20,7 @@ from flask_sse_hub import (
     Event,
     EventTooLarge,
     InvalidEvent,
+    InvalidOption,
     InvalidTarget,
     Publisher,
     SSEHub,
@@ -59,7 +60,13 @@ def test_an_event_is_in_the_apps_log(publisher: Publisher, log: SQLiteBroker) ->
     """The event has its type, targets and all other arguments of publish()."""
     start = log.head()
     event_id = publisher.publish(
-        {"a": 1}, type="t", user=7, channel=["x", "y"], exclude_client="c", retry=2.0
+        {"a": 1},
+        type="t",
+        user=7,
+        channel=["x", "y"],
+        exclude_client="c",
+        retry=2.0,
+        ttl=5,
     )
     (record,) = log.replay(start, page=9).records
     assert str(record.cursor) == event_id
@@ -70,6 +77,19 @@ def test_an_event_is_in_the_apps_log(publisher: Publisher, log: SQLiteBroker) ->
         address.channel("y"),
     }
     assert record.exclude == ("c",)
+    assert record.ttl == 5.0
+
+
+def test_channels_may_have_a_ttl(path: Path, log: SQLiteBroker) -> None:
+    """The Publisher does not know the app's settings, so it is given the patterns."""
+    start = log.head()
+    publisher = Publisher(f"sqlite:///{path}", ttl={"typing.*": 5})
+    publisher.publish("x", channel="typing.7")
+    publisher.publish("x", channel="chat.7")
+    publisher.close()
+    assert [each.ttl for each in log.replay(start, page=9).records] == [5.0, None]
+    with pytest.raises(InvalidOption, match="a dict of channel patterns"):
+        Publisher(f"sqlite:///{path}", ttl=5)  # type: ignore[arg-type]
 
 
 def test_a_user_object_stands_for_its_id(

@@ -6,6 +6,7 @@ looks like; ``stream`` does.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -29,6 +30,10 @@ _ANSWER_SECONDS = 1.5
 # How long a follower waits for new records before it checks that its log still exists.
 # Must be less than _ANSWER_SECONDS, or a quiet log would look like a dead server.
 _WAIT_SECONDS = 1.0
+
+# How often a follower compares Redis's clock with this machine's. Clocks drift by
+# milliseconds in that time.
+_COMPARE_SECONDS = 60.0
 
 # The first and the longest wait between attempts to reach a Redis that is down.
 _FIRST_RETRY_SECONDS = 0.1
@@ -57,6 +62,7 @@ class RedisBroker(Broker):
         self._retention = retention
         self._name = name
         self._create = create
+        self._clock_ahead = 0.0
         self._closed = threading.Event()
         self._appending = self._stream()
         self._reading = self._stream()
@@ -76,6 +82,11 @@ class RedisBroker(Broker):
             create=self._create,
         )
 
+    @property
+    def clock_ahead(self) -> float:
+        """How many seconds Redis's clock is ahead, as a follower last saw it."""
+        return self._clock_ahead
+
     def publish(self, record: Record) -> Cursor:
         """Append a record. Concurrent publishes share one round trip."""
         cursor: Cursor = self._writer.ask(record)
@@ -87,6 +98,7 @@ class RedisBroker(Broker):
         trouble = Trouble()
         retry = _FIRST_RETRY_SECONDS
         is_checked = False
+        compares_at = float("-inf")
         if self._ignored:
             log.info(
                 "options of the Redis URL without an effect here: %s",
@@ -98,6 +110,9 @@ class RedisBroker(Broker):
                     if not is_checked:
                         _warn_of_eviction(stream.evicts())
                         is_checked = True
+                    if time.monotonic() >= compares_at:
+                        self._clock_ahead = stream.clock_ahead()
+                        compares_at = time.monotonic() + _COMPARE_SECONDS
                     batch = stream.read(after, wait=_WAIT_SECONDS)
                 except BrokerUnavailable as error:
                     if trouble.is_news(str(error)):

@@ -8,6 +8,8 @@ read that entry's body. The note counts only if the log has as many entries as i
 and none after the entry that it names.
 """
 
+from .short_lived import SHORT_LIVED
+from .state import STATE
 from .trimming import COMMON, TRIM
 
 # The script that trims the log and appends an entry. It returns the epoch and the id of
@@ -18,7 +20,8 @@ from .trimming import COMMON, TRIM
 # KEYS[7]   the ids of the control records in the log, a stream
 # KEYS[8]   the addresses of the sessions that ended last, a stream
 # ARGV[1]   the body
-# ARGV[2]   the size that retention counts, in bytes; 0 for a control record alone
+# ARGV[2]   the size that retention counts, in bytes; 0 for a control record or one with
+#           a ttl
 # ARGV[3]   the epoch, if a new log is begun
 # ARGV[4]   a random number for the id
 # ARGV[5-7] the events, milliseconds and bytes to keep; empty: as KEYS[2] says
@@ -31,14 +34,8 @@ from .trimming import COMMON, TRIM
 # ARGV[14]  the addresses of the sessions that this record ends, one a line; empty: none
 # ARGV[15]  how many of these records to remember
 # ARGV[16]  how many notes about trimmed entries one hash holds
-# ARGV[17]  the key of which the record is the state; empty: none
-# ARGV[18]  1: the record ends that state
-# ARGV[19]  the size that the state counts for each address, in bytes
-# ARGV[20-21] the keys and bytes of state to keep; empty: as KEYS[2] says
-# ARGV[22-] the addresses of a record with a key
 #
-# The state is in KEYS[9], a hash: for each address and key the id, epoch, size and body
-# of the newest record. It belongs to one epoch. An empty value is no state.
+# The modules ``state`` and ``short_lived`` list the other keys and arguments.
 #
 # XADD is the last command. If Redis refuses a command, because of the user's rights or
 # of its memory, nothing was appended, and the idempotency key is taken back.
@@ -48,10 +45,10 @@ from .trimming import COMMON, TRIM
 # memory once the script has written. The newest entry stays until XADD, since the epoch
 # is stored only in entries. XADD replaces it if it is beyond the bounds too.
 #
-# Control records do not count as events. The oldest ones beyond their own number are
-# removed from between events. They have no bytes, so a reader still proves by the bytes
-# that no event is missing between two entries. An event trims the log; a control record
-# removes only others of its kind.
+# Control records and short-lived ones do not count as events. The oldest ones beyond
+# their own number are removed from between events. They have no bytes, so a reader
+# still proves by the bytes that no event is missing between two entries. An event trims
+# the log; they remove only others of their kind.
 #
 # Two hashes bound the idempotency keys by time and by number. When the newer hash is a
 # day old or full, it replaces the older one. Each key is thereby remembered for long
@@ -67,7 +64,7 @@ APPEND = (
 local ms, number, size = now, tonumber(ARGV[4]), tonumber(ARGV[2])
 local epoch, before, total, length = ARGV[3], '0-0', 0, 0
 local key = ARGV[8]
-local index, is_control = KEYS[7], ARGV[2] == '0'
+local index, is_control = KEYS[7], ARGV[2] == '0' and ARGV[22] == ''
 if ARGV[13] == '1' and not redis.call('HGET', notes, 'events') then
   return redis.error_reply('ERR no app has begun this log')
 end
@@ -100,57 +97,10 @@ if tail then
 end
 local id = string.format('%.0f-%.0f', ms, number)
 
--- The fields of the state that change, with their values so far.
-local kept, kept_before, kept_after = {}, 0, 0
-if ARGV[17] ~= '' then
-  local keys = 0
-  if tail then
-    keys = redis.call('HLEN', KEYS[9])
-    kept_before = tonumber(redis.call('HGET', notes, 'state-size') or 0)
-    kept_after = kept_before
-  end
-  for at = 22, #ARGV do
-    local field = ARGV[at] .. '\\n' .. ARGV[17]
-    local old = tail and redis.call('HGET', KEYS[9], field)
-    if old then
-      keys = keys - 1
-      kept_after = kept_after - (string.match(old, '^%S+ %S+ (%d+)\\n') or 0)
-    end
-    table.insert(kept, {field, old or ''})
-  end
-  if ARGV[18] ~= '1' then
-    keys, kept_after = keys + #kept, kept_after + #kept * ARGV[19]
-    local most_kept = {ARGV[20], ARGV[21]}
-    if most_kept[1] == '' then
-      most_kept = redis.call('HMGET', notes, 'state-keys', 'state-bytes')
-    end
-    if most_kept[1] and (keys > tonumber(most_kept[1])
-                         or kept_after > tonumber(most_kept[2])) then
-      return redis.error_reply('STATEFULL the state has no room')
-    end
-  end
-end
-
-local function change_state()
-  if not tail then redis.call('UNLINK', KEYS[9]) end
-  for _, each in ipairs(kept) do
-    if ARGV[18] == '1' then
-      redis.call('HDEL', KEYS[9], each[1])
-    else
-      redis.call('HSET', KEYS[9], each[1],
-        id .. ' ' .. epoch .. ' ' .. ARGV[19] .. '\\n' .. ARGV[1])
-    end
-  end
-  if #kept > 0 or not tail then
-    redis.call('HSET', notes, 'state-size', string.format('%.0f', kept_after))
-  end
-end
-
-local function restore_state()
-  for _, each in ipairs(kept) do redis.call('HSET', KEYS[9], each[1], each[2]) end
-  redis.call('HSET', notes, 'state-size', string.format('%.0f', kept_before))
-end
-
+"""
+    + STATE
+    + SHORT_LIVED
+    + """
 local keep = {ARGV[5], ARGV[6], ARGV[7]}
 if keep[1] == '' then
   keep = redis.call('HMGET', notes, 'events', 'ms', 'bytes')
@@ -177,18 +127,21 @@ if tail and is_control then
   local excess = controls - ARGV[12] + 1
   if excess > 0 then
     local oldest = redis.call('XRANGE', index, '-', '+', 'COUNT', excess)
-    redis.call('HSET', notes, 'removed', oldest[#oldest][1])
+    local removed = redis.call('HGET', notes, 'removed') or '0-0'
+    if is_later(oldest[#oldest][1], removed) then
+      redis.call('HSET', notes, 'removed', oldest[#oldest][1])
+    end
     for _, entry in ipairs(oldest) do
       length = length - redis.call('XDEL', log, entry[1])
       redis.call('XDEL', index, entry[1])
     end
   end
-elseif tail and most then
+elseif tail and most and not is_short then
   recount()
   local oldest, beyond = now - keep[2], total + size - keep[3]
   local events
   length, events, first, start =
-    trim(tail, length - controls, most - 1, oldest, beyond)
+    trim(tail, length - controls - shorts, most - 1, oldest, beyond)
   recount()
   replaces = length == 1
     and (events >= most or ms_of(first) < oldest or start < beyond)
@@ -204,7 +157,9 @@ local function write()
   length = length + 1
   redis.call('HSET', notes, 'tail', string.format('%s %s %.0f %.0f %s %.0f',
     epoch, id, total + size, length, first, start))
-  if not tail then redis.call('HSET', notes, 'removed', '0-0') end
+  if not tail then
+    redis.call('HSET', notes, 'removed', '0-0', 'removed-short', '0-0', 'missed', '0-0')
+  end
   if ARGV[5] ~= '' and not redis.call('HGET', notes, 'events') then
     redis.call('HSET', notes, 'events', ARGV[5], 'ms', ARGV[6], 'bytes', ARGV[7],
       'state-keys', ARGV[20], 'state-bytes', ARGV[21])
@@ -222,10 +177,11 @@ local function write()
     if held == 0 then redis.call('PEXPIRE', KEYS[5], 2 * ARGV[9]) end
   end
   if is_control then redis.call('XADD', index, id, 'c', '') end
+  if is_short then index_short(id) end
   if ARGV[14] ~= '' then
     redis.call('XADD', KEYS[8], 'MAXLEN', '=', ARGV[15], '*', 'a', ARGV[14])
   end
-  change_state()
+  change_state(id)
   local add = {'XADD', log}
   if replaces then
     for _, word in ipairs({'MAXLEN', '=', 1}) do table.insert(add, word) end
@@ -251,7 +207,8 @@ return problem
 # of the head, and nothing else if the cursor is the head. Otherwise it also returns the
 # id of the first entry of this package; the id before the first one that is young
 # enough; whether the cursor's own entry is there, 1 or 0; the bytes of all entries up
-# to the cursor; and the id of the newest control record that was removed, whose place
+# to the cursor; and the id of the newest record that was removed from between others
+# and may be missed: a control record, or a short-lived one before its time. Its place
 # is a good cursor. An empty text stands for an entry that does not exist. Returns
 # nothing at all if the log is empty.
 #
@@ -266,7 +223,32 @@ if not tail then return {} end
 if not tail.epoch then return foreign() end
 if tail.epoch == ARGV[1] and tail.id == ARGV[2] then return {tail.epoch, tail.id} end
 local first = from('-')
-local removed = redis.call('HGET', notes, 'removed') or ''
+local known = redis.call('HMGET', notes, 'removed', 'removed-short', 'unknown')
+local removed = known[1] or ''
+
+-- Return the last entry of this package before an id.
+local function before(id)
+  local count = 1
+  while true do
+    local entries = redis.call('XREVRANGE', log, '(' .. id, '-', 'COUNT', count)
+    for _, entry in ipairs(entries) do
+      if ours(entry) then return entry end
+    end
+    if #entries < count then return nil end
+    id, count = entries[#entries][1], 256
+  end
+end
+
+-- Tell whether an id before an entry is most likely that of a short-lived entry that
+-- has left. An id that was lost in a failover is doubted.
+local function was_short(id, following)
+  if not known[2] or is_later(id, known[2]) then return false end
+  if not is_later(id, known[3] or '0-0') then return false end
+  local entry = before(id)
+  return entry and entry[1] ~= following[2][4]
+    and entry[2][6] + entry[2][8] == tonumber(following[2][6])
+end
+
 if not first then return {tail.epoch, tail.id, '', '', 0, '', removed} end
 local young = first
 if ARGV[3] ~= '' and ms_of(first[1]) < now - ARGV[3] then
@@ -279,9 +261,9 @@ if entry then
   if ours(entry) then stop = string.format('%.0f', entry[2][6] + entry[2][8]) end
 else
   local following = from('(' .. ARGV[2])
-  if following and (ARGV[2] == removed or following[2][4] == ARGV[2]) then
-    stop = following[2][6]
-    if ARGV[2] == removed then there = 1 end
+  if following and (ARGV[2] == removed or following[2][4] == ARGV[2]
+                    or was_short(ARGV[2], following)) then
+    stop, there = following[2][6], 1
   end
 end
 local floor = young and young[2][4] or ''

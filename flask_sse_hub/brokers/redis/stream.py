@@ -5,8 +5,6 @@ bytes of all entries before it. A reader thereby proves that no entry is missing
 call here may wait for the network. One object is used by one thread.
 """
 
-import random
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,20 +17,10 @@ from ...errors import SSEHubError
 from ...events.address import Address
 from ...events.event import Event
 from ...events.record import Cursor, GapReason, Record, Retention
-from ...events.trimming import NOTED_ADDRESSES
 from .. import codec
-from ..base import (
-    CONTROL_RECORDS,
-    ENDED_SESSIONS,
-    IDEMPOTENCY_KEYS,
-    IDEMPOTENCY_SECONDS,
-    PAGE_BYTES,
-    LogBatch,
-    LogState,
-    Replay,
-)
+from ..base import PAGE_BYTES, LogBatch, LogState, Replay
+from .arguments import append_arguments, append_keys, bridge_arguments, kept, kept_state
 from .entry import (
-    MAX_FIRST_NUMBER,
     Chain,
     Entry,
     PageSize,
@@ -60,8 +48,8 @@ _PING_SECONDS = 0.4
 # its epoch is stored only in its entries.
 _NOBODY = Record((), Event(""))
 
-# The keys of the script that appends.
-_APPEND_KEYS = 9
+# How many keys of a log the script about trimming needs.
+_TRIM_KEYS = 4
 
 
 class _Place(NamedTuple):
@@ -69,7 +57,8 @@ class _Place(NamedTuple):
 
     ``gap`` is the reason why events after the cursor are missing, None if all are
     there. ``stop`` counts the bytes of all entries up to the cursor, if they are known.
-    Control records may be missing after a cursor before ``removed``.
+    Control records, or short-lived ones before their time, may be missing after a
+    cursor before ``removed``.
     """
 
     gap: GapReason | None
@@ -93,16 +82,10 @@ class StreamLog:
     ) -> None:
         # The braces are a hash tag: Redis Cluster puts all keys of one log on one node.
         self._key = f"sse-hub:{{{name}}}:"
-        self._log = self._key + "log"
-        self._page = PageSize()
-        self._notes = self._key + "retention"
+        self._keys = append_keys(self._key)
+        self._log, self._notes = self._keys[:2]
         self._state = self._key + "state"
-        self._log_keys = (
-            self._log,
-            self._notes,
-            self._key + "trimmed",
-            self._key + "trimmed-before",
-        )
+        self._page = PageSize()
         self._retention = retention
         self._create = create
         self._clock = clock
@@ -163,18 +146,23 @@ class StreamLog:
     def _append(self, records: Sequence[Record], *, load: bool = False) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
         for record in records:
+            arguments = append_arguments(record, self._retention, create=self._create)
+            keys = len(self._keys)
             if load:
-                pipeline.eval(APPEND, _APPEND_KEYS, *self._arguments(record))
+                pipeline.eval(APPEND, keys, *self._keys, *arguments)
             else:
-                arguments = self._arguments(record)
-                pipeline.evalsha(self._appending.sha, _APPEND_KEYS, *arguments)
+                pipeline.evalsha(self._appending.sha, keys, *self._keys, *arguments)
         return list(pipeline.execute(raise_on_error=False))
 
     def _tell_retention(self) -> None:
         """Note in the log how much of it to keep; a Publisher has no setting for it."""
         if self._retention is not None:
             names = ("events", "ms", "bytes", "state-keys", "state-bytes")
-            keep = zip(names, (*self._kept(), *self._kept_state()), strict=True)
+            keep = zip(
+                names,
+                (*kept(self._retention), *kept_state(self._retention)),
+                strict=True,
+            )
             self._client.hset(self._notes, mapping=dict(keep))
 
     def _doubt_notes(self) -> None:
@@ -186,47 +174,6 @@ class StreamLog:
         seconds, micros = self._client.time()
         now = f"{seconds * 1000 + micros // 1000}-0"
         self._client.hset(self._notes, "unknown", now)
-
-    def _arguments(self, record: Record, *, only_begin: bool = False) -> list[Any]:
-        return [
-            *self._log_keys,
-            self._key + "keys",
-            self._key + "keys-before",
-            self._key + "control",
-            self._key + "ended",
-            self._state,
-            codec.encode(record),
-            # An event has bytes, so that a lost one is missed.
-            0 if record.is_control else max(1, record.size),
-            secrets.token_hex(6),
-            random.randrange(MAX_FIRST_NUMBER),
-            *self._kept(),
-            record.idempotency_key or "",
-            int(IDEMPOTENCY_SECONDS * 1000),
-            IDEMPOTENCY_KEYS,
-            int(only_begin),
-            CONTROL_RECORDS,
-            int(not self._create),
-            "\n".join(record.ended),
-            ENDED_SESSIONS,
-            NOTED_ADDRESSES,
-            record.key or "",
-            int(record.deletes),
-            record.kept_size,
-            *self._kept_state(),
-            *(record.addresses if record.key is not None else ()),
-        ]
-
-    def _kept(self) -> tuple[int | str, int | str, int | str]:
-        keep = self._retention
-        if keep is None:
-            return "", "", ""
-        most = 2**53  # Lua's numbers are exact up to here
-        return min(keep.events, most), int(keep.seconds * 1000), min(keep.bytes, most)
-
-    def _kept_state(self) -> tuple[int | str, int | str]:
-        keep = self._retention
-        return ("", "") if keep is None else (keep.state_keys, keep.state_bytes)
 
     def read(self, after: Cursor, *, wait: float) -> LogBatch | None:
         """Return the next batch after a cursor.
@@ -245,18 +192,23 @@ class StreamLog:
             if chain.cursor == after:
                 place = self._judge(after)
                 gap = place.gap
-                if gap is None and answer:
+                if gap is None and after.offset >= place.removed:
+                    # Short-lived records whose time was over may have left.
+                    chain = Chain.of(read, after, stop=place.stop)
+                if gap is None and answer and chain.cursor == after:
                     # The first entry does not follow the cursor: entries between them
                     # are lost, even if the cursor's own entry is still there.
                     is_trimmed = after.offset < place.removed
                     gap = GapReason.EXPIRED if is_trimmed else GapReason.EPOCH
-                if gap is None:
+                if gap is not None:
+                    # Another process may have begun a new log, which lacks the
+                    # retention.
+                    self._tell_retention()
+                    if gap is not GapReason.EXPIRED:
+                        self._doubt_notes()
+                    return LogBatch((), place.head, gap)
+                if chain.cursor == after:
                     return None
-                # Another process may have begun a new log, which lacks the retention.
-                self._tell_retention()
-                if gap is not GapReason.EXPIRED:
-                    self._doubt_notes()
-                return LogBatch((), place.head, gap)
         records = tuple(_records(chain.entries))
         malformed = chain.foreign + len(chain.entries) - len(records)
         return LogBatch(records, chain.cursor, malformed=malformed)
@@ -268,7 +220,7 @@ class StreamLog:
         cursor = after
         with translated():
             self._freshen()
-            gap, head, stop, _ = self._judge(after)
+            gap, head, stop, missed = self._judge(after)
             if gap is not None:
                 return Replay((), head, gap)
             while cursor != head:
@@ -288,11 +240,11 @@ class StreamLog:
                     found.append(record)
                     size += record.size
                     if len(found) == page or size >= PAGE_BYTES:
-                        return Replay(tuple(found), record.cursor)
+                        return Replay(tuple(found), record.cursor, missed=missed)
                 cursor = chain.cursor
                 if cursor.offset > head.offset:
                     break
-        return Replay(tuple(found), cursor)
+        return Replay(tuple(found), cursor, missed=missed)
 
     def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
         """Return where a reader of some addresses goes on after a trim."""
@@ -300,13 +252,9 @@ class StreamLog:
             self._freshen()
             answer = self._run(
                 self._bridging,
-                len(self._log_keys),
-                *self._log_keys,
-                after.epoch,
-                id_of(after.offset),
-                self._kept()[1],
-                NOTED_ADDRESSES,
-                *addresses,
+                _TRIM_KEYS,
+                *self._keys[:_TRIM_KEYS],
+                *bridge_arguments(after, addresses, self._retention),
             )
         return cursor_of(answer) if answer else None
 
@@ -333,8 +281,9 @@ class StreamLog:
         with translated():
             self._freshen()
             self._tell_retention()
+            young = kept(self._retention)[1]
             answer = self._run(
-                self._tailing, 2, self._log, self._notes, max_bytes, self._kept()[1]
+                self._tailing, 2, self._log, self._notes, max_bytes, young
             )
             return cursor_of(answer) if answer else self._head()
 
@@ -351,8 +300,11 @@ class StreamLog:
         return last.decode(), [Address(each) for each in text.decode().split("\n")]
 
     def _head(self) -> Cursor:
-        arguments = self._arguments(_NOBODY, only_begin=True)
-        return cursor_of(self._run(self._appending, _APPEND_KEYS, *arguments))
+        arguments = append_arguments(
+            _NOBODY, self._retention, create=self._create, only_begin=True
+        )
+        keys = self._keys
+        return cursor_of(self._run(self._appending, len(keys), *keys, *arguments))
 
     def _judge(self, after: Cursor) -> _Place:
         """Tell where a cursor lies in the log, and whether events after it are lost."""
@@ -364,7 +316,7 @@ class StreamLog:
             self._notes,
             after.epoch,
             entry_id,
-            self._kept()[1],
+            kept(self._retention)[1],
         )
         if not answer:
             return _Place(GapReason.EPOCH, self._head())
@@ -388,6 +340,13 @@ class StreamLog:
         # a failover for example.
         was_removed = after.offset < removed
         return _Place(GapReason.EXPIRED if was_removed else GapReason.EPOCH, head)
+
+    def clock_ahead(self) -> float:
+        """Return by how many seconds Redis's clock is ahead of this machine's."""
+        with translated():
+            sent = time.time()
+            seconds, micros = self._client.time()
+            return float(seconds + micros / 1e6 - (sent + time.time()) / 2)
 
     def evicts(self) -> str | None:
         """Return the policy by which this Redis evicts keys, None if it evicts none.

@@ -28,6 +28,13 @@ local function ms_of(id)
   return tonumber(string.match(id, '%d+'))
 end
 
+local function is_later(a, b)
+  local a_ms, a_number = string.match(a, '(%d+)-(%d+)')
+  local b_ms, b_number = string.match(b, '(%d+)-(%d+)')
+  if a_ms ~= b_ms then return tonumber(a_ms) > tonumber(b_ms) end
+  return tonumber(a_number) > tonumber(b_number)
+end
+
 -- Return the first entry of this package from an id on.
 local function from(id)
   local count = 1
@@ -87,46 +94,61 @@ end
 # more of the entries up to the last one that was noted in the older hash: `unknown` in
 # the notes beside the log. `noted` there has the bytes of all entries that were trimmed
 # with a note, and before. A program with an earlier version of these scripts trims
-# without notes. Then the oldest entry has more bytes before it. Control records have no
-# bytes, and may leave without a note.
+# without notes. Then the oldest entry has more bytes before it. Control records and
+# short-lived ones have no bytes, and may leave without a note. `missed` is the newest
+# short-lived entry that has left before its time.
 #
 # The entries leave first, and are noted then: at Redis's maxmemory this makes the room
 # for the notes. If a script ends in between, `noted` tells so.
 TRIM = """
-local function is_later(a, b)
-  local a_ms, a_number = string.match(a, '(%d+)-(%d+)')
-  local b_ms, b_number = string.match(b, '(%d+)-(%d+)')
-  if a_ms ~= b_ms then return tonumber(a_ms) > tonumber(b_ms) end
-  return tonumber(a_number) > tonumber(b_number)
-end
-
-local function is_control_entry(entry)
+-- Control records and short-lived ones have no bytes, and bounds of their own.
+local function is_apart(entry)
   return ours(entry) and entry[2][8] == '0'
 end
 
--- Return the addresses of an event's entry.
+-- Return the head of an event's stored form; nil for any other form.
+local function head_of(body)
+  local read, head = pcall(cjson.decode, string.match(body, '^[^\\n]*'))
+  if read and type(head) == 'table' and type(head.to) == 'table' and head.event then
+    return head
+  end
+end
+
+-- Return the addresses that lose an event by the trim of its entry.
 local function addresses_of(entry)
-  if not ours(entry) then return {} end
-  local read, head = pcall(cjson.decode, string.match(entry[2][10], '^[^\\n]*'))
-  if not read or type(head) ~= 'table' or type(head.to) ~= 'table'
-     or not head.event then return {} end
+  local head = ours(entry) and head_of(entry[2][10])
+  if not head then return {} end
+  local ttl = tonumber(head.ttl)
+  if ttl and (ttl == 0 or ms_of(entry[1]) + ttl * 1000 <= now) then return {} end
   return head.to
 end
 
-local function note(gone)
-  local known = redis.call('HMGET', notes, 'noted', 'unknown', 'moved', 'trimmed')
+-- Note that entries have left, from the beginning of the log or from between others.
+local function note(gone, is_between)
+  local known = redis.call(
+    'HMGET', notes, 'noted', 'unknown', 'moved', 'trimmed', 'missed')
   local noted, unknown = tonumber(known[1] or 0), known[2] or '0-0'
   local moved, last = known[3] or '0-0', known[4] or '0-0'
+  -- An entry from between others may have a note already, which is later than those of
+  -- the oldest entries.
+  local missed = not is_between and known[5] or '0-0'
+  local function has_later(address, id)
+    if is_later(id, missed) then return false end
+    local found = redis.call('HGET', KEYS[3], address)
+    return found and is_later(found, id)
+  end
   local held = redis.call('HLEN', KEYS[3])
   for _, entry in ipairs(gone) do
     local args = {}
     if ours(entry) then
-      if tonumber(entry[2][6]) ~= noted and is_later(entry[2][4], unknown) then
-        unknown = entry[2][4]
+      if not is_between then
+        if tonumber(entry[2][6]) ~= noted and is_later(entry[2][4], unknown) then
+          unknown = entry[2][4]
+        end
+        noted = entry[2][6] + entry[2][8]
       end
-      noted = entry[2][6] + entry[2][8]
       for _, address in ipairs(addresses_of(entry)) do
-        if type(address) == 'string' then
+        if type(address) == 'string' and not has_later(address, entry[1]) then
           table.insert(args, address)
           table.insert(args, entry[1])
         end
@@ -142,14 +164,14 @@ local function note(gone)
       held = held + redis.call(
         'HSET', KEYS[3], unpack(args, at, math.min(at + 999, #args)))
     end
-    last = entry[1]
+    if is_later(entry[1], last) then last = entry[1] end
   end
   redis.call('HSET', notes, 'noted', string.format('%.0f', noted),
     'unknown', unknown, 'moved', moved, 'trimmed', last)
 end
 
 -- Trim the oldest entries beyond the bounds, but not the newest entry of all, and at
--- most 500: the next call goes on. `events` are all entries but control records. Return
+-- most 500: the next call goes on. `events` are all entries that are not apart. Return
 -- the new length and number of events, an id and a start that are not beyond those of
 -- the oldest entry, and how many entries have left.
 local function trim(tail, events, most, oldest, beyond)
@@ -169,7 +191,7 @@ local function trim(tail, events, most, oldest, beyond)
       end
       table.insert(gone, entry)
       length = length - 1
-      if not is_control_entry(entry) then events = events - 1 end
+      if not is_apart(entry) then events = events - 1 end
     end
     from, count = '(' .. first, 50
   end
@@ -209,8 +231,9 @@ until left == 0
 local first = from('-')
 if not first then return '' end
 local known = redis.call('HMGET', notes, 'noted', 'unknown')
-if tonumber(first[2][6]) ~= tonumber(known[1] or 0)
-   or is_later(known[2] or '0-0', ARGV[2]) then return '' end
+if is_later(known[2] or '0-0', ARGV[2])
+   or (is_later(first[2][4], ARGV[2])
+       and tonumber(first[2][6]) ~= tonumber(known[1] or 0)) then return '' end
 local wanted = {}
 for at = 5, #ARGV, 1000 do
   local names = {unpack(ARGV, at, math.min(at + 999, #ARGV))}

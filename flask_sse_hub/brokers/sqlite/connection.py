@@ -51,7 +51,8 @@ CREATE TABLE IF NOT EXISTS retention (
     seconds REAL NOT NULL,
     bytes INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS control ON record(offset) WHERE size < 0;
+DROP INDEX IF EXISTS control;
+CREATE INDEX control ON record(offset) WHERE size = -1;
 CREATE TABLE IF NOT EXISTS removed (first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS ended (
     number INTEGER PRIMARY KEY,
@@ -88,11 +89,32 @@ CREATE TABLE IF NOT EXISTS keeping (
     most_bytes INTEGER
 );
 INSERT OR IGNORE INTO keeping VALUES (1, 0, 0, NULL, NULL);
+CREATE TABLE IF NOT EXISTS kept_ends (
+    address TEXT NOT NULL,
+    key TEXT NOT NULL,
+    offset INTEGER NOT NULL,
+    ends REAL NOT NULL,
+    PRIMARY KEY (address, key)
+);
+CREATE INDEX IF NOT EXISTS kept_ending ON kept_ends(ends);
+CREATE TABLE IF NOT EXISTS short_lived (
+    offset INTEGER PRIMARY KEY,
+    ends REAL NOT NULL,
+    size INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS ending ON short_lived(ends);
+CREATE TABLE IF NOT EXISTS living (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    count INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    missed INTEGER NOT NULL
+);
+INSERT OR IGNORE INTO living SELECT 1, 0, 0, COALESCE(MAX(last), 0) FROM removed;
 """
 
 # The table that every version has made, and the last one that this version makes.
 _EVERY_VERSION = "idempotency_key"
-_THIS_VERSION = "keeping"
+_THIS_VERSION = "living"
 
 
 class _Forks:

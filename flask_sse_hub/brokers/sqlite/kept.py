@@ -10,9 +10,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ...events.address import Address
-from ...events.record import Cursor, Record, Retention
+from ...events.record import Cursor, Record, Retention, ending
 from .. import codec
 from ..base import check_room
+
+# How many values one transaction ends: more than a group of appends adds.
+_END_ROWS = 500
 
 
 def keep(
@@ -30,6 +33,7 @@ def keep(
     """
     if record.key is None:
         return
+    _end(connection, time)
     bounds = retention or _bounds(connection)
     pairs = [(each, record.key) for each in record.addresses]
     keys, size = connection.execute("SELECT keys, bytes FROM keeping").fetchone()
@@ -40,7 +44,8 @@ def keep(
         if held is not None:
             keys -= 1
             size -= held[0]
-    if record.deletes:
+    connection.executemany("DELETE FROM kept_ends WHERE address = ? AND key = ?", pairs)
+    if not record.sets_state:
         connection.executemany("DELETE FROM kept WHERE address = ? AND key = ?", pairs)
     else:
         length = record.kept_size
@@ -51,7 +56,37 @@ def keep(
             "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?)",
             [(*pair, offset, time, length, body) for pair in pairs],
         )
+        if record.ttl is not None:
+            ends = ending(time, record.ttl)
+            connection.executemany(
+                "INSERT INTO kept_ends VALUES (?, ?, ?, ?)",
+                [(*pair, offset, ends) for pair in pairs],
+            )
     connection.execute("UPDATE keeping SET keys = ?, bytes = ?", (keys, size))
+
+
+def _end(connection: sqlite3.Connection, now: float) -> None:
+    """Remove the values whose time is over."""
+    over = connection.execute(
+        "SELECT address, key, offset FROM kept_ends WHERE ends <= ? LIMIT ?",
+        (now, _END_ROWS),
+    ).fetchall()
+    for address, key, offset in over:
+        value = (address, key, offset)
+        # A process with an earlier version may have set another value.
+        held = connection.execute(
+            "SELECT size FROM kept WHERE address = ? AND key = ? AND offset = ?", value
+        ).fetchone()
+        if held is not None:
+            connection.execute(
+                "DELETE FROM kept WHERE address = ? AND key = ?", value[:2]
+            )
+            connection.execute(
+                "UPDATE keeping SET keys = keys - 1, bytes = bytes - ?", held
+            )
+        connection.execute(
+            "DELETE FROM kept_ends WHERE address = ? AND key = ?", value[:2]
+        )
 
 
 def records(connection: sqlite3.Connection, epoch: str) -> Iterator[Record]:

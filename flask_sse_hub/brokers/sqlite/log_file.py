@@ -17,7 +17,7 @@ from ...events.address import Address
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
 from ..base import PAGE_BYTES, LogBatch, LogState, Replay
-from . import control, ended, idempotency, kept, queries, retaining, trimmed
+from . import ended, holes, idempotency, kept, queries, retaining, short_lived, trimmed
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
 from .view import Appended, Fault, Hole, View
@@ -127,7 +127,6 @@ class LogFile:
                 # The next offsets were already given, to records that are lost now.
                 view = self._renew(connection, view.fault)
             epoch, offset = view.head
-            events, size = 0, 0
             rows = []
             for record in records:
                 cursor = idempotency.known(connection, record.idempotency_key, now)
@@ -147,36 +146,24 @@ class LogFile:
                         continue
                     offset += 1
                     cursor = Cursor(epoch, offset)
-                    length = control.SIZE if record.is_control else record.size
-                    if not record.is_control:
-                        events += 1
-                        size += length
-                    rows.append((offset, now, length, body))
                     placed.append(
                         replace(record, cursor=cursor, time=now, idempotency_key=None)
                     )
+                    rows.append((offset, now, retaining.row_size(record), body))
                     idempotency.remember(
                         connection, record.idempotency_key, cursor, now
                     )
                 answers.append(cursor)
             # One call for all rows: a call per row costs twice as much.
             connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
-            retaining.trim(
-                connection,
-                self._retention,
-                now,
-                newest=offset,
-                events=events,
-                size=size,
-            )
-            if events < len(rows):
-                control.trim(connection)
-                ended.remember(connection, chain(*(each.ended for each in records)))
+            retaining.trim(connection, self._retention, now, newest=offset, new=placed)
+            if addresses := tuple(chain(*(each.ended for each in records))):
+                ended.remember(connection, addresses)
             idempotency.forget_old(connection, now)
         self._told = connection
         self._view = View(Cursor(epoch, offset), view.past)
         self.appended = Appended(view.head, LogBatch(tuple(placed), self._view.head))
-        if size >= PAGE_BYTES:
+        if sum(each.size for each in placed) >= PAGE_BYTES:
             # Too much for one batch.
             self.appended = Appended(view.head, LogBatch((), view.head))
         return answers
@@ -186,7 +173,7 @@ class LogFile:
 
         def answer(connection: sqlite3.Connection, view: View) -> LogBatch:
             gap = self._gap(connection, after, view)
-            if gap is None and after.offset < control.floor(connection):
+            if gap is None and after.offset < holes.missed(connection):
                 gap = GapReason.EXPIRED
             if gap is not None:
                 return LogBatch((), view.head, gap)
@@ -205,15 +192,16 @@ class LogFile:
             if gap is not None:
                 return Replay((), view.head, gap)
             found: list[Record] = []
+            missed = holes.missed(connection)
             offset, size = after.offset, 0
             while rows := self._rows(connection, offset, view.head):
                 for record in _decoded(rows, view.head.epoch):
                     found.append(record)
                     size += record.size
                     if len(found) == page or size >= PAGE_BYTES:
-                        return Replay(tuple(found), record.cursor)
+                        return Replay(tuple(found), record.cursor, missed=missed)
                 offset = rows[-1][0]
-            return Replay(tuple(found), view.head)
+            return Replay(tuple(found), view.head, missed=missed)
 
         return self._ask(answer)
 
@@ -227,7 +215,10 @@ class LogFile:
             floor = self._floor(connection, view.head)
             if self._gap(connection, after, view) not in (None, GapReason.EXPIRED):
                 return None
-            if not trimmed.spare(connection, after.offset, addresses, floor=floor):
+            missed = holes.missed(connection)
+            if not trimmed.spare(
+                connection, after.offset, addresses, floor=floor, missed=missed
+            ):
                 return None
             return Cursor(view.head.epoch, max(after.offset, floor))
 
@@ -262,7 +253,7 @@ class LogFile:
         """Return the cursor after which about ``max_bytes`` of the log remain."""
 
         def answer(connection: sqlite3.Connection, view: View) -> Cursor:
-            floor = self._floor(connection, view.head)
+            floor = max(self._floor(connection, view.head), holes.missed(connection))
             offset = queries.tail(connection, view.head.offset, floor, max_bytes)
             return Cursor(view.head.epoch, offset)
 
@@ -337,7 +328,8 @@ class LogFile:
         if fault is Fault.LOSS or not queries.is_dense(connection, last):
             connection.execute("DELETE FROM record")
             connection.execute("DELETE FROM past")
-            connection.execute("DELETE FROM removed")
+            holes.forget_all(connection)
+            short_lived.forget(connection, MAX_OFFSET)
             trimmed.forget(connection)
             kept.forget_beyond(connection, last)
         else:
@@ -375,7 +367,7 @@ class LogFile:
         ).fetchone()
         if first is None:
             return head.offset
-        return control.before_hole(connection, first[0] - 1)
+        return holes.before(connection, first[0] - 1)
 
     def _rows(
         self, connection: sqlite3.Connection, offset: int, head: Cursor
@@ -395,12 +387,12 @@ class LogFile:
             if size >= PAGE_BYTES:
                 break
         # Each offset is given once, and rows are deleted from the oldest on, except for
-        # noted control records. So offsets have no other holes, and the last row of the
+        # noted holes. So offsets have no other holes, and the last row of the
         # log is at its head.
         last = rows[-1][0] if rows else offset
         is_end = len(rows) < _PAGE_ROWS and size < PAGE_BYTES
         missing = last - offset - len(rows)
-        if missing and missing != control.removed_between(connection, offset + 1, last):
+        if missing and missing != holes.removed_between(connection, offset + 1, last):
             raise Hole
         if is_end and last != head.offset:
             raise Hole

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from ...events.record import Retention
-from . import control
+from . import holes
 
 # How many earlier epochs have valid ids: each start of an app begins one.
 _MOST_EPOCHS = 1_000
@@ -26,7 +26,7 @@ def is_dense(connection: sqlite3.Connection, last: int) -> bool:
     ).fetchone()
     if count == 0:
         return True
-    count += control.removed_between(connection, first, last)
+    count += holes.removed_between(connection, first, last)
     return bool(newest == last and count == last - first + 1)
 
 
@@ -52,8 +52,8 @@ def oldest(
 ) -> Iterable[tuple[int, float, int, bytes, int]]:
     """Return the offset, time, size, head and kind of the oldest records.
 
-    The kind is 1 for a control record. The values of rows that another program wrote
-    may have had other types.
+    The kind is 0 for an event without a ttl. The values of rows that another program
+    wrote may have had other types.
     """
     return connection.execute(
         "SELECT offset, CAST(time AS REAL), MAX(0, CAST(size AS INTEGER)),"
@@ -76,7 +76,7 @@ def tail(
 ) -> int:
     """Return the offset after which about ``max_bytes`` remain, up to an offset.
 
-    It is not before the floor, and no record after it is missing.
+    It is not before the floor, and no record after it is missing but in a noted hole.
     """
     size = 0
     for row in connection.execute(
@@ -85,9 +85,13 @@ def tail(
         " WHERE offset > ? ORDER BY offset DESC",
         (floor,),
     ):
+        hole = offset - row[0]
+        if hole and hole != holes.removed_between(connection, row[0] + 1, offset):
+            # Before a loss there is nothing that a client could resume from.
+            break
+        offset = row[0]
         size += row[1]
-        if size > max_bytes or row[0] != offset:
-            # Before a hole there is nothing that a client could resume from.
+        if size > max_bytes:
             break
         offset -= 1
     return offset

@@ -35,9 +35,19 @@ def add(
     noted, unknown, count = _state(connection)
     if noted != before:
         unknown = max(unknown, before)
+    connection.execute(
+        "INSERT OR REPLACE INTO trimming VALUES (1, ?, ?, ?)", (upto, unknown, count)
+    )
+    note(connection, last)
+
+
+def note(connection: sqlite3.Connection, last: Mapping[Address, int]) -> None:
+    """Note the last trimmed offset of some addresses."""
+    noted, unknown, count = _state(connection)
     connection.executemany(
-        "INSERT INTO trimmed VALUES (?, ?)"
-        " ON CONFLICT (address) DO UPDATE SET last = excluded.last",
+        # A short-lived record may have left before older ones.
+        "INSERT INTO trimmed VALUES (?, ?) ON CONFLICT (address)"
+        " DO UPDATE SET last = MAX(last, excluded.last)",
         last.items(),
     )
     # An upper bound: counting the table costs as much as a hundred notes.
@@ -53,7 +63,7 @@ def add(
             "DELETE FROM trimmed WHERE last <= ?", (unknown,)
         ).rowcount
     connection.execute(
-        "INSERT OR REPLACE INTO trimming VALUES (1, ?, ?, ?)", (upto, unknown, count)
+        "INSERT OR REPLACE INTO trimming VALUES (1, ?, ?, ?)", (noted, unknown, count)
     )
 
 
@@ -69,15 +79,17 @@ def spare(
     addresses: Sequence[Address],
     *,
     floor: int,
+    missed: int,
 ) -> bool:
     """Tell whether no record for these addresses was trimmed after an offset.
 
-    ``floor`` is the offset after which all records are there.
+    ``floor`` is the offset after which all records are there, but for short-lived ones
+    up to the offset ``missed``.
     """
-    if after >= floor:
+    if after >= max(floor, missed):
         return True
     noted, unknown, _ = _state(connection)
-    if noted != floor:
+    if after < floor != noted:
         return False
     last = dict(_notes(connection, addresses))
     return is_spared(after, addresses, last=last, unknown=unknown)

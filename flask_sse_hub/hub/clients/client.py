@@ -156,7 +156,9 @@ class Client:
         self.identity = identity
         self.channels = channels
         #: The log's head before the user was loaded: only control records after it
-        #: concern this client. UNPLACED if the broker could not be asked.
+        #: concern this client, and only events with a ttl of 0 after it. It moves on
+        #: past such events while the client lags. UNPLACED if the broker could not be
+        #: asked.
         self.since = since
         #: The time at which the user was loaded, in seconds since 1970. It is used if
         #: the log's head at that moment is not known.

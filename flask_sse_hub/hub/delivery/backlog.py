@@ -16,7 +16,8 @@ from ...events.address import Address
 from ...events.record import Cursor, GapReason, Retention
 from ...runtime.greenlets import unhurried
 from ..tally import Tally
-from .history import Frame, History
+from .history import History
+from .stretch import Frame
 
 # The records of one page, and the memory for all pages: half of the history that a
 # worker keeps by default. The newest page stays whatever its size.
@@ -33,6 +34,18 @@ _AWAY_SECONDS = 1.0
 _KEEP_ALL = Retention(events=sys.maxsize, seconds=float("inf"), bytes=sys.maxsize)
 
 
+class Page(History):
+    """One page of the log.
+
+    A client from before the offset ``missed`` may have lost records with a ttl that the
+    log has removed before their time.
+    """
+
+    def __init__(self, missed: int, *, clock: Callable[[], float]) -> None:
+        super().__init__(_KEEP_ALL, clock=clock)
+        self.missed = missed
+
+
 class Backlog:
     """Pages of one log. One caller at a time reads the broker.
 
@@ -45,10 +58,12 @@ class Backlog:
         *,
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
+        time_of_day: Callable[[], float] = time.time,
     ) -> None:
         self._broker = broker
         self._tally = tally
         self._clock = clock
+        self._time_of_day = time_of_day
         # Held while the broker is read: a caller that waits for it most likely finds
         # its page afterwards.
         self._reads = threading.Lock()
@@ -56,7 +71,7 @@ class Backlog:
         self._failed_at = float("-inf")
         # Guards the pages. Nothing waits under it.
         self._lock = threading.Lock()
-        self._pages: list[History] = []
+        self._pages: list[Page] = []
         self._forgotten = 0
 
     def page(self, after: Cursor, addresses: Sequence[Address]) -> History | GapReason:
@@ -68,18 +83,21 @@ class Backlog:
         """
         with self._reads:
             self._used_at = self._clock()
-            found = self._at(after)
-            while found is GapReason.EXPIRED:
+            while True:
+                found = self._at(after)
+                may_have_lost = isinstance(found, Page) and after.offset < found.missed
+                if found is not GapReason.EXPIRED and not may_have_lost:
+                    return found
                 with self._noting_failures():
                     place = self._broker.bridge(after, addresses)
-                if place is None or place == after:
+                if place is None:
+                    return GapReason.EXPIRED
+                if place == after:
                     return found
                 # The log may be trimmed again meanwhile.
                 after = place
-                found = self._at(after)
-            return found
 
-    def _at(self, after: Cursor) -> History | GapReason:
+    def _at(self, after: Cursor) -> "Page | GapReason":
         with self._lock:
             pages = list(self._pages)
         for page in pages:
@@ -98,20 +116,20 @@ class Backlog:
             self._failed_at = self._clock()
             raise
 
-    def _read(self, after: Cursor) -> History | GapReason:
+    def _read(self, after: Cursor) -> "Page | GapReason":
         forgotten = self._forgotten
         with self._noting_failures():
             replay = self._broker.replay(after, page=_PAGE_RECORDS)
         if replay.gap is not None:
             return replay.gap
-        page = History(_KEEP_ALL)
+        page = Page(replay.missed, clock=self._time_of_day)
         page.restart(after)
         page.append(list(unhurried(map(Frame.of, replay.records))), replay.cursor)
         if replay.records:
             self._keep(page, forgotten)
         return page
 
-    def _keep(self, page: History, forgotten: int) -> None:
+    def _keep(self, page: "Page", forgotten: int) -> None:
         with self._lock:
             if self._forgotten != forgotten:
                 # A gap came while the broker was read.

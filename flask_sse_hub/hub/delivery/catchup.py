@@ -224,7 +224,11 @@ class Catchup:
             # The broker's state may be newer than what was fanned out here.
             upto = state.cursor if is_beyond(state.cursor, position) else position
         values = state.values(
-            client.addresses, after=due.after, upto=upto, max_bytes=_CHUNK_BYTES
+            client.addresses,
+            after=due.after,
+            upto=upto,
+            max_bytes=_CHUNK_BYTES,
+            now=self._progress.history.now,
         )
         blocks = [value.block for value in values]
         client.events += len(blocks)
@@ -280,6 +284,10 @@ class Catchup:
             client_id=client.id,
             max_bytes=_CHUNK_BYTES,
             not_before=client.not_before,
+            # After a gap, all of the new log is later than the client.
+            present_since=client.since.offset
+            if client.since.epoch == upto.epoch
+            else 0,
             is_replaced=self._progress.state.replaces,
         )
 

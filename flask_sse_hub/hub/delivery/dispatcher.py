@@ -20,9 +20,9 @@ from ..clients.close_reason import CloseReason
 from ..clients.registry import ClientRegistry
 from ..tally import Tally
 from .ends import CLOCK_SKEW_SECONDS, Ends
-from .history import Frame
 from .progress import Progress
 from .state import State
+from .stretch import Frame
 from .waking import Waking
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ class Run:
     ``direct`` are the connections of the clients that keep up and are written to. A
     lagging client finds the records in the history. The run leads from the cursor
     ``before`` to ``after``. ``published_at`` is the time of its first event, in seconds
-    since 1970; None if the run reaches no client.
+    since 1970; None if the run reaches no client. The events of a ``momentary`` run are
+    only for clients that keep up.
     """
 
     before: Cursor
@@ -48,6 +49,7 @@ class Run:
     bytes: int = 0
     direct: Sequence[Connection] = ()
     published_at: float | None = None
+    momentary: bool = False
 
     @property
     def events(self) -> int:
@@ -112,7 +114,7 @@ class Dispatcher:
             self._ends.note(frames)
             progress.state = state
             for frame in frames:
-                state.fold(frame)
+                state.fold(frame, now=progress.history.now)
             waiting = self._registry.clients()
             for client in waiting:
                 self._ends.end_if_disconnected(client)
@@ -197,7 +199,7 @@ class Dispatcher:
             for frame in frames:
                 woken.update(dict.fromkeys(self._ends.carry_out(frame)))
                 if frame.key is not None:
-                    progress.state.fold(frame)
+                    progress.state.fold(frame, now=progress.history.now)
             if run.events:
                 self._mark(frames[0], run, woken)
             progress.position = run.after
@@ -207,7 +209,10 @@ class Dispatcher:
         return run
 
     def _next_run(self) -> tuple[Run, list[Frame]]:
-        """Take the next records that have the same addresses and exclusions."""
+        """Take the next records that have the same addresses and exclusions.
+
+        The events whose time is over are passed over.
+        """
         frames = [self._arrived.popleft()] if self._arrived else []
         size = sum(len(frame.block) for frame in frames)
         while self._arrived and size < _RUN_BYTES:
@@ -215,6 +220,7 @@ class Dispatcher:
             if (
                 following.addresses != first.addresses
                 or following.exclude != first.exclude
+                or (following.ttl == 0) is not (first.ttl == 0)
                 or not first.block
                 or not following.block
             ):
@@ -224,21 +230,29 @@ class Dispatcher:
         after = self._leads_to
         if self._arrived:
             after = Cursor(after.epoch, frames[-1].offset)
-        blocks = [frame.block for frame in frames if frame.block]
-        return Run(self._progress.position, after, blocks, size), frames
+        now = self._progress.history.now
+        blocks = [
+            frame.block for frame in frames if frame.block and not frame.is_over(now)
+        ]
+        run = Run(self._progress.position, after, blocks, sum(map(len, blocks)))
+        run.momentary = bool(frames) and frames[0].ttl == 0
+        return run, frames
 
     def _mark(self, frame: Frame, run: Run, woken: dict[Client, None]) -> None:
         """Find the clients of a run. Those without a connection read on from here."""
+        now = self._clock()
         run.direct, others = self._registry.reach(
             frame.addresses,
             exclude=frame.exclude,
             events=run.events,
             bytes=run.bytes,
-            now=self._clock(),
+            now=now,
         )
         if run.direct or others:
             run.published_at = frame.time
         for client in others:
+            if run.momentary and client.lags(now):
+                self._pass_over(client, run)
             if client.cursor is None:
                 client.cursor = run.before
             elif client.sink.writing_since is not None or is_beyond(
@@ -248,6 +262,12 @@ class Dispatcher:
                 # run has seen it on a quicker worker, or has read the broker further.
                 continue
             woken[client] = None
+
+    def _pass_over(self, client: Client, run: Run) -> None:
+        """Have a lagging client never read the events of a momentary run."""
+        if is_beyond(run.after, client.since):
+            # Control records up to the position were carried out, so none is missed.
+            client.since = run.after
 
     def _continue_after(self, gap: GapReason, start: Cursor, state: State) -> None:
         """Continue after a gap in the log.
@@ -328,6 +348,8 @@ class Dispatcher:
             client.cursor = run.after if sent else run.before
             if not sent:
                 _uncount(client, run)
+                if run.momentary:
+                    self._pass_over(client, run)
 
     def uncount(self, client: Client, run: Run) -> None:
         """Take back the count of a run that a client without a connection missed."""

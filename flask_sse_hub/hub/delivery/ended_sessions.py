@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from ...brokers.base import ENDED_SESSIONS
 from ...events.address import Address
-from .history import Frame
+from .stretch import Frame
 
 
 class EndedSessions:

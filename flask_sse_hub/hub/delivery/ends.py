@@ -12,8 +12,8 @@ from ..clients.client import Client, Identity
 from ..clients.close_reason import IMMEDIATE, CloseReason
 from ..clients.registry import ClientRegistry
 from .ended_sessions import EndedSessions
-from .history import Frame
 from .progress import Progress
+from .stretch import Frame
 from .waking import Waking
 
 # How much the clocks of two machines may differ. A client that came while the broker

@@ -6,17 +6,18 @@ The lock of the progress guards it. Does not know clients.
 """
 
 import heapq
+import math
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple, Self
 
 from ...brokers import LogState
 from ...events.address import Address, is_internal
 from ...events.kept import KeptValues
-from ...events.record import UNPLACED, Cursor
+from ...events.record import UNPLACED, Cursor, ending
 from ...runtime.greenlets import unhurried
-from .history import Frame
+from .stretch import Frame
 
 # How many keys that have ended are remembered, to pass over their older values.
 _MOST_ENDED = 10_000
@@ -27,6 +28,7 @@ class Value(NamedTuple):
 
     offset: int
     block: bytes
+    ends: float = math.inf
 
 
 class State:
@@ -44,31 +46,43 @@ class State:
         state = cls()
         for record in unhurried(found.records):
             frame = Frame.of(record)
-            state._put(frame.addresses, frame.key, Value(frame.offset, frame.value))
+            state._put(frame)
         newest = found.records[-1].cursor if found.records else found.cursor
         state.cursor = max(found.cursor, newest)
         return state
 
-    def fold(self, frame: Frame) -> None:
-        """Note a record at the worker's position."""
+    def fold(self, frame: Frame, *, now: float) -> None:
+        """Note a record at the worker's position, and the values that have ended."""
+        for address, key, value in self._values.end(now):
+            self._end(address, key, value.offset)
         if frame.key is None or frame.offset <= self.cursor.offset:
             return
-        if not frame.deletes:
-            self._put(frame.addresses, frame.key, Value(frame.offset, frame.value))
-            return
-        for each in frame.addresses:
-            self._values.remove(each, frame.key)
-            self._ended[each, frame.key] = frame.offset
-        while len(self._ended) > _MOST_ENDED:
+        if frame.deletes or frame.ttl == 0:
+            for each in frame.addresses:
+                self._values.remove(each, frame.key)
+                self._end(each, frame.key, frame.offset)
+        else:
+            self._put(frame)
+
+    def _end(self, address: Address, key: str, offset: int) -> None:
+        self._ended[address, key] = offset
+        if len(self._ended) > _MOST_ENDED:
             self._ended.popitem(last=False)
 
-    def _put(self, addresses: Iterable[Address], key: str | None, value: Value) -> None:
-        for each in addresses:
-            if key is not None and not is_internal(each):
-                self._values.put(each, key, value)
+    def _put(self, frame: Frame) -> None:
+        value = Value(frame.offset, frame.value, ending(frame.time, frame.ttl))
+        for each in frame.addresses:
+            if frame.key is not None and not is_internal(each):
+                self._values.put(each, frame.key, value)
 
     def values(
-        self, addresses: Sequence[Address], *, after: int, upto: Cursor, max_bytes: int
+        self,
+        addresses: Sequence[Address],
+        *,
+        after: int,
+        upto: Cursor,
+        max_bytes: int,
+        now: float,
     ) -> list[Value]:
         """Return the values between two places, in order: one chunk of them.
 
@@ -80,6 +94,8 @@ class State:
         for value in heapq.merge(*filter(None, parts), key=_offset):
             if value.offset > upto.offset or size >= max_bytes:
                 break
+            if now >= value.ends:
+                continue
             if not found or value.offset > found[-1].offset:
                 found.append(value)
                 size += len(value.block)

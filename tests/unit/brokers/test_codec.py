@@ -13,7 +13,7 @@ from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.event import LARGEST_BYTES
 from flask_sse_hub.events.record import Cursor, Disconnect, Record
-from flask_sse_hub.hub.delivery.history import Frame
+from flask_sse_hub.hub.delivery.stretch import Frame
 
 AT = Cursor("e", 7)
 
@@ -51,6 +51,10 @@ HOSTILE_BODIES = [
     b'{"to":["*"],"event":[["message"],null]}\nx',
     b'{"to":["*"],"event":["message",null],"not":[7]}\nx',
     b'{"to":["*"],"event":["message",null],"not":["a\\nb"]}\nx',
+    b'{"to":["*"],"event":["message",null],"ttl":-1}\nx',
+    b'{"to":["*"],"event":["message",null],"ttl":"5"}\nx',
+    b'{"to":["*"],"event":["message",null],"ttl":NaN}\nx',
+    b'{"to":["*"],"event":["message",null],"ttl":null}\nx',
     b'{"to":["*"],"disconnect":[7,false]}\n',
     b'{"to":["*"],"disconnect":["a\\nb",false]}\n',
     b"[" * 100_000 + b"\nx",
@@ -81,6 +85,16 @@ disconnects = st.builds(Disconnect, names, final=st.booleans())
         addresses,
         events | disconnects,
         exclude=st.lists(names, max_size=3).map(tuple),
+        ttl=st.just(None),
+        cursor=st.just(AT),
+        time=st.just(5.0),
+    )
+    | st.builds(
+        Record,
+        addresses,
+        events,
+        key=st.none() | names,
+        ttl=st.none() | st.floats(0, 604_800),
         cursor=st.just(AT),
         time=st.just(5.0),
     )
@@ -90,6 +104,13 @@ def test_a_record_survives_the_round_trip(record: Record) -> None:
     body = codec.encode(record)
     assert codec.decode(body, cursor=AT, time=5.0) == record
     assert codec.decode(body.encode(), cursor=AT, time=5.0) == record
+
+
+def test_a_record_without_a_ttl_is_stored_as_before() -> None:
+    """Earlier versions wrote it so, and read it."""
+    body = codec.encode(Record((BROADCAST,), Event("x")))
+    assert body == '{"to":["*"],"event":["message",null]}\nx'
+    assert codec.decode(body, cursor=AT, time=5.0).ttl is None
 
 
 def test_a_delay_of_an_earlier_version_is_cut() -> None:

@@ -8,7 +8,7 @@ import pytest
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers import memory
 from flask_sse_hub.brokers.base import PAGE_BYTES
-from flask_sse_hub.brokers.redis import stream
+from flask_sse_hub.brokers.redis import arguments
 from flask_sse_hub.brokers.sqlite import idempotency
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
@@ -270,7 +270,7 @@ class TestIdempotency:
         self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The oldest keys are forgotten first, even if they are young."""
-        for module in (memory, idempotency, stream):
+        for module in (memory, idempotency, arguments):
             monkeypatch.setattr(module, "IDEMPOTENCY_KEYS", 3)
         broker = make_broker(KEEP_ALL)
         sent = [record(idempotency_key=str(n)) for n in range(10)]

@@ -4,7 +4,7 @@ import pytest
 
 from flask_sse_hub import Event
 from flask_sse_hub.brokers import Broker, memory
-from flask_sse_hub.brokers.redis import stream
+from flask_sse_hub.brokers.redis import arguments, stream
 from flask_sse_hub.brokers.sqlite import control, ended, trimmed
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
@@ -33,7 +33,7 @@ class TestControlRecords:
     ) -> Broker:
         monkeypatch.setattr(memory, "CONTROL_RECORDS", 4)
         monkeypatch.setattr(control, "CONTROL_RECORDS", 4)
-        monkeypatch.setattr(stream, "CONTROL_RECORDS", 4)
+        monkeypatch.setattr(arguments, "CONTROL_RECORDS", 4)
         return make_broker(self.THREE)
 
     def flood(self, broker: Broker, count: int) -> list[Cursor]:
@@ -140,7 +140,7 @@ class TestEndedSessions:
         self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The oldest is forgotten first."""
-        for module in (memory, ended, stream):
+        for module in (memory, ended, arguments):
             monkeypatch.setattr(module, "ENDED_SESSIONS", 3)
         broker = make_broker(KEEP_ALL)
         for n in range(10):
@@ -203,7 +203,7 @@ class TestFairHistory:
         self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """They leave the log from between events, and from its beginning."""
-        for module in (memory, control, stream):
+        for module in (memory, control, arguments):
             monkeypatch.setattr(module, "CONTROL_RECORDS", 2)
         broker = make_broker(SHORT)
         mine = broker.publish(record(to=QUIET))
@@ -244,7 +244,7 @@ class TestFairHistory:
         monkeypatch.setattr(memory, "NOTED_ADDRESSES", 4)
         monkeypatch.setattr(trimmed, "NOTED_ADDRESSES", 4)
         monkeypatch.setattr(trimmed, "_FORGOTTEN", 1)
-        monkeypatch.setattr(stream, "NOTED_ADDRESSES", 4)
+        monkeypatch.setattr(arguments, "NOTED_ADDRESSES", 4)
         broker = make_broker(SHORT)
         start = broker.head()
         cursors = [

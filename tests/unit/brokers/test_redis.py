@@ -2,19 +2,58 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event
-from flask_sse_hub.brokers.redis import RedisBroker
+from flask_sse_hub.brokers.redis import RedisBroker, arguments, stream
+from flask_sse_hub.brokers.redis.entry import id_of
 from flask_sse_hub.brokers.redis.stream import StreamLog
 from flask_sse_hub.brokers.thread import Call
+from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
 from tests.kit.hand import KEEP_ALL, HandHub, fields
 from tests.kit.ports import HOST, free_port
 from tests.kit.reader import wait_until
 from tests.kit.redis_server import RedisServer
 from tests.unit.brokers.redis_logs import EVENT, Open, first_gap, gap_after, publish
+
+
+def test_an_id_among_ended_events_may_have_been_lost_in_a_failover(
+    open_broker: Open, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is trusted only if no failover was seen after it."""
+    monkeypatch.setattr(arguments, "SHORT_LIVED_RECORDS", 1)
+    broker = open_broker()
+    first = publish(broker)
+    typing = [
+        broker.publish(Record((BROADCAST,), Event("typing"), ttl=0.0)) for _ in range(3)
+    ]
+    publish(broker)
+    last = publish(broker)
+    lost = Cursor(first.epoch, typing[0].offset + 1)
+    for place in (*typing, lost):
+        records = broker.replay(place, page=9).records
+        assert [each.cursor for each in records if each.ttl is None][-1] == last
+    never = Cursor(first.epoch, last.offset - 1)
+    assert broker.replay(never, page=9).gap is GapReason.EPOCH
+    server.run("HSET", "sse-hub:{app}:retention", "unknown", id_of(last.offset))
+    assert broker.replay(lost, page=9).gap is GapReason.EPOCH
+
+
+def test_a_follower_compares_the_clocks(
+    open_broker: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis's machine may be ahead, and events with a ttl end by its clock."""
+    behind = SimpleNamespace(time=lambda: time.time() - 100, monotonic=time.monotonic)
+    monkeypatch.setattr(stream, "time", behind)
+    broker = open_broker()
+    assert broker.clock_ahead == 0.0
+    follower = broker.follow(broker.head())
+    publish(broker)
+    next(follower)
+    assert 99 < broker.clock_ahead < 101
 
 
 class TestLog:

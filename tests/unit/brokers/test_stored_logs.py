@@ -194,7 +194,8 @@ class TestOfAnEarlierVersion:
         publish(broker, BUSY, publish_before)
         broker.close()
         with closing(sqlite3.connect(folder / "hub.db")) as file, file:
-            for table in ("trimmed", "trimming", "kept", "keeping"):
+            later = ("kept_ends", "short_lived", "living")
+            for table in ("trimmed", "trimming", "kept", "keeping", *later):
                 file.execute(f"DROP TABLE {table}")
 
 

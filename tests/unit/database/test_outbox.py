@@ -131,6 +131,7 @@ class TestStoring:
             Event(text, type="t", retry=2.0),
             exclude=("client",),
             idempotency_key="key \N{GRINNING FACE}",
+            ttl=2.5,
         )
         with Session(site.engine) as session:
             store(session, record, site.outbox, lambda *_: None)
@@ -138,7 +139,7 @@ class TestStoring:
         site.relay.pass_all_on()
         (found,) = site.log
         assert (found.addresses, found.content) == (record.addresses, record.content)
-        assert found.exclude == record.exclude
+        assert (found.exclude, found.ttl) == (record.exclude, record.ttl)
         assert found.idempotency_key == record.idempotency_key
 
     def test_a_large_event_fits(self, site: Site) -> None:

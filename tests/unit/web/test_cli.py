@@ -104,6 +104,19 @@ class TestPublish:
         assert result.exit_code != 0
         assert "pass key=" in result.stderr
 
+    def test_an_event_may_have_a_ttl(self, path: Path, log: SQLiteBroker) -> None:
+        """Listening in JSON shows it; one that is out of range is refused."""
+        url = f"sqlite:///{path}"
+        start = log.head()
+        run(url, "publish", "1", "--ttl", "2.5")
+        run(url, "publish", "2")
+        result = listen(path, log, "--json", "--last-event-id", str(start))
+        shown = [json.loads(line) for line in result.stdout.splitlines()]
+        assert [each.get("ttl") for each in shown] == [2.5, None]
+        result = run(url, "publish", "1", "--ttl", "-1")
+        assert result.exit_code != 0
+        assert "between 0 and 604800 seconds" in result.stderr
+
     def test_without_an_argument_the_data_comes_from_standard_input(
         self, path: Path, log: SQLiteBroker
     ) -> None:

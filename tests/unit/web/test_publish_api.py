@@ -298,6 +298,11 @@ class TestBodies:
             (EVENT | {"retry": -1}, "retry"),
             (EVENT | {"retry": 5000}, "retry"),
             (EVENT | {"retry": 10**400}, "retry"),
+            (EVENT | {"ttl": "5"}, "ttl"),
+            (EVENT | {"ttl": -1}, "ttl"),
+            (EVENT | {"ttl": 604_801}, "ttl"),
+            (EVENT | {"ttl": True}, "ttl"),
+            (EVENT | {"ttl": None}, "ttl"),
             (EVENT | {"exclude_client": {}}, "exclude_client"),
             (EVENT | {"exclude_client": None}, "exclude_client"),
             (EVENT | {"idempotency_key": ""}, "idempotency_key"),
@@ -476,6 +481,7 @@ near_events = st.fixed_dictionaries(
         | json_values,
         "type": st.text(max_size=3) | json_values,
         "retry": st.floats(0, 9) | json_values,
+        "ttl": st.floats(0, 9) | json_values,
         "exclude_client": st.text(max_size=3) | json_values,
         "idempotency_key": st.text(max_size=3) | json_values,
     },
@@ -545,6 +551,14 @@ class TestKeys:
         assert response.json["ids"] == [each.id for each in log.events()]
         assert "SSE_HUB_STATE_KEYS" in response.json["error"]
         assert refusal(log.post({**EVENT, "key": "b"})) == (507, None)
+
+
+def test_an_event_may_have_a_ttl(make_site: MakeSite) -> None:
+    """It comes before that of the channel in the app's settings."""
+    log = Log(make_site(publish_tokens=TOKENS, ttl={"typing.*": 5}))
+    typing = {"data": "x", "target": {"channel": "typing.7"}}
+    assert log.post([typing, {**typing, "ttl": 0}, EVENT]).status_code == 202
+    assert [event.ttl for event in log.events()] == [5.0, 0.0, None]
 
 
 class TestBroker:

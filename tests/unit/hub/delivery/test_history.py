@@ -10,7 +10,8 @@ from flask_sse_hub import Event
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST, Address
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
-from flask_sse_hub.hub.delivery.history import Frame, History
+from flask_sse_hub.hub.delivery.history import History
+from flask_sse_hub.hub.delivery.stretch import Frame
 from flask_sse_hub.testing import Clock
 from tests.kit.hand import KEEP_ALL
 
@@ -249,6 +250,40 @@ class TestRead:
         assert not history.covers_control(Cursor(EPOCH, 6))
         assert history.before_control(30) is None
         assert history.before_control(31) == Cursor(EPOCH, 7)
+
+    def test_short_lived_events_are_remembered_apart(self) -> None:
+        """They push out no event and are read in order with the others."""
+        clock = Clock(0)
+        history = history_of(
+            *(record(n, NEWS) for n in (1, 4, 7)),
+            retention=Retention(events=3, seconds=10.0, bytes=10**9),
+            clock=clock,
+        )
+        short = [replace(record(n, NEWS), ttl=float(n)) for n in (8, 9)]
+        history.append(map(Frame.of, short), Cursor(EPOCH, 9))
+        history.trim(upto=9)
+        assert read(history, 0, NEWS) == ([1, 4, 7, 8, 9], 9)
+        clock.advance(8.0)
+        assert read(history, 0, NEWS) == ([1, 4, 7, 9], 9)
+        assert history.concerns([NEWS], Cursor(EPOCH, 7), upto=Cursor(EPOCH, 9))
+        assert not history.concerns([NEWS], Cursor(EPOCH, 7), upto=Cursor(EPOCH, 8))
+        history.trim(upto=9)
+        assert len(history) == 4
+        assert history.covers(Cursor(EPOCH, 0), [NEWS])
+
+    @pytest.mark.parametrize("ttl", [0.0, 60.0])
+    def test_a_short_lived_event_that_is_forgotten_early_is_not_covered(
+        self, ttl: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The broker has to be asked, unless nobody may read it in any case."""
+        module = "flask_sse_hub.hub.delivery.history"
+        monkeypatch.setattr(f"{module}.SHORT_LIVED_RECORDS", 2)
+        short = [replace(record(n, NEWS), ttl=ttl) for n in (1, 2, 3)]
+        history = history_of(*short)
+        history.trim(upto=3)
+        assert history.covers(Cursor(EPOCH, 0), [NEWS]) is (ttl == 0)
+        assert history.covers(Cursor(EPOCH, 1), [NEWS])
+        assert history.covers(Cursor(EPOCH, 0), [SPORT])
 
     @given(
         log=st.lists(

@@ -1,0 +1,101 @@
+"""The keys and arguments of the scripts that append and bridge, in their order.
+
+Does not know connections.
+"""
+
+import random
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from ...events.address import Address
+from ...events.record import FAN_OUT_SECONDS, Cursor, Record, Retention
+from ...events.trimming import NOTED_ADDRESSES
+from .. import codec
+from ..base import (
+    CONTROL_RECORDS,
+    ENDED_SESSIONS,
+    IDEMPOTENCY_KEYS,
+    IDEMPOTENCY_SECONDS,
+    SHORT_LIVED_BYTES,
+    SHORT_LIVED_RECORDS,
+)
+from .entry import MAX_FIRST_NUMBER, id_of
+
+
+def append_keys(prefix: str) -> tuple[str, ...]:
+    """Return the keys of a log: those of its records first, which trimming needs."""
+    names = (
+        "log",
+        "retention",
+        "trimmed",
+        "trimmed-before",
+        "keys",
+        "keys-before",
+        "control",
+        "ended",
+        "state",
+        "short-lived",
+        "short-lived-ends",
+        "state-ends",
+    )
+    return tuple(prefix + name for name in names)
+
+
+def append_arguments(
+    record: Record,
+    retention: Retention | None,
+    *,
+    create: bool,
+    only_begin: bool = False,
+) -> list[Any]:
+    """Return the arguments for a record."""
+    is_short = record.ttl is not None
+    is_apart = record.is_control or is_short
+    return [
+        codec.encode(record),
+        # An event has bytes, so that a lost one is missed.
+        0 if is_apart else max(1, record.size),
+        secrets.token_hex(6),
+        random.randrange(MAX_FIRST_NUMBER),
+        *kept(retention),
+        record.idempotency_key or "",
+        int(IDEMPOTENCY_SECONDS * 1000),
+        IDEMPOTENCY_KEYS,
+        int(only_begin),
+        CONTROL_RECORDS,
+        int(not create),
+        "\n".join(record.ended),
+        ENDED_SESSIONS,
+        NOTED_ADDRESSES,
+        record.key or "",
+        int(not record.sets_state),
+        record.kept_size,
+        *kept_state(retention),
+        int((record.ttl or FAN_OUT_SECONDS) * 1000) if is_short else "",
+        record.size,
+        SHORT_LIVED_RECORDS,
+        SHORT_LIVED_BYTES,
+        *(record.addresses if record.key is not None else ()),
+    ]
+
+
+def bridge_arguments(
+    after: Cursor, addresses: Iterable[Address], retention: Retention | None
+) -> list[Any]:
+    """Return the arguments of the script that bridges a trim."""
+    place = id_of(after.offset)
+    return [after.epoch, place, kept(retention)[1], NOTED_ADDRESSES, *addresses]
+
+
+def kept(keep: Retention | None) -> tuple[int | str, int | str, int | str]:
+    """Return the events, milliseconds and bytes to keep; empty: as the log says."""
+    if keep is None:
+        return "", "", ""
+    most = 2**53  # Lua's numbers are exact up to here
+    return min(keep.events, most), int(keep.seconds * 1000), min(keep.bytes, most)
+
+
+def kept_state(keep: Retention | None) -> tuple[int | str, int | str]:
+    """Return the keys and bytes of state to keep; empty: as the log says."""
+    return ("", "") if keep is None else (keep.state_keys, keep.state_bytes)

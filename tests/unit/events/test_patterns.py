@@ -1,0 +1,67 @@
+"""Patterns of channels, and the ttl that they give to events."""
+
+import json
+from typing import Any
+
+import pytest
+
+from flask_sse_hub import InvalidEvent
+from flask_sse_hub.events import address
+from flask_sse_hub.events.address import UNSET
+from flask_sse_hub.events.compose import Composer
+from flask_sse_hub.events.patterns import DefaultTtls
+
+TTLS = DefaultTtls.of({"typing.*": 5, "typing.slow": 9, "cursors.*": 0})
+
+
+def ttl_of(ttl: Any = UNSET, **target: Any) -> float | None:
+    return Composer(json.dumps, 100, TTLS).record("x", ttl=ttl, **target).ttl
+
+
+@pytest.mark.parametrize(
+    ("channels", "ttl"),
+    [
+        ("typing.7", 5.0),
+        ("typing.7.a", 5.0),
+        ("cursors.7", 0.0),
+        ("typing.slow", 9.0),
+        (["cursors.7", "typing.7"], 5.0),
+        (["typing.7", "chat.7"], None),
+        ("chat.7", None),
+        ([], None),
+    ],
+)
+def test_an_event_has_the_longest_ttl_of_its_channels(
+    channels: str | list[str], ttl: float | None
+) -> None:
+    """It is kept if one of its targets is not named by a pattern."""
+    assert ttl_of(channel=channels) == ttl
+
+
+def test_only_channels_are_named_by_patterns() -> None:
+    """A user or everyone receives the event whatever their names are."""
+    assert ttl_of() is None
+    assert ttl_of(user="typing.7") is None
+    assert ttl_of(channel="typing.7", user="7") is None
+
+
+def test_an_argument_comes_first() -> None:
+    """None keeps the event as long as history does."""
+    assert ttl_of(2, channel="typing.7") == 2.0
+    assert ttl_of(0, channel="typing.7") == 0.0
+    assert ttl_of(None, channel="typing.7") is None
+    assert ttl_of(604_800, channel="chat") == 604_800.0
+
+
+@pytest.mark.parametrize("ttl", [-1, 604_801, float("nan"), float("inf"), "5", True])
+def test_an_impossible_ttl_is_refused(ttl: Any) -> None:
+    """The error names the range in seconds, so that milliseconds are noticed."""
+    with pytest.raises(InvalidEvent, match=r"ttl must be .*seconds"):
+        ttl_of(ttl)
+
+
+def test_the_channel_is_that_of_the_address() -> None:
+    """Other addresses have none."""
+    assert address.channel_of(address.channel("a:b")) == "a:b"
+    assert address.channel_of(address.user("a")) is None
+    assert address.channel_of(address.BROADCAST) is None
