@@ -21,7 +21,7 @@ from ..clients.registry import ClientRegistry
 from ..tally import Tally
 from .ends import CLOCK_SKEW_SECONDS, Ends
 from .history import Frame
-from .progress import Progress
+from .progress import DeliveryProgress
 from .state import State
 from .waking import Waking
 
@@ -60,7 +60,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        progress: Progress,
+        progress: DeliveryProgress,
         registry: ClientRegistry,
         ends: Ends,
         waking: Waking,

@@ -13,7 +13,7 @@ from ..clients.close_reason import IMMEDIATE, CloseReason
 from ..clients.registry import ClientRegistry
 from .ended_sessions import EndedSessions
 from .history import Frame
-from .progress import Progress
+from .progress import DeliveryProgress
 from .waking import Waking
 
 # How much the clocks of two machines may differ. A client that came while the broker
@@ -25,7 +25,7 @@ class Ends:
     """End streams in one worker."""
 
     def __init__(
-        self, progress: Progress, registry: ClientRegistry, waking: Waking
+        self, progress: DeliveryProgress, registry: ClientRegistry, waking: Waking
     ) -> None:
         self._progress = progress
         self._registry = registry
