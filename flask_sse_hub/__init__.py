@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from .answers.batch import Batch
+from .answers.lasting.status import AnswerStatus
+from .answers.progress import Progress
 from .errors import (
     BrokerUnavailable,
     ClientRefused,
@@ -18,6 +20,7 @@ from .errors import (
     InvalidTicket,
     SSEHubError,
     StateFull,
+    TooManyAnswers,
     TooManyStreams,
     UnsupportedServer,
 )
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from .web.extension import SSEHub
 
 __all__ = [
+    "AnswerStatus",
     "Batch",
     "BrokerUnavailable",
     "ClientRefused",
@@ -57,11 +61,13 @@ __all__ = [
     "InvalidTicket",
     "Outbox",
     "PendingEvent",
+    "Progress",
     "Publisher",
     "SSEHub",
     "SSEHubError",
     "StateFull",
     "Target",
+    "TooManyAnswers",
     "TooManyStreams",
     "UnsupportedServer",
     "client_connected",

@@ -87,3 +87,10 @@ class ClientRefused(SSEHubError):
 
 class TooManyStreams(ClientRefused):
     """Raised when a user or a network address has too many streams open."""
+
+
+class TooManyAnswers(ClientRefused):
+    """Raised when a user or a worker has too many answers running.
+
+    A request that lets it out is answered with 429 and ``Retry-After``.
+    """

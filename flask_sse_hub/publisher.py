@@ -1,14 +1,28 @@
 """Publishing from outside the app: Celery, cron jobs, scripts. Does not know Flask."""
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .answers.batch import Batch
+from .answers.lasting.arguments import (
+    BATCH,
+    checked_answer_id,
+    converter,
+    joined,
+    seconds_of,
+)
+from .answers.lasting.records import Begun
+from .answers.lasting.task import TaskAnswer
+from .answers.protocols import ProtocolName, protocol_named
 from .brokers import Broker, create_broker, is_redis
 from .database import joining
 from .database.uncommitted import Destination
-from .errors import InvalidOption
+from .errors import InvalidOption, InvalidTarget
+from .events import address
+from .events.address import HasId, Name, checked_id
 from .events.compose import MAX_EVENT_BYTES, Composer, PublishesEvents
 from .events.event import LARGEST_BYTES
 from .events.patterns import DefaultTtls
@@ -39,7 +53,8 @@ class Publisher(PublishesEvents):
         create: Whether to begin the log if no app has done so. Otherwise ``publish()``
             raises BrokerUnavailable: the path or the name is probably mistyped, and
             nobody would receive the event.
-        max_event_bytes: How many bytes the data of one event may have.
+        max_event_bytes: How many bytes the data of one event, or of one answer, may
+            have.
         dumps: Serialises data as JSON that is neither text nor bytes.
         ttl: The app's ``SSE_HUB_TTL``: the ttl of events by patterns of their channels.
         outbox: The app's Outbox, for ``publish(after=..., outbox=True)``. The app's
@@ -115,6 +130,80 @@ class Publisher(PublishesEvents):
             return joining.store(after, record, self._outbox, lambda *_: None)
         return joining.append_after(
             after, record, Destination(self._append, lambda *_: None)
+        )
+
+    @explaining("answer(id, user=...)", words={})
+    def answer(
+        self,
+        id: str | None = None,  # noqa: A002 - the word of sse_hub.answers
+        *,
+        user: Name | HasId | None = None,
+        session: str | None = None,
+        merge: Callable[[list[Any]], Any] | None = None,
+        batch: Batch | None = None,
+        timeout: float = 86_400.0,
+        keep: float = 300.0,
+        protocol: ProtocolName | None = "events",
+    ) -> TaskAnswer:
+        """Return an answer that this process produces, and pages of the app read.
+
+        Use it in a ``with`` block::
+
+            with publisher.answer(job_id, user=42) as out:
+                for number, row in enumerate(rows, 1):
+                    if out.stopped:
+                        break
+                    load(row)
+                    out.progress(number, "rows", total=len(rows))
+
+        The app reads it by ``sse_hub.answers.response(job_id)``. It goes on without
+        readers. Its data may have ``max_event_bytes`` bytes.
+
+        Args:
+            id: The answer's id, 1 to 64 letters, digits, ``-`` and ``_``. Left out, it
+                is random, and ``out.id`` tells it.
+            user: The id of the user to whom the answer belongs.
+            session: The session to which it belongs, if there is no user.
+            merge: ``"".join`` for an answer of text.
+            batch: When items leave together for the log.
+            timeout: For how many seconds the answer may run.
+            keep: For how many seconds it can be read after its end.
+            protocol: The clients that read it; see ``EventSourceResponse``.
+
+        Raises:
+            InvalidOption: An argument has the wrong type or is out of its range.
+            InvalidName: An id is not usable.
+            InvalidTarget: Neither a user nor a session is given.
+
+        The beginning of the block raises BrokerUnavailable, StateFull, and
+        TooManyAnswers if an answer with the id is running.
+
+        """
+        spoken = protocol_named(protocol)
+        batch, is_text = joined(batch or BATCH, merge, spoken)
+        owner = address.user_id_of(user)
+        if owner is None and session is None:
+            raise InvalidTarget("pass user= or session=: the answer belongs to it")
+        begun = Begun(
+            id=secrets.token_urlsafe(16) if id is None else checked_answer_id(id),
+            run=secrets.token_hex(8),
+            runner=secrets.token_hex(8),
+            user=None if owner is None else checked_id(owner, what="a user's id"),
+            session=None
+            if owner is not None
+            else checked_id(session, what="a session's id"),
+            protocol=protocol,
+            is_text=is_text,
+            linger=None,
+            keep=seconds_of("keep", keep),
+        )
+        return TaskAnswer(
+            self._broker.get,
+            begun,
+            convert=converter(spoken, dumps=self._composer.dumps, is_text=is_text),
+            batch=batch,
+            timeout=seconds_of("timeout", timeout, above=0.0),
+            max_bytes=self._composer.max_event_bytes,
         )
 
     def _append(self, record: Record) -> str:

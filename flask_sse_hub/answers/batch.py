@@ -88,6 +88,11 @@ class Collector:
         #: The time at which the batch leaves; infinite while it is empty.
         self.due = math.inf
 
+    @property
+    def interval(self) -> float:
+        """The longest time that an item waits, in seconds."""
+        return self._batch.interval
+
     def add(self, item: Any, *, now: float) -> None:
         """Add an item. A full batch is due at once."""
         if not self._items:

@@ -1,14 +1,13 @@
 """The body of an answer: the items of an iterable, as the bytes of an event stream.
 
-The server iterates the body. Knows producers, batches and the watch for departures.
-Does not know requests.
+The server iterates the body. Knows batches, the source of the items, and the watch for
+departures. Does not know requests.
 """
 
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
@@ -17,14 +16,15 @@ from ..runtime import sockets
 from ..server.places import PlaceLedger
 from .batch import Batch, Collector
 from .departures import departures
-from .producer import Producer
 from .protocols import AnswerProtocol, Dumps, Failure, new_end_id
+from .source import Convert, Source
 
 log = logging.getLogger(__name__)
 
-# A comment line, written between blocks. No blank line follows it, because some clients
-# dispatch an empty event at each blank line. A peer that has left answers with a reset.
-_COMMENT = b":\n"
+#: A comment line, written between blocks. No blank line follows it, because some
+#: clients dispatch an empty event at each blank line. A peer that has left answers with
+#: a reset.
+COMMENT = b":\n"
 
 # The default of SSE_HUB_CONNECTION_TIMEOUT. The setting itself belongs to a hub.
 _UNACKNOWLEDGED_SECONDS = 60.0
@@ -43,24 +43,28 @@ _LEFT_OUT = object()
 class AnswerBody:
     """The body of the response. The server iterates it.
 
-    The app's iterable starts when the server starts to iterate, so a HEAD request
-    starts nothing. The iterable is stopped at the end or in close(), whichever comes
-    first.
+    ``new_source`` makes the source of the items; it is given the function that encodes
+    them. The source starts when the server starts to iterate, so a HEAD request starts
+    nothing. It is stopped at the end or in close(), whichever comes first.
+
+    ``greeting`` is the first bytes. ``resumes`` tells whether a client that lost its
+    connection comes back by itself, and then receives the rest of this answer.
     """
 
     def __init__(
         self,
-        iterable: Iterable[Any],
+        new_source: Callable[[Convert], Source],
         *,
         heartbeat: float,
         batch: Batch,
         protocol: AnswerProtocol,
         dumps: Dumps,
-        around: Callable[[], AbstractContextManager[Any]],
         connection: socket.socket | None,
         name: str | None,
         places: PlaceLedger,
         debug: bool,
+        greeting: bytes = COMMENT,
+        resumes: bool = False,
     ) -> None:
         self.on_close: Callable[[], None] | None = None
         self._heartbeat = heartbeat
@@ -68,11 +72,13 @@ class AnswerBody:
         self._writer = protocol.new_writer(dumps)
         self._remedy = protocol.remedy
         self._merges = batch.merge is not None
-        # Without a merge, each item is encoded in the producer's thread, before the
-        # iterable goes on and perhaps changes it.
+        # Without a merge, the source encodes each item: a producer does so before its
+        # iterable goes on and perhaps changes the item.
         encode = _same if self._merges else self._written
         convert = partial(_unless_end, is_end=protocol.is_end, convert=encode)
-        self._producer = Producer(iterable, around=around, convert=convert)
+        self._source = new_source(convert)
+        self._greeting = greeting
+        self._resumes = resumes
         self._socket = connection
         self._name = name
         self._debug = debug
@@ -113,7 +119,7 @@ class AnswerBody:
             on_close()
 
     def _let_go(self) -> None:
-        self._producer.stop()
+        self._source.stop()
         self._watch.remove(self)
         self._places.give_back(self)
         error = self._take_error()
@@ -129,7 +135,7 @@ class AnswerBody:
 
         Its traceback would keep everything alive that the iterable referenced.
         """
-        error, self._producer.error = self._producer.error, None
+        error, self._source.error = self._source.error, None
         return error
 
     # The next bytes
@@ -140,15 +146,15 @@ class AnswerBody:
             sockets.limit_unacknowledged(self._socket, _UNACKNOWLEDGED_SECONDS)
         self._watch.add(self, self._socket)
         self._places.take(self, is_answer=True)
-        self._producer.start()
-        return _COMMENT
+        self._source.start()
+        return self._greeting
 
     def _go_on(self) -> bytes:
         try:
             chunk = self._await_chunk()
         except Exception as error:  # noqa: BLE001 - _failed() logs it
             # The app's merge or the JSON provider failed.
-            self._producer.stop()
+            self._source.stop()
             self._state = self._end
             chunk = self._failed(error)
         return chunk or self._end()
@@ -161,10 +167,10 @@ class AnswerBody:
                 return self._collected()
             if self._probes:
                 self._probes = False
-                return _COMMENT
+                return COMMENT
             silent_until = self._silent_since + self._heartbeat
             until = min(silent_until, self._collector.due)
-            items = self._producer.take(max(0.0, until - now))
+            items = self._source.take(max(0.0, until - now))
             if items is None:
                 return _NOTHING if self._peer_left else self._rest()
             for item in items:
@@ -173,7 +179,7 @@ class AnswerBody:
             # The heartbeat comes last. Otherwise a slow client would receive one with
             # each item.
             if not items and time.monotonic() >= silent_until:
-                return _COMMENT
+                return COMMENT
         return _NOTHING
 
     def _collected(self) -> bytes:
@@ -187,10 +193,18 @@ class AnswerBody:
         error = self._take_error()
         if error is not None:
             end = self._failed(error)
-        elif self._worker_left and not self._producer.exhausted:
-            end = self._break_off(message=_SHUTDOWN, reason="shutdown", id=new_end_id())
+        elif self._source.failure is not None:
+            end = self._break_off(self._source.failure)
+        elif self._source.exhausted:
+            end = self._writer.end(reason=self._source.reason)
+        elif self._resumes:
+            # The client comes back, and is served or refused by another response.
+            end = _NOTHING
+        elif self._worker_left:
+            shutdown = Failure(message=_SHUTDOWN, reason="shutdown", id=new_end_id())
+            end = self._break_off(shutdown)
         else:
-            end = self._writer.end()
+            end = self._break_off(Failure(message=_FAILED, id=new_end_id()))
         return rest + end
 
     def _failed(self, error: BaseException) -> bytes:
@@ -199,21 +213,21 @@ class AnswerBody:
         # Only a developer's own page may show the text: it can name values of the app.
         shown = self._debug and isinstance(error, SSEHubError)
         text = str(error) if shown else _FAILED
-        told = self._break_off(message=text, id=end_id)
+        told = self._break_off(Failure(message=text, id=end_id))
         how = f"its client was told with the id {end_id}" if told else _UNTOLD
         log.error(
             "the answer of endpoint %s failed; %s", self._name, how, exc_info=error
         )
         return told
 
-    def _break_off(self, **why: str) -> bytes:
-        told = self._writer.failure(Failure(**why))
+    def _break_off(self, failure: Failure) -> bytes:
+        told = self._writer.failure(failure)
         self._breaks_off = not told
         return told
 
-    def _written(self, item: Any) -> bytes:
+    def _written(self, item: Any, **place: Any) -> bytes:
         self._look_at(item)
-        return self._writer.item(item)
+        return self._writer.item(item, **place)
 
     def _look_at(self, item: object) -> None:
         """Tell of an item in the form of another package, once for each response.
@@ -247,17 +261,17 @@ class AnswerBody:
     def probe(self) -> None:
         """Write a comment. A peer that has left answers it with a reset."""
         self._probes = True
-        self._producer.wake()
+        self._source.wake()
 
     def peer_left(self) -> None:
         """End without another byte, because nobody would read it."""
         self._peer_left = True
-        self._producer.stop()
+        self._source.stop()
 
     def worker_leaves(self) -> None:
         """Send the items yielded so far, then the reason, and end."""
         self._worker_left = True
-        self._producer.stop()
+        self._source.stop()
 
     def cut(self) -> None:
         """Shut the connection down. A write that blocks ends with an error."""
@@ -271,6 +285,6 @@ def _same(item: Any) -> Any:
 
 
 def _unless_end(
-    item: Any, *, is_end: Callable[[Any], bool], convert: Callable[[Any], Any]
+    item: Any, *, is_end: Callable[[Any], bool], convert: Convert, **place: Any
 ) -> Any:
-    return _LEFT_OUT if is_end(item) else convert(item)
+    return _LEFT_OUT if is_end(item) else convert(item, **place)

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ..runtime import greenlets
+from .protocols import Failure
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,10 @@ class Producer:
     iterable is never iterated. So a generator's ``finally`` runs once, in the thread
     that ran the rest of the generator.
     """
+
+    # Its consumer tells of all failures.
+    failure: Failure | None = None
+    reason: str | None = None
 
     def __init__(
         self,

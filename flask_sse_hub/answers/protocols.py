@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, Protocol
 from ..errors import InvalidEvent, InvalidOption
 from ..events import habits
 from ..events.event import Event, encode_block, text_of
+from .progress import PROGRESS, Progress
 
 #: The values of ``protocol`` beside None.
 ProtocolName = Literal["events", "openai", "ai-sdk"]
@@ -63,11 +64,20 @@ class AnswerWriter(Protocol):
     must not depend on the items.
     """
 
-    def item(self, item: Any) -> bytes:
-        """Return the events of an item. Raises InvalidEvent for an unsuitable item."""
+    def item(
+        self, item: Any, *, event_id: str | None = None, is_state: bool = False
+    ) -> bytes:
+        """Return the events of an item. Raises InvalidEvent for an unsuitable item.
 
-    def end(self) -> bytes:
-        """Return the last events of a complete answer; no bytes if there are none."""
+        Protocols whose clients know ids write ``event_id``. ``is_state`` tells that the
+        item stands for several ones that came before this reader.
+        """
+
+    def end(self, *, reason: str | None = None) -> bytes:
+        """Return the last events of an answer; no bytes if there are none.
+
+        ``reason`` tells why the answer ended before it was complete.
+        """
 
     def failure(self, failure: Failure, /) -> bytes:
         """Return the last events of a broken answer; no bytes if there are none."""
@@ -79,16 +89,26 @@ class _EventWriter:
     def __init__(self, dumps: Dumps) -> None:
         self._dumps = dumps
 
-    def item(self, item: Any) -> bytes:
+    def item(
+        self, item: Any, *, event_id: str | None = None, is_state: bool = False
+    ) -> bytes:
+        if isinstance(item, Progress):
+            item = item.event
         if not isinstance(item, Event):
             item = Event(text_of(item, dumps=self._dumps))
-        return encode_block(item.data, type=item.type, retry=item.retry)
+        return encode_block(
+            item.data,
+            type=item.type,
+            event_id=event_id,
+            retry=item.retry,
+            fields="state: true\n" if is_state else "",
+        )
 
-    def end(self) -> bytes:
-        return self._last("done", new_end_id())
+    def end(self, *, reason: str | None = None) -> bytes:
+        return self._last("done", new_end_id(), **_reason(reason))
 
     def failure(self, failure: Failure) -> bytes:
-        reason = {"reason": failure.reason} if failure.reason else {}
+        reason = _reason(failure.reason)
         return self._last("error", failure.id, **reason, message=failure.message)
 
     def _last(self, type: str, end_id: str, **data: str) -> bytes:
@@ -96,10 +116,14 @@ class _EventWriter:
         return encode_block(text, type=type, event_id=end_id)
 
 
+def _reason(word: str | None) -> dict[str, str]:
+    return {"reason": word} if word else {}
+
+
 class _BareWriter(_EventWriter):
     """Write the items, and nothing else."""
 
-    def end(self) -> bytes:
+    def end(self, **_: Any) -> bytes:
         return _NOTHING
 
     def failure(self, _: Failure) -> bytes:
@@ -159,10 +183,10 @@ class _ChunkWriter(_ObjectWriter):
         ' "choices": [{"index": 0, "delta": {"content": ...}, "finish_reason": None}]}'
     )
 
-    def item(self, item: Any) -> bytes:
+    def item(self, item: Any, **_: Any) -> bytes:
         return self._object(item)[1]
 
-    def end(self) -> bytes:
+    def end(self, **_: Any) -> bytes:
         return _data(_DONE)
 
     def failure(self, failure: Failure) -> bytes:
@@ -194,7 +218,11 @@ class _MessageWriter(_ObjectWriter):
         # The id of the text part that is open.
         self._text_id: str | None = None
 
-    def item(self, item: Any) -> bytes:
+    def item(self, item: Any, **_: Any) -> bytes:
+        if isinstance(item, Progress):
+            # Transient: the message that the page keeps does not hold it.
+            data = json.loads(item.data)
+            item = {"type": f"data-{PROGRESS}", "data": data, "transient": True}
         if isinstance(item, _TEXT):
             parts = map(_part, self._text(text_of(item, dumps=self._dumps)))
             return b"".join(parts)
@@ -221,7 +249,7 @@ class _MessageWriter(_ObjectWriter):
         if text_id is not None:
             yield {"type": "text-end", "id": text_id}
 
-    def end(self) -> bytes:
+    def end(self, **_: Any) -> bytes:
         parts = [*self._end_of_text()]
         if self._finishes:
             parts.append({"type": "finish"})
@@ -246,6 +274,8 @@ class AnswerProtocol:
     end_text: str | None = None
     #: Whether a native EventSource may be the client. Others handle statuses.
     for_event_source: bool = True
+    #: Whether its clients take no text, but objects only.
+    refuses_text: bool = False
     #: Returns how to yield an item that is probably meant otherwise, or None.
     remedy: Callable[[object], str | None] = lambda _: None
 
@@ -267,7 +297,10 @@ def _remedy(item: object) -> str | None:
 _PROTOCOLS: Mapping[str | None, AnswerProtocol] = {
     "events": AnswerProtocol(new_writer=_EventWriter, remedy=_remedy),
     "openai": AnswerProtocol(
-        new_writer=_ChunkWriter, end_text=_DONE, for_event_source=False
+        new_writer=_ChunkWriter,
+        end_text=_DONE,
+        for_event_source=False,
+        refuses_text=True,
     ),
     "ai-sdk": AnswerProtocol(
         new_writer=_MessageWriter,

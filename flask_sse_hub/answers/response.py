@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from flask import abort, current_app, request
+from werkzeug.exceptions import HTTPException
 
 from ..errors import InvalidOption
 from ..events.seconds import LONGEST_SHORT, checked_seconds
@@ -24,7 +25,7 @@ from ..streams.response import StreamResponse, accepted_coding, refused
 from .batch import LONGEST_SECONDS, Batch
 from .body import AnswerBody
 from .compressed_body import CODING, CompressedBody
-from .producer import close_iterable
+from .producer import Producer, close_iterable
 from .protocols import ProtocolName, is_end_id, protocol_named
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ _rare_log = RareLog(log)
 # passing one is a mistake.
 _NO_ITEMS = (str, bytes, bytearray, memoryview, Mapping)
 
-# The default batch. Each item leaves in a write of its own.
-_ONE_BY_ONE = Batch(size=1)
+#: The default batch. Each item leaves in a write of its own.
+ONE_BY_ONE = Batch(size=1)
 
 
 _HEADERS = (
@@ -75,7 +76,41 @@ _WORDS = {
 }
 
 
-class EventSourceResponse(StreamResponse):
+class AnswerResponse(StreamResponse):
+    """The response of an answer. Its status is 204 for a client that had the end.
+
+    A native EventSource reconnects after the end, with the id of the last event.
+    """
+
+    def __init__(
+        self,
+        body: AnswerBody,
+        *,
+        compress: bool,
+        headers: Mapping[str, str],
+    ) -> None:
+        self._is_over = _had_its_end()
+        compress = compress and not self._is_over
+        coding = accepted_coding([CODING]) if compress else None
+        super().__init__(CompressedBody(body) if coding else body, coding=coding)
+        self.headers.update(headers)
+        if self._is_over:
+            self.status_code = 204
+
+    def get_wsgi_response(
+        self, environ: "WSGIEnvironment"
+    ) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        """Keep the status 204 after an end: only then does a browser not reconnect.
+
+        A view that returns ``EventSourceResponse(...), 200`` sets another status, which
+        is meant for the first request only.
+        """
+        if self._is_over:
+            self.status_code = 204
+        return super().get_wsgi_response(environ)
+
+
+class EventSourceResponse(AnswerResponse):
     """A response that sends each item of an iterable as an event, as soon as it comes.
 
     Create it within a request, for GET or POST::
@@ -130,59 +165,54 @@ class EventSourceResponse(StreamResponse):
         compress: bool = True,
         protocol: ProtocolName | None = "events",
     ) -> None:
-        _check(iterable, batch)
+        check_items(iterable, batch)
         spoken = protocol_named(protocol)
-        checked_seconds(
-            heartbeat,
-            what="heartbeat",
-            above=0.0,
-            most=LONGEST_SECONDS,
-            error=InvalidOption,
-        )
-        if heartbeat > LONGEST_SHORT:
-            _rare_log.say(
-                "heartbeat",
-                f"EventSourceResponse has heartbeat={heartbeat} (seconds, not"
-                " milliseconds?)",
-            )
+        check_heartbeat(heartbeat)
         check_server(request.environ)
         places = place_ledger()
-        _check_room(iterable, places, for_event_source=spoken.for_event_source)
+        try:
+            check_room(places, for_event_source=spoken.for_event_source)
+        except HTTPException:
+            close_iterable(iterable)
+            raise
         app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
         body = AnswerBody(
-            iterable,
+            lambda convert: Producer(
+                iterable,
+                convert=convert,
+                around=app.app_context if app_context else nullcontext,
+            ),
             heartbeat=heartbeat,
-            batch=batch or _ONE_BY_ONE,
+            batch=batch or ONE_BY_ONE,
             protocol=spoken,
             dumps=app.json.dumps,
-            around=app.app_context if app_context else nullcontext,
             connection=connection_of(request.environ),
             name=request.endpoint,
             places=places,
             debug=app.debug,
         )
-        self._is_over = _had_its_end()
-        compress = compress and not self._is_over
-        coding = accepted_coding([CODING]) if compress else None
-        super().__init__(CompressedBody(body) if coding else body, coding=coding)
-        self.headers.update(spoken.headers)
-        if self._is_over:
-            self.status_code = 204
-
-    def get_wsgi_response(
-        self, environ: "WSGIEnvironment"
-    ) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
-        """Keep the status 204 after an end: only then does a browser not reconnect.
-
-        A view that returns ``EventSourceResponse(...), 200`` sets another status, which
-        is meant for the first request only.
-        """
-        if self._is_over:
-            self.status_code = 204
-        return super().get_wsgi_response(environ)
+        super().__init__(body, compress=compress, headers=spoken.headers)
 
 
-def _check(iterable: object, batch: object) -> None:
+def check_heartbeat(heartbeat: float) -> None:
+    """Raise InvalidOption for a heartbeat that is no number of seconds."""
+    checked_seconds(
+        heartbeat,
+        what="heartbeat",
+        above=0.0,
+        most=LONGEST_SECONDS,
+        error=InvalidOption,
+    )
+    if heartbeat > LONGEST_SHORT:
+        _rare_log.say(
+            "heartbeat",
+            f"EventSourceResponse has heartbeat={heartbeat} (seconds, not"
+            " milliseconds?)",
+        )
+
+
+def check_items(iterable: object, batch: object) -> None:
+    """Raise InvalidOption for an iterable or a batch that is none."""
     if isinstance(iterable, _NO_ITEMS) or not isinstance(iterable, Iterable):
         raise InvalidOption(_no_iterable(iterable))
     if not isinstance(batch, Batch | None):
@@ -234,14 +264,11 @@ def _call_of(function: Callable[..., Any]) -> str:
     return f"{name}({', '.join(needed)})"
 
 
-def _check_room(
-    iterable: Iterable[Any], places: PlaceLedger, *, for_event_source: bool
-) -> None:
+def check_room(places: PlaceLedger, *, for_event_source: bool) -> None:
     """Abort the request with 503 if the worker has no place for another stream."""
     why = places.full()
     if why is not None:
         _rare_log.say("full", f"an answer was refused: {why}")
-        close_iterable(iterable)
         abort(refused(why, status=503, for_event_source=for_event_source))
 
 

@@ -101,7 +101,7 @@ class Access:
         if self._is_public(channel):
             return True
         authorizer = self._rules.authorize
-        return authorizer is not None and _allows(authorizer, person, channel)
+        return authorizer is not None and allows(authorizer, person, channel)
 
     def arrive(self) -> Callable[[], Visitor]:
         """Refuse a stranger, and return the function that loads this request's visitor.
@@ -168,7 +168,7 @@ class Access:
             if visitor.channels is not None:
                 is_open = name in visitor.channels or self._is_public(name)
             else:
-                is_open = rule is None or _allows(rule, visitor.person, name)
+                is_open = rule is None or allows(rule, visitor.person, name)
             if not is_open:
                 remedy = self._remedy(visitor) if self._app.debug else ""
                 raise Forbidden(f"the channel {name!r:.60} is not open to you{remedy}")
@@ -342,15 +342,18 @@ def _request_again(app: Flask, opening: OpeningRequest) -> Iterator[None]:
         context.pop()
 
 
-def _allows(rule: Authorizer, person: Any, channel: str) -> bool:
-    """Return a rule's answer. Raises InvalidOption if the answer is a coroutine."""
-    answer = rule(person, channel)
+def allows(rule: Callable[[Any, Any], bool], person: Any, what: object) -> bool:
+    """Return a rule's answer about a channel, or about another thing.
+
+    Raises InvalidOption if the answer is a coroutine.
+    """
+    answer = rule(person, what)
     if inspect.isawaitable(answer):
         # It would count as true, and open every channel.
         if inspect.iscoroutine(answer):
             answer.close()
         raise InvalidOption(
-            "a channel rule returned a coroutine: async is not supported, so write a"
+            "a rule returned a coroutine: async is not supported, so write a"
             " plain function that returns True or False"
         )
     return bool(answer)
@@ -361,7 +364,7 @@ def _still_may(client: Client, person: Any, rule: Authorizer | None) -> bool:
         return False
     try:
         return rule is None or all(
-            _allows(rule, person, name) for name in client.channels
+            allows(rule, person, name) for name in client.channels
         )
     except _REFUSALS:
         return False

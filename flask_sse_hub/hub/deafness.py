@@ -5,7 +5,7 @@ missing. Knows the position and the log's head. Does not know why the worker sta
 """
 
 from ..events.record import Cursor
-from .delivery.progress import Progress
+from .delivery.progress import DeliveryProgress
 
 #: The seconds after which a worker is deaf: its position has not moved, although the
 #: log has newer records. A follower that is woken by nobody looks at the log at least
@@ -19,7 +19,7 @@ class Deafness:
     Has to be asked now and then, as a load balancer asks for health.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: DeliveryProgress) -> None:
         self._progress = progress
         # The position at which the worker was first seen behind the log, and when.
         self._behind: tuple[Cursor, float] | None = None

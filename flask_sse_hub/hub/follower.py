@@ -5,6 +5,7 @@ First fills the worker's memory from the log's tail. Does not know clients.
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 from ..brokers import Broker, LogBatch, LogState
@@ -51,6 +52,8 @@ class Follower:
         self._tried = threading.Event()
         #: The cursor up to which the log was read.
         self.cursor = UNPLACED
+        # The cursor up to which the folds have taken the log.
+        self._folded = UNPLACED
 
     @property
     def ready(self) -> bool:
@@ -104,6 +107,7 @@ class Follower:
             else:
                 tail.append(batch)
         self._folds.begin(found.records, tail, upto=self.cursor)
+        self._folded = self.cursor
         self._dispatcher.begin(start, tail, state=State.of(found))
         self._ready.set()
         self._tried.set()
@@ -132,6 +136,7 @@ class Follower:
                 self._folds.begin(found.records, (), upto=batch.cursor)
                 state = State.of(found)
         self._folds.take(batch.records)
+        self._folded = batch.cursor
         self._dispatcher.accept(batch, state=state)
         return True
 
@@ -161,3 +166,14 @@ class Follower:
         """
         if not self._tried.wait(seconds):
             self._tried.set()
+
+    def wait_until_folded(self, head: Cursor, seconds: float) -> None:
+        """Wait until the folds have taken the log up to a head of it.
+
+        Raises BrokerUnavailable if that takes longer.
+        """
+        until = time.monotonic() + seconds
+        while self._folded.epoch != head.epoch or self._folded.offset < head.offset:
+            if time.monotonic() >= until:
+                raise BrokerUnavailable("this worker is behind the log")
+            time.sleep(0.005)

@@ -165,6 +165,13 @@ class Hub:
         """Have a fold take the records that workers write for each other."""
         self._parts.folds.add(fold)
 
+    def wait_until_read(self, seconds: float) -> None:
+        """Wait until the folds have taken everything that is in the log by now.
+
+        Raises BrokerUnavailable if that takes longer.
+        """
+        self._parts.follower.wait_until_folded(self.cursor(), seconds)
+
     # Starting and ending
 
     @property

@@ -81,18 +81,26 @@ class Members:
         self.own_id = secrets.token_hex(8)
         self._append = append
         self._causes: list[Cause] = []
+        self._last_words: list[Callable[[], None]] = []
         # Guards the fields below.
         self._lock = threading.Lock()
         # The beats of this worker that came since the last one of each member, and the
         # place of that last one.
         self._silence: dict[str, int] = {}
         self._last: dict[str, Cursor] = {}
+        # Held while this worker says that it lives, or that it is gone. Otherwise a
+        # part that begins could need the beat that is being taken back.
+        self._saying = threading.Lock()
         # Whether this worker has said that it lives, and not yet that it is gone.
         self._said = False
 
     def serve(self, cause: Cause) -> None:
         """Beat for a part of this worker from now on, whenever it needs that."""
         self._causes.append(cause)
+
+    def before_leaving(self, function: Callable[[], None]) -> None:
+        """Have a function called when this worker drains, before it says that."""
+        self._last_words.append(function)
 
     def __contains__(self, member_id: str) -> bool:
         """Tell whether a process is a member that is not known to be gone."""
@@ -138,17 +146,28 @@ class Members:
             with contextlib.suppress(BrokerUnavailable):
                 self.beat()
 
+    def enter(self) -> None:
+        """Say that this worker lives, unless it has said so before.
+
+        For a part that needs the members from now on. More beats than one every few
+        seconds would write others off. Raises BrokerUnavailable.
+        """
+        with self._saying:
+            if not self._said:
+                self._append(beat_of(self.own_id))
+                self._said = True
+
     def beat(self) -> None:
         """Say that this worker lives if that is needed, and write off the silent ones.
 
         Raises BrokerUnavailable.
         """
-        needed = any(cause.needs_members() for cause in self._causes)
-        if not needed:
-            self.leave()
-            return
-        self._said = True
-        self._append(beat_of(self.own_id))
+        with self._saying:
+            if not any(cause.needs_members() for cause in self._causes):
+                self._leave()
+                return
+            self._said = True
+            self._append(beat_of(self.own_id))
         for member_id, last in self._silent():
             log.warning("the worker %s is gone: its part is written off", member_id)
             # The key belongs to the last beat: all members write the same record, and
@@ -169,6 +188,12 @@ class Members:
 
         Raises BrokerUnavailable.
         """
+        for function in self._last_words:
+            function()
+        with self._saying:
+            self._leave()
+
+    def _leave(self) -> None:
         if self._said:
             self._said = False
             self._append(farewell_of(self.own_id))

@@ -16,7 +16,7 @@ from .delivery.catchup import Catchup
 from .delivery.dispatcher import Dispatcher
 from .delivery.ends import Ends
 from .delivery.history import History
-from .delivery.progress import Progress
+from .delivery.progress import DeliveryProgress
 from .delivery.waking import Waking
 from .delivery.writer import Writer
 from .folds import Folds
@@ -70,7 +70,7 @@ class Parts:
             return time_of_day() + broker.clock_ahead
 
         self.history = History(options.memory, clock=time_of_log)
-        self.progress = Progress(self.history)
+        self.progress = DeliveryProgress(self.history)
         self.waking = Waking(registry)
         self.ends = Ends(self.progress, registry, self.waking)
         self.dispatcher = Dispatcher(

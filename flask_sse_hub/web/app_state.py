@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, has_request_context
 
+from ..answers.lasting.desk import Desk
 from ..auth.access import Access, Rules
 from ..brokers import Broker, create_broker
 from ..events.address import Address
@@ -30,6 +31,7 @@ from ..runtime.per_process import PerProcess
 from ..server.places import place_ledger
 from ..signals import client_connected, client_disconnected, event_published
 from .after_commit import AfterCommit
+from .answers import LastingAnswers
 from .config import Config
 from .cors import Origins
 from .late_settings import LateSettings
@@ -88,6 +90,9 @@ class AppState:
             hub=lambda: self.hub,
             time_of_day=lambda: self.time_of_day(),
         )
+        self.answers = LastingAnswers(
+            app, config, self.reach, self.subscribing, desk=lambda: self._desks.get()
+        )
         self.after_commit = AfterCommit(
             app, outbox, append=self.publish, hub=lambda: self.hub
         )
@@ -95,13 +100,14 @@ class AppState:
         self.clock: Callable[[], float] = time.monotonic
         #: The time of day, for things that outlive a process: retention and tickets.
         self.time_of_day: Callable[[], float] = time.time
-        self._hubs = PerProcess(self._create_hub)
+        # A hub and its answers belong together.
+        self._desks = PerProcess(self._create_desk)
         self._machines = PerProcess(self._create_machine)
 
     @property
     def hub(self) -> Hub:
         """The hub of this process."""
-        return self._hubs.get()
+        return self._desks.get().hub
 
     @property
     def broker(self) -> Broker:
@@ -136,6 +142,9 @@ class AppState:
         return "\0".join(
             (config.broker_url, config.name or app.name, app.instance_path)
         )
+
+    def _create_desk(self) -> Desk:
+        return Desk(self._create_hub(), max_bytes=self.config.answers_bytes)
 
     def _create_hub(self) -> Hub:
         app = self.app
@@ -181,9 +190,9 @@ class AppState:
         machine = self._machines.pop()
         if machine is not None:
             machine.leave()
-        hub = self._hubs.pop()
-        if hub is not None:
-            hub.close()
+        desk = self._desks.pop()
+        if desk is not None:
+            desk.hub.close()
 
     def disconnect(self, addresses: tuple[Address, ...]) -> None:
         """End the streams that belong to these addresses, on every worker.

@@ -225,6 +225,20 @@ class Config:
         " user is loaded again, and your channel rule is applied again. The stream ends"
         " if the user is deleted or locked, or if the rule closes one of the channels.",
     )
+    answers_per_user: int | None = _key(
+        10,
+        checks.count_or_none,
+        "The most answers of one user, or of one anonymous session, that may run at a"
+        " time, on all workers together. None means no limit.",
+    )
+    answers_per_worker: int = _key(
+        1000, checks.count, "The most answers that one worker may run at a time."
+    )
+    answers_bytes: int = _key(
+        1_048_576,
+        checks.event_bytes,
+        "The most bytes that one answer may have. An answer that becomes larger ends.",
+    )
     cors_origins: tuple[str, ...] = _key(
         (),
         checks.origins,

@@ -17,6 +17,9 @@ _REQUEST_HEADERS = "Authorization, Cache-Control, Content-Type, Last-Event-ID, P
 # Chromium accepts.
 _MAX_AGE_SECONDS = 7200
 
+# The response headers that a page of another origin may read.
+_READABLE = "Retry-After, Answer-ID"
+
 
 class Origins:
     """The origins that one app allows."""
@@ -38,7 +41,7 @@ class Origins:
             return response
         response.access_control_allow_origin = origin
         response.access_control_allow_credentials = True
-        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+        response.headers["Access-Control-Expose-Headers"] = _READABLE
         if request.method == "OPTIONS":
             response.headers["Access-Control-Allow-Methods"] = response.headers.get(
                 "Allow", ""

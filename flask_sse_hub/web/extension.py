@@ -15,7 +15,12 @@ from ..auth import client_ids, visitor
 from ..auth.access import Authorizer, Describer, Reloader, Rules
 from ..auth.secret_keys import older_keys
 from ..auth.tickets import Ticket
-from ..errors import ConfigurationError, InvalidOption, InvalidTarget
+from ..errors import (
+    ConfigurationError,
+    InvalidOption,
+    InvalidTarget,
+    TooManyAnswers,
+)
 from ..events import address, words
 from ..events.address import UNSET, HasId, Name, Target, Unset, Users
 from ..events.compose import Composer
@@ -25,6 +30,7 @@ from ..hub.clients.client import Metadata
 from ..hub.stats import HubStats
 from ..runtime.arguments import explaining
 from . import client_script
+from .answers import LastingAnswers, too_many
 from .app_state import AppState
 from .blueprint import create_blueprint
 from .cli import create_group
@@ -88,6 +94,7 @@ class SSEHub(PublishesRows):
         app.extensions[_EXTENSION] = state
         self._apps.add(app)
         app.register_blueprint(blueprint)
+        app.register_error_handler(TooManyAnswers, too_many)
         app.cli.add_command(create_group(self, state))
         app.context_processor(lambda: {_EXTENSION: self})
         state.logins.watch(app)
@@ -286,6 +293,11 @@ class SSEHub(PublishesRows):
         return Ticket.lasting(
             expires, now=now, identity=identity, channels=channels
         ).sign()
+
+    @property
+    def answers(self) -> LastingAnswers:
+        """The answers that outlive their readers."""
+        return self._state().answers
 
     def cursor(self) -> str:
         """Return the log's current cursor, from which a page's stream can start.

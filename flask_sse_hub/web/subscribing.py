@@ -13,7 +13,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from ..auth import sessions
 from ..auth.access import Access, Authorizer, Rules
-from ..auth.visitor import Visitor
+from ..auth.visitor import Visitor, load_visitor
 from ..errors import (
     BrokerUnavailable,
     ClientRefused,
@@ -63,6 +63,7 @@ class StreamRequest:
     ``describe()`` returns the client's metadata, ``warnings()`` the mistakes in the
     request's query. ``client_id`` is the id that the client has sent, if it is not in
     ``?client_id=``. ``state`` tells whether the stream begins with the state of keys.
+    ``check(visitor)`` may refuse the visitor by an HTTPException.
     """
 
     channels: Sequence[str]
@@ -74,6 +75,7 @@ class StreamRequest:
     warnings: Callable[[], Sequence[str]] = tuple
     client_id: str | None = None
     state: bool = False
+    check: Callable[[Visitor], None] = lambda _: None
 
 
 class Subscribing:
@@ -148,14 +150,36 @@ class Subscribing:
             state=state,
         )
         try:
-            return self._with_headers(self._open(asked))
+            return self.with_headers(self._open(asked))
         except HTTPException:
             # The app turns the error into a response later, and that response needs the
             # headers too. The blueprint's hook does not see the app's own views.
-            after_this_request(self._with_headers)
+            after_this_request(self.with_headers)
             raise
 
-    def _with_headers(self, response: Response) -> Response:
+    def reader(self, check: Callable[[Visitor], None]) -> Client | Response:
+        """Return a client that listens to nothing, for a stream of another kind.
+
+        What ends the visitor's other streams ends it too. Returns a temporary refusal
+        if a limit is reached. A login is not needed: ``check`` decides.
+        """
+        self._check_surroundings()
+        asked = StreamRequest(
+            channels=(),
+            arrive=lambda: partial(load_visitor, login_required=False),
+            personal=False,
+            describe=self._rules.describe or (lambda: None),
+            check=check,
+        )
+        hub = self._hub()
+        hub.attend(surroundings(request.environ).worker)
+        try:
+            return self._admitted(hub, asked)
+        except ClientRefused as refusal:
+            return temporarily_refused(refusal)
+
+    def with_headers(self, response: Response) -> Response:
+        """Add the headers for caches, and for pages of allowed origins."""
         return self._origins.add_headers(keep_out_of_caches(response))
 
     def _open(self, asked: StreamRequest) -> Response:
@@ -166,7 +190,7 @@ class Subscribing:
         try:
             client = self._admitted(hub, asked)
         except ClientRefused as refusal:
-            return _temporarily_refused(refusal)
+            return temporarily_refused(refusal)
         return self._response(hub, client, asked.warnings())
 
     def _check_surroundings(self) -> None:
@@ -188,6 +212,7 @@ class Subscribing:
         loaded_at = self._time_of_day()
         since = _head(hub)
         visitor = load()
+        asked.check(visitor)
         channels = self._checked_channels(asked.channels or visitor.channels or ())
         self._access.check(visitor, channels, asked.rule)
         asked_id = asked.client_id or request.args.get("client_id")
@@ -263,7 +288,8 @@ class Subscribing:
         return tuple(dict.fromkeys(names))
 
 
-def _temporarily_refused(refusal: ClientRefused) -> Response:
+def temporarily_refused(refusal: ClientRefused) -> Response:
+    """Return the response for a client that may come back later."""
     if not isinstance(refusal, TooManyStreams):
         return refused(str(refusal), status=503)
     remedy = _LIMITS if current_app.debug else ""

@@ -19,7 +19,7 @@ from flask_login import LoginManager, current_user, login_user, logout_user
 
 from flask_sse_hub import SSEHub
 from flask_sse_hub.webhooks import HMAC, Delivery, webhook
-from tests.live import answers
+from tests.live import answers, lasting
 from tests.live.middlewares import apply
 from tests.live.people import People, User
 
@@ -87,6 +87,7 @@ def create_app() -> Flask:
     sse_hub.init_app(app)
     _add_views(app)
     app.register_blueprint(answers.blueprint(people.count))
+    app.register_blueprint(lasting.blueprint(sse_hub))
     if "LIVE_MIDDLEWARE" in os.environ:
         apply(app, os.environ["LIVE_MIDDLEWARE"])
     return app

@@ -19,7 +19,7 @@ from ..clients.close_reason import IMMEDIATE
 from ..tally import Tally
 from .backlog import Backlog
 from .history import History, NextBlocks
-from .progress import Progress
+from .progress import DeliveryProgress
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Catchup:
 
     def __init__(
         self,
-        progress: Progress,
+        progress: DeliveryProgress,
         broker: Broker,
         backlog: Backlog,
         *,

@@ -20,7 +20,7 @@ from ..clients.close_reason import CloseReason
 from ..clients.registry import ClientRegistry
 from ..tally import Tally
 from .ends import CLOCK_SKEW_SECONDS, Ends
-from .progress import Progress
+from .progress import DeliveryProgress
 from .state import State
 from .stretch import Frame
 from .waking import Waking
@@ -62,7 +62,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        progress: Progress,
+        progress: DeliveryProgress,
         registry: ClientRegistry,
         ends: Ends,
         waking: Waking,

@@ -12,7 +12,7 @@ from ..clients.client import Client, Identity
 from ..clients.close_reason import IMMEDIATE, CloseReason
 from ..clients.registry import ClientRegistry
 from .ended_sessions import EndedSessions
-from .progress import Progress
+from .progress import DeliveryProgress
 from .stretch import Frame
 from .waking import Waking
 
@@ -25,7 +25,7 @@ class Ends:
     """End streams in one worker."""
 
     def __init__(
-        self, progress: Progress, registry: ClientRegistry, waking: Waking
+        self, progress: DeliveryProgress, registry: ClientRegistry, waking: Waking
     ) -> None:
         self._progress = progress
         self._registry = registry

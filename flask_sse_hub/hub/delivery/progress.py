@@ -1,4 +1,4 @@
-"""Progress: how far this worker has delivered the log.
+"""DeliveryProgress: how far this worker has delivered the log.
 
 One lock guards it, together with each client's cursor and the flags that say what is
 due to the client. Does not know clients.
@@ -11,7 +11,7 @@ from .history import History
 from .state import State
 
 
-class Progress:
+class DeliveryProgress:
     """The position in the log, and the history that leads to it."""
 
     def __init__(self, history: History) -> None:

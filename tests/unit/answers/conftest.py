@@ -10,6 +10,7 @@ from flask import Flask, Response
 
 from flask_sse_hub import EventSourceResponse
 from flask_sse_hub.answers.body import AnswerBody
+from flask_sse_hub.answers.producer import Producer
 from tests.kit.reader import EndOfStream, StreamReader
 
 
@@ -95,3 +96,10 @@ def a_body(
     assert isinstance(body, AnswerBody)
     assert next(body) == b":\n"
     return body
+
+
+def producer_of(body: AnswerBody) -> Producer:
+    """Return the producer that feeds a body."""
+    source = body._source
+    assert isinstance(source, Producer)
+    return source

@@ -15,7 +15,7 @@ from flask_sse_hub.server.places import PlaceLedger
 from flask_sse_hub.server.surroundings import Places
 from tests.kit.reader import DEADLINE, wait_until
 from tests.kit.sse_parser import parse
-from tests.unit.answers.conftest import Site, a_body
+from tests.unit.answers.conftest import Site, a_body, producer_of
 from tests.unit.answers.test_producer import Upstream
 from tests.unit.answers.test_protocols import NAMES, STRICT
 
@@ -245,7 +245,7 @@ def test_a_stopping_worker_breaks_an_answer_off(
         yield B
 
     body = a_body(site, waiting(), protocol=protocol)
-    wait_until(lambda: bool(body._producer._items))
+    wait_until(lambda: bool(producer_of(body)._items))
     body.worker_leaves()
     told = failure_of(protocol, data_of(body))
     more.set()
@@ -261,7 +261,7 @@ def test_a_stopping_worker_sends_the_end_if_the_iterable_has_ended(
 ) -> None:
     """The answer is complete."""
     body = a_body(site, [A], protocol=protocol)
-    wait_until(lambda: body._producer._ended)
+    wait_until(lambda: producer_of(body)._ended)
     body.worker_leaves()
     item, end = data_of(body)
     assert (json.loads(item), end) == (A, "[DONE]")
@@ -279,7 +279,7 @@ def test_a_stopping_worker_cuts_an_answer_without_a_protocol(
         more.wait(DEADLINE)
 
     body = a_body(site, waiting(), ours, protocol=None)
-    wait_until(lambda: bool(body._producer._items))
+    wait_until(lambda: bool(producer_of(body)._items))
     body.worker_leaves()
     assert [json.loads(data) for data in data_of(body)] == [A]
     more.set()

@@ -14,7 +14,7 @@ from werkzeug.test import EnvironBuilder
 from flask_sse_hub import EventSourceResponse
 from flask_sse_hub.answers.departures import Departures
 from tests.kit.reader import DEADLINE, StreamReader, wait_until
-from tests.unit.answers.conftest import Site, a_body, producers, until_done
+from tests.unit.answers.conftest import Site, a_body, producer_of, producers, until_done
 from tests.unit.answers.test_producer import Upstream
 
 
@@ -54,7 +54,7 @@ def test_a_server_that_interrupts_the_response_stops_the_iterable(site: Site) ->
     def interrupt(timeout: float) -> None:
         raise SystemExit
 
-    body._producer.take = interrupt  # type: ignore[method-assign]
+    body._source.take = interrupt  # type: ignore[method-assign]
     with pytest.raises(SystemExit):
         next(body)
     wait_until(lambda: upstream.closed == 1)
@@ -90,7 +90,7 @@ def test_a_stopping_worker_ends_the_stream_after_the_yielded_items(site: Site) -
 
     upstream = Upstream(waiting)
     body = a_body(site, upstream)
-    wait_until(lambda: bool(body._producer._items))
+    wait_until(lambda: bool(producer_of(body)._items))
     body.worker_leaves()
     reader = StreamReader(body)
     assert reader.next().data == "a"
@@ -109,7 +109,7 @@ def test_a_stopping_worker_sends_done_if_the_iterable_has_ended(
 ) -> None:
     """The answer is complete, so the client receives no error."""
     body = a_body(site, ["a"])
-    wait_until(lambda: body._producer._ended)
+    wait_until(lambda: producer_of(body)._ended)
     body.worker_leaves()
     assert until_done(StreamReader(body)) == ["a"]
 

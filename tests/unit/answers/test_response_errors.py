@@ -12,7 +12,7 @@ import pytest
 from flask_sse_hub import Batch
 from flask_sse_hub.answers.body import AnswerBody
 from tests.kit.reader import wait_until
-from tests.unit.answers.conftest import Site, a_body, producers, rest_of
+from tests.unit.answers.conftest import Site, a_body, producer_of, producers, rest_of
 from tests.unit.answers.test_producer import Upstream
 
 
@@ -104,7 +104,7 @@ def test_an_error_is_logged_even_if_the_client_has_left(
 ) -> None:
     """The iterable runs ahead, so it may fail after its client has left."""
     body = a_body(site, in_the_middle())
-    wait_until(lambda: body._producer._ended)
+    wait_until(lambda: producer_of(body)._ended)
     body.close()
     body.close()
     (record,) = caplog.records

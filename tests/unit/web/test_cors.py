@@ -33,7 +33,7 @@ def test_an_allowed_origin_may_use_the_visitors_login(site: Site) -> None:
     headers = get(site, FRIEND).headers
     assert headers["Access-Control-Allow-Origin"] == FRIEND
     assert headers["Access-Control-Allow-Credentials"] == "true"
-    assert headers["Access-Control-Expose-Headers"] == "Retry-After"
+    assert headers["Access-Control-Expose-Headers"] == "Retry-After, Answer-ID"
 
 
 @pytest.mark.parametrize(

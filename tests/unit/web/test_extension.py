@@ -48,7 +48,7 @@ class TestInit:
         SSEHub(app)
         assert set(threading.enumerate()) <= before
         state = app.extensions["sse_hub"]
-        assert state._hubs.pop() is None
+        assert state._desks.pop() is None
 
     def test_one_extension_object_serves_several_apps(
         self, make_site: MakeSite

@@ -1,0 +1,317 @@
+"""The runner: takes the items of one answer, and appends them to the log in batches.
+
+Knows batches, sources and records. Does not know hubs or brokers: the caller passes the
+functions that append a record, and that tell how the answer is in the log.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ...errors import BrokerUnavailable, InvalidEvent, SSEHubError, StateFull
+from ...events.record import Cursor, Record
+from ...runtime.per_process import Home
+from ...runtime.rare_log import RareLog, Trouble
+from ..batch import Batch, Collector
+from ..progress import Progress
+from ..protocols import new_end_id
+from ..source import Source
+from . import records
+from .book import size_of
+from .records import Begun, Content, Ended
+
+log = logging.getLogger(__name__)
+_rare_log = RareLog(log)
+
+# A snapshot is written when the content has doubled since the last one, from this many
+# bytes on. All snapshots together then are twice the content.
+_FIRST_SNAPSHOT_BYTES = 4096
+
+# A snapshot is written too when the log has gone on by this many records, because they
+# push the parts out. With this pause a busy log is not filled by the snapshots.
+_SNAPSHOT_RECORDS = 1000
+_SNAPSHOT_SECONDS = 5.0
+
+# The first reader has this long to come, also where an answer stops with its last one.
+_FIRST_READER_SECONDS = 30.0
+
+# The longest wait between two tries to reach the broker.
+_MAX_WAIT_SECONDS = 2.0
+
+_FAILED = "the answer ended by an error"
+_MESSAGES = {
+    "abandoned": "nobody read the answer any more",
+    "timeout": "the answer took too long",
+    "too_large": "the answer is too large",
+    "shutdown": "the server is restarting",
+}
+
+
+class Runner:
+    """Run one answer in a thread of its own, until its end is in the log.
+
+    ``end_now()`` may be called from any thread. The reader's side of the answer is told
+    by ``note_readers()`` and ``note_end()``.
+
+    Args:
+        begun: The answer.
+        source: The items. Text is checked, other items are in their stored form.
+        append: Appends a record to the log. Raises BrokerUnavailable and StateFull.
+        batch: When items leave together.
+        timeout: The longest time that the answer may take, in seconds.
+        max_bytes: The most bytes that the answer may have.
+        debug: Whether readers may see the text of an error of this package.
+        clock: The monotonic clock, in seconds.
+        on_look: Called about once a second, in the runner's thread.
+
+    """
+
+    def __init__(
+        self,
+        begun: Begun,
+        source: Source,
+        *,
+        append: Callable[[Record], Cursor],
+        batch: Batch,
+        timeout: float,
+        max_bytes: int,
+        debug: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        on_look: Callable[[], None] | None = None,
+    ) -> None:
+        self.begun = begun
+        self._source = source
+        self._append_record = append
+        self._collector = Collector(batch)
+        self._max_bytes = max_bytes
+        self._debug = debug
+        self._clock = clock
+        self._on_look = on_look
+        self._look_at = clock() if on_look else math.inf
+        self._home = Home()
+        # Set when the end is in the log, whoever has appended it, or nobody waits for
+        # the broker any longer.
+        self.over = threading.Event()
+        # The reason of an end that was asked for here.
+        self._asked: str | None = None
+        self._ends_at = clock() + timeout
+        self._idle_since: float | None = clock()
+        self._was_read = False
+        # The parts in the log, for snapshots.
+        self._parts: list[Any] = []
+        self._length = 0
+        self._size = 0
+        self._snapshot_size = 0
+        self._snapshot_offset: int | None = None
+        self._snapshot_at = clock()
+        self._progress: Progress | None = None
+        self._progress_due = math.inf
+
+    # Called from outside
+
+    def end_now(self, reason: str) -> None:
+        """End the answer for a reason, as soon as the log takes the end."""
+        self._asked = self._asked or reason
+        self._source.stop()
+
+    def note_end(self) -> None:
+        """Note that the end is in the log: nothing more is appended."""
+        self.over.set()
+        self._source.stop()
+
+    def note_readers(self, *, some: bool, was_read: bool) -> None:
+        """Note whether the answer has readers anywhere, and whether it ever had one."""
+        before = self._idle_since
+        if some:
+            self._idle_since = None
+        elif before is None or was_read != self._was_read:
+            self._idle_since = self._clock()
+        self._was_read = was_read
+        if before != self._idle_since:
+            self._source.wake()
+
+    # The runner's thread
+
+    def run(self) -> None:
+        """Run the answer to its end."""
+        self._source.start()
+        while self.step():
+            continue
+
+    def step(self) -> bool:
+        """Wait for the next items, and append those that are due. False at the end."""
+        if self._home.left:
+            # A fork under gevent has copied this greenlet.
+            threading.Event().wait()
+        try:
+            if self._step():
+                return True
+            self._finish(None)
+        except Exception as error:  # noqa: BLE001 - _ended() logs it
+            # The app's merge failed, or it returned something else than text.
+            self._source.stop()
+            self._finish(error)
+        return False
+
+    def _step(self) -> bool:
+        now = self._clock()
+        if now >= self._look_at and self._on_look is not None:
+            self._look_at = now + 1.0
+            self._on_look()
+        self._check_patience(now)
+        if now >= min(self._collector.due, self._progress_due):
+            self._flush()
+        until = min(
+            self._collector.due,
+            self._progress_due,
+            self._ends_at,
+            self._linger_until(),
+            self._look_at,
+            now + 60.0,
+        )
+        items = self._source.take(max(0.0, until - self._clock()))
+        if items is None:
+            if not self.over.is_set():
+                self._flush()
+            return False
+        for item in items:
+            self._take(item)
+        return True
+
+    def _take(self, item: Any) -> None:
+        now = self._clock()
+        if isinstance(item, Progress):
+            self._progress = item
+            self._progress_due = min(self._progress_due, now + self._collector.interval)
+        else:
+            self._collector.add(item, now=now)
+
+    def _check_patience(self, now: float) -> None:
+        if now >= self._ends_at:
+            self._ends_at = math.inf
+            self.end_now("timeout")
+        elif now >= self._linger_until():
+            self.end_now("abandoned")
+
+    def _linger_until(self) -> float:
+        linger = self.begun.linger
+        if linger is None or self._idle_since is None or self._asked:
+            return math.inf
+        if not self._was_read:
+            linger = max(linger, _FIRST_READER_SECONDS)
+        return self._idle_since + linger
+
+    def _flush(self) -> None:
+        """Append the items that have been collected, and the newest progress."""
+        told, self._progress, self._progress_due = self._progress, None, math.inf
+        items = self._collector.take()
+        if items:
+            self._append_part(items)
+        if told is not None:
+            self._append_kept(records.progress(self.begun, told))
+
+    def _append_part(self, items: list[Any]) -> None:
+        part: Content = items
+        if self.begun.is_text:
+            (part,) = items
+            if not isinstance(part, str):
+                raise InvalidEvent(
+                    "merge must return a str, as ''.join does, not"
+                    f" {type(part).__name__}"
+                )
+        size = self._size + size_of(part)
+        if self._asked == "too_large":
+            return
+        if size > self._max_bytes:
+            log.warning(
+                "the answer %s ends, because it would have %d bytes;"
+                " SSE_HUB_ANSWERS_BYTES allows %d",
+                self.begun.id,
+                size,
+                self._max_bytes,
+            )
+            self.end_now("too_large")
+            return
+        if not part:
+            return
+        cursor = self._append(records.part(self.begun, self._length, part))
+        self._parts += [part] if self.begun.is_text else part
+        self._length += len(part)
+        self._size = size
+        if cursor is not None:
+            self._snapshot_if_due(cursor)
+
+    def _snapshot_if_due(self, cursor: Cursor) -> None:
+        if self._snapshot_offset is None:
+            self._snapshot_offset = cursor.offset
+        now = self._clock()
+        grown = self._size >= max(2 * self._snapshot_size, _FIRST_SNAPSHOT_BYTES)
+        behind = cursor.offset - self._snapshot_offset >= _SNAPSHOT_RECORDS
+        if grown or (behind and now - self._snapshot_at >= _SNAPSHOT_SECONDS):
+            self._snapshot_size = self._size
+            self._snapshot_offset = cursor.offset
+            self._snapshot_at = now
+            if self.begun.is_text:
+                self._parts = ["".join(self._parts)]
+            content = self._parts[0] if self.begun.is_text else self._parts
+            self._append_kept(records.snapshot(self.begun, content))
+
+    def _append_kept(self, record: Record) -> None:
+        """Append a record that the state keeps, if it has room."""
+        try:
+            self._append(record)
+        except StateFull as error:
+            # Readers still have the parts, for as long as the log keeps them.
+            _rare_log.say("state", f"an answer's text so far is not kept: {error}")
+
+    def _append(self, record: Record) -> Cursor | None:
+        """Append a record, as soon as the broker takes it. None if the answer is over.
+
+        The outcome of a try that fails is unknown. A record of an answer may come
+        twice: the books pass over the second one.
+        """
+        trouble = Trouble()
+        wait = 0.05
+        while not self.over.is_set() and not self._home.left:
+            try:
+                cursor = self._append_record(record)
+            except BrokerUnavailable as error:
+                if trouble.is_news(str(error)):
+                    log.warning(
+                        "the answer %s waits for the broker: %s", self.begun.id, error
+                    )
+                self.over.wait(wait)
+                wait = min(2 * wait, _MAX_WAIT_SECONDS)
+                self._check_patience(self._clock())
+            else:
+                return cursor
+        return None
+
+    # The end
+
+    def _finish(self, error: BaseException | None) -> None:
+        if error is None:
+            error, self._source.error = self._source.error, None
+        if self._asked is None and error is None and not self._source.exhausted:
+            self._asked = "stopped"
+        self._append(records.end(self.begun, self._ended(error)))
+        self.over.set()
+
+    def _ended(self, error: BaseException | None) -> Ended:
+        """Return the end. An error is logged here, and its id is what readers see."""
+        end_id = new_end_id()
+        if error is not None:
+            shown = self._debug and isinstance(error, SSEHubError)
+            log.error(
+                "the answer %s failed; its readers are told the id %s",
+                self.begun.id,
+                end_id,
+                exc_info=error,
+            )
+            text = str(error) if shown else _FAILED
+            return Ended(reason="failed", message=text, id=end_id)
+        reason = self._asked or "done"
+        return Ended(reason=reason, message=_MESSAGES.get(reason, ""), id=end_id)

@@ -1,0 +1,182 @@
+"""Answers on two workers: readers that drop, workers that die, stops and logouts."""
+
+import json
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.kit.reader import DEADLINE, EndOfStream, StreamReader, wait_until
+from tests.kit.sse_parser import ParsedEvent, Parser
+from tests.live.server import Connection, Server
+
+pytestmark = pytest.mark.live
+
+ALICE = {"Authorization": "Bearer alice"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(
+        args="--workers 2 --graceful-timeout 3",
+        answers_per_user=None,
+        max_clients_per_user=None,
+    ) as server:
+        wait_until(lambda: len(server.workers()) == 2)
+        yield server
+
+
+def start(server: Server, **wanted: Any) -> dict[str, Any]:
+    wanted = {"count": 10_000, "pace": 0.02, "mark": "w", "keep": 4.0} | wanted
+    status, body, _ = server.request("POST", "/lasting/start", body=wanted, **ALICE)
+    assert status == 200, body
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
+def text(events: list[ParsedEvent]) -> str:
+    return "".join(event.data for event in events if event.type == "message")
+
+
+def read(server: Server, answer_id: str, **headers: str) -> StreamReader:
+    return server.stream(f"/lasting/read/{answer_id}", **headers)
+
+
+def read_to_the_end(reader: StreamReader) -> list[ParsedEvent]:
+    found = []
+    try:
+        while True:
+            found.append(reader.next())
+    except EndOfStream:
+        reader.close()
+        return found
+
+
+class DroppingReader(threading.Thread):
+    """A reader that drops its connection at random places, and comes back."""
+
+    def __init__(self, server: Server, answer_id: str, seed: int) -> None:
+        super().__init__(daemon=True)
+        self._server = server
+        self._path = f"/lasting/read/{answer_id}"
+        self._draw = random.Random(seed)
+        self.events: list[ParsedEvent] = []
+        self.drops = 0
+
+    def run(self) -> None:
+        last_id = ""
+        while not any(event.type in ("done", "error") for event in self.events):
+            headers = {**ALICE, "Last_Event_ID": last_id} if last_id else ALICE
+            connection = Connection(self._server.port, self._path, **headers)
+            # The rest of a block that was cut is lost, as in a browser.
+            parser = Parser()
+            for chunk in connection:
+                self.events += parser.feed(chunk)
+                if self._draw.random() < 0.2:
+                    break
+            connection.close()
+            last_id = parser.last_event_id or last_id
+            self.drops += 1
+
+
+def test_readers_that_drop_receive_each_word_once(server: Server) -> None:
+    """Fifty answers, three readers each, on both workers. One end each."""
+    begun = [start(server, count=40, mark=f"{n}.", keep=15.0) for n in range(50)]
+    readers = [
+        DroppingReader(server, answer["id"], seed=10 * number + each)
+        for number, answer in enumerate(begun)
+        for each in range(3)
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(6 * DEADLINE)
+    for index, reader in enumerate(readers):
+        mark = f"{index // 3}."
+        assert text(reader.events) == "".join(f"{mark}{n} " for n in range(40))
+        ends = [each for each in reader.events if each.type in ("done", "error")]
+        assert [end.type for end in ends] == ["done"]
+    assert sum(reader.drops for reader in readers) > len(readers)
+
+
+def test_a_stop_on_another_worker_ends_the_iterable(server: Server) -> None:
+    """And all readers, at once."""
+    answer = start(server)
+    readers = [read(server, answer["id"]) for _ in range(4)]
+    for reader in readers:
+        reader.next("message")
+    (other,) = set(server.workers()) - {answer["pid"]}
+    with server.only(other):
+        _, body, _ = server.request("POST", f"/lasting/stop/{answer['id']}")
+    assert json.loads(body) == {"stopped": True, "pid": other}
+    texts = set()
+    for reader in readers:
+        end = read_to_the_end(reader)[-1]
+        assert (end.type, json.loads(end.data)["reason"]) == ("done", "stopped")
+        texts.add(text(reader.events))
+    assert len(texts) == 1
+
+
+def test_a_logout_ends_the_reading_on_each_worker(server: Server) -> None:
+    """The answer goes on."""
+    answer = start(server)
+    cookie = server.cookie("alice")
+    readers = [
+        server.stream(f"/lasting/read/{answer['id']}", user=None, Cookie=cookie)
+        for _ in range(6)
+    ]
+    for reader in readers:
+        reader.next("message")
+    server.request("POST", "/logout", Cookie=cookie)
+    for reader in readers:
+        events = read_to_the_end(reader)
+        assert {event.type for event in events} <= {"message"}
+    status = server.json(f"/lasting/status/{answer['id']}")
+    assert status["state"] == "running"
+    server.request("POST", f"/lasting/stop/{answer['id']}")
+
+
+def test_a_killed_worker_is_noticed_once(server: Server) -> None:
+    """Readers on the other one keep what came before, and are told of the end."""
+    answer = start(server)
+    (other,) = set(server.workers()) - {answer["pid"]}
+    with server.only(other):
+        reader = read(server, answer["id"])
+    assert reader.next("message")
+    os.kill(answer["pid"], signal.SIGKILL)
+    end = read_to_the_end(reader)[-1]
+    assert (end.type, json.loads(end.data)["reason"]) == ("error", "lost")
+    late = read_to_the_end(read(server, answer["id"]))
+    assert text(late) == text(reader.events)
+    assert [each.id for each in late if each.type == "error"] == [end.id]
+    wait_until(lambda: len(server.workers()) == 2)
+
+
+def test_a_worker_that_was_asleep_produces_no_more(server: Server) -> None:
+    """The others took it for dead. Its readers are told of the same end."""
+    answer = start(server)
+    (other,) = set(server.workers()) - {answer["pid"]}
+    with server.only(answer["pid"]):
+        own = read(server, answer["id"])
+    assert own.next("message")
+    with server.only(other):
+        end = read_to_the_end(read(server, answer["id"]))[-1]
+    assert json.loads(end.data)["reason"] == "lost"
+    assert read_to_the_end(own)[-1].id == end.id
+
+
+def test_nothing_is_left_after_all_of_it(server: Server) -> None:
+    """No thread, stream, answer or key, in any worker or in the log."""
+
+    def is_clean() -> bool:
+        left = server.json("/lasting/left")
+        return not (left["keys"] or left["threads"] or left["answers"])
+
+    for worker in server.workers():
+        with server.only(worker):
+            wait_until(is_clean, within=3 * DEADLINE)
+    assert server.connections() == 0
