@@ -12,7 +12,7 @@ pytestmark = pytest.mark.live
 def test_a_storm_loses_and_doubles_nothing(broker: str, takeover: str | bool) -> None:
     """Each client receives exactly its part of the log, through all faults."""
     outcome = run(
-        Plan(broker=broker, seconds=15.0, clients=100, seed=1, takeover=takeover)
+        Plan(broker=broker, seconds=10.0, clients=80, seed=1, takeover=takeover)
     )
     assert outcome.faults == []
     for happened in ("deliveries", "kills", "reloads", "cuts", "forks", "resumes"):
