@@ -13,6 +13,7 @@ from flask_sse_hub.events.record import Cursor, Retention
 from flask_sse_hub.hub.delivery import history
 from flask_sse_hub.testing import Clock
 from tests.kit.hand import KEEP_ALL, HandHub, HandStream, fields, types
+from tests.kit.sockets import LARGE, block, peers, turn
 
 ROOM = address.channel("room")
 QUIET = address.channel("quiet")
@@ -160,6 +161,37 @@ class TestReadingOn:
         room.time.advance(60.0)
         options = {"last_event_id": str(start), "not_before": room.time()}
         assert room.join(**options).read() == []
+
+
+class TestSockets:
+    """Clients that fan-outs write to directly."""
+
+    def test_a_ttl_of_0_is_for_those_who_keep_up(self) -> None:
+        """A socket that has been full for over a second never takes it."""
+        hub = HandHub()
+        with peers(hub, 2) as (quick, slow):
+            block(slow)
+            large = [LARGE] * hub.position.offset
+            quick.read_until(large)
+            hub.clock.advance(2.0)
+            hub.publish("typing", ttl=0.0)
+            turn(hub)
+            hub.publish("message")
+            quick.read_until([*large, "typing", "message"])
+            slow.read_until([*large, "message"])
+
+    def test_a_socket_that_is_full_when_it_comes_passes_over_it(self) -> None:
+        """The kernel takes no byte of it."""
+        hub = HandHub()
+        with peers(hub) as (peer,):
+            hub.publish("typing", ttl=0.0)
+            hub.follow()
+            run = hub.parts.dispatcher.fan_out()
+            assert run is not None
+            hub.parts.dispatcher.fall_behind(peer.client, run, sent=0)
+            hub.parts.writer.look_at(peer.sink)
+            hub.publish("message")
+            peer.read_until(["message"])
 
 
 class TestBounds:
