@@ -113,6 +113,8 @@ class _ShortLived:
 
         The record with the offset ``newest`` stays: followers have not read it yet.
         """
+        if not self._records:
+            return
         over = self._ending[: bisect_right(self._ending, (now, newest))]
         for _, offset in over:
             if offset != newest:

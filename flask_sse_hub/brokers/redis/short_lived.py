@@ -17,11 +17,10 @@ They have no bytes in the log, like control records, and leave it from between e
 # set. It leaves them when its time is over.
 SHORT_LIVED = """
 local short, ending, is_short = KEYS[10], KEYS[11], ARGV[22] ~= ''
-local shorts, short_bytes = 0, 0
-if not tail then
+local shorts, short_bytes = redis.call('XLEN', short), 0
+if not tail and shorts > 0 then
   redis.call('UNLINK', short, ending)
-else
-  shorts = redis.call('XLEN', short)
+  shorts = 0
 end
 if shorts > 0 then
   short_bytes = tonumber(redis.call('HGET', notes, 'short-bytes') or 0)

@@ -3,14 +3,16 @@
 import random
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from flask_sse_hub import Event, StateFull
-from flask_sse_hub.brokers import Broker, memory
+from flask_sse_hub.brokers import Broker, create_broker, memory
 from flask_sse_hub.brokers.redis import arguments
 from flask_sse_hub.brokers.sqlite import short_lived
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
+from flask_sse_hub.testing import Clock
 from tests.kit.hand import KEEP_ALL
 from tests.kit.reader import wait_until
 from tests.unit.brokers.conftest import BUSY, NEWS, QUIET, SHORT, MakeBroker, record
@@ -226,6 +228,24 @@ class TestEnds:
         assert broker.bridge(start, [BUSY]) is not None
         broker.publish(record("b"))
         assert kept(broker, last) == ["b"]
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///hub.db"])
+def test_the_age_of_history_ends_them_too(tmp_path: Path, url: str) -> None:
+    """A ttl never keeps a record for longer, and its reader is told."""
+    clock = Clock(1_000_000.0)
+    keep = replace(KEEP_ALL, seconds=60.0)
+    broker = create_broker(url, keep, folder=tmp_path, name="", clock=clock)
+    start = broker.publish(record("start"))
+    (place,) = typing(broker, ttl=3600.0)
+    clock.advance(61.0)
+    last = broker.publish(record("a"))
+    assert broker.bridge(start, [BUSY]) is None
+    found = broker.bridge(place, [BUSY])
+    assert found is not None
+    assert kept(broker, found) == ["a"]
+    assert kept(broker, last) == []
+    broker.close()
 
 
 class TestState:

@@ -10,6 +10,8 @@ import pytest
 
 from flask_sse_hub import Event, StateFull
 from flask_sse_hub.brokers import Broker, create_broker
+from flask_sse_hub.brokers.redis import arguments
+from flask_sse_hub.brokers.sqlite import short_lived
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import Address
 from flask_sse_hub.events.record import Cursor, GapReason, Record, Retention
@@ -85,6 +87,30 @@ def test_the_state_survives_restarts(open_broker: Open) -> None:
     broker = open_broker(keep)
     with pytest.raises(StateFull):
         broker.publish(Record((QUIET,), Event("3"), key="c"))
+
+
+def test_records_that_have_left_are_no_loss_after_a_restart(
+    open_broker: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for the log as a whole, nor for a client that has the id of one."""
+    for module in (short_lived, arguments):
+        monkeypatch.setattr(module, "SHORT_LIVED_RECORDS", 1)
+    keep = replace(SHORT, events=9)
+    broker = open_broker(keep)
+    start = publish(broker, QUIET)
+    typing = [
+        broker.publish(Record((BUSY,), Event("typing"), ttl=0.0)) for _ in range(3)
+    ]
+    publish(broker, QUIET)
+    broker = open_broker(keep)
+    publish(broker, QUIET)
+    broker = open_broker(keep)
+    broker.head()
+    for place in map(broker.resolve, (start, *typing)):
+        replay = broker.replay(place, page=9)
+        assert replay.gap is None
+        assert sum(each.ttl is None for each in replay.records) == 2
+        assert broker.bridge(place, [BUSY, QUIET]) is not None
 
 
 def test_a_publisher_keeps_to_the_bounds_of_the_app(open_broker: Open) -> None:

@@ -1,8 +1,11 @@
 """Events with a ttl: the clients that receive them, and those that do not."""
 
+import math
 from typing import ClassVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flask_sse_hub.brokers import MemoryBroker, memory
 from flask_sse_hub.events import address
@@ -10,6 +13,7 @@ from flask_sse_hub.events.record import Cursor, Retention
 from flask_sse_hub.hub.delivery import history
 from flask_sse_hub.testing import Clock
 from tests.kit.hand import KEEP_ALL, HandHub, HandStream, fields, types
+from tests.kit.sockets import LARGE, block, peers, turn
 
 ROOM = address.channel("room")
 QUIET = address.channel("quiet")
@@ -159,6 +163,37 @@ class TestReadingOn:
         assert room.join(**options).read() == []
 
 
+class TestSockets:
+    """Clients that fan-outs write to directly."""
+
+    def test_a_ttl_of_0_is_for_those_who_keep_up(self) -> None:
+        """A socket that has been full for over a second never takes it."""
+        hub = HandHub()
+        with peers(hub, 2) as (quick, slow):
+            block(slow)
+            large = [LARGE] * hub.position.offset
+            quick.read_until(large)
+            hub.clock.advance(2.0)
+            hub.publish("typing", ttl=0.0)
+            turn(hub)
+            hub.publish("message")
+            quick.read_until([*large, "typing", "message"])
+            slow.read_until([*large, "message"])
+
+    def test_a_socket_that_is_full_when_it_comes_passes_over_it(self) -> None:
+        """The kernel takes no byte of it."""
+        hub = HandHub()
+        with peers(hub) as (peer,):
+            hub.publish("typing", ttl=0.0)
+            hub.follow()
+            run = hub.parts.dispatcher.fan_out()
+            assert run is not None
+            hub.parts.dispatcher.fall_behind(peer.client, run, sent=0)
+            hub.parts.writer.look_at(peer.sink)
+            hub.publish("message")
+            peer.read_until(["message"])
+
+
 class TestBounds:
     def test_a_flood_resets_no_other_client(
         self, monkeypatch: pytest.MonkeyPatch
@@ -269,3 +304,57 @@ def test_the_bounds_of_history_do_not_count_them() -> None:
     clock.advance(5.0)
     stream = hub.stream(channels=("room",), last_event_id=str(start))
     assert stream.data() == ["0", "1", "2"]
+
+
+#: The ttl of each event, and the seconds that pass after it.
+TRAFFIC = st.lists(
+    st.tuples(st.sampled_from([None, None, 0.0, 2.0, 60.0]), st.sampled_from([0, 1])),
+    max_size=14,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(before=TRAFFIC, away=TRAFFIC, anew=st.booleans(), bound=st.integers(1, 5))
+def test_a_client_is_reset_if_and_only_if_it_lost_an_event(
+    before: list[tuple[float | None, int]],
+    away: list[tuple[float | None, int]],
+    anew: bool,
+    bound: int,
+) -> None:
+    """Otherwise it receives all events that have not ended, in order."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (memory, history):
+            patch.setattr(module, "SHORT_LIVED_RECORDS", bound)
+        room = Room()
+        stream = room.join()
+        # The number, ttl and end of all events, and of those that the log has apart.
+        log: list[tuple[int, float | None, float]] = []
+        held: list[tuple[int, float | None, float]] = []
+        lost: set[int] = set()
+        for ttl, seconds in (*before, (None, 0), *away):
+            if len(log) == len(before):
+                seen = len(log)
+                stream.data()
+                last_id = stream.drop() if seen else str(room.broker.head())
+            ends = math.inf if ttl is None else room.time() + (ttl or 5.0)
+            log.append((len(log), ttl, ends))
+            held = [each for each in held if each[2] > room.time()]
+            held += log[-1:] if ttl is not None else []
+            while len(held) > bound and held[0] is not log[-1]:
+                number, had, _ = held.pop(0)
+                lost |= {number} if had else set()
+            room.say(str(log[-1][0]), ttl=ttl)
+            room.hub.bring()
+            room.time.advance(seconds)
+        if anew:
+            room.hub = HandHub(room.broker, time_of_day=room.time)
+        found = room.join(last_event_id=last_id).read()
+        missed = log[seen:]
+        if lost & {number for number, _, _ in missed}:
+            assert types(found) == ["reset"]
+        else:
+            assert [int(each.data) for each in found] == [
+                number
+                for number, ttl, ends in missed
+                if ttl != 0 and ends > room.time()
+            ]
