@@ -62,7 +62,7 @@ SEARCHES = {
     "publish": "api",
     "rate limit": "extensions",
     "react": "browser",
-    "reconnect": "browser",
+    "reconnect": "faq",
     "redis": "brokers",
     "reload": "deploying",
     "resume": "concepts",
