@@ -31,6 +31,7 @@ WORKBOX = sample(BROWSER, "js", with_="registerRoute")
 PRICES = sample("docs/live-prices.md", "js")
 TYPING = sample("docs/typing-indicators.md", "js")
 PROGRESS = sample("docs/jobs.md", "js")
+BELL = sample("docs/notifications.md", "html")
 ANSWER = sample("docs/api.md", "js", with_='"done"')
 TICKET = sample("docs/api.md", "js", with_="ticket=")
 
@@ -199,6 +200,22 @@ def test_a_progress_bar_is_there_after_a_reload(
     server.publish({"rows": 4}, type="imported", delete=True, **about)
     page.wait_for_function("calls.length === 2")
     assert page.evaluate("calls") == [["show", 0.25], ["hide", 4]]
+
+
+def test_a_bell_counts_new_notifications(
+    server: Server, make_visitor: MakeVisitor
+) -> None:
+    """A notification that the page was loaded with is not counted twice."""
+    rows = "{% set unread = [{'id': 1, 'text': 'old'}] %}"
+    cursor = "{% set cursor = sse_hub.cursor() %}"
+    page = show(make_visitor(), rows + cursor + BELL)
+    counted = "document.querySelector('#count').textContent === '%s'"
+    for number in (1, 2):
+        server.publish({"id": number, "text": "new"}, type="notification")
+    page.wait_for_function(counted % 2)
+    assert page.locator("#notifications li").all_text_contents() == ["old", "new"]
+    server.publish("", type="all-read")
+    page.wait_for_function(counted % 0)
 
 
 def test_a_native_event_source_receives_events_and_notices_the_end(
