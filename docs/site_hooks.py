@@ -27,10 +27,12 @@ _OUTSIDE = {
 #: The site has its own front page in place of the README.
 _PLACES = {"README.md": "index.md"} | _OUTSIDE
 
-#: Pages about other packages. They use a word as often as the page that explains it.
-_OF_OTHERS = {
-    *("compatibility.md", "datastar.md", "extensions.md", "htmx.md", "migration.md"),
-    *("turbo.md", "webhooks.md"),
+#: Pages that use a word as often as the page that explains it: lists, pages about other
+#: packages, and pages for contributors. The search lists them later.
+_LATER = {
+    *("index.md", "compatibility.md", "datastar.md", "htmx.md", "migration.md"),
+    *("turbo.md", "project/benchmarks.md", "project/contributing.md"),
+    "project/changelog.md",
 }
 
 #: A code block, which is not changed, or a link to a file with an optional fragment.
@@ -52,11 +54,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
     """Change links to the repository into links to the site.
 
-    Also make the search list pages about other packages, and the design pages for
-    contributors, after the pages that explain a word to users.
+    Also make the search list some pages after the pages that explain a word to users.
     """
     place = page.file.src_uri
-    if place in _OF_OTHERS or place.startswith("design/"):
+    if place in _LATER or place.startswith("design/"):
         page.meta["search"] = {"boost": 0.5}
     source = {place: source for source, place in _OUTSIDE.items()}.get(place)
     return relinked(markdown, source=source or f"docs/{place}", place=place)

@@ -30,6 +30,8 @@ SERVICE_WORKER = sample(BROWSER, "js", with_="respondWith")
 WORKBOX = sample(BROWSER, "js", with_="registerRoute")
 PRICES = sample("docs/live-prices.md", "js")
 TYPING = sample("docs/typing-indicators.md", "js")
+PROGRESS = sample("docs/jobs.md", "js")
+BELL = sample("docs/notifications.md", "html")
 ANSWER = sample("docs/api.md", "js", with_='"done"')
 TICKET = sample("docs/api.md", "js", with_="ticket=")
 
@@ -178,6 +180,42 @@ def test_an_indicator_is_hidden_again(
 
     wait_until(is_hidden)
     assert page.evaluate("calls")[0] == ["show", "7"]
+
+
+def test_a_progress_bar_is_there_after_a_reload(
+    server: Server, make_visitor: MakeVisitor
+) -> None:
+    """A page that is loaded in the middle of a job shows its progress, and its end."""
+    visitor = make_visitor()
+    about = {"channel": "news", "key": "import:7"}
+    server.publish({"done": 1, "of": 4}, type="progress", **about)
+    names = """window.calls = [];
+    const [showBar, hideBar] = ["show", "hide"].map(
+      (name) => (...values) => calls.push([name, ...values])
+    );"""
+    code = PROGRESS.replace("/events", "/events?channel=news")
+    html = '{{ sse_hub.script("news") }}<script type="module">'
+    page = show(visitor, f"{html}{code}{names}</script>")
+    page.wait_for_function("window.calls?.length === 1")
+    server.publish({"rows": 4}, type="imported", delete=True, **about)
+    page.wait_for_function("calls.length === 2")
+    assert page.evaluate("calls") == [["show", 0.25], ["hide", 4]]
+
+
+def test_a_bell_counts_new_notifications(
+    server: Server, make_visitor: MakeVisitor
+) -> None:
+    """A notification that the page was loaded with is not counted twice."""
+    rows = "{% set unread = [{'id': 1, 'text': 'old'}] %}"
+    cursor = "{% set cursor = sse_hub.cursor() %}"
+    page = show(make_visitor(), rows + cursor + BELL)
+    counted = "document.querySelector('#count').textContent === '%s'"
+    for number in (1, 2):
+        server.publish({"id": number, "text": "new"}, type="notification")
+    page.wait_for_function(counted % 2)
+    assert page.locator("#notifications li").all_text_contents() == ["old", "new"]
+    server.publish("", type="all-read")
+    page.wait_for_function(counted % 0)
 
 
 def test_a_native_event_source_receives_events_and_notices_the_end(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PAGE = "README.md"
 FIRST_APP = sample(PAGE, "python", with_="/say/")
+HOME = sample("docs/index.md", "python")
 FIRST_EVENT = sample(PAGE, "sh", with_="/say/hello")
 WITH_LOGINS = sample(PAGE, "python", with_="LoginManager")
 RULE = sample(PAGE, "python", with_="@sse_hub.authorize_channel")
@@ -149,3 +150,8 @@ def test_a_shell_publishes_and_listens(tmp_path: Path) -> None:
             wait_until(is_heard)
             assert event_id not in listener.printed
             assert stream.next().data == "extra"
+
+
+def test_the_sites_home_page_has_the_first_app_too() -> None:
+    """The app that the tests above run is the one that the home page shows."""
+    assert HOME == FIRST_APP

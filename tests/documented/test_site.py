@@ -1,7 +1,9 @@
 """The documentation site builds without warnings, and loads nothing from elsewhere."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +23,68 @@ from tests.wire.real_parts import absent
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
+
+#: Words that a user searches, and the page that has to be among the first three.
+SEARCHES = {
+    "401": "operations",
+    "502": "deploying",
+    "apscheduler": "jobs",
+    "background job": "jobs",
+    "bearer token": "tokens",
+    "celery": "jobs",
+    "close reason": "operations",
+    "commit": "database",
+    "cors": "extensions",
+    "cron": "jobs",
+    "csrf": "extensions",
+    "docker": "deploying",
+    "eventsource": "browser",
+    "fastapi": "faq",
+    "gunicorn timeout": "operations",
+    "health check": "operations",
+    "heroku": "deploying",
+    "htmx": "htmx",
+    "http/2": "deploying",
+    "jwt": "tokens",
+    "kubernetes": "deploying",
+    "logout": "concepts",
+    "memory": "benchmarks",
+    "mock": "testing",
+    "monkey patch": "servers",
+    "nginx buffering": "deploying",
+    "nginx": "deploying",
+    "nothing arrives": "faq",
+    "notification": "notifications",
+    "openai": "chat",
+    "outbox": "database",
+    "polling": "choosing",
+    "progress bar": "jobs",
+    "prometheus": "operations",
+    "publish": "api",
+    "rate limit": "extensions",
+    "react": "browser",
+    "reconnect": "faq",
+    "redis": "brokers",
+    "reload": "deploying",
+    "resume": "concepts",
+    "six tabs": "browser",
+    "socketio": "choosing",
+    "sqlalchemy": "database",
+    "sqlite": "brokers",
+    "SSE_HUB_MAX_AGE": "configuration",
+    "stripe": "webhooks",
+    "systemd": "deploying",
+    "test": "testing",
+    "ticket": "api",
+    "tutorial": "notifications",
+    "typescript": "browser",
+    "typing": "typing-indicators",
+    "uwsgi": "servers",
+    "vue": "browser",
+    "webhook": "webhooks",
+    "websocket": "choosing",
+    "windows": "servers",
+}
 
 AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
 
@@ -73,6 +137,26 @@ def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
         assert loaded.findall(page.read_text()) == []
     for style in site.rglob("*.css"):
         assert re.findall(r"url\([\"']?https?:|@import", style.read_text()) == []
+
+
+@pytest.fixture(scope="module")
+def found(site: Path) -> dict[str, list[str]]:
+    """The pages that the site's search lists for each of the searches, best first."""
+    if shutil.which("node") is None:
+        absent("node", remedy="install Node.js")
+    script = Path(__file__).with_name("search.mjs")
+    done = subprocess.run(
+        ["node", script, site, *SEARCHES], capture_output=True, check=True, timeout=60
+    )
+    return dict(zip(SEARCHES, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("words", SEARCHES)
+def test_a_search_leads_to_the_page_that_helps(
+    found: dict[str, list[str]], words: str
+) -> None:
+    """The page is one of the first three; name a heading of it as users search it."""
+    assert f"{SEARCHES[words]}.html" in found[words][:3]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +298,7 @@ def test_the_search_begins_with_the_page_that_explains_a_word(
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
-    [("quickstart", 1280, "light"), ("migration", 360, "dark")],
+    [("index", 1280, "light"), ("choosing", 360, "dark")],
 )
 def test_a_page_is_accessible(
     page: "Page", url: str, name: str, width: int, scheme: str
