@@ -42,6 +42,9 @@ _BLOCK_OR_LINK = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 
+#: The text of code within a sentence or a table, if it is long.
+_NAME = re.compile(r"(?<=<code>)[^<]{12,}(?=</code>)")
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the files from outside of docs/."""
@@ -87,6 +90,10 @@ def relinked(markdown: str, *, source: str, place: str) -> str:
 
 
 def on_post_page(output: str, **_: object) -> str:
-    """Give the theme's search a name, for screen readers."""
+    """Give the theme's search a name for screen readers; let long names break.
+
+    On a phone, a name in a table then breaks between its words, and not within one.
+    """
     search = 'data-md-component="search" role="dialog"'
-    return output.replace(search, f'{search} aria-label="Search"')
+    output = output.replace(search, f'{search} aria-label="Search"')
+    return _NAME.sub(lambda name: re.sub(r"([_/.,=(])", r"\1<wbr>", name[0]), output)

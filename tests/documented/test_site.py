@@ -128,6 +128,13 @@ def test_the_settings_of_gunicorn_can_be_copied_from_it(site: Path) -> None:
     assert page.count('href="project/gunicorn.conf.txt"') == 2
 
 
+def test_long_names_break_between_their_words(site: Path) -> None:
+    """A phone does not cut a setting's name in the middle of a word."""
+    page = (site / "configuration.html").read_text()
+    assert "<code>SSE_<wbr>HUB_<wbr>MAX_<wbr>AGE</code>" in page
+    assert "<wbr>" not in "".join(re.findall("<pre>.*?</pre>", page, re.DOTALL))
+
+
 def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
     """Fonts, scripts, styles and images are its own. Only links lead elsewhere."""
     loaded = re.compile(
