@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ WRITTEN_OFF = 60.0
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    settings = {"presence": ["news"], "presence_grace": 8.0}
+    settings: dict[str, Any] = {"presence": ["news"], "presence_grace": 8.0}
     with Server(args="--workers 2 --graceful-timeout 3", **settings) as server:
         yield server
 
@@ -76,8 +77,8 @@ def test_people_come_once_and_leave_once(server: Server) -> None:
     for stream in (*streams, bob):
         stream.wait_for_end()
         stream.close()
-    before = {one, two}
-    wait_until(lambda: len(server.workers()) == 2 and not before & set(server.workers()))
+    wait_until(lambda: not {one, two} & set(server.workers()))
+    wait_until(lambda: len(server.workers()) == 2)
     one, two = server.workers()
     streams = [open_on(server, worker, "alice") for worker in (one, two)]
     bob = open_on(server, one, "bob")
