@@ -77,7 +77,9 @@ class OwnStreams:
 
     def look_at_all(self, others: Iterable[str]) -> None:
         """Have the keys of all streams looked at now, and some others."""
-        self.look_at([*self._streams, *others])
+        with self._lock:
+            own = list(self._streams)
+        self.look_at([*own, *others])
 
     def look_again(self, key: str, moment: float) -> None:
         """Have a key looked at later, unless it is looked at before."""
