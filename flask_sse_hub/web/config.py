@@ -278,9 +278,8 @@ class Config:
     presence: tuple[str, ...] = _key(
         (),
         read_patterns,
-        "Glob patterns of the channels with presence, such as ``room.*``, which matches"
-        " ``room.x.y`` too. Their clients receive ``presence`` events, and"
-        " ``present(channel)`` tells who is there.",
+        "Glob patterns of the channels with presence, such as ``room.*``. Their clients"
+        " receive ``presence`` events, and ``present(channel)`` tells who is there.",
     )
     presence_grace: float = _key(
         _DEFAULTS.presence_grace,

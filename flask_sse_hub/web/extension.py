@@ -271,8 +271,7 @@ class SSEHub(PublishesRows, HasPresence):
         """Return a ticket that opens streams of one user without a cookie.
 
         Put it into the stream's URL as ``?ticket=``. A client can use the ticket until
-        it expires, also to reconnect. A stream that is open when the ticket expires
-        goes on.
+        it expires, also to reconnect. A stream that is open then goes on.
 
         Args:
             user: The id of the user, or the user object. Left out, it is the user of
@@ -296,9 +295,8 @@ class SSEHub(PublishesRows, HasPresence):
         """
         state = self._state()
         identity = state.access.identity_for(user)
-        now = state.time_of_day()
         return Ticket.lasting(
-            expires, now=now, identity=identity, channels=channels
+            expires, now=state.time_of_day(), identity=identity, channels=channels
         ).sign()
 
     @property

@@ -60,7 +60,7 @@ def open_on(server: Server, worker: int, user: str) -> StreamReader:
 
 
 def test_people_come_once_and_leave_once(server: Server) -> None:
-    """Whatever happens to their streams, as long as they come back in time."""
+    """A reload, a deploy and a killed worker are no leave for people who come back."""
     publisher = Publisher(f"sqlite:///{server.folder}/hub.db")
     one, two = server.workers()
     streams = [open_on(server, worker, "alice") for worker in (one, two)]

@@ -1,6 +1,5 @@
 """The fold of presence, with records that are made by hand."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -72,7 +71,7 @@ class Note:
 
 
 @pytest.fixture
-def log() -> Iterator[Log]:
+def log() -> Log:
     return Log()
 
 
