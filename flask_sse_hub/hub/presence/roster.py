@@ -220,8 +220,6 @@ class Roster:
             self._rare_log.say(
                 "error", f"presence is not written: {error!r:.200}", level=logging.ERROR
             )
-        else:
-            self._trouble.is_over()
 
     def _look_at_silence(self, now: float) -> None:
         if not self.needs_members():
@@ -234,6 +232,7 @@ class Roster:
 
     def _write(self, record: Record) -> Cursor:
         cursor = self._append(record)
+        self._trouble.is_over()
         if not is_beyond(self._upto, cursor):
             self._upto = cursor
         self._waits_until = self._clock() + _PATIENCE_SECONDS
@@ -252,8 +251,8 @@ class Roster:
                 self._full_until = now + _FULL_SECONDS
                 self._own.look_again(key, self._full_until)
                 self._say_full(error)
-            except BrokerUnavailable:
-                self._own.look_again(key, now)
+            except Exception:
+                self._own.look_again(key, now + _TICK_SECONDS)
                 raise
 
     def _say_full(self, error: StateFull) -> None:
@@ -276,9 +275,9 @@ class Roster:
             if person is None and seat.user is not None:
                 return self._join(key, streams, place, now)
         elif person is not None and streams.is_news and seat.data != person.data:
-            streams.is_news = False
             said = Said(records.UPDATE, seat.channel, seat.user, person.since)
             self._write(records.update(said._replace(data=seat.data)))
+            streams.is_news = streams.seat is not seat
             return True
         elif entry == number:
             streams.is_news = False
@@ -318,7 +317,6 @@ class Roster:
             )
             return False
         self._joining[seat.channel] += 1
-        streams.is_news = False
         since = round(self._time_of_day(), 3)
         said = Said(records.JOIN, seat.channel, seat.user, since, seat.data)
         record = records.join(self._own_id, said)

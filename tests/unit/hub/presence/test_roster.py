@@ -451,7 +451,8 @@ def test_a_fault_of_the_log_ends_no_task(
     worker.tab("cat")
     company.settle()
     assert "a bug of the broker" in caplog.text
-    assert "cat" in worker.users()
+    company.wait(2)
+    assert worker.users() == ["ann", "cat", "bob"]
 
 
 def test_the_checker_finds_planted_faults(company: Company) -> None:
