@@ -112,6 +112,7 @@ def _app(*, logins: bool) -> Flask:
         SSE_HUB_LOGIN_REQUIRED=logins,
         SSE_HUB_MAX_CLIENTS_PER_USER=None,
         SSE_HUB_PUBLIC_CHANNELS=["*"],
+        SSE_HUB_PRESENCE=["present"],
         SSE_HUB_STATS_ACCESS=lambda: True,
     )
     app.config.from_prefixed_env()

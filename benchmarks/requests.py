@@ -28,6 +28,13 @@ IDLE_SECONDS = 5.0
 
 _USERS = 20
 
+# Connects to a channel without and with presence, and with the list of the people.
+_CHANNELS = {
+    "connect to a channel": "?channel=plain",
+    "the same with presence": "?channel=present",
+    "and with the people": "?channel=present&presence=1",
+}
+
 
 class Visit:
     """Requests to one server, each on its own connection, as one kind of visitor."""
@@ -53,9 +60,9 @@ class Visit:
             raise RuntimeError(f"{request}: {found!r}")
         return found
 
-    def open(self) -> socket.socket:
+    def open(self, query: str = "") -> socket.socket:
         """Open a stream, and read its first event."""
-        connection = self._connect("GET /events")
+        connection = self._connect(f"GET /events{query}")
         _read_until(connection, b"}\n\n")
         return connection
 
@@ -136,6 +143,14 @@ def _measure(server: Server, rounds: int, *, login: bool) -> None:
                 for each in streams:
                     each.close()
             if login:
+                for what, query in _CHANNELS.items():
+                    with costs.of(what):
+                        streams = [
+                            visits[n % len(visits)].open(query) for n in range(REQUESTS)
+                        ]
+                    for each in streams:
+                        each.close()
+                    time.sleep(0.02)
                 for path in ("echo", "publish/1"):
                     with costs.of(f"POST /{path}"):
                         for _ in range(REQUESTS):
@@ -143,6 +158,8 @@ def _measure(server: Server, rounds: int, *, login: bool) -> None:
         for what in (base, "connect", "end"):
             costs.show(what, base=base)
         if login:
+            for what in _CHANNELS:
+                costs.show(what, base=base)
             for path in ("echo", "publish/1"):
                 costs.show(f"POST /{path}", base="POST /echo")
             before = cpu(server)

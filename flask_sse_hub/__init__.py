@@ -30,9 +30,19 @@ from .events.hypermedia import datastar_patch, datastar_signals, turbo_stream
 from .events.pending import PendingEvent
 from .hub.clients.client_stats import ClientStats
 from .hub.clients.close_reason import CloseReason
+from .hub.presence.attendance import Presence, PresenceList
 from .hub.stats import HubStats
 from .publisher import Publisher
-from .signals import client_connected, client_disconnected, event_lost, event_published
+from .signals import (
+    channel_occupied,
+    channel_vacated,
+    client_connected,
+    client_disconnected,
+    event_lost,
+    event_published,
+    user_came,
+    user_left,
+)
 
 if TYPE_CHECKING:
     from .answers.response import EventSourceResponse
@@ -61,6 +71,8 @@ __all__ = [
     "InvalidTicket",
     "Outbox",
     "PendingEvent",
+    "Presence",
+    "PresenceList",
     "Progress",
     "Publisher",
     "SSEHub",
@@ -70,6 +82,8 @@ __all__ = [
     "TooManyAnswers",
     "TooManyStreams",
     "UnsupportedServer",
+    "channel_occupied",
+    "channel_vacated",
     "client_connected",
     "client_disconnected",
     "datastar_patch",
@@ -77,6 +91,8 @@ __all__ = [
     "event_lost",
     "event_published",
     "turbo_stream",
+    "user_came",
+    "user_left",
 ]
 
 

@@ -28,6 +28,7 @@ from .events.event import LARGEST_BYTES
 from .events.patterns import DefaultTtls
 from .events.pending import PendingEvent, Transactional
 from .events.record import Record
+from .hub.presence.questions import AnswersPresence, KnowsPeople, look_up
 from .runtime.arguments import explaining
 from .runtime.per_process import PerProcess
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from .database.outbox import Outbox
 
 
-class Publisher(PublishesEvents):
+class Publisher(PublishesEvents, AnswersPresence):
     """Publish events to the log of an app, from a process that is not the app.
 
     For example::
@@ -205,6 +206,9 @@ class Publisher(PublishesEvents):
             timeout=seconds_of("timeout", timeout, above=0.0),
             max_bytes=self._composer.max_event_bytes,
         )
+
+    def _people(self, _: str | None) -> KnowsPeople:
+        return look_up(self._broker.get())
 
     def _append(self, record: Record) -> str:
         return str(self._broker.get().publish(record))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
 
-    from .testing import Clock, Published, Stream
+    from .testing import Clock, People, Published, Stream
 
 
 class StreamOptions(TypedDict, total=False):
@@ -81,6 +81,14 @@ def sse_published(sse_app: "Flask") -> "Published":
     from .testing import Published
 
     return Published(sse_app)
+
+
+@pytest.fixture
+def sse_people(sse_app: "Flask") -> "People":
+    """Return people who come to channels and leave them as the test says."""
+    from .testing import People
+
+    return People(sse_app)
 
 
 @pytest.fixture

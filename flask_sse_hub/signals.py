@@ -21,6 +21,22 @@ client_disconnected = _signals.signal("client-disconnected")
 #: ``event_id``, the event's id.
 event_published = _signals.signal("event-published")
 
+#: A user has come: to the first channel with presence, with the first stream of all
+#: workers. Sent with ``user``, the user's id, in one process of all.
+user_came = _signals.signal("user-came")
+
+#: A user has left the last channel with presence. Sent with ``user`` after
+#: SSE_HUB_PRESENCE_GRACE, in one process of all.
+user_left = _signals.signal("user-left")
+
+#: The first user has come to a channel with presence. Sent with ``channel``, in one
+#: process of all.
+channel_occupied = _signals.signal("channel-occupied")
+
+#: The last user has left a channel with presence. Sent with ``channel`` after
+#: SSE_HUB_PRESENCE_GRACE, in one process of all.
+channel_vacated = _signals.signal("channel-vacated")
+
 #: An event of ``publish(after=...)`` could not be published after its commit: the
 #: broker was away. Sent with ``event``, an Event, and ``error``. The outcome is
 #: unknown: the event may be in the log.

@@ -50,6 +50,12 @@ _REFUSALS = (Unauthorized, Forbidden, NotFound, Gone)
 #: ``f() -> dict``. Called in the request that opens a stream.
 Describer = Callable[[], Metadata]
 
+#: ``f(user, channel) -> dict``. Returns None for a user who stays invisible.
+PresenceDescriber = Callable[[Any, str], Metadata | None]
+
+#: ``f(user, channel) -> bool``.
+PresenceViewer = Callable[[Any, str], bool]
+
 #: ``f(user_id) -> user``. Returns None if the user no longer exists.
 Reloader = Callable[[str], Any]
 
@@ -61,6 +67,8 @@ class Rules:
     authorize: Authorizer | None = None
     describe: Describer | None = None
     reload: Reloader | None = None
+    describe_presence: PresenceDescriber | None = None
+    may_see_presence: PresenceViewer | None = None
 
 
 class Grant(NamedTuple):

@@ -111,6 +111,11 @@ def is_internal(each: Address) -> bool:
     return each.startswith(_INTERNAL)
 
 
+def is_of_workers(each: Address) -> bool:
+    """Tell whether only workers write to an address. Apps cannot publish to it."""
+    return each.startswith(_OF_WORKERS)
+
+
 def checked(text: object) -> Address:
     """Return a text as an address. Raises InvalidName if it is not an address."""
     if not isinstance(text, str):
@@ -304,6 +309,7 @@ _KIND_OF = {
     "p": "presence",
 }
 _INTERNAL = ("a:", "w:")
+_OF_WORKERS = (*_INTERNAL, "p:")
 _ADDRESS_OF = {
     "channel": _named_channel,
     "user": user,

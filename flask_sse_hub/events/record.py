@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from .address import Address, is_internal
+from .address import Address, is_internal, is_of_workers
 from .event import Event
 
 # The memory of one name and its place in an index. Retention counts it: otherwise a log
@@ -138,6 +138,11 @@ class Record:
     def is_internal(self) -> bool:
         """Whether this record is for workers only: no client receives it."""
         return all(map(is_internal, self.addresses))
+
+    @property
+    def is_of_workers(self) -> bool:
+        """Whether a worker wrote this record by itself: no app has published it."""
+        return any(map(is_of_workers, self.addresses))
 
     @property
     def ended(self) -> tuple[Address, ...]:

@@ -14,7 +14,6 @@ from ..runtime.greenlets import unhurried
 from ..runtime.rare_log import RareLog
 
 log = logging.getLogger(__name__)
-_rare_log = RareLog(log)
 
 
 class Fold(Protocol):
@@ -43,6 +42,7 @@ class Folds:
     def __init__(self) -> None:
         self._folds: list[Fold] = []
         self._by_kind: dict[str, list[Fold]] = {}
+        self._rare_log = RareLog(log)
 
     def add(self, fold: Fold) -> None:
         """Add a fold, before the log is followed."""
@@ -99,7 +99,7 @@ class Folds:
                 fold.take(record)
             except Exception as error:  # noqa: BLE001 - it must not end the follower
                 # Another program may have written the record.
-                _rare_log.say(
+                self._rare_log.say(
                     "fold",
                     "a record that workers write for each other could not be read, and"
                     f" is passed over: {error!r:.200}",

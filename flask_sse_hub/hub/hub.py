@@ -76,7 +76,12 @@ class Hub:
         self._tasks = Tasks() if tasks is None else tasks
         #: The processes of this log that have something running.
         self.members = parts.members
+        #: The people in the channels with presence.
+        self.roster = parts.roster
         self.run_beside("members", lambda: parts.members.run(self.closed))
+        if parts.options.presence:
+            self.run_beside("presence", lambda: parts.roster.run(self.closed))
+            self.run_beside("presence clock", lambda: parts.roster.tick(self.closed))
         self.run_beside("follower", lambda: parts.follower.run(self.closed))
         self.run_beside("writer", parts.writer.run)
         self.run_beside("reader", parts.writer.read_behind)
@@ -252,6 +257,7 @@ class Hub:
         """End everything at once. For tests and scripts; a worker drains instead."""
         self.closed.set()
         self._control.close()
+        self.roster.wake()
         self._lifecycle.close_all()
         self._parts.writer.stop()
         self._parts.notices.stop()

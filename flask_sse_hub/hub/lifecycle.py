@@ -20,6 +20,7 @@ from .delivery.catchup import Catchup
 from .delivery.dispatcher import Dispatcher
 from .delivery.ends import Ends
 from .options import HubOptions
+from .presence.roster import Roster
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Lifecycle:
         dispatcher: Dispatcher,
         ends: Ends,
         catchup: Catchup,
+        roster: Roster,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,6 +59,7 @@ class Lifecycle:
         self._dispatcher = dispatcher
         self._ends = ends
         self._catchup = catchup
+        self._roster = roster
         self._clock = clock
 
     @property
@@ -95,6 +98,7 @@ class Lifecycle:
         if self.draining:
             self.close(client, CloseReason.SHUTDOWN)
         log.debug("%r connected with the last event id %.50r", client, last_event_id)
+        self._roster.came(client)
         self._notices.came(client, self._registry.written(client))
         return greeting
 
@@ -143,6 +147,7 @@ class Lifecycle:
             self._admission.left(client)
             self._dispatcher.forget(client)
             self._accept_balance.count()
+            self._roster.left(client)
             client.close_reason = reason = client.close_reason or reason
             written = self._registry.written(client)
             self._notices.left(client, written, reason, beside=beside)

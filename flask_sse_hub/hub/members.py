@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from ..errors import BrokerUnavailable
+from ..errors import BrokerUnavailable, StateFull
 from ..events import address
 from ..events.event import Event
 from ..events.record import Cursor, Record
@@ -143,7 +143,8 @@ class Members:
     def run(self, closed: Closed) -> None:
         """Beat every few seconds, until ``closed`` is set."""
         while not closed.wait(BEAT_SECONDS):
-            with contextlib.suppress(BrokerUnavailable):
+            # Without room in the state of keys, the next beat tries again.
+            with contextlib.suppress(BrokerUnavailable, StateFull):
                 self.beat()
 
     def enter(self) -> None:

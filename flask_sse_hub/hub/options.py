@@ -18,4 +18,7 @@ class HubOptions:
     max_clients_per_ip: int | None = None
     evict_oldest: bool = True
     compress_min_bytes: int | None = 512
+    presence: bool = False
+    presence_grace: float = 15.0
+    presence_people: int = 10_000
     memory: Retention = Retention(events=10_000, seconds=3600.0, bytes=16_777_216)

@@ -24,6 +24,7 @@ from .follower import Follower
 from .lifecycle import Lifecycle
 from .members import Members
 from .options import HubOptions
+from .presence.roster import Arrivals, Roster
 from .tally import Tally
 
 
@@ -34,6 +35,7 @@ class Parts:
         broker: The log that the hub follows.
         options: The hub's settings.
         listeners: Functions to call when a stream begins or ends.
+        arrivals: Functions to call when people come and leave.
         places: The ledger of the server's places; a new one without a limit by default.
         clock: The monotonic clock, in seconds.
         time_of_day: The time of day, in seconds since 1970.
@@ -46,6 +48,7 @@ class Parts:
         options: HubOptions,
         *,
         listeners: Listeners | None = None,
+        arrivals: Arrivals | None = None,
         places: PlaceLedger | None = None,
         clock: Callable[[], float] = time.monotonic,
         time_of_day: Callable[[], float] = time.time,
@@ -73,6 +76,22 @@ class Parts:
         self.progress = DeliveryProgress(self.history)
         self.waking = Waking(registry)
         self.ends = Ends(self.progress, registry, self.waking)
+        self.folds = Folds()
+        self.members = Members(append=broker.publish)
+        self.folds.add(self.members)
+        self.roster = Roster(
+            options,
+            self.members,
+            append=broker.publish,
+            is_draining=lambda: self.admission.closed,
+            tell=self.notices.tell,
+            arrivals=arrivals,
+            clock=clock,
+            time_of_day=time_of_day,
+        )
+        if options.presence:
+            self.members.serve(self.roster)
+            self.folds.add(self.roster.fold)
         self.dispatcher = Dispatcher(
             self.progress,
             registry,
@@ -90,6 +109,7 @@ class Parts:
             broker,
             self.backlog,
             enter=self.dispatcher.enter,
+            listing=self.roster.listing,
             tally=tally,
             clock=clock,
         )
@@ -102,6 +122,7 @@ class Parts:
             self.dispatcher,
             self.ends,
             self.catchup,
+            self.roster,
             clock=clock,
         )
         self.deafness = Deafness(self.progress)
@@ -114,9 +135,6 @@ class Parts:
             clock=clock,
             time_of_day=time_of_day,
         )
-        self.folds = Folds()
-        self.members = Members(append=broker.publish)
-        self.folds.add(self.members)
         self.follower = Follower(
             broker,
             self.dispatcher,

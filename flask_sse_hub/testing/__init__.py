@@ -8,6 +8,7 @@ from ..errors import EventMissing, UnexpectedEvent
 from .clock import Clock
 from .hubs import fresh_hub
 from .parser import Parser, ReceivedEvent
+from .people import People
 from .published import Published, PublishedEvent
 from .stream import Stream
 
@@ -15,6 +16,7 @@ __all__ = [
     "Clock",
     "EventMissing",
     "Parser",
+    "People",
     "Published",
     "PublishedEvent",
     "ReceivedEvent",

@@ -135,6 +135,7 @@ class Published:
             PublishedEvent.of(record, record.content)
             for record in self._records()
             if isinstance(record.content, Event)
+            and not record.is_of_workers
             and wanted <= set(record.addresses)
             and type in (None, record.content.type)
         ]

@@ -24,12 +24,21 @@ from ..hub.clients.notices import Listeners
 from ..hub.heartbeat import Heartbeat
 from ..hub.hub import Hub
 from ..hub.parts import Parts
+from ..hub.presence.roster import Arrivals
 from ..hub.revalidation import Revalidation
 from ..metrics.figures import figures_of
 from ..metrics.machine import Machine
 from ..runtime.per_process import PerProcess
 from ..server.places import place_ledger
-from ..signals import client_connected, client_disconnected, event_published
+from ..signals import (
+    channel_occupied,
+    channel_vacated,
+    client_connected,
+    client_disconnected,
+    event_published,
+    user_came,
+    user_left,
+)
 from .after_commit import AfterCommit
 from .answers import LastingAnswers
 from .config import Config
@@ -165,6 +174,16 @@ class AppState:
                 ),
                 listen=lambda: bool(
                     client_connected.receivers or client_disconnected.receivers
+                ),
+            ),
+            arrivals=Arrivals(
+                user_came=lambda user: user_came.send(app, user=user),
+                user_left=lambda user: user_left.send(app, user=user),
+                channel_occupied=lambda channel: channel_occupied.send(
+                    app, channel=channel
+                ),
+                channel_vacated=lambda channel: channel_vacated.send(
+                    app, channel=channel
                 ),
             ),
             places=place_ledger(),

@@ -372,7 +372,10 @@ def _print_record(record: Record, *, as_json: bool) -> None:
     event = record.content
     if not isinstance(event, Event):
         return
-    target = address.names_of(record.addresses)
+    heard = [each for each in record.addresses if not address.is_internal(each)]
+    if record.addresses and not heard:
+        return
+    target = address.names_of(heard)
     if as_json:
         shown = {
             "id": str(record.cursor),

@@ -275,6 +275,26 @@ class Config:
         " With None the endpoints refuse every request.",
         secret=True,
     )
+    presence: tuple[str, ...] = _key(
+        (),
+        read_patterns,
+        "Glob patterns of the channels with presence, such as ``room.*``. Their clients"
+        " receive ``presence`` events, and ``present(channel)`` tells who is there.",
+    )
+    presence_grace: float = _key(
+        _DEFAULTS.presence_grace,
+        checks.seconds,
+        "For how many seconds a person without a stream stays present. Pages that"
+        " reload, short cuts of the network and restarts of workers are shorter, so"
+        " they cause no event.",
+    )
+    presence_people: int = _key(
+        _DEFAULTS.presence_people,
+        checks.count,
+        "The most people who are listed in one channel. Further ones receive events,"
+        " and are not seen by others. Each person takes two keys and about 500 bytes of"
+        " the state (``SSE_HUB_STATE_KEYS``, ``SSE_HUB_STATE_BYTES``).",
+    )
     metrics_channels: tuple[str, ...] = _key(
         (),
         read_patterns,
@@ -367,6 +387,9 @@ class Config:
             max_clients_per_ip=self.max_clients_per_ip,
             evict_oldest=self.on_user_limit == "evict_oldest",
             compress_min_bytes=self.compress_min_bytes,
+            presence=bool(self.presence),
+            presence_grace=self.presence_grace,
+            presence_people=self.presence_people,
             memory=Retention(
                 self.history_events, self.history_seconds, self.memory_history_bytes
             ),
@@ -375,6 +398,10 @@ class Config:
     def is_public(self, channel: str) -> bool:
         """Tell whether a channel is open to every visitor with a stream."""
         return matches(channel, self.public_channels)
+
+    def has_presence(self, channel: str) -> bool:
+        """Tell whether a channel has presence."""
+        return matches(channel, self.presence)
 
     def metrics_pattern(self, channel: str) -> str | None:
         """Return the pattern at which the metrics count a channel, None without one."""

@@ -35,6 +35,7 @@ from .app_state import AppState
 from .blueprint import create_blueprint
 from .cli import create_group
 from .config import Config
+from .presence import HasPresence
 from .registering import check_callable, check_rule
 from .row_events import PublishesRows
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 _EXTENSION = "sse_hub"
 
 
-class SSEHub(PublishesRows):
+class SSEHub(PublishesRows, HasPresence):
     """Push server-sent events from a Flask app.
 
     The object holds no state of an app, so one object can serve many apps::
@@ -206,6 +207,8 @@ class SSEHub(PublishesRows):
         metadata: Metadata | None = None,
         client_id: str | None = None,
         state: bool = False,
+        presence: bool = False,
+        invisible: bool = False,
     ) -> Response:
         """Return a response that streams these channels to the current user.
 
@@ -226,6 +229,8 @@ class SSEHub(PublishesRows):
                 whose URLs name it in another way than ``?client_id=``.
             state: Whether the stream begins with the newest event of each key. See
                 ``key`` of ``publish()``.
+            presence: Whether the stream begins with the people who are present.
+            invisible: Whether the others do not see this client in the presence.
 
         Returns:
             The stream, or a refusal if a limit is reached.
@@ -251,6 +256,8 @@ class SSEHub(PublishesRows):
             metadata=metadata,
             client_id=client_id,
             state=state,
+            presence=presence,
+            invisible=invisible,
         )
 
     @explaining("ticket(user=..., channels=..., expires=...)", words=words.TICKET)
@@ -264,8 +271,7 @@ class SSEHub(PublishesRows):
         """Return a ticket that opens streams of one user without a cookie.
 
         Put it into the stream's URL as ``?ticket=``. A client can use the ticket until
-        it expires, also to reconnect. A stream that is open when the ticket expires
-        goes on.
+        it expires, also to reconnect. A stream that is open then goes on.
 
         Args:
             user: The id of the user, or the user object. Left out, it is the user of
@@ -289,9 +295,8 @@ class SSEHub(PublishesRows):
         """
         state = self._state()
         identity = state.access.identity_for(user)
-        now = state.time_of_day()
         return Ticket.lasting(
-            expires, now=now, identity=identity, channels=channels
+            expires, now=state.time_of_day(), identity=identity, channels=channels
         ).sign()
 
     @property

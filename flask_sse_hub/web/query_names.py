@@ -14,9 +14,9 @@ from ..server.connection import QUERY_NAMES
 
 log = logging.getLogger(__name__)
 
-_KNOWN = ("channel", "ticket", "client_id", "state", *QUERY_NAMES)
+_KNOWN = ("channel", "ticket", "client_id", "state", "presence", *QUERY_NAMES)
 
-#: The texts of state= that ask for the state.
+#: The texts of state= and presence= that ask for the state, and for the people.
 YES = ("1", "true")
 
 _CHANNEL = "use channel=, once for each channel"
@@ -65,8 +65,9 @@ class QueryNames:
             found["channel=*"] = (
                 "a * in channel= is a part of the channel's name: name each channel"
             )
-        if request.args.get("state", "1") not in YES:
-            found["state"] = "state= has no effect unless it is 1 or true"
+        for name in ("state", "presence"):
+            if request.args.get(name, "1") not in YES:
+                found[name] = f"{name}= has no effect unless it is 1 or true"
         if any("," in name for name in channels):
             found["channel"] = (
                 "a comma in channel= is a part of the channel's name: for several"

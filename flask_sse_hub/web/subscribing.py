@@ -42,6 +42,7 @@ from .client_address import ClientAddresses
 from .client_metadata import checked_metadata
 from .config import Config
 from .cors import Origins
+from .presence import PresenceOfStreams
 from .query_names import YES, QueryNames
 from .reach import Reach
 
@@ -62,8 +63,9 @@ class StreamRequest:
     ``rule`` is applied to each channel now, ``still_allowed`` while the stream is open.
     ``describe()`` returns the client's metadata, ``warnings()`` the mistakes in the
     request's query. ``client_id`` is the id that the client has sent, if it is not in
-    ``?client_id=``. ``state`` tells whether the stream begins with the state of keys.
-    ``check(visitor)`` may refuse the visitor by an HTTPException.
+    ``?client_id=``. ``state`` tells whether the stream begins with the state of keys,
+    ``presence`` whether with the people who are present. Nobody sees an ``invisible``
+    client. ``check(visitor)`` may refuse the visitor by an HTTPException.
     """
 
     channels: Sequence[str]
@@ -76,6 +78,8 @@ class StreamRequest:
     client_id: str | None = None
     state: bool = False
     check: Callable[[Visitor], None] = lambda _: None
+    presence: bool = False
+    invisible: bool = False
 
 
 class Subscribing:
@@ -108,6 +112,7 @@ class Subscribing:
         )
         self._first_time = FirstTime()
         self._query_names = QueryNames()
+        self._presence = PresenceOfStreams(config, rules)
 
     def subscribe(self, channels: Sequence[str]) -> Response:
         """Return the blueprint's stream of the channels that a request asks for."""
@@ -124,6 +129,7 @@ class Subscribing:
                     describe=self._rules.describe or (lambda: None),
                     warnings=self._query_names.warnings,
                     state=request.args.get("state") in YES,
+                    presence=request.args.get("presence") in YES,
                 )
             )
         except InvalidName as error:
@@ -138,6 +144,8 @@ class Subscribing:
         metadata: Metadata | None,
         client_id: str | None,
         state: bool,
+        presence: bool,
+        invisible: bool,
     ) -> Response:
         """Return a stream of channels that a view of the app has allowed."""
         asked = StreamRequest(
@@ -148,6 +156,8 @@ class Subscribing:
             describe=lambda: metadata,
             client_id=client_id,
             state=state,
+            presence=presence,
+            invisible=invisible,
         )
         try:
             return self.with_headers(self._open(asked))
@@ -216,7 +226,10 @@ class Subscribing:
         channels = self._checked_channels(asked.channels or visitor.channels or ())
         self._access.check(visitor, channels, asked.rule)
         asked_id = asked.client_id or request.args.get("client_id")
-        client = Client(
+        make_client = self._presence.maker(
+            visitor, channels, invisible=asked.invisible, lists=asked.presence
+        )
+        client = make_client(
             self._access.client_id(asked_id, visitor.identity),
             identity=visitor.identity,
             channels=channels,

@@ -13,9 +13,11 @@ from flask_sse_hub.events.record import Cursor, Record, Retention
 from flask_sse_hub.hub.clients.client import Client, Identity
 from flask_sse_hub.hub.clients.close_reason import CloseReason
 from flask_sse_hub.hub.clients.notices import Listeners
+from flask_sse_hub.hub.clients.present_client import PresentClient
 from flask_sse_hub.hub.hub import Hub
 from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.hub.parts import Parts
+from flask_sse_hub.hub.presence.roster import Arrivals
 from flask_sse_hub.hub.tasks import Tasks
 from flask_sse_hub.server.places import PlaceLedger
 from flask_sse_hub.testing import Clock
@@ -110,17 +112,20 @@ class HandHub:
         memory: Retention = KEEP_ALL,
         listeners: Listeners | None = None,
         places: PlaceLedger | None = None,
+        arrivals: Arrivals | None = None,
+        clock: Clock | None = None,
         begun: bool = True,
         time_of_day: Callable[[], float] = time.time,
         **options: Any,
     ) -> None:
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.broker = broker or MemoryBroker(KEEP_ALL)
         #: The parts of the hub, for tests of one of them.
         self.parts = Parts(
             self.broker,
             HubOptions(memory=memory, **options),
             listeners=listeners,
+            arrivals=arrivals,
             places=places,
             clock=self.clock,
             time_of_day=time_of_day,
@@ -172,7 +177,8 @@ class HandHub:
         """Open a stream; return it with the events of its first bytes."""
         self._opened += 1
         sink = HandSink(delivery_kind)
-        client = Client(
+        make = PresentClient if "seats" in options else Client
+        client = make(
             client_id or f"client-{self._opened}",
             identity=Identity(user, session),
             since=since or self.broker.head(),

@@ -98,6 +98,11 @@ class Notices:
         elif not self._signals.add(tell):
             self._log_beside(partial(_log_lost_signal, repr(client)))
 
+    def tell(self, listener: Callable[..., object], *args: object) -> None:
+        """Call a function of the app in the thread of the signals."""
+        if not self._signals.add(partial(_tell_of_people, listener, *args)):
+            self._log_beside(partial(_log_lost_signal, " ".join(map(str, args))))
+
     def _log_beside(self, line: Callable[[], object]) -> None:
         if not self._lines.add(line):
             self._lost_lines += 1
@@ -196,6 +201,11 @@ def _tell(listener: Callable[..., object], *args: object) -> None:
         listener(*args)
 
 
+def _tell_of_people(listener: Callable[..., object], *args: object) -> None:
+    with surviving(lambda: log.exception("a receiver of a presence signal failed")):
+        listener(*args)
+
+
 def _log_end(client: str, stats: ClientStats, reason: CloseReason) -> None:
     # A log filter or handler of the app may raise an error, and the caller also serves
     # other streams.
@@ -213,7 +223,7 @@ def _log_end(client: str, stats: ClientStats, reason: CloseReason) -> None:
 def _log_lost_signal(client: str) -> None:
     with surviving():
         log.error(
-            "receivers of client_disconnected are too slow: the signal for %s is not"
+            "receivers of signals are too slow: the signal for %s is not"
             " sent. Let a receiver hand long work to another thread",
             client,
         )

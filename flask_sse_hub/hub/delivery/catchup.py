@@ -46,6 +46,7 @@ class Catchup:
         backlog: Backlog,
         *,
         enter: Callable[[Client], None],
+        listing: Callable[[Client], str | None] = lambda _: None,
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -53,6 +54,7 @@ class Catchup:
         self._broker = broker
         self._backlog = backlog
         self._enter = enter
+        self._listing = listing
         self._tally = tally
         self._clock = clock
 
@@ -94,15 +96,16 @@ class Catchup:
                 event_id = None
                 self._begin_state(client)
             client.reset_due = gap
+            facts = _compact(
+                client_id=client.id,
+                user_id=client.identity.user,
+                channels=client.channels,
+                heartbeat=heartbeat,
+                resumed=asked is not None and gap is None,
+                **({"warnings": warnings} if warnings else {}),
+            )
             block = encode_block(
-                _compact(
-                    client_id=client.id,
-                    user_id=client.identity.user,
-                    channels=client.channels,
-                    heartbeat=heartbeat,
-                    resumed=asked is not None and gap is None,
-                    **({"warnings": warnings} if warnings else {}),
-                ),
+                self._with_people(facts, client),
                 type="connected",
                 event_id=event_id,
                 retry=retry,
@@ -343,9 +346,19 @@ class Catchup:
             place = None
             data = _compact(reason=gap, state=True)
             self._begin_state(client)
+        data = self._with_people(data, client)
         block = encode_block(data, type="reset", event_id=place)
         self._written(client, [block])
         return _Reset(gap, block)
+
+    def _with_people(self, data: str, client: Client) -> str:
+        """Add the people of the channels for which a client asked.
+
+        The list is not older than the client's place: a change that comes again after
+        it changes nothing.
+        """
+        listing = self._listing(client)
+        return data if listing is None else f'{data[:-1]},"presence":{listing}}}'
 
     def _written(self, client: Client, blocks: list[bytes]) -> list[bytes]:
         """Count blocks as written to a client, and return them."""

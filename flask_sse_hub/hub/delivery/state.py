@@ -59,8 +59,9 @@ class State:
             return
         if frame.deletes or frame.ttl == 0:
             for each in frame.addresses:
-                self._values.remove(each, frame.key)
-                self._end(each, frame.key, frame.offset)
+                if not is_internal(each):
+                    self._values.remove(each, frame.key)
+                    self._end(each, frame.key, frame.offset)
         else:
             self._put(frame)
 

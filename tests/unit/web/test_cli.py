@@ -17,6 +17,8 @@ from flask_sse_hub.brokers import Broker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
+from flask_sse_hub.hub.members import beat_of
+from flask_sse_hub.hub.presence.records import Said, join
 from flask_sse_hub.web import client_package, client_script, tokens
 from flask_sse_hub.web.config import Config
 from tests.kit.hand import KEEP_ALL
@@ -213,6 +215,17 @@ class TestListen:
         shown = json.loads(line)
         assert shown["data"] == shown["type"] == odd
         assert shown["target"] == {"channel": [odd]}
+
+    def test_listen_leaves_out_what_workers_tell_each_other(
+        self, path: Path, log: SQLiteBroker
+    ) -> None:
+        """People who come are shown, and not the worker that has their streams."""
+        start = log.head()
+        log.publish(beat_of("w"))
+        said = Said("join", "room.7", "ann", 1.5)
+        log.publish(join("w", said))
+        (line,) = listen(path, log, "--last-event-id", str(start)).output.splitlines()
+        assert " presence to presence=room.7: " in line
 
     def test_listen_can_print_json(self, path: Path, log: SQLiteBroker) -> None:
         """Each line is one JSON object with the data unchanged."""

@@ -206,7 +206,11 @@ def test_a_channel_counts_at_the_first_pattern_that_matches_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["PUBLIC_CHANNELS", "CORS_ORIGINS", "PUBLISH_TOKENS", "METRICS_CHANNELS"]
+    "key",
+    [
+        *("PUBLIC_CHANNELS", "CORS_ORIGINS", "PUBLISH_TOKENS", "METRICS_CHANNELS"),
+        "PRESENCE",
+    ],
 )
 @pytest.mark.parametrize("value", ["https://a.example", "one,two", ""])
 def test_a_text_is_no_list(key: str, value: str) -> None:
@@ -219,5 +223,6 @@ def test_every_list_is_tested_above() -> None:
     """A list that is added later must refuse a text too."""
     lists = {part.name for part in fields(Config) if part.default == ()}
     assert lists == {
-        *("public_channels", "cors_origins", "publish_tokens", "metrics_channels")
+        *("public_channels", "cors_origins", "publish_tokens", "metrics_channels"),
+        "presence",
     }

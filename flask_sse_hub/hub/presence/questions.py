@@ -1,0 +1,99 @@
+"""Questions about presence, asked in the same way inside the app and outside it."""
+
+import time
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+from ...brokers import Broker
+from ...events import address
+from ...events.address import HasId, Name
+from ...events.record import is_beyond
+from ...runtime.arguments import explaining
+from ..folds import Folds
+from ..members import Members
+from .attendance import Presence, PresenceList
+from .fold import Changes, PresenceFold
+
+
+class KnowsPeople(Protocol):
+    """An object that knows who is present."""
+
+    def people(self, channel: str) -> PresenceList:
+        """Return the people in a channel."""
+
+    def channels(self, user: str) -> list[str]:
+        """Return the channels in which a user is."""
+
+
+class AnswersPresence(ABC):
+    """The methods ``present()``, ``is_present()`` and ``present_channels()``."""
+
+    @explaining("present(channel)", words={})
+    def present(self, channel: str) -> list[Presence]:
+        """Return the people who have streams of a channel, on all workers.
+
+        Each person is listed once, whatever the number of tabs, in the order of their
+        coming. A person who has left is listed for SSE_HUB_PRESENCE_GRACE.
+
+        A worker that serves streams answers from its memory. Any other process reads
+        the state of the log for each call. A stream that has just opened is listed a
+        few milliseconds later.
+
+        Returns:
+            A list of Presence. It is a PresenceList: ``anonymous`` is the number of
+            streams without a user, and ``stale`` tells whether the worker cannot read
+            the log, so that the list may be out of date.
+
+        Raises:
+            ConfigurationError: The channel has no presence: SSE_HUB_PRESENCE does not
+                name it.
+            InvalidName: The channel's name is not usable.
+            BrokerUnavailable: This process does not follow the log, and cannot read it.
+
+        """
+        name = address.checked_channel(channel)
+        return self._people(name).people(name)
+
+    @explaining("is_present(user)", words={})
+    def is_present(self, user: Name | HasId) -> bool:
+        """Tell whether a user is in any channel with presence.
+
+        ``user`` is an id or a user object. Raises the errors of ``present()``.
+        """
+        return bool(self.present_channels(user))
+
+    @explaining("present_channels(user)", words={})
+    def present_channels(self, user: Name | HasId) -> list[str]:
+        """Return the names of the channels in which a user is present.
+
+        ``user`` is an id or a user object. Raises the errors of ``present()``.
+        """
+        checked = address.checked_id(address.user_id_of(user), what="a user's id")
+        return self._people(None).channels(checked)
+
+    @abstractmethod
+    def _people(self, channel: str | None) -> KnowsPeople:
+        """Return an object that knows the people in a channel, or in all of them."""
+
+
+def look_up(broker: Broker) -> KnowsPeople:
+    """Return the people as the state of a log has them now, for one question.
+
+    Raises BrokerUnavailable.
+    """
+    members = Members(append=broker.publish)
+    fold = PresenceFold(
+        members.own_id,
+        is_member=members.__contains__,
+        changes=Changes(*[lambda *_: None] * 4),
+        clock=time.monotonic,
+    )
+    folds = Folds()
+    folds.add(members)
+    folds.add(fold)
+    found = broker.state()
+    upto = found.cursor
+    if found.records and is_beyond(found.records[-1].cursor, upto):
+        upto = found.records[-1].cursor
+    folds.begin(found.records, (), upto=upto)
+    return fold

@@ -1,0 +1,164 @@
+"""Presence in an app: its rules, and the questions that views and scripts ask.
+
+Joins requests with the roster of the hub. Does not know how people are counted.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from flask import has_request_context
+
+from ..auth.access import PresenceDescriber, PresenceViewer, Rules
+from ..auth.visitor import Visitor
+from ..errors import BrokerUnavailable, ConfigurationError
+from ..hub.clients.client import Client
+from ..hub.clients.present_client import PresentClient, Seat
+from ..hub.presence.questions import AnswersPresence, KnowsPeople, look_up
+from ..hub.presence.records import described
+from ..runtime.arguments import explaining
+from ..runtime.rare_log import FirstTime, RareLog
+from .client_metadata import checked_metadata
+from .config import Config
+from .registering import check_rule
+
+if TYPE_CHECKING:
+    from .app_state import AppState
+
+log = logging.getLogger(__name__)
+
+
+class PresenceOfStreams:
+    """The part of each new stream in the presence of one app's channels."""
+
+    def __init__(self, config: Config, rules: Rules) -> None:
+        self._has_presence = config.has_presence
+        self._rules = rules
+        self._first_time = FirstTime()
+        self._rare_log = RareLog(log)
+
+    def maker(
+        self,
+        visitor: Visitor,
+        channels: Sequence[str],
+        *,
+        invisible: bool,
+        lists: bool,
+    ) -> Callable[..., Client]:
+        """Return the class of a visitor's client, with its part in the presence."""
+        found = [name for name in channels if self._has_presence(name)]
+        if not found:
+            return Client
+        sees = [name for name in found if self._may_see(visitor.person, name)]
+        return partial(
+            PresentClient,
+            seats=() if invisible else tuple(self._seats(visitor, found)),
+            sees=sees,
+            lists=sees if lists else (),
+        )
+
+    def _may_see(self, person: Any, channel: str) -> bool:
+        rule = self._rules.may_see_presence
+        if rule is None:
+            return True
+        try:
+            return bool(rule(person, channel))
+        except Exception as error:  # noqa: BLE001 - the stream opens all the same
+            self._say("may_see_presence", error)
+            return False
+
+    def _seats(self, visitor: Visitor, channels: Sequence[str]) -> Iterator[Seat]:
+        for name in channels:
+            seat = self._seat(visitor, name)
+            if seat is not None:
+                yield seat
+
+    def _seat(self, visitor: Visitor, channel: str) -> Seat | None:
+        """Return a visitor's place in a channel, None for an invisible visitor."""
+        user, describe = visitor.identity.user, self._rules.describe_presence
+        if user is None or describe is None:
+            return Seat(channel, user)
+        try:
+            metadata = describe(visitor.person, channel)
+            if metadata is None:
+                return None
+            checked = checked_metadata(metadata, self._first_time)
+            return Seat(channel, user, described(checked or {}))
+        except Exception as error:  # noqa: BLE001 - the stream opens all the same
+            self._say("describe_presence", error)
+            return Seat(channel, user)
+
+    def _say(self, rule: str, error: Exception) -> None:
+        self._rare_log.say(
+            rule,
+            f"the function of @sse_hub.{rule} failed, and a stream goes on without it:"
+            f" {error!r:.200}",
+            level=logging.ERROR,
+        )
+
+
+class HasPresence(AnswersPresence):
+    """The rules and questions of presence, as methods of the extension."""
+
+    _rules: Rules
+    _state: "Callable[[], AppState]"
+
+    @explaining("@sse_hub.describe_presence above the function", words={})
+    def describe_presence(self, describer: PresenceDescriber) -> PresenceDescriber:
+        """Register ``f(user, channel) -> dict``, which describes a present user.
+
+        Everybody who may see the presence in the channel receives the description, such
+        as a name and a picture. The function is called in the request that opens a
+        stream. Return a few short values, or None to keep this user invisible. A text
+        of more than 256 characters is cut. If the function fails, the user is listed
+        without a description.
+
+        Raises InvalidOption for a second function, and for one that cannot be called as
+        above.
+        """
+        check_rule(
+            "describe_presence",
+            self._rules.describe_presence,
+            describer,
+            ("user", "channel"),
+        )
+        self._rules.describe_presence = describer
+        return describer
+
+    @explaining("@sse_hub.may_see_presence above the function", words={})
+    def may_see_presence(self, viewer: PresenceViewer) -> PresenceViewer:
+        """Register ``f(user, channel) -> bool``, which lets a user see who is present.
+
+        Without a function, everybody who may listen to a channel may see it. The
+        function is called in the request that opens a stream. If it fails, the answer
+        is no.
+
+        Raises InvalidOption for a second function, and for one that cannot be called as
+        above.
+        """
+        check_rule(
+            "may_see_presence",
+            self._rules.may_see_presence,
+            viewer,
+            ("user", "channel"),
+        )
+        self._rules.may_see_presence = viewer
+        return viewer
+
+    def _people(self, channel: str | None) -> KnowsPeople:
+        state = self._state()
+        config = state.config
+        if not config.presence or (channel and not config.has_presence(channel)):
+            which = "any channel" if channel is None else f"the channel {channel!r:.60}"
+            raise ConfigurationError(
+                f"SSE_HUB_PRESENCE does not name {which}: add a pattern of channels,"
+                ' such as "room.*"'
+            )
+        hub = state.hub
+        if has_request_context():
+            # The process of a server asks again. A script would pay for threads.
+            with suppress(BrokerUnavailable):
+                hub.start()
+        return hub.roster if hub.ready else look_up(hub.broker)

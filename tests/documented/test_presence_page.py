@@ -1,0 +1,70 @@
+"""The page about presence: its app answers, and its script follows the events."""
+
+import json
+import subprocess
+from typing import Any
+
+from flask_login import login_required
+
+from flask_sse_hub import user_left
+from tests.conftest import MakeSite
+from tests.documented.samples import sample
+from tests.kit.reader import wait_until
+
+APP = sample("docs/presence.md", "python")
+SCRIPT = sample("docs/presence.md", "js")
+
+_STREAM = """
+const shown = [];
+const render = (people) => shown.push(people.map(({ user }) => user));
+function connect(url, { on, onReset }) {
+  const ann = { user: "ann", since: 1, data: {} };
+  setTimeout(() => {
+    on.connected({ presence: { "room.7": { people: [ann], anonymous: 0 } } });
+    on.presence({ type: "join", channel: "room.7", user: "bob", since: 2, data: {} });
+    on.presence({ type: "join", channel: "room.7", user: "bob", since: 2, data: {} });
+    on.presence({ type: "leave", channel: "room.7", user: "ann", since: 1 });
+    onReset({ reason: "expired", presence: { "room.7": { people: [ann] } } });
+    on.connected({});
+    console.log(JSON.stringify(shown));
+  });
+}
+"""
+
+
+def test_the_app_lists_the_people(make_site: MakeSite) -> None:
+    """And it notes the last visit of a person who left."""
+    site = make_site(
+        presence=["room.*"], public_channels=["room.*"], presence_grace=0.1
+    )
+    seen: list[str] = []
+    names: dict[str, Any] = {
+        "app": site.app,
+        "sse_hub": site.hub,
+        "login_required": login_required,
+        "user_left": user_left,
+        "note_last_seen": seen.append,
+    }
+    # The names of the site's users are their ids.
+    exec(APP.replace("user.name", "user.get_id()"), names)  # noqa: S102
+    browser = site.browser("ann")
+    stream = browser.stream("/events?channel=room.7")
+    assert json.loads(stream.next("presence").data)["data"] == {"name": "ann"}
+    found = browser.get("/rooms/7/people").json
+    assert found == [{"id": "ann", "name": "ann", "tabs": 1}]
+    stream.close()
+    wait_until(lambda: seen == ["ann"])
+
+
+def test_the_script_follows_the_events() -> None:
+    """A change that comes twice changes nothing."""
+    command = ["node", "--input-type=commonjs", "-e", _STREAM + SCRIPT]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout) == [
+        ["ann"],
+        ["ann", "bob"],
+        ["ann", "bob"],
+        ["bob"],
+        ["ann"],
+        [],
+    ]
