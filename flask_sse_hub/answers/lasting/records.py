@@ -161,6 +161,8 @@ def stored_item(item: Any, *, dumps: Callable[[Any], str]) -> Any:
     A str stands for a text, a list for an event, and a dict holds any other item as the
     app's JSON provider writes it.
     """
+    if type(item) is str and item.isascii():
+        return item
     if isinstance(item, Event):
         return [item.data, item.type, item.retry]
     text = text_of(item, dumps=dumps)

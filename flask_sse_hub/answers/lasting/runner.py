@@ -177,8 +177,12 @@ class Runner:
             if not self.over.is_set():
                 self._flush()
             return False
-        for item in items:
-            self._take(item)
+        while items:
+            for item in items:
+                self._take(item)
+            # Items that are there already cost no further look at the clock's limits.
+            is_due = self._collector.due <= self._clock()
+            items = None if is_due else self._source.take(0.0)
         return True
 
     def _take(self, item: Any) -> None:
