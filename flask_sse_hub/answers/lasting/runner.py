@@ -65,6 +65,7 @@ class Runner:
         max_bytes: The most bytes that the answer may have.
         debug: Whether readers may see the text of an error of this package.
         clock: The monotonic clock, in seconds.
+        load: Returns by how much longer than its interval a batch waits, if above 1.
         on_look: Called about once a second, in the runner's thread.
 
     """
@@ -80,6 +81,7 @@ class Runner:
         max_bytes: int,
         debug: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        load: Callable[[], float] = lambda: 1.0,
         on_look: Callable[[], None] | None = None,
     ) -> None:
         self.begun = begun
@@ -89,6 +91,7 @@ class Runner:
         self._max_bytes = max_bytes
         self._debug = debug
         self._clock = clock
+        self._load = load
         self._on_look = on_look
         self._look_at = clock() if on_look else math.inf
         self._home = Home()
@@ -191,7 +194,11 @@ class Runner:
             self._progress = item
             self._progress_due = min(self._progress_due, now + self._collector.interval)
         else:
+            is_first = self._collector.due == math.inf
             self._collector.add(item, now=now)
+            if is_first and self._collector.due > now:
+                stretch = max(0.0, self._load() - 1.0)
+                self._collector.due += self._collector.interval * stretch
 
     def _check_patience(self, now: float) -> None:
         if now >= self._ends_at:

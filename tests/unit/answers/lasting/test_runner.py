@@ -8,6 +8,7 @@ import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event, InvalidEvent
 from flask_sse_hub.answers.batch import Batch
+from flask_sse_hub.answers.lasting.runner import Runner
 from flask_sse_hub.answers.progress import Progress
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events.record import Cursor, Record
@@ -17,6 +18,7 @@ from tests.unit.answers.lasting.conftest import (
     TEXT,
     Given,
     Worker,
+    begun,
     finish,
     run,
 )
@@ -68,6 +70,28 @@ def test_items_wait_for_their_batch(one: Worker) -> None:
     one.hand.clock.advance(0.1)
     runner.step()
     assert one.entry.content == "ab"
+
+
+def test_a_worker_with_many_answers_appends_less_often(one: Worker) -> None:
+    """Otherwise a thousand of them would take more than the whole worker."""
+    batch = Batch(size=9, interval=0.1, merge="".join)
+    runner = Runner(
+        begun(),
+        Given("a"),
+        append=one.hand.hub.publish,
+        batch=batch,
+        timeout=60.0,
+        max_bytes=9,
+        clock=one.hand.clock,
+        load=lambda: 4.0,
+    )
+    runner.step()
+    one.hand.clock.advance(0.39)
+    runner.step()
+    assert types_in(one) == []
+    one.hand.clock.advance(0.01)
+    runner.step()
+    assert types_in(one) == ["part"]
 
 
 def test_only_the_newest_progress_is_said(one: Worker) -> None:
