@@ -35,6 +35,9 @@ _FIRST_SNAPSHOT_BYTES = 4096
 _SNAPSHOT_RECORDS = 1000
 _SNAPSHOT_SECONDS = 5.0
 
+# A snapshot is written in any case before the parts since the last one leave the log.
+_OLDEST_PART_SECONDS = records.PART_SECONDS / 2
+
 # The first reader has this long to come, also where an answer stops with its last one.
 _FIRST_READER_SECONDS = 30.0
 
@@ -110,6 +113,8 @@ class Runner:
         self._snapshot_size = 0
         self._snapshot_offset: int | None = None
         self._snapshot_at = clock()
+        # The moment at which the oldest part that no snapshot has needs one.
+        self._unkept_until = math.inf
         self._progress: Progress | None = None
         self._progress_due = math.inf
 
@@ -167,9 +172,12 @@ class Runner:
         self._check_patience(now)
         if now >= min(self._collector.due, self._progress_due):
             self._flush()
+        if now >= self._unkept_until:
+            self._append_snapshot()
         until = min(
             self._collector.due,
             self._progress_due,
+            self._unkept_until,
             self._ends_at,
             self._linger_until(),
             self._look_at,
@@ -256,19 +264,26 @@ class Runner:
             self._snapshot_if_due(cursor)
 
     def _snapshot_if_due(self, cursor: Cursor) -> None:
+        now = self._clock()
         if self._snapshot_offset is None:
             self._snapshot_offset = cursor.offset
-        now = self._clock()
+        if self._unkept_until == math.inf:
+            self._unkept_until = now + _OLDEST_PART_SECONDS
         grown = self._size >= max(2 * self._snapshot_size, _FIRST_SNAPSHOT_BYTES)
         behind = cursor.offset - self._snapshot_offset >= _SNAPSHOT_RECORDS
         if grown or (behind and now - self._snapshot_at >= _SNAPSHOT_SECONDS):
-            self._snapshot_size = self._size
             self._snapshot_offset = cursor.offset
-            self._snapshot_at = now
-            if self.begun.is_text:
-                self._parts = ["".join(self._parts)]
-            content = self._parts[0] if self.begun.is_text else self._parts
-            self._append_kept(records.snapshot(self.begun, content))
+            self._append_snapshot()
+
+    def _append_snapshot(self) -> None:
+        """Append everything so far, if the state has room for it."""
+        self._snapshot_size = self._size
+        self._snapshot_at = self._clock()
+        self._unkept_until = math.inf
+        if self.begun.is_text:
+            self._parts = ["".join(self._parts)]
+        content = self._parts[0] if self.begun.is_text else self._parts
+        self._append_kept(records.snapshot(self.begun, content))
 
     def _append_kept(self, record: Record) -> None:
         """Append a record that the state keeps, if it has room."""

@@ -8,6 +8,7 @@ import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event, InvalidEvent
 from flask_sse_hub.answers.batch import Batch
+from flask_sse_hub.answers.lasting import records
 from flask_sse_hub.answers.lasting.runner import Runner
 from flask_sse_hub.answers.progress import Progress
 from flask_sse_hub.brokers import MemoryBroker
@@ -128,6 +129,19 @@ def test_a_busy_log_makes_snapshots_more_frequent(one: Worker) -> None:
     run(runner)
     assert types_in(one).count("snapshot") == 1
     assert one.entry.content == "abc"
+
+
+def test_a_slow_answer_outlives_its_parts(one: Worker) -> None:
+    """They leave the log after a while, also of an answer that stands still."""
+    runner = one.start(Given("a"), linger=None)
+    run(runner)
+    one.hand.clock.advance(records.PART_SECONDS / 2)
+    assert one.entry.snapshot_length == 0
+    runner.step()
+    assert one.entry.snapshot_length == 1
+    one.hand.clock.advance(records.PART_SECONDS / 4)
+    runner.step()
+    assert types_in(one).count("snapshot") == 1
 
 
 def failing_merge(items: list[Any]) -> Any:
