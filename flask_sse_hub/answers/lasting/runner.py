@@ -192,7 +192,7 @@ class Runner:
             for item in items:
                 self._take(item)
             # Items that are there already cost no further look at the clock's limits.
-            is_due = self._collector.due <= self._clock()
+            is_due = min(self._collector.due, self._progress_due) <= self._clock()
             items = None if is_due else self._source.take(0.0)
         return True
 

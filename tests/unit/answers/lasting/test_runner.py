@@ -105,6 +105,20 @@ def test_only_the_newest_progress_is_said(one: Worker) -> None:
     assert types_in(one).count("progress") <= 2
 
 
+def test_a_job_that_yields_nothing_but_progress_is_heard(one: Worker) -> None:
+    """However quickly it does. A timeout ends it too."""
+
+    class Busy(Given):
+        def take(self, timeout: float) -> list[Any] | None:
+            one.hand.clock.advance(0.03)
+            return None if self.stopped else [Progress(one.hand.clock())]
+
+    runner = one.start(Busy(), timeout=1.0, linger=None)
+    finish(runner)
+    assert types_in(one).count("progress") >= 5
+    assert one.reason == "timeout"
+
+
 def test_text_doubles_between_two_snapshots(broker: MemoryBroker) -> None:
     """From four kilobytes on. So all snapshots together are twice the text at most."""
     worker = Worker(broker, max_bytes=100_000)
