@@ -34,6 +34,7 @@ _NOTHING = b""
 
 _FAILED = "the stream ended by an error"
 _SHUTDOWN = "the server is restarting"
+_CLOSED = "the server has closed the stream"
 _UNTOLD = "its client was told nothing, because its protocol has no event for errors"
 
 # Stands for an item that is not sent.
@@ -204,7 +205,8 @@ class AnswerBody:
             shutdown = Failure(message=_SHUTDOWN, reason="shutdown", id=new_end_id())
             end = self._break_off(shutdown)
         else:
-            end = self._break_off(Failure(message=_FAILED, id=new_end_id()))
+            closed = Failure(message=_CLOSED, reason="closed", id=new_end_id())
+            end = self._break_off(closed)
         return rest + end
 
     def _failed(self, error: BaseException) -> bytes:

@@ -64,7 +64,9 @@ class Producer:
         self._convert = convert
         self._around = around
         # Guards all fields below, and is notified of each change.
-        self._changed = threading.Condition(threading.Lock())
+        # Its own lock is reentrant: with a plain one, gevent's would let others run at
+        # each notify, which takes longer than all the rest.
+        self._changed = threading.Condition()
         self._items: deque[Any] = deque()
         self._started = False
         self._stopped = False

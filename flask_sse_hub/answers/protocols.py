@@ -184,6 +184,8 @@ class _ChunkWriter(_ObjectWriter):
     )
 
     def item(self, item: Any, **_: Any) -> bytes:
+        if isinstance(item, Progress):
+            self._refuse(item, "chunks have no form for progress")
         return self._object(item)[1]
 
     def end(self, **_: Any) -> bytes:

@@ -31,7 +31,8 @@ class HubStats:
     users: int
     #: Open streams by channel.
     channels: Mapping[str, int]
-    #: Open streams by the way their bytes leave: ``socket`` or ``generator``.
+    #: Open streams by the way their bytes leave: socket or generator. The readers of
+    #: answers count as answer.
     delivery: Mapping[str, int]
     #: Open streams whose client has not taken its last bytes for over a second.
     lagging: int

@@ -173,20 +173,22 @@ class Subscribing:
         What ends the visitor's other streams ends it too. Returns a temporary refusal
         if a limit is reached. A login is not needed: ``check`` decides.
         """
-        self._check_surroundings()
         asked = StreamRequest(
             channels=(),
             arrive=lambda: partial(load_visitor, login_required=False),
             personal=False,
-            describe=self._rules.describe or (lambda: None),
             check=check,
         )
-        hub = self._hub()
-        hub.attend(surroundings(request.environ).worker)
         try:
+            self._check_surroundings()
+            hub = self._hub()
+            hub.attend(surroundings(request.environ).worker)
             return self._admitted(hub, asked)
         except ClientRefused as refusal:
-            return temporarily_refused(refusal)
+            return _temporarily_refused(refusal)
+        except HTTPException:
+            after_this_request(self.with_headers)
+            raise
 
     def with_headers(self, response: Response) -> Response:
         """Add the headers for caches, and for pages of allowed origins."""
@@ -200,7 +202,7 @@ class Subscribing:
         try:
             client = self._admitted(hub, asked)
         except ClientRefused as refusal:
-            return temporarily_refused(refusal)
+            return _temporarily_refused(refusal)
         return self._response(hub, client, asked.warnings())
 
     def _check_surroundings(self) -> None:
@@ -301,8 +303,7 @@ class Subscribing:
         return tuple(dict.fromkeys(names))
 
 
-def temporarily_refused(refusal: ClientRefused) -> Response:
-    """Return the response for a client that may come back later."""
+def _temporarily_refused(refusal: ClientRefused) -> Response:
     if not isinstance(refusal, TooManyStreams):
         return refused(str(refusal), status=503)
     remedy = _LIMITS if current_app.debug else ""

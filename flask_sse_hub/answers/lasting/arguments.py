@@ -11,8 +11,10 @@ from ..progress import Progress
 from ..protocols import AnswerProtocol, Dumps
 from . import records
 
-#: The default batch. Readers do not notice a pause of a tenth of a second.
-BATCH = Batch(size=50, interval=0.1)
+#: The default batch. Readers do not notice a pause of a tenth of a second. A model
+#: yields a few items in that time, and a job many: each record of the log costs about
+#: as much as a hundred items.
+BATCH = Batch(size=200, interval=0.1)
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

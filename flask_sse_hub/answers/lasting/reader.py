@@ -78,7 +78,8 @@ class BookReader:
         self._resumes = resumes
         self._missing_since = math.inf
         # Guards the fields below, and is notified of each change.
-        self._changed = threading.Condition(threading.Lock())
+        # Its own lock: with a plain one, gevent lets others run at each notify.
+        self._changed = threading.Condition()
         self._woken = True
         self._started = False
         self._stopped = False

@@ -25,9 +25,9 @@ SNAPSHOT = "snapshot"
 PROGRESS = "progress"
 READERS = "readers"
 
-# How long parts stay in the log. Records with a ttl push out no events. Snapshots
-# repeat the parts, for workers that have not read them in this time.
-_PART_SECONDS = 600.0
+#: How long parts stay in the log. Records with a ttl push out no events. Snapshots
+#: repeat the parts, for workers that have not read them in this time.
+PART_SECONDS = 600.0
 
 # How long the log keeps the newest progress of an answer, and its readers.
 _KEPT_SECONDS = 86_400.0
@@ -112,7 +112,7 @@ def end(begun: Begun, ended: Ended) -> Record:
 def part(begun: Begun, position: int, content: Content) -> Record:
     """Return the record of a part, which begins at a position."""
     record = _record(begun, PART, {"at": position, "content": content})
-    return replace(record, ttl=_PART_SECONDS)
+    return replace(record, ttl=PART_SECONDS)
 
 
 def snapshot(begun: Begun, content: Content, *, is_last: bool = False) -> Record:
@@ -161,6 +161,8 @@ def stored_item(item: Any, *, dumps: Callable[[Any], str]) -> Any:
     A str stands for a text, a list for an event, and a dict holds any other item as the
     app's JSON provider writes it.
     """
+    if type(item) is str and item.isascii():
+        return item
     if isinstance(item, Event):
         return [item.data, item.type, item.retry]
     text = text_of(item, dumps=dumps)

@@ -35,6 +35,9 @@ _FIRST_SNAPSHOT_BYTES = 4096
 _SNAPSHOT_RECORDS = 1000
 _SNAPSHOT_SECONDS = 5.0
 
+# A snapshot is written in any case before the parts since the last one leave the log.
+_OLDEST_PART_SECONDS = records.PART_SECONDS / 2
+
 # The first reader has this long to come, also where an answer stops with its last one.
 _FIRST_READER_SECONDS = 30.0
 
@@ -65,6 +68,7 @@ class Runner:
         max_bytes: The most bytes that the answer may have.
         debug: Whether readers may see the text of an error of this package.
         clock: The monotonic clock, in seconds.
+        load: Returns by how much longer than its interval a batch waits, if above 1.
         on_look: Called about once a second, in the runner's thread.
 
     """
@@ -80,6 +84,7 @@ class Runner:
         max_bytes: int,
         debug: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        load: Callable[[], float] = lambda: 1.0,
         on_look: Callable[[], None] | None = None,
     ) -> None:
         self.begun = begun
@@ -89,6 +94,7 @@ class Runner:
         self._max_bytes = max_bytes
         self._debug = debug
         self._clock = clock
+        self._load = load
         self._on_look = on_look
         self._look_at = clock() if on_look else math.inf
         self._home = Home()
@@ -107,6 +113,8 @@ class Runner:
         self._snapshot_size = 0
         self._snapshot_offset: int | None = None
         self._snapshot_at = clock()
+        # The moment at which the oldest part that no snapshot has needs one.
+        self._unkept_until = math.inf
         self._progress: Progress | None = None
         self._progress_due = math.inf
 
@@ -164,9 +172,12 @@ class Runner:
         self._check_patience(now)
         if now >= min(self._collector.due, self._progress_due):
             self._flush()
+        if now >= self._unkept_until:
+            self._append_snapshot()
         until = min(
             self._collector.due,
             self._progress_due,
+            self._unkept_until,
             self._ends_at,
             self._linger_until(),
             self._look_at,
@@ -177,8 +188,12 @@ class Runner:
             if not self.over.is_set():
                 self._flush()
             return False
-        for item in items:
-            self._take(item)
+        while items:
+            for item in items:
+                self._take(item)
+            # Items that are there already cost no further look at the clock's limits.
+            is_due = min(self._collector.due, self._progress_due) <= self._clock()
+            items = None if is_due else self._source.take(0.0)
         return True
 
     def _take(self, item: Any) -> None:
@@ -187,7 +202,11 @@ class Runner:
             self._progress = item
             self._progress_due = min(self._progress_due, now + self._collector.interval)
         else:
+            is_first = self._collector.due == math.inf
             self._collector.add(item, now=now)
+            if is_first and self._collector.due > now:
+                stretch = max(0.0, self._load() - 1.0)
+                self._collector.due += self._collector.interval * stretch
 
     def _check_patience(self, now: float) -> None:
         if now >= self._ends_at:
@@ -245,19 +264,26 @@ class Runner:
             self._snapshot_if_due(cursor)
 
     def _snapshot_if_due(self, cursor: Cursor) -> None:
+        now = self._clock()
         if self._snapshot_offset is None:
             self._snapshot_offset = cursor.offset
-        now = self._clock()
+        if self._unkept_until == math.inf:
+            self._unkept_until = now + _OLDEST_PART_SECONDS
         grown = self._size >= max(2 * self._snapshot_size, _FIRST_SNAPSHOT_BYTES)
         behind = cursor.offset - self._snapshot_offset >= _SNAPSHOT_RECORDS
         if grown or (behind and now - self._snapshot_at >= _SNAPSHOT_SECONDS):
-            self._snapshot_size = self._size
             self._snapshot_offset = cursor.offset
-            self._snapshot_at = now
-            if self.begun.is_text:
-                self._parts = ["".join(self._parts)]
-            content = self._parts[0] if self.begun.is_text else self._parts
-            self._append_kept(records.snapshot(self.begun, content))
+            self._append_snapshot()
+
+    def _append_snapshot(self) -> None:
+        """Append everything so far, if the state has room for it."""
+        self._snapshot_size = self._size
+        self._snapshot_at = self._clock()
+        self._unkept_until = math.inf
+        if self.begun.is_text:
+            self._parts = ["".join(self._parts)]
+        content = self._parts[0] if self.begun.is_text else self._parts
+        self._append_kept(records.snapshot(self.begun, content))
 
     def _append_kept(self, record: Record) -> None:
         """Append a record that the state keeps, if it has room."""

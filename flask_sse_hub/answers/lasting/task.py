@@ -194,7 +194,7 @@ class WrittenItems:
         #: Whether no more items are wanted.
         self.stopped = False
         # Guards all fields, and is notified of each change.
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition()
         self._items: deque[Any] = deque()
         self._woken = False
 

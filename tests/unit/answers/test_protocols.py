@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_sse_hub import ConfigurationError, Event, InvalidEvent, SSEHubError
+from flask_sse_hub import (
+    ConfigurationError,
+    Event,
+    InvalidEvent,
+    Progress,
+    SSEHubError,
+)
 from flask_sse_hub.answers.protocols import (
     AnswerWriter,
     Failure,
@@ -280,3 +286,48 @@ def test_a_strict_protocol_has_only_lines_of_data(
     lines = [line for line in write(a_writer(name)).split(b"\n") if line]
     assert lines
     assert all(line.startswith(b"data: ") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["events", None])
+def test_progress_is_an_event_of_its_own_type(name: ProtocolName | None) -> None:
+    """Its data is for a <progress> element."""
+    told = Progress(3, "rows", 4)
+    (event,) = parse(a_writer(name).item(told, event_id="run:7"))
+    assert (event.type, event.id) == ("progress", "run:7")
+    assert json.loads(event.data) == {"done": 3, "total": 4, "text": "rows"}
+
+
+def test_progress_of_the_ai_sdk_is_a_transient_part() -> None:
+    """The message that the page keeps does not hold it. Chunks have no form for it."""
+    (part,) = parts(Progress(1))
+    assert part.pop("data") == {"done": 1, "total": 1.0, "text": ""}
+    assert part == {"type": "data-progress", "transient": True}
+    with pytest.raises(InvalidEvent):
+        a_writer("openai").item(Progress(1))
+
+
+@pytest.mark.parametrize(
+    "values", [(-1,), ("1",), (True,), (float("nan"),), (1, 7), (1, "", float("inf"))]
+)
+def test_progress_is_made_of_numbers_and_a_text(values: tuple[Any, ...]) -> None:
+    """A page could not show anything else."""
+    with pytest.raises(InvalidEvent, match="a progress's"):
+        Progress(*values)
+
+
+def test_a_stopped_answer_is_done_and_says_so() -> None:
+    """Somebody wanted it to end, so it is no error."""
+    (event,) = parse(a_writer("events").end(reason="stopped"))
+    assert event.type == "done"
+    assert json.loads(event.data)["reason"] == "stopped"
+
+
+def test_only_events_have_ids_and_a_mark_of_the_state() -> None:
+    """Clients of other protocols would not parse these lines."""
+    place: dict[str, Any] = {"event_id": "run:7", "is_state": True}
+    assert a_writer("events").item("a", **place) == (
+        b"id: run:7\nstate: true\ndata: a\n\n"
+    )
+    for name in STRICT:
+        written = a_writer(name).item({"type": "data-a", "data": 1}, **place)
+        assert written.startswith(b"data: ")

@@ -132,3 +132,35 @@ def test_only_the_newest_beat_is_kept(broker: MemoryBroker) -> None:
     (kept,) = broker.state().records
     assert kept.addresses == (address.worker(worker.members.own_id),)
     assert kept.key == beat_of("any").key
+
+
+def test_a_part_that_begins_enters_once(broker: MemoryBroker) -> None:
+    """Each beat of a worker counts the silence of the others."""
+    other, worker = Worker(broker), Worker(broker)
+    other.beat()
+    for _ in range(3 * MISSED_BEATS):
+        worker.members.enter()
+    worker.hub.bring()
+    other.hub.bring()
+    assert worker.members.own_id in other.members
+    worker.members.beat()
+    assert worker.cause.left == []
+
+
+def test_a_drain_lets_parts_end_before_the_others_hear_of_it(
+    broker: MemoryBroker,
+) -> None:
+    """Otherwise the others would take for lost what this worker could still end."""
+    worker = Worker(broker)
+    worker.beat()
+    there: list[bool] = []
+
+    def last_word() -> None:
+        worker.hub.bring()
+        there.append(worker.members.own_id in worker.members)
+
+    worker.members.before_leaving(last_word)
+    worker.hub.hub.drain()
+    worker.hub.bring()
+    assert there == [True]
+    assert worker.members.own_id not in worker.members

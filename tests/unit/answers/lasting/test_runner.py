@@ -8,6 +8,8 @@ import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event, InvalidEvent
 from flask_sse_hub.answers.batch import Batch
+from flask_sse_hub.answers.lasting import records
+from flask_sse_hub.answers.lasting.runner import Runner
 from flask_sse_hub.answers.progress import Progress
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events.record import Cursor, Record
@@ -17,6 +19,7 @@ from tests.unit.answers.lasting.conftest import (
     TEXT,
     Given,
     Worker,
+    begun,
     finish,
     run,
 )
@@ -70,6 +73,28 @@ def test_items_wait_for_their_batch(one: Worker) -> None:
     assert one.entry.content == "ab"
 
 
+def test_a_worker_with_many_answers_appends_less_often(one: Worker) -> None:
+    """Otherwise a thousand of them would take more than the whole worker."""
+    batch = Batch(size=9, interval=0.1, merge="".join)
+    runner = Runner(
+        begun(),
+        Given("a"),
+        append=one.hand.hub.publish,
+        batch=batch,
+        timeout=60.0,
+        max_bytes=9,
+        clock=one.hand.clock,
+        load=lambda: 4.0,
+    )
+    runner.step()
+    one.hand.clock.advance(0.39)
+    runner.step()
+    assert types_in(one) == []
+    one.hand.clock.advance(0.01)
+    runner.step()
+    assert types_in(one) == ["part"]
+
+
 def test_only_the_newest_progress_is_said(one: Worker) -> None:
     """A job may yield it for each row: it leaves once in an interval."""
     runner = one.start(Given(Progress(1), "a", Progress(2), Progress(3)), batch=TEXT)
@@ -78,6 +103,20 @@ def test_only_the_newest_progress_is_said(one: Worker) -> None:
     runner.step()
     assert one.entry.progress == Progress(3)
     assert types_in(one).count("progress") <= 2
+
+
+def test_a_job_that_yields_nothing_but_progress_is_heard(one: Worker) -> None:
+    """However quickly it does. A timeout ends it too."""
+
+    class Busy(Given):
+        def take(self, timeout: float) -> list[Any] | None:
+            one.hand.clock.advance(0.03)
+            return None if self.stopped else [Progress(one.hand.clock())]
+
+    runner = one.start(Busy(), timeout=1.0, linger=None)
+    finish(runner)
+    assert types_in(one).count("progress") >= 5
+    assert one.reason == "timeout"
 
 
 def test_text_doubles_between_two_snapshots(broker: MemoryBroker) -> None:
@@ -104,6 +143,19 @@ def test_a_busy_log_makes_snapshots_more_frequent(one: Worker) -> None:
     run(runner)
     assert types_in(one).count("snapshot") == 1
     assert one.entry.content == "abc"
+
+
+def test_a_slow_answer_outlives_its_parts(one: Worker) -> None:
+    """They leave the log after a while, also of an answer that stands still."""
+    runner = one.start(Given("a"), linger=None)
+    run(runner)
+    one.hand.clock.advance(records.PART_SECONDS / 2)
+    assert one.entry.snapshot_length == 0
+    runner.step()
+    assert one.entry.snapshot_length == 1
+    one.hand.clock.advance(records.PART_SECONDS / 4)
+    runner.step()
+    assert types_in(one).count("snapshot") == 1
 
 
 def failing_merge(items: list[Any]) -> Any:
