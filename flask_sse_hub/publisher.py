@@ -13,6 +13,7 @@ from .events.compose import MAX_EVENT_BYTES, Composer, PublishesEvents
 from .events.event import LARGEST_BYTES
 from .events.pending import PendingEvent, Transactional
 from .events.record import Record
+from .events.typed.registry import EventTypes
 from .runtime.arguments import explaining
 from .runtime.per_process import PerProcess
 
@@ -42,6 +43,7 @@ class Publisher(PublishesEvents):
         dumps: Serialises data as JSON that is neither text nor bytes.
         outbox: The app's Outbox, for ``publish(after=..., outbox=True)``. The app's
             workers pass its events on, a few seconds after the commit.
+        event_types: The app's typed events.
 
     Raises:
         InvalidOption: An argument is invalid.
@@ -61,6 +63,7 @@ class Publisher(PublishesEvents):
         max_event_bytes: int = MAX_EVENT_BYTES,
         dumps: Callable[[Any], str] = json.dumps,
         outbox: "Outbox | None" = None,
+        event_types: EventTypes | None = None,
     ) -> None:
         if not isinstance(url, str):
             raise InvalidOption(
@@ -94,7 +97,9 @@ class Publisher(PublishesEvents):
         self._name = name or ""
         self._create = create
         self._outbox = outbox
-        self._composer = Composer(dumps, max_event_bytes)
+        self._composer = Composer(
+            dumps, max_event_bytes, EventTypes() if event_types is None else event_types
+        )
         self._broker = PerProcess(self._create_broker)
         self._broker.get()
 

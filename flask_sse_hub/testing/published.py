@@ -17,6 +17,7 @@ from ..events.record import Record
 from ..runtime.arguments import explaining
 from .hubs import state_of
 from .listing import listed
+from .naming import Types, type_names
 
 _PAGE = 1_000
 
@@ -24,7 +25,7 @@ _PAGE = 1_000
 class Asked(TypedDict, total=False):
     """The arguments of ``Published.events()``, for type checkers."""
 
-    type: str | None
+    type: Types
     everyone: bool
     channel: Target | Unset
     user: Users | Unset
@@ -92,7 +93,7 @@ class Published:
     def events(
         self,
         *,
-        type: str | None = None,
+        type: Types = None,
         everyone: bool = False,
         channel: Target | Unset = UNSET,
         user: Users | Unset = UNSET,
@@ -104,7 +105,7 @@ class Published:
         Without arguments, all events match.
 
         Args:
-            type: The type of the event.
+            type: The type of the event or several, or the class of a typed event.
             everyone: True: only broadcasts match. They have no other target.
             channel: The event is addressed to this channel, or to all of these.
             user: The event is addressed to this user, or to all of these.
@@ -121,7 +122,8 @@ class Published:
             InvalidName: A name is invalid, as for ``publish()``.
 
         """
-        asked = any(names is not UNSET for names in (channel, user, session, client))
+        names = type_names(type, self._state.app)
+        asked = any(each is not UNSET for each in (channel, user, session, client))
         wanted: set[Address] = {BROADCAST} if everyone else set()
         if asked:
             wanted |= set(
@@ -134,7 +136,7 @@ class Published:
             for record in self._records()
             if isinstance(record.content, Event)
             and wanted <= set(record.addresses)
-            and type in (None, record.content.type)
+            and (names is None or record.content.type in names)
         ]
 
     def one(self, **asked: Unpack[Asked]) -> PublishedEvent:

@@ -18,6 +18,7 @@ from ..events.address import Address
 from ..events.compose import Composer
 from ..events.pending import PendingEvent
 from ..events.record import Record
+from ..events.typed.registry import EventTypes
 from ..hub.clients.close_reason import CloseReason
 from ..hub.clients.notices import Listeners
 from ..hub.heartbeat import Heartbeat
@@ -54,6 +55,7 @@ class AppState:
         rules: Rules,
         *,
         outbox: "Outbox | None" = None,
+        event_types: EventTypes | None = None,
     ) -> None:
         self.app = app
         self.config = config
@@ -63,6 +65,7 @@ class AppState:
             # Looked up for each event: the app may replace its JSON provider later.
             lambda data: app.json.dumps(data),
             config.max_event_bytes,
+            EventTypes() if event_types is None else event_types,
         )
         self.access = Access(
             app,
