@@ -28,6 +28,7 @@ from .events.address import Target
 from .events.event import Event
 from .events.hypermedia import datastar_patch, datastar_signals, turbo_stream
 from .events.pending import PendingEvent
+from .events.typed.registry import EventTypes
 from .hub.clients.client_stats import ClientStats
 from .hub.clients.close_reason import CloseReason
 from .hub.presence.attendance import Presence, PresenceList
@@ -60,6 +61,7 @@ __all__ = [
     "Event",
     "EventSourceResponse",
     "EventTooLarge",
+    "EventTypes",
     "HubStats",
     "InvalidArgument",
     "InvalidEvent",

@@ -28,6 +28,7 @@ from .events.event import LARGEST_BYTES
 from .events.patterns import DefaultTtls
 from .events.pending import PendingEvent, Transactional
 from .events.record import Record
+from .events.typed.registry import EventTypes
 from .hub.presence.questions import AnswersPresence, KnowsPeople, look_up
 from .runtime.arguments import explaining
 from .runtime.per_process import PerProcess
@@ -60,6 +61,7 @@ class Publisher(PublishesEvents, AnswersPresence):
         ttl: The app's ``SSE_HUB_TTL``: the ttl of events by patterns of their channels.
         outbox: The app's Outbox, for ``publish(after=..., outbox=True)``. The app's
             workers pass its events on, a few seconds after the commit.
+        event_types: The app's typed events.
 
     Raises:
         InvalidOption: An argument is invalid.
@@ -80,6 +82,7 @@ class Publisher(PublishesEvents, AnswersPresence):
         dumps: Callable[[Any], str] = json.dumps,
         ttl: Mapping[str, float] | None = None,
         outbox: "Outbox | None" = None,
+        event_types: EventTypes | None = None,
     ) -> None:
         if not isinstance(url, str):
             raise InvalidOption(
@@ -117,7 +120,12 @@ class Publisher(PublishesEvents, AnswersPresence):
         self._name = name or ""
         self._create = create
         self._outbox = outbox
-        self._composer = Composer(dumps, max_event_bytes, ttls)
+        self._composer = Composer(
+            dumps,
+            max_event_bytes,
+            default_ttls=ttls,
+            event_types=EventTypes() if event_types is None else event_types,
+        )
         self._broker = PerProcess(self._create_broker)
         self._broker.get()
 

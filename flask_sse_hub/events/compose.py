@@ -6,7 +6,8 @@ Knows events, addresses and records. Does not know where a record is appended.
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypedDict, Unpack, overload
 
 from ..errors import EventTooLarge, InvalidEvent, InvalidOption
@@ -14,10 +15,11 @@ from ..runtime.arguments import explaining
 from ..runtime.rare_log import RareLog
 from . import address, habits, words
 from .address import UNSET, Address, Target, Unset, Users
-from .event import MESSAGE, Event, checked_name, text_of
+from .event import Event, checked_name
 from .patterns import DefaultTtls, checked_ttl
 from .pending import PendingEvent, Transactional
 from .record import Record
+from .typed.registry import EventTypes
 
 log = logging.getLogger(__name__)
 _rare_log = RareLog(log)
@@ -32,12 +34,13 @@ class Composer:
 
     ``dumps`` serialises data as JSON that is neither text nor bytes. The data of one
     event may have ``max_event_bytes`` bytes. ``default_ttls`` has the ttl of events
-    without one of their own.
+    without one of their own. ``event_types`` are the typed events.
     """
 
     dumps: Callable[[Any], str]
     max_event_bytes: int
     default_ttls: DefaultTtls = DefaultTtls()
+    event_types: EventTypes = field(default_factory=EventTypes)
 
     def record(
         self,
@@ -98,14 +101,13 @@ class Composer:
                 "an event was published whose data has `data:` and a blank line of its"
                 " own, and clients receive them as text: publish the data alone",
             )
+        encode = partial(self.event_types.encode, dumps=self.dumps)
         if not isinstance(data, Event):
-            event = Event(
-                text_of(data, dumps=self.dumps),
-                type=MESSAGE if type is UNSET else type,
-                retry=retry,
-            )
+            name, text = encode(data, type=type)
+            event = Event(text, type=name, retry=retry)
         elif type is UNSET and retry is None:
-            event = data
+            _, text = encode(data.data, type=data.type)
+            event = replace(data, data=text)
         else:
             raise InvalidEvent(
                 "an Event has its own type and retry: leave out type= and retry=, or"
@@ -189,8 +191,8 @@ class PublishesEvents(ABC):
 
         Args:
             data: A str is sent as it is and bytes as UTF-8. An ``Event`` has its own
-                type and retry. Anything else is serialised as JSON, which has no NaN
-                and no infinities.
+                type and retry, and an instance of a typed event its own type. Anything
+                else is serialised as JSON, which has no NaN and no infinities.
             type: The event's type. Left out, it is "message".
             channel: A channel or several. The event goes to the union of all targets.
                 Without any target, every connected client receives it; an empty list
@@ -225,8 +227,9 @@ class PublishesEvents(ABC):
             PendingEvent, whose ``id`` is set once the event is in the log.
 
         Raises:
-            InvalidEvent: The data or the delay cannot be encoded for the stream, or the
-                ttl is out of its range.
+            InvalidEvent: The data or the delay cannot be encoded for the stream, the
+                data does not fit the class of its type, or the ttl is out of its
+                range.
             EventTooLarge: The data is longer than ``SSE_HUB_MAX_EVENT_BYTES``.
             InvalidName: A type, channel, key or id is not a usable name.
             InvalidTarget: A target is None or not a name.

@@ -38,6 +38,13 @@ MAX_NAME_CHARS = 255
 #: client away for weeks after the next cut of its connection.
 MAX_RETRY_SECONDS = 3600.0
 
+# Attributes of dataclasses, of the models of pydantic, and of the Structs of msgspec.
+_MARKS_OF_MODELS = (
+    "__dataclass_fields__",
+    "__pydantic_validator__",
+    "__struct_config__",
+)
+
 _NOT_IN_NAMES = re.compile(r"[\r\n\0]")
 
 
@@ -180,6 +187,11 @@ def text_of(data: object, *, dumps: Callable[[Any], str]) -> str:
                 f"data given as bytes must be UTF-8 ({error.reason} at byte"
                 f" {error.start}). Encode binary data first, for example as Base64"
             ) from error
+    return json_of(data, dumps=dumps)
+
+
+def json_of(data: object, *, dumps: Callable[[Any], str]) -> str:
+    """Return data as JSON. Raises InvalidEvent as ``text_of()`` does."""
     try:
         text = dumps(data)
     except (TypeError, ValueError, RecursionError) as error:
@@ -206,6 +218,8 @@ def _hint(data: object) -> str:
         return f". Call the function: {data.__name__}()"
     if hasattr(data, "event") and hasattr(data, "data"):
         return ". Use Event(data, type=...) of flask_sse_hub"
+    if any(hasattr(type(data), name) for name in _MARKS_OF_MODELS):
+        return '. Declare its class as a typed event: @sse_hub.event("a type")'
     return ". Pass plain values, or a Publisher with dumps="
 
 

@@ -105,7 +105,7 @@ METHODS = {
     " SSE_HUB_URL_PREFIX",
     **dict.fromkeys(["emit", "send", "broadcast", "push", "publish_event"], _PUBLISH),
     **dict.fromkeys(["subscribe", "listen", "messages", "response"], _STREAM),
-    **dict.fromkeys(["on", "on_event", "event"], "clients send ordinary requests"),
+    **dict.fromkeys(["on", "on_event"], "clients send ordinary requests"),
     **dict.fromkeys(
         ["join_room", "leave_room", "enter_room", "close_room"],
         "a client names its channels in its URL, ?channel=",

@@ -17,6 +17,7 @@ from ..events.record import Record
 from ..runtime.arguments import explaining
 from .hubs import state_of
 from .listing import listed
+from .naming import Types, type_names
 
 _PAGE = 1_000
 
@@ -24,7 +25,7 @@ _PAGE = 1_000
 class Asked(TypedDict, total=False):
     """The arguments of ``Published.events()``, for type checkers."""
 
-    type: str | None
+    type: Types
     everyone: bool
     channel: Target | Unset
     user: Users | Unset
@@ -94,7 +95,7 @@ class Published:
     def events(
         self,
         *,
-        type: str | None = None,
+        type: Types = None,
         everyone: bool = False,
         channel: Target | Unset = UNSET,
         user: Users | Unset = UNSET,
@@ -106,7 +107,7 @@ class Published:
         Without arguments, all events match.
 
         Args:
-            type: The type of the event.
+            type: The type of the event or several, or the class of a typed event.
             everyone: True: only broadcasts match. They have no other target.
             channel: The event is addressed to this channel, or to all of these.
             user: The event is addressed to this user, or to all of these.
@@ -123,7 +124,8 @@ class Published:
             InvalidName: A name is invalid, as for ``publish()``.
 
         """
-        asked = any(names is not UNSET for names in (channel, user, session, client))
+        names = type_names(type, self._state.app)
+        asked = any(each is not UNSET for each in (channel, user, session, client))
         wanted: set[Address] = {BROADCAST} if everyone else set()
         if asked:
             wanted |= set(
@@ -137,7 +139,7 @@ class Published:
             if isinstance(record.content, Event)
             and not record.is_of_workers
             and wanted <= set(record.addresses)
-            and type in (None, record.content.type)
+            and (names is None or record.content.type in names)
         ]
 
     def one(self, **asked: Unpack[Asked]) -> PublishedEvent:

@@ -7,10 +7,11 @@ to close streams and to explain their end. Does not know where the bytes come fr
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
@@ -19,6 +20,7 @@ from ..hub.hub import Hub
 from ..streams.generator import EventStream
 from ..web.app_state import AppState
 from .listing import listed
+from .naming import Types, type_names
 from .parser import Parser, ReceivedEvent
 from .reading import Reading
 from .transport import Request, no_answer, opener
@@ -32,10 +34,6 @@ _PASSED_OVER = frozenset({"connected", "ping"})
 
 # An id that no log of a hub contains: epochs are drawn at random and longer than this.
 _OF_ANOTHER_LOG = "0-0"
-
-
-#: One event type or several. None: each type except ``connected`` and ``ping``.
-Types = str | Collection[str] | None
 
 
 class Stream:
@@ -135,7 +133,8 @@ class Stream:
     def next(self, type: Types = None, *, within: float | None = None) -> ReceivedEvent:
         """Return the next event, or the next event of a type or of several types.
 
-        Events of other types before it are skipped. Without a type, only ``connected``
+        A type is a name, or the class of a typed event of the client's app. Events of
+        other types before it are skipped. Without a type, only ``connected``
         and ``ping`` are skipped. Raises EventMissing at the deadline, or as soon as the
         stream has ended. The text of the error lists the events that came instead.
         """
@@ -143,13 +142,14 @@ class Stream:
         return self._next(type, limit, time.monotonic() + limit)
 
     def _next(self, type: Types, limit: float, deadline: float) -> ReceivedEvent:
-        is_wanted = _of(type)
+        names = type_names(type, self._app())
+        is_wanted = _of(names)
         passed: list[ReceivedEvent] = []
         for event in self._arriving(deadline):
             if is_wanted(event):
                 return event
             passed.append(event)
-        raise self._missing(f"no {_named(type)} came", limit, passed)
+        raise self._missing(f"no {_named(names)} came", limit, passed)
 
     def none(self, type: Types = None, *, within: float) -> None:
         """Wait ``within`` seconds, and raise UnexpectedEvent if an event comes.
@@ -158,7 +158,8 @@ class Stream:
         be taken afterwards. Raises EventMissing if no event could come, because the
         stream is not open or is paused().
         """
-        is_wanted, reading = _of(type), self._reading
+        names, reading = type_names(type, self._app()), self._reading
+        is_wanted = _of(names)
 
         def came() -> list[ReceivedEvent]:
             return [event for event in self._came if is_wanted(event)]
@@ -168,10 +169,10 @@ class Stream:
             found = came()
         if found:
             raise UnexpectedEvent(
-                f"{_named(type)} came from {self._url}:{_listed(found)}"
+                f"{_named(names)} came from {self._url}:{_listed(found)}"
             )
         if not self._is_open():
-            raise self._missing(f"no {_named(type)} could come", within, [])
+            raise self._missing(f"no {_named(names)} could come", within, [])
 
     def events(
         self, count: int, *, type: Types = None, within: float | None = None
@@ -347,9 +348,12 @@ class Stream:
 
     def _hub(self) -> Hub | None:
         """Return the hub that serves this stream if it runs in this process."""
-        app = self._client.application if self._client is not None else None
+        app = self._app()
         state = app.extensions.get("sse_hub") if app is not None else None
         return state.hub if isinstance(state, AppState) else None
+
+    def _app(self) -> Flask | None:
+        return self._client.application if self._client is not None else None
 
     def _ends_told(self) -> str:
         """Return the hub's close reasons so far, for the text of an error."""
@@ -359,18 +363,16 @@ class Stream:
         return f" (by the hub so far: {told})" if told else ""
 
 
-def _of(type: Types) -> Callable[[ReceivedEvent], bool]:
-    if type is None:
+def _of(names: Sequence[str] | None) -> Callable[[ReceivedEvent], bool]:
+    if names is None:
         return lambda event: event.type not in _PASSED_OVER
-    wanted = {type} if isinstance(type, str) else set(type)
-    return lambda event: event.type in wanted
+    return lambda event: event.type in names
 
 
-def _named(type: Types) -> str:
-    if type is None:
+def _named(names: Sequence[str] | None) -> str:
+    if names is None:
         return "event"
-    wanted = [type] if isinstance(type, str) else type
-    return f"event of type {' or '.join(map(repr, wanted))}"
+    return f"event of type {' or '.join(map(repr, names))}"
 
 
 def _listed(events: list[ReceivedEvent]) -> str:

@@ -19,6 +19,7 @@ from ..events.address import Address
 from ..events.compose import Composer
 from ..events.pending import PendingEvent
 from ..events.record import Record
+from ..events.typed.registry import EventTypes
 from ..hub.clients.close_reason import CloseReason
 from ..hub.clients.notices import Listeners
 from ..hub.heartbeat import Heartbeat
@@ -65,6 +66,7 @@ class AppState:
         rules: Rules,
         *,
         outbox: "Outbox | None" = None,
+        event_types: EventTypes | None = None,
     ) -> None:
         self.app = app
         self.config = config
@@ -74,7 +76,8 @@ class AppState:
             # Looked up for each event: the app may replace its JSON provider later.
             lambda data: app.json.dumps(data),
             config.max_event_bytes,
-            config.ttl,
+            default_ttls=config.ttl,
+            event_types=EventTypes() if event_types is None else event_types,
         )
         self.access = Access(
             app,

@@ -1,6 +1,7 @@
 """``flask sse``: publishing, listening, tokens, the browser client, a mock server.
 
-A thin layer over the extension. ``operating`` has the commands for people on call.
+A thin layer over the extension. ``operating`` has the commands for people on call, and
+``describing`` those for programs.
 Decides which lines go to standard output, for programs and pipes, and which to standard
 error, for people.
 """
@@ -24,6 +25,7 @@ from ..events.event import MESSAGE, Event
 from ..events.record import Cursor, Record
 from . import client_package, tokens
 from .app_state import AppState
+from .describing import add_types_command
 from .operating import add_commands
 from .printing import printable, printable_json
 
@@ -259,6 +261,7 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         server.serve_forever()
 
     add_commands(group, sse_hub, state)
+    add_types_command(group, state)
     return group
 
 

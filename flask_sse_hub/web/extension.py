@@ -26,6 +26,7 @@ from ..events.address import UNSET, HasId, Name, Target, Unset, Users
 from ..events.compose import Composer
 from ..events.pending import PendingEvent, Transactional
 from ..events.record import Record
+from ..events.typed.registry import EventTypes
 from ..hub.clients.client import Metadata
 from ..hub.stats import HubStats
 from ..runtime.arguments import explaining
@@ -54,14 +55,19 @@ class SSEHub(PublishesRows, HasPresence):
         sse_hub.init_app(app)
         sse_hub.publish({"text": "hello"}, user=42)
 
-    ``outbox`` is the Outbox for events of ``publish(outbox=True)``.
+    ``outbox`` is the Outbox for events of ``publish(outbox=True)``. ``event_types`` are
+    typed events that other processes publish too.
     """
 
     @explaining("SSEHub(app)", words=words.SETTINGS)
     def __init__(
-        self, app: Flask | None = None, *, outbox: "Outbox | None" = None
+        self,
+        app: Flask | None = None,
+        *,
+        outbox: "Outbox | None" = None,
+        event_types: EventTypes | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(event_types)
         self._rules = Rules()
         self._outbox = outbox
         # Used only to find the app without an app context: in a thread, a greenlet or a
@@ -90,7 +96,13 @@ class SSEHub(PublishesRows, HasPresence):
         # A key of one letter would sign the app's sessions too, so this does not wait
         # for the first ticket.
         older_keys(app.config.get("SECRET_KEY_FALLBACKS"))
-        state = AppState(app, Config.read(app.config), self._rules, outbox=self._outbox)
+        state = AppState(
+            app,
+            Config.read(app.config),
+            self._rules,
+            outbox=self._outbox,
+            event_types=self._event_types,
+        )
         blueprint = create_blueprint(state)
         app.extensions[_EXTENSION] = state
         self._apps.add(app)

@@ -8,6 +8,7 @@ which events are valid (``Composer`` does).
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, request
@@ -19,6 +20,7 @@ from ..events import address
 from ..events.address import MAX_TARGETS
 from ..events.event import MAX_NAME_CHARS, Event
 from ..events.record import Record, Retention
+from ..events.typed.registry import EventTypes
 from ..runtime.rare_log import RareLog
 from ..streams.response import RETRY_AFTER
 from . import tokens
@@ -203,11 +205,11 @@ class PublishAPI:
         # Check each field alone first, so that an error has the field's name.
         for name, value in fields.items():
             needed = {"key": "any"} if name == "delete" else {}
-            self._checked("", {**needed, name: value}, at + name)
+            self._checked("", {**needed, name: value}, at + name, typed=False)
         if not isinstance(fields.get("delete", False), bool):
             raise Refused(400, "true or false is needed", f"{at}delete")
         for kind, names in target.items():
-            self._checked("", {kind: names}, f"{at}target.{kind}")
+            self._checked("", {kind: names}, f"{at}target.{kind}", typed=False)
             if names == []:
                 # publish() takes an empty list, for a program whose list may be empty.
                 # Here such events would reach nobody and push others out of the log.
@@ -224,11 +226,17 @@ class PublishAPI:
         _check_scope(record, token, at)
         return record
 
-    def _checked(self, data: Any, fields: Mapping[str, Any], field: str) -> Record:
+    def _checked(
+        self, data: Any, fields: Mapping[str, Any], field: str, *, typed: bool = True
+    ) -> Record:
+        """Return a record. With ``typed=False``, any data fits the event's type."""
         if None in fields.values():
             raise Refused(400, "this field is null: leave it out", field)
+        composer = self._state.composer
+        if not typed:
+            composer = replace(composer, event_types=EventTypes())
         try:
-            return self._state.composer.record(data, **fields)
+            return composer.record(data, **fields)
         except EventTooLarge as error:
             raise Refused(413, str(error), field) from error
         except SSEHubError as error:

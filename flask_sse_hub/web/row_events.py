@@ -8,8 +8,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InvalidOption
-from ..events.compose import PublishesEvents
+from ..events.typed.registry import EventTypes
 from ..runtime.arguments import explaining
+from .declaring import DeclaresEvents
 from .registering import check_callable, place
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 MakesEvent = TypeVar("MakesEvent", bound=Callable[..., Any])
 
 
-class PublishesRows(PublishesEvents):
+class PublishesRows(DeclaresEvents):
     """The method ``publishes()``, beside ``publish()``."""
 
-    def __init__(self) -> None:
+    def __init__(self, event_types: EventTypes | None) -> None:
+        super().__init__(event_types)
         # The functions so far, by their model and their place in the code. An app
         # factory registers the same function for each app that it makes.
         self._row_events = set[object]()
@@ -33,8 +35,9 @@ class PublishesRows(PublishesEvents):
         """Register ``f(change) -> dict``, which makes an event of each changed row.
 
         The function returns the arguments of ``publish()``, with ``data`` among them,
-        or None for no event. Its ``change`` is a RowChange. The type, if it is left
-        out, is such as "order.update" for the table ``order``. For example::
+        or None for no event. Its ``change`` is a RowChange. The type, if the function
+        and the data have none, is such as "order.update" for the table ``order``. For
+        example::
 
             @sse_hub.publishes(Order, on="insert|update")
             def order_changed(change):
@@ -66,13 +69,32 @@ class PublishesRows(PublishesEvents):
                 row_changes.listen(
                     model,
                     kinds,
-                    lambda session, change: _publish(
-                        self, make, change, after=session, outbox=outbox
+                    lambda session, change: self._publish_row(
+                        make, change, after=session, outbox=outbox
                     ),
                 )
             return make
 
         return register
+
+    def _publish_row(
+        self, make: Callable[..., Any], change: "RowChange", **when: Any
+    ) -> None:
+        options = make(change)
+        if options is None:
+            return
+        if not isinstance(options, dict) or "data" not in options:
+            raise InvalidOption(
+                f"the function {make.__name__} of publishes() must return a dict of the"
+                ' arguments of publish(), such as {"data": change.columns}, or None,'
+                f" not {options!r:.50}"
+            )
+        data = options["data"]
+        if self._event_types.type_of(data) is None:
+            row = type(change.row)
+            table = getattr(change.row, "__tablename__", row.__name__.lower())
+            options = {"type": f"{table}.{change.kind}", **options}
+        self.publish(**options, **when)
 
 
 def _row_changes() -> ModuleType:
@@ -84,23 +106,3 @@ def _row_changes() -> ModuleType:
             " 'flask-sse-hub[sqlalchemy]'"
         ) from error
     return row_changes
-
-
-def _publish(
-    hub: PublishesEvents,
-    make: Callable[..., Any],
-    change: "RowChange",
-    **when: Any,
-) -> None:
-    options = make(change)
-    if options is None:
-        return
-    if not isinstance(options, dict) or "data" not in options:
-        raise InvalidOption(
-            f"the function {make.__name__} of publishes() must return a dict of the"
-            f' arguments of publish(), such as {{"data": change.columns}}, or None, not'
-            f" {options!r:.50}"
-        )
-    table = getattr(change.row, "__tablename__", type(change.row).__name__.lower())
-    options = {"type": f"{table}.{change.kind}", **options}
-    hub.publish(options.pop("data"), **options, **when)
