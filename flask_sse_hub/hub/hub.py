@@ -9,7 +9,7 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Literal
 
 from ..brokers import Broker
@@ -410,10 +410,11 @@ class Hub:
             draining=self.draining,
             lost_after_commit=tally.lost_after_commit,
             outbox=self.outbox(),
-            clients=tuple(
-                ClientStats.of(client, registry.written(client), now=now)
-                for client in unhurried(streams)
-            )
-            if clients
-            else (),
+            clients=tuple(self.client_stats()) if clients else (),
         )
+
+    def client_stats(self) -> Iterator[ClientStats]:
+        """Yield the statistics of each stream, the oldest first."""
+        now, registry = self.clock(), self._parts.registry
+        for client in unhurried(registry.clients()):
+            yield ClientStats.of(client, registry.written(client), now=now)

@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 _ANSWER_SECONDS = 2.0
 _QUESTION_SECONDS = 1.0
 
-_MAX_QUESTION_BYTES = 200
+# A search has up to a hundred characters, each of which JSON may write as twelve bytes.
+_MAX_QUESTION_BYTES = 2_000
 
 # The most bytes of one answer: ten thousand streams take two million.
 _MAX_ANSWER_BYTES = 100_000_000

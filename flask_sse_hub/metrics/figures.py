@@ -52,14 +52,14 @@ class Figures:
 
     def to_json(self) -> bytes:
         """Return the figures as another worker reads them."""
-        hub = _plain(self.hub)
-        hub["clients"] = list(unhurried(map(_plain, self.hub.clients)))
+        hub = plain(self.hub)
+        hub["clients"] = list(unhurried(map(plain, self.hub.clients)))
         for name in _LATENCIES:
-            hub[name] = _plain(hub[name])
+            hub[name] = plain(hub[name])
         if self.hub.outbox is not None:
-            hub["outbox"] = _plain(self.hub.outbox)
-        parts = {"broker": _plain(self.broker), "process": _plain(self.process)}
-        return json.dumps({**_plain(self), **parts, "hub": hub}).encode()
+            hub["outbox"] = plain(self.hub.outbox)
+        parts = {"broker": plain(self.broker), "process": plain(self.process)}
+        return json.dumps({**plain(self), **parts, "hub": hub}).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
@@ -71,7 +71,7 @@ class Figures:
         try:
             given: dict[str, Any] = json.loads(data)
             hub = given.pop("hub")
-            clients = tuple(map(_client_stats, hub.pop("clients")))
+            clients = tuple(map(read_client, hub.pop("clients")))
             for name in _LATENCIES:
                 counts = hub[name]
                 hub[name] = LatencyCounts(
@@ -95,12 +95,13 @@ class Figures:
 _LATENCIES = ("publish_latency", "delivery_latency")
 
 
-def _plain(shown: Any) -> dict[str, Any]:
+def plain(shown: Any) -> dict[str, Any]:
     """Return the fields of a dataclass. asdict() would copy each value, slowly."""
     return {field.name: getattr(shown, field.name) for field in fields(shown)}
 
 
-def _client_stats(given: dict[str, Any]) -> ClientStats:
+def read_client(given: dict[str, Any]) -> ClientStats:
+    """Return the statistics of a client that another worker has sent."""
     return ClientStats(**{**given, "channels": tuple(given["channels"])})
 
 

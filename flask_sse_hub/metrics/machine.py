@@ -6,14 +6,19 @@ colleagues. Does not know requests.
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
+from ..hub.clients.client_stats import ClientStats
 from ..runtime.closing import Closed
 from .colleagues import Colleagues
 from .figures import Figures
+from .streams import FoundStreams, StreamQuery
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +30,22 @@ class MachineFigures:
     silent: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class MachineStreams:
+    """The streams of all workers that a query has found."""
+
+    count: int
+    #: The first of them, each with the number of its worker.
+    streams: Sequence[tuple[int, ClientStats]]
+    silent: tuple[int, ...] = ()
+
+
 class Machine:
     """Ask all workers of a log for their figures.
 
     ``own`` returns the figures of this process, for its number and whether to list its
-    streams; None in a program that is no worker. ``alone`` says that no other process
-    can follow the log.
+    streams; None in a program that is no worker. ``streams`` returns the streams of
+    this process. ``alone`` says that no other process can follow the log.
     """
 
     def __init__(
@@ -38,10 +53,12 @@ class Machine:
         name: str,
         *,
         own: Callable[[int, bool], Figures] | None = None,
+        streams: Callable[[], Iterable[ClientStats]] = tuple,
         alone: bool = False,
         colleagues: Colleagues | None = None,
     ) -> None:
         self._own = own
+        self._streams = streams
         self._alone = alone
         self._colleagues = (
             Colleagues(name, answer=self._answer) if colleagues is None else colleagues
@@ -57,10 +74,16 @@ class Machine:
         self._colleagues.leave()
 
     def _answer(self, question: str) -> bytes:
-        if self._own is None or self._colleagues.number is None:
+        number = self._colleagues.number
+        if self._own is None or number is None:
             return b""
-        clients = bool(json.loads(question).get("clients"))
-        return self._own(self._colleagues.number, clients).to_json()
+        asked = json.loads(question)
+        if "streams" in asked:
+            return self._found(StreamQuery(**asked["streams"]), number).to_json()
+        return self._own(number, bool(asked.get("clients"))).to_json()
+
+    def _found(self, query: StreamQuery, number: int) -> FoundStreams:
+        return FoundStreams.among(self._streams(), query, worker=number)
 
     @property
     def _number(self) -> int:
@@ -84,16 +107,37 @@ class Machine:
             number = self._number
             if worker in (None, number):
                 found.append(self._own(number, clients))
-            if self._alone or worker == number:
+            if worker == number:
                 return MachineFigures(found)
-        silent = []
-        answers = self._colleagues.ask(json.dumps({"clients": clients}), only=worker)
+        others, silent = self._ask({"clients": clients}, Figures.from_json, only=worker)
+        found = sorted([*found, *others], key=lambda each: each.worker)
+        return MachineFigures(found, silent)
+
+    def streams(self, query: StreamQuery) -> MachineStreams:
+        """Return the first streams of all workers that a query finds."""
+        found: list[FoundStreams] = []
+        if self._own is not None:
+            found.append(self._found(query, self._number))
+        others, silent = self._ask({"streams": asdict(query)}, FoundStreams.from_json)
+        found += others
+        every = [(each.worker, stream) for each in found for stream in each.streams]
+        every.sort(key=lambda pair: query.rank(pair[1]))
+        count = sum(each.count for each in found)
+        return MachineStreams(count, every[: query.most], silent)
+
+    def _ask(
+        self, question: Any, read: Callable[[bytes], T], *, only: int | None = None
+    ) -> tuple[list[T], tuple[int, ...]]:
+        """Return the answers of the other workers, and the numbers of the silent."""
+        if self._alone:
+            return [], ()
+        answers = self._colleagues.ask(json.dumps(question), only=only)
+        found: list[T] = []
+        silent = [*answers.silent]
         for other, data in answers.given.items():
             try:
-                found.append(Figures.from_json(data))
+                found.append(read(data))
             except ValueError as error:
                 log.debug("the answer of worker %d cannot be read: %s", other, error)
                 silent.append(other)
-        found.sort(key=lambda each: each.worker)
-        silent = sorted([*silent, *answers.silent])
-        return MachineFigures(found, tuple(silent))
+        return found, tuple(sorted(silent))

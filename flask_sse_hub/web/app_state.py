@@ -143,6 +143,7 @@ class AppState:
                 pattern=config.metrics_pattern if config.metrics_channels else None,
                 clients=clients,
             ),
+            streams=hub.client_stats,
             alone=hub.reach == "process",
         )
 

@@ -1,4 +1,4 @@
-"""The blueprint: the stream, the client, publishing, health, statistics, metrics.
+"""The blueprint: the stream, the client, publishing, health, statistics, the console.
 
 A thin layer: anything that a view of the app may need too is a method of the extension.
 """
@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from ..streams.response import keep_out_of_caches
 from . import client_script, statistics
 from .app_state import AppState
+from .console import add_console
 from .doctor_facts import doctor_facts
 from .error_answers import answer_errors, unmatched
 from .exemptions import PUBLISH, exempt_from_checks
@@ -78,4 +79,5 @@ def create_blueprint(state: AppState) -> Blueprint:
     def metrics() -> ResponseReturnValue:
         return statistics.metrics(state)
 
+    add_console(blueprint, state)
     return blueprint

@@ -269,11 +269,19 @@ class Config:
     stats_access: checks.StatsAccess = _key(
         None,
         checks.stats_access,
-        "The access to the statistics and metrics endpoints. Set a token of at least 16"
-        " characters, which programs send as ``Authorization: Bearer``, or a callable"
-        " without arguments that is called in the request and returns True or False."
+        "The access to the statistics, the metrics and the console. Set a token of at"
+        " least 16 characters, which programs send as ``Authorization: Bearer``, or a"
+        " callable without arguments that is called in the request and returns True or"
+        " False. A browser sends no token, so the console needs a callable."
         " With None the endpoints refuse every request.",
         secret=True,
+    )
+    console_payloads: bool = _key(
+        False,
+        checks.flag,
+        "Whether the console shows the beginning of each event's data. With False it"
+        " shows the data's size. With True everybody who may read the statistics reads"
+        " the events of all users.",
     )
     presence: tuple[str, ...] = _key(
         (),

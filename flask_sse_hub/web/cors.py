@@ -57,22 +57,25 @@ class Origins:
         visitor's cookies, also from a sibling subdomain. The stream would count against
         the user's limit and end streams that are in use.
         """
-        origin = request.headers.get("Origin")
-        if origin in self._allowed:
-            return
-        # Each header is looked at where it is sent. No page can change them, but older
-        # browsers have no Sec-Fetch-Site, and images are loaded without an Origin.
-        site = request.headers.get("Sec-Fetch-Site")
-        if origin is None or site == "same-origin":
-            is_foreign = site in ("cross-site", "same-site")
-        else:
-            is_foreign = _host_of(origin) != _without_usual_port(request.host)
-        if is_foreign:
+        if request.headers.get("Origin") not in self._allowed and is_foreign():
             raise Forbidden(
                 "pages of this origin may not open streams: add the origin to"
                 " SSE_HUB_CORS_ORIGINS to allow it. If it is the app's own, the proxy"
                 " has to pass the Host header on, or ProxyFix has to read x_host"
             )
+
+
+def is_foreign() -> bool:
+    """Tell whether a page of another origin has sent the request.
+
+    Each header is looked at where it is sent. No page can change them, but older
+    browsers have no Sec-Fetch-Site, and images are loaded without an Origin.
+    """
+    origin = request.headers.get("Origin")
+    site = request.headers.get("Sec-Fetch-Site")
+    if origin is None or site == "same-origin":
+        return site in ("cross-site", "same-site")
+    return _host_of(origin) != _without_usual_port(request.host)
 
 
 def _host_of(origin: str) -> str:

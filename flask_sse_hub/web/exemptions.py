@@ -11,6 +11,10 @@ from flask import Blueprint, current_app
 #: The endpoint for publishing, in the blueprint.
 PUBLISH = "publish"
 
+#: The endpoints that tell forged requests by themselves: publishing ignores cookies,
+#: and the console's actions need a header that no form can send.
+SELF_GUARDED = (PUBLISH, "console_close", "console_test", "console_publish")
+
 
 def exempt_from_checks(blueprint: Blueprint) -> None:
     """Exempt the endpoints of a blueprint, once the app has all of its extensions.
@@ -25,7 +29,8 @@ def exempt_from_checks(blueprint: Blueprint) -> None:
         if waiting:
             waiting.clear()
             views = _views_of(blueprint)
-            _exempt_from_csrf(views.get(PUBLISH))
+            for endpoint in SELF_GUARDED:
+                _exempt_from_csrf(views.get(endpoint))
             _exempt_from_limits(*views.values())
 
 
@@ -41,8 +46,7 @@ def _views_of(blueprint: Blueprint) -> dict[str, Callable[..., Any]]:
 def _exempt_from_csrf(view: Callable[..., Any] | None) -> None:
     """Exempt a view from Flask-WTF's CSRF check, if the app has Flask-WTF.
 
-    The check guards against forged requests with which a browser sends its cookies. The
-    view ignores cookies, and a forged request does not have the bearer token.
+    The check guards against forged requests with which a browser sends its cookies.
     """
     exempt = getattr(current_app.extensions.get("csrf"), "exempt", None)
     if view is not None and exempt is not None:

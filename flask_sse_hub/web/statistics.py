@@ -25,14 +25,12 @@ def statistics(state: AppState) -> Response:
     found = _figures(state, clients="clients" in request.args)
     if not found.workers:
         raise NotFound("this worker gave no answer in time: it is stopped, or too busy")
-    shown = asdict(total(found.workers))
+    shown = described(found)
     shown["clients"] = [
         {**asdict(client), "worker": each.worker}
         for each in found.workers
         for client in each.hub.clients
     ]
-    shown["workers"] = list(map(_described, found.workers))
-    shown["silent"] = list(found.silent)
     return jsonify(shown)
 
 
@@ -46,28 +44,54 @@ def metrics(state: AppState) -> Response:
     return Response(body, content_type=content_type)
 
 
-def _described(figures: Figures) -> dict[str, Any]:
-    return {
-        "worker": figures.worker,
-        "pid": figures.process.pid,
-        "connections": figures.hub.connections,
-        "position": figures.hub.position,
-        "deaf_seconds": figures.broker.deaf_seconds,
-        "draining": figures.hub.draining,
-    }
-
-
-def _figures(state: AppState, *, clients: bool) -> MachineFigures:
+def admit(state: AppState) -> None:
+    """Raise Forbidden if SSE_HUB_STATS_ACCESS does not admit this request."""
     if not _admitted(state.config.stats_access):
         raise Forbidden(
             "this request may not read the statistics: SSE_HUB_STATS_ACCESS sets the"
             " token or the rule"
         )
-    worker = _asked_worker()
-    # Other workers find this one only once its hub runs. Without room for its threads,
-    # this worker still answers.
+
+
+def join_workers(state: AppState) -> None:
+    """Let other workers find this one, which they do once its hub runs."""
+    # Without room for its threads, this worker still answers.
     with suppress(BrokerUnavailable):
         state.hub.start()
+
+
+def described(found: MachineFigures) -> dict[str, Any]:
+    """Return the sums of at least one worker, and a summary of each worker."""
+    shown = asdict(total(found.workers))
+    shown["workers"] = list(map(_described, found.workers))
+    shown["silent"] = list(found.silent)
+    return shown
+
+
+def _described(figures: Figures) -> dict[str, Any]:
+    hub, broker, process = figures.hub, figures.broker, figures.process
+    return {
+        "worker": figures.worker,
+        "pid": process.pid,
+        "connections": hub.connections,
+        "position": hub.position,
+        "deaf_seconds": broker.deaf_seconds,
+        "draining": hub.draining,
+        "users": hub.users,
+        "lagging": hub.lagging,
+        "events_out": hub.events_out,
+        "bytes_out": hub.bytes_out,
+        "broker_up": broker.up,
+        "round_trip": broker.round_trip,
+        "cpu_seconds": process.cpu_seconds,
+        "resident_bytes": process.resident_bytes,
+    }
+
+
+def _figures(state: AppState, *, clients: bool) -> MachineFigures:
+    admit(state)
+    worker = _asked_worker()
+    join_workers(state)
     found = state.machine.figures(clients=clients, worker=worker)
     if not found.workers and not found.silent:
         raise NotFound(
@@ -79,11 +103,14 @@ def _figures(state: AppState, *, clients: bool) -> MachineFigures:
 
 def _asked_worker() -> int | None:
     asked = request.args.get("worker")
-    if asked is None:
-        return None
-    if not (asked.isascii() and asked.isdigit() and len(asked) <= 6):
-        raise BadRequest(f"worker={asked!r:.40} is not the number of a worker")
-    return int(asked)
+    return None if asked is None else number_in_query("worker", asked)
+
+
+def number_in_query(name: str, text: str) -> int:
+    """Return a number from 0 on that the query has. Raises BadRequest."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 6):
+        raise BadRequest(f"{name}={text!r:.40} is not a number from 0 on")
+    return int(text)
 
 
 def _admitted(access: Any) -> bool:

@@ -98,6 +98,19 @@ class TestFaults:
         page.locator("#table tbody tr").first.wait_for()
         assert faults(page, axe) == []
 
+    def test_the_console_has_none(self, sign_in: SignIn, axe: str) -> None:
+        """All views are shown at once, with a real stream and its event."""
+        page = sign_in("admin")
+        page.locator("#state[data-state=open]").wait_for()
+        page.click("#to-me")
+        console = page.context.new_page()
+        for view in ("overview", "streams", "log"):
+            console.goto(page.url.replace("sse-demo", f"events/console#{view}"))
+            console.locator(f"#{view} tbody td").first.wait_for()
+        show_all = "document.querySelectorAll('section').forEach(s => s.hidden = false)"
+        console.evaluate(show_all)
+        assert faults(console, axe) == []
+
     def test_the_chat_has_none(self, sign_in: SignIn, axe: str) -> None:
         """The page shows a failed answer with its error, then an answer in progress."""
         page = sign_in("alice", "/chat")

@@ -258,10 +258,14 @@ class Client:
         """The metadata that the app noted about this client."""
         return self._metadata or {}
 
+    def lag(self, now: float) -> float:
+        """Return for how many seconds the client has not taken its last bytes."""
+        since = self.sink.writing_since
+        return 0.0 if since is None else max(0.0, now - since)
+
     def lags(self, now: float) -> bool:
         """Tell whether the client has not taken its last bytes for over a second."""
-        since = self.sink.writing_since
-        return since is not None and now - since > _LAGGING_SECONDS
+        return self.lag(now) > _LAGGING_SECONDS
 
     def __repr__(self) -> str:
         return f"<Client {self.id!r} user={self.identity.user!r}>"

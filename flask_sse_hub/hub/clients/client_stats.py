@@ -26,6 +26,10 @@ class ClientStats:
     age: float
     events: int
     bytes: int
+    #: The way in which its bytes leave: ``socket`` or ``generator``.
+    delivery: str = ""
+    #: For how many seconds the client has not taken its last bytes; 0 if it keeps up.
+    lag: float = 0.0
 
     @classmethod
     def of(cls, client: Client, written: Written, *, now: float) -> Self:
@@ -38,4 +42,6 @@ class ClientStats:
             age=now - client.opened_at,
             events=written.events,
             bytes=written.bytes,
+            delivery=client.sink.delivery_kind,
+            lag=client.lag(now),
         )
