@@ -26,7 +26,8 @@ const WORTH_A_TRY = ["network", "silent", "ticket"];
 /**
  * An event as the server sent it.
  *
- * @typedef {{type: string, text: string, id: string, state?: boolean}} RawEvent
+ * @typedef {{type: string, text: string, id: string, state?: boolean, channel?: string}}
+ *   RawEvent
  *
  * @typedef {object} Listener the callbacks of a connection
  * @property {(event: RawEvent, before: string) => void} onEvent called with each event, and
@@ -201,7 +202,7 @@ export class Connection {
       throw error;
     }
     const feed = parser({
-      onEvent: (type, text, id) => {
+      onEvent: (type, text, id, channel) => {
         if (signal.aborted) return;
         if (!this.#answered) {
           this.#answered = true;
@@ -210,7 +211,7 @@ export class Connection {
           );
         }
         // Values of the state are the only events without an id.
-        this.#take({ type, text, id: id ?? this.lastEventId, state: !id });
+        this.#take({ type, text, id: id ?? this.lastEventId, state: !id, channel });
       },
       onId: (id) => (this.lastEventId = id),
       onRetry: (milliseconds) => (this.#retry = milliseconds / 1000),

@@ -53,6 +53,8 @@ export type StreamEvent<
     id: string;
     /** Whether it is the value of a key from before the stream began. */
     state?: boolean;
+    /** The channel to which alone it was published. */
+    channel?: string | undefined;
   };
 }[Type];
 

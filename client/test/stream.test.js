@@ -98,6 +98,15 @@ test("a stream that a handler closes delivers nothing more", async (t) => {
   assert.deepEqual([page.listeners, clock.pending], [0, 0]);
 });
 
+test("an event has the channel to which alone it was published", async (t) => {
+  const heard = [];
+  const { server } = await opened(t, {
+    on: { message: (_, { channel }) => heard.push(channel) },
+  });
+  await server.request.send(`channel: news\n${block("a")}${block("b")}`);
+  assert.deepEqual(heard, ["news", undefined]);
+});
+
 // Data
 
 for (const [text, data] of [
@@ -115,7 +124,7 @@ for (const [text, data] of [
     const { server } = await opened(t, { on: { message: (...args) => heard.push(args) } });
     await server.request.send(block(text, { id: "e-2" }));
     const event = { type: "message", data, text, id: "e-2", state: false };
-    assert.deepEqual(heard, [[data, event]]);
+    assert.deepEqual(heard, [[data, { ...event, channel: undefined }]]);
   });
 }
 

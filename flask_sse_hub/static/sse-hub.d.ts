@@ -43,6 +43,8 @@ type StreamEvent<Events = AnyEvents, Type extends keyof Events & string = keyof 
         id: string;
         /** Whether it is the value of a key from before the stream began. */
         state?: boolean;
+        /** The channel to which alone it was published. */
+        channel?: string | undefined;
     };
 }[Type];
 /** A handler of an event. It receives the event's data, and the event. */

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Self
 
-from ...events.address import Address
+from ...events.address import Address, only_channel
 from ...events.event import Event
 from ...events.record import NAME_BYTES, Disconnect, Record, Retention, ending
 from ...events.trimming import TrimNotes
@@ -48,7 +48,10 @@ class Frame:
         block = b""
         if event is not None and not record.is_internal:
             block = event.encode(
-                str(record.cursor), key=record.key, deleted=record.deletes
+                str(record.cursor),
+                channel=only_channel(record.addresses),
+                key=record.key,
+                deleted=record.deletes,
             )
         return cls(
             offset=record.cursor.offset,
