@@ -21,7 +21,9 @@ MESSAGE = "message"
 
 #: Types that have another meaning for clients: the hub's own events, and the two events
 #: that EventSource itself dispatches.
-RESERVED_TYPES = frozenset({"connected", "ping", "reset", "open", "error"})
+RESERVED_TYPES = frozenset(
+    {"connected", "ping", "reset", "subscribed", "open", "error"}
+)
 
 #: The name under which the browser client calls handlers of all types.
 EVERY_TYPE = "*"

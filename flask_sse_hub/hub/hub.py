@@ -14,9 +14,9 @@ from typing import Literal
 
 from ..brokers import Broker
 from ..errors import BrokerUnavailable, ClientRefused
-from ..events.address import Address
+from ..events.address import Address, address_of_client
 from ..events.coding import Coding
-from ..events.record import Cursor, Disconnect, Record
+from ..events.record import Cursor, Disconnect, Record, Subscribe
 from ..runtime import sockets
 from ..runtime.closing import Closing
 from ..runtime.greenlets import unhurried
@@ -138,6 +138,13 @@ class Hub:
             self._control.send(record)
         else:
             self._control.append(record)
+
+    def change_channels(
+        self, client_id: str, *, added: tuple[str, ...], removed: tuple[str, ...]
+    ) -> Cursor:
+        """Change a client's channels at that place. Raises BrokerUnavailable."""
+        to = (address_of_client(client_id),)
+        return self._control.append(Record(to, Subscribe(added, removed)))
 
     def has_ended(self, address: Address) -> bool:
         """Tell whether an address is known to be final: a session that has ended."""

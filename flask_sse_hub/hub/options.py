@@ -17,5 +17,6 @@ class HubOptions:
     max_clients_per_user: int | None = 20
     max_clients_per_ip: int | None = None
     evict_oldest: bool = True
+    max_channels: int = 32
     compress_min_bytes: int | None = 512
     memory: Retention = Retention(events=10_000, seconds=3600.0, bytes=16_777_216)

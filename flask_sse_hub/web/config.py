@@ -202,7 +202,9 @@ class Config:
         " stream and tells its client to come back later.",
     )
     max_channels: int = _key(
-        32, checks.count, "The most channels that one stream may have."
+        _DEFAULTS.max_channels,
+        checks.count,
+        "The most channels that one stream may have.",
     )
     socket_takeover: str | bool = _key(
         "auto",
@@ -366,6 +368,7 @@ class Config:
             max_clients_per_user=self.max_clients_per_user,
             max_clients_per_ip=self.max_clients_per_ip,
             evict_oldest=self.on_user_limit == "evict_oldest",
+            max_channels=self.max_channels,
             compress_min_bytes=self.compress_min_bytes,
             memory=Retention(
                 self.history_events, self.history_seconds, self.memory_history_bytes

@@ -8,8 +8,9 @@ from typing import Any
 
 from flask import Blueprint, current_app
 
-#: The endpoint for publishing, in the blueprint.
+#: The endpoints for publishing and for other channels, in the blueprint.
 PUBLISH = "publish"
+SUBSCRIPTIONS = "subscriptions"
 
 
 def exempt_from_checks(blueprint: Blueprint) -> None:
@@ -25,7 +26,7 @@ def exempt_from_checks(blueprint: Blueprint) -> None:
         if waiting:
             waiting.clear()
             views = _views_of(blueprint)
-            _exempt_from_csrf(views.get(PUBLISH))
+            _exempt_from_csrf(views.get(PUBLISH), views.get(SUBSCRIPTIONS))
             _exempt_from_limits(*views.values())
 
 
@@ -38,15 +39,17 @@ def _views_of(blueprint: Blueprint) -> dict[str, Callable[..., Any]]:
     }
 
 
-def _exempt_from_csrf(view: Callable[..., Any] | None) -> None:
-    """Exempt a view from Flask-WTF's CSRF check, if the app has Flask-WTF.
+def _exempt_from_csrf(*views: Callable[..., Any] | None) -> None:
+    """Exempt views from Flask-WTF's CSRF check, if the app has Flask-WTF.
 
     The check guards against forged requests with which a browser sends its cookies. The
-    view ignores cookies, and a forged request does not have the bearer token.
+    view for publishing ignores cookies, and a forged request does not have the bearer
+    token. The view for other channels looks at the origin itself.
     """
     exempt = getattr(current_app.extensions.get("csrf"), "exempt", None)
-    if view is not None and exempt is not None:
-        exempt(view)
+    for view in views:
+        if view is not None and exempt is not None:
+            exempt(view)
 
 
 def _exempt_from_limits(*views: Callable[..., Any]) -> None:

@@ -63,7 +63,8 @@ class StreamRequest:
     ``describe()`` returns the client's metadata, ``warnings()`` the mistakes in the
     request's query. ``client_id`` is the id that the client has sent, if it is not in
     ``?client_id=``. ``state`` tells whether the stream begins with the state of keys.
-    ``check(visitor)`` may refuse the visitor by an HTTPException.
+    ``check(visitor)`` may refuse the visitor by an HTTPException. ``regrant()`` returns
+    the stream's grant for other channels; without it they stay the same.
     """
 
     channels: Sequence[str]
@@ -76,6 +77,7 @@ class StreamRequest:
     client_id: str | None = None
     state: bool = False
     check: Callable[[Visitor], None] = lambda _: None
+    regrant: Callable[[object], object] | None = None
 
 
 class Subscribing:
@@ -124,6 +126,8 @@ class Subscribing:
                     describe=self._rules.describe or (lambda: None),
                     warnings=self._query_names.warnings,
                     state=request.args.get("state") in YES,
+                    # A view, or a ticket, has named the channels of its stream.
+                    regrant=None if ticket else self._access.regrant,
                 )
             )
         except InvalidName as error:
@@ -201,9 +205,7 @@ class Subscribing:
 
     def _admitted(self, hub: Hub, asked: StreamRequest) -> Client:
         """Return the client of this request, if it may listen. Raises ClientRefused."""
-        ip = self._addresses.for_limits()
-        if not self._addresses.may_come(ip):
-            raise hub.refusal(TooManyStreams(_TOO_OFTEN), reason="connect_rate")
+        ip = self.check_rate()
         # Refuse strangers first: while the broker hangs, reading the log's head takes
         # more than a second, and anybody could keep the worker waiting.
         load = asked.arrive()
@@ -225,6 +227,7 @@ class Subscribing:
             loaded_at=loaded_at,
             not_before=self._not_before(visitor),
             grant=self._access.grant(visitor, channels, asked.still_allowed),
+            regrant=asked.regrant,
             ip=ip if self._config.max_clients_per_ip else None,
             ends_at=self._ends_at(hub, visitor),
             metadata=checked_metadata(asked.describe(), self._first_time),
@@ -233,6 +236,16 @@ class Subscribing:
         )
         hub.check_admission(client.identity, client.ip)
         return client
+
+    def check_rate(self) -> str | None:
+        """Count a stream, or a change of one, for the rate of its network address.
+
+        Returns the address, if streams are limited by it. Raises ClientRefused.
+        """
+        ip = self._addresses.for_limits()
+        if not self._addresses.may_come(ip):
+            raise self._hub().refusal(TooManyStreams(_TOO_OFTEN), reason="connect_rate")
+        return ip
 
     def _response(self, hub: Hub, client: Client, warnings: Sequence[str]) -> Response:
         takeover = self._config.socket_takeover
