@@ -2,7 +2,7 @@
 // format. Does not know handlers or other tabs.
 
 import { FIRST_DELAY, delayAfter } from "./backoff.js";
-import { StreamError, errorOf, textOf, unreachable } from "./errors.js";
+import { StreamError, errorOf, unreachable } from "./errors.js";
 import { jsonOf } from "./json.js";
 import { parser } from "./parser.js";
 import { Watchdog } from "./watchdog.js";
@@ -26,7 +26,8 @@ const WORTH_A_TRY = ["network", "silent", "ticket"];
 /**
  * An event as the server sent it.
  *
- * @typedef {{type: string, text: string, id: string, state?: boolean}} RawEvent
+ * @typedef {{type: string, text: string, id: string, state?: boolean, channel?: string}}
+ *   RawEvent
  *
  * @typedef {object} Listener the callbacks of a connection
  * @property {(event: RawEvent, before: string) => void} onEvent called with each event, and
@@ -99,6 +100,35 @@ export class Connection {
   /** Note that the page begins to leave. It may stay, if the navigation is a download. */
   leave() {
     this.#leftAt = Date.now();
+  }
+
+  /**
+   * Add channels, or leave them. Throws StreamError if the server refuses.
+   *
+   * @param {{subscribe?: string[], unsubscribe?: string[]}} change
+   */
+  async listen(change) {
+    const { origin, pathname } = this.#url;
+    const response = await this.#send(
+      origin + pathname + "/subscriptions",
+      { method: "POST", body: JSON.stringify({ client_id: this.clientId, ...change }) },
+      { "Content-Type": "application/json" },
+    );
+    if (!response.ok) throw await errorOf(response);
+  }
+
+  /**
+   * Send a request with the options of the page.
+   *
+   * @param {URL | string} url
+   * @param {RequestInit} request
+   * @param {Record<string, string>} sent headers, which those of the page replace
+   */
+  #send(url, request, sent) {
+    const { headers, credentials } = this.#options;
+    const all = new Headers(sent);
+    new Headers(headers).forEach((value, name) => all.set(name, value));
+    return fetch(url, { credentials, headers: all, ...request });
   }
 
   /**
@@ -181,27 +211,20 @@ export class Connection {
     this.#hurry = undefined;
     this.#watchdog.expect(ANSWER_SECONDS);
     const url = await orAborted(this.#address(), signal);
-    const { method, headers, body, credentials } = this.#options;
-    const sent = new Headers({ Accept: "text/event-stream", Prefer: "sse-status" });
-    if (this.lastEventId) sent.set("Last-Event-ID", asHeader(this.lastEventId));
-    new Headers(headers).forEach((value, name) => sent.set(name, value));
-    const response = await fetch(url, {
-      method,
-      body,
-      credentials,
-      signal,
-      cache: "no-store",
-      headers: sent,
-      keepalive: this.#keepalive,
-    }).catch((cause) => unreachable(url, cause, signal));
-    const error = errorOf(response, Date.now());
-    if (error) {
-      const text = await textOf(response);
-      if (text) error.message += `: ${text}`;
-      throw error;
-    }
+    const { method, body } = this.#options;
+    const response = await this.#send(
+      url,
+      { method, body, signal, cache: "no-store", keepalive: this.#keepalive },
+      {
+        Accept: "text/event-stream",
+        Prefer: "sse-status",
+        ...(this.lastEventId && { "Last-Event-ID": asHeader(this.lastEventId) }),
+      },
+    ).catch((cause) => unreachable(url, cause, signal));
+    const error = await errorOf(response);
+    if (error) throw error;
     const feed = parser({
-      onEvent: (type, text, id) => {
+      onEvent: (type, text, id, channel) => {
         if (signal.aborted) return;
         if (!this.#answered) {
           this.#answered = true;
@@ -210,7 +233,7 @@ export class Connection {
           );
         }
         // Values of the state are the only events without an id.
-        this.#take({ type, text, id: id ?? this.lastEventId, state: !id });
+        this.#take({ type, text, id: id ?? this.lastEventId, state: !id, channel });
       },
       onId: (id) => (this.lastEventId = id),
       onRetry: (milliseconds) => (this.#retry = milliseconds / 1000),
@@ -244,6 +267,14 @@ export class Connection {
       if (!before || greeting?.resumed) this.lastEventId = event.id;
     } else {
       this.lastEventId = event.id;
+    }
+    if (event.type === "subscribed") {
+      // The stream resumes with these channels.
+      const { searchParams } = this.#url;
+      searchParams.delete("channel");
+      jsonOf(event.text)?.channels?.forEach((/** @type {string} */ name) =>
+        searchParams.append("channel", name),
+      );
     }
     this.#listener.onState("open", null);
     this.#listener.onEvent(event, before);

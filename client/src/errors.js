@@ -37,46 +37,38 @@ const REASONS = {
   429: "busy",
 };
 
+// The most characters of a refusal's text. Texts of a hub are shorter.
+const MOST_TEXT = 1000;
+
 /**
  * Return the error of a response that is not a stream, null if it is a stream.
  *
+ * Its message has the reason that the body of the response gives. A hub answers
+ * `{"error": "..."}`. A view of the app may answer with a text. Pages of HTML, such as those
+ * of a proxy, give no reason.
+ *
  * @param {Response} response
- * @param {number} now milliseconds since 1970
- * @returns {StreamError | null}
+ * @param {number} [now] milliseconds since 1970
+ * @returns {Promise<StreamError | null>}
  */
-export function errorOf({ status, headers }, now) {
+export async function errorOf(response, now = Date.now()) {
+  const { status, headers } = response;
   const type = headers.get("Content-Type") ?? "";
-  const isStream = status === 200 && /^text\/event-stream\s*(;|$)/i.test(type);
+  if (status === 200 && /^text\/event-stream\s*(;|$)/i.test(type)) return null;
   const reason =
     REASONS[status] ??
     (status >= 500 ? "unavailable" : status >= 400 ? "bad-request" : "not-a-stream");
+  // A body that breaks off gives no reason, but the status says enough.
+  const text = /plain|json/.test(type) ? await response.text().catch(() => "") : "";
+  const said = jsonOf(text)?.error;
+  const why = (typeof said === "string" ? said : text).slice(0, MOST_TEXT);
   // A response of another type may be a login page to which the request was redirected.
-  if (isStream) return null;
-  return new StreamError(reason, `the server answered ${status}`, {
+  return new StreamError(reason, `the server answered ${status}${why && `: ${why}`}`, {
     status,
     // After the others, the same request may succeed later.
     final: reason !== "busy" && reason !== "unavailable",
     retryAfter: secondsOf(headers.get("Retry-After"), now),
   });
-}
-
-// The most characters of a refusal's text. Texts of a hub are shorter.
-const MOST_TEXT = 1000;
-
-/**
- * Return the reason that the body of a refusal gives, "" if it gives none. A hub answers
- * `{"error": "..."}`. A view of the app may answer with a text. Pages of HTML, such as
- * those of a proxy, are no reason.
- *
- * @param {Response} response
- * @returns {Promise<string>}
- */
-export async function textOf(response) {
-  if (!/plain|json/.test(response.headers.get("Content-Type") ?? "")) return "";
-  // A body that breaks off gives no reason, but the status says enough.
-  const text = await response.text().catch(() => "");
-  const error = jsonOf(text)?.error;
-  return (typeof error === "string" ? error : text).slice(0, MOST_TEXT);
 }
 
 /**

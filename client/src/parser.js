@@ -4,12 +4,12 @@
 // event of a hub.
 const LONGEST_EVENT = 2 ** 25;
 
-const FIELD = /^(data|event|id|retry)(?:: ?(.*))?$/s;
+const FIELD = /^(data|event|id|retry|channel)(?:: ?(.*))?$/s;
 
 /**
  * @typedef {object} Reader what is called with the parts of a stream
- * @property {(type: string, text: string, id?: string) => void} onEvent called with each
- *   event, and with the id if its block has one
+ * @property {(type: string, text: string, id?: string, channel?: string) => void} onEvent
+ *   called with each event, and with the id and the channel if its block has one
  * @property {(id: string) => void} onId called with the id of a block that is no event
  * @property {(milliseconds: number) => void} onRetry
  */
@@ -29,19 +29,22 @@ export function parser({ onEvent, onId, onRetry }) {
   let data;
   /** @type {string | undefined} */
   let id;
+  /** @type {string | undefined} */
+  let channel;
 
   /** @param {string} line */
   const take = (line) => {
     if (!line) {
-      if (data !== undefined) onEvent(type || "message", data, id);
+      if (data !== undefined) onEvent(type || "message", data, id, channel);
       else if (id !== undefined) onId(id);
-      data = id = undefined;
+      data = id = channel = undefined;
       type = "";
       return;
     }
     const [, name, value = ""] = FIELD.exec(line) ?? [];
     if (name === "data") data = data === undefined ? value : `${data}\n${value}`;
     else if (name === "event") type = value;
+    else if (name === "channel") channel = value;
     else if (name === "id" && !value.includes("\0")) id = value;
     else if (name === "retry" && /^\d+$/.test(value)) onRetry(Number(value));
   };

@@ -174,6 +174,11 @@ export class SharedConnection {
     this.#connection?.leave();
   }
 
+  /** @returns {Promise<void>} */
+  listen() {
+    throw new TypeError("tabs share it");
+  }
+
   // Choosing the leader
 
   #join() {

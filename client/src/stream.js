@@ -20,7 +20,7 @@ export const NOWHERE = "https://nowhere.invalid";
 const said = new Set();
 
 // The types of the hub's own events.
-const OWN_TYPES = ["connected", "ping", "reset"];
+const OWN_TYPES = ["connected", "ping", "reset", "subscribed"];
 
 // The most events that wait for an iteration. A loop this far behind will not catch up, and
 // events take memory.
@@ -178,6 +178,25 @@ export class EventStream {
     return () => this.#stateHandlers.delete(handler);
   }
 
+  /**
+   * Listen to more channels on the open connection. The event `subscribed` confirms it.
+   * Rejects with a StreamError if the server refuses.
+   *
+   * @param {...string} channels
+   */
+  subscribe(...channels) {
+    return this.#connection.listen({ subscribe: channels });
+  }
+
+  /**
+   * Leave channels, without another connection. The event `subscribed` confirms it.
+   *
+   * @param {...string} channels
+   */
+  unsubscribe(...channels) {
+    return this.#connection.listen({ unsubscribe: channels });
+  }
+
   /** Connect again at once, also after an error has ended the stream. */
   reconnect() {
     if (this.#closed) return;
@@ -283,10 +302,7 @@ export class EventStream {
     /** @type {Writable} */ (this).state = state;
     /** @type {Writable} */ (this).error = error;
     if (error?.reason === "network" && hasServiceWorker())
-      warnOnce(
-        "a service worker controls this page: it must let requests pass that accept" +
-          " text/event-stream, or streams break",
-      );
+      warnOnce("the service worker must let text/event-stream pass");
     // A closed stream must not pause: it would be open again afterwards.
     if (state === "closed") {
       clearTimeout(this.#pause);

@@ -25,9 +25,17 @@ export interface Reset {
   state?: boolean;
 }
 
+/** The data of the event `subscribed`, with which changed channels begin. */
+export interface Subscribed {
+  channels: string[];
+  /** The names that were neither added nor left. */
+  refused?: string[];
+}
+
 /** The hub's own events. */
 export interface HubEvents {
   connected: Greeting;
+  subscribed: Subscribed;
   /** `ts` is the server's time in seconds since 1970. */
   ping: { ts: number };
   reset: Reset;
@@ -53,6 +61,8 @@ export type StreamEvent<
     id: string;
     /** Whether it is the value of a key from before the stream began. */
     state?: boolean;
+    /** The channel to which alone it was published. */
+    channel?: string | undefined;
   };
 }[Type];
 

@@ -600,7 +600,10 @@ for (const [type, status, isStream] of [
   ["text/event-stream", 304, false],
 ]) {
   test(`${status} with ${type} is ${isStream ? "a" : "no"} stream`, async () => {
-    const error = errorOf({ status, headers: new Headers({ "Content-Type": type }) }, 0);
+    const error = await errorOf({
+      status,
+      headers: new Headers({ "Content-Type": type }),
+    });
     assert.equal(error?.reason, isStream ? undefined : "not-a-stream");
   });
 }

@@ -25,8 +25,8 @@ const ENDINGS = [
 ];
 
 for (const [status, reason, final] of ENDINGS) {
-  test(`${status} is ${reason}, which ${final ? "ends a stream" : "passes"}`, () => {
-    const error = of(status, { "Content-Type": "text/event-stream" });
+  test(`${status} is ${reason}, which ${final ? "ends a stream" : "passes"}`, async () => {
+    const error = await of(status, { "Content-Type": "text/event-stream" });
     assert.ok(error instanceof StreamError);
     assert.deepEqual([error.reason, error.final], [reason, final]);
     assert.equal(error.status, status);
@@ -34,22 +34,22 @@ for (const [status, reason, final] of ENDINGS) {
   });
 }
 
-test("a stream is no error, whatever its charset", () => {
+test("a stream is no error, whatever its charset", async () => {
   for (const type of ["text/event-stream", "text/event-stream; charset=utf-8"]) {
-    assert.equal(of(200, { "Content-Type": type }), null);
+    assert.equal(await of(200, { "Content-Type": type }), null);
   }
 });
 
-test("200 with a page is not a stream, and ends it", () => {
+test("200 with a page is not a stream, and ends it", async () => {
   for (const headers of [{}, { "Content-Type": "text/html" }]) {
-    const error = of(200, headers);
+    const error = await of(200, headers);
     assert.deepEqual([error.reason, error.final], ["not-a-stream", true]);
   }
 });
 
-test("Retry-After is taken from a refusal", () => {
-  assert.equal(of(503, { "Retry-After": "7" }).retryAfter, 7);
-  assert.equal(of(503).retryAfter, undefined);
+test("Retry-After is taken from a refusal", async () => {
+  assert.equal((await of(503, { "Retry-After": "7" })).retryAfter, 7);
+  assert.equal((await of(503)).retryAfter, undefined);
 });
 
 const SECONDS = [

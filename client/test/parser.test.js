@@ -57,6 +57,14 @@ test("a delay counts at once, and only digits are one", () => {
   ]);
 });
 
+test("a channel is that of one event", () => {
+  const channels = [];
+  const onEvent = (type, text, id, channel) => channels.push(channel);
+  const feed = parser({ onEvent, onId() {}, onRetry() {} });
+  feed("channel: lost\n\nchannel: a: b\ndata: 1\n\ndata: 2\n\nchannel\ndata: 3\n\n");
+  assert.deepEqual(channels, ["a: b", undefined, ""]);
+});
+
 test("names of fields are exact", () => {
   assert.deepEqual(read("Data: x\n data: x\ndata : x\ndatax: x\n: x\ndata:a\n\n"), [a]);
 });

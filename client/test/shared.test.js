@@ -104,6 +104,11 @@ test("headers decide who shares, and no script of the site can read them", async
   for (const { name } of held) assert.doesNotMatch(name, /s3cret|another|Bearer/);
 });
 
+test("a tab cannot change the channels of all tabs", async () => {
+  const { connection } = await new Site().open();
+  assert.throws(() => connection.listen(), { message: "tabs share it" });
+});
+
 for (const options of [{ method: "POST" }, { body: "x" }]) {
   test(`a request with ${Object.keys(options)} is not shared`, () => {
     new Site();

@@ -98,6 +98,76 @@ test("a stream that a handler closes delivers nothing more", async (t) => {
   assert.deepEqual([page.listeners, clock.pending], [0, 0]);
 });
 
+test("an event has the channel to which alone it was published", async (t) => {
+  const heard = [];
+  const { server } = await opened(t, {
+    on: { message: (_, { channel }) => heard.push(channel) },
+  });
+  await server.request.send(`channel: news\n${block("a")}${block("b")}`);
+  assert.deepEqual(heard, ["news", undefined]);
+});
+
+// Channels
+
+test("other channels are asked for in one request, and the stream resumes with them", async (t) => {
+  const { server, stream } = await opened(t, {
+    headers: { Authorization: "Bearer t" },
+    credentials: "include",
+  });
+  const [{ signal }] = server.requests;
+  const asked = stream.subscribe("a", "b");
+  await settle();
+  const { url, init, headers } = server.request;
+  assert.equal(url.href, "https://example.org/events/subscriptions");
+  assert.deepEqual([init.method, init.credentials], ["POST", "include"]);
+  assert.equal(headers.get("Content-Type"), "application/json");
+  assert.equal(headers.get("Authorization"), "Bearer t");
+  assert.deepEqual(JSON.parse(init.body), { client_id: "c1", subscribe: ["a", "b"] });
+  await server.request.respond(202);
+  await asked;
+  const told = { channels: ["a", "b"] };
+  await server.requests[0].send(block(told, { type: "subscribed", id: "e-5" }));
+  assert.equal(stream.lastEventId, "e-5");
+  assert.equal(stream.lastEvent, null);
+  assert.equal(signal.aborted, false);
+  stream.reconnect();
+  await settle();
+  assert.equal(server.request.url.search, "?channel=a&channel=b&client_id=c1");
+  assert.equal(server.request.headers.get("Last-Event-ID"), "e-5");
+});
+
+test("channels are left in the same way", async (t) => {
+  const heard = [];
+  const { server, stream } = await opened(t, {
+    on: { subscribed: ({ channels, refused }) => heard.push([channels, refused]) },
+  });
+  const asked = stream.unsubscribe("a");
+  await settle();
+  assert.deepEqual(JSON.parse(server.request.init.body), {
+    client_id: "c1",
+    unsubscribe: ["a"],
+  });
+  await server.request.respond(202);
+  await asked;
+  const told = { channels: ["b"], refused: ["a"] };
+  await server.requests[0].send(block(told, { type: "subscribed", id: "e-5" }));
+  assert.deepEqual(heard, [[["b"], ["a"]]]);
+});
+
+test("a refusal of channels is an error of the call, and the stream goes on", async (t) => {
+  const { server, stream } = await opened(t);
+  const refused = assert.rejects(stream.subscribe("secret"), {
+    reason: "forbidden",
+    message: "the server answered 403: not open to you",
+  });
+  await settle();
+  const why = JSON.stringify({ error: "not open to you" });
+  const headers = { "Content-Type": "application/json" };
+  await server.request.answer(new Response(why, { status: 403, headers }));
+  await refused;
+  assert.equal(stream.state, "open");
+});
+
 // Data
 
 for (const [text, data] of [
@@ -115,7 +185,7 @@ for (const [text, data] of [
     const { server } = await opened(t, { on: { message: (...args) => heard.push(args) } });
     await server.request.send(block(text, { id: "e-2" }));
     const event = { type: "message", data, text, id: "e-2", state: false };
-    assert.deepEqual(heard, [[data, event]]);
+    assert.deepEqual(heard, [[data, { ...event, channel: undefined }]]);
   });
 }
 

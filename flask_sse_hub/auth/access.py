@@ -263,7 +263,11 @@ class Access:
         if visitor.channels is not None:
             # The app decided about these channels when it signed the ticket.
             rule = None
-        elif rule == self.is_open and all(map(self._is_public, channels)):
+        elif (
+            rule == self.is_open
+            and all(map(self._is_public, channels))
+            and not self._may_change_channels(visitor)
+        ):
             rule = None
         if visitor.identity.user is None:
             asks = rule is not None
@@ -272,6 +276,24 @@ class Access:
         if not asks:
             return None
         return Grant(visitor.login, rule, self._requests.keep(request.environ))
+
+    def _may_change_channels(self, visitor: Visitor) -> bool:
+        """Tell whether an anonymous visitor's stream may get channels with a rule.
+
+        The rule will need the opening request. Streams of users keep it in any case.
+        """
+        has_client_id = visitor.identity.session is not None
+        return has_client_id and self._rules.authorize is not None
+
+    def regrant(self, grant: object) -> Grant | None:
+        """Return the grant of a stream whose channels have changed while it is open.
+
+        A stream without a grant has none for other channels either: it ends soon, or
+        nothing but the settings can open a channel to it.
+        """
+        if grant is None:
+            return None
+        return cast("Grant", grant)._replace(rule=self.is_open)
 
     def lost(self, clients: Sequence[Client]) -> Iterator[Client]:
         """Yield those of one user's clients that may no longer listen.

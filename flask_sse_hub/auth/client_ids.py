@@ -37,8 +37,10 @@ def is_client_id(client_id: str) -> bool:
     return _client_ids().validate(client_id) and _is_as_minted(client_id)
 
 
-def owns_client_id(client_id: str, identity: Identity) -> bool:
+def owns_client_id(client_id: str, identity: Identity, *, grace: float = 0.0) -> bool:
     """Tell whether a client id was minted for this identity in the last 24 hours.
+
+    ``grace`` are further seconds, in which a stream may still have the id.
 
     An identity with neither user nor session owns no id: every anonymous visitor would
     own it.
@@ -46,7 +48,8 @@ def owns_client_id(client_id: str, identity: Identity) -> bool:
     if identity == Identity() or not current_app.secret_key:
         return False
     try:
-        value = _client_ids().unsign(client_id, max_age=_CLIENT_ID_SECONDS).decode()
+        age = _CLIENT_ID_SECONDS + grace
+        value = _client_ids().unsign(client_id, max_age=int(age)).decode()
     except (BadSignature, UnicodeEncodeError):
         # JSON can contain lone surrogates, which UTF-8 cannot encode.
         return False

@@ -1,9 +1,9 @@
 """The stored form of a record, for every broker whose log leaves the process.
 
 The form is one line of JSON, called the head, followed by the event's data unchanged.
-The head holds the addresses and either the event's type and retry or the reason of a
-disconnect. Many records have the same head, so encoded and decoded heads are cached.
-This module does not know where the form is stored.
+The head holds the addresses and either the event's type and retry or the content of a
+control record. Many records have the same head, so encoded and decoded heads are
+cached. This module does not know where the form is stored.
 """
 
 import json
@@ -14,7 +14,7 @@ from ..errors import SSEHubError
 from ..events import address
 from ..events.address import MAX_TARGETS, Address
 from ..events.event import LARGEST_BYTES, MAX_RETRY_SECONDS, Event, checked_name
-from ..events.record import Cursor, Disconnect, Record
+from ..events.record import Cursor, Disconnect, Record, Subscribe
 from ..events.seconds import checked_seconds
 
 # One shared encoder: json.dumps with these options would construct an encoder for each
@@ -43,7 +43,7 @@ class _Head(NamedTuple):
     exclude: tuple[str, ...]
     type: str
     retry: float | None
-    disconnect: Disconnect | None
+    control: Disconnect | Subscribe | None
     key: str | None = None
     deletes: bool = False
     ttl: float | None = None
@@ -87,7 +87,7 @@ def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
             raise ValueError(f"its time {time} is not between 1970 and 9999")
         return Record(
             addresses=head.addresses,
-            content=head.disconnect or Event(data, type=head.type, retry=head.retry),
+            content=head.control or Event(data, type=head.type, retry=head.retry),
             exclude=head.exclude,
             key=head.key,
             deletes=head.deletes,
@@ -111,7 +111,7 @@ def addresses_that_lose(line: bytes, *, age: float) -> tuple[Address, ...]:
     except (ValueError, TypeError, LookupError, RecursionError, SSEHubError):
         return ()
     is_over = head.ttl is not None and (head.ttl == 0 or age >= head.ttl)
-    return () if head.disconnect is not None or is_over else head.addresses
+    return () if head.control is not None or is_over else head.addresses
 
 
 @lru_cache(_HEADS)
@@ -119,10 +119,12 @@ def _encode_head(head: _Head) -> str:
     fields: dict[str, Any] = {"to": head.addresses}
     if head.exclude:
         fields["not"] = head.exclude
-    if head.disconnect is None:
-        fields["event"] = [head.type, head.retry]
+    if isinstance(head.control, Disconnect):
+        fields["disconnect"] = [head.control.reason, head.control.final]
+    elif isinstance(head.control, Subscribe):
+        fields["subscribe"] = [head.control.added, head.control.removed]
     else:
-        fields["disconnect"] = [head.disconnect.reason, head.disconnect.final]
+        fields["event"] = [head.type, head.retry]
     if head.key is not None:
         fields["key"] = head.key
     if head.deletes:
@@ -135,23 +137,25 @@ def _encode_head(head: _Head) -> str:
 @lru_cache(_HEADS)
 def _decode_head(line: str) -> _Head:
     fields = json.loads(line)
-    type, retry, disconnect = "", None, None
+    type, retry = "", None
+    control: Disconnect | Subscribe | None = None
     if "event" in fields:
         type, retry = fields["event"]
         if isinstance(retry, int | float) and retry <= _EARLIER_MAX_RETRY:
             # The event of an earlier version must not be lost for its delay.
             retry = min(retry, MAX_RETRY_SECONDS)
+    elif "subscribe" in fields:
+        added, removed = map(_channels, fields["subscribe"])
+        control = Subscribe(added, removed)
     else:
         reason, final = fields["disconnect"]
-        disconnect = Disconnect(
-            checked_name(reason, what="a reason"), final=bool(final)
-        )
+        control = Disconnect(checked_name(reason, what="a reason"), final=bool(final))
     return _Head(
         addresses=_addresses(fields["to"]),
         exclude=_names(fields.get("not", [])),
         type=type,
         retry=retry,
-        disconnect=disconnect,
+        control=control,
         key=checked_name(fields["key"], what="a key") if "key" in fields else None,
         deletes=bool(fields.get("deletes")),
         ttl=checked_seconds(fields["ttl"], what="a ttl") if "ttl" in fields else None,
@@ -163,6 +167,13 @@ def _addresses(value: object) -> tuple[Address, ...]:
     if len(found) > MAX_TARGETS:
         raise ValueError(f"it has {len(found)} addresses; {MAX_TARGETS} are allowed")
     return found
+
+
+def _channels(value: object) -> tuple[str, ...]:
+    names = _list(value)
+    if len(names) > MAX_TARGETS:
+        raise ValueError(f"it has {len(names)} channels; {MAX_TARGETS} are allowed")
+    return tuple(checked_name(name, what="a channel's name") for name in names)
 
 
 def _names(value: object) -> tuple[str, ...]:

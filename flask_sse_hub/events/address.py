@@ -8,7 +8,7 @@ a channel. Does not know which client may listen to which address.
 
 import enum
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NewType, Protocol
 from uuid import UUID
 
@@ -136,6 +136,11 @@ def name_of(each: Address) -> str:
 def channel_of(each: Address) -> str | None:
     """Return the name of the channel at an address, None at any other address."""
     return name_of(each) if each.startswith("c:") else None
+
+
+def only_channel(addresses: Sequence[Address]) -> str | None:
+    """Return the name of the channel that is the only address, None without one."""
+    return channel_of(addresses[0]) if len(addresses) == 1 else None
 
 
 def user_id_of(user: Any) -> Any:

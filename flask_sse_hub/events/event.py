@@ -21,7 +21,9 @@ MESSAGE = "message"
 
 #: Types that have another meaning for clients: the hub's own events, and the two events
 #: that EventSource itself dispatches.
-RESERVED_TYPES = frozenset({"connected", "ping", "reset", "open", "error"})
+RESERVED_TYPES = frozenset(
+    {"connected", "ping", "reset", "subscribed", "open", "error"}
+)
 
 #: The name under which the browser client calls handlers of all types.
 EVERY_TYPE = "*"
@@ -116,16 +118,19 @@ class Event:
         self,
         event_id: str | None,
         *,
+        channel: str | None = None,
         key: str | None = None,
         deleted: bool = False,
     ) -> bytes:
         """Return this event as the block of lines that a client dispatches.
 
-        ``key`` is the key of which the event is the value, or the end if ``deleted``.
+        ``channel`` is the channel to which alone the event was published. ``key`` is
+        the key of which the event is the value, or the end if ``deleted``.
         """
         # An EventSource ignores fields that it does not know.
         # Source: WHATWG HTML, section 9.2.6.
-        fields = f"key: {key}\n" if key is not None else ""
+        fields = f"channel: {channel}\n" if channel is not None else ""
+        fields += f"key: {key}\n" if key is not None else ""
         fields += "deleted: true\n" if deleted else ""
         return encode_block(
             self.data,

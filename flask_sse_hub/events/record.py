@@ -83,6 +83,17 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscribe:
+    """The content of a control record: it changes the channels of a client's streams.
+
+    The record's address is the client's own.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One entry of the log. ``time`` is the broker's, in seconds since 1970.
 
@@ -94,7 +105,7 @@ class Record:
     """
 
     addresses: tuple[Address, ...]
-    content: Event | Disconnect
+    content: Event | Disconnect | Subscribe
     exclude: tuple[str, ...] = ()
     idempotency_key: str | None = None
     key: str | None = None
@@ -132,7 +143,7 @@ class Record:
     @property
     def is_control(self) -> bool:
         """Whether this is a control record, which has bounds of its own in the log."""
-        return isinstance(self.content, Disconnect)
+        return not isinstance(self.content, Event)
 
     @property
     def is_internal(self) -> bool:
@@ -153,7 +164,7 @@ class Record:
     @property
     def size(self) -> int:
         """How many bytes retention counts for this record; 0 for a control record."""
-        if isinstance(self.content, Disconnect):
+        if not isinstance(self.content, Event):
             return 0
         names = len(self.addresses) + len(self.exclude)
         return len(self.content.data.encode()) + NAME_BYTES * names

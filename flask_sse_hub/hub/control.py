@@ -17,7 +17,7 @@ from itertools import count
 
 from ..brokers import Broker
 from ..errors import BrokerUnavailable
-from ..events.record import Disconnect, Record
+from ..events.record import Cursor, Disconnect, Record
 from ..runtime.per_process import Home
 from ..runtime.rare_log import Trouble
 
@@ -68,9 +68,9 @@ class ControlSender:
         self._idle = threading.Event()
         self._idle.set()
 
-    def append(self, record: Record) -> None:
-        """Append a record at once. Raises BrokerUnavailable."""
-        self._broker.publish(record)
+    def append(self, record: Record) -> Cursor:
+        """Append a record at once, and return its cursor. Raises BrokerUnavailable."""
+        return self._broker.publish(record)
 
     def send(self, record: Record) -> None:
         """Append a record in the background.

@@ -8,15 +8,14 @@ import atexit
 import contextlib
 import logging
 import socket
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Literal
 
 from ..brokers import Broker
 from ..errors import BrokerUnavailable, ClientRefused
-from ..events.address import Address
+from ..events.address import Address, address_of_client
 from ..events.coding import Coding
-from ..events.record import Cursor, Disconnect, Record
+from ..events.record import Cursor, Disconnect, Record, Subscribe
 from ..runtime import sockets
 from ..runtime.closing import Closing
 from ..runtime.greenlets import unhurried
@@ -28,6 +27,7 @@ from .clients.client import Client, Identity
 from .clients.client_stats import ClientStats
 from .clients.close_reason import CloseReason
 from .control import ControlSender
+from .counting import stats_of
 from .delivery.socket_sink import ClientSocket, SocketSink
 from .folds import Fold
 from .parts import Parts
@@ -143,6 +143,13 @@ class Hub:
             self._control.send(record)
         else:
             self._control.append(record)
+
+    def change_channels(
+        self, client_id: str, *, added: tuple[str, ...], removed: tuple[str, ...]
+    ) -> Cursor:
+        """Change a client's channels at that place. Raises BrokerUnavailable."""
+        to = (address_of_client(client_id),)
+        return self._control.append(Record(to, Subscribe(added, removed)))
 
     def has_ended(self, address: Address) -> bool:
         """Tell whether an address is known to be final: a session that has ended."""
@@ -372,43 +379,8 @@ class Hub:
 
     def stats(self, *, clients: bool = False) -> HubStats:
         """Return the hub's statistics; ``clients`` adds an entry for each stream."""
-        parts, tally = self._parts, self._parts.tally
-        now = self.clock()
-        registry = parts.registry
-        streams = registry.clients()
-        users: set[str | None] = set()
-        channels: Counter[str] = Counter()
-        lagging = 0
-        # Of ten thousand streams this takes many milliseconds.
-        for client in unhurried(streams):
-            users.add(client.identity.user)
-            for channel in client.channels:
-                channels[channel] += 1
-            lagging += client.lags(now)
-        return HubStats(
-            connections=len(streams),
-            users=len(users - {None}),
-            channels=dict(channels),
-            delivery=dict(+registry.delivery),
-            lagging=lagging,
-            opened=tally.opened,
-            closed=dict(tally.closed),
-            refused=tally.refusals.total(),
-            refusals=dict(tally.refusals),
-            resets=dict(tally.resets),
-            events_in=tally.events_in,
-            bytes_in=tally.bytes_in,
-            malformed=tally.malformed,
-            events_out=tally.events_out,
-            bytes_out=tally.bytes_out,
-            history_events=len(parts.history),
-            history_bytes=parts.history.bytes,
-            position=str(parts.progress.position),
-            publish_latency=tally.publish_latency.counts(),
-            delivery_latency=tally.delivery_latency.counts(),
-            broker_errors=dict(tally.broker_errors),
-            draining=self.draining,
-            lost_after_commit=tally.lost_after_commit,
+        return stats_of(
+            self._parts,
             outbox=self.outbox(),
             clients=tuple(self.client_stats()) if clients else (),
         )

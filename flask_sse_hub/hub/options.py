@@ -17,6 +17,7 @@ class HubOptions:
     max_clients_per_user: int | None = 20
     max_clients_per_ip: int | None = None
     evict_oldest: bool = True
+    max_channels: int = 32
     compress_min_bytes: int | None = 512
     presence: bool = False
     presence_grace: float = 15.0

@@ -17,6 +17,7 @@ from .delivery.dispatcher import Dispatcher
 from .delivery.ends import Ends
 from .delivery.history import History
 from .delivery.progress import DeliveryProgress
+from .delivery.subscriptions import Subscriptions
 from .delivery.waking import Waking
 from .delivery.writer import Writer
 from .folds import Folds
@@ -76,6 +77,9 @@ class Parts:
         self.progress = DeliveryProgress(self.history)
         self.waking = Waking(registry)
         self.ends = Ends(self.progress, registry, self.waking)
+        self.subscriptions = Subscriptions(
+            registry, self.ends, max_channels=options.max_channels
+        )
         self.folds = Folds()
         self.members = Members(append=broker.publish)
         self.folds.add(self.members)
@@ -96,6 +100,7 @@ class Parts:
             self.progress,
             registry,
             self.ends,
+            self.subscriptions,
             self.waking,
             broker=broker,
             tally=tally,

@@ -128,17 +128,22 @@ def _step_of(line: str) -> Step:
 def _event(given: Mapping[str, Any]) -> Step:
     # A null is refused where a key is given: the author of the script means something.
     retry = event_id = None
+    fields = ""
     if "retry" in given:
         retry = given["retry"]
         check_retry(retry)
     if "id" in given:
         event_id = checked_name(given["id"], what="an event's id")
+    if "channel" in given:
+        channel = checked_name(given["channel"], what="a channel's name")
+        fields = f"channel: {channel}\n"
     block = encode_block(
         text_of(given["data"], dumps=json.dumps),
         # The hub's own types are allowed, so that a page can be tried with a reset.
         type=checked_name(given.get("type", MESSAGE), what="an event's type"),
         event_id=event_id,
         retry=retry,
+        fields=fields,
     )
     return Send(block, event_id)
 
@@ -187,7 +192,7 @@ def _seconds(value: object, *, what: str) -> float:
 
 #: Each kind of step by its key: the function that makes it, and other keys it may have.
 _STEPS: dict[str, tuple[Callable[[Mapping[str, Any]], Step], tuple[str, ...]]] = {
-    "data": (_event, ("type", "id", "retry")),
+    "data": (_event, ("type", "id", "retry", "channel")),
     "wait": (_wait, ()),
     "drop": (_drop, ()),
     "status": (_refuse, ("retry_after",)),

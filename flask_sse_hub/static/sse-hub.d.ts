@@ -19,9 +19,16 @@ interface Reset {
     /** Whether the newest event of each key follows. */
     state?: boolean;
 }
+/** The data of the event `subscribed`, with which changed channels begin. */
+interface Subscribed {
+    channels: string[];
+    /** The names that were neither added nor left. */
+    refused?: string[];
+}
 /** The hub's own events. */
 interface HubEvents {
     connected: Greeting;
+    subscribed: Subscribed;
     /** `ts` is the server's time in seconds since 1970. */
     ping: {
         ts: number;
@@ -43,6 +50,8 @@ type StreamEvent<Events = AnyEvents, Type extends keyof Events & string = keyof 
         id: string;
         /** Whether it is the value of a key from before the stream began. */
         state?: boolean;
+        /** The channel to which alone it was published. */
+        channel?: string | undefined;
     };
 }[Type];
 /** A handler of an event. It receives the event's data, and the event. */
@@ -165,6 +174,15 @@ declare class EventStream<Events extends object = any> {
      * Call a handler whenever the state has changed. Returns a function that removes it.
      */
     onState(handler: (stream: this) => void): () => void;
+    /**
+     * Listen to more channels on the open connection. The event `subscribed` confirms it.
+     * Rejects with a StreamError if the server refuses.
+     */
+    subscribe(...channels: string[]): Promise<void>;
+    /**
+     * Leave channels, without another connection. The event `subscribed` confirms it.
+     */
+    unsubscribe(...channels: string[]): Promise<void>;
     /** Connect again at once, also after an error has ended the stream. */
     reconnect(): void;
     /** End the stream for good. */
@@ -196,4 +214,4 @@ declare class EventStream<Events extends object = any> {
  */
 declare function connect<Events extends object = any>(url?: string | URL | null | Options<Events>, options?: Options<Events>): EventStream<Events>;
 
-export { type AllEvents, type AnyEvents, type ErrorReason, EventStream, type EventType, type FinalReason, type Greeting, type Handler, type HandlerOf, type Handlers, type HubEvents, type Options, type PassingReason, type RequestOptions, type Reset, type Sharing, type State, StreamError, type StreamEvent, type StreamOptions, type Ticket, connect };
+export { type AllEvents, type AnyEvents, type ErrorReason, EventStream, type EventType, type FinalReason, type Greeting, type Handler, type HandlerOf, type Handlers, type HubEvents, type Options, type PassingReason, type RequestOptions, type Reset, type Sharing, type State, StreamError, type StreamEvent, type StreamOptions, type Subscribed, type Ticket, connect };

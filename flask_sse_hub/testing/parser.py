@@ -20,9 +20,10 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 class ReceivedEvent:
     """An event as a script in a page sees it: its type, its data and its id.
 
-    ``key`` is the key of which the event is the value, or the end if ``deleted``.
-    ``state`` tells that the value is from before the stream began. A browser's
-    EventSource does not show these three.
+    ``channel`` is the channel to which alone the event was published. ``key`` is the
+    key of which the event is the value, or the end if ``deleted``. ``state`` tells that
+    the value is from before the stream began. A browser's EventSource does not show
+    these four.
     """
 
     type: str
@@ -31,6 +32,7 @@ class ReceivedEvent:
     key: str | None = None
     deleted: bool = False
     state: bool = False
+    channel: str | None = None
 
     def json(self) -> Any:
         """Return the data, decoded from JSON. Raises ValueError if it is not JSON."""
@@ -56,6 +58,7 @@ class Parser:
         self._data: list[str] = []
         self._type = ""
         self._key: str | None = None
+        self._channel: str | None = None
         self._marks: set[str] = set()
         self._id = last_event_id
 
@@ -100,6 +103,8 @@ class Parser:
                 self.retry = int(value) / 1000
             case "key":
                 self._key = value
+            case "channel":
+                self._channel = value
             case "deleted" | "state":
                 self._marks.add(name)
             case _:
@@ -113,6 +118,7 @@ class Parser:
         lines, self._data = self._data, []
         type, self._type = self._type, ""
         key, self._key = self._key, None
+        channel, self._channel = self._channel, None
         marks, self._marks = self._marks, set()
         # No ``data`` line at all means no event. One ``data`` line without a value is
         # an event whose data is empty.
@@ -125,4 +131,5 @@ class Parser:
             key=key,
             deleted="deleted" in marks,
             state="state" in marks,
+            channel=channel,
         )

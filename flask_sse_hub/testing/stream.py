@@ -30,7 +30,7 @@ from .transport import Request, no_answer, opener
 WITHIN = 5.0
 
 # The hub's own events. They are skipped, because tests of an app rarely need them.
-_PASSED_OVER = frozenset({"connected", "ping"})
+_PASSED_OVER = frozenset({"connected", "ping", "subscribed"})
 
 # An id that no log of a hub contains: epochs are drawn at random and longer than this.
 _OF_ANOTHER_LOG = "0-0"

@@ -12,10 +12,11 @@ from .app_state import AppState
 from .console import add_console
 from .doctor_facts import doctor_facts
 from .error_answers import answer_errors, unmatched
-from .exemptions import PUBLISH, exempt_from_checks
+from .exemptions import PUBLISH, SUBSCRIPTIONS, exempt_from_checks
 from .health import health_answer
 from .hosts import HostBlueprint, rule_options
 from .publish_api import PublishAPI
+from .subscriptions import SubscriptionsAPI
 
 
 def create_blueprint(state: AppState) -> Blueprint:
@@ -42,6 +43,12 @@ def create_blueprint(state: AppState) -> Blueprint:
     @blueprint.get("")
     def stream() -> ResponseReturnValue:
         return state.subscribing.subscribe(request.args.getlist("channel"))
+
+    subscriptions = SubscriptionsAPI(state)
+
+    @blueprint.post("/subscriptions", endpoint=SUBSCRIPTIONS)
+    def change_channels() -> ResponseReturnValue:
+        return subscriptions.handle()
 
     @blueprint.get(f"/{client_script.CLIENT_FILE}")
     def client() -> ResponseReturnValue:

@@ -9,22 +9,18 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from ..brokers import is_redis
 from ..brokers.factory import masked_url
 from ..errors import ConfigurationError
 from ..events.compose import MAX_EVENT_BYTES
 from ..events.patterns import DefaultTtls, matches
 from ..events.record import Retention
-from ..events.seconds import LONGEST_SHORT
 from ..hub.options import HubOptions
 from . import checks
 from .setting_names import PREFIX, warn_of_names
+from .settings_together import check_together, tell_of_milliseconds
 from .tokens import PublishToken, read_patterns, read_tokens
 
 log = logging.getLogger(__name__)
-
-# Settings that are short, so that a large value is most likely in milliseconds.
-_SHORT = ("heartbeat_interval", "connection_timeout", "retry")
 
 # The hub's options have their defaults themselves: a setting must not have another.
 _DEFAULTS = HubOptions()
@@ -202,7 +198,9 @@ class Config:
         " stream and tells its client to come back later.",
     )
     max_channels: int = _key(
-        32, checks.count, "The most channels that one stream may have."
+        _DEFAULTS.max_channels,
+        checks.count,
+        "The most channels that one stream may have.",
     )
     socket_takeover: str | bool = _key(
         "auto",
@@ -326,34 +324,9 @@ class Config:
                 if key in settings
             }
         )
-        config._check_together()
-        config._tell_of_milliseconds()
+        check_together(config)
+        tell_of_milliseconds(config)
         return config
-
-    def _tell_of_milliseconds(self) -> None:
-        for name in _SHORT:
-            value = getattr(self, name)
-            if (max(value) if isinstance(value, tuple) else value) > LONGEST_SHORT:
-                log.warning(
-                    "the setting %s%s is %s seconds (seconds, not milliseconds?)",
-                    PREFIX,
-                    name.upper(),
-                    value,
-                )
-
-    def _check_together(self) -> None:
-        if is_redis(self.broker_url) and self.name is None:
-            raise ConfigurationError(
-                f"{PREFIX}NAME must be set with a Redis, which several apps may share:"
-                " choose a name that every process of this app has, and no other app"
-            )
-        for name in ("history_bytes", "memory_history_bytes"):
-            if getattr(self, name) < 2 * self.max_event_bytes:
-                raise ConfigurationError(
-                    f"{PREFIX}{name.upper()} ({getattr(self, name)}) is too small for"
-                    f" two of the largest events: set it to at least twice"
-                    f" {PREFIX}MAX_EVENT_BYTES ({self.max_event_bytes})"
-                )
 
     def __repr__(self) -> str:
         """Return the settings as text, with passwords and tokens masked.
@@ -394,6 +367,7 @@ class Config:
             max_clients_per_user=self.max_clients_per_user,
             max_clients_per_ip=self.max_clients_per_ip,
             evict_oldest=self.on_user_limit == "evict_oldest",
+            max_channels=self.max_channels,
             compress_min_bytes=self.compress_min_bytes,
             presence=bool(self.presence),
             presence_grace=self.presence_grace,

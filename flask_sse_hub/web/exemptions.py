@@ -8,12 +8,20 @@ from typing import Any
 
 from flask import Blueprint, current_app
 
-#: The endpoint for publishing, in the blueprint.
+#: The endpoints for publishing and for other channels, in the blueprint.
 PUBLISH = "publish"
+SUBSCRIPTIONS = "subscriptions"
 
 #: The endpoints that tell forged requests by themselves: publishing ignores cookies,
-#: and the console's actions need a header that no form can send.
-SELF_GUARDED = (PUBLISH, "console_close", "console_test", "console_publish")
+#: the one for other channels looks at the origin, and the console's actions need a
+#: header that no form can send.
+SELF_GUARDED = (
+    PUBLISH,
+    SUBSCRIPTIONS,
+    "console_close",
+    "console_test",
+    "console_publish",
+)
 
 
 def exempt_from_checks(blueprint: Blueprint) -> None:

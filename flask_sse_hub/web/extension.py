@@ -12,7 +12,7 @@ from flask import Flask, Response, current_app, has_app_context
 from markupsafe import Markup
 
 from ..auth import client_ids, visitor
-from ..auth.access import Authorizer, Describer, Reloader, Rules
+from ..auth.access import Authorizer, Rules
 from ..auth.secret_keys import older_keys
 from ..auth.tickets import Ticket
 from ..errors import (
@@ -37,8 +37,9 @@ from .blueprint import create_blueprint
 from .cli import create_group
 from .config import Config
 from .presence import HasPresence
-from .registering import check_callable, check_rule
+from .registering import check_callable
 from .row_events import PublishesRows
+from .rules import HasRules
 
 if TYPE_CHECKING:
     from ..database.outbox import Outbox
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 _EXTENSION = "sse_hub"
 
 
-class SSEHub(PublishesRows, HasPresence):
+class SSEHub(PublishesRows, HasRules, HasPresence):
     """Push server-sent events from a Flask app.
 
     The object holds no state of an app, so one object can serve many apps::
@@ -114,62 +115,6 @@ class SSEHub(PublishesRows, HasPresence):
         state.problems.watch(app)
         state.late_settings.watch(app)
         state.after_commit.watch(app)
-
-    @explaining("@sse_hub.authorize_channel above the function", words={})
-    def authorize_channel(self, authorizer: Authorizer) -> Authorizer:
-        """Register the rule that opens channels: ``f(user, channel) -> bool``.
-
-        Without a rule, only channels in SSE_HUB_PUBLIC_CHANNELS are open. A user who
-        may listen to a channel may also read the channel's history.
-
-        The rule is called when a stream opens, and again every
-        SSE_HUB_REVALIDATE_INTERVAL while the stream is open. The later calls run with
-        the headers and cookies of the request that opened the stream, without its body.
-
-        There is one rule for all channels. Raises InvalidOption for a second one, and
-        for a function that cannot be called as above.
-        """
-        check_rule(
-            "authorize_channel", self._rules.authorize, authorizer, ("user", "channel")
-        )
-        self._rules.authorize = authorizer
-        return authorizer
-
-    @explaining("@sse_hub.describe_client above the function", words={})
-    def describe_client(self, describer: Describer) -> Describer:
-        """Register ``f() -> dict``, which returns metadata for each stream.
-
-        The function is called in the request that opens a stream of the blueprint,
-        after the login and the channels have been checked. Return a few short values,
-        such as the page or the device. Statistics and signals show them. A text of more
-        than 256 characters is cut.
-
-        Raises InvalidOption for a second function, and for one that cannot be called as
-        above.
-        """
-        check_rule("describe_client", self._rules.describe, describer, ())
-        self._rules.describe = describer
-        return describer
-
-    @explaining("@sse_hub.reload_user above the function", words={})
-    def reload_user(self, reloader: Reloader) -> Reloader:
-        """Register ``f(user_id) -> user`` for users that a ``request_loader`` found.
-
-        Such a user is not in Flask's session, but known by a bearer token, for example.
-        The hub calls the function every SSE_HUB_REVALIDATE_INTERVAL while the user's
-        streams are open. Return None to end them.
-
-        Flask-Login's ``user_loader`` cannot replace the function: a token may be
-        revoked while its user stays active. Without the function, streams of such users
-        end after SSE_HUB_REVALIDATE_INTERVAL, and their clients reconnect with the
-        token.
-
-        Raises InvalidOption for a second function, and for one that cannot be called as
-        above.
-        """
-        check_rule("reload_user", self._rules.reload, reloader, ("user_id",))
-        self._rules.reload = reloader
-        return reloader
 
     def _publishing(self) -> tuple[Composer, Callable[[Record], str]]:
         state = self._state()

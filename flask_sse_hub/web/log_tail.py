@@ -11,7 +11,7 @@ from typing import Any
 from ..brokers import Broker
 from ..events import address
 from ..events.event import Event
-from ..events.record import Cursor, Record
+from ..events.record import Cursor, Disconnect, Record
 
 # The end of the log that a first look goes through, and the most records of each look.
 # Each look reads them from the broker, while streams wait for nothing.
@@ -100,7 +100,9 @@ def shown(record: Record, *, payload: bool) -> dict[str, Any]:
 
 def _type_of(record: Record) -> str:
     content = record.content
-    return content.type if isinstance(content, Event) else f"({content.reason})"
+    if isinstance(content, Event):
+        return content.type
+    return f"({content.reason})" if isinstance(content, Disconnect) else "(subscribe)"
 
 
 def _targets(record: Record) -> Iterable[str]:

@@ -66,6 +66,7 @@ class StreamRequest:
     ``?client_id=``. ``state`` tells whether the stream begins with the state of keys,
     ``presence`` whether with the people who are present. Nobody sees an ``invisible``
     client. ``check(visitor)`` may refuse the visitor by an HTTPException.
+    ``regrant()`` returns its grant for other channels; without it they stay the same.
     """
 
     channels: Sequence[str]
@@ -80,6 +81,7 @@ class StreamRequest:
     check: Callable[[Visitor], None] = lambda _: None
     presence: bool = False
     invisible: bool = False
+    regrant: Callable[[object], object] | None = None
 
 
 class Subscribing:
@@ -130,6 +132,8 @@ class Subscribing:
                     warnings=self._query_names.warnings,
                     state=request.args.get("state") in YES,
                     presence=request.args.get("presence") in YES,
+                    # A view, or a ticket, has named the channels of its stream.
+                    regrant=None if ticket else self._access.regrant,
                 )
             )
         except InvalidName as error:
@@ -185,7 +189,7 @@ class Subscribing:
             hub.attend(surroundings(request.environ).worker)
             return self._admitted(hub, asked)
         except ClientRefused as refusal:
-            return _temporarily_refused(refusal)
+            return temporarily_refused(refusal)
         except HTTPException:
             after_this_request(self.with_headers)
             raise
@@ -202,7 +206,7 @@ class Subscribing:
         try:
             client = self._admitted(hub, asked)
         except ClientRefused as refusal:
-            return _temporarily_refused(refusal)
+            return temporarily_refused(refusal)
         return self._response(hub, client, asked.warnings())
 
     def _check_surroundings(self) -> None:
@@ -213,9 +217,7 @@ class Subscribing:
 
     def _admitted(self, hub: Hub, asked: StreamRequest) -> Client:
         """Return the client of this request, if it may listen. Raises ClientRefused."""
-        ip = self._addresses.for_limits()
-        if not self._addresses.may_come(ip):
-            raise hub.refusal(TooManyStreams(_TOO_OFTEN), reason="connect_rate")
+        ip = self.check_rate()
         # Refuse strangers first: while the broker hangs, reading the log's head takes
         # more than a second, and anybody could keep the worker waiting.
         load = asked.arrive()
@@ -228,6 +230,7 @@ class Subscribing:
         channels = self._checked_channels(asked.channels or visitor.channels or ())
         self._access.check(visitor, channels, asked.rule)
         asked_id = asked.client_id or request.args.get("client_id")
+        has_presence = self._config.has_presence
         make_client = self._presence.maker(
             visitor, channels, invisible=asked.invisible, lists=asked.presence
         )
@@ -240,6 +243,8 @@ class Subscribing:
             loaded_at=loaded_at,
             not_before=self._not_before(visitor),
             grant=self._access.grant(visitor, channels, asked.still_allowed),
+            # Their people would not hear of it.
+            regrant=None if any(map(has_presence, channels)) else asked.regrant,
             ip=ip if self._config.max_clients_per_ip else None,
             ends_at=self._ends_at(hub, visitor),
             metadata=checked_metadata(asked.describe(), self._first_time),
@@ -248,6 +253,16 @@ class Subscribing:
         )
         hub.check_admission(client.identity, client.ip)
         return client
+
+    def check_rate(self) -> str | None:
+        """Count a stream, or a change of one, for the rate of its network address.
+
+        Returns the address, if streams are limited by it. Raises ClientRefused.
+        """
+        ip = self._addresses.for_limits()
+        if not self._addresses.may_come(ip):
+            raise self._hub().refusal(TooManyStreams(_TOO_OFTEN), reason="connect_rate")
+        return ip
 
     def _response(self, hub: Hub, client: Client, warnings: Sequence[str]) -> Response:
         takeover = self._config.socket_takeover
@@ -303,7 +318,8 @@ class Subscribing:
         return tuple(dict.fromkeys(names))
 
 
-def _temporarily_refused(refusal: ClientRefused) -> Response:
+def temporarily_refused(refusal: ClientRefused) -> Response:
+    """Return the response for a request that may come again later."""
     if not isinstance(refusal, TooManyStreams):
         return refused(str(refusal), status=503)
     remedy = _LIMITS if current_app.debug else ""

@@ -1,5 +1,6 @@
 """The documentation's samples for pages, in a real Chromium."""
 
+import json
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ PRICES = sample("docs/live-prices.md", "js")
 TYPING = sample("docs/typing-indicators.md", "js")
 PROGRESS = sample("docs/jobs.md", "js")
 BELL = sample("docs/notifications.md", "html")
+ROOMS = sample("docs/rooms.md", "js")
 ANSWER = sample("docs/api.md", "js", with_='"done"')
 TICKET = sample("docs/api.md", "js", with_="ticket=")
 
@@ -216,6 +218,32 @@ def test_a_bell_counts_new_notifications(
     assert page.locator("#notifications li").all_text_contents() == ["old", "new"]
     server.publish("", type="all-read")
     page.wait_for_function(counted % 0)
+
+
+def test_a_page_enters_and_leaves_rooms_on_one_connection(
+    server: Server, make_visitor: MakeVisitor
+) -> None:
+    """Each event names its room; a room that is not open is refused."""
+    page = run(
+        make_visitor("admin"), f"{ROOMS} Object.assign(window, {{enter, leave}})"
+    )
+
+    def wait_for(*call: object) -> None:
+        text = json.dumps(call, separators=(",", ":"))
+        page.wait_for_function(
+            f"calls?.some((each) => JSON.stringify(each) === {text!r})"
+        )
+
+    opened = server.stats()["opened"]
+    wait_for("badge", ["news", "room.7"], None)
+    page.evaluate("enter('room.8')")
+    wait_for("badge", ["news", "room.7", "room.8"], None)
+    server.publish("hello", channel="room.8")
+    wait_for("show", "room.8", "hello")
+    page.evaluate("leave('room.8')")
+    wait_for("badge", ["news", "room.7"], None)
+    assert page.evaluate("enter('a.*').catch(({ reason }) => reason)") == "bad-request"
+    assert server.stats()["opened"] <= opened + 1
 
 
 def test_a_native_event_source_receives_events_and_notices_the_end(

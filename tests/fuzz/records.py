@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from flask_sse_hub import Event
 from flask_sse_hub.brokers import codec
 from flask_sse_hub.events.address import BROADCAST, channel, session, user
-from flask_sse_hub.events.record import Cursor, Disconnect, Record
+from flask_sse_hub.events.record import Cursor, Disconnect, Record, Subscribe
 from flask_sse_hub.hub.delivery.stretch import Frame
 from tests.fuzz.edits import Edit, edited, edits
 from tests.fuzz.engine import Target, checking
@@ -61,6 +61,11 @@ _genuine = st.builds(
             retry=st.none() | st.floats(0, 60),
         ),
         st.builds(Disconnect, _names, final=st.booleans()),
+        st.builds(
+            Subscribe,
+            st.lists(_names, max_size=3).map(tuple),
+            st.lists(_names, max_size=3).map(tuple),
+        ),
     ),
     exclude=st.lists(_names, max_size=3).map(tuple),
 ).map(lambda record: codec.encode(record).encode())
@@ -73,6 +78,8 @@ _heads = st.fixed_dictionaries(
         "event": st.tuples(st.text() | json_values, st.floats() | json_values)
         | json_values,
         "disconnect": st.tuples(st.text() | json_values, st.booleans() | json_values)
+        | json_values,
+        "subscribe": st.tuples(st.lists(st.text()), st.lists(st.text()) | json_values)
         | json_values,
     },
 )

@@ -1,6 +1,7 @@
 """Several workers: one log, one order, even when workers stop or die."""
 
 import itertools
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -105,6 +106,34 @@ def test_any_worker_answers_for_all_of_them(two_workers: Server) -> None:
         assert two_workers.stats()["silent"] == [two["worker"]]
     for stream in streams:
         stream.close()
+
+
+def test_any_worker_changes_the_channels_of_a_stream(two_workers: Server) -> None:
+    """The change travels in the log, and its place there is the same for all."""
+    holder, other = two_workers.workers()
+    with two_workers.only(holder):
+        stream = two_workers.stream("/events?channel=news")
+        client_id = fields(stream.next("connected"))["client_id"]
+    with two_workers.only(other):
+        two_workers.publish("before", channel="alice")
+        status, body, _ = two_workers.request(
+            "POST",
+            "/events/subscriptions",
+            body={
+                "client_id": client_id,
+                "subscribe": ["alice"],
+                "unsubscribe": ["news"],
+            },
+            Authorization="Bearer alice",
+        )
+        assert status == 202
+        two_workers.publish("left", channel="news")
+        two_workers.publish("after", channel="alice")
+    told = stream.next()
+    assert (told.type, told.id) == ("subscribed", json.loads(body)["id"])
+    assert fields(told) == {"channels": ["alice"]}
+    assert stream.data(1) == ["after"]
+    stream.close()
 
 
 def test_a_client_resumes_on_whichever_worker_it_lands(server: Server) -> None:

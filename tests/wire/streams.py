@@ -14,12 +14,14 @@ from flask import Flask, Response
 
 from flask_sse_hub import Event, EventSourceResponse
 from flask_sse_hub.answers.protocols import ProtocolName
+from flask_sse_hub.events import address
 from flask_sse_hub.hub.clients.admission import refusal_stream
 from flask_sse_hub.hub.clients.close_reason import CloseReason
 from tests.kit.hand import HandHub
 from tests.kit.sse_parser import ParsedEvent, parse
 
 COMMENT = b":\n"
+NEWS = address.channel("news")
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class Stream:
 def hub_stream() -> bytes:
     """Return a stream with each kind of block: the hub's own, events, a farewell."""
     hub = HandHub()
-    stream, _ = hub.open(last_event_id="malformed")
+    stream, _ = hub.open(last_event_id="malformed", channels=("news",))
     stream.read()
     for text in ("one", '{"number": 2}', "3"):
-        hub.publish(text)
+        hub.publish(text, to=NEWS)
         hub.bring()
         stream.read()
     hub.parts.dispatcher.ping(stream.client)

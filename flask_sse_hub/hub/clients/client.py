@@ -5,9 +5,9 @@ client's sink brings the bytes to the socket.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, Self, cast
 
 from ...events import address
 from ...events.address import BROADCAST, Address
@@ -82,16 +82,37 @@ class StateDue(NamedTuple):
     """The part of the state that a client has not received yet.
 
     These are the values after an offset, as of the place ``upto``. None: of the place
-    where the client is first served.
+    where the client is first served. ``addresses`` are new ones of an open stream; None
+    stands for all of the client's.
     """
 
     after: int = 0
     upto: Cursor | None = None
+    addresses: tuple[Address, ...] | None = None
 
 
 #: A client that asked for the state receives all of it, or has received it.
 ALL_STATE = StateDue()
 NO_STATE = StateDue(upto=UNPLACED)
+
+
+class ChannelChange(NamedTuple):
+    """A change of a client's channels at a place in the log, not confirmed to it yet.
+
+    Up to the place, the client receives the events of the addresses ``before``. The
+    addresses ``added`` are new from there on. ``channels`` are the client's channels
+    then, and ``refused`` the names that were neither added nor removed as asked.
+    """
+
+    place: Cursor
+    before: tuple[Address, ...]
+    added: tuple[Address, ...]
+    channels: tuple[str, ...]
+    refused: tuple[str, ...]
+
+    def without_state(self) -> Self:
+        """Return the change of a client that has the state of the new channels."""
+        return self._replace(added=())
 
 
 class Client:
@@ -106,6 +127,7 @@ class Client:
         "_unheard",
         "addresses",
         "bytes",
+        "changes",
         "channels",
         "close_reason",
         "closed_at",
@@ -126,6 +148,7 @@ class Client:
         "ping_after",
         "ping_due",
         "probe_due",
+        "regrant",
         "reset_due",
         "since",
         "sink",
@@ -146,6 +169,7 @@ class Client:
         loaded_at: float = 0.0,
         not_before: float = 0.0,
         grant: object = None,
+        regrant: Callable[[object], object] | None = None,
         ip: str | None = None,
         ends_at: float = math.inf,
         metadata: Metadata | None = None,
@@ -169,6 +193,9 @@ class Client:
         #: The app's own value for checking again whether the client may listen. None if
         #: there is nothing to check.
         self.grant = grant
+        #: Returns the grant for other channels, which the app's rule has opened. None:
+        #: the channels cannot be changed while the stream is open.
+        self.regrant = regrant
         #: The network address of the client, if streams are counted by address.
         self.ip = ip
         #: The latest moment at which the stream ends by age.
@@ -202,6 +229,8 @@ class Client:
         self.close_reason: CloseReason | None = None
         #: The moment at which the heartbeat first saw that the client was closed.
         self.closed_at: float | None = None
+        #: The changes of its channels that the client has not been told yet, in order.
+        self.changes: tuple[ChannelChange, ...] = ()
         self.reset_due: GapReason | None = None
         self.ping_due = False
         self.probe_due = False
@@ -218,6 +247,19 @@ class Client:
         self.bytes = 0
         self.skipped_events = 0
         self.skipped_bytes = 0
+
+    def listen(self, channels: tuple[str, ...]) -> None:
+        """Listen to other channels. Only the registry calls this."""
+        others = self.addresses[len(dict.fromkeys(self.channels)) :]
+        self.channels = channels
+        self.addresses = (*map(address.channel, dict.fromkeys(channels)), *others)
+
+    def addresses_at(self, place: Cursor) -> tuple[Address, ...]:
+        """Return the addresses whose events the client receives after a place."""
+        for change in self.changes:
+            if change.place.offset > place.offset:
+                return change.before
+        return self.addresses
 
     @property
     def state_due(self) -> StateDue | None:

@@ -56,15 +56,39 @@ class ClientRegistry:
             self._clients[client] = None
             self.delivery[client.sink.delivery_kind] += 1
             for address in client.addresses:
-                found = self._listening.setdefault(address, client)
-                if isinstance(found, Audience):
-                    found.add(client)
-                elif found is not client:
-                    self._listening[address] = audience = Audience()
-                    audience.add(found)
-                    audience.add(client)
+                self._join(client, address)
             for address in client.unheard:
                 self._silent.setdefault(address, {})[client] = None
+
+    def _join(self, client: Client, address: Address) -> None:
+        found = self._listening.setdefault(address, client)
+        if isinstance(found, Audience):
+            found.add(client)
+        elif found is not client:
+            self._listening[address] = audience = Audience()
+            audience.add(found)
+            audience.add(client)
+
+    def _part(self, client: Client, address: Address) -> None:
+        found = self._listening[address]
+        if isinstance(found, Audience):
+            found.remove(client)
+            if found:
+                return
+        del self._listening[address]
+
+    def listen(self, client: Client, channels: tuple[str, ...]) -> None:
+        """Have a client listen to other channels, and stop direct writes to it."""
+        with self._lock:
+            if client not in self._clients:
+                return
+            self.demote(client)
+            before = client.addresses
+            client.listen(channels)
+            for address in set(before).difference(client.addresses):
+                self._part(client, address)
+            for address in set(client.addresses).difference(before):
+                self._join(client, address)
 
     def remove(self, client: Client) -> bool:
         """Remove a client; tell whether it was there, so that its end counts once."""
@@ -75,12 +99,7 @@ class ClientRegistry:
             del self._clients[client]
             self.delivery[client.sink.delivery_kind] -= 1
             for address in client.addresses:
-                found = self._listening[address]
-                if isinstance(found, Audience):
-                    found.remove(client)
-                    if found:
-                        continue
-                del self._listening[address]
+                self._part(client, address)
             for address in client.unheard:
                 del self._silent[address][client]
                 if not self._silent[address]:

@@ -1,24 +1,24 @@
 """Catch-up: the next bytes for a client, from its cursor to the worker's position.
 
-Encodes the hub's own events too: ``connected``, ``reset`` and ``ping``. Does not know
-where the bytes go, or when something is due.
+Writes the hub's own events too. Does not know where the bytes go, or when something is
+due.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...brokers import Broker
 from ...errors import BrokerUnavailable
-from ...events.event import encode_block
 from ...events.record import UNPLACED, Cursor, GapReason, is_beyond
-from ..clients.client import ALL_STATE, NO_STATE, Client, StateDue
+from ..clients.client import ALL_STATE, NO_STATE, ChannelChange, Client, StateDue
 from ..clients.close_reason import IMMEDIATE
 from ..tally import Tally
+from . import own_events
 from .backlog import Backlog
 from .history import History, NextBlocks
+from .own_events import id_of, own_event
 from .progress import DeliveryProgress
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Catchup:
                 asked = self._broker.resolve(asked)
                 gap = self._judge(asked, client)
         with self._progress.lock:
-            event_id = _id(self._progress.position)
+            event_id = id_of(self._progress.position)
             if last_event_id is not None:
                 event_id = str(asked) if asked else _MALFORMED_ID
             if gap is None:
@@ -96,20 +96,18 @@ class Catchup:
                 event_id = None
                 self._begin_state(client)
             client.reset_due = gap
-            facts = _compact(
-                client_id=client.id,
-                user_id=client.identity.user,
-                channels=client.channels,
-                heartbeat=heartbeat,
-                resumed=asked is not None and gap is None,
-                **({"warnings": warnings} if warnings else {}),
+            greeting = own_events.text(
+                {
+                    "client_id": client.id,
+                    "user_id": client.identity.user,
+                    "channels": client.channels,
+                    "heartbeat": heartbeat,
+                    "resumed": asked is not None and gap is None,
+                    **({"warnings": warnings} if warnings else {}),
+                }
             )
-            block = encode_block(
-                self._with_people(facts, client),
-                type="connected",
-                event_id=event_id,
-                retry=retry,
-            )
+            greeting = self._with_people(greeting, client)
+            block = own_event("connected", event_id, greeting, retry=retry)
             self._enter(client)
             self._written(client, [block])
         if gap is not None:
@@ -168,8 +166,14 @@ class Catchup:
                 if client.reset_due is not None:
                     return self._reset(client, client.reset_due)
                 if client.state_due is not None:
-                    return self._take_state(client, client.state_due)
+                    blocks = self._take_state(client, client.state_due)
+                    if blocks or client.state_due is not None:
+                        return blocks
                 cursor = client.cursor
+                if client.changes and _is_reached(client.changes[0], cursor):
+                    if blocks := self._confirm(client, client.changes[0]):
+                        return blocks
+                    continue
                 if cursor is None or self._progress.is_ahead(cursor):
                     return self._ping(client)
                 if client.judged and self._covers(cursor, client):
@@ -226,8 +230,9 @@ class Catchup:
         if upto is None:
             # The broker's state may be newer than what was fanned out here.
             upto = state.cursor if is_beyond(state.cursor, position) else position
+            client.changes = tuple(each.without_state() for each in client.changes)
         values = state.values(
-            client.addresses,
+            due.addresses or client.addresses_at(upto),
             after=due.after,
             upto=upto,
             max_bytes=_CHUNK_BYTES,
@@ -237,12 +242,33 @@ class Catchup:
         client.events += len(blocks)
         self._tally.events_out += len(blocks)
         if sum(map(len, blocks)) >= _CHUNK_BYTES:
-            client.state = StateDue(values[-1].offset, upto)
+            client.state = StateDue(values[-1].offset, upto, due.addresses)
+        elif due.addresses:
+            # The confirmation follows, with the place at which these values are true.
+            client.state = NO_STATE
         else:
             client.state = NO_STATE
             client.cursor = None if upto == position else upto
-            blocks.append(_ping_block(upto))
+            blocks.append(own_events.ping(upto))
         return self._written(client, blocks)
+
+    def _confirm(self, client: Client, change: ChannelChange) -> list[bytes]:
+        """Return the event that tells a client its channels from its cursor on.
+
+        A client with the state first receives that of its new channels, without an id.
+        Then nothing is returned.
+        """
+        place = client.cursor or self._progress.position
+        if change.added and client.state is not None:
+            client.changes = (change.without_state(), *client.changes[1:])
+            client.state = StateDue(0, place, change.added)
+            return []
+        client.changes = client.changes[1:]
+        data = {"channels": change.channels}
+        if change.refused:
+            data["refused"] = change.refused
+        block = own_event("subscribed", id_of(place), own_events.text(data))
+        return self._written(client, [block])
 
     def _judge(self, asked: Cursor, client: Client) -> GapReason | None:
         """Check the id that a client resumes from; return the reason for a gap."""
@@ -272,18 +298,25 @@ class Catchup:
 
     def _read_backlog(self, after: Cursor, client: Client) -> NextBlocks | GapReason:
         """Read a client's next events that are older than this worker's memory."""
-        page = self._backlog.page(after, client.addresses)
+        page = self._backlog.page(after, client.addresses_at(after))
         if isinstance(page, GapReason):
             return page
-        return self._read(page, after, client, upto=page.cursor)
+        upto, position = page.cursor, self._progress.position
+        if is_beyond(upto, position) and page.subscribes(position, client.owners):
+            # This worker has not changed the client's channels yet.
+            upto = position
+        return self._read(page, after, client, upto=upto)
 
     def _read(
         self, history: History, after: Cursor, client: Client, *, upto: Cursor
     ) -> NextBlocks | GapReason:
+        is_replaced = self._progress.state.replaces
+        if client.changes and client.changes[0].place.offset < upto.offset:
+            upto = client.changes[0].place
         return history.read(
             after,
             upto=upto,
-            addresses=client.addresses,
+            addresses=client.addresses_at(after),
             client_id=client.id,
             max_bytes=_CHUNK_BYTES,
             not_before=client.not_before,
@@ -291,7 +324,8 @@ class Catchup:
             present_since=client.since.offset
             if client.since.epoch == upto.epoch
             else 0,
-            is_replaced=self._progress.state.replaces,
+            # A newer value may be that of a channel that the client has left by then.
+            is_replaced=None if client.changes else is_replaced,
         )
 
     def _too_early(
@@ -304,7 +338,8 @@ class Catchup:
         return found if isinstance(found, GapReason) else None
 
     def _covers(self, cursor: Cursor, client: Client) -> bool:
-        return self._progress.history.covers(cursor, client.addresses)
+        addresses = client.addresses_at(cursor)
+        return self._progress.history.covers(cursor, addresses)
 
     def _advance(self, client: Client, reading: NextBlocks) -> list[bytes]:
         """Move a client's cursor past its next blocks, and return the blocks."""
@@ -321,7 +356,7 @@ class Catchup:
         cursor = client.cursor or self._progress.position
         if client.state_due is not None:
             cursor = UNPLACED
-        return self._written(client, [_ping_block(cursor)])
+        return self._written(client, [own_events.ping(cursor)])
 
     def _probe(self, client: Client) -> list[bytes]:
         """Return a comment if one is due.
@@ -339,15 +374,16 @@ class Catchup:
         """Move a client to the position, and return the reset that tells it so."""
         client.reset_due = client.cursor = None
         client.judged = True
-        place = _id(self._progress.position)
-        data = _compact(reason=gap)
+        client.changes = tuple(each._replace(place=UNPLACED) for each in client.changes)
+        place = id_of(self._progress.position)
+        data: dict[str, object] = {"reason": gap}
         if client.state is not None:
             # The client keeps its own id until it has received the state.
             place = None
-            data = _compact(reason=gap, state=True)
+            data["state"] = True
             self._begin_state(client)
-        data = self._with_people(data, client)
-        block = encode_block(data, type="reset", event_id=place)
+        text = self._with_people(own_events.text(data), client)
+        block = own_event("reset", place, text)
         self._written(client, [block])
         return _Reset(gap, block)
 
@@ -376,19 +412,6 @@ class _Reset(NamedTuple):
     block: bytes
 
 
-def _ping_block(cursor: Cursor) -> bytes:
-    data = _compact(ts=round(time.time(), 3))
-    return encode_block(data, type="ping", event_id=_id(cursor))
-
-
-def _id(cursor: Cursor) -> str | None:
-    """Return the event id for a cursor; None while no place in the log is known."""
-    return None if cursor == UNPLACED else str(cursor)
-
-
-# json.dumps() with these separators would make an encoder for each event.
-_encoder = json.JSONEncoder(separators=(",", ":"))
-
-
-def _compact(**fields: Any) -> str:
-    return _encoder.encode(fields)
+def _is_reached(change: ChannelChange, cursor: Cursor | None) -> bool:
+    """Tell whether a client with this cursor has read up to a change."""
+    return cursor is None or change.place.offset <= cursor.offset

@@ -23,6 +23,7 @@ from .ends import CLOCK_SKEW_SECONDS, Ends
 from .progress import DeliveryProgress
 from .state import State
 from .stretch import Frame
+from .subscriptions import Subscriptions
 from .waking import Waking
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Dispatcher:
         progress: DeliveryProgress,
         registry: ClientRegistry,
         ends: Ends,
+        subscriptions: Subscriptions,
         waking: Waking,
         *,
         broker: Broker,
@@ -74,6 +76,7 @@ class Dispatcher:
         self._progress = progress
         self._registry = registry
         self._ends = ends
+        self._subscriptions = subscriptions
         self._waking = waking
         self._broker = broker
         self._tally = tally
@@ -198,6 +201,8 @@ class Dispatcher:
             run, frames = self._next_run()
             for frame in frames:
                 woken.update(dict.fromkeys(self._ends.carry_out(frame)))
+                changed = self._subscriptions.carry_out(frame, before=run.before)
+                woken.update(dict.fromkeys(changed))
                 if frame.key is not None:
                     progress.state.fold(frame, now=progress.history.now)
             if run.events:
@@ -335,8 +340,10 @@ class Dispatcher:
         Tells whether that is so. Otherwise the client has to take its next bytes first.
         """
         with self._progress.lock:
-            is_due = client.reset_due or client.ping_due or client.probe_due
-            if client.cursor is not None or client.close_reason or is_due:
+            is_due = client.ping_due or client.probe_due or client.changes
+            if client.reset_due or is_due:
+                return False
+            if client.cursor is not None or client.close_reason:
                 return False
             self._registry.promote(client, connection)
             return True

@@ -95,6 +95,10 @@ class Ends:
             disconnect.final or disconnect.reason == CloseReason.SESSION_ENDED
         ):
             return True
+        return self.comes_after(frame, client)
+
+    def comes_after(self, frame: Frame, client: Client) -> bool:
+        """Tell whether a record is later than the log's head when a client came."""
         return (
             client.since.epoch != self._progress.history.cursor.epoch
             or client.since.offset < frame.offset

@@ -107,7 +107,7 @@ class History:
     def _part_of(self, frame: Frame) -> Stretch:
         if frame.ttl is not None:
             return self._short_lived
-        return self._control if frame.disconnect else self._frames
+        return self._control if frame.is_control else self._frames
 
     def trim(self, *, upto: int) -> None:
         """Forget the oldest frames beyond retention, but none after ``upto``."""
@@ -234,6 +234,11 @@ class History:
         """Return the disconnects after an offset that have one of these addresses."""
         found = self._control.addressed(addresses, after)
         return (frame.disconnect for frame in found if frame.disconnect is not None)
+
+    def subscribes(self, after: Cursor, addresses: Sequence[Address]) -> bool:
+        """Tell whether a record after a cursor changes the channels of an address."""
+        found = self._control.addressed(addresses, after.offset)
+        return any(frame.subscribe is not None for frame in found)
 
     def _at(self, offset: int | None) -> Cursor | None:
         return None if offset is None else Cursor(self.cursor.epoch, offset)

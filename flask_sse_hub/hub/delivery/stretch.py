@@ -13,9 +13,16 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Self
 
-from ...events.address import Address
+from ...events.address import Address, only_channel
 from ...events.event import Event
-from ...events.record import NAME_BYTES, Disconnect, Record, Retention, ending
+from ...events.record import (
+    NAME_BYTES,
+    Disconnect,
+    Record,
+    Retention,
+    Subscribe,
+    ending,
+)
 from ...events.trimming import TrimNotes
 
 # The memory that a frame takes in addition to its block. Without it, a log of empty
@@ -27,8 +34,9 @@ _FRAME_OVERHEAD_BYTES = 200
 class Frame:
     """A record as this worker's clients receive it: encoded once, shared by all.
 
-    A control record has an empty block, and a ``disconnect`` with its reason. A record
-    for workers has an empty block and nothing else.
+    A control record has an empty block, and its content: a ``disconnect`` that ends
+    streams, or a ``subscribe`` that changes their channels. A record for workers has an
+    empty block and nothing else.
     """
 
     offset: int
@@ -40,15 +48,19 @@ class Frame:
     key: str | None = None
     deletes: bool = False
     ttl: float | None = None
+    subscribe: Subscribe | None = None
 
     @classmethod
     def of(cls, record: Record) -> Self:
         """Encode a record."""
-        event = record.content if isinstance(record.content, Event) else None
+        content = record.content
         block = b""
-        if event is not None and not record.is_internal:
-            block = event.encode(
-                str(record.cursor), key=record.key, deleted=record.deletes
+        if isinstance(content, Event) and not record.is_internal:
+            block = content.encode(
+                str(record.cursor),
+                channel=only_channel(record.addresses),
+                key=record.key,
+                deleted=record.deletes,
             )
         return cls(
             offset=record.cursor.offset,
@@ -56,11 +68,17 @@ class Frame:
             addresses=record.addresses,
             exclude=record.exclude,
             block=block,
-            disconnect=None if isinstance(record.content, Event) else record.content,
+            disconnect=content if isinstance(content, Disconnect) else None,
             key=record.key,
             deletes=record.deletes,
             ttl=record.ttl,
+            subscribe=content if isinstance(content, Subscribe) else None,
         )
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this is a control record."""
+        return self.disconnect is not None or self.subscribe is not None
 
     def is_over(self, now: float) -> bool:
         """Tell whether no client receives the frame any more."""

@@ -12,7 +12,7 @@ from flask_sse_hub.brokers import codec
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.event import LARGEST_BYTES
-from flask_sse_hub.events.record import Cursor, Disconnect, Record
+from flask_sse_hub.events.record import Cursor, Disconnect, Record, Subscribe
 from flask_sse_hub.hub.delivery.stretch import Frame
 
 AT = Cursor("e", 7)
@@ -57,6 +57,11 @@ HOSTILE_BODIES = [
     b'{"to":["*"],"event":["message",null],"ttl":null}\nx',
     b'{"to":["*"],"disconnect":[7,false]}\n',
     b'{"to":["*"],"disconnect":["a\\nb",false]}\n',
+    b'{"to":["*"],"subscribe":[["a"]]}\n',
+    b'{"to":["*"],"subscribe":["a",[]]}\n',
+    b'{"to":["*"],"subscribe":[["a\\nb"],[]]}\n',
+    b'{"to":["*"],"subscribe":[[],[7]]}\n',
+    b'{"to":["*"],"subscribe":[[],[%s]]}\n' % b",".join([b'"a"'] * 10_001),
     b"[" * 100_000 + b"\nx",
     b'{"a":' * 100_000 + b"\nx",
     b"\xff\nx",
@@ -77,14 +82,16 @@ events = st.builds(
     retry=st.none() | st.floats(0, 60),
 )
 disconnects = st.builds(Disconnect, names, final=st.booleans())
+some_names = st.lists(names, max_size=3).map(tuple)
+changes = st.builds(Subscribe, some_names, some_names)
 
 
 @given(
     st.builds(
         Record,
         addresses,
-        events | disconnects,
-        exclude=st.lists(names, max_size=3).map(tuple),
+        events | disconnects | changes,
+        exclude=some_names,
         ttl=st.just(None),
         cursor=st.just(AT),
         time=st.just(5.0),

@@ -12,7 +12,13 @@ from flask_sse_hub.brokers.redis import arguments
 from flask_sse_hub.brokers.sqlite import idempotency
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.events.record import Disconnect, GapReason, Record, Retention
+from flask_sse_hub.events.record import (
+    Disconnect,
+    GapReason,
+    Record,
+    Retention,
+    Subscribe,
+)
 from tests.kit.hand import KEEP_ALL
 from tests.unit.brokers.conftest import NEWS, MakeBroker, beyond_reach, follow, record
 
@@ -46,10 +52,11 @@ def test_a_follower_receives_every_record_as_it_was_published(
     sent = [
         Record((BROADCAST, NEWS), Event("ä\n\0", type="t", retry=1.5), exclude=("me",)),
         Record((address.user("7"),), Disconnect("disconnected")),
+        Record((address.client("me"),), Subscribe(("a", "ä"), ("b",))),
         Record((), Event("")),
     ]
     cursors = [broker.publish(each) for each in sent]
-    got = follow(broker, start, 3)
+    got = follow(broker, start, 4)
     assert [(r.addresses, r.content, r.exclude) for r in got] == [
         (r.addresses, r.content, r.exclude) for r in sent
     ]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flask_sse_hub import testing
 from flask_sse_hub.errors import InvalidScript
 from flask_sse_hub.mock.script import Drop, Refuse, Send, Wait, read_script
 from tests.kit.sse_parser import ParsedEvent, Parser
@@ -36,6 +37,7 @@ def test_each_step_is_read() -> None:
         ({"data": {"n": [1]}, "type": "note"}, ParsedEvent("note", '{"n": [1]}', "")),
         ({"data": None, "retry": 2}, ParsedEvent("message", "null", "")),
         ({"data": {}, "type": "reset"}, ParsedEvent("reset", "{}", "")),
+        ({"data": "x", "channel": "news"}, ParsedEvent("message", "x", "")),
     ],
 )
 def test_an_event_is_written_as_the_hub_would(
@@ -48,6 +50,8 @@ def test_an_event_is_written_as_the_hub_would(
     assert parser.feed(read.block) == [seen]
     assert parser.retry_ms == (2000 if "retry" in step else None)
     assert read.event_id == step.get("id")
+    (event,) = testing.Parser().feed(read.block)
+    assert event.channel == step.get("channel")
 
 
 def test_comments_and_delays_are_no_events() -> None:
@@ -79,6 +83,7 @@ def test_comments_and_delays_are_no_events() -> None:
         ('{"data": 1, "retry": null}', "retry must be a number"),
         ('{"data": 1, "type": null}', "must be a str"),
         ('{"data": 1, "id": null}', "must be a str"),
+        ('{"data": 1, "channel": null}', "must be a str"),
         ('{"retry": null}', "retry must be a number"),
         ('{"status": 503, "retry_after": null}', "retry_after must be a number"),
         ('{"wait": -1}', "wait must be between"),

@@ -78,6 +78,26 @@ def test_a_published_event_arrives(opened: OpenStream, hub: SSEHub) -> None:
     assert stream.retry is not None
 
 
+def test_an_event_names_its_only_channel(site: Site, hub: SSEHub) -> None:
+    """A channel beside another target is not told, live or at a resume."""
+    targets: list[dict[str, Any]] = [
+        {"channel": "news"},
+        {"channel": ["news", "sport"]},
+        {"channel": "news", "user": "7"},
+        {},
+        {"channel": ["news"]},
+    ]
+    begin = hub.cursor()
+    client = site.app.test_client()
+    with Stream("/events?channel=news", client=client) as live:
+        for target in targets:
+            hub.publish("x", **target)
+        seen = [event.channel for event in live.events(len(targets))]
+    with Stream("/events?channel=news", client=client, last_event_id=begin) as late:
+        seen += [event.channel for event in late.events(len(targets))]
+    assert seen == ["news", None, None, None, "news"] * 2
+
+
 def test_a_dropped_client_resumes(opened: OpenStream, site: Site, hub: SSEHub) -> None:
     """The client receives the events it missed, in order and without repeats."""
     stream = opened()

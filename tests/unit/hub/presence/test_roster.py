@@ -425,7 +425,7 @@ def test_records_of_another_program_change_nothing(
     company.settle()
     (join,) = records_of(company.broker, "join")
     for data in ("7", '{"type":"join"}', _data(join).replace("ann", "bob")):
-        bad = type(join.content)(data, type="presence")  # type: ignore[call-arg]
+        bad = type(join.content)(data, type="presence")  # type: ignore[call-arg, arg-type]
         with caplog.at_level(logging.WARNING):
             company.broker.publish(Record(join.addresses, bad, key=join.key))
             company.settle()

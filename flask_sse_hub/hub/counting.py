@@ -1,0 +1,54 @@
+"""The statistics of one hub, collected from its parts."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ..runtime.greenlets import unhurried
+from .clients.client_stats import ClientStats
+from .parts import Parts
+from .stats import HubStats, OutboxStats
+
+
+def stats_of(
+    parts: Parts, *, outbox: OutboxStats | None, clients: Sequence[ClientStats]
+) -> HubStats:
+    """Return the statistics of a hub, with entries for streams that were collected."""
+    tally, registry = parts.tally, parts.registry
+    now = parts.clock()
+    streams = registry.clients()
+    users: set[str | None] = set()
+    channels: Counter[str] = Counter()
+    lagging = 0
+    # Of ten thousand streams this takes many milliseconds.
+    for client in unhurried(streams):
+        users.add(client.identity.user)
+        for channel in client.channels:
+            channels[channel] += 1
+        lagging += client.lags(now)
+    return HubStats(
+        connections=len(streams),
+        users=len(users - {None}),
+        channels=dict(channels),
+        delivery=dict(+registry.delivery),
+        lagging=lagging,
+        opened=tally.opened,
+        closed=dict(tally.closed),
+        refused=tally.refusals.total(),
+        refusals=dict(tally.refusals),
+        resets=dict(tally.resets),
+        events_in=tally.events_in,
+        bytes_in=tally.bytes_in,
+        malformed=tally.malformed,
+        events_out=tally.events_out,
+        bytes_out=tally.bytes_out,
+        history_events=len(parts.history),
+        history_bytes=parts.history.bytes,
+        position=str(parts.progress.position),
+        publish_latency=tally.publish_latency.counts(),
+        delivery_latency=tally.delivery_latency.counts(),
+        broker_errors=dict(tally.broker_errors),
+        draining=parts.lifecycle.draining,
+        lost_after_commit=tally.lost_after_commit,
+        outbox=outbox,
+        clients=tuple(clients),
+    )

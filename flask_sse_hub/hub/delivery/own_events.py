@@ -1,0 +1,38 @@
+"""The hub's own events, encoded: ``connected``, ``ping``, ``reset``, ``subscribed``."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ...events.event import encode_block
+from ...events.record import UNPLACED, Cursor
+
+# json.dumps() with these separators would make an encoder for each event.
+_encoder = json.JSONEncoder(separators=(",", ":"))
+
+
+def own_event(
+    type: str,
+    event_id: str | None,
+    text: str,
+    *,
+    retry: float | None = None,
+) -> bytes:
+    """Return the block of an event of the hub, with its data as text."""
+    return encode_block(text, type=type, event_id=event_id, retry=retry)
+
+
+def text(data: Mapping[str, Any]) -> str:
+    """Return the data of an event in JSON."""
+    return _encoder.encode(data)
+
+
+def ping(cursor: Cursor) -> bytes:
+    """Return a ping, whose id is a place in the log."""
+    return own_event("ping", id_of(cursor), text({"ts": round(time.time(), 3)}))
+
+
+def id_of(cursor: Cursor) -> str | None:
+    """Return the event id for a cursor; None while no place in the log is known."""
+    return None if cursor == UNPLACED else str(cursor)

@@ -1,0 +1,72 @@
+"""Subscriptions: the channels of an open stream change at one place in the log.
+
+A control record names the change. Each client of its address reads on from there with
+other addresses, and is told so once it has read that far. Does not know which channels
+are open to which user: the request that made the record has asked.
+"""
+
+from collections.abc import Iterator
+
+from ...events.record import Cursor, Subscribe
+from ..clients.client import ChannelChange, Client
+from ..clients.close_reason import CloseReason
+from ..clients.registry import ClientRegistry
+from .ends import Ends
+from .stretch import Frame
+
+# The changes that a client may not have been told yet. A client that leaves more of
+# them unread does not read at all.
+_MOST_UNTOLD = 100
+
+
+class Subscriptions:
+    """Change the channels of open streams. The caller holds the progress's lock."""
+
+    def __init__(
+        self, registry: ClientRegistry, ends: Ends, *, max_channels: int
+    ) -> None:
+        self._registry = registry
+        self._ends = ends
+        self._max_channels = max_channels
+
+    def carry_out(self, frame: Frame, *, before: Cursor) -> Iterator[Client]:
+        """Change the channels that a record changes; yield the clients, to be woken.
+
+        ``before`` is the cursor before the record.
+        """
+        if frame.subscribe is None:
+            return
+        place = Cursor(before.epoch, frame.offset)
+        for client in self._registry.belonging(frame.addresses):
+            # A client that came after the record has named its channels itself.
+            if client.close_reason is None and self._ends.comes_after(frame, client):
+                self._change(client, frame.subscribe, place)
+                if client.cursor is None:
+                    # It has everything up to the record, and reads on from there.
+                    client.cursor = before
+                yield client
+
+    def _change(self, client: Client, asked: Subscribe, place: Cursor) -> None:
+        channels, refused = self._outcome(client, asked)
+        before = client.addresses
+        # Nothing is written to it directly before it is told.
+        self._registry.listen(client, channels)
+        if client.regrant is not None:
+            client.grant = client.regrant(client.grant)
+        added = tuple(each for each in client.addresses if each not in before)
+        change = ChannelChange(place, before, added, channels, refused)
+        client.changes = (*client.changes, change)
+        if len(client.changes) > _MOST_UNTOLD:
+            self._ends.close_locked(client, CloseReason.STALLED)
+
+    def _outcome(
+        self, client: Client, asked: Subscribe
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the client's channels from now on, and the names that are refused."""
+        now = client.channels
+        if client.regrant is None:
+            kept = (name for name in asked.removed if name in now)
+            return now, (*(name for name in asked.added if name not in now), *kept)
+        left = [name for name in now if name not in asked.removed]
+        wanted = tuple(dict.fromkeys([*left, *asked.added]))
+        return wanted[: self._max_channels], wanted[self._max_channels :]

@@ -1,0 +1,70 @@
+"""The rules of an app for its streams, as methods of the extension.
+
+Each rule is one function of the app. Does not know when a rule is asked.
+"""
+
+from ..auth.access import Authorizer, Describer, Reloader, Rules
+from ..runtime.arguments import explaining
+from .registering import check_rule
+
+
+class HasRules:
+    """The decorators that register an app's rules."""
+
+    _rules: Rules
+
+    @explaining("@sse_hub.authorize_channel above the function", words={})
+    def authorize_channel(self, authorizer: Authorizer) -> Authorizer:
+        """Register the rule that opens channels: ``f(user, channel) -> bool``.
+
+        Without a rule, only channels in SSE_HUB_PUBLIC_CHANNELS are open. A user who
+        may listen to a channel may also read the channel's history.
+
+        The rule is called when a stream opens, and again every
+        SSE_HUB_REVALIDATE_INTERVAL while the stream is open. The later calls run with
+        the headers and cookies of the request that opened the stream, without its body.
+
+        There is one rule for all channels. Raises InvalidOption for a second one, and
+        for a function that cannot be called as above.
+        """
+        check_rule(
+            "authorize_channel", self._rules.authorize, authorizer, ("user", "channel")
+        )
+        self._rules.authorize = authorizer
+        return authorizer
+
+    @explaining("@sse_hub.describe_client above the function", words={})
+    def describe_client(self, describer: Describer) -> Describer:
+        """Register ``f() -> dict``, which returns metadata for each stream.
+
+        The function is called in the request that opens a stream of the blueprint,
+        after the login and the channels have been checked. Return a few short values,
+        such as the page or the device. Statistics and signals show them. A text of more
+        than 256 characters is cut.
+
+        Raises InvalidOption for a second function, and for one that cannot be called as
+        above.
+        """
+        check_rule("describe_client", self._rules.describe, describer, ())
+        self._rules.describe = describer
+        return describer
+
+    @explaining("@sse_hub.reload_user above the function", words={})
+    def reload_user(self, reloader: Reloader) -> Reloader:
+        """Register ``f(user_id) -> user`` for users that a ``request_loader`` found.
+
+        Such a user is not in Flask's session, but known by a bearer token, for example.
+        The hub calls the function every SSE_HUB_REVALIDATE_INTERVAL while the user's
+        streams are open. Return None to end them.
+
+        Flask-Login's ``user_loader`` cannot replace the function: a token may be
+        revoked while its user stays active. Without the function, streams of such users
+        end after SSE_HUB_REVALIDATE_INTERVAL, and their clients reconnect with the
+        token.
+
+        Raises InvalidOption for a second function, and for one that cannot be called as
+        above.
+        """
+        check_rule("reload_user", self._rules.reload, reloader, ("user_id",))
+        self._rules.reload = reloader
+        return reloader

@@ -1,0 +1,49 @@
+"""Settings that fit each other, and settings that are probably in another unit.
+
+Each setting alone has been checked before. Does not know how settings are read.
+"""
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..brokers import is_redis
+from ..errors import ConfigurationError
+from ..events.seconds import LONGEST_SHORT
+from .setting_names import PREFIX
+
+if TYPE_CHECKING:
+    from .config import Config
+
+log = logging.getLogger(__name__)
+
+# Settings that are short, so that a large value is most likely in milliseconds.
+_SHORT = ("heartbeat_interval", "connection_timeout", "retry")
+
+
+def check_together(config: "Config") -> None:
+    """Raise ConfigurationError for settings that do not fit each other."""
+    if is_redis(config.broker_url) and config.name is None:
+        raise ConfigurationError(
+            f"{PREFIX}NAME must be set with a Redis, which several apps may share:"
+            " choose a name that every process of this app has, and no other app"
+        )
+    for name in ("history_bytes", "memory_history_bytes"):
+        if getattr(config, name) < 2 * config.max_event_bytes:
+            raise ConfigurationError(
+                f"{PREFIX}{name.upper()} ({getattr(config, name)}) is too small for"
+                f" two of the largest events: set it to at least twice"
+                f" {PREFIX}MAX_EVENT_BYTES ({config.max_event_bytes})"
+            )
+
+
+def tell_of_milliseconds(config: "Config") -> None:
+    """Log a warning for each setting that is probably meant in milliseconds."""
+    for name in _SHORT:
+        value = getattr(config, name)
+        if (max(value) if isinstance(value, tuple) else value) > LONGEST_SHORT:
+            log.warning(
+                "the setting %s%s is %s seconds (seconds, not milliseconds?)",
+                PREFIX,
+                name.upper(),
+                value,
+            )
