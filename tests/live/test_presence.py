@@ -87,6 +87,7 @@ def test_people_come_once_and_leave_once(server: Server) -> None:
     # A worker is killed. Its clients reconnect.
     os.kill(one, signal.SIGKILL)
     bob.close()
+    wait_until(lambda: one not in server.workers() and len(server.workers()) == 2)
     bob = open_on(server, two, "bob")
     for stream in streams:
         stream.close()
