@@ -125,7 +125,6 @@ class Roster:
         self._waits_until = 0.0
         # The joins of a step, which the fold has not read yet.
         self._joining: Counter[str] = Counter()
-        self._beats_again_at = 0.0
         self._full_until = 0.0
         self._stale = False
         self._trouble = Trouble()
@@ -202,10 +201,8 @@ class Roster:
         try:
             if self._own_id not in self._members:
                 # The entries of others than members do not count. Go on when the beat
-                # comes back.
-                if now >= self._beats_again_at:
-                    self._beats_again_at = now + _TICK_SECONDS
-                    self._members.beat()
+                # comes back. Each further beat would count against the others.
+                self._members.enter()
                 return
             self._write_own(place, now)
             self._write_leaves(place, now)

@@ -1,6 +1,7 @@
 """Presence on several workers: each person comes once, and leaves once."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,10 +25,13 @@ def company() -> Company:
     return Company()
 
 
-def records_of(broker: Broker, kind: str) -> list[Record]:
+def log_of(broker: Broker) -> Sequence[Record]:
     start = Cursor(broker.head().epoch, 0)
-    found = broker.replay(start, page=10_000).records
-    return [each for each in found if f'"type":"{kind}"' in _data(each)]
+    return broker.replay(start, page=10_000).records
+
+
+def records_of(broker: Broker, kind: str) -> list[Record]:
+    return [each for each in log_of(broker) if f'"type":"{kind}"' in _data(each)]
 
 
 def _data(record: Record) -> str:
@@ -414,6 +418,18 @@ def test_a_full_state_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     worker.close_tab(worker.tabs[0])
     company.wait(LONG + 60)
     assert worker.users() == ["bob"]
+
+
+def test_a_worker_that_is_behind_beats_once(company: Company) -> None:
+    """A worker counts its own beats: more of them would write the others off."""
+    one, _ = company.workers
+    for number in range(20):
+        one.tab(f"user {number}")
+        one.roster.step()
+        company.clock.advance(1)
+    one.follow()
+    beats = [record for record in log_of(company.broker) if record.key == "beat"]
+    assert len(beats) == 1
 
 
 def test_records_of_another_program_change_nothing(
