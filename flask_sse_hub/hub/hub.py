@@ -74,14 +74,22 @@ class Hub:
         #: Tell whether a thing that is logged only once happens for the first time.
         self.first_time: Callable[[Hashable], bool] = FirstTime()
         self._tasks = Tasks() if tasks is None else tasks
+        #: How many tasks wait for moments of the clock.
+        self.tasks_by_clock = 0
         #: The processes of this log that have something running.
         self.members = parts.members
         #: The people in the channels with presence.
         self.roster = parts.roster
-        self.run_beside("members", lambda: parts.members.run(self.closed))
+        self.run_beside(
+            "members", lambda: parts.members.run(self.closed), by_clock=True
+        )
         if parts.options.presence:
             self.run_beside("presence", lambda: parts.roster.run(self.closed))
-            self.run_beside("presence clock", lambda: parts.roster.tick(self.closed))
+            self.run_beside(
+                "presence clock",
+                lambda: parts.roster.tick(self.closed),
+                by_clock=True,
+            )
         self.run_beside("follower", lambda: parts.follower.run(self.closed))
         self.run_beside("writer", parts.writer.run)
         self.run_beside("reader", parts.writer.read_behind)
@@ -206,8 +214,14 @@ class Hub:
             return 0.0
         return self._parts.deafness.seconds(head, now=self.clock())
 
-    def run_beside(self, name: str, task: Callable[[], None]) -> None:
-        """Add a task, which start() runs in a thread of its own."""
+    def run_beside(
+        self, name: str, task: Callable[[], None], *, by_clock: bool = False
+    ) -> None:
+        """Add a task, which start() runs in a thread of its own.
+
+        ``by_clock`` says that it waits for moments of the hub's clock.
+        """
+        self.tasks_by_clock += by_clock
         self._tasks.add(name, task)
 
     def start(self) -> None:

@@ -10,10 +10,6 @@ import time
 from ..hub.hub import Hub
 from ..runtime.closing import Closing
 
-# Four threads of a hub wait by the clock: the heartbeat, the judge of ids, the
-# revalidation and the members.
-_WAITING_OF_A_HUB = 4
-
 # Seconds until advance() stops waiting. Only a test that fails, or a user_loader that
 # never returns, takes so long.
 _PATIENCE = 5.0
@@ -91,9 +87,10 @@ class Clock:
         A thread that has not looked at the clock yet could start before or after the
         jump, by chance.
         """
-        if self._hub is not None and self._hub.ready:
+        hub = self._hub
+        if hub is not None and hub.ready:
             self._changed.wait_for(
-                lambda: len(self._waits) >= _WAITING_OF_A_HUB, _PATIENCE
+                lambda: len(self._waits) >= hub.tasks_by_clock, _PATIENCE
             )
 
     def _wait_until_they_rest(self, due: dict[threading.Thread, int]) -> None:

@@ -196,12 +196,16 @@ class AppState:
         )
         hub = Hub(parts)
         heartbeat = Heartbeat(parts)
-        hub.run_beside("heartbeat", lambda: heartbeat.run(hub.closed))
-        hub.run_beside("judge of ids", lambda: heartbeat.judge(hub.closed))
+        hub.run_beside("heartbeat", lambda: heartbeat.run(hub.closed), by_clock=True)
+        hub.run_beside(
+            "judge of ids", lambda: heartbeat.judge(hub.closed), by_clock=True
+        )
         revalidation = Revalidation(
             parts, self.access.lost, interval=self.config.revalidate_interval
         )
-        hub.run_beside("revalidation", lambda: revalidation.run(hub.closed))
+        hub.run_beside(
+            "revalidation", lambda: revalidation.run(hub.closed), by_clock=True
+        )
         hub.run_beside("figures", lambda: self.machine.run(hub.closed))
         hub.run_beside("start of the outbox", self.after_commit.start)
         hub.outbox = self.after_commit.stats

@@ -304,10 +304,7 @@ def test_a_ticket_expires_by_the_clock(site: Site, clock: Clock) -> None:
 
 
 class SlowLooks:
-    """A hub with three tasks that look at the clock and take their time.
-
-    The hub's members are the fourth thread that waits by it.
-    """
+    """A hub with three tasks that look at the clock and take their time."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -316,7 +313,7 @@ class SlowLooks:
         options = HubOptions(memory=KEEP_ALL)
         self.hub = Hub(Parts(MemoryBroker(KEEP_ALL), options, clock=self.clock))
         for name in ("first", "second", "third"):
-            self.hub.run_beside(name, self.look)
+            self.hub.run_beside(name, self.look, by_clock=True)
         self.clock.keep_time_of(self.hub)
 
     def look(self) -> None:
