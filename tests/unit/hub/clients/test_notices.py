@@ -11,6 +11,7 @@ from flask_sse_hub.hub.clients.client import Client, Identity
 from flask_sse_hub.hub.clients.client_stats import Written
 from flask_sse_hub.hub.clients.notices import Listeners, Notices
 from flask_sse_hub.hub.tally import Tally
+from tests.kit.hand import HandSink
 from tests.kit.reader import wait_until
 
 
@@ -22,7 +23,7 @@ NOTHING = Written(0, 0, 0.0)
 
 
 def a_client() -> Client:
-    return Client("c", identity=Identity())
+    return Client("c", identity=Identity(), sink=HandSink())
 
 
 def notices_of(told: list[CloseReason], tally: Tally | None = None) -> Notices:
