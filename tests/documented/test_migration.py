@@ -174,7 +174,7 @@ def test_only_the_hub_replays_missed_events(flask_sse: App, hub: App) -> None:
     first = hub.publish("one", channel="away")
     second = hub.publish("two", channel="away")
     with hub.listen("?channel=away", f"-H 'Last-Event-ID: {first}'") as stream:
-        stream.wait_for(f"id: {second}\ndata: two\n")
+        stream.wait_for(f"id: {second}\nchannel: away\ndata: two\n")
 
 
 @live
