@@ -161,4 +161,6 @@ def test_the_event_of_a_row_may_be_typed() -> None:
         db.session.commit()
         db.session.delete(parcel)
         db.session.commit()
+        db.session.remove()
+        db.engine.dispose()
     assert [event.type for event in published.events()] == ["shipped", "parcel"]

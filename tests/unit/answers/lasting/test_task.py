@@ -184,8 +184,10 @@ def test_bad_arguments_of_a_publishers_answer(
     tmp_path: Path, call: Callable[[Publisher], object], error: type[Exception]
 ) -> None:
     """Each is refused before anything is written."""
+    publisher = _publisher(tmp_path)
     with pytest.raises(error):
-        call(_publisher(tmp_path))
+        call(publisher)
+    publisher.close()
 
 
 def test_no_log_refuses_the_block(tmp_path: Path) -> None:
@@ -193,6 +195,7 @@ def test_no_log_refuses_the_block(tmp_path: Path) -> None:
     publisher = Publisher(f"sqlite:///{tmp_path}/log.db")
     with pytest.raises(BrokerUnavailable), publisher.answer("a", user=1):
         raise AssertionError
+    publisher.close()
 
 
 @pytest.mark.parametrize("item", [7, object(), "\ud800"])

@@ -246,3 +246,13 @@ def test_an_exclusion_of_a_client_that_is_not_reached_changes_nothing() -> None:
     registry.promote(ann, Line())
     assert reach(registry, address.channel("news"), exclude=("a",)) == ([], [bob])
     assert ann.connection is not None
+
+
+def test_a_client_that_has_left_listens_to_nothing_new() -> None:
+    """A change of its channels may be read after its end."""
+    alice = client("alice", "news")
+    registry = registry_of(alice)
+    registry.remove(alice)
+    registry.listen(alice, ("sport",))
+    assert listening(registry, address.channel("sport")) == []
+    assert alice.channels == ("news",)
