@@ -19,6 +19,7 @@ from ..hub.stats import OutboxStats
 from ..runtime.per_process import PerProcess
 from ..runtime.survival import surviving
 from ..signals import event_lost
+from . import receivers
 
 if TYPE_CHECKING:
     from ..database.outbox import Outbox
@@ -90,10 +91,10 @@ class AfterCommit:
         With memory:// and without streams, the relay only waits.
         """
         if self._relays is not None:
-            request_started.connect(self._request_started, sender=app)
+            receivers.connect(request_started, self._request_started, app)
 
     def _request_started(self, app: Flask, **__: object) -> None:
-        request_started.disconnect(self._request_started, sender=app)
+        receivers.disconnect(request_started, self._request_started, app)
         with surviving(lambda: log.exception("the outbox's relay cannot be started")):
             self.start()
 

@@ -17,6 +17,7 @@ from ..events import address
 from ..events.address import Address
 from ..hub.clients.close_reason import CloseReason
 from ..hub.hub import Hub
+from . import receivers
 
 
 class Logins:
@@ -36,7 +37,7 @@ class Logins:
     def watch(self, app: Flask) -> None:
         """Renew sessions at login and logout, and end the streams of the old ones."""
         # Sent before any function of the app that runs before a request.
-        request_started.connect(self._request_started, sender=app)
+        receivers.connect(request_started, self._request_started, app)
         app.after_request(self._after_request)
         try:
             from flask_login import (
@@ -46,9 +47,9 @@ class Logins:
             )
         except ImportError:
             return
-        session_protected.connect(self._session_protected, sender=app)
-        user_logged_in.connect(self._logged_in, sender=app)
-        user_logged_out.connect(self._logged_out, sender=app)
+        receivers.connect(session_protected, self._session_protected, app)
+        receivers.connect(user_logged_in, self._logged_in, app)
+        receivers.connect(user_logged_out, self._logged_out, app)
 
     def _request_started(self, _: Flask, **__: Any) -> None:
         sessions.note_brought()

@@ -16,6 +16,7 @@ from ..auth.visitor import NO_LOGIN_MANAGER, has_request_loader, login_manager
 from ..runtime.rare_log import FirstTime
 from ..server.support import server_obstacle
 from ..server.surroundings import surroundings
+from . import receivers
 from .config import Config
 from .reach import Reach
 
@@ -80,7 +81,7 @@ class Problems:
 
     def watch(self, app: Flask) -> None:
         """Log the problems at the first request of any kind, before it is handled."""
-        request_started.connect(self._request_started, sender=app)
+        receivers.connect(request_started, self._request_started, app)
 
     def _request_started(self, app: Flask, **__: Any) -> None:
         for problem in self.found(request.environ):
@@ -92,4 +93,4 @@ class Problems:
         if surroundings(request.environ).server is not None:
             # Later requests come from the same server, and need not be looked at. After
             # a test client's request, the server is still to come.
-            request_started.disconnect(self._request_started, sender=app)
+            receivers.disconnect(request_started, self._request_started, app)
