@@ -38,14 +38,29 @@ while publisher._broker.get()._membership.held:
     time.sleep(0.01)
 """
 
+#: Prints the epochs that four processes see in the log, which all of them open at once
+#: and keep open until the last one has told its epoch.
 BEGIN = """
-import sys
+import os, sys
 from pathlib import Path
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from tests.kit.hand import KEEP_ALL
-sys.stdin.readline()
-print(SQLiteBroker(Path(sys.argv[1]), KEEP_ALL).head().epoch, flush=True)
-sys.stdin.readline()
+(begin, begun), (told, tell), (leave, left) = os.pipe(), os.pipe(), os.pipe()
+for _ in range(4):
+    if os.fork() == 0:
+        os.close(begun), os.close(left)
+        os.read(begin, 1)
+        broker = SQLiteBroker(Path(sys.argv[1]), KEEP_ALL)
+        os.write(tell, f"{broker.head().epoch}\\n".encode())
+        os.read(leave, 1)
+        os._exit(0)
+os.close(begun), os.close(tell)
+with open(told) as lines:
+    epochs = [lines.readline().strip() for _ in range(4)]
+os.close(left)
+for _ in range(4):
+    os.wait()
+print(*epochs)
 """
 
 LOCKS_OF_A_CHILD = """
@@ -180,22 +195,12 @@ def test_processes_that_start_together_begin_one_epoch(path: Path) -> None:
     first = SQLiteBroker(path, KEEP_ALL)
     before = first.publish(EVENT).epoch
     close(first)
-    command = [sys.executable, "-c", BEGIN, str(path)]
     for _ in range(3):
-        starting = [
-            subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(4)
-        ]
-        for each in starting:
-            print(file=each.stdin, flush=True)
-        epochs = {each.stdout.readline() for each in starting if each.stdout}
-        for each in starting:
-            each.communicate("\n")
-        assert len(epochs) == 1
-        assert before not in epochs
-        before = epochs.pop()
+        epochs = run(BEGIN, path).split()
+        assert len(epochs) == 4
+        (epoch,) = set(epochs)
+        assert epoch not in {before, ""}
+        before = epoch
 
 
 def test_a_forked_child_has_locks_of_its_own(path: Path) -> None:
