@@ -350,7 +350,11 @@ class Server:
     def request(
         self, method: str, path: str, *, body: Any = None, **headers: str
     ) -> tuple[int, bytes, http.client.HTTPMessage]:
-        return request(self.port, method, path, body=body, **headers)
+        answer = request(self.port, method, path, body=body, **headers)
+        if answer[0] == 500:
+            # The captured output of a failed test shows what has happened.
+            print(self.log[-4_000:])
+        return answer
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
         return self.request("GET", path, **headers)[:2]

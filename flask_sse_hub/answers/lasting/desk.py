@@ -37,7 +37,7 @@ _LOOK_SECONDS = 1.0
 _AFTER_RUNNER_SECONDS = 3.0
 
 # How long a call waits until this worker has read the log up to its head.
-_READ_SECONDS = 2.0
+_READ_SECONDS = 5.0
 
 # How long a worker that goes away waits for the ends of its answers.
 _DRAIN_SECONDS = 1.0
