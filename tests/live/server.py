@@ -3,6 +3,7 @@
 import atexit
 import http.client
 import json
+import logging
 import os
 import signal
 import socket
@@ -23,6 +24,8 @@ from tests.kit.ports import HOST, free_port
 from tests.kit.reader import DEADLINE, StreamReader, wait_until
 from tests.live import apache
 from tests.live.packages import packages
+
+log = logging.getLogger(__name__)
 
 SITE = "tests.live.site"
 ROOT = Path(__file__).parents[2]
@@ -239,14 +242,14 @@ class Server:
         return self
 
     def _start(self) -> None:
-        with self.log_path.open("ab") as log:
+        with self.log_path.open("ab") as output:
             self.process = subprocess.Popen(
                 self._words,
                 # In the project's folder gunicorn would read gunicorn.conf.py.
                 cwd=self._folder.name,
                 env=self._environ,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
             )
         try:
@@ -352,8 +355,8 @@ class Server:
     ) -> tuple[int, bytes, http.client.HTTPMessage]:
         answer = request(self.port, method, path, body=body, **headers)
         if answer[0] == 500:
-            # The captured output of a failed test shows what has happened.
-            print(self.log[-4_000:])
+            # The captured log of a failed test shows what has happened.
+            log.error("the server answered 500:\n%s", self.log[-4_000:])
         return answer
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
