@@ -1,5 +1,7 @@
 // The types of the hooks for React. Contains no code.
 
+import type { Answer } from "./answer.js";
+import type { AnswerEnd, Progress, StartOptions } from "./answer-types.js";
 import type { Control, Seen, UseSSEOptions } from "./component-types.js";
 import type { AnyEvents } from "./types.js";
 
@@ -21,4 +23,19 @@ export interface Dashboard<Data> extends SSE {
   readonly data: Data;
   /** The time of the last change, null for the initial state. */
   readonly updatedAt: Date | null;
+}
+
+/** The result of `useAnswer()`. */
+export interface FollowedAnswer {
+  /** `idle`: there is no answer yet. */
+  readonly state: "idle" | Answer["state"];
+  /** The text so far. */
+  readonly text: string;
+  readonly progress: Progress | null;
+  /** The end, null before it. */
+  readonly end: AnswerEnd | null;
+  /** Ask for an answer. It replaces the one before, which goes on on the server. */
+  readonly start: (request?: Pick<StartOptions, "method" | "body" | "headers">) => void;
+  /** Stop the answer for all its readers. Rejects if the server refuses. */
+  readonly stop: () => Promise<void>;
 }

@@ -1,11 +1,14 @@
 // React hooks on top of `connect`.
 
 import { useCallback, useEffect, useInsertionEffect, useRef, useState } from "react";
+import { answer, resume } from "./answer.js";
 import { NOTHING_YET, NO_STREAM, keyOf, openFor, seenFrom } from "./component.js";
 
 /**
+ * @import { Answer } from "./answer.js"
+ * @import { StartOptions } from "./answer-types.js"
  * @import { Status } from "./component.js"
- * @import { Dashboard, DashboardOptions, SSE } from "./react-types.js"
+ * @import { Dashboard, DashboardOptions, FollowedAnswer, SSE } from "./react-types.js"
  * @import { Seen, UseSSEOptions } from "./component-types.js"
  * @import { AnyEvents, StreamEvent } from "./types.js"
  */
@@ -132,4 +135,69 @@ export function useDashboardSSE({
     /** @type {Dashboard<T | undefined>} */ ({ ...shown }),
     Object.getOwnPropertyDescriptors(sse),
   );
+}
+
+const NO_ANSWER = Object.freeze({ state: "idle", text: "", progress: null, end: null });
+
+/**
+ * Follow an answer that outlives its reader, as long as the component is mounted.
+ *
+ * It also takes the options of `answer()`. `start()` asks for an answer. With `key`, the
+ * component goes on by itself with the answer that this tab has under that key. The latest
+ * options are used.
+ *
+ * @param {string | URL} url
+ * @param {StartOptions} [options]
+ * @returns {FollowedAnswer}
+ */
+export function useAnswer(url, options = {}) {
+  const { key } = options;
+  const latest = useRef({ url, options });
+  const followed = useRef(/** @type {Answer | null} */ (null));
+  const [seen, setSeen] = useState(
+    /** @type {Omit<FollowedAnswer, "start" | "stop">} */ (NO_ANSWER),
+  );
+  useInsertionEffect(() => {
+    latest.current = { url, options };
+  });
+  const follow = useCallback(
+    (/** @type {(url: string | URL, options: StartOptions) => Answer | null} */ open) => {
+      followed.current?.close();
+      setSeen(NO_ANSWER);
+      const show = () => {
+        if (!opened || followed.current !== opened) return;
+        const { state, text, progress, end } = opened;
+        setSeen({ state, text, progress, end });
+      };
+      const { url, options } = latest.current;
+      /** @type {StartOptions} */
+      const handlers = {
+        onPart: (...part) => latest.current.options.onPart?.(...part),
+      };
+      for (const name of /** @type {const} */ (["onText", "onProgress", "onEnd"]))
+        handlers[name] = (/** @type {any} */ value) => {
+          show();
+          latest.current.options[name]?.(value);
+        };
+      const opened = (followed.current = open(url, { ...options, ...handlers }));
+      show();
+    },
+    [],
+  );
+  useEffect(() => {
+    if (key !== undefined) follow((_, options) => resume(options));
+    return () => {
+      followed.current?.close();
+      followed.current = null;
+      // React may keep the state of a hidden component and show the component again later.
+      setSeen(NO_ANSWER);
+    };
+  }, [key, follow]);
+  const start = useCallback(
+    (/** @type {Pick<StartOptions, "method" | "body" | "headers">} */ request = {}) =>
+      follow((url, options) => answer(url, { ...options, ...request })),
+    [follow],
+  );
+  const stop = useCallback(async () => followed.current?.stop(), []);
+  return { ...seen, start, stop };
 }
