@@ -111,6 +111,7 @@ const IMPORTED = [
   // The core exports everything that others use of it, types included.
   [/\/(index|stream|errors|types)(\.js|\.d\.ts)?$/, "./sse-hub.js"],
   [/\/answer(-types)?(\.js|\.d\.ts)?$/, "./sse-hub-answer.js"],
+  [/\/presence(-types)?(\.js|\.d\.ts)?$/, "./sse-hub-presence.js"],
 ];
 
 // The entry points that import no other one.

@@ -3,6 +3,7 @@
 import type { Answer } from "./answer.js";
 import type { AnswerEnd, Progress, StartOptions } from "./answer-types.js";
 import type { Control, Seen, UseSSEOptions } from "./component-types.js";
+import type { Person } from "./presence-types.js";
 import type { AnyEvents } from "./types.js";
 
 /** The result of `useSSE()`. */
@@ -23,6 +24,16 @@ export interface Dashboard<Data> extends SSE {
   readonly data: Data;
   /** The time of the last change, null for the initial state. */
   readonly updatedAt: Date | null;
+}
+
+/** The result of `usePresence()`. */
+export interface Presence<Data = any> extends SSE {
+  /** The people in the channel. */
+  readonly people: readonly Person<Data>[];
+  /** Whether the server has sent the list. */
+  readonly isKnown: boolean;
+  /** The number of streams without a login when the list came. */
+  readonly anonymous: number;
 }
 
 /** The result of `useAnswer()`. */

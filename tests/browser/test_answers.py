@@ -31,6 +31,7 @@ SCRIPT = sample("docs/answers.md", "js")
 REACT = sample("docs/browser.md", "jsx", with_="useAnswer")
 ITERATE = sample("docs/browser.md", "js", with_="readEvents(await")
 PRESENCE = sample("docs/presence.md", "js")
+REACT_PRESENCE = sample("docs/presence.md", "jsx")
 
 SETTINGS = """
 app.config.update(SSE_HUB_PRESENCE=["room.*"], SSE_HUB_PUBLIC_CHANNELS=["room.*"])
@@ -45,7 +46,8 @@ window.render = (people) => {
 MAIN = """
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-createRoot(document.getElementById("root")).render(<StrictMode><Chat /></StrictMode>);
+const Shown = location.search === "?people" ? People : Chat;
+createRoot(document.getElementById("root")).render(<StrictMode><Shown /></StrictMode>);
 """
 
 
@@ -81,10 +83,13 @@ def model() -> Iterator[Model]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the React app."""
+    """The folder of the React app, which is built."""
     folder = tmp_path_factory.mktemp("answers") / "app"
     folder.mkdir()
     install(folder)
+    (folder / "main.jsx").write_text(REACT + REACT_PRESENCE + MAIN)
+    options = ["--bundle", "--jsx=automatic", "--format=esm", "--outdir=built"]
+    run("../node_modules/.bin/esbuild", "main.jsx", *options, cwd=folder)
     return folder
 
 
@@ -184,12 +189,9 @@ def test_an_answer_goes_on_after_a_reload_and_in_a_second_tab(
 
 
 def test_a_component_goes_on_after_a_reload(
-    context: "BrowserContext", model: Model, folder: Path
+    context: "BrowserContext", model: Model
 ) -> None:
     """It asks once under StrictMode."""
-    (folder / "main.jsx").write_text(REACT + MAIN)
-    options = ["--bundle", "--jsx=automatic", "--format=esm", "--outdir=built"]
-    run("../node_modules/.bin/esbuild", "main.jsx", *options, cwd=folder)
     model.asked.clear()
     page = context.new_page()
     page.goto("/react")
@@ -209,17 +211,21 @@ def test_a_map_follows_the_people(
     context: "BrowserContext", chromium: "Browser", url: str
 ) -> None:
     """Also that of a tab that shares a stream, although the stream is older."""
-    pages = [context.new_page() for _ in range(3)]
-    alone, first, second = pages
+    pages = [context.new_page() for _ in range(4)]
+    alone, component, first, second = pages
     alone.goto("/room")
+    component.goto("/react?people")
     first.goto("/shared")
+    shown = "[...document.querySelectorAll('li')].map((each) => each.textContent).join()"
     for page in (alone, first):
         page.wait_for_function("document.title === 'alice'")
+    component.wait_for_function(f"{shown} === 'alice'")
     other = chromium.new_context(base_url=url)
     other.request.post("/login/bob")
     other.new_page().goto("/room")
     for page in (alone, first):
         page.wait_for_function("document.title === 'alice,bob'")
+    component.wait_for_function(f"{shown} === 'alice,bob'")
     second.goto("/shared")
     second.wait_for_function("document.title === 'alice,bob'")
     other.close()
