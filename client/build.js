@@ -28,9 +28,12 @@ const SHIPPED = join(HERE, "../flask_sse_hub/static");
 const MOST_BYTES = 6.5 * 1024;
 
 // The entry points of the package: the name that is imported, the module, and the modules
-// of its types. All entry points but the core import the core.
+// of its types. The adapters of frameworks import the core, and the other entry points.
+// Those stand alone.
 const ENTRIES = {
   "sse-hub": { module: "index", types: ["types"] },
+  "sse-hub/answer": { module: "answer", types: ["answer-types"] },
+  "sse-hub/presence": { module: "presence", types: ["presence-types"] },
   "sse-hub/react": { module: "react", types: ["component-types", "react-types"] },
   "sse-hub/vue": { module: "vue", types: ["component-types", "vue-types"] },
   "sse-hub/svelte": { module: "svelte", types: ["component-types", "svelte-types"] },
@@ -103,14 +106,25 @@ function withFewPrivateNames(code) {
   return parts.join("");
 }
 
-/** Keep the core out of the other entry points. */
-function resolve(module) {
+// The modules of entry points that adapters import.
+const IMPORTED = [
+  // The core exports everything that others use of it, types included.
+  [/\/(index|stream|errors|types)(\.js|\.d\.ts)?$/, "./sse-hub.js"],
+  [/\/answer(-types)?(\.js|\.d\.ts)?$/, "./sse-hub-answer.js"],
+  [/\/presence(-types)?(\.js|\.d\.ts)?$/, "./sse-hub-presence.js"],
+];
+
+// The entry points that import no other one.
+const ALONE = ["index", "answer", "presence"];
+
+/** Keep the modules of other entry points out of an adapter, or of any declarations. */
+function resolve(module, kept) {
   return {
     resolveId(id, importer) {
-      // The core exports everything that others use of it, types included.
-      const isCore = /\/(index|stream|errors|types)(\.js|\.d\.ts)?$/.test(id);
-      const isOthers = module !== "index" && importer !== undefined;
-      return isOthers && isCore ? { id: "./sse-hub.js", external: true } : null;
+      if (importer === undefined || kept.includes(module)) return null;
+      const [, file] = IMPORTED.find(([name]) => name.test(id)) ?? [];
+      const isOwn = file === `./${fileOf(`sse-hub/${module}`)}.js`;
+      return file && !isOwn ? { id: file, external: true } : null;
     },
   };
 }
@@ -118,7 +132,9 @@ function resolve(module) {
 /** Return the script of an entry point, and its source map, which has the sources. */
 async function script(name) {
   const { module } = ENTRIES[name];
-  const { code, map } = await bundle(join(HERE, `src/${module}.js`), [resolve(module)]);
+  const { code, map } = await bundle(join(HERE, `src/${module}.js`), [
+    resolve(module, ALONE),
+  ]);
   map.sources = map.sources.map((path) => `src/${basename(path)}`);
   const file = `${fileOf(name)}.js`;
   // Joined statements make the code shorter, but not its gzipped form. No getter has an
@@ -145,10 +161,10 @@ async function declarations(name, folder) {
   const { module, types } = ENTRIES[name];
   const entry = join(folder, `${module}-entry.d.ts`);
   const lines = types.map((each) => `export type * from "./${each}.js";\n`);
-  if (module !== "index")
+  if (!ALONE.includes(module))
     lines.push('export type { Options, StreamEvent } from "./types.js";\n');
   writeFileSync(entry, `export * from "./${module}.js";\n${lines.join("")}`);
-  const { code } = await bundle(entry, [resolve(module), dts()]);
+  const { code } = await bundle(entry, [resolve(module, ["index"]), dts()]);
   // Symbol.dispose belongs to a newer library than the rest.
   const library = '/// <reference lib="esnext.disposable" />\n';
   const needed = code.includes("Symbol.dispose") ? library : "";

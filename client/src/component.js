@@ -27,8 +27,10 @@ export const isServer = () => !globalThis.document;
  * @param {() => UseSSEOptions<any>} latest returns the options
  * @param {(change: Partial<Status>) => void} show called when the status has changed
  * @param {() => boolean} isShown tells whether the component shows why a stream has ended
+ * @param {(stream: EventStream<any>) => void} [onOpen] called with each stream, before its
+ *   first event
  */
-export function openFor(latest, show, isShown) {
+export function openFor(latest, show, isShown, onOpen) {
   /** @type {EventStream<any>} */
   let stream;
   const open = (/** @type {{lastEventId?: string}} */ from = {}) => {
@@ -58,6 +60,7 @@ export function openFor(latest, show, isShown) {
       },
     });
     stream = opened;
+    onOpen?.(opened);
   };
   open();
   return {

@@ -1,12 +1,17 @@
 // React hooks on top of `connect`.
 
 import { useCallback, useEffect, useInsertionEffect, useRef, useState } from "react";
+import { answer, resume } from "./answer.js";
 import { NOTHING_YET, NO_STREAM, keyOf, openFor, seenFrom } from "./component.js";
+import { presence } from "./presence.js";
 
 /**
+ * @import { Answer } from "./answer.js"
+ * @import { StartOptions } from "./answer-types.js"
  * @import { Status } from "./component.js"
- * @import { Dashboard, DashboardOptions, SSE } from "./react-types.js"
+ * @import { Dashboard, DashboardOptions, FollowedAnswer, Presence, SSE } from "./react-types.js"
  * @import { Seen, UseSSEOptions } from "./component-types.js"
+ * @import { EventStream } from "./stream.js"
  * @import { AnyEvents, StreamEvent } from "./types.js"
  */
 
@@ -24,7 +29,20 @@ import { NOTHING_YET, NO_STREAM, keyOf, openFor, seenFrom } from "./component.js
  * @returns {SSE<Events>}
  */
 export function useSSE(options = {}) {
-  const key = keyOf(options);
+  return useStream(options, keyOf(options));
+}
+
+/**
+ * Keep a stream open. Another key replaces it.
+ *
+ * @template {object} Events
+ * @param {UseSSEOptions<Events>} options
+ * @param {string | null} key null for no stream
+ * @param {(stream: EventStream<any>) => void} [onOpen] called with each stream, before its
+ *   first event
+ * @returns {SSE<Events>}
+ */
+function useStream(options, key, onOpen) {
   const latest = useRef(options);
   const stream = useRef(/** @type {ReturnType<typeof openFor> | null} */ (null));
   const [seen, setSeen] = useState({ key, ...NOTHING_YET });
@@ -47,6 +65,7 @@ export function useSSE(options = {}) {
       () => latest.current,
       show,
       () => shows.current,
+      onOpen,
     );
     stream.current = opened;
     return () => {
@@ -127,9 +146,123 @@ export function useDashboardSSE({
       onReset?.(reset);
     },
   });
-  // A spread of `sse` would read its state, as if the component had.
+  return withStream({ ...shown }, sse);
+}
+
+const NOBODY = Object.freeze({ people: [], isKnown: false, anonymous: 0 });
+
+/**
+ * Follow the people in a channel, as long as the component is mounted.
+ *
+ * It also takes the options of `useSSE`. Without `url`, it opens a stream of that channel. The
+ * URL of a stream with more channels needs `presence=1`.
+ *
+ * @template [Data=any]
+ * @param {string} channel
+ * @param {UseSSEOptions} [options]
+ * @returns {Presence<Data>}
+ */
+export function usePresence(channel, options = {}) {
+  const own = `/events?${new URLSearchParams({ channel, presence: "1" })}`;
+  const { url = own } = options;
+  const given = { ...options, url };
+  const key = keyOf(/** @type {UseSSEOptions} */ ({ ...given, channel }));
+  const [seen, setSeen] = useState(
+    /** @type {Pick<Presence<Data>, "people" | "isKnown" | "anonymous"> & {key?: any}} */ (
+      NOBODY
+    ),
+  );
+  const sse = useStream(given, key, (stream) => {
+    setSeen(NOBODY);
+    presence(stream, channel, {
+      onChange: (people) => {
+        const { isKnown, anonymous } = people;
+        setSeen({ key, people: [...people.values()], isKnown, anonymous });
+      },
+    });
+  });
+  // People of the previous channel are never shown.
+  const { people, isKnown, anonymous } = seen.key === key ? seen : NOBODY;
+  return withStream({ people, isKnown, anonymous }, sse);
+}
+
+/**
+ * Return the values with those of a stream. A spread would read the stream's state, as if
+ * the component had.
+ *
+ * @template Values
+ * @param {Values} values
+ * @param {SSE<any>} sse
+ * @returns {Values & SSE}
+ */
+function withStream(values, sse) {
   return Object.defineProperties(
-    /** @type {Dashboard<T | undefined>} */ ({ ...shown }),
+    /** @type {Values & SSE} */ (values),
     Object.getOwnPropertyDescriptors(sse),
   );
+}
+
+const NO_ANSWER = Object.freeze({ state: "idle", text: "", progress: null, end: null });
+
+/**
+ * Follow an answer that outlives its reader, as long as the component is mounted.
+ *
+ * It also takes the options of `answer()`. `start()` asks for an answer. With `key`, the
+ * component goes on by itself with the answer that this tab has under that key. The latest
+ * options are used.
+ *
+ * @param {string | URL} url
+ * @param {StartOptions} [options]
+ * @returns {FollowedAnswer}
+ */
+export function useAnswer(url, options = {}) {
+  const { key } = options;
+  const latest = useRef({ url, options });
+  const followed = useRef(/** @type {Answer | null} */ (null));
+  const [seen, setSeen] = useState(
+    /** @type {Omit<FollowedAnswer, "start" | "stop">} */ (NO_ANSWER),
+  );
+  useInsertionEffect(() => {
+    latest.current = { url, options };
+  });
+  const follow = useCallback(
+    (/** @type {(url: string | URL, options: StartOptions) => Answer | null} */ open) => {
+      followed.current?.close();
+      setSeen(NO_ANSWER);
+      const show = () => {
+        if (!opened || followed.current !== opened) return;
+        const { state, text, progress, end } = opened;
+        setSeen({ state, text, progress, end });
+      };
+      const { url, options } = latest.current;
+      /** @type {StartOptions} */
+      const handlers = {
+        onPart: (...part) => latest.current.options.onPart?.(...part),
+      };
+      for (const name of /** @type {const} */ (["onText", "onProgress", "onEnd"]))
+        handlers[name] = (/** @type {any} */ value) => {
+          show();
+          latest.current.options[name]?.(value);
+        };
+      const opened = (followed.current = open(url, { ...options, ...handlers }));
+      show();
+    },
+    [],
+  );
+  useEffect(() => {
+    if (key !== undefined) follow((_, options) => resume(options));
+    return () => {
+      followed.current?.close();
+      followed.current = null;
+      // React may keep the state of a hidden component and show the component again later.
+      setSeen(NO_ANSWER);
+    };
+  }, [key, follow]);
+  const start = useCallback(
+    (/** @type {Pick<StartOptions, "method" | "body" | "headers">} */ request = {}) =>
+      follow((url, options) => answer(url, { ...options, ...request })),
+    [follow],
+  );
+  const stop = useCallback(async () => followed.current?.stop(), []);
+  return { ...seen, start, stop };
 }

@@ -1,5 +1,7 @@
 import { AnyEvents, State, StreamError, StreamEvent, Handlers, Options } from './sse-hub.js';
 export { Options, StreamEvent } from './sse-hub.js';
+import { Answer, Progress, AnswerEnd, StartOptions } from './sse-hub-answer.js';
+import { Person } from './sse-hub-presence.js';
 
 /** A stream as a component sees it. */
 interface Seen<Events extends object = AnyEvents> {
@@ -52,6 +54,29 @@ interface Dashboard<Data> extends SSE {
     /** The time of the last change, null for the initial state. */
     readonly updatedAt: Date | null;
 }
+/** The result of `usePresence()`. */
+interface Presence<Data = any> extends SSE {
+    /** The people in the channel. */
+    readonly people: readonly Person<Data>[];
+    /** Whether the server has sent the list. */
+    readonly isKnown: boolean;
+    /** The number of streams without a login when the list came. */
+    readonly anonymous: number;
+}
+/** The result of `useAnswer()`. */
+interface FollowedAnswer {
+    /** `idle`: there is no answer yet. */
+    readonly state: "idle" | Answer["state"];
+    /** The text so far. */
+    readonly text: string;
+    readonly progress: Progress | null;
+    /** The end, null before it. */
+    readonly end: AnswerEnd | null;
+    /** Ask for an answer. It replaces the one before, which goes on on the server. */
+    readonly start: (request?: Pick<StartOptions, "method" | "body" | "headers">) => void;
+    /** Stop the answer for all its readers. Rejects if the server refuses. */
+    readonly stop: () => Promise<void>;
+}
 
 /**
  * Keep a stream open as long as the component is mounted.
@@ -76,5 +101,20 @@ declare function useDashboardSSE<T>(options: DashboardOptions<T> & {
  * Keep the newest state of a dashboard, which is undefined until the first event.
  */
 declare function useDashboardSSE<T>(options?: DashboardOptions<T> | undefined): Dashboard<T | undefined>;
+/**
+ * Follow the people in a channel, as long as the component is mounted.
+ *
+ * It also takes the options of `useSSE`. Without `url`, it opens a stream of that channel. The
+ * URL of a stream with more channels needs `presence=1`.
+ */
+declare function usePresence<Data = any>(channel: string, options?: UseSSEOptions): Presence<Data>;
+/**
+ * Follow an answer that outlives its reader, as long as the component is mounted.
+ *
+ * It also takes the options of `answer()`. `start()` asks for an answer. With `key`, the
+ * component goes on by itself with the answer that this tab has under that key. The latest
+ * options are used.
+ */
+declare function useAnswer(url: string | URL, options?: StartOptions): FollowedAnswer;
 
-export { type Control, type Dashboard, type DashboardOptions, type SSE, type SSEOptions, type Seen, type UseSSEOptions, useDashboardSSE, useSSE };
+export { type Control, type Dashboard, type DashboardOptions, type FollowedAnswer, type Presence, type SSE, type SSEOptions, type Seen, type UseSSEOptions, useAnswer, useDashboardSSE, usePresence, useSSE };

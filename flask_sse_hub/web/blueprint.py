@@ -58,6 +58,14 @@ def create_blueprint(state: AppState) -> Blueprint:
     def client_map() -> ResponseReturnValue:
         return client_script.client_file(client_script.SOURCE_MAP)
 
+    for name in client_script.OTHER_FILES:
+        blueprint.add_url_rule(
+            f"/{name}",
+            "client_module",
+            client_script.client_file,
+            defaults={"name": name},
+        )
+
     if config.publish_tokens:
         api = PublishAPI(state)
 

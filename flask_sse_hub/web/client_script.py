@@ -26,6 +26,17 @@ CLIENT_FILE = "sse-hub.js"
 #: The file by which a browser's developer tools show the readable sources.
 SOURCE_MAP = f"{CLIENT_FILE}.map"
 
+# The other modules that pages import without a bundler: names and files. They import
+# nothing, because an import in them could not have a hash.
+_OTHER_MODULES = {
+    f"{client_package.NAME}/answer": "sse-hub-answer.js",
+    f"{client_package.NAME}/presence": "sse-hub-presence.js",
+}
+#: The files of these modules, and their source maps.
+OTHER_FILES = tuple(
+    name for file in _OTHER_MODULES.values() for name in (file, f"{file}.map")
+)
+
 # A URL with the file's hash always returns the same file, so a browser may keep it for
 # a year, the customary maximum. Without the hash the browser has to ask each time.
 _FOR_GOOD = "public, max-age=31536000, immutable"
@@ -66,7 +77,7 @@ def client_file(name: str) -> Response:
     compressed = request.accept_encodings.quality("gzip") > 0
     response = ClientResponse(
         _compressed(name) if compressed else content,
-        mimetype="application/json" if name == SOURCE_MAP else None,
+        mimetype="application/json" if name.endswith(".map") else None,
     )
     response.vary.add("Accept-Encoding")
     if compressed:
@@ -108,10 +119,13 @@ def head_of_page(
         attributes["data-user-id"] = user_id
     if cursor is not None:
         attributes["data-last-event-id"] = cursor
-    address = url_for("sse_hub.client", v=_content(CLIENT_FILE)[1])
-    imports = json.dumps({"imports": {client_package.NAME: address}}).translate(
-        _IN_SCRIPT
-    )
+    addresses = {
+        client_package.NAME: url_for("sse_hub.client", v=_content(CLIENT_FILE)[1])
+    }
+    for module, file in _OTHER_MODULES.items():
+        version = _content(file)[1]
+        addresses[module] = url_for("sse_hub.client_module", name=file, v=version)
+    imports = json.dumps({"imports": addresses}).translate(_IN_SCRIPT)
     return Markup('<meta name="{}"{}>\n<script type="importmap"{}>{}</script>').format(
         client_package.NAME,
         _written(attributes),

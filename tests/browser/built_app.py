@@ -9,7 +9,7 @@ from tests.documented.samples import sample
 APP = Path(__file__).parent / "react_app"
 
 #: The component in the documentation, and a page that shows it.
-COMPONENT = sample("docs/browser.md", "jsx")
+COMPONENT = sample("docs/browser.md", "jsx", with_="useSSE")
 TYPES = sample("docs/browser.md", "ts")
 EVENTS = sample("docs/typed-events.md", "ts", with_="export interface Events")
 TYPED = sample("docs/typed-events.md", "ts", with_='from "sse-hub"')

@@ -9,7 +9,7 @@ import {
   type StreamEvent,
   connect,
 } from "sse-hub";
-import { type UseSSEOptions, useDashboardSSE, useSSE } from "sse-hub/react";
+import { type UseSSEOptions, useDashboardSSE, usePresence, useSSE } from "sse-hub/react";
 import { sseStore } from "sse-hub/svelte";
 import { useSSE as useSSEInVue } from "sse-hub/vue";
 
@@ -40,12 +40,15 @@ export function Allowed() {
   const { error, lastEvent } = useSSE({ onReset: ({ reason }) => reason.length });
   const { data } = useDashboardSSE({ initial: { total: 1 } });
   const { data: later } = useDashboardSSE<Story>({ url: "/events" });
+  const { people } = usePresence<{ name: string }>("room.7", { shared: true });
+  const names: string[] = people.map(({ data }) => data.name);
   const stream = connect("/events", { on: { "*": (_, event) => event.id.length } });
   return [
     error?.status?.toFixed(),
     lastEvent?.id.length,
     data.total.toFixed(),
     later?.title,
+    names[0]?.trim(),
     stream.lastEventId,
   ];
 }

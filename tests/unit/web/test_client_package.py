@@ -29,7 +29,9 @@ def test_everything_that_is_exported_exists() -> None:
     names = {file.name for file in client_package.files()}
     exports = manifest()["exports"]
     assert exports.pop("./package.json") == "./package.json"
-    assert set(exports) == {".", "./react", "./vue", "./svelte"}
+    assert set(exports) == {
+        *(".", "./answer", "./presence", "./react", "./vue", "./svelte")
+    }
     for entry in exports.values():
         files = {
             entry["types"][2:],

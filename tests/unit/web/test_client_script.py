@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -49,13 +50,22 @@ class Head(HTMLParser):
         return {key: attributes[key] for key in attributes if key != "type"}
 
     @property
-    def address(self) -> str:
-        """The address of the client in the import map."""
+    def addresses(self) -> dict[str, str]:
+        """The addresses of the modules in the import map."""
         found = json.loads(self.text)
         assert list(found) == ["imports"]
-        assert list(found["imports"]) == ["sse-hub"]
-        address: str = found["imports"]["sse-hub"]
-        return address
+        assert list(found["imports"]) == [
+            "sse-hub",
+            "sse-hub/answer",
+            "sse-hub/presence",
+        ]
+        addresses: dict[str, str] = found["imports"]
+        return addresses
+
+    @property
+    def address(self) -> str:
+        """The address of the core."""
+        return self.addresses["sse-hub"]
 
 
 def head(site: Site, *channels: str, path: str = "/", **options: Any) -> Head:
@@ -83,15 +93,35 @@ class TestFile:
         assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
         assert "export" in response.text
 
-    def test_its_source_map_is_where_developer_tools_look(self, site: Site) -> None:
+    def test_the_import_map_has_modules_that_are_cached_for_good(
+        self, site: Site
+    ) -> None:
+        """They import nothing: an import in them could not have a hash."""
+        for name, address in head(site).addresses.items():
+            found = site.browser().get(address)
+            assert "immutable" in found.headers["Cache-Control"]
+            assert f"/{name.replace('/', '-')}.js?v=" in address
+            assert re.search(r"\bimport\s*[^\s(]*\s*from\b", found.text) is None
+
+    @pytest.mark.parametrize(
+        ("path", "function"),
+        [
+            (PATH, "connect"),
+            ("/events/sse-hub-answer.js", "answer"),
+            ("/events/sse-hub-presence.js", "presence"),
+        ],
+    )
+    def test_its_source_map_is_where_developer_tools_look(
+        self, site: Site, path: str, function: str
+    ) -> None:
         """The map has the readable sources, and the module names it."""
         visitor = site.browser()
-        name = visitor.get(PATH).text.rpartition("sourceMappingURL=")[2].strip()
+        name = visitor.get(path).text.rpartition("sourceMappingURL=")[2].strip()
         response = visitor.get(f"/events/{name}")
         assert response.headers["Content-Type"] == "application/json"
         assert response.headers["Cache-Control"] == "no-cache"
         sources = response.json["sourcesContent"]
-        assert any("export function connect(" in source for source in sources)
+        assert any(f"export function {function}(" in source for source in sources)
 
     def test_an_address_with_the_current_hash_is_cached_for_good(
         self, site: Site

@@ -1,0 +1,126 @@
+// The people in a channel, as a map that follows a stream. Knows the events of presence.
+// Does not know connections.
+
+/**
+ * @import { Person, PresenceOptions } from "./presence-types.js"
+ * @import { EventStream } from "./stream.js"
+ */
+
+/**
+ * Follow the people in a channel. The stream's URL needs `presence=1`.
+ *
+ *     const stream = connect("/events?channel=room.7&presence=1");
+ *     const people = presence(stream, "room.7", { onChange: () => render([...people.values()]) });
+ *
+ * The list comes with the greeting of a connection. So a stream that is open already connects
+ * again, and so does a connection of all tabs when another tab has begun to share it.
+ *
+ * @template [Data=any]
+ * @param {EventStream<any>} stream
+ * @param {string} channel
+ * @param {PresenceOptions<Data>} [options]
+ * @returns {People<Data>}
+ */
+export function presence(stream, channel, { onChange, ...others } = {}) {
+  const [unknown] = Object.keys(others);
+  if (unknown) throw new TypeError(`no option "${unknown}" exists, only onChange`);
+  if (typeof channel !== "string")
+    throw new TypeError("the channel must be of type string");
+  return new People(stream, channel, onChange);
+}
+
+/**
+ * The people in a channel, by the ids of their users.
+ *
+ * @template [Data=any]
+ * @extends {Map<string, Person<Data>>}
+ */
+export class People extends Map {
+  /** Whether the server has sent the list. @readonly @type {boolean} */
+  isKnown = false;
+  /** The number of streams without a login when the list came. @readonly @type {number} */
+  anonymous = 0;
+
+  #stream;
+  #channel;
+  // Whether the stream has connected since this map began.
+  #isFresh = false;
+  /** @type {(() => void)[]} */
+  #forget;
+  /** @type {Set<(people: People<Data>) => void>} */
+  #handlers = new Set();
+
+  /**
+   * @param {EventStream<any>} stream
+   * @param {string} channel
+   * @param {((people: People<Data>) => void) | undefined} handler
+   */
+  constructor(stream, channel, handler) {
+    super();
+    this.#stream = stream;
+    this.#channel = channel;
+    if (handler) this.onChange(handler);
+    this.#forget = [
+      stream.on("connected", (/** @type {any} */ data) => this.#greet(data)),
+      stream.on("reset", (/** @type {any} */ data) => this.#replace(data)),
+      stream.on("presence", (/** @type {any} */ data) => this.#take(data)),
+    ];
+    if (stream.state === "open") this.#connectAgain();
+  }
+
+  /**
+   * Call a handler after each change. Returns a function that removes the handler.
+   *
+   * @param {(people: People<Data>) => void} handler
+   * @returns {() => void}
+   */
+  onChange(handler) {
+    if (typeof handler !== "function")
+      throw new TypeError(`a handler must be of type function, not ${typeof handler}`);
+    this.#handlers.add(handler);
+    return () => this.#handlers.delete(handler);
+  }
+
+  /** Follow the stream no longer. */
+  close() {
+    for (const each of this.#forget) each();
+    this.#handlers.clear();
+  }
+
+  #connectAgain() {
+    this.#isFresh = true;
+    this.#stream.reconnect();
+  }
+
+  /** @param {any} data of `connected` */
+  #greet(data) {
+    // The leader of the tabs keeps its greeting for those that come later.
+    if (!this.#isFresh && this.#stream.sharing.role === "follower")
+      return this.#connectAgain();
+    this.#isFresh = true;
+    this.#replace(data);
+  }
+
+  /** @param {any} data of `connected` or `reset`: it has no list while the server knows none */
+  #replace(data) {
+    const list = data?.presence?.[this.#channel];
+    const self = /** @type {{isKnown: boolean, anonymous: number}} */ (this);
+    self.isKnown = Boolean(list);
+    self.anonymous = list?.anonymous ?? 0;
+    this.clear();
+    for (const person of list?.people ?? []) this.set(person.user, person);
+    this.#tell();
+  }
+
+  /** @param {any} data of `presence`; a change may be told again */
+  #take({ type, channel, user, since, data }) {
+    if (channel !== this.#channel) return;
+    if (type === "leave") this.delete(user);
+    else this.set(user, { user, since, data });
+    this.#tell();
+  }
+
+  #tell() {
+    for (const handler of this.#handlers) handler(this);
+  }
+}

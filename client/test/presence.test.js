@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { connect } from "../src/index.js";
+import { presence } from "../src/presence.js";
+import { Clock, settle } from "./parts/clock.js";
+import { Page } from "./parts/page.js";
+import { Server, block, connected } from "./parts/server.js";
+
+const person = (user, data = {}) => ({ user, since: 1, data });
+const list = (...people) => ({ presence: { "room.7": { people, anonymous: 2 } } });
+const told = (type, user, more) =>
+  block(
+    { type, channel: "room.7", user, since: 1, ...more },
+    { type: "presence", id: "e-2" },
+  );
+const names = (people) => [...people.keys()];
+
+/** Follow the people of a room, in a page with a stream. */
+async function followed(options) {
+  new Clock();
+  new Page();
+  const server = new Server();
+  const stream = connect("/events?channel=room.7&presence=1");
+  const people = presence(stream, "room.7", options);
+  await settle();
+  return { server, stream, people };
+}
+
+test("the map follows the stream", async () => {
+  const seen = [];
+  const { server, people } = await followed({
+    onChange: (people) => seen.push(names(people)),
+  });
+  assert.equal(people.isKnown, false);
+  const { request } = server;
+  await request.open(connected("e-1", list(person("ann", { name: "Ann" }))));
+  assert.deepEqual([people.isKnown, people.anonymous], [true, 2]);
+  assert.equal(people.get("ann").data.name, "Ann");
+  // A change may be in the list already.
+  await request.send(told("join", "bob", { data: {} }) + told("join", "bob", { data: {} }));
+  await request.send(told("update", "bob", { data: { name: "Bob" } }));
+  assert.deepEqual(people.get("bob"), person("bob", { name: "Bob" }));
+  await request.send(told("leave", "ann") + told("leave", "nobody"));
+  await request.send(told("join", "eve", { channel: "room.8" }));
+  assert.deepEqual(names(people), ["bob"]);
+  await request.send(block(list(person("cid")), { type: "reset", id: "e-9" }));
+  assert.deepEqual(seen.at(-1), ["cid"]);
+  await request.send(connected("e-9"));
+  assert.deepEqual([seen.at(-1), people.isKnown], [[], false]);
+});
+
+test("handlers can be added and removed, and the map can be closed", async () => {
+  const { server, people } = await followed();
+  const seen = [];
+  const forget = people.onChange((all) => seen.push(all.size));
+  await server.request.open(connected("e-1", list(person("ann"))));
+  forget();
+  await server.request.send(told("leave", "ann"));
+  assert.deepEqual([seen, people.size], [[1], 0]);
+  people.close();
+  await server.request.send(told("join", "bob", { data: {} }));
+  assert.equal(people.size, 0);
+});
+
+test("a stream that is open already connects again for the list", async () => {
+  const { server, stream } = await followed();
+  await server.request.open(connected("e-1", list()));
+  const people = presence(stream, "room.7");
+  await settle();
+  assert.equal(server.requests.length, 2);
+  await server.request.open(connected("e-1", list(person("ann"))));
+  assert.deepEqual(names(people), ["ann"]);
+});
+
+test("a tab that shares a stream asks for a new list, once", async () => {
+  const { server, stream } = await followed();
+  // The greeting of a leader may be hours old.
+  Object.defineProperty(stream, "sharing", { value: { role: "follower" } });
+  await server.request.open(connected("e-1", list(person("old"))));
+  await settle();
+  assert.equal(server.requests.length, 2);
+  await server.request.open(connected("e-1", list(person("ann"))));
+  assert.equal(server.requests.length, 2);
+});
+
+test("mistakes are refused", async () => {
+  const { stream, people } = await followed();
+  assert.throws(() => presence(stream, "room.7", { onchange() {} }), TypeError);
+  assert.throws(() => presence(stream, 7), TypeError);
+  assert.throws(() => people.onChange("show"), TypeError);
+});
