@@ -219,6 +219,7 @@ class AppState:
             machine.leave()
         desk = self._desks.pop()
         if desk is not None:
+            desk.abandon()
             desk.hub.close()
 
     def disconnect(self, addresses: tuple[Address, ...]) -> None:

@@ -216,7 +216,9 @@ def test_a_map_follows_the_people(
     alone.goto("/room")
     component.goto("/react?people")
     first.goto("/shared")
-    shown = "[...document.querySelectorAll('li')].map((each) => each.textContent).join()"
+    shown = (
+        "[...document.querySelectorAll('li')].map((each) => each.textContent).join()"
+    )
     for page in (alone, first):
         page.wait_for_function("document.title === 'alice'")
     component.wait_for_function(f"{shown} === 'alice'")

@@ -187,6 +187,18 @@ class Desk:
         for run in runs:
             run.runner.over.wait(max(0.0, until - time.monotonic()))
 
+    def abandon(self) -> None:
+        """Let go of all answers of this process at once, because its hub closes.
+
+        Their iterables end. Another process appends the end ``lost``.
+        """
+        with self._lock:
+            runs = list(self._runs.values())
+        for run in runs:
+            run.cut()
+            run.worker_leaves()
+            self.close(run)
+
     # Looking
 
     def find(self, answer_id: str) -> BookEntry | None:

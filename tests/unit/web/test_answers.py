@@ -18,6 +18,7 @@ from flask_sse_hub import (
     SSEHub,
     TooManyAnswers,
 )
+from flask_sse_hub.answers.departures import departures
 from tests.conftest import Browser, MakeSite, Site
 from tests.kit.reader import DEADLINE, EndOfStream, StreamReader, wait_until
 from tests.kit.sse_parser import parse
@@ -34,6 +35,7 @@ class Chat:
         self.may_read: Any = None
         self.id = ""
         self.go_on = threading.Event()
+        self._asked: list[Any] = []
 
         @site.app.route("/ask", methods=["GET", "POST"])
         def ask() -> Response:
@@ -47,7 +49,14 @@ class Chat:
 
     def ask(self, browser: Browser, items: Iterable[Any], **options: Any) -> Any:
         self.items, self.options = items, options
-        return browser.client.post("/ask")
+        self._asked.append(browser.client.post("/ask"))
+        return self._asked[-1]
+
+    def close(self) -> None:
+        """Let the answers end, and close the responses, as a server does."""
+        self.go_on.set()
+        for response in self._asked:
+            response.close()
 
     def slowly(self, *items: Any) -> Iterator[Any]:
         """Yield some items, and the last one when the test says so."""
@@ -77,7 +86,7 @@ class Chat:
 def chat(make_site: MakeSite) -> Iterator[Chat]:
     chat = Chat(make_site(login_required=False, answers_per_user=2))
     yield chat
-    chat.go_on.set()
+    chat.close()
 
 
 def rest(reader: StreamReader) -> list[Any]:
@@ -367,3 +376,22 @@ def test_memory_of_one_process_is_refused_where_there_are_several() -> None:
         pytest.raises(ConfigurationError, match="memory://"),
     ):
         hub.answers.start(["a"], user=1)
+
+
+def test_a_closed_hub_leaves_no_answer_behind(chat: Chat) -> None:
+    """Its iterable ends, and the watch for departures forgets it."""
+    ended = threading.Event()
+
+    def endless() -> Iterator[str]:
+        try:
+            while True:
+                yield "word "
+        finally:
+            ended.set()
+
+    before = len(departures())
+    chat.ask(chat.site.browser("alice"), endless()).close()
+    assert len(departures()) > before
+    chat.site.close()
+    assert ended.wait(DEADLINE)
+    assert len(departures()) == before
