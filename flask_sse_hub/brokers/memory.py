@@ -201,7 +201,7 @@ class MemoryBroker(Broker):
                     placed.cursor,
                     now + IDEMPOTENCY_SECONDS,
                 )
-            bells = tuple(self._bells)
+            bells = self._bells.copy()
         for bell in bells:
             bell.ring()
         return placed.cursor
@@ -209,8 +209,7 @@ class MemoryBroker(Broker):
     def follow(self, after: Cursor) -> Iterator[LogBatch]:
         """Yield the records after a cursor. Each follower has a bell of its own."""
         bell = new_bell()
-        with self._lock:
-            self._bells.add(bell)
+        self._bells.add(bell)
         try:
             while not self._closed:
                 batch = self._next_batch(after)
@@ -220,8 +219,9 @@ class MemoryBroker(Broker):
                     after = batch.cursor
                     yield batch
         finally:
-            with self._lock:
-                self._bells.discard(bell)
+            # Without the lock: the garbage collector may end this generator in a thread
+            # that holds the lock. Each operation of a set is atomic.
+            self._bells.discard(bell)
             bell.close()
 
     def replay(self, after: Cursor, *, page: int) -> Replay:
@@ -291,7 +291,7 @@ class MemoryBroker(Broker):
             self._events.clear()
             self._control.clear()
             self._short_lived.clear()
-            bells = tuple(self._bells)
+            bells = self._bells.copy()
         for bell in bells:
             bell.ring()
 

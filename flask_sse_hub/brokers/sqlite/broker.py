@@ -62,7 +62,7 @@ class SQLiteBroker(Broker):
         self._clock = clock
         self._followers: set[LogFollower] = set()
         self._closed = False
-        # Guards _followers and _closed.
+        # Guards _closed, and additions to _followers.
         self._lock = native.native_lock()
         # Guards joining and leaving, and _left. Only real threads may take it, because
         # they wait for the disk under it.
@@ -108,8 +108,9 @@ class SQLiteBroker(Broker):
             yield from follower.batches()
         finally:
             follower.stop()
-            with self._lock:
-                self._followers.discard(follower)
+            # Without the lock: the garbage collector may end this generator in a thread
+            # that holds the lock. Each operation of a set is atomic.
+            self._followers.discard(follower)
 
     def replay(self, after: Cursor, *, page: int) -> Replay:
         """Return a page of the retained records after a cursor."""
@@ -187,7 +188,7 @@ class SQLiteBroker(Broker):
         """End the followers. The file stays."""
         with self._lock:
             self._closed = True
-            followers = tuple(self._followers)
+            followers = self._followers.copy()
         for follower in followers:
             follower.stop()
         self._reader.stop()
@@ -254,7 +255,7 @@ class SQLiteBroker(Broker):
         appended = self._appending.appended
         if appended is not None:
             with self._lock:
-                followers = tuple(self._followers)
+                followers = self._followers.copy()
             for follower in followers:
                 follower.offer(appended)
         # Followers are woken before publishers are answered, so that the events are on

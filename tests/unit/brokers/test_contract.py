@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
@@ -20,6 +21,7 @@ from flask_sse_hub.events.record import (
     Subscribe,
 )
 from tests.kit.hand import KEEP_ALL
+from tests.kit.reader import DEADLINE
 from tests.unit.brokers.conftest import NEWS, MakeBroker, beyond_reach, follow, record
 
 
@@ -133,6 +135,26 @@ def test_a_follower_that_begins_after_closing_ends(make_broker: MakeBroker) -> N
     follower.start()
     follower.join(10.0)
     assert not follower.is_alive()
+
+
+def test_a_follower_may_end_in_the_garbage_collector(make_broker: MakeBroker) -> None:
+    """The collector may run in a thread that holds a lock of the broker."""
+    broker = make_broker(KEEP_ALL)
+    batches = broker.follow(broker.head())
+    broker.publish(record())
+    next(batches)
+
+    def end() -> None:
+        with ExitStack() as held:
+            for each in vars(broker).values():
+                if hasattr(each, "acquire"):
+                    held.enter_context(each)
+            batches.close()  # type: ignore[attr-defined]
+
+    thread = threading.Thread(target=end, daemon=True)
+    thread.start()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
 
 
 class TestReplay:
