@@ -8,8 +8,9 @@ Read it like a tutorial, in this order:
 * ``figures`` and ``pages``: a dashboard that is correct from the moment it loads;
 * ``api`` and ``webhooks``: publishing on behalf of programs;
 * ``database``, ``language_model``, ``conversations`` and ``chat``: an answer that comes
-  word by word, as the stream of one request;
-* ``contacts`` and ``imports``: a long task that reports its progress in the same way;
+  word by word, and goes on through a reload;
+* ``contacts`` and ``imports``: a long task that reports its progress, as the stream of
+  one request;
 * ``security`` and ``errors``: the parts that every app needs, with or without streams;
 * ``templates/base.html`` and ``static/js/page.js``: the one stream of all pages. From
   there, read how each page uses it.

@@ -1,16 +1,19 @@
-"""A chat with a language model. Each answer is the stream of one request.
+"""A chat with a language model.
 
-All tabs of a user also share one stream of the hub. When an answer has been kept, the
-hub tells the user's other tabs.
+The page asks for answers that outlive their reader. It reads on after a reload, all
+tabs of the user read the same answer, and the stop button ends it for all of them.
+Programs ask for an answer that is the stream of one request, and ends with it.
+
+All tabs of a user also share one stream of the hub. The hub tells them that a question
+was asked, and that its answer has been kept.
 
 A complete answer is kept with its question. An answer that is stopped is kept as far as
 it came and is marked as stopped, because the user has seen that much. The reasons for
-stopping cannot be told apart here: the user stopped the answer, closed the page or lost
-the connection, or this worker had to stop. An answer that fails, or is stopped before
-its first word, is not kept.
+stopping cannot be told apart here: the user stopped the answer, nobody reads it any
+more, or this worker had to stop. An answer that fails, or is stopped before its first
+word, is not kept. Neither is one whose worker was killed.
 
-An answer belongs to the request that asked for it. If the user signs out meanwhile, the
-answer is still kept, but the page stops showing it.
+If the user signs out meanwhile, the page stops showing the answer. It goes on.
 """
 
 import json
@@ -23,6 +26,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
+from werkzeug.exceptions import NotFound
 
 from flask_sse_hub import Batch, BrokerUnavailable, Event, EventSourceResponse
 
@@ -46,6 +50,45 @@ CONVERSATION = "conversationId"
 
 #: The header with the id under which the exchange will be kept.
 EXCHANGE_ID = "Exchange-Id"
+
+
+@blueprint.post("/chat/answers")
+def start() -> ResponseReturnValue:
+    """Start an answer for the page, and return its id. Every tab reads it by the id."""
+    question = text(
+        json_object(fields=frozenset({"message"})), "message", most=MOST_TEXT
+    )
+    answer_id = _new_id()
+    sse_hub.answers.start(
+        _asked_and_answered(current_user.id, question, answer_id),
+        id=answer_id,
+        user=current_user,
+        app_context=True,
+    )
+    asked = {"id": answer_id, "question": question}
+    _tell_tabs(current_user.id, asked, type="chatAsked")
+    return jsonify(id=answer_id), 201
+
+
+@blueprint.get("/chat/answers/<answer_id>")
+def read(answer_id: str) -> Response:
+    """Stream an answer: the part that has come so far, and all that follows."""
+    return sse_hub.answers.response(answer_id)
+
+
+@blueprint.post("/chat/answers/<answer_id>/stop")
+def stop(answer_id: str) -> ResponseReturnValue:
+    """Stop an answer for all tabs, whichever worker makes it."""
+    if answer_id not in running():
+        raise NotFound("this answer has ended, or is not yours")
+    sse_hub.answers.stop(answer_id)
+    return "", 204
+
+
+def running() -> list[str]:
+    """Return the ids of the answers that are being made for the current user."""
+    answers = sse_hub.answers.list(user=current_user)
+    return [answer.id for answer in answers if answer.state == "running"]
 
 
 @blueprint.post("/chat/stream")
@@ -105,6 +148,15 @@ def clear() -> ResponseReturnValue:
     cleared = {CONVERSATION: conversation} if conversation else {}
     _tell_tabs(current_user.id, cleared, type="chatCleared")
     return "", 204
+
+
+def _asked_and_answered(
+    user: str, question: str, exchange_id: str
+) -> Iterator[Event | str]:
+    # A tab that is opened later knows the answer's id only.
+    yield Event(json.dumps({"question": question}), type="question")
+    with closing(_answer(user, "", question, exchange_id)) as tokens:
+        yield from tokens
 
 
 def _accumulated(tokens: Generator[str, None, None]) -> Iterator[dict[str, Any]]:
@@ -174,4 +226,5 @@ def _tell_tabs(user: str, data: dict[str, Any], *, type: str) -> None:
 
 
 def _new_id() -> str:
-    return secrets.token_hex(8)
+    # As long as the ids of answers have to be, so that they cannot be guessed.
+    return secrets.token_hex(16)

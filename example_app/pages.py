@@ -44,13 +44,14 @@ def dashboard() -> ResponseReturnValue:
 def chat_page() -> ResponseReturnValue:
     """Show the conversation, and the questions that any tab asks from now on."""
     require_login()
-    # The cursor comes first, as above: an answer that is kept in between arrives by the
-    # stream.
+    # The cursor comes first, as above: an answer that is kept in between, or a question
+    # that is asked, arrives by the stream.
     cursor = sse_hub.cursor()
     return render_template(
         "chat.html",
         stream_cursor=cursor,
         exchanges=conversations.recent(current_user.id),
+        running=chat.running(),
         most_text=chat.MOST_TEXT,
         failing_word=language_model.FAILING_WORD,
     )

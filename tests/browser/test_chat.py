@@ -8,6 +8,7 @@ import pytest
 from tests.browser.conftest import SignIn, fill_in
 from tests.browser.demo_page import connected, expect
 from tests.kit.demo import Demo
+from tests.kit.reader import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -52,6 +53,26 @@ def ended(page: "Page", state: str) -> str:
     return page.locator(ANSWERS).last.inner_text()
 
 
+def answer_with(page: "Page", text: str, end: str) -> None:
+    """Answer the next questions in place of the server."""
+    page.route(
+        "**/api/chat/answers",
+        lambda route: route.fulfill(status=201, json={"id": "one"}),
+    )
+    events = [
+        'event: answer\nid: a:0\ndata: {"id": "one"}',
+        f"id: a:1\ndata: {text}",
+        f"id: end-0\nevent: {end}",
+    ]
+    page.route(
+        "**/api/chat/answers/one",
+        lambda route: route.fulfill(
+            content_type="text/event-stream",
+            body="".join(f"{event}\n\n" for event in events),
+        ),
+    )
+
+
 def test_an_answer_grows_and_is_in_all_tabs_and_after_a_reload(chat: "Page") -> None:
     """Each tab shows it once. It is read out when complete, not word by word."""
     tab = chat.context.new_page()
@@ -91,6 +112,34 @@ def test_an_answer_grows_and_is_in_all_tabs_and_after_a_reload(chat: "Page") -> 
     )
 
 
+def test_an_answer_goes_on_after_a_reload_and_stops_in_all_tabs(chat: "Page") -> None:
+    """All tabs show the same text, and any of them stops it."""
+    ask(chat, "What is a worker?")
+    begun(chat)
+    shown = chat.locator(ANSWERS).inner_text()
+    chat.reload()
+    begun(chat)
+    assert chat.locator(ANSWERS).inner_text().startswith(shown)
+    assert chat.locator("#exchanges .question").inner_text().endswith("worker?")
+    tab = chat.context.new_page()
+    tab.goto(chat.url)
+    begun(tab)
+    tab.click("#stop")
+    for page in (chat, tab):
+        page.locator("#exchanges li[data-kept][data-state=stopped]").wait_for()
+    assert ended(chat, "stopped") == ended(tab, "stopped")
+
+
+def test_an_answer_whose_worker_is_killed_is_lost(chat: "Page") -> None:
+    """The page says so, and nothing of it is kept."""
+    answer_with(chat, "so far", 'error\ndata: {"id": "end-0", "reason": "lost"}')
+    ask(chat, "What is a worker?")
+    assert ended(chat, "lost") == "so far"
+    expect(chat, "#problem", "The server process that made this answer is gone.")
+    chat.reload()
+    assert chat.locator("#exchanges li").count() == 0
+
+
 def test_a_stopped_answer_stays(chat: "Page") -> None:
     """It can be stopped by keyboard, and is still there after a reload."""
     ask(chat, "What is a proxy?")
@@ -108,7 +157,7 @@ def test_a_stopped_answer_stays(chat: "Page") -> None:
 
 def test_a_question_that_is_stopped_at_once_can_be_corrected(chat: "Page") -> None:
     """It is not kept, and is back in the text box."""
-    chat.route("**/api/chat/stream", lambda route: None)
+    chat.route("**/api/chat/answers", lambda route: None)
     ask(chat, "What is a porxy?")
     chat.click("#stop")
     chat.wait_for_function(
@@ -122,24 +171,25 @@ def test_a_double_click_is_one_click(chat: "Page") -> None:
     """Send and Stop have the same place; the second click must not press the other."""
     asked: list[str] = []
     chat.on("request", lambda request: asked.append(request.url))
-    chat.route("**/api/chat/stream", lambda route: None)
+    chat.route("**/api/chat/answers", lambda route: None)
     chat.fill("#message", "What is a client?")
     chat.dblclick("#send")
     assert chat.locator("#exchanges li").count() == 1
     chat.dblclick("#stop")
     expect(chat, "#said", "Stopped.")
-    assert len([url for url in asked if url.endswith("/api/chat/stream")]) == 1
+    assert len([url for url in asked if url.endswith("/api/chat/answers")]) == 1
 
 
-def test_an_answer_continues_when_another_tab_clears(chat: "Page") -> None:
-    """The exchanges before it are removed."""
+def test_an_answer_continues_when_a_program_clears(chat: "Page", demo: Demo) -> None:
+    """The exchanges before it are removed. The pages wait for the answer."""
     tab = chat.context.new_page()
     tab.goto(chat.url)
     connected(tab)
     ask(chat, "Please fail")
     ended(chat, "failed")
     ask(chat, "What is a proxy?")
-    tab.click("#clear")
+    tab.locator("#exchanges li[data-state=answering]").wait_for()
+    demo.request("DELETE", "/api/chat/messages", Cookie=demo.cookie("alice"))
     chat.locator("#exchanges li[data-state=failed]").wait_for(state="detached")
     assert chat.locator("#exchanges li[data-state=answering]").count() == 1
 
@@ -175,15 +225,16 @@ def test_conversations_of_programs_are_not_on_the_page(
     assert chat.locator("#exchanges li[data-kept]").count() == 2
 
 
-def test_an_answer_that_a_proxy_buffers_is_shown_once(chat: "Page") -> None:
-    """The hub's event arrives before the answer to the request."""
+def test_an_answer_that_a_proxy_buffers_is_shown_once(chat: "Page", demo: Demo) -> None:
+    """The hub's events arrive before the answer to the request."""
 
     def collect(route: Any) -> None:
         answer = route.fetch()
-        chat.locator("#exchanges li[data-kept]").wait_for()
+        kept = f"{demo.url}/api/chat/messages"
+        wait_until(lambda: chat.request.get(kept).json()["exchanges"])
         route.fulfill(response=answer)
 
-    chat.route("**/api/chat/stream", collect)
+    chat.route("**/api/chat/answers", collect)
     ask(chat, "What is a proxy?")
     chat.locator("#said", has_text="Answer: ").wait_for()
     assert chat.locator("#exchanges li").count() == 1
@@ -205,15 +256,8 @@ def test_an_error_is_shown_with_its_id_in_the_log(chat: "Page", demo: Demo) -> N
     ended(chat, "failed")
     end_id = chat.locator("#problem code").inner_text()
     assert end_id.startswith("end-")
-    assert f"told with the id {end_id}" in demo.log_path.read_text()
-    chat.route(
-        "**/api/chat/stream",
-        lambda route: route.fulfill(
-            content_type="text/event-stream",
-            body='data: {"content": "better", "done": true}\r\n\r\n'
-            'event: done\r\ndata: {"id": "end-0"}\r\n\r\n',
-        ),
-    )
+    assert end_id in demo.log_path.read_text()
+    answer_with(chat, "better", 'done\ndata: {"id": "end-0"}')
     chat.click("#problem button")
     assert ended(chat, "complete") == "better"
     assert chat.locator("#exchanges li").count() == 1
@@ -227,16 +271,10 @@ def test_each_kind_of_failure_is_explained(chat: "Page") -> None:
         ({"status": 401}, "You are not signed in any more."),
         ({"status": 400, "json": {"error": "message is odd"}}, "message is odd"),
         ({"status": 502, "body": "<html>"}, "The server answered 502."),
-        ({"body": 'data: {"content": "so"}\n\n'}, "The connection ended too early."),
-        ({"body": "data: <html>\n\n"}, "The answer could not be understood."),
-        (
-            {"body": 'event: error\ndata: {"reason": "shutdown", "id": "end-0"}\n\n'},
-            "The server is restarting.",
-        ),
     ]
     way: dict[str, Any] | None = None
     chat.route(
-        "**/api/chat/stream",
+        "**/api/chat/answers",
         lambda route: route.fulfill(**way) if way else route.abort(),
     )
     for count, (each, told) in enumerate(ways, 1):
@@ -261,14 +299,14 @@ def test_a_conversation_that_cannot_be_cleared_stays(chat: "Page") -> None:
     assert chat.locator("#problem").inner_text() == ""
 
 
-def test_a_logout_in_another_tab_stops_an_answer(chat: "Page") -> None:
+def test_a_logout_in_another_tab_ends_the_reading(chat: "Page") -> None:
     """The page shows no more of it."""
     ask(chat, "What is a worker?")
     begun(chat)
     tab = chat.context.new_page()
     tab.goto(chat.url)
     tab.click("#sign-out")
-    ended(chat, "stopped")
+    ended(chat, "left")
     expect(chat, "#session", "You signed out")
 
 

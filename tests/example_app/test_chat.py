@@ -102,6 +102,55 @@ class TestStream:
         assert kept(browser) == []
 
 
+class TestLastingAnswers:
+    """The page's answers go on without a reader, and are read by their id."""
+
+    def start(self, browser: FlaskClient) -> str:
+        body = {"message": "What is a proxy?"}
+        response = browser.post("/api/chat/answers", json=body)
+        assert response.status_code == 201, response.text
+        answer_id: str = response.get_json()["id"]
+        return answer_id
+
+    def test_each_reader_receives_the_question_and_the_whole_text(
+        self, demo_app: DemoApp
+    ) -> None:
+        """The exchange is kept under the answer's id, and all tabs are told."""
+        browser = demo_app.browser()
+        tab = demo_app.read(browser.get("/events"))
+        answer_id = self.start(browser)
+        asked = {"id": answer_id, "question": "What is a proxy?"}
+        assert json.loads(tab.next("chatAsked").data) == asked
+        for _ in range(2):
+            response = browser.get(f"/api/chat/answers/{answer_id}")
+            begun, question, *texts, end = parse(response.data)
+            assert (begun.type, end.type) == ("answer", "done")
+            assert json.loads(question.data) == {"question": "What is a proxy?"}
+            (exchange,) = kept(browser)
+            assert "".join(text.data for text in texts) == exchange["answer"]
+        assert exchange["id"] == answer_id
+
+    def test_its_user_alone_may_stop_it(self, demo_app: DemoApp) -> None:
+        """It is kept as far as it came, and the page knows it until then."""
+        demo_app.app.config["CHAT_PACE"] = 0.02
+        alice, bob = demo_app.browser("alice"), demo_app.browser("bob")
+        url = f"/api/chat/answers/{self.start(alice)}"
+        stream = demo_app.read(alice.get(url))
+        stream.next("message")
+        assert url.rpartition("/")[2] in alice.get("/chat").text
+        assert bob.get(url).status_code == 404
+        assert bob.post(f"{url}/stop").status_code == 404
+        assert alice.post(f"{url}/stop").status_code == 204
+        assert "stopped" in stream.next("done").data
+        wait_until(lambda: kept(alice))
+        assert kept(alice)[0]["stopped"]
+        assert alice.post(f"{url}/stop").status_code == 404
+        assert (
+            url.rpartition("/")[2]
+            not in alice.get("/chat").text.partition("running")[2]
+        )
+
+
 class TestRefusals:
     """Invalid questions and users who may not ask are refused."""
 
@@ -147,6 +196,8 @@ class TestRefusals:
         ("method", "path"),
         [
             ("POST", "/api/chat/stream"),
+            ("POST", "/api/chat/answers"),
+            ("GET", "/api/chat/answers/one"),
             ("GET", "/api/stream?message=hello"),
             ("GET", "/api/chat/messages"),
             ("DELETE", "/api/chat/messages"),

@@ -9,21 +9,29 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
+from flask_login import LoginManager, UserMixin
 
-from flask_sse_hub import EventSourceResponse
+from flask_sse_hub import EventSourceResponse, SSEHub
 from flask_sse_hub.answers.protocols import ProtocolName
 from tests.documented.chat import COMPLETIONS, MESSAGES, PARTS, WORDS, run
+from tests.documented.samples import sample
 
 #: The questions that the model knows. Any other one is answered at once.
 FAIL = "fail"
 FAIL_AT_ONCE = "fail at once"
 WAIT = "wait"
+WAIT_FOR_GO = "wait for go"
 
 # Long enough for some heartbeats, where a view has them this often.
 _PAUSE_SECONDS = 0.1
 _HEARTBEAT_SECONDS = 0.01
 
+# The path of the AI SDK's chat whose answers outlive their readers.
+_LASTING = "/lasting/api/chat"
+_RESUME = sample("docs/answers.md", "python", with_="def resume")
+
+_go = threading.Event()
 _counts = {"begun": 0, "ended": 0}
 
 
@@ -38,12 +46,41 @@ def complete(messages: list[dict[str, Any]]) -> Iterator[str]:
         yield first
         if question == WAIT:
             threading.Event().wait()
+        if question == WAIT_FOR_GO:
+            _go.wait()
         threading.Event().wait(_PAUSE_SECONDS)
         if question == FAIL:
             raise LookupError("a secret")
         yield from others
     finally:
         _counts["ended"] += 1
+
+
+class User(UserMixin):  # type: ignore[misc]
+    id = "alice"
+
+
+def add_lasting(app: Flask) -> None:
+    """Add a chat of the AI SDK that resumes, for one user."""
+    app.config.update(SECRET_KEY="of a test", SSE_HUB_BROKER_URL="memory://")
+    LoginManager(app).request_loader(lambda _: User())
+    sse_hub = SSEHub(app)
+    code = _RESUME.replace("/api/chat", _LASTING)
+    exec(code, {"app": app, "sse_hub": sse_hub})  # noqa: S102 - the page's own code
+
+    @app.post(_LASTING)
+    def lasting() -> Response:
+        body = request.get_json()
+        question = body["messages"][-1]["parts"][0]["text"]
+        tokens = complete([{"content": question}])
+        return sse_hub.answers.start(
+            tokens, id=body["id"], merge="".join, protocol="ai-sdk"
+        ).response()
+
+    @app.post("/go")
+    def go() -> str:
+        _go.set()
+        return "gone"
 
 
 def create_app() -> Flask:
@@ -90,6 +127,7 @@ def create_app() -> Flask:
         yield {"type": "text-end", "id": "t1"}
         yield {"type": "finish"}
 
+    add_lasting(app)
     app.add_url_rule("/api/chat", view_func=chat, methods=["POST"])
     answers("/beating/v1/chat/completions", chunks, "openai")
     answers("/proxy/v1/chat/completions", lambda _: with_end(chunks("hello")), "openai")

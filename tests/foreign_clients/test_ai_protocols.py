@@ -18,7 +18,7 @@ import pytest
 from tests.compat.table import compat
 from tests.documented.chat import PAGE, WORDS, run
 from tests.documented.samples import sample
-from tests.foreign_clients.ai_site import FAIL, FAIL_AT_ONCE, WAIT
+from tests.foreign_clients.ai_site import FAIL, FAIL_AT_ONCE, WAIT, WAIT_FOR_GO
 from tests.kit.ports import HOST
 from tests.kit.reader import DEADLINE, wait_until
 from tests.kit.sse_parser import parse
@@ -38,9 +38,8 @@ OPENAI = sample(PAGE, "js", with_='from "openai"')
 COMPATIBLE = sample(PAGE, "js", with_="createOpenAICompatible")
 AI_SDK = sample(PAGE, "js", with_="DefaultChatTransport")
 
-# The class below useChat, without React. It yields the message, and then throws the
-# error that a page would show.
-USE_CHAT = """
+# The class below useChat, without React.
+CHAT = """
 import { AbstractChat, DefaultChatTransport } from "ai";
 
 class State {
@@ -56,7 +55,12 @@ class State {
 class Chat extends AbstractChat {
   constructor(init) { super({ ...init, state: new State() }); }
 }
+"""
 
+# Yields the message, and then throws the error that a page would show.
+USE_CHAT = (
+    CHAT
+    + """
 export async function* ask(url, text) {
   const transport = new DefaultChatTransport({ api: `${url}/api/chat` });
   const chat = new Chat({ transport });
@@ -65,6 +69,37 @@ export async function* ask(url, text) {
   if (chat.status !== "ready") throw chat.error;
 }
 """
+)
+
+# A page that is left in the middle, and loaded again: `resume: true` of useChat calls
+# resumeStream(). Yields the message, if nothing more can be resumed.
+RESUME = (
+    CHAT
+    + """
+const until = async (isSo) => {
+  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
+};
+const hasText = (chat) => chat.lastMessage?.parts.some(({ text }) => text === "Events");
+
+export async function* ask(url, text) {
+  const transport = new DefaultChatTransport({ api: `${url}/api/chat` });
+  const left = new Chat({ id: "one", transport });
+  left.sendMessage({ text });
+  await until(() => hasText(left));
+  await left.stop();
+  const chat = new Chat({ id: "one", transport });
+  const resumed = chat.resumeStream();
+  await until(() => hasText(chat));
+  await fetch(new URL("/go", url), { method: "POST" });
+  await resumed;
+  yield chat.lastMessage;
+  const messages = chat.state.messages.length;
+  await chat.resumeStream();
+  if (chat.state.messages.length !== messages) throw new Error("resumed again");
+  if (chat.status !== "ready") throw chat.error;
+}
+"""
+)
 
 # Asks one question after another, and prints each answer: all that the sample yields,
 # and the error that it throws.
@@ -289,6 +324,15 @@ def test_a_message_may_have_its_own_id(name: str, answer_of: AnswerOf) -> None:
     answer = answer_of(name, path="/parts")
     assert answer.found[-1]["id"] == "m1"
     assert answer.text == TEXT
+
+
+@compat("ai", "gunicorn gevent", "useChat with resume: true")
+def test_a_chat_of_the_ai_sdk_resumes_after_a_reload(site: Site) -> None:
+    """It receives the whole message, and asks the model once."""
+    before = site.json("/counts")
+    (answer,) = node(RESUME)([(f"{site.url}/lasting", WAIT_FOR_GO)])
+    assert (answer.text, answer.error) == (TEXT, None)
+    assert site.json("/counts") == {name: before[name] + 1 for name in before}
 
 
 def test_a_client_that_leaves_ends_the_models_call(site: Site) -> None:

@@ -1,10 +1,15 @@
 // The conversation in the page. Each question is shown once with its answer, whether it
-// comes from the loaded page, from the page's own request or from another tab.
+// comes from the loaded page, from the page's own request, from an answer or from another tab.
 
 // The list is bounded, to the number of exchanges that the server sends.
 const MOST = 50;
 
-const NOTES = { stopped: "Stopped here.", failed: "It failed here, and is not kept." };
+const NOTES = {
+  stopped: "Stopped here.",
+  failed: "It failed here, and is not kept.",
+  lost: "It broke off here, and is not kept.",
+  left: "It goes on without this page.",
+};
 
 export class Exchanges {
   constructor(list) {
@@ -46,12 +51,8 @@ export class Exchanges {
     return shown;
   }
 
-  /**
-   * Give an exchange the id under which it will be kept. If a proxy has buffered the answer,
-   * the hub's event came first and has already added the exchange: remove that one.
-   */
+  /** Give an exchange the id of its answer, under which it will be kept. */
   name(shown, id) {
-    this.find(id)?.remove();
     shown.dataset.id = id;
   }
 
@@ -73,11 +74,22 @@ export class Exchanges {
     this.list.scrollTop = this.list.scrollHeight;
   }
 
+  /** Show a question that came later than its exchange. */
+  putQuestion(shown, question) {
+    this.atEnd(() => {
+      shown.querySelector(".question .text").textContent = question;
+    });
+  }
+
+  questionOf(shown) {
+    return shown.querySelector(".question .text").textContent;
+  }
+
   answerOf(shown) {
     return shown.querySelector(".answer .text").textContent;
   }
 
-  /** Show how an answer ended: complete, stopped or failed. */
+  /** Show how an answer ended: complete, or as one of NOTES. */
   end(shown, state) {
     this.atEnd(() => {
       shown.dataset.state = state;
