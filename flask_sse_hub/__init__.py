@@ -32,6 +32,7 @@ from .events.typed.registry import EventTypes
 from .hub.clients.client_stats import ClientStats
 from .hub.clients.close_reason import CloseReason
 from .hub.presence.attendance import Presence, PresenceList
+from .hub.receipts.fold import Receipt
 from .hub.stats import HubStats
 from .publisher import Publisher
 from .signals import (
@@ -41,6 +42,7 @@ from .signals import (
     client_disconnected,
     event_lost,
     event_published,
+    event_unheard,
     user_came,
     user_left,
 )
@@ -77,6 +79,7 @@ __all__ = [
     "PresenceList",
     "Progress",
     "Publisher",
+    "Receipt",
     "SSEHub",
     "SSEHubError",
     "StateFull",
@@ -92,6 +95,7 @@ __all__ = [
     "datastar_signals",
     "event_lost",
     "event_published",
+    "event_unheard",
     "turbo_stream",
     "user_came",
     "user_left",

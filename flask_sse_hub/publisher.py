@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,12 @@ from .events.compose import MAX_EVENT_BYTES, Composer, PublishesEvents
 from .events.event import LARGEST_BYTES
 from .events.patterns import DefaultTtls
 from .events.pending import PendingEvent, Transactional
-from .events.record import Record
+from .events.record import Cursor, Record
 from .events.typed.registry import EventTypes
 from .hub.presence.questions import AnswersPresence, KnowsPeople, look_up
+from .hub.receipts import questions as receipts
+from .hub.receipts.fold import Receipt
+from .hub.receipts.questions import AnswersReceipts
 from .runtime.arguments import explaining
 from .runtime.per_process import PerProcess
 
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from .database.outbox import Outbox
 
 
-class Publisher(PublishesEvents, AnswersPresence):
+class Publisher(PublishesEvents, AnswersPresence, AnswersReceipts):
     """Publish events to the log of an app, from a process that is not the app.
 
     For example::
@@ -217,6 +221,9 @@ class Publisher(PublishesEvents, AnswersPresence):
 
     def _people(self, _: str | None) -> KnowsPeople:
         return look_up(self._broker.get())
+
+    def _receipts(self) -> Callable[[Cursor], Receipt | None]:
+        return partial(receipts.look_up, self._broker.get())
 
     def _append(self, record: Record) -> str:
         return str(self._broker.get().publish(record))

@@ -37,6 +37,11 @@ channel_occupied = _signals.signal("channel-occupied")
 #: SSE_HUB_PRESENCE_GRACE, in one process of all.
 channel_vacated = _signals.signal("channel-vacated")
 
+#: An event with ``receipt=True`` was written to no stream, and nobody addressed is
+#: present. Sent with ``event``, an Event, ``event_id``, and ``target``, "everyone" or
+#: the names by their kind, in one process of all.
+event_unheard = _signals.signal("event-unheard")
+
 #: An event of ``publish(after=...)`` could not be published after its commit: the
 #: broker was away. Sent with ``event``, an Event, and ``error``. The outcome is
 #: unknown: the event may be in the log.

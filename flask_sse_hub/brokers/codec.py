@@ -47,6 +47,7 @@ class _Head(NamedTuple):
     key: str | None = None
     deletes: bool = False
     ttl: float | None = None
+    receipt: bool = False
 
 
 def encode(record: Record) -> str:
@@ -62,6 +63,7 @@ def encode(record: Record) -> str:
             record.key,
             record.deletes,
             record.ttl,
+            record.receipt,
         )
         data = content.data
     else:
@@ -92,6 +94,7 @@ def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
             key=head.key,
             deletes=head.deletes,
             ttl=head.ttl,
+            receipt=head.receipt,
             cursor=cursor,
             time=time,
         )
@@ -131,6 +134,8 @@ def _encode_head(head: _Head) -> str:
         fields["deletes"] = True
     if head.ttl is not None:
         fields["ttl"] = head.ttl
+    if head.receipt:
+        fields["receipt"] = True
     return _ENCODER.encode(fields)
 
 
@@ -159,6 +164,7 @@ def _decode_head(line: str) -> _Head:
         key=checked_name(fields["key"], what="a key") if "key" in fields else None,
         deletes=bool(fields.get("deletes")),
         ttl=checked_seconds(fields["ttl"], what="a ttl") if "ttl" in fields else None,
+        receipt=bool(fields.get("receipt")),
     )
 
 

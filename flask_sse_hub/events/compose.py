@@ -57,6 +57,7 @@ class Composer:
         key: str | None = None,
         delete: bool = False,
         ttl: float | Unset | None = UNSET,
+        receipt: bool = False,
     ) -> Record:
         """Return the record for the arguments of ``publish()``; see there.
 
@@ -85,6 +86,7 @@ class Composer:
             key=None if key is None else checked_name(key, what="a key"),
             deletes=bool(delete),
             ttl=self._ttl(ttl, addresses),
+            receipt=bool(receipt),
         )
 
     def _ttl(
@@ -145,6 +147,7 @@ class PublishOptions(TypedDict, total=False):
     key: str | None
     delete: bool
     ttl: float | Unset | None
+    receipt: bool
 
 
 class PublishesEvents(ABC):
@@ -181,6 +184,7 @@ class PublishesEvents(ABC):
         key: str | None = None,
         delete: bool = False,
         ttl: float | Unset | None = UNSET,
+        receipt: bool = False,
         after: Transactional | None = None,
         outbox: bool = False,
     ) -> str | PendingEvent:
@@ -216,6 +220,8 @@ class PublishesEvents(ABC):
                 no client receives it, and missing it is no gap. With 0, it is only for
                 clients that are connected and keep up. None: as long as history keeps
                 it. Left out, it is the one of the channel in ``SSE_HUB_TTL``.
+            receipt: Whether ``receipts()`` tells to how many streams the event was
+                written, and the signal ``event_unheard`` that nobody was there.
             after: A session, scoped session or connection of SQLAlchemy. The event is
                 published when its transaction commits, and forgotten when the
                 transaction, or the savepoint it was published in, is rolled back.
@@ -256,6 +262,7 @@ class PublishesEvents(ABC):
             key=key,
             delete=delete,
             ttl=ttl,
+            receipt=receipt,
         )
         if after is not None:
             return self._publish_after(after, record, outbox=outbox)

@@ -102,6 +102,9 @@ class Record:
 
     A record with a ``ttl`` is short-lived: that many seconds after its time no client
     receives it any more. With 0, only clients that keep up when it comes receive it.
+
+    Workers tell each other to how many streams they have written an event with a
+    ``receipt``.
     """
 
     addresses: tuple[Address, ...]
@@ -111,6 +114,7 @@ class Record:
     key: str | None = None
     deletes: bool = False
     ttl: float | None = None
+    receipt: bool = False
     cursor: Cursor = UNPLACED
     time: float = 0.0
 

@@ -49,6 +49,10 @@ PUBLISH = {
         ["expires", "expire", "expires_in", "lifetime", "max_age", "timeout"],
         "Use ttl=, in seconds.",
     ),
+    **dict.fromkeys(
+        ["ack", "acknowledge", "delivered"],
+        "Use receipt=True, and later receipts(event_id).",
+    ),
     "callback": "Leave it out: clients do not answer events. Have them send a request.",
 }
 

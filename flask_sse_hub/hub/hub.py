@@ -15,7 +15,7 @@ from ..brokers import Broker
 from ..errors import BrokerUnavailable, ClientRefused
 from ..events.address import Address, address_of_client
 from ..events.coding import Coding
-from ..events.record import Cursor, Disconnect, Record, Subscribe
+from ..events.record import Cursor, Disconnect, Record, Subscribe, is_beyond
 from ..runtime import sockets
 from ..runtime.closing import Closing
 from ..runtime.greenlets import unhurried
@@ -31,6 +31,7 @@ from .counting import stats_of
 from .delivery.socket_sink import ClientSocket, SocketSink
 from .folds import Fold
 from .parts import Parts
+from .receipts.fold import Receipt
 from .stats import HubStats, OutboxStats
 from .tasks import Tasks
 
@@ -90,6 +91,7 @@ class Hub:
                 lambda: parts.roster.tick(self.closed),
                 by_clock=True,
             )
+        self.run_beside("receipts", lambda: parts.clerk.run(self.closed), by_clock=True)
         self.run_beside("follower", lambda: parts.follower.run(self.closed))
         self.run_beside("writer", parts.writer.run)
         self.run_beside("reader", parts.writer.read_behind)
@@ -191,6 +193,13 @@ class Hub:
         Raises BrokerUnavailable if that takes longer.
         """
         self._parts.follower.wait_until_folded(self.cursor(), seconds)
+
+    def receipt(self, cursor: Cursor) -> Receipt | None:
+        """Return the receipt of an event; None for an event without one."""
+        if is_beyond(cursor, self._parts.progress.position):
+            # This worker has not read the event.
+            return Receipt()
+        return self._parts.clerk.fold.receipt(str(cursor))
 
     # Starting and ending
 
@@ -403,4 +412,9 @@ class Hub:
         """Yield the statistics of each stream, the oldest first."""
         now, registry = self.clock(), self._parts.registry
         for client in unhurried(registry.clients()):
-            yield ClientStats.of(client, registry.written(client), now=now)
+            yield ClientStats.of(
+                client,
+                registry.written(client),
+                now=now,
+                lag_events=self._parts.progress.events_after(client),
+            )

@@ -26,6 +26,7 @@ from .lifecycle import Lifecycle
 from .members import Members
 from .options import HubOptions
 from .presence.roster import Arrivals, Roster
+from .receipts.clerk import Clerk, Unheard
 from .tally import Tally
 
 
@@ -37,6 +38,7 @@ class Parts:
         options: The hub's settings.
         listeners: Functions to call when a stream begins or ends.
         arrivals: Functions to call when people come and leave.
+        unheard: A function to call for an event that nobody has heard.
         places: The ledger of the server's places; a new one without a limit by default.
         clock: The monotonic clock, in seconds.
         time_of_day: The time of day, in seconds since 1970.
@@ -50,6 +52,7 @@ class Parts:
         *,
         listeners: Listeners | None = None,
         arrivals: Arrivals | None = None,
+        unheard: Unheard | None = None,
         places: PlaceLedger | None = None,
         clock: Callable[[], float] = time.monotonic,
         time_of_day: Callable[[], float] = time.time,
@@ -96,12 +99,26 @@ class Parts:
         if options.presence:
             self.members.serve(self.roster)
             self.folds.add(self.roster.fold)
+        self.clerk = Clerk(
+            self.members.own_id,
+            broker=broker,
+            progress=self.progress,
+            registry=registry,
+            roster=self.roster,
+            grace=options.presence_grace,
+            tell=self.notices.tell,
+            unheard=unheard,
+            clock=clock,
+        )
+        self.folds.add(self.clerk.fold)
+        self.members.before_leaving(self.clerk.report_all)
         self.dispatcher = Dispatcher(
             self.progress,
             registry,
             self.ends,
             self.subscriptions,
             self.waking,
+            self.clerk,
             broker=broker,
             tally=tally,
             clock=clock,

@@ -41,6 +41,7 @@ class PublishedEvent:
     ``exclude_clients`` are the ids of clients that do not receive it. ``time`` is in
     seconds since 1970, ``retry`` in seconds. ``key`` is the key of which the event is
     the value, or the end if ``deleted``. ``ttl`` is for how many seconds it is of use.
+    ``receipt`` tells whether it asks for a receipt.
     """
 
     type: str
@@ -53,6 +54,7 @@ class PublishedEvent:
     key: str | None = None
     deleted: bool = False
     ttl: float | None = None
+    receipt: bool = False
 
     @classmethod
     def of(cls, record: Record, event: Event) -> Self:
@@ -68,6 +70,7 @@ class PublishedEvent:
             key=record.key,
             deleted=record.deletes,
             ttl=record.ttl,
+            receipt=record.receipt,
         )
 
     def json(self) -> Any:

@@ -7,6 +7,7 @@ so that one object can serve many apps.
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from flask import Flask, has_request_context
 from ..answers.lasting.desk import Desk
 from ..auth.access import Access, Rules
 from ..brokers import Broker, create_broker
+from ..errors import BrokerUnavailable
 from ..events.address import Address
 from ..events.compose import Composer
 from ..events.pending import PendingEvent
@@ -37,6 +39,7 @@ from ..signals import (
     client_connected,
     client_disconnected,
     event_published,
+    event_unheard,
     user_came,
     user_left,
 )
@@ -190,6 +193,9 @@ class AppState:
                     app, channel=channel
                 ),
             ),
+            unheard=lambda event, event_id, target: event_unheard.send(
+                app, event=event, event_id=event_id, target=target
+            ),
             places=place_ledger(),
             clock=self.clock,
             time_of_day=self.time_of_day,
@@ -258,6 +264,10 @@ class AppState:
         every process.
         """
         self.reach.check()
+        if record.receipt and has_request_context():
+            # Otherwise no worker may look for its streams, because there is none yet.
+            with suppress(BrokerUnavailable):
+                self.hub.start()
         event_id = str(self.hub.publish(record))
         self.reach.warn_of_silence("no client receives the published events")
         try:

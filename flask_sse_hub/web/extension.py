@@ -37,6 +37,7 @@ from .blueprint import create_blueprint
 from .cli import create_group
 from .config import Config
 from .presence import HasPresence
+from .receipts import HasReceipts
 from .registering import check_callable
 from .row_events import PublishesRows
 from .rules import HasRules
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 _EXTENSION = "sse_hub"
 
 
-class SSEHub(PublishesRows, HasRules, HasPresence):
+class SSEHub(PublishesRows, HasRules, HasPresence, HasReceipts):
     """Push server-sent events from a Flask app.
 
     The object holds no state of an app, so one object can serve many apps::

@@ -50,6 +50,7 @@ _OPTIONAL = (
     "key",
     "delete",
     "ttl",
+    "receipt",
 )
 
 
@@ -206,8 +207,9 @@ class PublishAPI:
         for name, value in fields.items():
             needed = {"key": "any"} if name == "delete" else {}
             self._checked("", {**needed, name: value}, at + name, typed=False)
-        if not isinstance(fields.get("delete", False), bool):
-            raise Refused(400, "true or false is needed", f"{at}delete")
+        for name in ("delete", "receipt"):
+            if not isinstance(fields.get(name, False), bool):
+                raise Refused(400, "true or false is needed", at + name)
         for kind, names in target.items():
             self._checked("", {kind: names}, f"{at}target.{kind}", typed=False)
             if names == []:

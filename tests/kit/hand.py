@@ -18,6 +18,7 @@ from flask_sse_hub.hub.hub import Hub
 from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.hub.parts import Parts
 from flask_sse_hub.hub.presence.roster import Arrivals
+from flask_sse_hub.hub.receipts.clerk import Unheard
 from flask_sse_hub.hub.tasks import Tasks
 from flask_sse_hub.server.places import PlaceLedger
 from flask_sse_hub.testing import Clock
@@ -113,6 +114,7 @@ class HandHub:
         listeners: Listeners | None = None,
         places: PlaceLedger | None = None,
         arrivals: Arrivals | None = None,
+        unheard: Unheard | None = None,
         clock: Clock | None = None,
         begun: bool = True,
         time_of_day: Callable[[], float] = time.time,
@@ -126,6 +128,7 @@ class HandHub:
             HubOptions(memory=memory, **options),
             listeners=listeners,
             arrivals=arrivals,
+            unheard=unheard,
             places=places,
             clock=self.clock,
             time_of_day=time_of_day,

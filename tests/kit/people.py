@@ -61,6 +61,9 @@ class Worker(HandHub):
                 channel_occupied=self._note("occupied"),
                 channel_vacated=self._note("vacated"),
             ),
+            unheard=lambda event, _, target: self.told.append(
+                f"unheard {event.data} {target}"
+            ),
             presence=True,
             **options,
         )
@@ -152,6 +155,8 @@ class Company:
                 for worker in self.moving:
                     worker.bring()
                     worker.parts.members.beat()
+            for worker in self.moving:
+                worker.parts.clerk.step()
             self.settle()
 
     def truth(self, channel: str = ROOM) -> Counter[str | None]:

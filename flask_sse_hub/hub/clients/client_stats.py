@@ -30,9 +30,14 @@ class ClientStats:
     delivery: str = ""
     #: For how many seconds the client has not taken its last bytes; 0 if it keeps up.
     lag: float = 0.0
+    #: How many events for the client are waiting in this worker's memory; 0 if it keeps
+    #: up. The statistics of a stream that has just opened or ended do not count them.
+    lag_events: int = 0
 
     @classmethod
-    def of(cls, client: Client, written: Written, *, now: float) -> Self:
+    def of(
+        cls, client: Client, written: Written, *, now: float, lag_events: int = 0
+    ) -> Self:
         """Describe a client at a moment of the monotonic clock."""
         return cls(
             id=client.id,
@@ -44,4 +49,5 @@ class ClientStats:
             bytes=written.bytes,
             delivery=client.sink.delivery_kind,
             lag=client.lag(now),
+            lag_events=lag_events,
         )

@@ -212,6 +212,15 @@ class ClientRegistry:
                 del kept_out[client]
         return kept_out
 
+    def listening(
+        self, addresses: Sequence[Address], *, exclude: Sequence[str]
+    ) -> list[Client]:
+        """Return the clients that events of some addresses are for, each once."""
+        with self._lock:
+            found = self._found(addresses)
+            kept_out = self._found(map(address_of_client, exclude))
+            return [each for each in found if each not in kept_out]
+
     def belonging(self, addresses: Iterable[Address]) -> list[Client]:
         """Return the clients whose streams a disconnect at these addresses ends."""
         with self._lock:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
 from ...brokers import Broker, LogBatch
 from ...errors import BrokerUnavailable
@@ -21,6 +21,7 @@ from ..clients.registry import ClientRegistry
 from ..tally import Tally
 from .ends import CLOCK_SKEW_SECONDS, Ends
 from .progress import DeliveryProgress
+from .run import Run
 from .state import State
 from .stretch import Frame
 from .subscriptions import Subscriptions
@@ -33,29 +34,14 @@ log = logging.getLogger(__name__)
 _RUN_BYTES = 8192
 
 
-@dataclass(slots=True)
-class Run:
-    """Consecutive records for the same clients, fanned out in one piece.
+class NotesEvents(Protocol):
+    """Notes the events with a receipt. The caller holds the lock of the progress."""
 
-    ``direct`` are the connections of the clients that keep up and are written to. A
-    lagging client finds the records in the history. The run leads from the cursor
-    ``before`` to ``after``. ``published_at`` is the time of its first event, in seconds
-    since 1970; None if the run reaches no client. The events of a ``momentary`` run are
-    only for clients that keep up.
-    """
+    def note(self, frame: Frame, cursor: Cursor) -> None:
+        """Note an event that is being fanned out."""
 
-    before: Cursor
-    after: Cursor
-    blocks: Sequence[bytes] = ()
-    bytes: int = 0
-    direct: Sequence[Connection] = ()
-    published_at: float | None = None
-    momentary: bool = False
-
-    @property
-    def events(self) -> int:
-        """The number of events in the run."""
-        return len(self.blocks)
+    def note_earlier(self, frame: Frame, cursor: Cursor, *, age: float) -> None:
+        """Note an event from before this worker's start, so many seconds old."""
 
 
 class Dispatcher:
@@ -68,6 +54,7 @@ class Dispatcher:
         ends: Ends,
         subscriptions: Subscriptions,
         waking: Waking,
+        receipts: NotesEvents,
         *,
         broker: Broker,
         tally: Tally,
@@ -78,6 +65,7 @@ class Dispatcher:
         self._ends = ends
         self._subscriptions = subscriptions
         self._waking = waking
+        self._receipts = receipts
         self._broker = broker
         self._tally = tally
         self._clock = clock
@@ -117,7 +105,11 @@ class Dispatcher:
             self._ends.note(frames)
             progress.state = state
             for frame in frames:
-                state.fold(frame, now=progress.history.now)
+                now = progress.history.now
+                state.fold(frame, now=now)
+                if frame.receipt is not None:
+                    at = Cursor(start.epoch, frame.offset)
+                    self._receipts.note_earlier(frame, at, age=now - frame.time)
             waiting = self._registry.clients()
             for client in waiting:
                 self._ends.end_if_disconnected(client)
@@ -205,6 +197,9 @@ class Dispatcher:
                 woken.update(dict.fromkeys(changed))
                 if frame.key is not None:
                     progress.state.fold(frame, now=progress.history.now)
+                if frame.receipt is not None:
+                    at = Cursor(run.after.epoch, frame.offset)
+                    self._receipts.note(frame, at)
             if run.events:
                 self._mark(frames[0], run, woken)
             progress.position = run.after

@@ -206,6 +206,15 @@ class History:
         first = next(living, None)
         return first is not None and first.offset <= upto.offset
 
+    def count(
+        self, addresses: Sequence[Address], after: Cursor, *, upto: Cursor
+    ) -> int:
+        """Return how many events between two cursors have one of these addresses."""
+        return sum(
+            bool(frame.block) and frame.offset <= upto.offset
+            for frame in self._addressed(addresses, after.offset)
+        )
+
     def _addressed(self, addresses: Sequence[Address], after: int) -> Iterator[Frame]:
         frames = self._frames.addressed(addresses, after)
         if not len(self._short_lived):

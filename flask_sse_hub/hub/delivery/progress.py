@@ -1,12 +1,13 @@
 """DeliveryProgress: how far this worker has delivered the log.
 
 One lock guards it, together with each client's cursor and the flags that say what is
-due to the client. Does not know clients.
+due to the client.
 """
 
 import threading
 
 from ...events.record import UNPLACED, Cursor, is_beyond
+from ..clients.client import Client
 from .history import History
 from .state import State
 
@@ -30,6 +31,14 @@ class DeliveryProgress:
     def is_ahead(self, cursor: Cursor | None) -> bool:
         """Tell whether a cursor lies beyond the position of this worker."""
         return is_beyond(cursor, self.position)
+
+    def events_after(self, client: Client) -> int:
+        """Return how many events in this memory a client has not received yet."""
+        with self.lock:
+            cursor = client.cursor
+            if cursor is None or cursor.epoch != self.position.epoch:
+                return 0
+            return self.history.count(client.addresses, cursor, upto=self.position)
 
     def forget_expired(self) -> None:
         """Forget events that are too old, even while no new ones come."""

@@ -36,7 +36,7 @@ class Frame:
 
     A control record has an empty block, and its content: a ``disconnect`` that ends
     streams, or a ``subscribe`` that changes their channels. A record for workers has an
-    empty block and nothing else.
+    empty block and nothing else. An event with a ``receipt`` has that here once more.
     """
 
     offset: int
@@ -49,6 +49,7 @@ class Frame:
     deletes: bool = False
     ttl: float | None = None
     subscribe: Subscribe | None = None
+    receipt: Event | None = None
 
     @classmethod
     def of(cls, record: Record) -> Self:
@@ -73,6 +74,7 @@ class Frame:
             deletes=record.deletes,
             ttl=record.ttl,
             subscribe=content if isinstance(content, Subscribe) else None,
+            receipt=content if record.receipt and isinstance(content, Event) else None,
         )
 
     @property
@@ -97,7 +99,8 @@ class Frame:
     def size(self) -> int:
         """The bytes of memory that the frame counts for."""
         names = len(self.addresses) + len(self.exclude)
-        return len(self.block) + _FRAME_OVERHEAD_BYTES + NAME_BYTES * names
+        again = 0 if self.receipt is None else len(self.block)
+        return len(self.block) + again + _FRAME_OVERHEAD_BYTES + NAME_BYTES * names
 
 
 class Stretch:

@@ -9,10 +9,9 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol, cast
 
-from ...events.coding import Form
 from ...runtime import greenlets
 from ...runtime.peer_watch import Change, PeerWatch
 from ...runtime.survival import surviving
@@ -21,7 +20,8 @@ from ..clients.close_reason import IMMEDIATE, CloseReason
 from ..clients.registry import ClientRegistry
 from ..tally import Tally
 from .catchup import Catchup
-from .dispatcher import Dispatcher, Run
+from .dispatcher import Dispatcher
+from .run import Run, Writes
 from .socket_sink import (
     MAX_WRITE_BYTES,
     WIDE_WRITE_BYTES,
@@ -207,7 +207,7 @@ class Writer:
 
     def write_run(self, run: Run) -> None:
         """Write the same bytes to every client that keeps up."""
-        writes = _Writes(run.blocks)
+        writes = Writes(run.blocks)
         count = len(run.direct)
         failed = 0
         for start in range(0, count, _WRITES_AT_ONCE):
@@ -230,7 +230,7 @@ class Writer:
         self._tally.written(events=taken * run.events, bytes=taken * run.bytes)
 
     def _note_partial(
-        self, run: Run, connection: Connection, sent: int, writes: "_Writes"
+        self, run: Run, connection: Connection, sent: int, writes: Writes
     ) -> None:
         """Handle a write that took only ``sent`` bytes of a run; -1 is an error."""
         client = self._peers.owner(connection)
@@ -400,21 +400,3 @@ class Writer:
         # heartbeat's sweep wakes it later.
         if chunk != b"" or again or not self._catchup.waits_for_broker(client):
             self.look_at(sink)
-
-
-class _Writes(dict[Form, tuple[bytes, int]]):
-    """The first write of a run in each form, and the size of the whole run.
-
-    A run longer than one write is finished per client.
-    """
-
-    def __init__(self, blocks: Sequence[bytes]) -> None:
-        self._blocks = blocks
-        #: The whole run, in each form that was used so far.
-        self.whole: dict[Form, bytes] = {}
-
-    def __missing__(self, form: Form) -> tuple[bytes, int]:
-        whole = form.frame(form.coding.encode(self._blocks))
-        self.whole[form] = whole
-        self[form] = write = whole[:WIDE_WRITE_BYTES], len(whole)
-        return write

@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ...events import address
+from ...events.address import BROADCAST, Address
 from ...events.record import UNPLACED, Record
 from ...runtime.greenlets import unhurried
 from .attendance import Attendance, Person, PresenceList
@@ -284,6 +285,16 @@ class PresenceFold:
         """Return the number of people in a channel."""
         with self._lock:
             return self._table.count(channel)
+
+    def lists(self, each: Address) -> bool:
+        """Tell whether a user, or anybody in a channel, or at all, is listed."""
+        name = address.name_of(each)
+        with self._lock:
+            if each == BROADCAST:
+                return bool(self._table.people())
+            if each.startswith("u:"):
+                return bool(self._table.channels(name))
+            return each.startswith("c:") and self._table.count(name) > 0
 
     def people(self, channel: str, *, stale: bool = False) -> PresenceList:
         """Return the people in a channel."""

@@ -11,10 +11,11 @@ import logging
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ...errors import BrokerUnavailable, StateFull
+from ...events.address import Address
 from ...events.record import UNPLACED, Cursor, Record, is_beyond
 from ...runtime.closing import Closed, Closing
 from ...runtime.rare_log import RareLog, Trouble
@@ -377,6 +378,10 @@ class Roster:
     def people(self, channel: str) -> PresenceList:
         """Return the people in a channel."""
         return self.fold.people(channel, stale=self._stale)
+
+    def lists(self, addresses: Iterable[Address]) -> bool:
+        """Tell whether anybody at one of these addresses is listed as present."""
+        return any(map(self.fold.lists, addresses))
 
     def channels(self, user: str) -> list[str]:
         """Return the channels in which a user is."""

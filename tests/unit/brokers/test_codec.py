@@ -102,6 +102,7 @@ changes = st.builds(Subscribe, some_names, some_names)
         events,
         key=st.none() | names,
         ttl=st.none() | st.floats(0, 604_800),
+        receipt=st.booleans(),
         cursor=st.just(AT),
         time=st.just(5.0),
     )

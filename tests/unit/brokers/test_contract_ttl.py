@@ -83,6 +83,18 @@ def test_the_ttl_travels_with_the_record(make_broker: MakeBroker) -> None:
         assert [each.ttl for each in found] == [0.0, 2.5, None]
 
 
+def test_the_wish_for_a_receipt_travels_with_the_record(
+    make_broker: MakeBroker,
+) -> None:
+    """A follower and a reader receive it."""
+    broker = make_broker(KEEP_ALL)
+    start = broker.head()
+    for receipt in (True, False):
+        broker.publish(record(receipt=receipt))
+    for found in (read_on(broker, start), followed(broker, start)):
+        assert [each.receipt for each in found] == [True, False]
+
+
 @pytest.mark.usefixtures("few")
 class TestBounds:
     @pytest.mark.parametrize("ttl", [0.0, MOMENT, 60.0])

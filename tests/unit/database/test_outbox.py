@@ -132,6 +132,7 @@ class TestStoring:
             exclude=("client",),
             idempotency_key="key \N{GRINNING FACE}",
             ttl=2.5,
+            receipt=True,
         )
         with Session(site.engine) as session:
             store(session, record, site.outbox, lambda *_: None)
@@ -140,6 +141,7 @@ class TestStoring:
         (found,) = site.log
         assert (found.addresses, found.content) == (record.addresses, record.content)
         assert (found.exclude, found.ttl) == (record.exclude, record.ttl)
+        assert found.receipt
         assert found.idempotency_key == record.idempotency_key
 
     def test_a_large_event_fits(self, site: Site) -> None:

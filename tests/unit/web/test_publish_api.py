@@ -303,6 +303,8 @@ class TestBodies:
             (EVENT | {"ttl": 604_801}, "ttl"),
             (EVENT | {"ttl": True}, "ttl"),
             (EVENT | {"ttl": None}, "ttl"),
+            (EVENT | {"receipt": 1}, "receipt"),
+            (EVENT | {"receipt": None}, "receipt"),
             (EVENT | {"exclude_client": {}}, "exclude_client"),
             (EVENT | {"exclude_client": None}, "exclude_client"),
             (EVENT | {"idempotency_key": ""}, "idempotency_key"),
@@ -482,6 +484,7 @@ near_events = st.fixed_dictionaries(
         "type": st.text(max_size=3) | json_values,
         "retry": st.floats(0, 9) | json_values,
         "ttl": st.floats(0, 9) | json_values,
+        "receipt": st.booleans() | json_values,
         "exclude_client": st.text(max_size=3) | json_values,
         "idempotency_key": st.text(max_size=3) | json_values,
     },
@@ -559,6 +562,13 @@ def test_an_event_may_have_a_ttl(make_site: MakeSite) -> None:
     typing = {"data": "x", "target": {"channel": "typing.7"}}
     assert log.post([typing, {**typing, "ttl": 0}, EVENT]).status_code == 202
     assert [event.ttl for event in log.events()] == [5.0, 0.0, None]
+
+
+def test_an_event_may_ask_for_a_receipt(make_site: MakeSite) -> None:
+    """The app has it by the id of the event, and is told of silence."""
+    log = Log(make_site(publish_tokens=TOKENS))
+    assert log.post([{**EVENT, "receipt": True}, EVENT]).status_code == 202
+    assert [event.receipt for event in log.events()] == [True, False]
 
 
 class TestBroker:

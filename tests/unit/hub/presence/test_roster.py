@@ -214,6 +214,37 @@ def test_a_reconnect_storm_after_a_restart_writes_no_join_and_no_leave() -> None
     assert records_of(company.broker, "leave") == []
 
 
+def test_a_full_room_is_known_on_three_workers() -> None:
+    """300 people have one to four tabs each. One worker is killed, and some leave."""
+    company = Company(workers=3)
+    one, two, three = company.workers
+    watching = [one.tab("watcher"), two.tab("watcher")]
+    company.settle()
+    for number in range(300):
+        for tab in range(1 + number % 4):
+            worker = company.workers[(number + tab) % 3]
+            worker.tab(f"user-{number}", sees=False)
+    company.wait(6)
+    company.check()
+    company.kill(three)
+    for moved in one.tabs[1:]:
+        user = str(moved.stream.client.identity.user)
+        if user < "user-2":
+            one.close_tab(moved)
+            two.tab(user, sees=False)
+    company.wait(60)
+    company.check()
+    first, second = (each.changes() for each in watching)
+    assert first == second
+    check_order(first)
+    assert len([each for each in first if each.startswith("join")]) == 301
+    gone = {f"user-{number}" for number in range(300)} - set(one.users())
+    assert sorted(each for each in first if each.startswith("leave")) == sorted(
+        f"leave {user}" for user in gone
+    )
+    assert gone
+
+
 class Away(MemoryBroker):
     """A memory broker that takes nothing while it is away."""
 
