@@ -26,7 +26,7 @@ from .events import address
 from .events.address import HasId, Name, checked_id
 from .events.compose import MAX_EVENT_BYTES, Composer, PublishesEvents
 from .events.event import LARGEST_BYTES
-from .events.patterns import DefaultTtls
+from .events.patterns import ChannelHistories, DefaultTtls
 from .events.pending import PendingEvent, Transactional
 from .events.record import Cursor, Record
 from .events.typed.registry import EventTypes
@@ -63,6 +63,8 @@ class Publisher(PublishesEvents, AnswersPresence, AnswersReceipts):
             have.
         dumps: Serialises data as JSON that is neither text nor bytes.
         ttl: The app's ``SSE_HUB_TTL``: the ttl of events by patterns of their channels.
+        history: The app's ``SSE_HUB_HISTORY``: how much history channels keep, by
+            patterns of their names.
         outbox: The app's Outbox, for ``publish(after=..., outbox=True)``. The app's
             workers pass its events on, a few seconds after the commit.
         event_types: The app's typed events.
@@ -85,6 +87,7 @@ class Publisher(PublishesEvents, AnswersPresence, AnswersReceipts):
         max_event_bytes: int = MAX_EVENT_BYTES,
         dumps: Callable[[Any], str] = json.dumps,
         ttl: Mapping[str, float] | None = None,
+        history: Mapping[str, Mapping[str, float]] | None = None,
         outbox: "Outbox | None" = None,
         event_types: EventTypes | None = None,
     ) -> None:
@@ -110,6 +113,10 @@ class Publisher(PublishesEvents, AnswersPresence, AnswersReceipts):
             ttls = DefaultTtls.of({} if ttl is None else ttl)
         except ValueError as error:
             raise InvalidOption(f"ttl cannot be used: {error}") from error
+        try:
+            histories = ChannelHistories.of({} if history is None else history)
+        except ValueError as error:
+            raise InvalidOption(f"history cannot be used: {error}") from error
         if is_redis(url) and name is None:
             raise InvalidOption(
                 "name is missing, and Redis needs it: pass the app's SSE_HUB_NAME"
@@ -128,6 +135,7 @@ class Publisher(PublishesEvents, AnswersPresence, AnswersReceipts):
             dumps,
             max_event_bytes,
             default_ttls=ttls,
+            histories=histories,
             event_types=EventTypes() if event_types is None else event_types,
         )
         self._broker = PerProcess(self._create_broker)

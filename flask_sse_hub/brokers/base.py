@@ -13,7 +13,13 @@ from typing import ClassVar, Literal
 
 from ..errors import StateFull
 from ..events.address import Address
-from ..events.record import Cursor, GapReason, Record, Retention
+from ..events.record import (
+    FAN_OUT_SECONDS,
+    Cursor,
+    GapReason,
+    Record,
+    Retention,
+)
 
 #: How many seconds an idempotency key is remembered. A service that sends a webhook
 #: again does so for hours, and rarely for more than a day.
@@ -32,6 +38,10 @@ CONTROL_RECORDS = 10_000
 #: count towards no other bound. Otherwise typing indicators would push out messages.
 SHORT_LIVED_RECORDS = 10_000
 SHORT_LIVED_BYTES = 8_388_608
+
+#: How many seconds an event stays at least, whatever the bounds of its channel are:
+#: otherwise workers and clients that keep up might not read it in time.
+CHANNEL_SECONDS = FAN_OUT_SECONDS
 
 #: The number of ended sessions, the newest ones, that a broker remembers beside its
 #: log. A worker remembers the same number.
@@ -154,6 +164,11 @@ class Broker(ABC):
         over (``Record.ends``). If there are still too many, remove the oldest ones, and
         note those as trimmed that are a loss (``Record.is_loss()``). Never remove the
         newest record of the log by these bounds.
+
+        Keep records with ``bounds`` apart too. When one is appended, remove the oldest
+        ones of its channel beyond its bounds, also from between events, but none that
+        is younger than CHANNEL_SECONDS. Together they have the bounds of the retention
+        once more. Note those that you remove as trimmed.
 
         Note the addresses of each final control record for ``ended()``, in one step
         with the append.

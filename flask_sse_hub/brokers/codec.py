@@ -14,7 +14,7 @@ from ..errors import SSEHubError
 from ..events import address
 from ..events.address import MAX_TARGETS, Address
 from ..events.event import LARGEST_BYTES, MAX_RETRY_SECONDS, Event, checked_name
-from ..events.record import Cursor, Disconnect, Record, Subscribe
+from ..events.record import ChannelBounds, Cursor, Disconnect, Record, Subscribe
 from ..events.seconds import checked_seconds
 
 # One shared encoder: json.dumps with these options would construct an encoder for each
@@ -48,6 +48,7 @@ class _Head(NamedTuple):
     deletes: bool = False
     ttl: float | None = None
     receipt: bool = False
+    bounds: ChannelBounds | None = None
 
 
 def encode(record: Record) -> str:
@@ -64,6 +65,7 @@ def encode(record: Record) -> str:
             record.deletes,
             record.ttl,
             record.receipt,
+            record.bounds,
         )
         data = content.data
     else:
@@ -95,6 +97,7 @@ def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
             deletes=head.deletes,
             ttl=head.ttl,
             receipt=head.receipt,
+            bounds=head.bounds,
             cursor=cursor,
             time=time,
         )
@@ -136,6 +139,8 @@ def _encode_head(head: _Head) -> str:
         fields["ttl"] = head.ttl
     if head.receipt:
         fields["receipt"] = True
+    if head.bounds is not None:
+        fields["keep"] = [head.bounds.events, head.bounds.seconds]
     return _ENCODER.encode(fields)
 
 
@@ -165,7 +170,16 @@ def _decode_head(line: str) -> _Head:
         deletes=bool(fields.get("deletes")),
         ttl=checked_seconds(fields["ttl"], what="a ttl") if "ttl" in fields else None,
         receipt=bool(fields.get("receipt")),
+        bounds=_bounds(*fields["keep"]) if "keep" in fields else None,
     )
+
+
+def _bounds(events: object, seconds: object) -> ChannelBounds:
+    if events is not None and (isinstance(events, bool) or not isinstance(events, int)):
+        raise TypeError(f"a number of events is needed, not {type(events).__name__}")
+    if seconds is not None:
+        seconds = checked_seconds(seconds, what="an age")
+    return ChannelBounds(events, seconds)
 
 
 def _addresses(value: object) -> tuple[Address, ...]:

@@ -8,7 +8,6 @@ import heapq
 import secrets
 import sys
 import time
-from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +18,6 @@ from ..errors import BrokerUnavailable
 from ..events.address import Address
 from ..events.kept import KeptValues
 from ..events.record import Cursor, GapReason, Record, Retention
-from ..events.trimming import NOTED_ADDRESSES, TrimNotes
 from ..runtime import native
 from ..runtime.bell import Bell, new_bell
 from .base import (
@@ -36,121 +34,11 @@ from .base import (
     Replay,
     check_room,
 )
+from .memory_parts import Apart, Kept
+from .memory_parts import offset_of as _offset
 
 # The most records in one batch: enough for one wake-up to carry a burst.
 _BATCH_RECORDS = 256
-
-
-class _Kept:
-    """The newest records of one kind, within bounds of their own."""
-
-    def __init__(self, retention: Retention) -> None:
-        self._retention = retention
-        self._records: deque[Record] = deque()
-        self._bytes = 0
-        #: The offset after which every record of this kind is retained.
-        self.floor = 0
-        #: The notes about the records that were dropped.
-        self.trimmed = TrimNotes(NOTED_ADDRESSES)
-
-    def __reversed__(self) -> Iterator[Record]:
-        return reversed(self._records)
-
-    def append(self, record: Record) -> None:
-        """Add the newest record."""
-        self._records.append(record)
-        self._bytes += record.size
-
-    def trim(self, now: float) -> None:
-        """Drop the oldest records beyond the bounds."""
-        # The newest record is kept even if it alone exceeds the bytes. Otherwise it
-        # would be trimmed at once and followers would only see a gap.
-        while self._records and self._retention.exceeded(
-            events=len(self._records),
-            bytes=self._bytes if len(self._records) > 1 else 0,
-            oldest=self._records[0].time,
-            now=now,
-        ):
-            oldest = self._records.popleft()
-            self._bytes -= oldest.size
-            self.floor = oldest.cursor.offset
-            if oldest.is_loss(now):
-                self.trimmed.add(self.floor, oldest.addresses)
-
-    def after(self, offset: int, *, most: int) -> Iterator[Record]:
-        """Return up to ``most`` records after an offset."""
-        start = bisect_right(self._records, offset, key=_offset)
-        return islice(self._records, start, start + most)
-
-    def clear(self) -> None:
-        """Drop all records."""
-        self._records.clear()
-
-
-class _ShortLived:
-    """The records with a ttl. Each leaves when its time is over, or by the bounds."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        # In the order of their offsets.
-        self._records: list[Record] = []
-        # Sorted: the first one whose time is over comes first.
-        self._ending: list[tuple[float, int]] = []
-        self._bytes = 0
-        #: The offset of the newest record that left before its time.
-        self.missed = 0
-        #: The notes about the records that left before their time.
-        self.trimmed = TrimNotes(NOTED_ADDRESSES)
-
-    def append(self, record: Record) -> None:
-        """Add the newest record."""
-        self._records.append(record)
-        insort(self._ending, (record.ends, record.cursor.offset))
-        self._bytes += record.size
-
-    def trim(self, now: float, *, newest: int) -> None:
-        """Remove the records whose time is over, and the oldest beyond the bounds.
-
-        The record with the offset ``newest`` stays: followers have not read it yet.
-        """
-        if not self._records:
-            return
-        over = self._ending[: bisect_right(self._ending, (now, newest))]
-        for _, offset in over:
-            if offset != newest:
-                self._remove(self._at(offset))
-        while self._is_beyond(now) and self._records[0].cursor.offset < newest:
-            oldest = self._remove(0)
-            if oldest.is_loss(now):
-                self.missed = oldest.cursor.offset
-                self.trimmed.add(self.missed, oldest.addresses)
-
-    def _is_beyond(self, now: float) -> bool:
-        return bool(self._records) and (
-            len(self._records) > SHORT_LIVED_RECORDS
-            or self._bytes > SHORT_LIVED_BYTES
-            or now - self._records[0].time > self._seconds
-        )
-
-    def after(self, offset: int, *, most: int) -> Iterator[Record]:
-        """Return up to ``most`` records after an offset."""
-        start = bisect_right(self._records, offset, key=_offset)
-        return islice(self._records, start, start + most)
-
-    def clear(self) -> None:
-        """Drop all records."""
-        self._records.clear()
-        self._ending.clear()
-
-    def _at(self, offset: int) -> int:
-        return bisect_left(self._records, offset, key=_offset)
-
-    def _remove(self, at: int) -> Record:
-        found = self._records.pop(at)
-        place = (found.ends, found.cursor.offset)
-        del self._ending[bisect_left(self._ending, place)]
-        self._bytes -= found.size
-        return found
 
 
 class MemoryBroker(Broker):
@@ -166,11 +54,14 @@ class MemoryBroker(Broker):
         # greenlets.
         self._lock = native.native_lock()
         self._epoch = secrets.token_hex(6)
-        self._events = _Kept(retention)
-        self._control = _Kept(
+        self._events = Kept(retention)
+        self._control = Kept(
             Retention(CONTROL_RECORDS, retention.seconds, bytes=sys.maxsize)
         )
-        self._short_lived = _ShortLived(retention.seconds)
+        self._short_lived = Apart(
+            Retention(SHORT_LIVED_RECORDS, retention.seconds, bytes=SHORT_LIVED_BYTES)
+        )
+        self._bounded = Apart(retention)
         self._retention = retention
         self._offset = 0
         self._kept: KeptValues[Record] = KeptValues(_offset)
@@ -233,7 +124,8 @@ class MemoryBroker(Broker):
             gap = self._gap(after, floor=self._events.floor)
             found = self._after(after.offset, most=page) if gap is None else ()
         cursor = found[-1].cursor if found and gap is None else head
-        return Replay(found, cursor, gap, missed=self._short_lived.missed)
+        missed = max(self._short_lived.missed, self._bounded.missed)
+        return Replay(found, cursor, gap, missed=missed)
 
     def bridge(self, after: Cursor, addresses: Sequence[Address]) -> Cursor | None:
         """Return where a reader of some addresses goes on after a trim."""
@@ -242,7 +134,7 @@ class MemoryBroker(Broker):
             self._trim(self._clock())
             if after.epoch != self._epoch or after.offset > self._offset:
                 return None
-            for part in (self._events, self._short_lived):
+            for part in (self._events, self._short_lived, self._bounded):
                 if not part.trimmed.spare(after.offset, addresses):
                     return None
             return Cursor(self._epoch, max(after.offset, self._events.floor))
@@ -291,6 +183,7 @@ class MemoryBroker(Broker):
             self._events.clear()
             self._control.clear()
             self._short_lived.clear()
+            self._bounded.clear()
             bells = self._bells.copy()
         for bell in bells:
             bell.ring()
@@ -304,11 +197,18 @@ class MemoryBroker(Broker):
 
     def _floor(self) -> int:
         """Return the offset after which every record is retained."""
-        return max(self._events.floor, self._control.floor, self._short_lived.missed)
+        return max(
+            self._events.floor,
+            self._control.floor,
+            self._short_lived.missed,
+            self._bounded.missed,
+        )
 
-    def _part_of(self, record: Record) -> "_Kept | _ShortLived":
+    def _part_of(self, record: Record) -> Kept | Apart:
         if record.ttl is not None:
             return self._short_lived
+        if record.bounds is not None:
+            return self._bounded
         return self._control if record.is_control else self._events
 
     def _gap(self, after: Cursor, *, floor: int) -> GapReason | None:
@@ -327,6 +227,7 @@ class MemoryBroker(Broker):
             self._events.after(offset, most=most),
             self._control.after(offset, most=most),
             self._short_lived.after(offset, most=most),
+            self._bounded.after(offset, most=most),
             key=_offset,
         )
         for record in islice(merged, most):
@@ -380,8 +281,5 @@ class MemoryBroker(Broker):
     def _trim(self, now: float) -> None:
         self._events.trim(now)
         self._control.trim(now)
-        self._short_lived.trim(now, newest=self._offset)
-
-
-def _offset(record: Record) -> int:
-    return record.cursor.offset
+        for part in (self._short_lived, self._bounded):
+            part.trim(now, newest=self._offset, floor=self._events.floor)

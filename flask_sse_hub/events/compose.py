@@ -16,7 +16,7 @@ from ..runtime.rare_log import RareLog
 from . import address, habits, words
 from .address import UNSET, Address, Target, Unset, Users
 from .event import Event, checked_name
-from .patterns import DefaultTtls, checked_ttl
+from .patterns import ChannelHistories, DefaultTtls, checked_ttl
 from .pending import PendingEvent, Transactional
 from .record import Record
 from .typed.registry import EventTypes
@@ -34,12 +34,14 @@ class Composer:
 
     ``dumps`` serialises data as JSON that is neither text nor bytes. The data of one
     event may have ``max_event_bytes`` bytes. ``default_ttls`` has the ttl of events
-    without one of their own. ``event_types`` are the typed events.
+    without one of their own, and ``histories`` how much history channels keep.
+    ``event_types`` are the typed events.
     """
 
     dumps: Callable[[Any], str]
     max_event_bytes: int
     default_ttls: DefaultTtls = DefaultTtls()
+    histories: ChannelHistories = ChannelHistories()
     event_types: EventTypes = field(default_factory=EventTypes)
 
     def record(
@@ -76,6 +78,7 @@ class Composer:
         addresses = address.target(
             channel=channel, user=user, session=session, client=client
         )
+        ends = self._ttl(ttl, addresses)
         return Record(
             addresses=addresses,
             content=event,
@@ -85,8 +88,9 @@ class Composer:
             else checked_name(idempotency_key, what="an idempotency key"),
             key=None if key is None else checked_name(key, what="a key"),
             deletes=bool(delete),
-            ttl=self._ttl(ttl, addresses),
+            ttl=ends,
             receipt=bool(receipt),
+            bounds=self.histories.of_event(addresses) if ends is None else None,
         )
 
     def _ttl(

@@ -94,6 +94,25 @@ class Subscribe:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelBounds:
+    """How many of its newest events one channel keeps, and for how many seconds.
+
+    None is no bound of the channel's own. The bounds of the whole log apply too.
+    """
+
+    events: int | None = None
+    seconds: float | None = None
+
+    def excess(self, held: int) -> int:
+        """Return how many of a number of events are too many."""
+        return 0 if self.events is None else max(0, held - self.events)
+
+    def oldest(self, now: float) -> float:
+        """Return the time before which events are too old."""
+        return -math.inf if self.seconds is None else now - self.seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One entry of the log. ``time`` is the broker's, in seconds since 1970.
 
@@ -105,6 +124,8 @@ class Record:
 
     Workers tell each other to how many streams they have written an event with a
     ``receipt``.
+
+    An event with ``bounds`` has one address, the channel that they bound, and no ttl.
     """
 
     addresses: tuple[Address, ...]
@@ -115,6 +136,7 @@ class Record:
     deletes: bool = False
     ttl: float | None = None
     receipt: bool = False
+    bounds: ChannelBounds | None = None
     cursor: Cursor = UNPLACED
     time: float = 0.0
 

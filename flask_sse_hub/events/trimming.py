@@ -28,18 +28,17 @@ class TrimNotes:
     def restart(self, offset: int) -> None:
         """Forget all notes: nothing is known of the records up to an offset."""
         self._unknown = offset
-        # In the order of their offsets, the oldest first.
+        # In the order of the trims, the oldest first.
         self._last: dict[Address, int] = {}
 
     def add(self, offset: int, addresses: Iterable[Address]) -> None:
-        """Note that a record was trimmed. Its offset is higher than all before it."""
+        """Note that a record was trimmed."""
         last = self._last
         for each in addresses:
-            last.pop(each, None)
-            last[each] = offset
+            last[each] = max(offset, last.pop(each, 0))
         while len(last) > self._most:
             oldest = next(iter(last))
-            self._unknown = last.pop(oldest)
+            self._unknown = max(self._unknown, last.pop(oldest))
 
     def spare(self, after: int, addresses: Iterable[Address]) -> bool:
         """Tell whether no record for these addresses was trimmed after an offset."""

@@ -80,6 +80,7 @@ class AppState:
             lambda data: app.json.dumps(data),
             config.max_event_bytes,
             default_ttls=config.ttl,
+            histories=config.history,
             event_types=EventTypes() if event_types is None else event_types,
         )
         self.access = Access(

@@ -12,7 +12,7 @@ from typing import Any
 from ..brokers.factory import masked_url
 from ..errors import ConfigurationError
 from ..events.compose import MAX_EVENT_BYTES
-from ..events.patterns import DefaultTtls, matches
+from ..events.patterns import ChannelHistories, DefaultTtls, matches
 from ..events.record import Retention
 from ..hub.options import HubOptions
 from . import checks
@@ -131,6 +131,16 @@ class Config:
         checks.count,
         "How many bytes of events the broker keeps for replay; at least twice"
         " ``SSE_HUB_MAX_EVENT_BYTES``.",
+    )
+    history: ChannelHistories = _key(
+        ChannelHistories(),
+        ChannelHistories.of,
+        "How much history some channels keep, by glob patterns of their names, as in"
+        ' ``{"chat.*": {"events": 1000, "seconds": 86400}}``. Each channel keeps its'
+        " newest events, and they push out no others. An event that is younger than"
+        " five seconds stays in any case. The bounds of the first pattern that matches"
+        " apply, and only to events without a ttl that are published to one channel"
+        " alone.",
     )
     ttl: DefaultTtls = _key(
         DefaultTtls(),

@@ -34,6 +34,13 @@ def check_together(config: "Config") -> None:
                 f" two of the largest events: set it to at least twice"
                 f" {PREFIX}MAX_EVENT_BYTES ({config.max_event_bytes})"
             )
+    for pattern, bounds in config.history.by_pattern:
+        if bounds.events is not None and bounds.events > config.history_events:
+            raise ConfigurationError(
+                f"{PREFIX}HISTORY lets channels {pattern!r:.60} keep {bounds.events}"
+                f" events, and {PREFIX}HISTORY_EVENTS ({config.history_events}) bounds"
+                " all channels together: raise it"
+            )
 
 
 def tell_of_milliseconds(config: "Config") -> None:

@@ -29,7 +29,7 @@ from flask_sse_hub.brokers import create_broker
 from flask_sse_hub.brokers.sqlite import SQLiteBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.events.record import Record, Retention
+from flask_sse_hub.events.record import ChannelBounds, Record, Retention
 from tests.conftest import User
 from tests.kit.hand import KEEP_ALL
 from tests.kit.redis_server import RedisServer
@@ -90,6 +90,19 @@ def test_channels_may_have_a_ttl(path: Path, log: SQLiteBroker) -> None:
     assert [each.ttl for each in log.replay(start, page=9).records] == [5.0, None]
     with pytest.raises(InvalidOption, match="a dict of channel patterns"):
         Publisher(f"sqlite:///{path}", ttl=5)  # type: ignore[arg-type]
+
+
+def test_channels_may_have_a_history(path: Path, log: SQLiteBroker) -> None:
+    """The Publisher does not know the app's settings, so it is given the patterns."""
+    start = log.head()
+    publisher = Publisher(f"sqlite:///{path}", history={"chat.*": {"events": 9}})
+    publisher.publish("x", channel="chat.7")
+    publisher.publish("x", channel="news")
+    publisher.close()
+    records = log.replay(start, page=9).records
+    assert [each.bounds for each in records] == [ChannelBounds(events=9), None]
+    with pytest.raises(InvalidOption, match="history cannot be used"):
+        Publisher(f"sqlite:///{path}", history={"chat.*": {}})
 
 
 def test_a_user_object_stands_for_its_id(

@@ -13,6 +13,7 @@ from ...events.record import FAN_OUT_SECONDS, Cursor, Record, Retention
 from ...events.trimming import NOTED_ADDRESSES
 from .. import codec
 from ..base import (
+    CHANNEL_SECONDS,
     CONTROL_RECORDS,
     ENDED_SESSIONS,
     IDEMPOTENCY_KEYS,
@@ -38,6 +39,8 @@ def append_keys(prefix: str) -> tuple[str, ...]:
         "short-lived",
         "short-lived-ends",
         "state-ends",
+        "bounded",
+        "bounded-channels",
     )
     return tuple(prefix + name for name in names)
 
@@ -51,7 +54,8 @@ def append_arguments(
 ) -> list[Any]:
     """Return the arguments for a record."""
     is_short = record.ttl is not None
-    is_apart = record.is_control or is_short
+    bounds = record.bounds
+    is_apart = record.is_control or is_short or bounds is not None
     return [
         codec.encode(record),
         # An event has bytes, so that a lost one is missed.
@@ -76,6 +80,10 @@ def append_arguments(
         record.size,
         SHORT_LIVED_RECORDS,
         SHORT_LIVED_BYTES,
+        "" if bounds is None else record.addresses[0],
+        "" if bounds is None or bounds.events is None else bounds.events,
+        "" if bounds is None or bounds.seconds is None else int(bounds.seconds * 1000),
+        int(CHANNEL_SECONDS * 1000),
         *(record.addresses if record.key is not None else ()),
     ]
 

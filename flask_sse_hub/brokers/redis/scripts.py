@@ -8,6 +8,7 @@ read that entry's body. The note counts only if the log has as many entries as i
 and none after the entry that it names.
 """
 
+from .bounded import BOUNDED
 from .short_lived import SHORT_LIVED
 from .state import STATE
 from .trimming import COMMON, TRIM
@@ -20,8 +21,8 @@ from .trimming import COMMON, TRIM
 # KEYS[7]   the ids of the control records in the log, a stream
 # KEYS[8]   the addresses of the sessions that ended last, a stream
 # ARGV[1]   the body
-# ARGV[2]   the size that retention counts, in bytes; 0 for a control record or one with
-#           a ttl
+# ARGV[2]   the size that retention counts, in bytes; 0 for a control record, and for an
+#           event with a ttl or with bounds of its channel
 # ARGV[3]   the epoch, if a new log is begun
 # ARGV[4]   a random number for the id
 # ARGV[5-7] the events, milliseconds and bytes to keep; empty: as KEYS[2] says
@@ -35,7 +36,8 @@ from .trimming import COMMON, TRIM
 # ARGV[15]  how many of these records to remember
 # ARGV[16]  how many notes about trimmed entries one hash holds
 #
-# The modules ``state`` and ``short_lived`` list the other keys and arguments.
+# The modules ``state``, ``short_lived`` and ``bounded`` list the other keys and
+# arguments.
 #
 # XADD is the last command. If Redis refuses a command, because of the user's rights or
 # of its memory, nothing was appended, and the idempotency key is taken back.
@@ -45,10 +47,10 @@ from .trimming import COMMON, TRIM
 # memory once the script has written. The newest entry stays until XADD, since the epoch
 # is stored only in entries. XADD replaces it if it is beyond the bounds too.
 #
-# Control records and short-lived ones do not count as events. The oldest ones beyond
-# their own number are removed from between events. They have no bytes, so a reader
-# still proves by the bytes that no event is missing between two entries. An event trims
-# the log; they remove only others of their kind.
+# Control records, short-lived ones and those with bounds do not count as events. The
+# oldest ones beyond their own number are removed from between events. They have no
+# bytes, so a reader still proves by the bytes that no event is missing between two
+# entries. An event trims the log; they remove only others of their kind.
 #
 # Two hashes bound the idempotency keys by time and by number. When the newer hash is a
 # day old or full, it replaces the older one. Each key is thereby remembered for long
@@ -64,7 +66,7 @@ APPEND = (
 local ms, number, size = now, tonumber(ARGV[4]), tonumber(ARGV[2])
 local epoch, before, total, length = ARGV[3], '0-0', 0, 0
 local key = ARGV[8]
-local index, is_control = KEYS[7], ARGV[2] == '0' and ARGV[22] == ''
+local index, is_control = KEYS[7], ARGV[2] == '0' and ARGV[22] == '' and ARGV[26] == ''
 if ARGV[13] == '1' and not redis.call('HGET', notes, 'events') then
   return redis.error_reply('ERR no app has begun this log')
 end
@@ -106,6 +108,9 @@ if keep[1] == '' then
   keep = redis.call('HMGET', notes, 'events', 'ms', 'bytes')
 end
 local most = keep[1] and tonumber(keep[1])
+"""
+    + BOUNDED
+    + """
 local first, start = id, total
 if tail then first, start = tail.first, tail.start end
 
@@ -136,12 +141,12 @@ if tail and is_control then
       redis.call('XDEL', index, entry[1])
     end
   end
-elseif tail and most and not is_short then
+elseif tail and most and not is_short and not is_bounded then
   recount()
   local oldest, beyond = now - keep[2], total + size - keep[3]
   local events
   length, events, first, start =
-    trim(tail, length - controls - shorts, most - 1, oldest, beyond)
+    trim(tail, length - controls - shorts - boundeds, most - 1, oldest, beyond)
   recount()
   replaces = length == 1
     and (events >= most or ms_of(first) < oldest or start < beyond)
@@ -178,6 +183,7 @@ local function write()
   end
   if is_control then redis.call('XADD', index, id, 'c', '') end
   if is_short then index_short(id) end
+  if is_bounded then index_bounded(id) end
   if ARGV[14] ~= '' then
     redis.call('XADD', KEYS[8], 'MAXLEN', '=', ARGV[15], '*', 'a', ARGV[14])
   end

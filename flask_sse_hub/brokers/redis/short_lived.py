@@ -16,6 +16,19 @@ They have no bytes in the log, like control records, and leave it from between e
 # An entry that could not be appended after all may be in the stream and in the sorted
 # set. It leaves them when its time is over.
 SHORT_LIVED = """
+-- Note an id under a name, unless a later one is noted there.
+local function note_later(name, id)
+  local known = redis.call('HGET', notes, name)
+  if not known or is_later(id, known) then redis.call('HSET', notes, name, id) end
+end
+
+-- Note that entries have left from between others before their time.
+local function note_lost(lost)
+  if #lost == 0 then return end
+  note(lost, true)
+  for _, name in ipairs({'missed', 'removed'}) do note_later(name, lost[#lost][1]) end
+end
+
 local short, ending, is_short = KEYS[10], KEYS[11], ARGV[22] ~= ''
 local shorts, short_bytes = redis.call('XLEN', short), 0
 if not tail and shorts > 0 then
@@ -75,19 +88,8 @@ local function trim_shorts()
     if entry and #addresses_of(entry) > 0 then table.insert(lost, entry) end
     remove(oldest)
   end
-  if newest_gone then
-    local known = redis.call('HGET', notes, 'removed-short') or '0-0'
-    if is_later(newest_gone, known) then
-      redis.call('HSET', notes, 'removed-short', newest_gone)
-    end
-  end
-  if #lost > 0 then
-    local id = lost[#lost][1]
-    local known = redis.call('HMGET', notes, 'missed', 'removed')
-    if is_later(id, known[1] or '0-0') then redis.call('HSET', notes, 'missed', id) end
-    if is_later(id, known[2] or '0-0') then redis.call('HSET', notes, 'removed', id) end
-    note(lost, true)
-  end
+  if newest_gone then note_later('removed-short', newest_gone) end
+  note_lost(lost)
 end
 
 if shorts > 0 then

@@ -11,7 +11,7 @@ record. It belongs to one epoch. An empty value is no state.
 # ARGV[18]  1: the record ends that state
 # ARGV[19]  the size that the state counts for each address, in bytes
 # ARGV[20-21] the keys and bytes of state to keep; empty: as KEYS[2] says
-# ARGV[26-] the addresses of a record with a key
+# ARGV[30-] the addresses of a record with a key
 #
 # A state that has never had a value with a ttl needs none of the commands for sorted
 # sets: `state-ends` in the notes beside the log tells.
@@ -60,7 +60,7 @@ if ARGV[17] ~= '' then
     keys = redis.call('HLEN', KEYS[9])
     kept_after = kept_before
   end
-  for at = 26, #ARGV do
+  for at = 30, #ARGV do
     local field = ARGV[at] .. '\\n' .. ARGV[17]
     local old = tail and redis.call('HGET', KEYS[9], field)
     if old then

@@ -94,14 +94,15 @@ end
 # more of the entries up to the last one that was noted in the older hash: `unknown` in
 # the notes beside the log. `noted` there has the bytes of all entries that were trimmed
 # with a note, and before. A program with an earlier version of these scripts trims
-# without notes. Then the oldest entry has more bytes before it. Control records and
-# short-lived ones have no bytes, and may leave without a note. `missed` is the newest
-# short-lived entry that has left before its time.
+# without notes. Then the oldest entry has more bytes before it. Entries that are apart
+# have no bytes, and may leave without a note. `missed` is the newest entry that has
+# left from between others before its time.
 #
 # The entries leave first, and are noted then: at Redis's maxmemory this makes the room
 # for the notes. If a script ends in between, `noted` tells so.
 TRIM = """
--- Control records and short-lived ones have no bytes, and bounds of their own.
+-- Control records, short-lived ones and those with bounds of their channel have no
+-- bytes, and bounds of their own.
 local function is_apart(entry)
   return ours(entry) and entry[2][8] == '0'
 end
@@ -129,9 +130,9 @@ local function note(gone, is_between)
     'HMGET', notes, 'noted', 'unknown', 'moved', 'trimmed', 'missed')
   local noted, unknown = tonumber(known[1] or 0), known[2] or '0-0'
   local moved, last = known[3] or '0-0', known[4] or '0-0'
-  -- An entry from between others may have a note already, which is later than those of
-  -- the oldest entries.
-  local missed = not is_between and known[5] or '0-0'
+  -- An address may have a note already, of a later entry that has left from between
+  -- others.
+  local missed = known[5] or '0-0'
   local function has_later(address, id)
     if is_later(id, missed) then return false end
     local found = redis.call('HGET', KEYS[3], address)

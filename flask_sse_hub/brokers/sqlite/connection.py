@@ -109,12 +109,25 @@ CREATE TABLE IF NOT EXISTS living (
     bytes INTEGER NOT NULL,
     missed INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS bounded (
+    offset INTEGER PRIMARY KEY,
+    address TEXT NOT NULL,
+    time REAL NOT NULL,
+    size INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS channel ON bounded(address, offset);
+CREATE TABLE IF NOT EXISTS bounding (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    count INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+);
+INSERT OR IGNORE INTO bounding VALUES (1, 0, 0);
 INSERT OR IGNORE INTO living SELECT 1, 0, 0, COALESCE(MAX(last), 0) FROM removed;
 """
 
 # The table that every version has made, and the last one that this version makes.
 _EVERY_VERSION = "idempotency_key"
-_THIS_VERSION = "living"
+_THIS_VERSION = "bounding"
 
 
 class _Forks:

@@ -17,7 +17,17 @@ from ...events.address import Address
 from ...events.record import MAX_OFFSET, Cursor, GapReason, Record, Retention
 from .. import codec
 from ..base import PAGE_BYTES, LogBatch, LogState, Replay
-from . import ended, holes, idempotency, kept, queries, retaining, short_lived, trimmed
+from . import (
+    bounded,
+    ended,
+    holes,
+    idempotency,
+    kept,
+    queries,
+    retaining,
+    short_lived,
+    trimmed,
+)
 from .connection import LogConnection, new_epoch, not_begun
 from .membership import Membership
 from .view import Appended, Fault, Hole, View
@@ -330,6 +340,7 @@ class LogFile:
             connection.execute("DELETE FROM past")
             holes.forget_all(connection)
             short_lived.forget(connection, MAX_OFFSET)
+            bounded.forget(connection, MAX_OFFSET)
             trimmed.forget(connection)
             kept.forget_beyond(connection, last)
         else:

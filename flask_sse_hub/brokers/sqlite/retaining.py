@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ...events.address import Address
 from ...events.record import Record, Retention
 from .. import codec
-from . import control, holes, queries, short_lived, trimmed
+from . import bounded, control, holes, queries, short_lived, trimmed
 
 # How many rows one transaction deletes: more than a group of appends adds, and few
 # enough that a writer never holds the file for long.
@@ -20,6 +20,8 @@ def row_size(record: Record) -> int:
     """Return the size in the row of a record; it is negative if it does not count."""
     if record.ttl is not None:
         return short_lived.SIZE
+    if record.bounds is not None:
+        return bounded.SIZE
     return control.SIZE if record.is_control else record.size
 
 
@@ -42,6 +44,9 @@ def trim(
     short_lived.add(connection, [each for each in new if each.ttl is not None])
     short_lived.trim(connection, now, newest=newest)
     keep = retention or queries.retention(connection)
+    with_bounds = [each for each in new if row_size(each) == bounded.SIZE]
+    bounded.add(connection, with_bounds)
+    bounded.trim(connection, keep, with_bounds, now)
     events, size = connection.execute("SELECT events, bytes FROM state").fetchone()
     counted = [each.size for each in new if row_size(each) >= 0]
     events += len(counted)
@@ -70,6 +75,7 @@ def trim(
         trimmed.add(connection, last, before=before, upto=gone[-1])
         holes.forget(connection, gone[-1])
         short_lived.forget(connection, gone[-1])
+        bounded.forget(connection, gone[-1])
     # The counts may fall below zero: rows of other programs were never counted, but
     # their deletion is.
     connection.execute(

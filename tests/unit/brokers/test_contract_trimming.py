@@ -3,7 +3,7 @@
 import pytest
 
 from flask_sse_hub import Event
-from flask_sse_hub.brokers import Broker, memory
+from flask_sse_hub.brokers import Broker, memory, memory_parts
 from flask_sse_hub.brokers.redis import arguments, stream
 from flask_sse_hub.brokers.sqlite import control, ended, trimmed
 from flask_sse_hub.events import address
@@ -241,7 +241,7 @@ class TestFairHistory:
         self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Of addresses beyond the bound nothing is known, and they count as lost."""
-        monkeypatch.setattr(memory, "NOTED_ADDRESSES", 4)
+        monkeypatch.setattr(memory_parts, "NOTED_ADDRESSES", 4)
         monkeypatch.setattr(trimmed, "NOTED_ADDRESSES", 4)
         monkeypatch.setattr(trimmed, "_FORGOTTEN", 1)
         monkeypatch.setattr(arguments, "NOTED_ADDRESSES", 4)

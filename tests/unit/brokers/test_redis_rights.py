@@ -2,14 +2,16 @@
 
 import re
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from flask_sse_hub import BrokerUnavailable, Event
 from flask_sse_hub.brokers.redis.scripts import APPEND, JUDGE, TAIL
 from flask_sse_hub.brokers.redis.trimming import BRIDGE
+from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.events.record import Record, Retention
+from flask_sse_hub.events.record import ChannelBounds, Record, Retention
 from tests.documented.samples import sample
 from tests.kit.hand import HandHub
 from tests.kit.ports import HOST
@@ -19,6 +21,10 @@ from tests.unit.brokers.redis_logs import EVENT, Open, publish, works
 
 #: The command of the page that gives a user the rights it needs.
 ACL = sample("docs/brokers.md", "text", with_="ACL SETUSER")
+
+
+#: An event of a channel with bounds.
+BOUNDED = Record((address.channel("a"),), Event(""), bounds=ChannelBounds(events=1))
 
 
 class TestRights:
@@ -48,6 +54,7 @@ class TestRights:
             broker.publish(keyed)
             hub.publish("x", key="k", deletes=number == 5)
             hub.publish("y", key="l", ttl=0.001)
+            broker.publish(replace(BOUNDED, content=Event(str(number))))
         hub.bring()
         follower = broker.follow(broker.head())
         publish(broker)

@@ -220,7 +220,7 @@ class TestOfAnEarlierVersion:
         publish(broker, BUSY, publish_before)
         broker.close()
         with closing(sqlite3.connect(folder / "hub.db")) as file, file:
-            later = ("kept_ends", "short_lived", "living")
+            later = ("kept_ends", "short_lived", "living", "bounded", "bounding")
             for table in ("trimmed", "trimming", "kept", "keeping", *later):
                 file.execute(f"DROP TABLE {table}")
 

@@ -1,6 +1,7 @@
 """Patterns of channels, and the ttl that they give to events."""
 
 import json
+from ast import literal_eval
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from flask_sse_hub import InvalidEvent
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import UNSET
 from flask_sse_hub.events.compose import Composer
-from flask_sse_hub.events.patterns import DefaultTtls
+from flask_sse_hub.events.patterns import ChannelHistories, DefaultTtls
+from flask_sse_hub.events.record import ChannelBounds
 
 TTLS = DefaultTtls.of({"typing.*": 5, "typing.slow": 9, "cursors.*": 0})
 
@@ -58,6 +60,36 @@ def test_an_impossible_ttl_is_refused(ttl: Any) -> None:
     """The error names the range in seconds, so that milliseconds are noticed."""
     with pytest.raises(InvalidEvent, match=r"ttl must be .*seconds"):
         ttl_of(ttl)
+
+
+HISTORIES = ChannelHistories.of(
+    {"chat.big": {"seconds": 60}, "chat.*": {"events": 9, "seconds": 5}}
+)
+
+
+def bounds_of(**target: Any) -> ChannelBounds | None:
+    composer = Composer(json.dumps, 100, histories=HISTORIES)
+    return composer.record("x", **target).bounds
+
+
+def test_the_first_pattern_bounds_the_history_of_a_channel() -> None:
+    """An event for one channel alone has them, and no other one."""
+    assert bounds_of(channel="chat.7") == ChannelBounds(9, 5.0)
+    assert bounds_of(channel="chat.big") == ChannelBounds(seconds=60.0)
+    for target in (
+        {"channel": "news"},
+        {"channel": ["chat.7", "chat.8"]},
+        {"channel": "chat.7", "user": "1"},
+        {"channel": "chat.7", "ttl": 5},
+        {"user": "chat.7"},
+        {},
+    ):
+        assert bounds_of(**target) is None
+
+
+def test_histories_are_shown_as_an_app_writes_them() -> None:
+    """In the page of settings, and in an error."""
+    assert ChannelHistories.of(literal_eval(repr(HISTORIES))) == HISTORIES
 
 
 def test_the_channel_is_that_of_the_address() -> None:
