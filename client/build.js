@@ -34,6 +34,7 @@ const ENTRIES = {
   "sse-hub": { module: "index", types: ["types"] },
   "sse-hub/answer": { module: "answer", types: ["answer-types"] },
   "sse-hub/presence": { module: "presence", types: ["presence-types"] },
+  "sse-hub/refresh": { module: "refresh", types: [] },
   "sse-hub/react": { module: "react", types: ["component-types", "react-types"] },
   "sse-hub/vue": { module: "vue", types: ["component-types", "vue-types"] },
   "sse-hub/svelte": { module: "svelte", types: ["component-types", "svelte-types"] },
@@ -115,7 +116,7 @@ const IMPORTED = [
 ];
 
 // The entry points that import no other one.
-const ALONE = ["index", "answer", "presence"];
+const ALONE = ["index", "answer", "presence", "refresh"];
 
 /** Keep the modules of other entry points out of an adapter, or of any declarations. */
 function resolve(module, kept) {

@@ -31,6 +31,7 @@ SOURCE_MAP = f"{CLIENT_FILE}.map"
 _OTHER_MODULES = {
     f"{client_package.NAME}/answer": "sse-hub-answer.js",
     f"{client_package.NAME}/presence": "sse-hub-presence.js",
+    f"{client_package.NAME}/refresh": "sse-hub-refresh.js",
 }
 #: The files of these modules, and their source maps.
 OTHER_FILES = tuple(

@@ -13,9 +13,12 @@ from tests.browser.demo_page import (
     publish,
     wait_for_event,
 )
+from tests.documented.samples import sample
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Response
+    from playwright.sync_api import Response, Route
+
+_MARKED = sample("docs/browser.md", "html", with_="refreshFragments")
 
 # The kind of delivery does not matter to these tests.
 pytestmark = [
@@ -127,6 +130,47 @@ def test_only_the_pages_own_inline_script_runs(
 
 def _policy_of(response: "Response") -> str:
     return response.headers["content-security-policy"]
+
+
+def test_a_reset_refreshes_the_marked_parts_of_a_page(sign_in: SignIn) -> None:
+    """The rest of the page stays, and so do its elements and their listeners."""
+    page = sign_in("alice")
+    page.add_init_script("Math.random = () => 0")
+    loads: list[str] = []
+
+    def notes(route: "Route") -> None:
+        loads.append(route.request.url)
+        text = re.sub("{%.+?%}", "", _MARKED)
+        text = text.replace("{{ note }}", f"note {len(loads)}")
+        text = text.replace("{{ unread }}", f"unread {len(loads)}")
+        route.fulfill(content_type="text/html", body=text.replace(*_SCRIPT))
+
+    reset = 'retry: 60000\n\nevent: reset\ndata: {"reason": "expired"}\n\n'
+    page.route(re.compile("/notes"), notes)
+    page.route(
+        re.compile("/events$"),
+        lambda route: route.fulfill(content_type="text/event-stream", body=reset),
+    )
+    page.goto(page.url.replace("/sse-demo", "/notes"))
+    page.wait_for_function(
+        "() => ['notes', 'unread'].every((id) =>"
+        " /[23]/.test(document.getElementById(id).textContent))"
+    )
+    assert [each.rpartition("/")[2] for each in sorted(loads)] == [
+        "notes",
+        "notes",
+        "unread",
+    ]
+
+
+_IMPORTS = """{"imports": {
+  "sse-hub": "/events/sse-hub.js",
+  "sse-hub/refresh": "/events/sse-hub-refresh.js"
+}}"""
+_SCRIPT = (
+    "{{ sse_hub.script() }}",
+    f'<script type="importmap">{_IMPORTS}</script>',
+)
 
 
 def test_data_is_shown_as_text(sign_in: SignIn) -> None:

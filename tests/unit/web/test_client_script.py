@@ -58,6 +58,7 @@ class Head(HTMLParser):
             "sse-hub",
             "sse-hub/answer",
             "sse-hub/presence",
+            "sse-hub/refresh",
         ]
         addresses: dict[str, str] = found["imports"]
         return addresses
@@ -109,6 +110,7 @@ class TestFile:
             (PATH, "connect"),
             ("/events/sse-hub-answer.js", "answer"),
             ("/events/sse-hub-presence.js", "presence"),
+            ("/events/sse-hub-refresh.js", "refreshFragments"),
         ],
     )
     def test_its_source_map_is_where_developer_tools_look(
