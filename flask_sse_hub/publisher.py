@@ -221,7 +221,12 @@ class Publisher(PublishesEvents, AnswersPresence, AnswersReceipts):
         return TaskAnswer(
             self._broker.get,
             begun,
-            convert=converter(spoken, dumps=self._composer.dumps, is_text=is_text),
+            convert=converter(
+                spoken,
+                dumps=self._composer.dumps,
+                is_text=is_text,
+                event_types=self._composer.event_types,
+            ),
             batch=batch,
             timeout=seconds_of("timeout", timeout, above=0.0),
             max_bytes=self._composer.max_event_bytes,

@@ -9,13 +9,14 @@ import inspect
 import logging
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from flask import abort, current_app, request
+from flask import Flask, abort, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from ..errors import InvalidOption
 from ..events.seconds import LONGEST_SHORT, checked_seconds
+from ..events.typed.registry import EventTypes
 from ..runtime.arguments import explaining
 from ..runtime.rare_log import RareLog
 from ..server.connection import connection_of, last_event_id
@@ -120,8 +121,9 @@ class EventSourceResponse(AnswerResponse):
             return EventSourceResponse(answer(request.get_json()["question"]))
 
     Strings are sent as they are. An ``Event`` is sent with its type. Bytes must be
-    UTF-8. Any other item goes through the app's JSON provider. The first bytes of the
-    response leave at once, before the first item.
+    UTF-8. An instance of a typed event is checked, and sent with its type. Any other
+    item goes through the app's JSON provider. The first bytes of the response leave at
+    once, before the first item.
 
     With the default protocol, the last event has the type ``done`` after a clean end,
     and the type ``error`` after an exception. The id of the ``error`` event is also in
@@ -176,10 +178,11 @@ class EventSourceResponse(AnswerResponse):
             close_iterable(iterable)
             raise
         app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        typed = _event_types(app) if spoken.for_event_source else EventTypes()
         body = AnswerBody(
             lambda convert: Producer(
                 iterable,
-                convert=convert,
+                convert=lambda item: convert(typed.item(item, dumps=app.json.dumps)),
                 around=app.app_context if app_context else nullcontext,
             ),
             heartbeat=heartbeat,
@@ -192,6 +195,12 @@ class EventSourceResponse(AnswerResponse):
             debug=app.debug,
         )
         super().__init__(body, compress=compress, headers=spoken.headers)
+
+
+def _event_types(app: Flask) -> EventTypes:
+    """Return the typed events of the app's hub. An app without one has none."""
+    state = app.extensions.get("sse_hub")
+    return EventTypes() if state is None else cast("EventTypes", state.event_types)
 
 
 def check_heartbeat(heartbeat: float) -> None:

@@ -32,4 +32,4 @@ def _names_of(asked: str | type[Any], app: Flask | None) -> Collection[str]:
             f"the types of {asked.__name__} are known to its app only: ask for a name,"
             " or pass client=app.test_client()"
         )
-    return state.composer.event_types.types_of(asked)
+    return state.event_types.types_of(asked)

@@ -194,7 +194,12 @@ class LastingAnswers:
             raise
         source = Producer(
             iterable,
-            convert=converter(spoken, dumps=self._app.json.dumps, is_text=is_text),
+            convert=converter(
+                spoken,
+                dumps=self._app.json.dumps,
+                is_text=is_text,
+                event_types=self._app.extensions["sse_hub"].event_types,
+            ),
             around=self._app.app_context if app_context else nullcontext,
         )
         desk.start(begun, source, batch=batch, timeout=timeout, debug=self._app.debug)

@@ -74,6 +74,8 @@ class AppState:
         self.app = app
         self.config = config
         self.late_settings = LateSettings(app)
+        #: The typed events of the app.
+        self.event_types = EventTypes() if event_types is None else event_types
         #: Turns the arguments of ``publish()`` into records.
         self.composer = Composer(
             # Looked up for each event: the app may replace its JSON provider later.
@@ -81,7 +83,7 @@ class AppState:
             config.max_event_bytes,
             default_ttls=config.ttl,
             histories=config.history,
-            event_types=EventTypes() if event_types is None else event_types,
+            event_types=self.event_types,
         )
         self.access = Access(
             app,

@@ -52,7 +52,7 @@ def add_types_command(group: AppGroup, state: AppState) -> None:
         imported their modules.
         """
         try:
-            schemas = joined(state.composer.event_types.schemas())
+            schemas = joined(state.event_types.schemas())
         except SSEHubError as error:
             raise click.ClickException(str(error)) from error
         if not schemas.types:

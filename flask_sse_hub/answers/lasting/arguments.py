@@ -6,6 +6,7 @@ from typing import Any
 
 from ...errors import InvalidEvent, InvalidName, InvalidOption
 from ...events.seconds import checked_seconds
+from ...events.typed.registry import EventTypes
 from ..batch import LONGEST_SECONDS, Batch
 from ..progress import Progress
 from ..protocols import AnswerProtocol, Dumps
@@ -61,7 +62,11 @@ def joined(
 
 
 def converter(
-    spoken: AnswerProtocol, *, dumps: Dumps, is_text: bool
+    spoken: AnswerProtocol,
+    *,
+    dumps: Dumps,
+    is_text: bool,
+    event_types: EventTypes | None = None,
 ) -> Callable[[Any], Any]:
     """Return the function that turns an item into the form of the log.
 
@@ -69,6 +74,7 @@ def converter(
     """
     # An unsuitable item shall end the answer, and not each of its readers.
     writer = None if spoken.for_event_source else spoken.new_writer(dumps)
+    typed = event_types if writer is None else None
 
     def convert(item: Any) -> Any:
         if isinstance(item, Progress):
@@ -84,6 +90,8 @@ def converter(
             return "" if is_end else records.stored_item(item, dumps=dumps)
         if writer is not None and not is_end:
             writer.item(item)
+        if typed is not None:
+            item = typed.item(item, dumps=dumps)
         return records.stored_item(item, dumps=dumps)
 
     return convert

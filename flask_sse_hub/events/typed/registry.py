@@ -5,7 +5,7 @@ Knows classes, types and texts. Does not know where an event goes.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -116,6 +116,18 @@ class EventTypes:
                 f" {declared.type_name!r}: leave out type="
             )
         return declared.type_name, declared.text(data, dumps=dumps)
+
+    def item(self, item: Any, *, dumps: Callable[[Any], str]) -> Any:
+        """Return an item of an answer: a typed event is checked and encoded.
+
+        Others are returned as they are. Raises InvalidEvent if the data does not fit.
+        """
+        name = self.type_of(item) if self._by_type else None
+        if name is None or name not in self._by_type:
+            return item
+        if not isinstance(item, Event):
+            return Event(self.encode(item, type=UNSET, dumps=dumps)[1], type=name)
+        return replace(item, data=self.encode(item.data, type=name, dumps=dumps)[1])
 
     def type_of(self, data: object) -> str | None:
         """Return the type that data has of its own; None if it has none."""

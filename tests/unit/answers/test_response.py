@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,27 @@ def test_each_value_is_an_event(site: Site) -> None:
         ("token", "x"),
     ]
     assert seen[-1][0] == "done"
+
+
+@dataclass
+class Shipped:
+    """The data of a typed event."""
+
+    number: int
+
+
+def test_a_typed_event_is_sent_with_its_type(site: Site) -> None:
+    """Its data is checked, also in an Event; what does not fit ends the answer."""
+    site.app.secret_key = "s3cret"
+    site.app.config |= {
+        "SSE_HUB_BROKER_URL": "memory://",
+        "SSE_HUB_LOGIN_REQUIRED": False,
+    }
+    SSEHub(site.app).event("shipped")(Shipped)
+    items = [Shipped(7), Event('{"number": 8}', type="shipped"), Shipped("x")]  # type: ignore[arg-type]
+    seen = rest_of(site.read(items))
+    assert seen[:-1] == [("shipped", '{"number": 7}'), ("shipped", '{"number": 8}')]
+    assert seen[-1][0] == "error"
 
 
 def test_the_apps_own_json_is_used(site: Site) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from flask_sse_hub.database import relay as relays
 from flask_sse_hub.database.joining import store
 from flask_sse_hub.database.relay import Outcome, Relay
 from flask_sse_hub.database.turns import connected, turn
+from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.events.record import Record
+from flask_sse_hub.events.record import UNPLACED, ChannelBounds, Record
 from tests.kit.reader import wait_until
 from tests.kit.redis_server import RedisServer
 
@@ -143,6 +145,27 @@ class TestStoring:
         assert (found.exclude, found.ttl) == (record.exclude, record.ttl)
         assert found.receipt
         assert found.idempotency_key == record.idempotency_key
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"key": "price:AAPL", "ttl": 2.5},
+            {"key": "price:AAPL", "deletes": True},
+            {"bounds": ChannelBounds(events=9, seconds=60.0)},
+        ],
+        ids=["value", "end", "bounds"],
+    )
+    def test_a_row_keeps_what_the_log_needs(
+        self, site: Site, more: dict[str, Any]
+    ) -> None:
+        """The key of a value, its end, and the bounds of a channel's history."""
+        record = Record((address.channel("prices"),), Event("x"), **more)
+        with Session(site.engine) as session:
+            store(session, record, site.outbox, lambda *_: None)
+            session.commit()
+        site.relay.pass_all_on()
+        (found,) = site.log
+        assert replace(found, idempotency_key=None, cursor=UNPLACED) == record
 
     def test_a_large_event_fits(self, site: Site) -> None:
         """The largest that SSE_HUB_MAX_EVENT_BYTES allows by default."""

@@ -2,13 +2,17 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from flask import Flask
+from flask.json.provider import DefaultJSONProvider
 
 from flask_sse_hub import (
     BrokerUnavailable,
+    EventTypes,
     InvalidEvent,
     InvalidName,
     InvalidOption,
@@ -205,3 +209,30 @@ def test_an_unsuitable_item_of_text_is_refused_where_it_is_written(
     """The task gets the error, and with it the end of its answer."""
     with pytest.raises(InvalidEvent), a_task(broker) as out:
         out.write(item)
+
+
+def test_typed_events_are_items_of_the_protocol_of_events_alone() -> None:
+    """Clients of other protocols have types of their own."""
+    types = EventTypes()
+
+    @types.event("shipped")
+    @dataclass
+    class Shipped:
+        number: int
+
+    def stored(protocol: Literal["events", "ai-sdk"], item: Any) -> Any:
+        spoken = protocol_named(protocol)
+        convert = converter(
+            spoken,
+            dumps=DefaultJSONProvider(Flask("x")).dumps,
+            is_text=False,
+            event_types=types,
+        )
+        return convert(item)
+
+    assert stored("events", Shipped(7)) == ['{"number": 7}', "shipped", None]
+    assert stored("events", {"n": 1}) == {"json": '{"n": 1}'}
+    with pytest.raises(InvalidEvent, match="does not fit Shipped"):
+        stored("events", Shipped("x"))  # type: ignore[arg-type]
+    with pytest.raises(InvalidEvent, match='does not suit protocol="ai-sdk"'):
+        stored("ai-sdk", Shipped(7))
