@@ -6,7 +6,6 @@ delivered.
 """
 
 import inspect
-import logging
 import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from ..errors import InvalidOption, InvalidTarget
 from ..events import address
 from ..events.address import Address, HasId, Name, Unset
 from ..hub.clients.client import Client, Identity, Metadata
+from ..runtime.coded_log import CodedLog
 from . import client_ids, sessions
 from .opening_request import OpeningRequest, OpeningRequests
 from .tickets import Ticket
@@ -38,7 +38,7 @@ from .visitor import (
     user_loader,
 )
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 #: ``f(user, channel) -> bool``. The user is None in an app without Flask-Login.
 Authorizer = Callable[[Any, str], bool]
@@ -247,11 +247,12 @@ class Access:
                 self._load_again(login, user_id)
         except Exception:
             log.exception(
+                "SSE-1401",
                 "a user cannot be loaded again while a stream is open: the loader"
                 " failed with the headers and cookies of the stream's request. Such"
                 " streams end after SSE_HUB_REVALIDATE_INTERVAL, and their clients"
                 " reconnect. Change the loader so that it needs no request body,"
-                " nothing that a middleware adds, and nothing that before_request sets"
+                " nothing that a middleware adds, and nothing that before_request sets",
             )
             return False
         return True

@@ -4,7 +4,6 @@ Stored in ``app.extensions["sse_hub"]``. The ``SSEHub`` object holds no state of
 so that one object can serve many apps.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,7 +30,9 @@ from ..hub.presence.roster import Arrivals
 from ..hub.revalidation import Revalidation
 from ..metrics.figures import figures_of
 from ..metrics.machine import Machine
+from ..runtime.coded_log import CodedLog
 from ..runtime.per_process import PerProcess
+from ..runtime.rare_log import RareLog
 from ..server.places import place_ledger
 from ..signals import (
     channel_occupied,
@@ -56,7 +57,7 @@ from .subscribing import Subscribing
 if TYPE_CHECKING:
     from ..database.outbox import Outbox
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 
 class AppState:
@@ -74,6 +75,7 @@ class AppState:
         self.app = app
         self.config = config
         self.late_settings = LateSettings(app)
+        self._rare_log = RareLog(log)
         #: Turns the arguments of ``publish()`` into records.
         self.composer = Composer(
             # Looked up for each event: the app may replace its JSON provider later.
@@ -272,8 +274,10 @@ class AppState:
         self.reach.warn_of_silence("no client receives the published events")
         try:
             event_published.send(self.app, event=record.content, event_id=event_id)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is logged
             # The event is in the log already. If this raised, the caller would publish
             # it again.
-            log.exception("a receiver of the signal event_published failed")
+            self._rare_log.exception(
+                "SSE-1505", "a receiver of the signal event_published failed"
+            )
         return event_id
