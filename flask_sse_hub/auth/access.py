@@ -111,6 +111,20 @@ class Access:
         authorizer = self._rules.authorize
         return authorizer is not None and allows(authorizer, person, channel)
 
+    def is_open_to(self, user_id: str, channel: str) -> bool:
+        """Tell whether a channel is open to a user now, outside of their requests.
+
+        Loaders and rules may raise anything: they find a request without cookies.
+        """
+        with self._app.test_request_context():
+            person = self._load_again(Login.SESSION, user_id)
+            if login_manager(self._app) is not None:
+                # A rule may read Flask-Login's current_user.
+                g._login_user = person  # noqa: SLF001
+                if not is_logged_in(person):
+                    return False
+            return self.is_open(person, channel)
+
     def arrive(self) -> Callable[[], Visitor]:
         """Refuse a stranger, and return the function that loads this request's visitor.
 

@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import socket
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import chain
 from typing import Literal
 
 from ..brokers import Broker
@@ -26,6 +27,7 @@ from ..server.worker import ServerWorker
 from .clients.client import Client, Identity
 from .clients.client_stats import ClientStats
 from .clients.close_reason import CloseReason
+from .clients.journal import StreamLife
 from .control import ControlSender
 from .counting import stats_of
 from .delivery.socket_sink import ClientSocket, SocketSink
@@ -420,3 +422,10 @@ class Hub:
                 now=now,
                 lag_events=self._parts.progress.events_after(client),
             )
+
+    def lives(self, user: str) -> tuple[float, Iterator[StreamLife]]:
+        """Return since when all streams are known, and those of a user, open first."""
+        parts = self._parts
+        own = (c for c in parts.registry.clients() if c.identity.user == user)
+        open_ones = (parts.journal.life(c, parts.progress.position) for c in own)
+        return parts.journal.since, chain(open_ones, parts.journal.ended_of(user))

@@ -29,6 +29,7 @@ from ..hub.parts import Parts
 from ..hub.presence.roster import Arrivals
 from ..hub.revalidation import Revalidation
 from ..metrics.figures import figures_of
+from ..metrics.lives import FoundLives
 from ..metrics.machine import Machine
 from ..runtime.coded_log import CodedLog
 from ..runtime.per_process import PerProcess
@@ -149,6 +150,9 @@ class AppState:
                 clients=clients,
             ),
             streams=hub.client_stats,
+            lives=lambda user, worker: FoundLives.among(
+                *hub.lives(user), worker=worker
+            ),
             alone=hub.reach == "process",
         )
 
