@@ -11,7 +11,6 @@ from datetime import datetime
 import click
 from flask.cli import AppGroup
 
-from ..brokers import Broker
 from ..errors import BrokerUnavailable
 from ..events import address
 from ..events.event import Event
@@ -19,6 +18,9 @@ from ..events.record import Cursor, Record, is_beyond
 from ..metrics.machine import Machine
 from .app_state import AppState
 from .printing import printable
+
+# Records of one read from the log.
+_PAGE = 500
 
 
 def add_explain_command(group: AppGroup, state: AppState) -> None:
@@ -48,7 +50,7 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
                 " process, which this command cannot reach"
             )
         try:
-            record = _record(state.broker, event_id)
+            record = _record(state, event_id)
         except BrokerUnavailable as error:
             raise click.ClickException(str(error)) from error
         lives = Machine(state.log_identity).lives(user)
@@ -97,7 +99,7 @@ def _say(text: str) -> None:
     click.echo(printable(text))
 
 
-def _record(broker: Broker, event_id: str) -> Record:
+def _record(state: AppState, event_id: str) -> Record:
     """Return an event of the log.
 
     Raises UsageError, ClickException and BrokerUnavailable.
@@ -108,12 +110,19 @@ def _record(broker: Broker, event_id: str) -> Record:
             f"{event_id!r} is not an event id: pass an id that publish() has returned,"
             " or that `flask sse listen` has printed"
         )
+    broker = state.broker
     cursor = broker.resolve(cursor)
-    page = broker.replay(cursor._replace(offset=cursor.offset - 1), page=1)
-    for record in page.records:
-        if record.cursor == cursor and isinstance(record.content, Event):
-            return record
-    if page.gap is None and is_beyond(cursor, broker.head()):
+    # A place before the event may be none that the broker knows: the search begins at
+    # the oldest one.
+    place = broker.tail(state.config.retention.bytes)
+    while (page := broker.replay(place, page=_PAGE)).cursor != place:
+        for record in page.records:
+            if record.cursor == cursor and isinstance(record.content, Event):
+                return record
+        if page.gap is None and not is_beyond(cursor, page.cursor):
+            break
+        place = page.cursor
+    if is_beyond(cursor, broker.head()):
         raise click.ClickException(f"the log has no event {event_id} yet")
     raise click.ClickException(
         f"the log has no event {event_id} any more: its history is over"
