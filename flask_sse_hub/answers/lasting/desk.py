@@ -309,9 +309,8 @@ class Desk:
         return bool(self.book.entries() or self.book.strays or self._readers)
 
     def _say_failure(self) -> None:
-        self._rare_log.exception(
-            "SSE-1608", "the look at the answers failed, and goes on"
-        )
+        text = "the look at the answers failed, and goes on"
+        self._rare_log.exception("SSE-1608", text)
 
     def look(self) -> None:
         """Append everything that is due for the answers of the book."""

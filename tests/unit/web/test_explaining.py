@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import MakeSite, Site
 from tests.kit.reader import wait_until
+from tests.kit.redis_server import RedisServer
 
 
 @pytest.fixture
@@ -38,6 +39,18 @@ def run(site: Site) -> Iterator[Callable[..., Any]]:
         args=["sse", "explain", *words]
     )
     shell.close()
+
+
+def test_an_event_is_found_in_redis(
+    make_site: MakeSite, redis_server: RedisServer
+) -> None:
+    """Redis knows no place right before an event's own, from which to read it."""
+    site = make_site(broker_url=redis_server.url, name="explained")
+    event_id = site.hub.publish("hi", user="bob")
+    result = site.app.test_cli_runner().invoke(
+        args=["sse", "explain", event_id, "--user", "alice"]
+    )
+    assert "=> the event was not for user alice" in result.stdout
 
 
 def explained(run: Callable[..., Any], event_id: str, user: str = "alice") -> Any:
