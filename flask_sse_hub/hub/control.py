@@ -138,7 +138,7 @@ class ControlSender:
                 if self._try(repeatable, trouble):
                     break
                 if self._clock() >= given_up_at or self._closed.is_set():
-                    self._rare_log.error(
+                    log.error(
                         "SSE-1406",
                         "streams on other workers could not be ended: each stays open"
                         " until its SSE_HUB_MAX_AGE",

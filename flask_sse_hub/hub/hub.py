@@ -8,7 +8,6 @@ import atexit
 import contextlib
 import socket
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from itertools import chain
 from typing import Literal
 
 from ..brokers import Broker
@@ -19,7 +18,6 @@ from ..events.record import Cursor, Disconnect, Record, Subscribe, is_beyond
 from ..runtime import sockets
 from ..runtime.closing import Closing
 from ..runtime.coded_log import CodedLog
-from ..runtime.greenlets import unhurried
 from ..runtime.per_process import Home, abandon_after_fork
 from ..runtime.rare_log import FirstTime, RareLog
 from ..server.places import make_room
@@ -29,7 +27,7 @@ from .clients.client_stats import ClientStats
 from .clients.close_reason import CloseReason
 from .clients.journal import StreamLife
 from .control import ControlSender
-from .counting import stats_of
+from .counting import client_stats_of, lives_of, stats_of
 from .delivery.socket_sink import ClientSocket, SocketSink
 from .folds import Fold
 from .parts import Parts
@@ -414,18 +412,8 @@ class Hub:
 
     def client_stats(self) -> Iterator[ClientStats]:
         """Yield the statistics of each stream, the oldest first."""
-        now, registry = self.clock(), self._parts.registry
-        for client in unhurried(registry.clients()):
-            yield ClientStats.of(
-                client,
-                registry.written(client),
-                now=now,
-                lag_events=self._parts.progress.events_after(client),
-            )
+        return client_stats_of(self._parts)
 
     def lives(self, user: str) -> tuple[float, Iterator[StreamLife]]:
         """Return since when all streams are known, and those of a user, open first."""
-        parts = self._parts
-        own = (c for c in parts.registry.clients() if c.identity.user == user)
-        open_ones = (parts.journal.life(c, parts.progress.position) for c in own)
-        return parts.journal.since, chain(open_ones, parts.journal.ended_of(user))
+        return lives_of(self._parts, user)
