@@ -35,6 +35,7 @@ from .hub.presence.attendance import Presence, PresenceList
 from .hub.receipts.fold import Receipt
 from .hub.stats import HubStats
 from .publisher import Publisher
+from .runtime.coded_log import JsonFormatter
 from .signals import (
     channel_occupied,
     channel_vacated,
@@ -73,6 +74,7 @@ __all__ = [
     "InvalidSignature",
     "InvalidTarget",
     "InvalidTicket",
+    "JsonFormatter",
     "Outbox",
     "PendingEvent",
     "Presence",

@@ -4,7 +4,6 @@ The server iterates the body. Knows batches, the source of the items, and the wa
 departures. Does not know requests.
 """
 
-import logging
 import socket
 import time
 from collections.abc import Callable
@@ -13,13 +12,14 @@ from typing import Any, Self
 
 from ..errors import InvalidEvent, SSEHubError
 from ..runtime import sockets
+from ..runtime.coded_log import CodedLog
 from ..server.places import PlaceLedger
 from .batch import Batch, Collector
 from .departures import departures
 from .protocols import AnswerProtocol, Dumps, Failure, new_end_id
 from .source import Convert, Source
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 #: A comment line, written between blocks. No blank line follows it, because some
 #: clients dispatch an empty event at each blank line. A peer that has left answers with
@@ -126,6 +126,7 @@ class AnswerBody:
         error = self._take_error()
         if error is not None:
             log.error(
+                "SSE-1601",
                 "the answer of endpoint %s failed after its client had left",
                 self._name,
                 exc_info=error,
@@ -218,7 +219,11 @@ class AnswerBody:
         told = self._break_off(Failure(message=text, id=end_id))
         how = f"its client was told with the id {end_id}" if told else _UNTOLD
         log.error(
-            "the answer of endpoint %s failed; %s", self._name, how, exc_info=error
+            "SSE-1602",
+            "the answer of endpoint %s failed; %s",
+            self._name,
+            how,
+            exc_info=error,
         )
         return told
 
@@ -243,7 +248,10 @@ class AnswerBody:
             raise InvalidEvent(remedy)
         self._habit_told = True
         log.warning(
-            "the answer of endpoint %s is probably not as meant: %s", self._name, remedy
+            "SSE-1603",
+            "the answer of endpoint %s is probably not as meant: %s",
+            self._name,
+            remedy,
         )
 
     def _end(self) -> bytes:

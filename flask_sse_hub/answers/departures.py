@@ -5,16 +5,15 @@ decides by itself how it ends.
 """
 
 import atexit
-import logging
 import socket
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Protocol
 
 from ..runtime import sockets
 from ..runtime.bell import Bell, new_bell
+from ..runtime.coded_log import CodedLog
 from ..runtime.peer_watch import Change, PeerWatch
 from ..runtime.per_process import Home, PerProcess, abandon_after_fork
 from ..runtime.rare_log import RareLog
@@ -22,7 +21,7 @@ from ..runtime.survival import surviving
 from ..server.worker import ServerWorker, serving_worker
 from .producer import any_running
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # A departure takes two looks: the first sees a peer that closed its half, the second
 # sees the reset by which it answered a probe. Both fit into a tenth of a second, also
@@ -138,10 +137,8 @@ class Departures:
         bell.close()
 
     def _say_failure(self) -> None:
-        self._rare_log.say(
-            "look",
-            f"the watch for departures failed, and goes on:\n{traceback.format_exc()}",
-            level=logging.ERROR,
+        self._rare_log.exception(
+            "SSE-1604", "the watch for departures failed, and goes on"
         )
 
     def _needed(self) -> bool:

@@ -5,7 +5,6 @@ items are for.
 """
 
 import contextvars
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ..runtime import greenlets
+from ..runtime.coded_log import CodedLog
 from .protocols import Failure
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 #: The most items that wait to be taken. With this many, neither side has to wait for
 #: the other at each item. It is small enough to be held for thousands of slow clients.
@@ -213,7 +213,11 @@ class Producer:
             self._greenlet = None
             self._changed.notify_all()
         if unsaid:
-            log.error("an iterable failed while it was being stopped", exc_info=error)
+            log.error(
+                "SSE-1605",
+                "an iterable failed while it was being stopped",
+                exc_info=error,
+            )
 
 
 def close_iterable(what: Iterable[Any] | None) -> None:

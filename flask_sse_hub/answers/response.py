@@ -6,7 +6,6 @@ on.
 
 import functools
 import inspect
-import logging
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +17,7 @@ from ..errors import InvalidOption
 from ..events.seconds import LONGEST_SHORT, checked_seconds
 from ..events.typed.registry import EventTypes
 from ..runtime.arguments import explaining
+from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import RareLog
 from ..server.connection import connection_of, last_event_id
 from ..server.places import PlaceLedger, place_ledger
@@ -32,7 +32,7 @@ from .protocols import ProtocolName, is_end_id, protocol_named
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 _rare_log = RareLog(log)
 
 # These iterables yield letters, numbers or keys. No view means those as events, so
@@ -213,8 +213,8 @@ def check_heartbeat(heartbeat: float) -> None:
         error=InvalidOption,
     )
     if heartbeat > LONGEST_SHORT:
-        _rare_log.say(
-            "heartbeat",
+        _rare_log.warning(
+            "SSE-1606",
             f"EventSourceResponse has heartbeat={heartbeat} (seconds, not"
             " milliseconds?)",
         )
@@ -277,7 +277,7 @@ def check_room(places: PlaceLedger, *, for_event_source: bool) -> None:
     """Abort the request with 503 if the worker has no place for another stream."""
     why = places.full()
     if why is not None:
-        _rare_log.say("full", f"an answer was refused: {why}")
+        _rare_log.warning("SSE-1607", f"an answer was refused: {why}")
         abort(refused(why, status=503, for_event_source=for_event_source))
 
 

@@ -6,7 +6,6 @@ delivered.
 """
 
 import inspect
-import logging
 import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from ..errors import InvalidOption, InvalidTarget
 from ..events import address
 from ..events.address import Address, HasId, Name, Unset
 from ..hub.clients.client import Client, Identity, Metadata
+from ..runtime.coded_log import CodedLog
 from . import client_ids, sessions
 from .opening_request import OpeningRequest, OpeningRequests
 from .tickets import Ticket
@@ -38,7 +38,7 @@ from .visitor import (
     user_loader,
 )
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 #: ``f(user, channel) -> bool``. The user is None in an app without Flask-Login.
 Authorizer = Callable[[Any, str], bool]
@@ -110,6 +110,20 @@ class Access:
             return True
         authorizer = self._rules.authorize
         return authorizer is not None and allows(authorizer, person, channel)
+
+    def is_open_to(self, user_id: str, channel: str) -> bool:
+        """Tell whether a channel is open to a user now, outside of their requests.
+
+        Loaders and rules may raise anything: they find a request without cookies.
+        """
+        with self._app.test_request_context():
+            person = self._load_again(Login.SESSION, user_id)
+            if login_manager(self._app) is not None:
+                # A rule may read Flask-Login's current_user.
+                g._login_user = person  # noqa: SLF001
+                if not is_logged_in(person):
+                    return False
+            return self.is_open(person, channel)
 
     def arrive(self) -> Callable[[], Visitor]:
         """Refuse a stranger, and return the function that loads this request's visitor.
@@ -247,11 +261,12 @@ class Access:
                 self._load_again(login, user_id)
         except Exception:
             log.exception(
+                "SSE-1401",
                 "a user cannot be loaded again while a stream is open: the loader"
                 " failed with the headers and cookies of the stream's request. Such"
                 " streams end after SSE_HUB_REVALIDATE_INTERVAL, and their clients"
                 " reconnect. Change the loader so that it needs no request body,"
-                " nothing that a middleware adds, and nothing that before_request sets"
+                " nothing that a middleware adds, and nothing that before_request sets",
             )
             return False
         return True

@@ -9,7 +9,6 @@ Knows the outbox and turns. Does not know Flask, or how the log is appended to.
 """
 
 import atexit
-import logging
 import os
 import sys
 import threading
@@ -29,14 +28,15 @@ from ..events.record import Record
 from ..hub.stats import OutboxStats
 from ..hub.tasks import Tasks
 from ..runtime.bell import Bell, new_bell
+from ..runtime.coded_log import CodedLog
 from ..runtime.per_process import Home
-from ..runtime.rare_log import Trouble
+from ..runtime.rare_log import RareLog, Trouble
 from ..runtime.survival import surviving
 from .outbox import Outbox
 from .outbox_table import Row
 from .turns import connected, turn
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # How often a relay looks without being rung: for rows of processes that have ended, or
 # that have no relay, as a Publisher.
@@ -98,6 +98,7 @@ class Relay:
         # an event within a turn.
         self._turn = threading.RLock()
         self._trouble = Trouble()
+        self._rare_log = RareLog(log)
         # Whether the last turn has left rows.
         self._more = False
         # Rows that wait, and since when the oldest does, as of the last look.
@@ -113,7 +114,8 @@ class Relay:
         """
         if record.idempotency_key is not None:
             self._expected[record.idempotency_key] = event
-        with surviving(lambda: log.exception("events wait in the outbox")):
+        text = "events wait in the outbox"
+        with surviving(lambda: self._rare_log.exception("SSE-1509", text)):
             if self._shares_connections():
                 self.pass_all_on()
             else:
@@ -197,8 +199,10 @@ class Relay:
                 if not _is_locked(error):
                     raise
                 outcome = Outcome.BUSY
-        if outcome is not Outcome.TROUBLE and self._trouble.is_over():
-            log.info("the events of the outbox are published again")
+        if outcome is not Outcome.TROUBLE and (count := self._trouble.is_over()):
+            log.info(
+                "the events of the outbox are published again, after %d failures", count
+            )
         return outcome
 
     def catch_up(self) -> None:
@@ -223,7 +227,7 @@ class Relay:
         # The first line alone: SQLAlchemy adds the statement.
         text = f"{type(error).__name__}: {error}".partition("\n")[0]
         if self._trouble.is_news(text):
-            log.warning("events wait in the outbox, trying again: %s", text)
+            log.warning("SSE-1510", "events wait in the outbox, trying again: %s", text)
 
     def _take_turn(self) -> "Outcome":
         with self._context(), connected(self._outbox.engine()) as connection:
@@ -258,6 +262,7 @@ class Relay:
                     # It would fail again, and keep all later rows waiting.
                     refused.append((row, str(error)))
                     log.error(
+                        "SSE-1511",
                         "the event in row %d of sse_hub_outbox can never be published:"
                         " its column problem says why",
                         row.number,

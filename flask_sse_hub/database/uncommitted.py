@@ -4,16 +4,16 @@ Knows savepoints by any value that identifies them. Does not know SQLAlchemy: th
 tells what its transaction does.
 """
 
-import logging
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from ..errors import InvalidEvent
 from ..events.pending import PendingEvent
 from ..events.record import Record
+from ..runtime.coded_log import CodedLog
 from ..runtime.survival import surviving
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 
 # The most events of one transaction. They are in memory until it ends, and a log keeps
@@ -138,6 +138,7 @@ class Uncommitted:
         if failure is None:
             return
         log.error(
+            "SSE-1506",
             "%d of %d events were not published after the commit of their transaction:"
             " %s",
             sum(each.event.state == "failed" for each in waiting),

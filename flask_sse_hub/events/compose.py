@@ -3,7 +3,6 @@
 Knows events, addresses and records. Does not know where a record is appended.
 """
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import Any, TypedDict, Unpack, overload
 
 from ..errors import EventTooLarge, InvalidEvent, InvalidOption
 from ..runtime.arguments import explaining
+from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import RareLog
 from . import address, habits, words
 from .address import UNSET, Address, Target, Unset, Users
@@ -21,7 +21,7 @@ from .pending import PendingEvent, Transactional
 from .record import Record
 from .typed.registry import EventTypes
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 _rare_log = RareLog(log)
 
 #: The default of ``SSE_HUB_MAX_EVENT_BYTES``: how many bytes an event's data may have.
@@ -102,8 +102,8 @@ class Composer:
 
     def _event(self, data: object, *, type: str | Unset, retry: float | None) -> Event:
         if habits.is_on_the_wire(data):
-            _rare_log.say(
-                "on the wire",
+            _rare_log.warning(
+                "SSE-1501",
                 "an event was published whose data has `data:` and a blank line of its"
                 " own, and clients receive them as text: publish the data alone",
             )
@@ -120,8 +120,8 @@ class Composer:
                 " publish the Event's data instead"
             )
         if habits.is_in_milliseconds(event.retry):
-            _rare_log.say(
-                "milliseconds",
+            _rare_log.warning(
+                "SSE-1502",
                 f"an event was published with retry={event.retry:g} (seconds, not"
                 " milliseconds?)",
             )

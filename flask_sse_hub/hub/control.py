@@ -6,7 +6,6 @@ of the records.
 
 import atexit
 import contextlib
-import logging
 import secrets
 import threading
 import time
@@ -18,10 +17,11 @@ from itertools import count
 from ..brokers import Broker
 from ..errors import BrokerUnavailable
 from ..events.record import Cursor, Disconnect, Record
+from ..runtime.coded_log import CodedLog
 from ..runtime.per_process import Home
-from ..runtime.rare_log import Trouble
+from ..runtime.rare_log import RareLog, Trouble
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # How long a record is tried while the broker is away, and the longest wait between two
 # tries.
@@ -57,6 +57,7 @@ class ControlSender:
         # A closed sender waits for nothing.
         self._pause = self._closed.wait if pause is None else pause
         self._most = most
+        self._rare_log = RareLog(log, clock=clock)
         # Guards the fields below, except for the event.
         self._lock = threading.Lock()
         # The records that wait, with the moment at which each one is given up.
@@ -88,7 +89,8 @@ class ControlSender:
                 self._idle.clear()
             begins, self._running = not self._running, True
         if full:
-            log.error(
+            self._rare_log.error(
+                "SSE-1404",
                 "streams on other workers cannot be ended: %d control records wait for"
                 " the broker already. Each stream stays open until its SSE_HUB_MAX_AGE",
                 self._most,
@@ -104,7 +106,9 @@ class ControlSender:
         try:
             sender.start()
         except RuntimeError:
-            log.exception("no thread for ending streams on other workers: trying once")
+            log.exception(
+                "SSE-1405", "no thread for ending streams on other workers: trying once"
+            )
             # The caller waits for one try of each record. The next record tries to
             # start the thread again.
             with self._lock:
@@ -135,8 +139,9 @@ class ControlSender:
                     break
                 if self._clock() >= given_up_at or self._closed.is_set():
                     log.error(
+                        "SSE-1406",
                         "streams on other workers could not be ended: each stays open"
-                        " until its SSE_HUB_MAX_AGE"
+                        " until its SSE_HUB_MAX_AGE",
                     )
                     break
                 self._pause(wait)
@@ -157,11 +162,15 @@ class ControlSender:
             self._broker.publish(record)
         except BrokerUnavailable as error:
             if trouble.is_news(str(error)):
-                log.warning("streams on other workers are not ended yet: %s", error)
+                log.warning(
+                    "SSE-1407", "streams on other workers are not ended yet: %s", error
+                )
             return False
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is logged
             # The records behind this one must still be sent.
-            log.exception("a control record could not be appended")
+            self._rare_log.exception(
+                "SSE-1408", "a control record could not be appended"
+            )
         trouble.is_over()
         return True
 
@@ -175,8 +184,9 @@ class ControlSender:
             return
         if not self.flush(_EXIT_SECONDS):
             log.error(
+                "SSE-1409",
                 "this process ends before streams on other workers could be ended: each"
-                " stays open until its SSE_HUB_MAX_AGE"
+                " stays open until its SSE_HUB_MAX_AGE",
             )
 
     def close(self) -> None:

@@ -1,10 +1,12 @@
-"""The statistics of one hub, collected from its parts."""
+"""The statistics and streams of one hub, collected from its parts."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from ..runtime.greenlets import unhurried
 from .clients.client_stats import ClientStats
+from .clients.journal import StreamLife
 from .parts import Parts
 from .stats import HubStats, OutboxStats
 
@@ -52,3 +54,23 @@ def stats_of(
         outbox=outbox,
         clients=tuple(clients),
     )
+
+
+def client_stats_of(parts: Parts) -> Iterator[ClientStats]:
+    """Yield the statistics of each stream of a hub, the oldest first."""
+    now, registry = parts.clock(), parts.registry
+    for client in unhurried(registry.clients()):
+        yield ClientStats.of(
+            client,
+            registry.written(client),
+            now=now,
+            lag_events=parts.progress.events_after(client),
+        )
+
+
+def lives_of(parts: Parts, user: str) -> tuple[float, Iterator[StreamLife]]:
+    """Return since when a hub knows all streams, and those of a user, open first."""
+    own = (each for each in parts.registry.clients() if each.identity.user == user)
+    position = parts.progress.position
+    open_ones = (parts.journal.life(each, position) for each in own)
+    return parts.journal.since, chain(open_ones, parts.journal.ended_of(user))

@@ -4,16 +4,16 @@ Each worker reads the same records in the same order, so each one comes to the s
 result. Does not know what a fold is about, or how the log is read.
 """
 
-import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from ..brokers import LogBatch
 from ..events.record import Cursor, Record
+from ..runtime.coded_log import CodedLog
 from ..runtime.greenlets import unhurried
 from ..runtime.rare_log import RareLog
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 
 class Fold(Protocol):
@@ -99,8 +99,8 @@ class Folds:
                 fold.take(record)
             except Exception as error:  # noqa: BLE001 - it must not end the follower
                 # Another program may have written the record.
-                self._rare_log.say(
-                    "fold",
+                self._rare_log.warning(
+                    "SSE-1210",
                     "a record that workers write for each other could not be read, and"
                     f" is passed over: {error!r:.200}",
                 )

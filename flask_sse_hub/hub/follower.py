@@ -3,7 +3,6 @@
 First fills the worker's memory from the log's tail. Does not know clients.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from ..brokers import Broker, LogBatch, LogState
 from ..errors import BrokerUnavailable
 from ..events.record import UNPLACED, Cursor
 from ..runtime.closing import Closed, Closing
+from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import Trouble
 from .delivery.backlog import Backlog
 from .delivery.dispatcher import Dispatcher
@@ -19,7 +19,7 @@ from .delivery.ends import Ends
 from .delivery.state import State
 from .folds import Folds
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # The pause before the follower asks again a broker that was away.
 _RETRY_SECONDS = 1.0
@@ -69,11 +69,11 @@ class Follower:
                 filled = self.fill()
             except BrokerUnavailable as error:
                 if trouble.is_news(str(error)):
-                    log.warning("cannot read the log yet: %s", error)
+                    log.warning("SSE-1201", "cannot read the log yet: %s", error)
                 closed.wait(_RETRY_SECONDS)
                 continue
-            if trouble.is_over() and filled:
-                log.info("the log can be read now")
+            if (count := trouble.is_over()) and filled:
+                log.info("the log can be read now, after %d failures", count)
             while filled and not closed.is_set() and self.take():
                 continue
             return
@@ -148,7 +148,9 @@ class Follower:
                 return self._broker.state()
             except BrokerUnavailable as error:
                 if trouble.is_news(str(error)):
-                    log.warning("cannot read the state of keys yet: %s", error)
+                    log.warning(
+                        "SSE-1202", "cannot read the state of keys yet: %s", error
+                    )
                 self._closed.wait(_RETRY_SECONDS)
         return None
 
@@ -157,7 +159,7 @@ class Follower:
         try:
             self._ends.remember(self._broker.ended())
         except BrokerUnavailable as error:
-            log.warning("cannot read which sessions have ended: %s", error)
+            log.warning("SSE-1203", "cannot read which sessions have ended: %s", error)
 
     def wait(self, seconds: float) -> None:
         """Wait until the memory is filled, or the broker was found to be away.

@@ -4,10 +4,10 @@ Decides when a ping is due, a client has stalled, a stream has reached its age, 
 worker is going away. The dispatcher, the writer and the lifecycle then act on it.
 """
 
-import logging
 from collections.abc import Callable
 
 from ..runtime.closing import Closed
+from ..runtime.coded_log import CodedLog
 from ..runtime.greenlets import in_slices
 from ..runtime.rare_log import FirstTime
 from ..server.worker import ServerWorker, serving_worker
@@ -15,7 +15,7 @@ from .clients.client import Client
 from .clients.close_reason import IMMEDIATE, CloseReason
 from .parts import Parts
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # How often to look at the worker and at peers where nothing reports their changes.
 # gunicorn gives a worker 100 ms between INT or QUIT and its exit: a farewell must begin
@@ -149,6 +149,7 @@ class Heartbeat:
         is_risky = 2 * clients > worker.max_requests
         if is_risky and self._first_time("max_requests"):
             log.warning(
+                "SSE-1102",
                 "this worker holds %d clients and is restarted after max_requests = %d"
                 " requests: their reconnects alone soon restart the next worker, and so"
                 " on without end. Set max_requests to many times the clients of a"

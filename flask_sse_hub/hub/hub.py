@@ -6,7 +6,6 @@ it is first needed, never before a fork. It does not know Flask, requests or log
 
 import atexit
 import contextlib
-import logging
 import socket
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Literal
@@ -18,16 +17,17 @@ from ..events.coding import Coding
 from ..events.record import Cursor, Disconnect, Record, Subscribe, is_beyond
 from ..runtime import sockets
 from ..runtime.closing import Closing
-from ..runtime.greenlets import unhurried
+from ..runtime.coded_log import CodedLog
 from ..runtime.per_process import Home, abandon_after_fork
-from ..runtime.rare_log import FirstTime
+from ..runtime.rare_log import FirstTime, RareLog
 from ..server.places import make_room
 from ..server.worker import ServerWorker
 from .clients.client import Client, Identity
 from .clients.client_stats import ClientStats
 from .clients.close_reason import CloseReason
+from .clients.journal import StreamLife
 from .control import ControlSender
-from .counting import stats_of
+from .counting import client_stats_of, lives_of, stats_of
 from .delivery.socket_sink import ClientSocket, SocketSink
 from .folds import Fold
 from .parts import Parts
@@ -35,7 +35,7 @@ from .receipts.fold import Receipt
 from .stats import HubStats, OutboxStats
 from .tasks import Tasks
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # The longest time that a stream waits until its worker's memory is filled.
 _START_SECONDS = 5.0
@@ -74,6 +74,7 @@ class Hub:
         self.outbox: Callable[[], OutboxStats | None] = lambda: None
         #: Tell whether a thing that is logged only once happens for the first time.
         self.first_time: Callable[[Hashable], bool] = FirstTime()
+        self._rare_log = RareLog(log)
         self._tasks = Tasks() if tasks is None else tasks
         #: How many tasks wait for moments of the clock.
         self.tasks_by_clock = 0
@@ -112,9 +113,10 @@ class Hub:
         BrokerUnavailable.
         """
         if self.draining and self.reach == "process":
-            log.warning(
+            self._rare_log.warning(
+                "SSE-1504",
                 "an event is published in a worker that is going away: with memory://"
-                " no client receives it any more"
+                " no client receives it any more",
             )
         tally, begun = self._parts.tally, self.clock()
         try:
@@ -410,11 +412,8 @@ class Hub:
 
     def client_stats(self) -> Iterator[ClientStats]:
         """Yield the statistics of each stream, the oldest first."""
-        now, registry = self.clock(), self._parts.registry
-        for client in unhurried(registry.clients()):
-            yield ClientStats.of(
-                client,
-                registry.written(client),
-                now=now,
-                lag_events=self._parts.progress.events_after(client),
-            )
+        return client_stats_of(self._parts)
+
+    def lives(self, user: str) -> tuple[float, Iterator[StreamLife]]:
+        """Return since when all streams are known, and those of a user, open first."""
+        return lives_of(self._parts, user)

@@ -49,6 +49,7 @@ class Lifecycle:
         catchup: Catchup,
         roster: Roster,
         *,
+        note_end: Callable[[Client, CloseReason], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = options
@@ -60,6 +61,7 @@ class Lifecycle:
         self._ends = ends
         self._catchup = catchup
         self._roster = roster
+        self._note_end = note_end
         self._clock = clock
 
     @property
@@ -149,6 +151,7 @@ class Lifecycle:
             self._accept_balance.count()
             self._roster.left(client)
             client.close_reason = reason = client.close_reason or reason
+            self._note_end(client, reason)
             written = self._registry.written(client)
             self._notices.left(client, written, reason, beside=beside)
 

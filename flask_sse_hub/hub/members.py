@@ -8,7 +8,6 @@ off, because no beats come.
 """
 
 import contextlib
-import logging
 import secrets
 import threading
 from collections.abc import Callable, Collection
@@ -19,8 +18,9 @@ from ..events import address
 from ..events.event import Event
 from ..events.record import Cursor, Record
 from ..runtime.closing import Closed
+from ..runtime.coded_log import CodedLog
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 #: The seconds between two beats of a member.
 BEAT_SECONDS = 5.0
@@ -170,7 +170,9 @@ class Members:
             self._said = True
             self._append(beat_of(self.own_id))
         for member_id, last in self._silent():
-            log.warning("the worker %s is gone: its part is written off", member_id)
+            log.warning(
+                "SSE-1211", "the worker %s is gone: its part is written off", member_id
+            )
             # The key belongs to the last beat: all members write the same record, and
             # one of them appends it.
             key = f"gone-{member_id}-{last}"

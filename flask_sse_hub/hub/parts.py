@@ -8,6 +8,7 @@ from ..events.coding import Codings
 from ..server.accept_balance import AcceptBalance
 from ..server.places import PlaceLedger
 from .clients.admission import Admission
+from .clients.journal import Journal
 from .clients.notices import Listeners, Notices
 from .clients.registry import ClientRegistry
 from .deafness import Deafness
@@ -135,6 +136,9 @@ class Parts:
             tally=tally,
             clock=clock,
         )
+        self.journal = Journal(
+            seconds=options.memory.seconds, clock=clock, time_of_day=time_of_day
+        )
         self.lifecycle = Lifecycle(
             options,
             registry,
@@ -145,6 +149,9 @@ class Parts:
             self.ends,
             self.catchup,
             self.roster,
+            note_end=lambda client, reason: self.journal.note_end(
+                client, reason, self.progress.position
+            ),
             clock=clock,
         )
         self.deafness = Deafness(self.progress)

@@ -4,18 +4,19 @@ Decides when a user is checked, and ends the streams of users who may no longer 
 Does not know how the app decides: the check is one function of the app.
 """
 
-import logging
 import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from ..runtime.closing import Closed
+from ..runtime.coded_log import CodedLog
 from ..runtime.greenlets import in_slices
+from ..runtime.rare_log import RareLog
 from .clients.client import Client
 from .clients.close_reason import CloseReason
 from .parts import Parts
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 #: The app's check. Receives the streams of one user, or one anonymous stream, and
 #: returns the streams that have to end.
@@ -59,6 +60,7 @@ class Revalidation:
         self._slow: set[str] = set()
         # The users whose check failed or found no thread: the next look tries again.
         self._again: set[str] = set()
+        self._rare_log = RareLog(log, clock=parts.clock)
         # Failures in a row.
         self._failures = 0
 
@@ -104,7 +106,8 @@ class Revalidation:
         for key, since in list(self._asked.items()):
             if now - since > self._interval and key not in self._slow:
                 self._slow.add(key)
-                log.warning(
+                self._rare_log.warning(
+                    "SSE-1402",
                     "SSE_HUB_REVALIDATE_INTERVAL is %g s, but it takes longer to check"
                     " whether %r may still listen: a user_loader or a channel rule is"
                     " slow, or waits without a timeout. Set a timeout there, or a"
@@ -165,7 +168,11 @@ class Revalidation:
         self._again.add(key)
         self._failures += 1
         if first:
-            log.exception("cannot check whether %r may still listen; trying again", key)
+            self._rare_log.exception(
+                "SSE-1403",
+                "cannot check whether %r may still listen; trying again",
+                key,
+            )
 
     def _asked_about(self, key: str) -> None:
         del self._asked[key]

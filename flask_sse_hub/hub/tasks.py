@@ -3,15 +3,15 @@
 Does not know what the tasks do.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 
 from ..errors import BrokerUnavailable
+from ..runtime.coded_log import CodedLog
 from ..runtime.per_process import Home
 from ..runtime.survival import surviving
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 
 class Tasks:
@@ -66,7 +66,7 @@ def _run(name: str, task: Callable[[], None], failed: Callable[[], None]) -> Non
         # task would end silently, and health would call the worker ready.
         try:
             with surviving():
-                log.exception("the %s of this worker's hub failed", name)
+                log.exception("SSE-1212", "the %s of this worker's hub failed", name)
         finally:
             failed()
         if isinstance(error, KeyboardInterrupt):

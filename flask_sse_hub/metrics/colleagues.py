@@ -9,7 +9,6 @@ worker that is stopped, or too busy, is silent. Does not know the questions.
 import atexit
 import contextlib
 import hashlib
-import logging
 import os
 import socket
 import tempfile
@@ -22,10 +21,12 @@ from pathlib import Path
 
 from ..runtime import native
 from ..runtime.closing import Closed
+from ..runtime.coded_log import CodedLog
 from ..runtime.per_process import Home, abandon_after_fork
 from ..runtime.private_directory import private_directory, short_name, user
+from ..runtime.rare_log import RareLog
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # How long a worker waits for all answers, and for the question of one connection. A
 # scrape of Prometheus waits ten seconds, and a person not much longer.
@@ -80,6 +81,7 @@ class Colleagues:
         )
         self._answer = answer
         self._home = Home()
+        self._rare_log = RareLog(log)
         # Guards joining and leaving.
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -164,8 +166,10 @@ class Colleagues:
         question = _read_line(connection)
         try:
             answer = self._answer(question)
-        except Exception:
-            log.exception("cannot answer another worker's question")
+        except Exception:  # noqa: BLE001 - it is logged
+            self._rare_log.exception(
+                "SSE-1902", "cannot answer another worker's question"
+            )
         else:
             connection.sendall(answer)
 

@@ -14,6 +14,7 @@ from ..hub.clients.client_stats import ClientStats
 from ..runtime.closing import Closed
 from .colleagues import Colleagues
 from .figures import Figures
+from .lives import FoundLives, MachineLives
 from .streams import FoundStreams, StreamQuery
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ class Machine:
 
     ``own`` returns the figures of this process, for its number and whether to list its
     streams; None in a program that is no worker. ``streams`` returns the streams of
-    this process. ``alone`` says that no other process can follow the log.
+    this process, and ``lives`` a user's, open or ended, for this worker's number.
+    ``alone`` says that no other process can follow the log.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class Machine:
         *,
         own: Callable[[int, bool], Figures] | None = None,
         streams: Callable[[], Iterable[ClientStats]] = tuple,
+        lives: Callable[[str, int], FoundLives] | None = None,
         alone: bool = False,
         colleagues: Colleagues | None = None,
     ) -> None:
         self._own = own
         self._streams = streams
+        self._lives = lives
         self._alone = alone
         self._colleagues = (
             Colleagues(name, answer=self._answer) if colleagues is None else colleagues
@@ -80,6 +84,12 @@ class Machine:
         asked = json.loads(question)
         if "streams" in asked:
             return self._found(StreamQuery(**asked["streams"]), number).to_json()
+        if "lives" in asked:
+            return (
+                b""
+                if self._lives is None
+                else self._lives(asked["lives"], number).to_json()
+            )
         return self._own(number, bool(asked.get("clients"))).to_json()
 
     def _found(self, query: StreamQuery, number: int) -> FoundStreams:
@@ -124,6 +134,15 @@ class Machine:
         every.sort(key=lambda pair: query.rank(pair[1]))
         count = sum(each.count for each in found)
         return MachineStreams(count, every[: query.most], silent)
+
+    def lives(self, user: str) -> MachineLives:
+        """Return the streams of a user that all workers remember, open or ended."""
+        found: list[FoundLives] = []
+        if self._lives is not None:
+            found.append(self._lives(user, self._number))
+        others, silent = self._ask({"lives": user}, FoundLives.from_json)
+        found = sorted([*found, *others], key=lambda each: each.worker)
+        return MachineLives(found, silent)
 
     def _ask(
         self, question: Any, read: Callable[[bytes], T], *, only: int | None = None

@@ -3,18 +3,18 @@
 Knows which servers cannot, why not, and the remedy for each. Does not know streams.
 """
 
-import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UnsupportedServer
 from ..runtime import greenlets
+from ..runtime.coded_log import CodedLog
 from ..runtime.per_process import PerProcess
 from ..runtime.rare_log import FirstTime
 from .surroundings import Surroundings, surroundings
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 _ONE_AT_A_TIME = {
     "gunicorn": (
@@ -125,7 +125,7 @@ def server_obstacle(environ: Mapping[str, Any], around: Surroundings) -> str | N
         known = _ONE_AT_A_TIME.get(around.server)
         return known or _SOME_SERVER.format(server=around.server)
     if around.hides_its_places and _first_time.get()(around.server):
-        log.warning(_HIDES_ITS_PLACES, around.server)
+        log.warning("SSE-1101", _HIDES_ITS_PLACES, around.server)
     return None
 
 

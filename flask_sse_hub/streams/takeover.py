@@ -10,7 +10,6 @@ the server iterates the stream as usual. Does not know how the socket is written
 afterwards: that is the hub's writer.
 """
 
-import logging
 import socket
 import ssl
 import sys
@@ -22,9 +21,12 @@ from typing import Any
 from ..errors import BrokerUnavailable, ClientRefused
 from ..hub.delivery.socket_sink import ClientSocket
 from ..runtime import greenlets, sockets
+from ..runtime.coded_log import CodedLog
+from ..runtime.rare_log import RareLog
 from .generator import EventStream, not_ours
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
+_rare_log = RareLog(log)
 
 # The kernel doubles both of these sizes. The send buffer is all that it holds for a
 # client that does not read. This much is enough for the bytes in flight and for the
@@ -36,7 +38,7 @@ _RECEIVE_BUFFER_BYTES = 4_096
 _IN_THE_WAY = (
     "streams are delivered by generator: each one takes a greenlet, and one of the"
     " worker's connections (worker_connections). Exclude the stream's URL from the"
-    " middleware, or set SSE_HUB_SOCKET_TAKEOVER = False to accept this"
+    " middleware, or set SSE_HUB_SOCKET_TAKEOVER = False to accept this: %s"
 )
 
 # These obstacles come from a middleware. They are warnings, because nobody would notice
@@ -69,15 +71,12 @@ class TakeoverStream(EventStream):
             self._in_browser = agent.startswith("Mozilla/")
         elif obstacle in (_HIDDEN, _MEASURED):
             self._warn(obstacle)
-        else:
-            self._say_once(logging.INFO, "streams are delivered by generator", obstacle)
+        elif self._hub.first_time(obstacle):
+            log.info("streams are delivered by generator: %s", obstacle)
 
     def _warn(self, obstacle: str) -> None:
-        self._say_once(logging.WARNING, _IN_THE_WAY, obstacle)
-
-    def _say_once(self, level: int, what: str, why: str) -> None:
-        if self._hub.first_time(why):
-            log.log(level, "%s: %s", what, why)
+        if self._hub.first_time(obstacle):
+            log.warning("SSE-1103", _IN_THE_WAY, obstacle)
 
     @property
     def fileno(self) -> Callable[[], int] | None:
@@ -127,7 +126,8 @@ class TakeoverStream(EventStream):
             form = self._client.coding.form(chunked=chunked)
             copy = ClientSocket.of(connection, form)
         except OSError as error:
-            self._say_once(logging.WARNING, "cannot take a socket over", str(error))
+            if self._hub.first_time(str(error)):
+                log.warning("SSE-1105", "cannot take a socket over: %s", error)
             return
         client = self._client
         client.sink = sink = self._hub.sink(copy)
@@ -152,10 +152,12 @@ class TakeoverStream(EventStream):
             raise
         try:
             self.close()
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is logged
             # If this were raised, the server would answer with the error, on a
             # connection that the writer owns by now.
-            log.exception("closing a response failed after its socket was taken over")
+            _rare_log.exception(
+                "SSE-1104", "closing a response failed after its socket was taken over"
+            )
         raise StopIteration
 
 

@@ -3,7 +3,6 @@
 Joins the database wing, the app's log and its signals. Does not know SQLAlchemy.
 """
 
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -16,7 +15,9 @@ from ..events.pending import PendingEvent
 from ..events.record import Record
 from ..hub.hub import Hub
 from ..hub.stats import OutboxStats
+from ..runtime.coded_log import CodedLog
 from ..runtime.per_process import PerProcess
+from ..runtime.rare_log import RareLog
 from ..runtime.survival import surviving
 from ..signals import event_lost
 from . import receivers
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ..database.outbox import Outbox
     from ..database.relay import Relay
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # A relay looks every few seconds. Events that wait for longer wait for a broker, or for
 # a database.
@@ -47,6 +48,7 @@ class AfterCommit:
         self._outbox = outbox
         self._append = append
         self._hub = hub
+        self._rare_log = RareLog(log)
         self._destination = Destination(append, self._lost)
         self._relays = (
             None if outbox is None else PerProcess(lambda: self._create_relay(outbox))
@@ -95,7 +97,9 @@ class AfterCommit:
 
     def _request_started(self, app: Flask, **__: object) -> None:
         receivers.disconnect(request_started, self._request_started, app)
-        with surviving(lambda: log.exception("the outbox's relay cannot be started")):
+        with surviving(
+            lambda: log.exception("SSE-1508", "the outbox's relay cannot be started")
+        ):
             self.start()
 
     def pass_on(self) -> None:
@@ -147,6 +151,8 @@ class AfterCommit:
         self._hub().lost_after_commit()
         try:
             event_lost.send(self._app, event=record.content, error=error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is logged
             # The transaction has been committed, and its code goes on as usual.
-            log.exception("a receiver of the signal event_lost failed")
+            self._rare_log.exception(
+                "SSE-1507", "a receiver of the signal event_lost failed"
+            )

@@ -4,7 +4,6 @@ Stored in ``app.extensions["sse_hub"]``. The ``SSEHub`` object holds no state of
 so that one object can serve many apps.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,8 +29,11 @@ from ..hub.parts import Parts
 from ..hub.presence.roster import Arrivals
 from ..hub.revalidation import Revalidation
 from ..metrics.figures import figures_of
+from ..metrics.lives import FoundLives
 from ..metrics.machine import Machine
+from ..runtime.coded_log import CodedLog
 from ..runtime.per_process import PerProcess
+from ..runtime.rare_log import RareLog
 from ..server.places import place_ledger
 from ..signals import (
     channel_occupied,
@@ -56,7 +58,7 @@ from .subscribing import Subscribing
 if TYPE_CHECKING:
     from ..database.outbox import Outbox
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 
 class AppState:
@@ -76,6 +78,7 @@ class AppState:
         self.late_settings = LateSettings(app)
         #: The typed events of the app.
         self.event_types = EventTypes() if event_types is None else event_types
+        self._rare_log = RareLog(log)
         #: Turns the arguments of ``publish()`` into records.
         self.composer = Composer(
             # Looked up for each event: the app may replace its JSON provider later.
@@ -150,6 +153,9 @@ class AppState:
                 clients=clients,
             ),
             streams=hub.client_stats,
+            lives=lambda user, worker: FoundLives.among(
+                *hub.lives(user), worker=worker
+            ),
             alone=hub.reach == "process",
         )
 
@@ -275,8 +281,10 @@ class AppState:
         self.reach.warn_of_silence("no client receives the published events")
         try:
             event_published.send(self.app, event=record.content, event_id=event_id)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is logged
             # The event is in the log already. If this raised, the caller would publish
             # it again.
-            log.exception("a receiver of the signal event_published failed")
+            self._rare_log.exception(
+                "SSE-1505", "a receiver of the signal event_published failed"
+            )
         return event_id

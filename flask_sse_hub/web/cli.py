@@ -26,6 +26,7 @@ from ..events.record import Cursor, Record
 from . import client_package, tokens
 from .app_state import AppState
 from .describing import add_types_command
+from .explaining import add_explain_command
 from .operating import add_commands
 from .printing import printable, printable_json
 
@@ -261,6 +262,7 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
         server.serve_forever()
 
     add_commands(group, sse_hub, state)
+    add_explain_command(group, state)
     add_types_command(group, state)
     return group
 

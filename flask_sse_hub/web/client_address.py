@@ -5,15 +5,15 @@ it there.
 """
 
 import ipaddress
-import logging
 import re
 
 from flask import request
 
+from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import FirstTime
 from .rates import Rates, parse_rate
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # The prefix length of the IPv6 network that one household has. It can use any address
 # of that network, so limits count the network.
@@ -43,11 +43,12 @@ class ClientAddresses:
         """
         if _is_hidden_by_proxy() and self._first_time("proxy"):
             log.warning(
+                "SSE-1007",
                 "a request has X-Forwarded-For, and nothing reads it: for the app, all"
                 " clients behind a proxy have the proxy's address. If your proxy sets"
                 " the header, use `app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1)` from"
                 " werkzeug.middleware.proxy_fix. Otherwise ignore this warning: anybody"
-                " can send the header"
+                " can send the header",
             )
         return self.of_request() if self._settings else None
 
@@ -71,6 +72,7 @@ class ClientAddresses:
     def _warn_of_no_limit(self) -> None:
         if self._first_time("no limit"):
             log.warning(
+                "SSE-1008",
                 "%s cannot limit a request without a network address, such as one over"
                 " a Unix socket, and lets it in (its address is %r). Have the proxy set"
                 " X-Forwarded-For, and use `app.wsgi_app = ProxyFix(app.wsgi_app,"

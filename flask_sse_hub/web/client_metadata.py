@@ -4,15 +4,15 @@ Metadata is kept in memory for each client, and people read it in statistics. Do
 know requests.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidMetadata
 from ..hub.clients.client import Metadata
+from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import FirstTime
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 _MAX_ITEMS = 16
 _MAX_CHARS = 256
@@ -44,6 +44,7 @@ def checked_metadata(metadata: object, first_time: FirstTime) -> Metadata | None
         kept[key] = _cut(value)
         if kept[key] is not value and first_time("metadata"):
             log.warning(
+                "SSE-1009",
                 "metadata %r is longer than %d characters and was cut: shorten it in"
                 " the app",
                 key,

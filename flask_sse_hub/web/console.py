@@ -5,7 +5,6 @@ no stream of its own: it works where streams do not. Knows requests. Does not kn
 workers ask each other.
 """
 
-import logging
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from ..events import address
 from ..events.record import Cursor
 from ..hub.clients.client import Identity
 from ..metrics.streams import ORDERS, StreamQuery
+from ..runtime.coded_log import CodedLog
 from .app_state import AppState
 from .cors import is_foreign
 from .health import health_answer
@@ -32,7 +32,7 @@ from .log_tail import LogQuery, read_tail, shown
 from .request_body import parse_json, read_body
 from .statistics import admit, described, join_workers, number_in_query
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # A nonce is not needed: the page has no inline script, and all files are of the hub.
 _HEADERS = {
@@ -224,6 +224,7 @@ def _note(action: str, value: str) -> None:
     """Log an action with the user who asked for it."""
     user = current_identity().user
     log.warning(
+        "SSE-1901",
         "the console %s %.200r, for %s at %.60r",
         action,
         value,

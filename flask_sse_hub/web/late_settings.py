@@ -4,14 +4,14 @@ Compares the app's configuration with the one that was read. Does not know what 
 settings mean.
 """
 
-import logging
 from typing import Any
 
 from flask import Flask, current_app
 
+from ..runtime.coded_log import CodedLog
 from .setting_names import PREFIX
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 
 class LateSettings:
@@ -41,6 +41,7 @@ class LateSettings:
             if self._read.get(key) != now.get(key):
                 self._told.add(key)
                 log.warning(
+                    "SSE-1003",
                     "the setting %s was changed after init_app and has no effect: set"
                     " it before",
                     key,

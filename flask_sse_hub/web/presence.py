@@ -3,7 +3,6 @@
 Joins requests with the roster of the hub. Does not know how people are counted.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -19,6 +18,7 @@ from ..hub.clients.present_client import PresentClient, Seat
 from ..hub.presence.questions import AnswersPresence, KnowsPeople, look_up
 from ..hub.presence.records import described
 from ..runtime.arguments import explaining
+from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import FirstTime, RareLog
 from .client_metadata import checked_metadata
 from .config import Config
@@ -27,7 +27,7 @@ from .registering import check_rule
 if TYPE_CHECKING:
     from .app_state import AppState
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 
 class PresenceOfStreams:
@@ -91,11 +91,11 @@ class PresenceOfStreams:
             return Seat(channel, user)
 
     def _say(self, rule: str, error: Exception) -> None:
-        self._rare_log.say(
-            rule,
+        self._rare_log.error(
+            "SSE-1705",
             f"the function of @sse_hub.{rule} failed, and a stream goes on without it:"
             f" {error!r:.200}",
-            level=logging.ERROR,
+            kind=rule,
         )
 
 

@@ -4,7 +4,6 @@ One list of them, for ``flask sse check``, for the health check, and for the log
 first request. Does not know faults that pass, such as a broker that is away.
 """
 
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from flask.sessions import SecureCookieSessionInterface
 
 from ..auth.secret_keys import no_secret_key
 from ..auth.visitor import NO_LOGIN_MANAGER, has_request_loader, login_manager
+from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import FirstTime
 from ..server.support import server_obstacle
 from ..server.surroundings import surroundings
@@ -20,7 +20,7 @@ from . import receivers
 from .config import Config
 from .reach import Reach
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 
 class Problem(NamedTuple):
@@ -89,7 +89,9 @@ class Problems:
                 what = (
                     "all streams" if problem.stops_streams else "client ids and tickets"
                 )
-                log.warning("%s of this app will fail: %s", what, problem.text)
+                log.warning(
+                    "SSE-1005", "%s of this app will fail: %s", what, problem.text
+                )
         if surroundings(request.environ).server is not None:
             # Later requests come from the same server, and need not be looked at. After
             # a test client's request, the server is still to come.

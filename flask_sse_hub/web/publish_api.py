@@ -6,7 +6,6 @@ which events are valid (``Composer`` does).
 """
 
 import json
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +20,7 @@ from ..events.address import MAX_TARGETS
 from ..events.event import MAX_NAME_CHARS, Event
 from ..events.record import Record, Retention
 from ..events.typed.registry import EventTypes
+from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import RareLog
 from ..streams.response import RETRY_AFTER
 from . import tokens
@@ -29,7 +29,7 @@ from .rates import Rates, at_most, parse_rate
 from .request_body import parse_json, read_body
 from .tokens import PublishToken
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 #: The most events of one request. A request without a bound could take for ever.
 MAX_EVENTS = 100
@@ -98,12 +98,13 @@ class PublishAPI:
             return self._publish(self._given(), token)
         except Refused as refusal:
             label = "unknown" if token is None else token.label
-            self._rare_log.say(
-                (refusal.status, label),
+            self._rare_log.warning(
+                "SSE-1503",
                 f"refused to publish over HTTP ({refusal.status}), token {label},"
                 # repr, cut short: behind a proxy the address may be any text that a
                 # stranger has sent.
                 f" from {request.remote_addr!r:.60}",
+                kind=(refusal.status, label),
             )
             return _json(refusal.body, refusal.status)
 

@@ -6,13 +6,13 @@ know what the names are for.
 """
 
 import difflib
-import logging
 
 from flask import current_app, request
 
+from ..runtime.coded_log import CodedLog
 from ..server.connection import QUERY_NAMES
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 _KNOWN = ("channel", "ticket", "client_id", "state", "presence", *QUERY_NAMES)
 
@@ -83,7 +83,7 @@ class QueryNames:
     def _log_once(self, name: str, text: str) -> None:
         if self._is_news(name):
             self._logged.add(name)
-            log.warning("in a request for a stream, %s", text)
+            log.warning("SSE-1006", "in a request for a stream, %s", text)
 
 
 def _remedy(name: str) -> str:

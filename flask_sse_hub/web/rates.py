@@ -4,13 +4,13 @@ Knows the package ``limits``, which is needed only where a rate is configured. D
 know requests, or the things that are counted.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
+from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import RareLog
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 
 def parse_rate(rate: str) -> list[Any]:
@@ -54,8 +54,8 @@ class Rates:
         except RuntimeError as error:
             # limits starts a thread, and the process may have no room for one. A 500
             # would end a native EventSource for good; a refusal lets it come back.
-            self._rare_log.say(
-                "failed",
+            self._rare_log.warning(
+                "SSE-1512",
                 f"requests are refused, because {self._setting} cannot be counted:"
                 f" {error}",
             )

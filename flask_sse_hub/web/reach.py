@@ -4,16 +4,16 @@ Knows from requests whether the server has several processes, and from the broke
 far events travel. Does not know the events.
 """
 
-import logging
 from collections.abc import Callable
 
 from flask import has_request_context, request
 
 from ..errors import ConfigurationError
 from ..hub.hub import Hub
+from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import FirstTime
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 
 class Reach:
@@ -59,6 +59,7 @@ class Reach:
             and self._first_time(outcome)
         ):
             log.warning(
+                "SSE-1010",
                 "SSE_HUB_BROKER_URL = 'memory://' keeps events within this process,"
                 " which serves no stream: %s. Set it to 'sqlite:///sse_hub.db' to reach"
                 " clients from scripts and shells",

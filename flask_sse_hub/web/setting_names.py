@@ -4,10 +4,11 @@ Does not know the values, which may be passwords.
 """
 
 import difflib
-import logging
 from collections.abc import Container, Iterable
 
-log = logging.getLogger(__name__)
+from ..runtime.coded_log import CodedLog
+
+log = CodedLog(__name__)
 
 PREFIX = "SSE_HUB_"
 
@@ -35,11 +36,14 @@ def warn_of_names(settings: Iterable[str], known: Iterable[str]) -> None:
         if key in names:
             continue
         if key.startswith(PREFIX):
-            log.warning("the setting %s is unknown%s", key, _hint(key, names))
+            log.warning(
+                "SSE-1001", "the setting %s is unknown%s", key, _hint(key, names)
+            )
             continue
         meant = _meant_by(key, names)
         if meant is not None:
             log.warning(
+                "SSE-1002",
                 "the setting %s has no effect, because settings of the hub begin with"
                 " %s%s",
                 key,

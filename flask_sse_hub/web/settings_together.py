@@ -3,18 +3,18 @@
 Each setting alone has been checked before. Does not know how settings are read.
 """
 
-import logging
 from typing import TYPE_CHECKING
 
 from ..brokers import is_redis
 from ..errors import ConfigurationError
 from ..events.seconds import LONGEST_SHORT
+from ..runtime.coded_log import CodedLog
 from .setting_names import PREFIX
 
 if TYPE_CHECKING:
     from .config import Config
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # Settings that are short, so that a large value is most likely in milliseconds.
 _SHORT = ("heartbeat_interval", "connection_timeout", "retry")
@@ -49,6 +49,7 @@ def tell_of_milliseconds(config: "Config") -> None:
         value = getattr(config, name)
         if (max(value) if isinstance(value, tuple) else value) > LONGEST_SHORT:
             log.warning(
+                "SSE-1004",
                 "the setting %s%s is %s seconds (seconds, not milliseconds?)",
                 PREFIX,
                 name.upper(),

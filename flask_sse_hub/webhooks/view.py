@@ -6,7 +6,6 @@ deliveries, and makes the key by which a delivery that is sent again is publishe
 
 import functools
 import hashlib
-import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -18,11 +17,12 @@ from werkzeug.exceptions import InternalServerError, Unauthorized
 from werkzeug.routing import BaseConverter, Rule
 
 from ..errors import ConfigurationError, InvalidSignature, SSEHubError
+from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import RareLog
 from ..web.request_body import parse_json, read_body
 from .schemes import Scheme
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -83,12 +83,12 @@ def webhook(
                 body = read_body(max_bytes)
                 signed = scheme.verify(request.headers, body, now=time.time())
             except InvalidSignature as error:
-                rare_log.say("refused", _said(error))
+                rare_log.warning("SSE-1801", _said(error))
                 raise Unauthorized(str(error)) from error
             except ConfigurationError as error:
                 # A kind of its own: refusals, which anybody can cause, must not keep it
                 # out of the log.
-                rare_log.say("broken", _said(error), level=logging.ERROR)
+                rare_log.error("SSE-1802", _said(error))
                 raise InternalServerError("the signature cannot be checked") from error
             key = _idempotency_key(scheme, signed.content)
             delivery = Delivery(signed.id, key, body)

@@ -6,15 +6,14 @@ each answer ends once, also if its runner is gone, and that nothing of it stays 
 
 import contextlib
 import contextvars
-import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from ...errors import BrokerUnavailable, StateFull
 from ...hub.hub import Hub
+from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import RareLog
 from ...runtime.survival import surviving
 from ..batch import Batch
@@ -26,8 +25,7 @@ from .book import Book, BookEntry
 from .records import Begun, Ended
 from .runner import Runner
 
-log = logging.getLogger(__name__)
-_rare_log = RareLog(log)
+log = CodedLog(__name__)
 
 # How often a desk looks at its answers, while there are any.
 _LOOK_SECONDS = 1.0
@@ -84,6 +82,7 @@ class Desk:
         self.book = Book(hub.members, changed=self._note_change)
         self._max_bytes = max_bytes
         self._departures = departures
+        self._rare_log = RareLog(log)
         # Guards the fields below.
         self._lock = threading.Lock()
         self._runs: dict[str, _Run] = {}
@@ -310,11 +309,8 @@ class Desk:
         return bool(self.book.entries() or self.book.strays or self._readers)
 
     def _say_failure(self) -> None:
-        _rare_log.say(
-            "look",
-            f"the look at the answers failed, and goes on:\n{traceback.format_exc()}",
-            level=logging.ERROR,
-        )
+        text = "the look at the answers failed, and goes on"
+        self._rare_log.exception("SSE-1608", text)
 
     def look(self) -> None:
         """Append everything that is due for the answers of the book."""
@@ -341,7 +337,9 @@ class Desk:
         is_own = begun.runner == self._members.own_id
         if entry.runner_is_gone or (is_own and begun.run not in self._runs):
             log.warning(
-                "the answer %s is lost: the process that produced it is gone", begun.id
+                "SSE-1609",
+                "the answer %s is lost: the process that produced it is gone",
+                begun.id,
             )
             self._end(entry, "lost", _LOST)
             return
@@ -382,7 +380,9 @@ class _Run:
             self._look()
         elif entry.is_running:
             log.warning(
-                "the answer %s runs already: the second one is not produced", begun.id
+                "SSE-1610",
+                "the answer %s runs already: the second one is not produced",
+                begun.id,
             )
             self._end()
 

@@ -4,7 +4,6 @@ Knows batches, sources and records. Does not know hubs or brokers: the caller pa
 functions that append a record, and that tell how the answer is in the log.
 """
 
-import logging
 import math
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from ...errors import BrokerUnavailable, InvalidEvent, SSEHubError, StateFull
 from ...events.record import Cursor, Record
+from ...runtime.coded_log import CodedLog
 from ...runtime.per_process import Home
 from ...runtime.rare_log import RareLog, Trouble
 from ..batch import Batch, Collector
@@ -23,7 +23,7 @@ from . import records
 from .book import size_of
 from .records import Begun, Content, Ended
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 _rare_log = RareLog(log)
 
 # A snapshot is written when the content has doubled since the last one, from this many
@@ -246,6 +246,7 @@ class Runner:
             return
         if size > self._max_bytes:
             log.warning(
+                "SSE-1611",
                 "the answer %s ends, because it would have %d bytes;"
                 " SSE_HUB_ANSWERS_BYTES allows %d",
                 self.begun.id,
@@ -291,7 +292,9 @@ class Runner:
             self._append(record)
         except StateFull as error:
             # Readers still have the parts, for as long as the log keeps them.
-            _rare_log.say("state", f"an answer's text so far is not kept: {error}")
+            _rare_log.warning(
+                "SSE-1612", f"an answer's text so far is not kept: {error}"
+            )
 
     def _append(self, record: Record) -> Cursor | None:
         """Append a record, as soon as the broker takes it. None if the answer is over.
@@ -307,7 +310,10 @@ class Runner:
             except BrokerUnavailable as error:
                 if trouble.is_news(str(error)):
                     log.warning(
-                        "the answer %s waits for the broker: %s", self.begun.id, error
+                        "SSE-1613",
+                        "the answer %s waits for the broker: %s",
+                        self.begun.id,
+                        error,
                     )
                 self.over.wait(wait)
                 wait = min(2 * wait, _MAX_WAIT_SECONDS)
@@ -332,6 +338,7 @@ class Runner:
         if error is not None:
             shown = self._debug and isinstance(error, SSEHubError)
             log.error(
+                "SSE-1614",
                 "the answer %s failed; its readers are told the id %s",
                 self.begun.id,
                 end_id,

@@ -5,7 +5,6 @@ a second whether its answer was stopped. Does not know hubs.
 """
 
 import contextlib
-import logging
 import threading
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from ...errors import BrokerUnavailable, TooManyAnswers
 from ...events import address
 from ...events.record import Record
 from ...hub.members import BEAT_SECONDS, beat_of, farewell_of
+from ...runtime.coded_log import CodedLog
 from ..batch import Batch
 from ..progress import Progress
 from ..protocols import Failure
@@ -25,7 +25,7 @@ from . import records
 from .records import Begun
 from .runner import Runner
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # The most items that wait for the log. With this many, write() waits too.
 _BUFFERED_ITEMS = 1000
@@ -104,6 +104,7 @@ class TaskAnswer:
         if not self._runner.over.wait(_END_SECONDS):
             self._runner.note_end()
             log.error(
+                "SSE-1615",
                 "the end of the answer %s could not be written: readers will be told"
                 " that it is lost",
                 self.id,

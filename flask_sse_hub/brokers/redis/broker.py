@@ -4,7 +4,6 @@ Knows threads, reconnecting and how long a caller waits. Does not know what the 
 looks like; ``stream`` does.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +13,14 @@ from typing import Any, ClassVar, Literal
 from ...errors import BrokerUnavailable, SSEHubError
 from ...events.address import Address
 from ...events.record import Cursor, Record, Retention
+from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import Trouble
 from ..base import Broker, LogBatch, LogState, Replay
 from ..thread import BrokerThread, Call
 from .stream import StreamLog
 from .url import connector, ignored_options
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # A caller may be in a request, so it receives an answer or an error within two seconds.
 # Redis has less time than the caller: its errors arrive before the caller gives up.
@@ -116,14 +116,16 @@ class RedisBroker(Broker):
                     batch = stream.read(after, wait=_WAIT_SECONDS)
                 except BrokerUnavailable as error:
                     if trouble.is_news(str(error)):
-                        log.warning("cannot follow the log, trying again: %s", error)
+                        log.warning(
+                            "SSE-1204", "cannot follow the log, trying again: %s", error
+                        )
                     stream.close()
                     self._closed.wait(retry)
                     retry = min(2 * retry, _MAX_RETRY_SECONDS)
                     continue
-                if trouble.is_over():
+                if (count := trouble.is_over()) > 0:
                     retry = _FIRST_RETRY_SECONDS
-                    log.info("following the log again")
+                    log.info("following the log again, after %d failures", count)
                 if batch is not None:
                     after = batch.cursor
                     yield batch
@@ -224,6 +226,7 @@ class RedisBroker(Broker):
 def _warn_of_eviction(policy: str | None) -> None:
     if policy is not None:
         log.warning(
+            "SSE-1205",
             "this Redis evicts keys (maxmemory-policy %s): events or idempotency keys"
             " may be lost. Set maxmemory-policy to noeviction",
             policy,

@@ -4,7 +4,6 @@ Knows how the thread is woken, and which records need not be read. Does not know
 content of the file; ``log_file`` does.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -12,6 +11,7 @@ from ...errors import BrokerUnavailable
 from ...events.record import Cursor, GapReason, is_beyond
 from ...runtime import greenlets, native
 from ...runtime.bell import Bell, new_bell
+from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import FirstTime, Trouble
 from ..base import LogBatch
 from . import doorbell
@@ -19,7 +19,7 @@ from .doorbell import Ring
 from .log_file import LogFile
 from .view import Appended
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # How often a follower checks the file without being woken, in case a ring is lost.
 # Without Unix sockets it checks so often that nobody notices the delay.
@@ -87,7 +87,9 @@ class LogFollower:
                             # Let requests run between the batches of a flood.
                             greenlets.breathe()
                     elif isinstance(found, BrokerUnavailable):
-                        log.warning("cannot follow the log, trying again: %s", found)
+                        log.warning(
+                            "SSE-1204", "cannot follow the log, trying again: %s", found
+                        )
                     else:
                         raise found
                 if not self._stopped:
@@ -103,7 +105,10 @@ class LogFollower:
                 native.start_thread(self._run)
             except RuntimeError:
                 if first_time("no room"):
-                    log.warning("no room for a thread to follow the log, trying again")
+                    log.warning(
+                        "SSE-1206",
+                        "no room for a thread to follow the log, trying again",
+                    )
                 bell.wait(_TROUBLE_SECONDS)
             else:
                 return

@@ -4,7 +4,6 @@ Knows the limits, the registry and the server's places. Does not know logins or 
 rules.
 """
 
-import logging
 import random
 import threading
 import time
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from ...errors import ClientRefused, TooManyStreams
 from ...events import address
 from ...events.event import encode_retry
+from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import RareLog
 from ...server.places import PlaceLedger
 from ..options import HubOptions
@@ -22,7 +22,7 @@ from ..tally import Tally
 from .client import Client, Identity
 from .registry import ClientRegistry
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 #: The kind of delivery in which each stream takes a place of the server.
 GENERATOR = "generator"
@@ -112,7 +112,9 @@ class Admission:
         ``reason`` is a word of the statistics.
         """
         self._tally.refusals[reason] += 1
-        self._rare_log.say(type(refusal), f"a client was refused: {refusal}")
+        self._rare_log.warning(
+            "SSE-1301", f"a client was refused: {refusal}", kind=reason
+        )
         return refusal
 
     @contextmanager

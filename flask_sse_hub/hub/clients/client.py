@@ -126,6 +126,7 @@ class Client:
         "_metadata",
         "_unheard",
         "addresses",
+        "begun",
         "bytes",
         "changes",
         "channels",
@@ -156,6 +157,7 @@ class Client:
         "skipped_events",
         "state",
         "taken_at",
+        "was_reset",
     )
 
     def __init__(
@@ -232,6 +234,10 @@ class Client:
         #: The changes of its channels that the client has not been told yet, in order.
         self.changes: tuple[ChannelChange, ...] = ()
         self.reset_due: GapReason | None = None
+        #: The place after which the stream's events begin, and the reason of the reset
+        #: that moved it there.
+        self.begun: Cursor = UNPLACED
+        self.was_reset: GapReason | None = None
         self.ping_due = False
         self.probe_due = False
         self.opened_at = 0.0

@@ -3,20 +3,21 @@
 Knows clients and their statistics. Does not know why or how a stream ends.
 """
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from ...runtime.coded_log import CodedLog
+from ...runtime.rare_log import RareLog
 from ...runtime.survival import surviving
 from ..tally import Tally
 from .client import Client
 from .client_stats import ClientStats, Written
 from .close_reason import CloseReason
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # The most ends that wait for the app's listeners, or for its log handlers. Code of the
 # app that is too slow, or never returns, must neither fill the memory nor hold back
@@ -58,13 +59,14 @@ class Notices:
         # Listeners that never return must not keep the log from telling so.
         self._lines = _Calls()
         self._lost_lines = 0
+        self._rare_log = RareLog(log, clock=clock)
 
     def came(self, client: Client, written: Written) -> None:
         """Note that a stream has begun."""
         self._tally.opened += 1
         if self._listeners is not None and self._listeners.listen():
             stats = ClientStats.of(client, written, now=self._clock())
-            _tell(self._listeners.connected, stats)
+            self._tell(self._listeners.connected, stats)
 
     def left(
         self,
@@ -81,7 +83,7 @@ class Notices:
         """
         self._tally.closed[reason] += 1
         is_told = self._listeners is not None and self._listeners.listen()
-        is_logged = log.isEnabledFor(logging.INFO)
+        is_logged = log.logs_info()
         if not (is_told or is_logged):
             return
         stats = ClientStats.of(client, written, now=self._clock())
@@ -92,20 +94,39 @@ class Notices:
             self._log_beside(line)
         if self._listeners is None or not is_told:
             return
-        tell = partial(_tell, self._listeners.disconnected, stats, reason)
+        tell = partial(self._tell, self._listeners.disconnected, stats, reason)
         if not beside:
             tell()
         elif not self._signals.add(tell):
-            self._log_beside(partial(_log_lost_signal, repr(client)))
+            self._log_beside(partial(self._log_lost_signal, repr(client)))
 
     def tell(self, listener: Callable[..., object], *args: object) -> None:
         """Call a function of the app in the thread of the signals."""
-        if not self._signals.add(partial(_tell_of_people, listener, *args)):
-            self._log_beside(partial(_log_lost_signal, " ".join(map(str, args))))
+        if not self._signals.add(partial(self._tell_of_people, listener, *args)):
+            self._log_beside(partial(self._log_lost_signal, " ".join(map(str, args))))
 
     def _log_beside(self, line: Callable[[], object]) -> None:
         if not self._lines.add(line):
             self._lost_lines += 1
+
+    def _tell(self, listener: Callable[..., object], *args: object) -> None:
+        text = "a receiver of a client signal failed"
+        with surviving(lambda: self._rare_log.exception("SSE-1304", text)):
+            listener(*args)
+
+    def _tell_of_people(self, listener: Callable[..., object], *args: object) -> None:
+        text = "a receiver of a presence signal failed"
+        with surviving(lambda: self._rare_log.exception("SSE-1305", text)):
+            listener(*args)
+
+    def _log_lost_signal(self, client: str) -> None:
+        with surviving():
+            self._rare_log.error(
+                "SSE-1306",
+                "receivers of signals are too slow: the signal for %s is not"
+                " sent. Let a receiver hand long work to another thread",
+                client,
+            )
 
     def run(self) -> None:
         """Call the listeners for the ends that wait, until stop()."""
@@ -127,6 +148,7 @@ class Notices:
         if lost:
             with surviving():
                 log.error(
+                    "SSE-1303",
                     "log handlers are too slow: %d lines about streams that ended are"
                     " missing. Let a handler write from a queue",
                     lost,
@@ -196,16 +218,6 @@ class _Calls:
         self._work.set()
 
 
-def _tell(listener: Callable[..., object], *args: object) -> None:
-    with surviving(lambda: log.exception("a receiver of a client signal failed")):
-        listener(*args)
-
-
-def _tell_of_people(listener: Callable[..., object], *args: object) -> None:
-    with surviving(lambda: log.exception("a receiver of a presence signal failed")):
-        listener(*args)
-
-
 def _log_end(client: str, stats: ClientStats, reason: CloseReason) -> None:
     # A log filter or handler of the app may raise an error, and the caller also serves
     # other streams.
@@ -217,13 +229,4 @@ def _log_end(client: str, stats: ClientStats, reason: CloseReason) -> None:
             stats.age,
             stats.events,
             stats.bytes,
-        )
-
-
-def _log_lost_signal(client: str) -> None:
-    with surviving():
-        log.error(
-            "receivers of signals are too slow: the signal for %s is not"
-            " sent. Let a receiver hand long work to another thread",
-            client,
         )

@@ -96,6 +96,7 @@ class Catchup:
                 event_id = None
                 self._begin_state(client)
             client.reset_due = gap
+            client.begun = client.cursor or self._progress.position
             greeting = own_events.text(
                 {
                     "client_id": client.id,
@@ -373,6 +374,7 @@ class Catchup:
     def _reset(self, client: Client, gap: GapReason) -> "_Reset":
         """Move a client to the position, and return the reset that tells it so."""
         client.reset_due = client.cursor = None
+        client.begun, client.was_reset = self._progress.position, gap
         client.judged = True
         client.changes = tuple(each._replace(place=UNPLACED) for each in client.changes)
         place = id_of(self._progress.position)

@@ -4,7 +4,6 @@ Takes batches from the follower, joins consecutive records into runs, and finds 
 clients of each run. Does not know sockets, deadlines, or the hub's own events.
 """
 
-import logging
 import threading
 import time
 from collections import deque
@@ -14,6 +13,7 @@ from typing import Protocol
 from ...brokers import Broker, LogBatch
 from ...errors import BrokerUnavailable
 from ...events.record import UNPLACED, Cursor, GapReason, is_beyond
+from ...runtime.coded_log import CodedLog
 from ...runtime.greenlets import unhurried
 from ..clients.client import Client, Connection
 from ..clients.close_reason import CloseReason
@@ -27,7 +27,7 @@ from .stretch import Frame
 from .subscriptions import Subscriptions
 from .waking import Waking
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # The most bytes of records that are joined into one write: half of the bytes that the
 # kernel takes at once for a client that has read everything before.
@@ -166,7 +166,7 @@ class Dispatcher:
         # One line for each doubling, because a program that writes one such entry may
         # write many.
         if after.bit_length() > before.bit_length():
-            log.warning("%d entries of the log could not be read", after)
+            log.warning("SSE-1207", "%d entries of the log could not be read", after)
 
     def settle(self) -> None:
         """Wait until every accepted record is fanned out."""
@@ -282,11 +282,14 @@ class Dispatcher:
         trimmed = gap is GapReason.EXPIRED
         if trimmed:
             log.warning(
+                "SSE-1208",
                 "the log was trimmed before this worker has read it: clients that have"
-                " lost events are reset. Keep more history"
+                " lost events are reset. Keep more history",
             )
         else:
-            log.warning("the log has a gap (%s): every client is reset", gap)
+            log.warning(
+                "SSE-1209", "the log has a gap (%s): every client is reset", gap
+            )
         with self._progress.lock:
             before = self._progress.position
             self._arrived.clear()

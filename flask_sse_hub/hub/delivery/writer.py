@@ -4,7 +4,6 @@ One greenlet or thread fans out. Between fan-outs it writes everything else that
 pings, events for lagging clients, farewells. Does not know how a socket is taken over.
 """
 
-import logging
 import socket
 import threading
 import time
@@ -13,7 +12,9 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from ...runtime import greenlets
+from ...runtime.coded_log import CodedLog
 from ...runtime.peer_watch import Change, PeerWatch
+from ...runtime.rare_log import RareLog
 from ...runtime.survival import surviving
 from ..clients.client import Client, Connection
 from ..clients.close_reason import IMMEDIATE, CloseReason
@@ -28,8 +29,6 @@ from .socket_sink import (
     ClientSocket,
     SocketSink,
 )
-
-log = logging.getLogger(__name__)
 
 # The time for writing to clients before the rest of the process gets its turn. A
 # request needs several turns, and its answer should not be noticeably later.
@@ -74,6 +73,7 @@ class Writer:
         self._tally = tally
         self._clock = clock
         self._time_of_day = time_of_day
+        self._rare_log = RareLog(CodedLog(__name__), clock=clock)
         self._peers: PeerWatch[Client] = PeerWatch(self._peers_changed)
         self._changed = False
         self._due: deque[SocketSink] = deque()
@@ -334,7 +334,7 @@ class Writer:
         """End the stream of one client after an error; other streams go on."""
         # The error may come from a log filter of the app, which fails again here.
         with surviving():
-            log.exception("cannot write to %r", sink.client)
+            self._rare_log.exception("SSE-1302", "cannot write to %r", sink.client)
         if sink.client is not None:
             self._ends.close(sink.client, CloseReason.ERROR)
             sink.cut()

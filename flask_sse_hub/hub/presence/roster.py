@@ -7,7 +7,6 @@ heals by itself. Does not know how the log is read.
 """
 
 import json
-import logging
 import random
 import threading
 from collections import Counter
@@ -18,6 +17,7 @@ from ...errors import BrokerUnavailable, StateFull
 from ...events.address import Address
 from ...events.record import UNPLACED, Cursor, Record, is_beyond
 from ...runtime.closing import Closed, Closing
+from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import RareLog, Trouble
 from ..clients.client import Client
 from ..clients.present_client import PresentClient, Seat
@@ -29,7 +29,7 @@ from .fold import Alone, Changes, PresenceFold
 from .own_streams import OwnStreams, Streams
 from .records import Said, key_of
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 # A further stream of a user, or the end of the last one, is told to the others after
 # this time: a page that reloads changes nothing.
@@ -210,14 +210,14 @@ class Roster:
             self._clean()
         except BrokerUnavailable as error:
             if not self._closed.is_set() and self._trouble.is_news(str(error)):
-                log.warning("presence cannot be written to the log yet: %s", error)
+                log.warning(
+                    "SSE-1701", "presence cannot be written to the log yet: %s", error
+                )
             self.fold.begin_vacancies_again()
         except StateFull as error:
             self._say_full(error)
         except Exception as error:  # noqa: BLE001 - streams go on without presence
-            self._rare_log.say(
-                "error", f"presence is not written: {error!r:.200}", level=logging.ERROR
-            )
+            self._rare_log.error("SSE-1702", f"presence is not written: {error!r:.200}")
 
     def _look_at_silence(self, now: float) -> None:
         if not self.needs_members():
@@ -254,7 +254,9 @@ class Roster:
                 raise
 
     def _say_full(self, error: StateFull) -> None:
-        self._rare_log.say("full", f"some people are present and not listed: {error}")
+        self._rare_log.warning(
+            "SSE-1703", f"some people are present and not listed: {error}"
+        )
 
     def _make_equal(self, key: str, place: Cursor, now: float) -> bool:
         """Append the record that brings the log nearer to the streams, if any.
@@ -308,8 +310,8 @@ class Roster:
         people = self.fold.count(seat.channel) + self._joining[seat.channel]
         if people >= self._options.presence_people:
             self._own.look_again(key, now + _FULL_SECONDS)
-            self._rare_log.say(
-                "people",
+            self._rare_log.warning(
+                "SSE-1704",
                 "a channel has SSE_HUB_PRESENCE_PEOPLE people: further ones are present"
                 " and not listed",
             )

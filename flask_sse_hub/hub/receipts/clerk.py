@@ -6,7 +6,6 @@ that the event is unheard. Does not know how the log is read.
 """
 
 import contextlib
-import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from ...events import address
 from ...events.event import Event
 from ...events.record import Cursor, is_beyond
 from ...runtime.closing import Closed
+from ...runtime.coded_log import CodedLog
 from ...runtime.greenlets import unhurried
 from ...runtime.rare_log import RareLog, Trouble
 from ..clients.client import Client
@@ -29,7 +29,7 @@ from .fold import COMPLETE_SECONDS, ReceiptFold
 from .headcount import Headcount
 from .records import TTL_SECONDS, Report, record_of
 
-log = logging.getLogger(__name__)
+log = CodedLog(__name__)
 
 #: Receives an event that nobody has heard, its id, and its targets by their kind.
 Unheard = Callable[[Event, str, dict[str, list[str]] | str], object]
@@ -155,8 +155,8 @@ class Clerk:
         if is_room:
             self.fold.expect(note.event_id)
         else:
-            self._rare_log.say(
-                "room",
+            self._rare_log.warning(
+                "SSE-1513",
                 "too many events with a receipt wait for their reports: this worker"
                 " reports nothing for some",
             )
@@ -195,7 +195,9 @@ class Clerk:
         except BrokerUnavailable as error:
             self._not_before = now + _PATIENCE_SECONDS
             if self._trouble.is_news(str(error)):
-                log.warning("receipts cannot be written to the log yet: %s", error)
+                log.warning(
+                    "SSE-1514", "receipts cannot be written to the log yet: %s", error
+                )
 
     def report_all(self) -> None:
         """Report at once what is written by now, because this worker is going."""

@@ -172,7 +172,7 @@ def test_a_failure_is_told_in_the_protocols_own_form(
     told = failure_of(protocol, data_of(response.response))
     text = told["errorText"] if protocol == "ai-sdk" else told["error"]["message"]
     (record,) = caplog.records
-    end_id = record.message.rpartition(" ")[2]
+    end_id = record.message.split()[-2]
     assert text == f"the stream ended by an error ({end_id})"
     assert record.exc_info
 
@@ -205,7 +205,7 @@ def test_without_a_protocol_a_failure_cuts_the_connection(
     with pytest.raises(BrokenPipeError):
         ours.sendall(b"0\r\n\r\n")
     (record,) = caplog.records
-    assert record.message.endswith("its protocol has no event for errors")
+    assert record.message.endswith("its protocol has no event for errors [SSE-1602]")
 
 
 def test_without_a_protocol_a_complete_answer_cuts_nothing(

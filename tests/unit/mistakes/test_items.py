@@ -75,7 +75,7 @@ class TestItems:
         """The item is sent all the same: it may be meant as it is."""
         sent = self._sent(Flask("shop"), item, item)
         assert caplog.messages == [
-            f"the answer of endpoint None is probably not as meant: {text}"
+            f"the answer of endpoint None is probably not as meant: {text} [SSE-1603]"
         ]
         assert b"event: error" not in sent
 
@@ -125,7 +125,10 @@ class TestItems:
         with Flask("shop").test_request_context():
             EventSourceResponse([], heartbeat=15000).close()
         assert caplog.messages == [
-            "EventSourceResponse has heartbeat=15000 (seconds, not milliseconds?)"
+            (
+                "EventSourceResponse has heartbeat=15000 (seconds, not milliseconds?)"
+                " [SSE-1606]"
+            )
         ]
 
     def test_published_data_in_the_form_of_the_wire_is_told(
@@ -136,7 +139,7 @@ class TestItems:
         site.hub.publish("data: hi\n\n")
         assert (
             "an event was published whose data has `data:` and a blank line of its own,"
-            " and clients receive them as text: publish the data alone"
+            " and clients receive them as text: publish the data alone [SSE-1501]"
         ) in caplog.messages
 
     @pytest.mark.parametrize(
@@ -154,7 +157,10 @@ class TestItems:
         monkeypatch.setattr(compose, "_rare_log", RareLog(compose.log))
         site.hub.publish(data, retry=retry)
         assert [r.message for r in caplog.records if r.name == compose.__name__] == [
-            "an event was published with retry=2000 (seconds, not milliseconds?)"
+            (
+                "an event was published with retry=2000 (seconds, not milliseconds?)"
+                " [SSE-1502]"
+            )
         ]
 
     def test_a_published_delay_of_minutes_is_not_told(

@@ -83,7 +83,7 @@ class TestQueries:
         assert caplog.messages == [
             (
                 "in a request for a stream, the query name 'channels' is unknown: use"
-                " channel=, once for each channel"
+                " channel=, once for each channel [SSE-1006]"
             )
         ]
 

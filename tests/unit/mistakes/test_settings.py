@@ -12,7 +12,7 @@ SETTINGS: list[tuple[str, object, str]] = [
         600,
         (
             "the setting SSEHUB_MAX_AGE has no effect, because settings of the hub"
-            " begin with SSE_HUB_; did you mean SSE_HUB_MAX_AGE?"
+            " begin with SSE_HUB_; did you mean SSE_HUB_MAX_AGE? [SSE-1002]"
         ),
     ),
     (
@@ -20,7 +20,7 @@ SETTINGS: list[tuple[str, object, str]] = [
         600,
         (
             "the setting SSE_MAX_AGE has no effect, because settings of the hub begin"
-            " with SSE_HUB_; did you mean SSE_HUB_MAX_AGE?"
+            " with SSE_HUB_; did you mean SSE_HUB_MAX_AGE? [SSE-1002]"
         ),
     ),
     (
@@ -28,7 +28,7 @@ SETTINGS: list[tuple[str, object, str]] = [
         "shop",
         (
             "the setting FLASK_SSE_HUB_NAME has no effect, because settings of the hub"
-            " begin with SSE_HUB_; did you mean SSE_HUB_NAME?"
+            " begin with SSE_HUB_; did you mean SSE_HUB_NAME? [SSE-1002]"
         ),
     ),
     (
@@ -36,7 +36,7 @@ SETTINGS: list[tuple[str, object, str]] = [
         "shop",
         (
             "the setting sse_hub_name has no effect, because settings of the hub begin"
-            " with SSE_HUB_; did you mean SSE_HUB_NAME?"
+            " with SSE_HUB_; did you mean SSE_HUB_NAME? [SSE-1002]"
         ),
     ),
     (
@@ -44,20 +44,20 @@ SETTINGS: list[tuple[str, object, str]] = [
         "redis://:secret@localhost",
         (
             "the setting SSE_REDIS_URL has no effect, because settings of the hub begin"
-            " with SSE_HUB_; did you mean SSE_HUB_BROKER_URL?"
+            " with SSE_HUB_; did you mean SSE_HUB_BROKER_URL? [SSE-1002]"
         ),
     ),
     (
         "SSE_HUB_RETYR",
         (1.0, 2.0),
-        "the setting SSE_HUB_RETYR is unknown; did you mean SSE_HUB_RETRY?",
+        "the setting SSE_HUB_RETYR is unknown; did you mean SSE_HUB_RETRY? [SSE-1001]",
     ),
     (
         "SSE_HUB_HEARTBEAT_INTERVAL",
         15000,
         (
             "the setting SSE_HUB_HEARTBEAT_INTERVAL is 15000.0 seconds (seconds, not"
-            " milliseconds?)"
+            " milliseconds?) [SSE-1004]"
         ),
     ),
     (
@@ -65,7 +65,7 @@ SETTINGS: list[tuple[str, object, str]] = [
         (2000, 3000),
         (
             "the setting SSE_HUB_RETRY is (2000.0, 3000.0) seconds (seconds, not"
-            " milliseconds?)"
+            " milliseconds?) [SSE-1004]"
         ),
     ),
 ]
@@ -122,7 +122,7 @@ class TestSettings:
         assert caplog.messages == [
             (
                 "the setting SSE_HUB_PUBLIC_CHANNELS was changed after init_app and has"
-                " no effect: set it before"
+                " no effect: set it before [SSE-1003]"
             )
         ]
 

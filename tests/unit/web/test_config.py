@@ -192,7 +192,7 @@ def test_an_unknown_key_is_logged_as_a_warning(
     """A misspelt setting would otherwise have no effect, silently."""
     Config.read({"SSE_HUB_HEARTBEAT": 5, "SSE_HUB_ZZZ": 1})
     assert "did you mean SSE_HUB_HEARTBEAT_INTERVAL?" in caplog.text
-    assert "SSE_HUB_ZZZ is unknown\n" in caplog.text
+    assert "SSE_HUB_ZZZ is unknown [SSE-1001]\n" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,121 @@
+"""Why an event was or was not written to the streams of a user.
+
+Knows records and the lives of streams. Does not know where they come from.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..events import address
+from ..events.address import BROADCAST, Address
+from ..events.record import Cursor, Record
+from ..hub.clients.journal import StreamLife
+from ..metrics.lives import FoundLives
+
+WRITTEN = "written"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The fate of an event in one stream.
+
+    ``outcome`` is a word for programs: ``written``, ``waiting``, ``not_listening``,
+    ``excluded``, ``not_open``, ``ended``, ``reset`` or ``other_log``.
+    """
+
+    worker: int
+    stream: str
+    opened: float
+    ended: float | None
+    outcome: str
+    text: str
+
+
+def verdicts(record: Record, found: Iterable[FoundLives]) -> list[Verdict]:
+    """Return the fate of an event in each stream, the earliest stream first."""
+    every = []
+    for each in found:
+        for life in each.lives:
+            outcome, text = _fate(record, life)
+            every.append(
+                Verdict(each.worker, life.id, life.opened, life.ended, outcome, text)
+            )
+    return sorted(every, key=lambda verdict: verdict.opened)
+
+
+def heard_by(record: Record, user: str) -> list[Address]:
+    """Return the addresses of an event that concern a user, or may do so.
+
+    Those of sessions and clients concern the users that they belong to.
+    """
+    others = address.user(user)
+    return [
+        each
+        for each in record.addresses
+        if each in (BROADCAST, others) or not each.startswith(others[:2])
+    ]
+
+
+def _fate(record: Record, life: StreamLife) -> tuple[str, str]:
+    begun, last = Cursor.parse(life.begun), Cursor.parse(life.last)
+    place = record.cursor
+    if begun is None or last is None or {begun.epoch, last.epoch} != {place.epoch}:
+        return "other_log", "it followed another log: an earlier or a replaced one"
+    if begun.offset >= place.offset:
+        if life.reset is not None:
+            return "reset", f"it was reset ({life.reset}), and its page loads anew"
+        return "not_open", "it began after the event"
+    if set(record.addresses).isdisjoint(life.addresses):
+        return "not_listening", "it does not listen to the event's target"
+    if life.id in record.exclude:
+        return "excluded", "the event was published with exclude= for it"
+    if last.offset >= place.offset:
+        return WRITTEN, _written(record, life)
+    if life.ended is not None:
+        return "ended", f"it ended ({life.reason}) before the event was written"
+    lag = f", {life.lag:.1f} s by now" if life.lag else ""
+    return "waiting", f"it is lagging{lag}: its last event is {life.last}"
+
+
+def _written(record: Record, life: StreamLife) -> str:
+    if life.opened > record.time:
+        return "written after the stream resumed"
+    if life.reason in ("client_gone", "stalled"):
+        return f"written; the stream ended later ({life.reason}), perhaps unread"
+    return "written"
+
+
+def conclusion(
+    found: Sequence[Verdict], *, addressed: bool, user: str, record: Record
+) -> str:
+    """Return the answer in one sentence."""
+    if not addressed:
+        return f"the event was not for user {user}: publish it with user= or a channel"
+    outcomes = {each.outcome for each in found}
+    if WRITTEN in outcomes:
+        return (
+            "the event was written: look at the page (its type needs a listener) and at"
+            " `flask sse doctor`"
+        )
+    if "waiting" in outcomes:
+        return "the event waits: the client or a proxy takes no bytes"
+    if "reset" in outcomes:
+        return "the event is not sent any more: the client was told to load anew"
+    if not found or outcomes <= {"not_open", "ended", "other_log"}:
+        ago = time.time() - record.time
+        return (
+            f"no stream of user {user} was open: a page that comes back with its last"
+            f" event id still receives the event, which is {ago:.0f} s old"
+        )
+    return "no stream of the user listened to the event's target"
+
+
+def told_of_targets(record: Record) -> Iterator[str]:
+    """Yield the targets of an event as words."""
+    names = address.names_of(record.addresses)
+    if isinstance(names, str):
+        yield names
+        return
+    for kind, each in names.items():
+        yield from (f"{kind}={name}" for name in each)

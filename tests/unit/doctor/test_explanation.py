@@ -1,0 +1,59 @@
+"""The fate of an event in each stream of a user."""
+
+from dataclasses import replace
+
+import pytest
+
+from flask_sse_hub import Event
+from flask_sse_hub.doctor.explanation import conclusion, verdicts
+from flask_sse_hub.events import address
+from flask_sse_hub.events.record import Cursor, Record
+from flask_sse_hub.hub.clients.journal import StreamLife
+from flask_sse_hub.metrics.lives import FoundLives
+
+EVENT = Record(
+    (address.channel("news"),), Event("hi"), cursor=Cursor("log", 5), time=100.0
+)
+LIFE = StreamLife(
+    id="a",
+    user_id="42",
+    addresses=EVENT.addresses,
+    opened=50.0,
+    begun="log-2",
+    last="log-9",
+)
+
+
+@pytest.mark.parametrize(
+    ("life", "outcome", "answer"),
+    [
+        (LIFE, "written", "was written"),
+        (replace(LIFE, reason="stalled", ended=200.0), "written", "was written"),
+        (replace(LIFE, opened=150.0), "written", "was written"),
+        (replace(LIFE, last="log-4", lag=3.0), "waiting", "waits"),
+        (replace(LIFE, last="log-4", ended=90.0, reason="age"), "ended", "no stream"),
+        (replace(LIFE, begun="log-5"), "not_open", "no stream"),
+        (replace(LIFE, begun="log-7", reset="expired"), "reset", "load anew"),
+        (replace(LIFE, addresses=()), "not_listening", "listened to"),
+        (replace(LIFE, id="b"), "excluded", "listened to"),
+        (replace(LIFE, begun="old-2", last="old-9"), "other_log", "no stream"),
+        (replace(LIFE, begun="-0"), "other_log", "no stream"),
+    ],
+)
+def test_each_stream_has_its_reason(
+    life: StreamLife, outcome: str, answer: str
+) -> None:
+    """The conclusion is the best of all streams."""
+    record = replace(EVENT, exclude=("b",))
+    found = verdicts(record, [FoundLives(0, 0.0, (life,))])
+    assert [each.outcome for each in found] == [outcome]
+    assert answer in conclusion(found, addressed=True, user="42", record=record)
+
+
+def test_an_answer_of_another_version_is_refused() -> None:
+    """During an upgrade a worker may have another one, and counts as silent."""
+    whole = FoundLives(1, 2.0, (LIFE,))
+    assert FoundLives.from_json(whole.to_json()) == whole
+    for data in (b"", b"[]", b"{}", b'{"lives": [{}]}'):
+        with pytest.raises(ValueError, match=r"version|Expecting"):
+            FoundLives.from_json(data)
