@@ -326,7 +326,9 @@ def test_a_message_may_have_its_own_id(name: str, answer_of: AnswerOf) -> None:
     assert answer.text == TEXT
 
 
-@compat("ai", "gunicorn gevent", "useChat with resume: true")
+@compat(
+    "ai", "gunicorn gevent", "resumeStream(), as useChat with resume: true calls it"
+)
 def test_a_chat_of_the_ai_sdk_resumes_after_a_reload(site: Site) -> None:
     """It receives the whole message, and asks the model once."""
     before = site.json("/counts")
