@@ -1,7 +1,7 @@
 """Log lines with codes, by which an operator finds their meaning and cure.
 
 The code of a line never changes, and no other line has it. The texts may become
-clearer with each release: whatever searches a log searches it for codes.
+clearer with each release, so programs that search a log search it for codes.
 """
 
 import json
