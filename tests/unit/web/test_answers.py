@@ -380,10 +380,11 @@ def test_memory_of_one_process_is_refused_where_there_are_several() -> None:
 
 def test_a_closed_hub_leaves_no_answer_behind(chat: Chat) -> None:
     """Its iterable ends, and the watch for departures forgets it."""
-    ended = threading.Event()
+    began, ended = threading.Event(), threading.Event()
 
     def endless() -> Iterator[str]:
         try:
+            began.set()
             while True:
                 yield "word "
         finally:
@@ -392,6 +393,7 @@ def test_a_closed_hub_leaves_no_answer_behind(chat: Chat) -> None:
     before = len(departures())
     chat.ask(chat.site.browser("alice"), endless()).close()
     assert len(departures()) > before
+    assert began.wait(DEADLINE)
     chat.site.close()
     assert ended.wait(DEADLINE)
     assert len(departures()) == before

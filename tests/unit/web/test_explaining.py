@@ -71,8 +71,9 @@ def test_it_names_each_stream_of_the_user(site: Site, run: Callable[..., Any]) -
     event_id = site.hub.publish("hi", channel="news")
     news.next("message")
     site.browser("alice").stream("/events?channel=news").next("connected")
+    expected = ["written", "not_listening", "not_open"]
+    wait_until(lambda: outcomes(explained(run, event_id)) == expected)
     found = explained(run, event_id)
-    assert outcomes(found) == ["written", "not_listening", "not_open"]
     assert found["addressed"]
     assert found["targets"] == ["channel=news"]
     assert found["channels"] == {"news": "open to the user"}
@@ -113,11 +114,16 @@ def test_people_read_lines(site: Site, run: Callable[..., Any]) -> None:
     """The last line is the answer."""
     site.browser("alice").stream("/events").next("connected")
     event_id = site.hub.publish("hi", user="alice", type="order")
-    lines = run(event_id, "--user", "alice").stdout.splitlines()
+
+    def printed() -> list[str]:
+        found: list[str] = run(event_id, "--user", "alice").stdout.splitlines()
+        return found
+
+    wait_until(lambda: printed()[-1].startswith("=> the event was written"))
+    lines = printed()
     assert lines[0] == f"event {event_id} (order)"
     assert lines[1].endswith("to user=alice")
     assert lines[2].startswith("worker 0  stream ")
-    assert lines[-1].startswith("=> the event was written")
 
 
 @pytest.mark.parametrize(
