@@ -13,6 +13,7 @@ from flask import Flask
 import flask_sse_hub
 from docs.make_configuration import page
 from flask_sse_hub import ClientStats, CloseReason, HubStats, SSEHub
+from flask_sse_hub.events.event import EVERY_TYPE, RESERVED_TYPES
 from flask_sse_hub.events.record import GapReason
 from flask_sse_hub.web.config import Config
 from tests.conftest import MakeSite
@@ -74,6 +75,13 @@ def test_every_route_is_in_openapi_json(make_site: MakeSite) -> None:
         if rule.endpoint.startswith("sse_hub.")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
+
+
+def test_openapi_json_refuses_the_types_that_publish_refuses() -> None:
+    """A client that is generated from it tells so before it asks."""
+    described = json.loads((ROOT / "docs/openapi.json").read_text())["components"]
+    (_, refused) = described["schemas"]["Event"]["properties"]["type"]["allOf"]
+    assert set(refused["not"]["enum"]) == RESERVED_TYPES | {EVERY_TYPE}
 
 
 def comments(of: type) -> dict[str, str]:
