@@ -80,7 +80,7 @@ def _connects() -> None:
 
 
 def _joins(name: str, *, channels: int, people: int) -> None:
-    """Compare people who join with plain events, and follow them on a second worker."""
+    """Joins beside plain events, followed on a second worker."""
     broker = MemoryBroker(_KEEP)
     one, two = _worker(broker), _worker(broker)
     count = channels * people

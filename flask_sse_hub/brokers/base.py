@@ -39,7 +39,7 @@ CONTROL_RECORDS = 10_000
 SHORT_LIVED_RECORDS = 10_000
 SHORT_LIVED_BYTES = 8_388_608
 
-#: How many seconds an event stays at least, whatever the bounds of its channel are:
+#: The seconds for which an event stays in any case, also beyond its channel's bounds:
 #: otherwise workers and clients that keep up might not read it in time.
 CHANNEL_SECONDS = FAN_OUT_SECONDS
 

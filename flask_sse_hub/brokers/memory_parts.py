@@ -144,7 +144,7 @@ class Apart:
         return bisect_left(self._records, offset, key=offset_of)
 
     def _lose(self, at: int, now: float) -> None:
-        """Remove a record before its time, and note who loses it."""
+        """Remove a record before its time, and note its addresses as a loss."""
         gone = self._remove(at)
         if gone.is_loss(now):
             offset = gone.cursor.offset
@@ -157,7 +157,7 @@ class Apart:
         del self._ending[bisect_left(self._ending, place)]
         self._bytes -= found.size
         if found.bounds is not None:
-            # The oldest of a channel leaves first, for whatever reason.
+            # A channel's records always leave in their order.
             own = self._by_channel[found.addresses[0]]
             own.popleft()
             if not own:

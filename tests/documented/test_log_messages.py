@@ -44,7 +44,7 @@ def _code(call: ast.Call) -> str:
 
 
 def test_each_warning_and_error_has_a_code() -> None:
-    """An operator who meets a line can look it up."""
+    """Operators look up a line by its code."""
     found = list(_calls())
     assert len(found) > 60
     wrong = [place for place, call in found if not re.match("SSE-", _code(call))]

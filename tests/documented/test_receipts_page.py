@@ -17,7 +17,7 @@ APP = sample("docs/receipts.md", "python")
 
 
 def test_the_app_mails_what_nobody_has_heard(make_site: MakeSite) -> None:
-    """A message to somebody who is there is delivered instead."""
+    """A message to a present person is delivered instead."""
     site = make_site()
     clock = Clock()
     state = site.app.extensions["sse_hub"]

@@ -4,6 +4,7 @@ It answers the question why an event did not arrive. It is as bounded as history
 does not outlive its process. Does not know how the question travels.
 """
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,6 +57,8 @@ class Journal:
         self._seconds = seconds
         self._clock = clock
         self._time_of_day = time_of_day
+        # Guards the fields below: streams end in many threads.
+        self._lock = threading.Lock()
         self._ended: deque[StreamLife] = deque(maxlen=_MOST_ENDED)
         #: The time from which the journal knows all streams of the process.
         self.since = time_of_day()
@@ -63,13 +66,14 @@ class Journal:
     def note_end(self, client: Client, reason: CloseReason, position: Cursor) -> None:
         """Note a stream that has ended at this worker's position."""
         life = self.life(client, position, reason=reason)
-        self._ended.append(life)
-        if len(self._ended) == _MOST_ENDED:
-            self.since = max(self.since, self._ended[0].ended or 0.0)
         oldest = self._time_of_day() - self._seconds
-        while (self._ended[0].ended or 0.0) < oldest:
-            self._ended.popleft()
-            self.since = max(self.since, oldest)
+        with self._lock:
+            self._ended.append(life)
+            if len(self._ended) == _MOST_ENDED:
+                self.since = max(self.since, self._ended[0].ended or 0.0)
+            while self._ended and (self._ended[0].ended or 0.0) < oldest:
+                self._ended.popleft()
+                self.since = max(self.since, oldest)
 
     def life(
         self, client: Client, position: Cursor, *, reason: CloseReason | None = None
@@ -91,6 +95,8 @@ class Journal:
 
     def ended_of(self, user: str) -> Iterator[StreamLife]:
         """Yield the ended streams of a user, the newest first."""
-        for life in reversed(tuple(self._ended)):
+        with self._lock:
+            ended = tuple(self._ended)
+        for life in reversed(ended):
             if life.user_id == user:
                 yield life

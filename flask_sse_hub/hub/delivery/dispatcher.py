@@ -41,7 +41,7 @@ class NotesEvents(Protocol):
         """Note an event that is being fanned out."""
 
     def note_earlier(self, frame: Frame, cursor: Cursor, *, age: float) -> None:
-        """Note an event from before this worker's start, so many seconds old."""
+        """Note an event from before this worker's start. Its age is in seconds."""
 
 
 class Dispatcher:

@@ -45,8 +45,8 @@ _LATER_SECONDS = (0.0, 2.0)
 # After an outage of the log, the others have this time to report.
 _PATIENCE_SECONDS = 5.0
 
-# Somebody who is present may come back within the grace, and that much later. A person
-# who is present for longer needs no e-mail.
+# A present person may open a stream within the grace, and up to this many seconds
+# later. After that the event is not judged any more.
 _AFTER_GRACE_SECONDS = 10.0
 
 # The most bytes of events and references to clients that wait to be reported.
@@ -76,7 +76,7 @@ class _Note:
 
 
 class Clerk:
-    """Report what this worker has written, and find the events that nobody has heard.
+    """Report this worker's writes, and find the events that nobody has heard.
 
     Args:
         own_id: The id of this worker among the members.
@@ -200,7 +200,7 @@ class Clerk:
                 )
 
     def report_all(self) -> None:
-        """Report at once what is written by now, because this worker is going."""
+        """Report all writes so far at once, because this worker is going."""
         with contextlib.suppress(BrokerUnavailable):
             self._report(upto=self._clock())
 

@@ -30,7 +30,7 @@ class Receipt:
     people: int = 0
     #: Further streams at its addresses: they lag, or have opened since.
     late: int = 0
-    #: Whether nobody addressed was there: no stream, and nobody who is present.
+    #: Whether the event found no stream, and no present person, at its addresses.
     unheard: bool = False
     #: Whether all workers have reported.
     complete: bool = False

@@ -1,4 +1,4 @@
-"""The records of receipts: what one worker tells the others about an event.
+"""The records of receipts: the report of one worker about an event.
 
 A report has the number of streams to which this worker has written the event. A record
 of ``unheard`` says that no worker has written it, and that nobody addressed is there.

@@ -52,7 +52,7 @@ class Shipped:
 
 
 def test_a_typed_event_is_sent_with_its_type(site: Site) -> None:
-    """Its data is checked, also in an Event; what does not fit ends the answer."""
+    """Its data is checked, also in an Event. Data that does not fit ends the answer."""
     site.app.secret_key = "s3cret"
     site.app.config |= {
         "SSE_HUB_BROKER_URL": "memory://",

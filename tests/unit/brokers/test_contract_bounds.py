@@ -67,7 +67,7 @@ class TestChannel:
     def test_only_readers_of_the_channel_lose_something(
         self, make_broker: MakeBroker
     ) -> None:
-        """And only those that have not read what left."""
+        """Readers that had read the removed events are not reset."""
         broker = make_broker(KEEP_ALL)
         start = broker.publish(record("a"))
         places = publish(broker, 5)
@@ -90,7 +90,7 @@ class TestChannel:
         assert held(broker, start, NEWS) == 2
 
     def test_old_events_leave_with_the_next_one(self, make_broker: MakeBroker) -> None:
-        """The newest one stays, whatever its age."""
+        """The newest one stays at any age."""
         broker = make_broker(KEEP_ALL)
         start = broker.head()
         moment = ChannelBounds(seconds=0.001)

@@ -1,5 +1,10 @@
 """The journal of one worker's streams."""
 
+import sys
+import threading
+
+import pytest
+
 from flask_sse_hub import CloseReason
 from flask_sse_hub.events.record import Cursor
 from flask_sse_hub.hub.clients.client import Client, Identity
@@ -55,3 +60,30 @@ def test_very_many_ends_are_bounded() -> None:
     for _ in range(10_001):
         journal.note_end(a_client(), CloseReason.CLIENT_GONE, HERE)
     assert sum(1 for _ in journal.ended_of("42")) == 10_000
+
+
+def test_streams_may_end_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread forgets old streams, and none trips over another one."""
+    monkeypatch.setattr(threading, "excepthook", lambda args: failed.append(args))
+    failed: list[object] = []
+    clock = Clock()
+
+    def time_of_day() -> float:
+        clock.advance(1.0)
+        return clock()
+
+    journal = Journal(seconds=0.5, clock=clock, time_of_day=time_of_day)
+
+    def end() -> None:
+        for _ in range(500):
+            journal.note_end(a_client(), CloseReason.AGE, HERE)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=end) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(before)
+    assert not failed
