@@ -6,6 +6,7 @@ thousands of attempts. Neither may fill a log.
 
 import logging
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Hashable
@@ -30,6 +31,9 @@ class RareLog:
     ) -> None:
         self._log = log
         self._clock = clock
+        # Guards the field below: lines come from many threads. Reentrant, because the
+        # garbage collector may end a stream, which logs, at any place.
+        self._lock = threading.RLock()
         # For each kind: when it may be logged again, and how many lines were left out.
         self._silent: dict[object, tuple[float, int]] = {}
 
@@ -67,14 +71,15 @@ class RareLog:
         kind: Hashable,
         exc_info: BaseException | None = None,
     ) -> None:
-        until, unsaid = self._silent.pop((code, kind), (0.0, 0))
         now = self._clock()
-        if now < until:
-            self._silent[code, kind] = until, unsaid + 1
-            return
-        while len(self._silent) >= _MOST_KINDS:
-            self._silent.pop(next(iter(self._silent)), None)
-        self._silent[code, kind] = now + _SILENT_SECONDS, 0
+        with self._lock:
+            until, unsaid = self._silent.pop((code, kind), (0.0, 0))
+            if now < until:
+                self._silent[code, kind] = until, unsaid + 1
+                return
+            while len(self._silent) >= _MOST_KINDS:
+                del self._silent[next(iter(self._silent))]
+            self._silent[code, kind] = now + _SILENT_SECONDS, 0
         self._log.say(
             level,
             code,

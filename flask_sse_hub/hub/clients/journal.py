@@ -57,8 +57,9 @@ class Journal:
         self._seconds = seconds
         self._clock = clock
         self._time_of_day = time_of_day
-        # Guards the fields below: streams end in many threads.
-        self._lock = threading.Lock()
+        # Guards the fields below: streams end in many threads. Reentrant, because the
+        # garbage collector may end one at any place.
+        self._lock = threading.RLock()
         self._ended: deque[StreamLife] = deque(maxlen=_MOST_ENDED)
         #: The time from which the journal knows all streams of the process.
         self.since = time_of_day()
