@@ -21,6 +21,13 @@ NAME = "stand-in"
 #: A message that contains this word makes the stand-in fail, to show an error.
 FAILING_WORD = "fail"
 
+#: A message that contains this word is answered slowly, so that there is time to reload
+#: the page or to press stop.
+SLOW_WORD = "slowly"
+
+# Slow answers take longer for each token but the first: by this factor.
+_SLOW_TAKES = 25
+
 # A model takes longer for the first token than for the others: by this factor.
 _FIRST_TAKES = 8
 
@@ -85,6 +92,8 @@ def complete(messages: list[Message]) -> Generator[str, None, None]:
     tokens = 0
     try:
         time.sleep(pace * _FIRST_TAKES)
+        if SLOW_WORD in _words_of(question):
+            pace *= _SLOW_TAKES
         for word in _words(question, seed=f"{len(messages)} {question}"):
             if tokens == _FAILS_AFTER and FAILING_WORD in _words_of(question):
                 raise ModelFailed("the stand-in was asked to fail")

@@ -54,6 +54,7 @@ def chat_page() -> ResponseReturnValue:
         running=chat.running(),
         most_text=chat.MOST_TEXT,
         failing_word=language_model.FAILING_WORD,
+        slow_word=language_model.SLOW_WORD,
     )
 
 

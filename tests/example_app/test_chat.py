@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -465,6 +466,18 @@ class TestStandIn:
             first, second = (list(language_model.complete(asked)) for _ in range(2))
         assert first == second
         assert len(first) > 40
+
+    def test_a_slow_answer_takes_as_long_as_a_person_needs(
+        self, demo_app: DemoApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its reader has time to reload the page or to press stop."""
+        pauses: list[float] = []
+        monkeypatch.setattr(time, "sleep", pauses.append)
+        demo_app.app.config["CHAT_PACE"] = 0.04
+        asked: Message = {"role": "user", "content": "What is an event? Slowly!"}
+        with demo_app.app.app_context():
+            tokens = list(language_model.complete([asked]))
+        assert pauses[1:] == [pytest.approx(1.0)] * len(tokens)
 
     def test_closing_a_call_ends_it(
         self, demo_app: DemoApp, caplog: pytest.LogCaptureFixture
