@@ -1,5 +1,6 @@
 """Addresses: each event's targets are explicit, and mistakes are refused."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,6 +158,26 @@ def test_a_channel_name_must_be_text() -> None:
     """A URL carries text only, so no client could ask for a number by type."""
     with pytest.raises(InvalidName, match="not int"):
         address.channel(7)
+
+
+@pytest.mark.parametrize("text", [7, "news", "x:news", "c:"])
+def test_a_text_that_is_no_address_is_refused(text: object) -> None:
+    """A log that another program writes may have anything as an address."""
+    with pytest.raises(InvalidName):
+        address.checked(text)
+
+
+@pytest.mark.parametrize("text", [BROADCAST, "c:news", "u:42"])
+def test_a_text_that_is_an_address_is_one(text: str) -> None:
+    """The address is the text itself."""
+    assert address.checked(text) == text
+
+
+def test_a_session_of_a_database_is_no_target() -> None:
+    """Iterated, it would be the list of its objects."""
+    database: Any = SimpleNamespace(commit=lambda: None)
+    with pytest.raises(InvalidTarget, match="as after="):
+        target(channel=database)
 
 
 def test_the_sentinel_shows_what_it_is() -> None:

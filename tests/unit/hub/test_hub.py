@@ -23,6 +23,7 @@ from flask_sse_hub.hub.hub import Hub
 from flask_sse_hub.hub.lifecycle import _DRAIN_SECONDS
 from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.hub.parts import Parts
+from flask_sse_hub.hub.receipts.fold import Receipt
 from tests.kit.hand import (
     KEEP_ALL,
     FlakyBroker,
@@ -393,6 +394,41 @@ class TestStats:
         assert stats.position == str(hub.position)
         assert not stats.draining
         assert [client.id for client in stats.clients] == ["client-1", "client-2"]
+
+    def test_an_event_that_the_broker_refuses_is_counted(self) -> None:
+        """The publisher hears of it, and so do the statistics."""
+
+        class Refusing(MemoryBroker):
+            def publish(self, record: Record) -> Cursor:
+                raise BrokerUnavailable("away")
+
+        hub = HandHub(Refusing(KEEP_ALL))
+        with pytest.raises(BrokerUnavailable):
+            hub.publish("hello")
+        assert hub.hub.stats().broker_errors["publish"] == 1
+
+    def test_a_refused_client_is_counted_by_its_reason(self) -> None:
+        """The refusal is returned, to be raised or answered."""
+        hub = HandHub()
+        refusal = ClientRefused("too many streams")
+        assert hub.hub.refusal(refusal, reason="user_limit") is refusal
+        assert hub.hub.stats().refusals["user_limit"] == 1
+
+    def test_a_users_streams_are_known_after_their_end(self) -> None:
+        """Open ones come first. Other users' streams are not among them."""
+        hub = HandHub()
+        ended = hub.stream(user="alice")
+        for user in ("alice", "bob"):
+            hub.stream(user=user)
+        ended.drop()
+        _, lives = hub.hub.lives("alice")
+        assert [life.id for life in lives] == ["client-2", "client-1"]
+
+    def test_a_receipt_of_an_event_that_was_not_read_yet_is_empty(self) -> None:
+        """The event is in the log, and this worker is behind."""
+        hub = HandHub()
+        cursor = hub.broker.publish(Record((BROADCAST,), Event("hello")))
+        assert hub.hub.receipt(cursor) == Receipt()
 
     def test_clients_are_only_listed_when_asked_for(self) -> None:
         """A list of ten thousand clients would make the answer long."""
