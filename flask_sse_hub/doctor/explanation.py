@@ -4,7 +4,7 @@ Knows records and the lives of streams. Does not know where they come from.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..events import address
@@ -109,13 +109,3 @@ def conclusion(
             f" event id still receives the event, which is {ago:.0f} s old"
         )
     return "no stream of the user listened to the event's target"
-
-
-def told_of_targets(record: Record) -> Iterator[str]:
-    """Yield the targets of an event as words."""
-    names = address.names_of(record.addresses)
-    if isinstance(names, str):
-        yield names
-        return
-    for kind, each in names.items():
-        yield from (f"{kind}={name}" for name in each)

@@ -301,6 +301,18 @@ def names_of(addresses: Iterable[Address]) -> dict[str, list[str]] | str:
     return found
 
 
+def told(addresses: Iterable[Address]) -> list[str]:
+    """Return addresses for a person to read, such as "user=42".
+
+    Without any there is "nobody": the list of users, say, was empty.
+    """
+    names = names_of(addresses)
+    if isinstance(names, str):
+        return [names]
+    found = [f"{kind}={name}" for kind, each in names.items() for name in each]
+    return found or ["nobody"]
+
+
 # The usual source of a None in the place of a target.
 _PROBABLY = {"user": " (anonymous user?)", "channel": " (a name that was not found?)"}
 

@@ -174,7 +174,7 @@ class Record:
     @property
     def is_internal(self) -> bool:
         """Whether this record is for workers only: no client receives it."""
-        return all(map(is_internal, self.addresses))
+        return bool(self.addresses) and all(map(is_internal, self.addresses))
 
     @property
     def is_of_workers(self) -> bool:

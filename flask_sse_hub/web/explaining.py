@@ -37,12 +37,7 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
         The streams are those of this machine's workers. Run it as the user of the
         server.
         """
-        from ..doctor.explanation import (
-            conclusion,
-            heard_by,
-            told_of_targets,
-            verdicts,
-        )
+        from ..doctor.explanation import conclusion, heard_by, verdicts
 
         if state.broker.reach == "process":
             raise click.UsageError(
@@ -64,7 +59,7 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
                 "id": str(record.cursor),
                 "time": record.time,
                 "type": _type_of(record),
-                "targets": list(told_of_targets(record)),
+                "targets": address.told(record.addresses),
                 "addressed": bool(heard),
                 "channels": channels,
                 "streams": [asdict(each) for each in found],
@@ -74,7 +69,7 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
             }
             click.echo(json.dumps(shown))
             return
-        targets = " ".join(told_of_targets(record)) or "nobody"
+        targets = " ".join(address.told(record.addresses))
         _say(f"event {record.cursor} ({_type_of(record)})")
         _say(f"published {_at(record.time)} to {targets}")
         for name, answer in channels.items():

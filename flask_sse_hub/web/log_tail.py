@@ -4,7 +4,7 @@ Knows the broker and the form of its records. Does not know requests.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,9 @@ class LogQuery:
         return (
             not record.is_internal
             and self.type.casefold() in _type_of(record).casefold()
-            and any(target in each.casefold() for each in _targets(record))
+            and any(
+                target in each.casefold() for each in address.told(record.addresses)
+            )
         )
 
 
@@ -83,7 +85,7 @@ def read_tail(broker: Broker, query: LogQuery) -> LogTail:
 
 def shown(record: Record, *, payload: bool) -> dict[str, Any]:
     """Return a record as a page shows it, with the beginning of its data if wanted."""
-    targets = list(_targets(record))
+    targets = address.told(record.addresses)
     text = record.content.data if isinstance(record.content, Event) else ""
     seen: dict[str, Any] = {
         "id": str(record.cursor),
@@ -103,10 +105,3 @@ def _type_of(record: Record) -> str:
     if isinstance(content, Event):
         return content.type
     return f"({content.reason})" if isinstance(content, Disconnect) else "(subscribe)"
-
-
-def _targets(record: Record) -> Iterable[str]:
-    names = address.names_of(record.addresses)
-    if isinstance(names, str):
-        return [names]
-    return [f"{kind}={name}" for kind, each in names.items() for name in each]

@@ -180,6 +180,21 @@ def test_a_session_of_a_database_is_no_target() -> None:
         target(channel=database)
 
 
+@pytest.mark.parametrize(
+    ("addresses", "told"),
+    [
+        (target(), ["everyone"]),
+        (target(user=[42, 7], channel="a"), ["channel=a", "user=42", "user=7"]),
+        (target(user=[]), ["nobody"]),
+    ],
+)
+def test_addresses_are_told_in_words(
+    addresses: tuple[address.Address, ...], told: list[str]
+) -> None:
+    """An event for nobody has a word too: it may be the fault that is sought."""
+    assert sorted(address.told(addresses)) == told
+
+
 def test_the_sentinel_shows_what_it_is() -> None:
     """The sentinel appears in signatures and in help()."""
     assert "UNSET" in repr(UNSET)

@@ -196,6 +196,13 @@ class TestLog:
         assert not found["payloads"]
         assert "secret" not in json.dumps(found)
 
+    def test_an_event_for_nobody_is_shown(self, site: Site) -> None:
+        """The app's list of users was empty, which may be the fault that is sought."""
+        with site.app.app_context():
+            site.hub.publish("lost", user=[])
+        (event,) = get(site, "/log").json["events"]
+        assert event["targets"] == ["nobody"]
+
     def test_the_data_is_shown_where_the_setting_says_so(
         self, make_site: MakeSite
     ) -> None:
