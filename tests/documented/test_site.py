@@ -74,6 +74,7 @@ SEARCHES = {
     "SSE_HUB_MAX_AGE": "configuration",
     "stripe": "webhooks",
     "systemd": "deploying",
+    "tenant": "tenants",
     "test": "testing",
     "ticket": "api",
     "tutorial": "notifications",
@@ -100,7 +101,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr
     return folder
@@ -153,7 +154,7 @@ def found(site: Path) -> dict[str, list[str]]:
         absent("node", remedy="install Node.js")
     script = Path(__file__).with_name("search.mjs")
     done = subprocess.run(
-        ["node", script, site, *SEARCHES], capture_output=True, check=True, timeout=60
+        ["node", script, site, *SEARCHES], capture_output=True, check=True, timeout=200
     )
     return dict(zip(SEARCHES, json.loads(done.stdout), strict=True))
 
