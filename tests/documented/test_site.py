@@ -33,6 +33,7 @@ SEARCHES = {
     "bearer token": "tokens",
     "celery": "jobs",
     "close reason": "operations",
+    "cloud run": "deploying",
     "commit": "database",
     "cors": "extensions",
     "cron": "jobs",
