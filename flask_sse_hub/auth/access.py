@@ -20,6 +20,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, Gone, NotFound, Unauthori
 from ..errors import InvalidOption, InvalidTarget
 from ..events import address
 from ..events.address import Address, HasId, Name, Unset
+from ..events.channel_patterns import covers
 from ..hub.clients.client import Client, Identity, Metadata
 from ..runtime.coded_log import CodedLog
 from . import client_ids, sessions
@@ -188,7 +189,8 @@ class Access:
         """Raise Forbidden if one of the channels is not open to the visitor."""
         for name in channels:
             if visitor.channels is not None:
-                is_open = name in visitor.channels or self._is_public(name)
+                named = any(covers(each, name) for each in visitor.channels)
+                is_open = named or self._is_public(name)
             else:
                 is_open = rule is None or allows(rule, visitor.person, name)
             if not is_open:

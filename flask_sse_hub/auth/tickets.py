@@ -12,6 +12,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from ..errors import InvalidTicket
 from ..events import address
 from ..events.address import Target
+from ..events.channel_patterns import checked_subscription
 from ..events.seconds import checked_seconds
 from ..hub.clients.client import Identity
 from .secret_keys import secret_keys
@@ -38,7 +39,7 @@ class Ticket:
         """
         checked_seconds(seconds, what="expires", above=0.0, error=InvalidTicket)
         names = tuple(
-            address.checked_channel(name)
+            checked_subscription(name)
             for name in address.each_name(channels, what="channels")
         )
         return cls(identity, names, now + seconds)

@@ -233,7 +233,8 @@ class Broker(ABC):
 
         No event for these addresses lies between the cursor and that place. Returns
         None if one was trimmed, or if that is not known any more. A record whose time
-        was over is no loss.
+        was over is no loss. A pattern among the addresses stands for all channels below
+        it (``events.channel_patterns``).
 
         Implementer: when you trim a record, note its offset for each of its addresses
         (``events.trimming``). Keep the notes as long as the log, and bound them. If

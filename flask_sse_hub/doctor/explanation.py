@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..events import address
 from ..events.address import BROADCAST, Address
+from ..events.channel_patterns import heard_at
 from ..events.record import Cursor, Record
 from ..hub.clients.journal import StreamLife
 from ..metrics.lives import FoundLives
@@ -66,7 +67,7 @@ def _fate(record: Record, life: StreamLife) -> tuple[str, str]:
         if life.reset is not None:
             return "reset", f"it was reset ({life.reset}), and its page loads anew"
         return "not_open", "it began after the event"
-    if set(record.addresses).isdisjoint(life.addresses):
+    if set(heard_at(record.addresses)).isdisjoint(life.addresses):
         return "not_listening", "it does not listen to the event's target"
     if life.id in record.exclude:
         return "excluded", "the event was published with exclude= for it"

@@ -6,10 +6,16 @@ receive. Does not know what a value is, or how much room there is.
 
 import math
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator
-from typing import Generic, Protocol, TypeVar
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, Protocol, TypeVar
 
 from .address import Address
+from .channel_patterns import heard_at, is_pattern
+
+# The patterns whose values are held together. Those of the next one are gathered when
+# it is asked for, which takes a look at each address.
+_MOST_PATTERNS = 1_000
 
 
 class Ending(Protocol):
@@ -33,6 +39,10 @@ class KeptValues(Generic[T]):
         self._offset = offset
         # Each dict has its values in the order of their offsets.
         self._by_address: dict[Address, dict[str, T]] = {}
+        # The values below each pattern that was asked for, by address and key.
+        self._by_pattern: OrderedDict[Address, dict[tuple[Address, str], T]] = (
+            OrderedDict()
+        )
         # The values of an address as a list, until one of them changes.
         self._lists: dict[Address, list[T]] = {}
         self._count = 0
@@ -51,6 +61,9 @@ class KeptValues(Generic[T]):
         self.remove(address, key)
         self._by_address.setdefault(address, {})[key] = value
         self._count += 1
+        for pattern, together in self._held_above(address):
+            self._lists.pop(pattern, None)
+            together[address, key] = value
         if value.ends < math.inf:
             insort(self._ending, (value.ends, address, key))
 
@@ -60,6 +73,9 @@ class KeptValues(Generic[T]):
         values = self._by_address.get(address)
         found = values.pop(key, None) if values else None
         if found is not None:
+            for pattern, together in self._held_above(address):
+                self._lists.pop(pattern, None)
+                del together[address, key]
             self._count -= 1
             if not values:
                 del self._by_address[address]
@@ -76,13 +92,47 @@ class KeptValues(Generic[T]):
                 yield address, key, found
 
     def after(self, address: Address, offset: int) -> list[T]:
-        """Return the values of one address after an offset, in order."""
+        """Return the values of one address, or of a pattern, after an offset.
+
+        They are in order.
+        """
         values = self._lists.get(address)
         if values is None:
-            values = list(self._by_address.get(address, {}).values())
+            held: Mapping[Any, T] = (
+                self._below(address)
+                if is_pattern(address)
+                else self._by_address.get(address, {})
+            )
+            values = list(held.values())
             if values:
                 self._lists[address] = values
         return values[bisect_right(values, offset, key=self._offset) :]
+
+    def _below(self, pattern: Address) -> dict[tuple[Address, str], T]:
+        """Return the values below a pattern, and hold them together from now on."""
+        held = self._by_pattern.get(pattern)
+        if held is None:
+            found = [
+                ((address, key), value)
+                for address, values in self._by_address.items()
+                if pattern in heard_at((address,))
+                for key, value in values.items()
+            ]
+            found.sort(key=lambda each: self._offset(each[1]))
+            held = self._by_pattern[pattern] = dict(found)
+            if len(self._by_pattern) > _MOST_PATTERNS:
+                oldest, _ = self._by_pattern.popitem(last=False)
+                self._lists.pop(oldest, None)
+        return held
+
+    def _held_above(
+        self, address: Address
+    ) -> Iterator[tuple[Address, dict[tuple[Address, str], T]]]:
+        if self._by_pattern:
+            for each in heard_at((address,)):
+                values = self._by_pattern.get(each)
+                if values is not None:
+                    yield each, values
 
     def items(self) -> Iterator[tuple[Address, str, T]]:
         """Yield each address, key and value."""

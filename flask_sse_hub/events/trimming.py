@@ -5,9 +5,10 @@ after its cursor. Every broker and the memory of every worker keep these notes. 
 module has the rule and the notes in memory. It does not know how a broker stores them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from .address import Address
+from .channel_patterns import heard_at
 
 #: How many addresses have a note of their own. A note takes about as much memory as a
 #: short event, and few logs have more addresses among their trimmed records.
@@ -31,10 +32,10 @@ class TrimNotes:
         # In the order of the trims, the oldest first.
         self._last: dict[Address, int] = {}
 
-    def add(self, offset: int, addresses: Iterable[Address]) -> None:
-        """Note that a record was trimmed."""
+    def add(self, offset: int, addresses: Sequence[Address]) -> None:
+        """Note that a record was trimmed, for each address at which it was heard."""
         last = self._last
-        for each in addresses:
+        for each in heard_at(addresses):
             last[each] = max(offset, last.pop(each, 0))
         while len(last) > self._most:
             oldest = next(iter(last))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidEvent, InvalidName, InvalidScript
+from ..events.address import checked_channel
 from ..events.event import (
     MESSAGE,
     check_retry,
@@ -135,7 +136,7 @@ def _event(given: Mapping[str, Any]) -> Step:
     if "id" in given:
         event_id = checked_name(given["id"], what="an event's id")
     if "channel" in given:
-        channel = checked_name(given["channel"], what="a channel's name")
+        channel = checked_channel(given["channel"])
         fields = f"channel: {channel}\n"
     block = encode_block(
         text_of(given["data"], dumps=json.dumps),

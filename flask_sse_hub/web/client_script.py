@@ -16,7 +16,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.http import dump_header, parse_set_header
 
 from ..errors import InvalidOption
-from ..events.address import checked_channel
+from ..events.channel_patterns import checked_subscription
 from . import client_package
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def head_of_page(
 
 
 def _stream_url(channels: Sequence[str]) -> str:
-    names = [checked_channel(name, call="script") for name in channels]
+    names = [checked_subscription(name, call="script") for name in channels]
     return url_for("sse_hub.stream", channel=names)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..brokers.factory import masked_url
 from ..errors import ConfigurationError
+from ..events.channel_patterns import is_pattern, is_within, reaches
 from ..events.compose import MAX_EVENT_BYTES
 from ..events.patterns import ChannelHistories, DefaultTtls, matches
 from ..events.record import Retention
@@ -86,9 +87,9 @@ class Config:
         (),
         read_patterns,
         "Glob patterns of the public channels, such as ``orders.*``, which matches"
-        " ``orders.x.y`` too. Every visitor who"
-        " may open a stream may listen to them. All other channels are closed unless"
-        " your ``authorize_channel`` rule opens them.",
+        " ``orders.x.y`` too. Every visitor who may open a stream may listen to them,"
+        " and to a pattern of channels that one of them covers. All other channels are"
+        " closed unless your ``authorize_channel`` rule opens them.",
     )
     heartbeat_interval: float = _key(
         _DEFAULTS.heartbeat_interval,
@@ -210,7 +211,7 @@ class Config:
     max_channels: int = _key(
         _DEFAULTS.max_channels,
         checks.count,
-        "The most channels that one stream may have.",
+        "The most channels and patterns of channels that one stream may have.",
     )
     socket_takeover: str | bool = _key(
         "auto",
@@ -316,7 +317,7 @@ class Config:
         read_patterns,
         "Glob patterns of channels whose open streams the metrics count, such as"
         " ``orders.*``. Each pattern is one series for each worker; a channel counts at"
-        " the first pattern that matches it.",
+        " the first pattern that matches it. A stream of ``orders.*`` counts as such.",
     )
 
     @classmethod
@@ -388,12 +389,16 @@ class Config:
         )
 
     def is_public(self, channel: str) -> bool:
-        """Tell whether a channel is open to every visitor with a stream."""
-        return matches(channel, self.public_channels)
+        """Tell whether a channel, or a pattern, is open to all who open streams."""
+        return is_within(channel, self.public_channels)
 
     def has_presence(self, channel: str) -> bool:
-        """Tell whether a channel has presence."""
-        return matches(channel, self.presence)
+        """Tell whether a channel has presence. A pattern has none."""
+        return not is_pattern(channel) and matches(channel, self.presence)
+
+    def reaches_presence(self, subscription: str) -> bool:
+        """Tell whether a channel, or one that a pattern covers, has presence."""
+        return reaches(subscription, self.presence)
 
     def metrics_pattern(self, channel: str) -> str | None:
         """Return the pattern at which the metrics count a channel, None without one."""

@@ -23,6 +23,7 @@ from ..errors import (
 )
 from ..events import address, words
 from ..events.address import UNSET, HasId, Name, Target, Unset, Users
+from ..events.channel_patterns import checked_subscription
 from ..events.compose import Composer
 from ..events.pending import PendingEvent, Transactional
 from ..events.record import Record
@@ -174,7 +175,8 @@ class SSEHub(PublishesRows, HasRules, HasPresence, HasReceipts):
         user may listen to the channels.
 
         Args:
-            *channels: The names of the channels.
+            *channels: The names of the channels. ``"orders.*"`` stands for all channels
+                whose names begin with ``orders.``
             still_allowed: ``f(user, channel) -> bool``, called for each channel every
                 SSE_HUB_REVALIDATE_INTERVAL while the stream is open. False ends the
                 stream. It runs with the headers and cookies of this request. Without
@@ -195,7 +197,8 @@ class SSEHub(PublishesRows, HasRules, HasPresence, HasReceipts):
 
         Raises:
             InvalidName: A channel's name is not usable, or there are more channels than
-                SSE_HUB_MAX_CHANNELS.
+                SSE_HUB_MAX_CHANNELS. A pattern covers channels with presence, and the
+                stream is not invisible.
             InvalidMetadata: The metadata is not a small dict of plain values.
             InvalidOption: ``still_allowed`` cannot be called as above.
             ConfigurationError: The server or the broker cannot serve streams.
@@ -204,7 +207,7 @@ class SSEHub(PublishesRows, HasRules, HasPresence, HasReceipts):
 
         """
         for name in channels:
-            address.checked_channel(name, call="stream")
+            checked_subscription(name, call="stream")
         if still_allowed is not None:
             check_callable("still_allowed", still_allowed, ("user", "channel"))
         return self._state().subscribing.open_stream(
@@ -235,7 +238,8 @@ class SSEHub(PublishesRows, HasRules, HasPresence, HasReceipts):
             user: The id of the user, or the user object. Left out, it is the user of
                 this request; that ticket ends with the user's session.
             channels: A channel or several that the ticket opens, beside the public
-                ones. Check that the user may listen to them before you call this.
+                ones. A pattern such as ``"orders.*"`` opens all that it covers. Check
+                that the user may listen to them before you call this.
             expires: For how many seconds from now the ticket can be used.
 
         Returns:

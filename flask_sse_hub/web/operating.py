@@ -16,6 +16,7 @@ from flask.cli import AppGroup
 
 from ..brokers import Broker
 from ..errors import BrokerUnavailable, SSEHubError
+from ..events.channel_patterns import covers
 from ..metrics.figures import Figures, total
 from ..metrics.machine import Machine, MachineFigures
 from .app_state import AppState
@@ -141,7 +142,7 @@ def add_commands(group: AppGroup, sse_hub: Any, state: AppState) -> None:
 
     @group.command()
     @click.option("--user", help="Only the streams of this user.")
-    @click.option("--channel", help="Only the streams of this channel.")
+    @click.option("--channel", help="Only the streams that hear this channel.")
     @click.option("--json", "as_json", is_flag=True, help="Print one object per line.")
     def streams(user: str | None, channel: str | None, as_json: bool) -> None:
         """List the open streams of this machine's workers.
@@ -153,7 +154,9 @@ def add_commands(group: AppGroup, sse_hub: Any, state: AppState) -> None:
             for client in worker.hub.clients:
                 if user not in (None, client.user_id):
                     continue
-                if channel is not None and channel not in client.channels:
+                if channel is not None and not any(
+                    covers(each, channel) for each in client.channels
+                ):
                     continue
                 if as_json:
                     shown = {"worker": worker.worker, **asdict(client)}

@@ -12,7 +12,8 @@ from flask import has_request_context
 
 from ..auth.access import PresenceDescriber, PresenceViewer, Rules
 from ..auth.visitor import Visitor
-from ..errors import BrokerUnavailable, ConfigurationError
+from ..errors import BrokerUnavailable, ConfigurationError, InvalidName
+from ..events.channel_patterns import is_pattern
 from ..hub.clients.client import Client
 from ..hub.clients.present_client import PresentClient, Seat
 from ..hub.presence.questions import AnswersPresence, KnowsPeople, look_up
@@ -35,6 +36,7 @@ class PresenceOfStreams:
 
     def __init__(self, config: Config, rules: Rules) -> None:
         self._has_presence = config.has_presence
+        self._reaches_presence = config.reaches_presence
         self._rules = rules
         self._first_time = FirstTime()
         self._rare_log = RareLog(log)
@@ -47,7 +49,17 @@ class PresenceOfStreams:
         invisible: bool,
         lists: bool,
     ) -> Callable[..., Client]:
-        """Return the class of a visitor's client, with its part in the presence."""
+        """Return the class of a visitor's client, with its part in the presence.
+
+        Raises InvalidName for a pattern by which a visible visitor would be unseen.
+        """
+        for name in () if invisible else filter(is_pattern, channels):
+            if self._reaches_presence(name):
+                raise InvalidName(
+                    f"{name!r:.60} covers channels with presence: name each channel, so"
+                    " that the people in it hear of the stream. The stream of a view"
+                    " can be invisible: stream(..., invisible=True)"
+                )
         found = [name for name in channels if self._has_presence(name)]
         if not found:
             return Client

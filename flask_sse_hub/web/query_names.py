@@ -61,10 +61,6 @@ class QueryNames:
             if name not in _KNOWN and (current_app.debug or self._is_news(name))
         }
         channels = request.args.getlist("channel")
-        if any("*" in name for name in channels):
-            found["channel=*"] = (
-                "a * in channel= is a part of the channel's name: name each channel"
-            )
         for name in ("state", "presence"):
             if request.args.get(name, "1") not in YES:
                 found[name] = f"{name}= has no effect unless it is 1 or true"

@@ -20,6 +20,9 @@ class HasRules:
         Without a rule, only channels in SSE_HUB_PUBLIC_CHANNELS are open. A user who
         may listen to a channel may also read the channel's history.
 
+        For a stream of ``orders.*`` the rule is called with that text. Return True only
+        if the user may listen to every channel whose name begins with ``orders.``
+
         The rule is called when a stream opens, and again every
         SSE_HUB_REVALIDATE_INTERVAL while the stream is open. The later calls run with
         the headers and cookies of the request that opened the stream, without its body.

@@ -20,7 +20,7 @@ from ..errors import (
     InvalidName,
     TooManyStreams,
 )
-from ..events.address import checked_channel
+from ..events.channel_patterns import checked_subscription
 from ..events.record import UNPLACED, Cursor
 from ..hub.clients.client import Client, Metadata
 from ..hub.delivery.ends import CLOCK_SKEW_SECONDS
@@ -308,7 +308,7 @@ class Subscribing:
         return began - CLOCK_SKEW_SECONDS
 
     def _checked_channels(self, channels: Sequence[str]) -> tuple[str, ...]:
-        names = [checked_channel(name) for name in channels]
+        names = [checked_subscription(name) for name in channels]
         most = self._config.max_channels
         if len(set(names)) > most:
             raise InvalidName(

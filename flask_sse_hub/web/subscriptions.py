@@ -13,7 +13,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, UnsupportedMediaType
 
 from ..auth.client_ids import owns_client_id
 from ..errors import BrokerUnavailable, ClientRefused, InvalidName
-from ..events.address import checked_channel
+from ..events.channel_patterns import checked_subscription
 from ..events.event import MAX_NAME_CHARS
 from ..streams.response import refused
 from .app_state import AppState
@@ -59,10 +59,10 @@ class SubscriptionsAPI:
                 " `connected`. An id of a visitor without a session belongs to nobody"
             )
         access.check(visitor, added, access.is_open)
-        for name in filter(state.config.has_presence, added):
+        for name in filter(state.config.reaches_presence, added):
             raise BadRequest(
-                f"{name!r:.60} has presence: open a stream with it, so that the people"
-                " in the channel hear of it"
+                f"{name!r:.60} has presence, or covers channels with it: open a stream"
+                " with each channel, so that the people in it hear of it"
             )
         try:
             place = state.hub.change_channels(client_id, added=added, removed=removed)
@@ -107,6 +107,6 @@ class SubscriptionsAPI:
                 f"{key} has {len(names)} channels; SSE_HUB_MAX_CHANNELS allows {most}"
             )
         try:
-            return tuple(dict.fromkeys(checked_channel(name) for name in names))
+            return tuple(dict.fromkeys(checked_subscription(name) for name in names))
         except InvalidName as error:
             raise BadRequest(f"{key}: {error}") from error

@@ -267,7 +267,7 @@ def first_of(
     [
         (target, name)
         for target in ("user", "session", "client")
-        for name in (f"{target[0]}:{{}}", "i:{}", f"{target}:{{}}", "*", "{}")
+        for name in (f"{target[0]}:{{}}", "i:{}", f"{target}:{{}}", "{}")
     ],
 )
 def test_no_channel_name_leads_to_an_address(
@@ -284,3 +284,10 @@ def test_no_channel_name_leads_to_an_address(
         stream.next("connected")
         owner, named = {target: addressed[target]}, {"channel": channel}
         assert first_of(stream, server, owner, named) == named
+
+
+@pytest.mark.parametrize("name", ["*", "u:*", "*:alice", "u*"])
+def test_no_pattern_leads_to_an_address(server: Server, name: str) -> None:
+    """A * is refused in a place where it could stand for anything else."""
+    query = {"channel": name}
+    assert server.open("/events", query=query, Authorization="Bearer admin") == 400

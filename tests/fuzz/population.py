@@ -16,9 +16,9 @@ PEOPLE = [
     ("alice", ["orders.1", "bob"]),
     ("alice", ["news", "u:alice"]),
     ("bob", ["alice", "c:news"]),
-    ("7", ["7", "*"]),
+    ("7", ["7", "orders.*"]),
     ("news", []),
-    ("u:alice", ["orders.2", "everyone"]),
+    ("u:alice", ["orders.2", "everyone", "orders.*"]),
     ("*", ["i:", "s:"]),
 ]
 
@@ -75,8 +75,15 @@ class Listener:
         if self.names["client"] & _texts(event.exclude):
             return False
         return not event.target or any(
-            self.names[kind] & _texts(names) for kind, names in event.target.items()
+            self._hears(kind, name)
+            for kind, names in event.target.items()
+            for name in _texts(names)
         )
+
+    def _hears(self, kind: str, name: str) -> bool:
+        mine = self.names[kind]
+        is_below = kind == "channel" and "orders.*" in mine
+        return name in mine or (is_below and name.startswith("orders."))
 
 
 class Population:

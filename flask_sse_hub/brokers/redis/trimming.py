@@ -1,7 +1,10 @@
 """The scripts of the log in Redis about trimming; and what all scripts have in common.
 
-A trim notes how far it went, for each address (``events.trimming`` has the rule).
+A trim notes how far it went, for each address (``events.trimming`` has the rule), and
+for each pattern that covers a channel (``events.channel_patterns``).
 """
+
+from ...events.channel_patterns import MAX_DOTS
 
 # KEYS[1]   the log, a stream
 # KEYS[2]   notes beside the log, a hash: what to keep, the newest entry, and the newest
@@ -100,7 +103,15 @@ end
 #
 # The entries leave first, and are noted then: at Redis's maxmemory this makes the room
 # for the notes. If a script ends in between, `noted` tells so.
-TRIM = """
+#
+# A program with an earlier version of these scripts has no notes for patterns. Then
+# `trimmed`, the newest entry that was noted, is not `patterned`. Nothing is known for
+# patterns up to the entry `unknown-patterns`.
+TRIM = (
+    f"""
+local most_dots = {MAX_DOTS}
+"""
+    """
 -- Control records, short-lived ones and those with bounds of their channel have no
 -- bytes, and bounds of their own.
 local function is_apart(entry)
@@ -115,21 +126,50 @@ local function head_of(body)
   end
 end
 
+-- Return addresses and the patterns that cover their channels, each once.
+local function heard_at(addresses)
+  local found, seen = {}, {}
+  local function add(address)
+    if not seen[address] then
+      seen[address] = true
+      table.insert(found, address)
+    end
+  end
+  for _, address in ipairs(addresses) do
+    add(address)
+    if string.sub(address, 1, 2) == 'c:' then
+      local dot, dots = string.find(address, '.', 4, true), 0
+      while dot and dots < most_dots do
+        add(string.sub(address, 1, dot) .. '*')
+        dot, dots = string.find(address, '.', dot + 1, true), dots + 1
+      end
+    end
+  end
+  return found
+end
+
 -- Return the addresses that lose an event by the trim of its entry.
 local function addresses_of(entry)
   local head = ours(entry) and head_of(entry[2][10])
   if not head then return {} end
   local ttl = tonumber(head.ttl)
   if ttl and (ttl == 0 or ms_of(entry[1]) + ttl * 1000 <= now) then return {} end
-  return head.to
+  local to = {}
+  for _, address in ipairs(head.to) do
+    if type(address) == 'string' then table.insert(to, address) end
+  end
+  return heard_at(to)
 end
 
 -- Note that entries have left, from the beginning of the log or from between others.
 local function note(gone, is_between)
   local known = redis.call(
-    'HMGET', notes, 'noted', 'unknown', 'moved', 'trimmed', 'missed')
+    'HMGET', notes, 'noted', 'unknown', 'moved', 'trimmed', 'missed', 'patterned',
+    'unknown-patterns')
   local noted, unknown = tonumber(known[1] or 0), known[2] or '0-0'
   local moved, last = known[3] or '0-0', known[4] or '0-0'
+  local unknown_patterns = known[7] or '0-0'
+  if (known[6] or '0-0') ~= last then unknown_patterns = last end
   -- An address may have a note already, of a later entry that has left from between
   -- others.
   local missed = known[5] or '0-0'
@@ -149,7 +189,7 @@ local function note(gone, is_between)
         noted = entry[2][6] + entry[2][8]
       end
       for _, address in ipairs(addresses_of(entry)) do
-        if type(address) == 'string' and not has_later(address, entry[1]) then
+        if not has_later(address, entry[1]) then
           table.insert(args, address)
           table.insert(args, entry[1])
         end
@@ -168,7 +208,8 @@ local function note(gone, is_between)
     if is_later(entry[1], last) then last = entry[1] end
   end
   redis.call('HSET', notes, 'noted', string.format('%.0f', noted),
-    'unknown', unknown, 'moved', moved, 'trimmed', last)
+    'unknown', unknown, 'moved', moved, 'trimmed', last,
+    'patterned', last, 'unknown-patterns', unknown_patterns)
 end
 
 -- Trim the oldest entries beyond the bounds, but not the newest entry of all, and at
@@ -203,6 +244,7 @@ local function trim(tail, events, most, oldest, beyond)
   return length, events, first, start, #gone
 end
 """
+)
 
 # The script that finds the place where a reader of some addresses goes on after a trim.
 # It returns the epoch and the id of the place, with a space between them, or an empty
@@ -231,7 +273,10 @@ repeat
 until left == 0
 local first = from('-')
 if not first then return '' end
-local known = redis.call('HMGET', notes, 'noted', 'unknown')
+local known = redis.call(
+  'HMGET', notes, 'noted', 'unknown', 'trimmed', 'patterned', 'unknown-patterns')
+local unknown_patterns = known[5] or '0-0'
+if (known[4] or '0-0') ~= (known[3] or '0-0') then unknown_patterns = known[3] end
 if is_later(known[2] or '0-0', ARGV[2])
    or (is_later(first[2][4], ARGV[2])
        and tonumber(first[2][6]) ~= tonumber(known[1] or 0)) then return '' end
@@ -243,7 +288,12 @@ for at = 5, #ARGV, 1000 do
       if last and is_later(last, ARGV[2]) then return '' end
     end
   end
-  for _, name in ipairs(names) do wanted[name] = true end
+  for _, name in ipairs(names) do
+    if string.sub(name, -2) == '.*' and is_later(unknown_patterns, ARGV[2]) then
+      return ''
+    end
+    wanted[name] = true
+  end
 end
 if ms_of(first[1]) >= oldest then return place(first[2][4]) end
 -- The newest entry is too old as well. It stays, since it holds the epoch.

@@ -242,7 +242,7 @@ class Dispatcher:
         """Find the clients of a run. Those without a connection read on from here."""
         now = self._clock()
         run.direct, others = self._registry.reach(
-            frame.addresses,
+            frame.heard_at,
             exclude=frame.exclude,
             events=run.events,
             bytes=run.bytes,

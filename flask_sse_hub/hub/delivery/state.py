@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 
 from ...brokers import LogState
 from ...events.address import Address, is_internal
+from ...events.channel_patterns import is_heard
 from ...events.kept import KeptValues
 from ...events.record import UNPLACED, Cursor, ending
 from ...runtime.greenlets import unhurried
@@ -110,7 +111,7 @@ class State:
         return all(
             self._newest(each, key) > frame.offset
             for each in frame.addresses
-            if each in addresses
+            if is_heard(each, addresses)
         )
 
     def _newest(self, address: Address, key: str) -> int:

@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Self
 
 from ...events.address import Address, only_channel
+from ...events.channel_patterns import heard_at
 from ...events.event import Event
 from ...events.record import (
     NAME_BYTES,
@@ -78,6 +79,11 @@ class Frame:
         )
 
     @property
+    def heard_at(self) -> Sequence[Address]:
+        """The addresses at which clients hear the frame: its own, and patterns."""
+        return heard_at(self.addresses)
+
+    @property
     def is_control(self) -> bool:
         """Whether this is a control record."""
         return self.disconnect is not None or self.subscribe is not None
@@ -139,7 +145,7 @@ class Stretch:
         """Add a frame that follows the newest one. Only trim() forgets frames."""
         self._frames.append(frame)
         self.bytes += frame.size
-        for address in frame.addresses:
+        for address in frame.heard_at:
             self._by_address.setdefault(address, []).append(frame)
 
     def trim(self, *, upto: int, now: float) -> None:
@@ -154,7 +160,7 @@ class Stretch:
             self.bytes -= frame.size
             self.floor = frame.offset
             self._floor_time = max(self._floor_time, frame.time)
-            for address in frame.addresses:
+            for address in frame.heard_at:
                 gone[address] = gone.get(address, 0) + 1
             if frame.block and frame.ttl != 0 and not frame.is_over(now):
                 self._trimmed.add(frame.offset, frame.addresses)

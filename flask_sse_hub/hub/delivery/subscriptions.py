@@ -7,6 +7,7 @@ are open to which user: the request that made the record has asked.
 
 from collections.abc import Iterator
 
+from ...events.channel_patterns import is_heard
 from ...events.record import Cursor, Subscribe
 from ..clients.client import ChannelChange, Client
 from ..clients.close_reason import CloseReason
@@ -53,7 +54,7 @@ class Subscriptions:
         self._registry.listen(client, channels)
         if client.regrant is not None:
             client.grant = client.regrant(client.grant)
-        added = tuple(each for each in client.addresses if each not in before)
+        added = tuple(each for each in client.addresses if not is_heard(each, before))
         change = ChannelChange(place, before, added, channels, refused)
         client.changes = (*client.changes, change)
         if len(client.changes) > _MOST_UNTOLD:

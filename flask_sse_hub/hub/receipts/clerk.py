@@ -128,7 +128,7 @@ class Clerk:
 
     def note(self, frame: Frame, cursor: Cursor) -> None:
         """Note an event with a receipt that is being fanned out, and its clients."""
-        found = self._registry.listening(frame.addresses, exclude=frame.exclude)
+        found = self._registry.listening(frame.heard_at, exclude=frame.exclude)
         self._note(frame, cursor, found)
 
     def note_earlier(self, frame: Frame, cursor: Cursor, *, age: float) -> None:
@@ -219,7 +219,7 @@ class Clerk:
     def _report_of(self, note: _Note) -> Report:
         written = [each for each in unhurried(note.clients) if _has_taken(each, note)]
         frame = note.frame
-        there = self._registry.listening(frame.addresses, exclude=frame.exclude)
+        there = self._registry.listening(frame.heard_at, exclude=frame.exclude)
         users = (each.identity.user for each in written)
         return Report(
             note.event_id,

@@ -5,11 +5,19 @@ import pytest
 from flask_sse_hub import Event
 from flask_sse_hub.brokers import Broker, memory, memory_parts
 from flask_sse_hub.brokers.redis import arguments, stream
-from flask_sse_hub.brokers.sqlite import control, ended, trimmed
+from flask_sse_hub.brokers.sqlite import bounded, control, ended, trimmed
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
-from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
+from flask_sse_hub.events.record import (
+    ChannelBounds,
+    Cursor,
+    Disconnect,
+    GapReason,
+    Record,
+    Retention,
+)
 from tests.kit.hand import KEEP_ALL
+from tests.kit.reader import wait_until
 from tests.unit.brokers.conftest import (
     BUSY,
     NEWS,
@@ -280,3 +288,50 @@ class TestFairHistory:
         broker.publish(record("x" * 19_000, to=BUSY))
         assert broker.bridge(start, [QUIET]) is None
         assert broker.bridge(start, [BUSY]) is not None
+
+
+class TestPatterns:
+    EU, US = address.channel("orders.eu.7"), address.channel("orders.us")
+    ORDERS, ORDERS_EU = address.channel("orders.*"), address.channel("orders.eu.*")
+
+    def test_a_trimmed_event_of_a_channel_is_a_loss_for_its_patterns(
+        self, make_broker: MakeBroker
+    ) -> None:
+        """And for no other pattern, whatever else was trimmed."""
+        broker = make_broker(SHORT)
+        start = broker.head()
+        broker.publish(record(to=self.EU))
+        first = broker.publish(record(to=self.US))
+        for name in ("orders", "ordersx.7", "order.7", "busy"):
+            broker.publish(record(to=address.channel(name)))
+            broker.publish(record(to=BUSY))
+        assert broker.replay(first, page=9).gap is GapReason.EXPIRED
+        for pattern in (self.ORDERS, self.ORDERS_EU):
+            assert broker.bridge(start, [BROADCAST, pattern, QUIET]) is None
+            assert broker.bridge(first, [BROADCAST, pattern, QUIET]) is not None
+        assert broker.bridge(start, [address.channel("orders.us.*")]) is not None
+        assert broker.bridge(start, [address.channel("order.*")]) is None
+        assert broker.bridge(start, [address.channel("none.*")]) is not None
+
+    def test_what_a_channels_bounds_push_out_is_one_too(
+        self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It leaves from between events that are still there."""
+        for module in (memory_parts, bounded, arguments):
+            monkeypatch.setattr(module, "CHANNEL_SECONDS", -1.0)
+        broker = make_broker(KEEP_ALL)
+        start = broker.publish(record(to=QUIET))
+        for _ in range(3):
+            broker.publish(record(to=self.EU, bounds=ChannelBounds(events=1)))
+        broker.publish(record(to=BUSY))
+        assert broker.bridge(start, [self.ORDERS]) is None
+        assert broker.bridge(start, [address.channel("orders.us.*")]) is not None
+
+    def test_the_newest_event_is_too_old(self, make_broker: MakeBroker) -> None:
+        """It may have to stay in the log, and is lost all the same."""
+        broker = make_broker(Retention(events=9, seconds=0.01, bytes=10_000_000))
+        start = broker.head()
+        end = broker.publish(record(to=self.EU))
+        wait_until(lambda: broker.replay(start, page=9).gap is GapReason.EXPIRED)
+        assert broker.bridge(start, [self.ORDERS]) is None
+        assert broker.bridge(end, [self.ORDERS]) == end

@@ -197,6 +197,28 @@ class TestOfAnEarlierVersion:
         assert broker.bridge(later, [QUIET]) is not None
         broker.close()
 
+    def test_a_redis_stream_without_notes_for_patterns(
+        self, tmp_path: Path, redis_server: RedisServer
+    ) -> None:
+        """Before this version, and while workers of it still trim."""
+        broker = create_broker(redis_server.url, SHORT, folder=tmp_path, name="plain")
+        orders, all_orders = address.channel("orders.7"), address.channel("orders.*")
+        start = broker.head()
+        publish(broker, orders, 9)
+        assert broker.bridge(start, [all_orders]) is None
+        # The scripts of that version write neither the note nor these fields.
+        notes, trimmed = "sse-hub:{plain}:retention", "sse-hub:{plain}:trimmed"
+        redis_server.run("HDEL", trimmed, all_orders)
+        redis_server.run("HDEL", notes, "patterned", "unknown-patterns")
+        assert broker.bridge(start, [all_orders]) is None
+        publish(broker, BUSY, 2)
+        assert broker.bridge(start, [all_orders]) is None
+        assert broker.bridge(start, [QUIET]) is not None
+        now = publish(broker, QUIET)
+        publish(broker, BUSY, 9)
+        assert broker.bridge(now, [all_orders]) == broker.tail(10**9)
+        broker.close()
+
     def test_a_redis_stream(self, tmp_path: Path, redis_server: RedisServer) -> None:
         """The first trim with notes begins them."""
         broker = create_broker(redis_server.url, SHORT, folder=tmp_path, name="old")

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events import address
+from flask_sse_hub.events.channel_patterns import covers
 from flask_sse_hub.events.record import Retention
 from tests.kit.hand import HandHub
 from tests.kit.sse_parser import ParsedEvent
 
-CHANNELS = ("busy", "calm", "quiet")
+CHANNELS = ("busy", "calm", "quiet", "quiet.room", "quiet.room.7")
+SUBSCRIPTIONS = (*CHANNELS, "quiet.*", "quiet.room.*")
 
 
 def faults_of(
@@ -28,7 +30,11 @@ def faults_of(
     ``log`` has the number, channel and data of each event. The client had seen all up
     to the number ``last_seen``; the last ``kept`` events of the log are not trimmed.
     """
-    missed = [entry for entry in log if entry[0] > last_seen and entry[1] in channels]
+    missed = [
+        entry
+        for entry in log
+        if entry[0] > last_seen and any(covers(each, entry[1]) for each in channels)
+    ]
     lost = [entry for entry in missed if entry[0] <= len(log) - kept]
     is_reset = any(event.type == "reset" for event in received)
     got = [event.data for event in received if event.type == "message"]
@@ -45,7 +51,7 @@ def faults_of(
 @given(
     before=st.lists(st.sampled_from(CHANNELS), max_size=8),
     after=st.lists(st.sampled_from(CHANNELS), max_size=12),
-    channels=st.sets(st.sampled_from(CHANNELS), min_size=1),
+    channels=st.sets(st.sampled_from(SUBSCRIPTIONS), min_size=1),
     kept=st.integers(1, 6),
     held=st.integers(1, 6),
 )

@@ -42,8 +42,12 @@ _NO_ASYNC = (
     " own"
 )
 _PATTERN = (
-    "'orders.*' is a pattern, not a channel's name: name each channel. Patterns belong"
-    " in SSE_HUB_PUBLIC_CHANNELS and SSE_HUB_PUBLISH_TOKENS"
+    "'orders.*' is a pattern, not a channel's name: name each channel. Streams listen"
+    " to patterns such as 'orders.*', and settings have them"
+)
+_NO_PATTERN = (
+    "'orders*' is no pattern of channels: only the last part of a name can be a *,"
+    " after a dot, as in 'orders.*'. It stands for any number of parts"
 )
 
 
@@ -85,9 +89,9 @@ VALUES: list[tuple[Call, str]] = [
         "user= takes a name or a list of names, not float: pass its id",
     ),
     (lambda it: it.publish("hi", channel="orders.*"), _PATTERN),
-    (lambda it: it.sse_hub.stream("orders.*"), _PATTERN),
-    (lambda it: it.sse_hub.ticket(channels="orders.*"), _PATTERN),
-    (lambda it: it.sse_hub.script("orders.*"), _PATTERN),
+    (lambda it: it.sse_hub.stream("orders*"), _NO_PATTERN),
+    (lambda it: it.sse_hub.ticket(channels="orders*"), _NO_PATTERN),
+    (lambda it: it.sse_hub.script("orders*"), _NO_PATTERN),
     (
         lambda it: it.publish("hi", channel=7),
         "a channel's name must be a str, not int: write it as text, such as 'orders.7'",

@@ -17,7 +17,7 @@ def site(make_site: MakeSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """An app with a log in a file, whose hub runs in the process of the test."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     site = make_site(
-        broker_url=f"sqlite:///{tmp_path}/hub.db", public_channels=["news"]
+        broker_url=f"sqlite:///{tmp_path}/hub.db", public_channels=["news", "news.*"]
     )
     site.browser("bob").stream("/events").next("connected")
     wait_until(
@@ -33,7 +33,8 @@ def site(make_site: MakeSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def run(site: Site) -> Iterator[Callable[..., Any]]:
     """Return a function that runs the command, in the place of another process."""
     shell = Site(
-        broker_url=site.app.config["SSE_HUB_BROKER_URL"], public_channels=["news"]
+        broker_url=site.app.config["SSE_HUB_BROKER_URL"],
+        public_channels=["news", "news.*"],
     )
     yield lambda *words: shell.app.test_cli_runner().invoke(
         args=["sse", "explain", *words]
@@ -68,15 +69,18 @@ def test_it_names_each_stream_of_the_user(site: Site, run: Callable[..., Any]) -
     news = site.browser("alice").stream("/events?channel=news")
     news.next("connected")
     site.browser("alice").stream("/events").next("connected")
-    event_id = site.hub.publish("hi", channel="news")
+    all_news = site.browser("alice").stream("/events?channel=news.*")
+    all_news.next("connected")
+    event_id = site.hub.publish("hi", channel=["news", "news.eu"])
     news.next("message")
+    all_news.next("message")
     site.browser("alice").stream("/events?channel=news").next("connected")
-    expected = ["written", "not_listening", "not_open"]
+    expected = ["written", "not_listening", "written", "not_open"]
     wait_until(lambda: outcomes(explained(run, event_id)) == expected)
     found = explained(run, event_id)
     assert found["addressed"]
-    assert found["targets"] == ["channel=news"]
-    assert found["channels"] == {"news": "open to the user"}
+    assert found["targets"] == ["channel=news", "channel=news.eu"]
+    assert set(found["channels"].values()) == {"open to the user"}
     assert found["conclusion"].startswith("the event was written")
 
 

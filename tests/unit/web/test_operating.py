@@ -18,7 +18,7 @@ def site(make_site: MakeSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """An app with a log in a file, whose hub runs in the process of the test."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return make_site(
-        broker_url=f"sqlite:///{tmp_path}/hub.db", public_channels=["news"]
+        broker_url=f"sqlite:///{tmp_path}/hub.db", public_channels=["news.*", "news"]
     )
 
 
@@ -45,6 +45,14 @@ def test_streams_are_listed_with_worker_and_user(site: Site) -> None:
     (line,) = run(site, "streams", "--channel", "news", "--json").stdout.splitlines()
     assert json.loads(line)["user_id"] == "alice"
     assert json.loads(line)["worker"] == 0
+
+
+def test_a_stream_of_a_pattern_hears_each_of_its_channels(site: Site) -> None:
+    """A person looks for the streams of a channel, not for a text."""
+    site.browser("alice").stream("/events?channel=news.*").next("connected")
+    wait_for_worker(site)
+    for name, lines in (("news.eu", 1), ("news.*", 1), ("news", 0), ("newspaper", 0)):
+        assert len(run(site, "streams", "--channel", name).stdout.splitlines()) == lines
 
 
 def test_top_is_a_table_of_the_workers(site: Site) -> None:

@@ -16,7 +16,7 @@ from tests.kit.hand import KEEP_ALL, FlakyBroker, HandHub
 from tests.kit.people import ROOM, Company
 
 ANN = address.user("ann")
-HALL = address.channel("hall")
+HALL = address.channel("hall.east")
 
 #: Longer than all workers need to report, and to say that an event is unheard.
 LONG = 8
@@ -48,11 +48,11 @@ def test_streams_and_people_count_on_all_workers(company: Company) -> None:
     """A person with three streams on two workers is one. Each worker knows the sum."""
     one, two = company.workers
     streams = [
-        one.stream(user="ann", channels=("hall",)),
-        one.stream(user="ann", channels=("hall",)),
-        two.stream(user="ann", channels=("hall",)),
-        two.stream(user="bob", channels=("hall",)),
-        two.stream(channels=("hall",)),
+        one.stream(user="ann", channels=("hall.east",)),
+        one.stream(user="ann", channels=("hall.east",)),
+        two.stream(user="ann", channels=("hall.east",)),
+        two.stream(user="bob", channels=("hall.east",)),
+        two.stream(channels=("hall.*",)),
         two.stream(user="cid"),
     ]
     event_id = publish(one, HALL)
@@ -113,7 +113,7 @@ def test_a_client_that_has_left_has_taken_the_event(company: Company) -> None:
 def test_the_statistics_tell_how_far_a_client_is_behind(company: Company) -> None:
     """They count the events of its addresses, each once."""
     one, _ = company.workers
-    lagging, reader = one.stream(user="ann", channels=("hall",)), one.stream()
+    lagging, reader = one.stream(user="ann", channels=("hall.east",)), one.stream()
     for to in (ANN, HALL, address.user("bob")):
         one.publish("hello", to=to)
     one.hub.publish(Record((ANN, HALL), Event("both")))
