@@ -145,6 +145,7 @@ bench-parts: $(VENV)/dev ## Measure parts of the hub, each beside a baseline
 	$(BIN)/python -m benchmarks.logout
 	$(BIN)/python -m benchmarks.answers
 	$(BIN)/python -m benchmarks.presence
+	$(BIN)/python -m benchmarks.patterns
 
 bench-proxies: $(VENV)/dev ## Measure proxies in front, and write docs/deploying.md
 	$(BIN)/python -m benchmarks.proxies --write

@@ -204,7 +204,8 @@ class TestOfAnEarlierVersion:
         broker = create_broker(redis_server.url, SHORT, folder=tmp_path, name="plain")
         orders, all_orders = address.channel("orders.7"), address.channel("orders.*")
         start = broker.head()
-        publish(broker, orders, 9)
+        publish(broker, orders)
+        publish(broker, BUSY, 9)
         assert broker.bridge(start, [all_orders]) is None
         # The scripts of that version write neither the note nor these fields.
         notes, trimmed = "sse-hub:{plain}:retention", "sse-hub:{plain}:trimmed"
