@@ -28,8 +28,13 @@ _REMEMBERED = 1_024
 
 
 def is_pattern(name: str) -> bool:
-    """Tell whether the name of a subscription, or an address, is a pattern."""
+    """Tell whether the name of a subscription is a pattern."""
     return name.endswith(".*")
+
+
+def is_pattern_address(each: Address) -> bool:
+    """Tell whether an address is a pattern. The id of a user may look like one."""
+    return each.startswith("c:") and each.endswith(".*")
 
 
 def checked_subscription(name: object, *, call: str | None = None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from .address import Address
-from .channel_patterns import heard_at, is_pattern
+from .channel_patterns import heard_at, is_pattern_address
 
 # The patterns whose values are held together. Those of the next one are gathered when
 # it is asked for, which takes a look at each address.
@@ -100,7 +100,7 @@ class KeptValues(Generic[T]):
         if values is None:
             held: Mapping[Any, T] = (
                 self._below(address)
-                if is_pattern(address)
+                if is_pattern_address(address)
                 else self._by_address.get(address, {})
             )
             values = list(held.values())
@@ -112,10 +112,11 @@ class KeptValues(Generic[T]):
         """Return the values below a pattern, and hold them together from now on."""
         held = self._by_pattern.get(pattern)
         if held is None:
+            below = pattern[:-1]
             found = [
                 ((address, key), value)
                 for address, values in self._by_address.items()
-                if pattern in heard_at((address,))
+                if address.startswith(below)
                 for key, value in values.items()
             ]
             found.sort(key=lambda each: self._offset(each[1]))

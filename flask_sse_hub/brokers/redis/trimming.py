@@ -289,9 +289,8 @@ for at = 5, #ARGV, 1000 do
     end
   end
   for _, name in ipairs(names) do
-    if string.sub(name, -2) == '.*' and is_later(unknown_patterns, ARGV[2]) then
-      return ''
-    end
+    local is_pattern = string.sub(name, 1, 2) == 'c:' and string.sub(name, -2) == '.*'
+    if is_pattern and is_later(unknown_patterns, ARGV[2]) then return '' end
     wanted[name] = true
   end
 end

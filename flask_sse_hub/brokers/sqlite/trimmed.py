@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...events.address import Address
-from ...events.channel_patterns import is_pattern, range_below
+from ...events.channel_patterns import is_pattern_address, range_below
 from ...events.trimming import NOTED_ADDRESSES, is_spared
 
 # How many notes are forgotten at once, so that the table is sorted rarely.
@@ -106,13 +106,13 @@ def _notes(
 ) -> Iterable[tuple[Address, int]]:
     # A pattern has no note of its own: a trim would write more, and a process with an
     # earlier version writes none. The notes of its channels lie together in the index.
-    for pattern in filter(is_pattern, addresses):
+    for pattern in filter(is_pattern_address, addresses):
         (last,) = connection.execute(
             "SELECT MAX(last) FROM trimmed WHERE address >= ? AND address < ?",
             range_below(pattern),
         ).fetchone()
         yield pattern, last or 0
-    exact = [each for each in addresses if not is_pattern(each)]
+    exact = [each for each in addresses if not is_pattern_address(each)]
     for start in range(0, len(exact), _NAMES):
         names = exact[start : start + _NAMES]
         marks = ", ".join("?" * len(names))

@@ -313,6 +313,16 @@ class TestPatterns:
         assert broker.bridge(start, [address.channel("order.*")]) is None
         assert broker.bridge(start, [address.channel("none.*")]) is not None
 
+    def test_the_id_of_a_user_is_no_pattern(self, make_broker: MakeBroker) -> None:
+        """Whatever it looks like."""
+        broker = make_broker(SHORT)
+        start = broker.publish(record(to=address.user("ann.*")))
+        broker.publish(record(to=address.user("ann.7")))
+        for _ in range(9):
+            broker.publish(record(to=BUSY))
+        assert broker.bridge(start, [address.user("ann.*")]) is not None
+        assert broker.bridge(start, [address.user("ann.7")]) is None
+
     def test_what_a_channels_bounds_push_out_is_one_too(
         self, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:

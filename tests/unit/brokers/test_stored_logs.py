@@ -214,7 +214,7 @@ class TestOfAnEarlierVersion:
         assert broker.bridge(start, [all_orders]) is None
         publish(broker, BUSY, 2)
         assert broker.bridge(start, [all_orders]) is None
-        assert broker.bridge(start, [QUIET]) is not None
+        assert broker.bridge(start, [QUIET, address.user("orders.*")]) is not None
         now = publish(broker, QUIET)
         publish(broker, BUSY, 9)
         assert broker.bridge(now, [all_orders]) == broker.tail(10**9)
