@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from .address import Address
-from .channel_patterns import heard_at, is_pattern_address
+from .channel_patterns import heard_at, is_pattern_address, range_below
 
-# The patterns whose values are held together. Those of the next one are gathered when
-# it is asked for, which takes a look at each address.
+# The most patterns whose values are held together. Those of another one are gathered
+# when it is asked for.
 _MOST_PATTERNS = 1_000
 
 
@@ -39,6 +39,8 @@ class KeptValues(Generic[T]):
         self._offset = offset
         # Each dict has its values in the order of their offsets.
         self._by_address: dict[Address, dict[str, T]] = {}
+        # The addresses with values, sorted: those below a pattern lie together.
+        self._addresses: list[Address] = []
         # The values below each pattern that was asked for, by address and key.
         self._by_pattern: OrderedDict[Address, dict[tuple[Address, str], T]] = (
             OrderedDict()
@@ -58,8 +60,14 @@ class KeptValues(Generic[T]):
 
     def put(self, address: Address, key: str, value: T) -> None:
         """Make this the value of a key."""
-        self.remove(address, key)
-        self._by_address.setdefault(address, {})[key] = value
+        values = self._by_address.get(address)
+        if values is None:
+            values = self._by_address[address] = {}
+            insort(self._addresses, address)
+        else:
+            self._drop(address, key, values)
+        self._lists.pop(address, None)
+        values[key] = value
         self._count += 1
         for pattern, together in self._held_above(address):
             self._lists.pop(pattern, None)
@@ -69,16 +77,24 @@ class KeptValues(Generic[T]):
 
     def remove(self, address: Address, key: str) -> T | None:
         """Remove a key, and return the value that it had."""
-        self._lists.pop(address, None)
         values = self._by_address.get(address)
-        found = values.pop(key, None) if values else None
+        if values is None:
+            return None
+        found = self._drop(address, key, values)
+        if not values:
+            del self._by_address[address]
+            del self._addresses[bisect_left(self._addresses, address)]
+        return found
+
+    def _drop(self, address: Address, key: str, values: dict[str, T]) -> T | None:
+        """Remove a key from the values of an address, which may be empty then."""
+        found = values.pop(key, None)
         if found is not None:
+            self._lists.pop(address, None)
             for pattern, together in self._held_above(address):
                 self._lists.pop(pattern, None)
                 del together[address, key]
             self._count -= 1
-            if not values:
-                del self._by_address[address]
             if found.ends < math.inf:
                 del self._ending[bisect_left(self._ending, (found.ends, address, key))]
         return found
@@ -112,12 +128,14 @@ class KeptValues(Generic[T]):
         """Return the values below a pattern, and hold them together from now on."""
         held = self._by_pattern.get(pattern)
         if held is None:
-            below = pattern[:-1]
+            first, end = range_below(pattern)
+            below = slice(
+                bisect_left(self._addresses, first), bisect_left(self._addresses, end)
+            )
             found = [
                 ((address, key), value)
-                for address, values in self._by_address.items()
-                if address.startswith(below)
-                for key, value in values.items()
+                for address in self._addresses[below]
+                for key, value in self._by_address[address].items()
             ]
             found.sort(key=lambda each: self._offset(each[1]))
             held = self._by_pattern[pattern] = dict(found)

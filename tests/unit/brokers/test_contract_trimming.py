@@ -314,7 +314,7 @@ class TestPatterns:
         assert broker.bridge(start, [address.channel("none.*")]) is not None
 
     def test_the_id_of_a_user_is_no_pattern(self, make_broker: MakeBroker) -> None:
-        """Whatever it looks like."""
+        """An id may look like one."""
         broker = make_broker(SHORT)
         start = broker.publish(record(to=address.user("ann.*")))
         broker.publish(record(to=address.user("ann.7")))
