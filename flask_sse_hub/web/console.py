@@ -25,11 +25,11 @@ from ..events.record import Cursor
 from ..hub.clients.client import Identity
 from ..metrics.streams import ORDERS, StreamQuery
 from ..runtime.coded_log import CodedLog
+from ..webhooks.request_body import parse_json, read_body
 from .app_state import AppState
 from .cors import is_foreign
 from .health import health_answer
 from .log_tail import LogQuery, read_tail, shown
-from .request_body import parse_json, read_body
 from .statistics import admit, described, join_workers, number_in_query
 
 log = CodedLog(__name__)

@@ -23,10 +23,10 @@ from ..events.typed.registry import EventTypes
 from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import RareLog
 from ..streams.response import RETRY_AFTER
+from ..webhooks.request_body import parse_json, read_body
 from . import tokens
 from .app_state import AppState
 from .rates import Rates, at_most, parse_rate
-from .request_body import parse_json, read_body
 from .tokens import PublishToken
 
 log = CodedLog(__name__)

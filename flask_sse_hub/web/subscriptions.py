@@ -16,8 +16,8 @@ from ..errors import BrokerUnavailable, ClientRefused, InvalidName
 from ..events.channel_patterns import checked_subscription
 from ..events.event import MAX_NAME_CHARS
 from ..streams.response import refused
+from ..webhooks.request_body import parse_json, read_body
 from .app_state import AppState
-from .request_body import parse_json, read_body
 from .subscribing import temporarily_refused
 
 _KEYS = ("client_id", "subscribe", "unsubscribe")

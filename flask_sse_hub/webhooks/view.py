@@ -19,7 +19,7 @@ from werkzeug.routing import BaseConverter, Rule
 from ..errors import ConfigurationError, InvalidSignature, SSEHubError
 from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import RareLog
-from ..web.request_body import parse_json, read_body
+from .request_body import parse_json, read_body
 from .schemes import Scheme
 
 log = CodedLog(__name__)

@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 from werkzeug.exceptions import BadRequest
 
-from flask_sse_hub.web import request_body
-from flask_sse_hub.web.request_body import read_body
+from flask_sse_hub.webhooks import request_body
+from flask_sse_hub.webhooks.request_body import read_body
 from tests.kit.sockets import tcp_pair
 
 
