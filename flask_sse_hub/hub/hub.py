@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import socket
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from typing import Literal
 
 from ..brokers import Broker
@@ -82,18 +83,10 @@ class Hub:
         self.members = parts.members
         #: The people in the channels with presence.
         self.roster = parts.roster
-        self.run_beside(
-            "members", lambda: parts.members.run(self.closed), by_clock=True
-        )
-        if parts.options.presence:
-            self.run_beside("presence", lambda: parts.roster.run(self.closed))
-            self.run_beside(
-                "presence clock",
-                lambda: parts.roster.tick(self.closed),
-                by_clock=True,
-            )
-        self.run_beside("receipts", lambda: parts.clerk.run(self.closed), by_clock=True)
-        self.run_beside("follower", lambda: parts.follower.run(self.closed))
+        for name, task in parts.tasks_by_clock.items():
+            self.run_beside(name, partial(task, self.closed), by_clock=True)
+        for name, task in parts.tasks.items():
+            self.run_beside(name, partial(task, self.closed))
         self.run_beside("writer", parts.writer.run)
         self.run_beside("reader", parts.writer.read_behind)
         self.run_beside("signals", parts.notices.run)
@@ -289,7 +282,7 @@ class Hub:
         """End everything at once. For tests and scripts; a worker drains instead."""
         self.closed.set()
         self._control.close()
-        self.roster.wake()
+        self._parts.wake()
         self._lifecycle.close_all()
         self._parts.writer.stop()
         self._parts.notices.stop()

@@ -1,10 +1,11 @@
 """The parts of one hub, connected with each other. Nothing is started here."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..brokers import Broker
 from ..events.coding import Codings
+from ..runtime.closing import Closed
 from ..server.accept_balance import AcceptBalance
 from ..server.places import PlaceLedger
 from .clients.admission import Admission
@@ -23,12 +24,18 @@ from .delivery.waking import Waking
 from .delivery.writer import Writer
 from .folds import Folds
 from .follower import Follower
+from .hooks.courier import Courier, Send
+from .hooks.keeper import HookKeeper
 from .lifecycle import Lifecycle
 from .members import Members
 from .options import HubOptions
-from .presence.roster import Arrivals, Roster
+from .presence.announcer import Announcer, Arrivals
+from .presence.roster import Roster
 from .receipts.clerk import Clerk, Unheard
 from .tally import Tally
+
+#: A function of a part, which runs in a thread of its own until a hub is closed.
+Task = Callable[[Closed], None]
 
 
 class Parts:
@@ -40,6 +47,7 @@ class Parts:
         listeners: Functions to call when a stream begins or ends.
         arrivals: Functions to call when people come and leave.
         unheard: A function to call for an event that nobody has heard.
+        hooks: The URLs that are told of people and channels, and how.
         places: The ledger of the server's places; a new one without a limit by default.
         clock: The monotonic clock, in seconds.
         time_of_day: The time of day, in seconds since 1970.
@@ -54,6 +62,7 @@ class Parts:
         listeners: Listeners | None = None,
         arrivals: Arrivals | None = None,
         unheard: Unheard | None = None,
+        hooks: Mapping[str, Send] | None = None,
         places: PlaceLedger | None = None,
         clock: Callable[[], float] = time.monotonic,
         time_of_day: Callable[[], float] = time.time,
@@ -87,19 +96,38 @@ class Parts:
         self.folds = Folds()
         self.members = Members(append=broker.publish)
         self.folds.add(self.members)
+        hooks = hooks or {}
+        self.hooks = HookKeeper(
+            self.members,
+            urls=tuple(hooks),
+            append=broker.publish,
+            is_draining=lambda: self.admission.closed,
+            clock=clock,
+            time_of_log=time_of_log,
+        )
+        self.couriers = [
+            Courier(url, send, self.hooks, append=broker.publish, clock=clock)
+            for url, send in hooks.items()
+        ]
         self.roster = Roster(
             options,
             self.members,
             append=broker.publish,
             is_draining=lambda: self.admission.closed,
-            tell=self.notices.tell,
-            arrivals=arrivals,
+            announcer=Announcer(
+                tell=self.notices.tell, arrivals=arrivals, hooks=self.hooks
+            ),
             clock=clock,
             time_of_day=time_of_day,
         )
         if options.presence:
             self.members.serve(self.roster)
             self.folds.add(self.roster.fold)
+        if hooks:
+            self.members.serve(self.hooks)
+            self.members.before_leaving(self.hooks.write_all)
+            # After the presence, which notes the hooks of changes that it has read.
+            self.folds.add(self.hooks.book)
         self.clerk = Clerk(
             self.members.own_id,
             broker=broker,
@@ -172,3 +200,29 @@ class Parts:
             self.folds,
             memory_bytes=options.memory.bytes,
         )
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks that wait for work."""
+        tasks: dict[str, Task] = {"follower": self.follower.run}
+        if self.options.presence:
+            tasks["presence"] = self.roster.run
+        if self.couriers:
+            tasks["hooks"] = self.hooks.run
+        for number, courier in enumerate(self.couriers, 1):
+            tasks[f"courier {number}"] = courier.run
+        return tasks
+
+    @property
+    def tasks_by_clock(self) -> dict[str, Task]:
+        """The tasks that wait for moments of the clock."""
+        tasks: dict[str, Task] = {"members": self.members.run}
+        if self.options.presence:
+            tasks["presence clock"] = self.roster.tick
+        tasks["receipts"] = self.clerk.run
+        return tasks
+
+    def wake(self) -> None:
+        """Have the tasks that wait for work see whether they have to end."""
+        self.roster.wake()
+        self.hooks.wake()

@@ -26,7 +26,7 @@ from ..hub.clients.notices import Listeners
 from ..hub.heartbeat import Heartbeat
 from ..hub.hub import Hub
 from ..hub.parts import Parts
-from ..hub.presence.roster import Arrivals
+from ..hub.presence.announcer import Arrivals
 from ..hub.revalidation import Revalidation
 from ..metrics.figures import figures_of
 from ..metrics.lives import FoundLives
@@ -49,6 +49,7 @@ from .after_commit import AfterCommit
 from .answers import LastingAnswers
 from .config import Config
 from .cors import Origins
+from .hooks import senders
 from .late_settings import LateSettings
 from .logins import Logins
 from .problems import Problems
@@ -205,6 +206,7 @@ class AppState:
             unheard=lambda event, event_id, target: event_unheard.send(
                 app, event=event, event_id=event_id, target=target
             ),
+            hooks=senders(self.config, time_of_day=self.time_of_day),
             places=place_ledger(),
             clock=self.clock,
             time_of_day=self.time_of_day,

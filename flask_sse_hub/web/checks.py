@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..brokers import check_name, check_url
+from ..errors import ConfigurationError
 from ..events.event import LARGEST_BYTES, check_retry
 from ..events.seconds import checked_seconds
+from ..webhooks.schemes import StandardWebhooks, standard_key
 from .rates import parse_rate
 from .tokens import read_patterns
 
@@ -26,6 +28,16 @@ _USUAL_PORT = re.compile(r"http:.*:80|https:.*:443")
 # Hosts as clients send them: app.example, localhost:8000, [::1]:8000.
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:(?!(80|443)$)\d{1,5})?")
 _SUBDOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
+# Characters of a URL as RFC 3986 has them. Others have to be written with a percent
+# sign.
+_HOOK_URL = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?"
+    r"(/[A-Za-z0-9._~%!$&'()*+,;=:@/-]*)?(\?[A-Za-z0-9._~%!$&'()*+,;=:@/?-]*)?"
+)
+
+# The standard's own bound for secrets.
+_HOOK_KEY_BYTES = 24
 
 Check = Callable[[Any], Any]
 
@@ -182,6 +194,40 @@ def origins(value: Any) -> tuple[str, ...]:
                 " is the usual one, and no path"
             )
     return origins
+
+
+def hook_urls(value: Any) -> tuple[str, ...]:
+    """Return URLs for signed deliveries, each once."""
+    urls = tuple(dict.fromkeys(read_patterns(value)))
+    for url in urls:
+        if not _HOOK_URL.fullmatch(url):
+            raise ValueError(
+                f"{url!r:.100} is not a URL for deliveries, such as"
+                " https://app.example/hooks: scheme http or https, host, port and path,"
+                " without a user, a fragment or spaces"
+            )
+    return urls
+
+
+def hook_secrets(value: Any) -> StandardWebhooks | None:
+    """Return the secrets of signed deliveries; None without any."""
+    if value is None:
+        return None
+    texts = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(each, str) for each in texts):
+        raise ValueError("a string is needed, or a list of strings")
+    try:
+        scheme = StandardWebhooks(tuple(texts))
+        is_short = any(len(standard_key(text)) < _HOOK_KEY_BYTES for text in texts)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+    if is_short:
+        raise ValueError(
+            f"a secret has less than {_HOOK_KEY_BYTES} bytes, and could be guessed:"
+            " make one with `python -c \"import base64, secrets; print('whsec_' +"
+            ' base64.b64encode(secrets.token_bytes(32)).decode())"`'
+        )
+    return scheme
 
 
 def rate(value: Any) -> str | None:

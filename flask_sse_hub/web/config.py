@@ -4,7 +4,6 @@ Read once, in ``init_app``. Nothing reads these keys from ``app.config`` later. 
 know the objects that use the values.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
@@ -16,12 +15,11 @@ from ..events.compose import MAX_EVENT_BYTES
 from ..events.patterns import ChannelHistories, DefaultTtls, matches
 from ..events.record import Retention
 from ..hub.options import HubOptions
+from ..webhooks import StandardWebhooks
 from . import checks
 from .setting_names import PREFIX, warn_of_names
 from .settings_together import check_together, tell_of_milliseconds
 from .tokens import PublishToken, read_patterns, read_tokens
-
-log = logging.getLogger(__name__)
 
 # The hub's options have their defaults themselves: a setting must not have another.
 _DEFAULTS = HubOptions()
@@ -211,7 +209,7 @@ class Config:
     max_channels: int = _key(
         _DEFAULTS.max_channels,
         checks.count,
-        "The most channels and patterns of channels that one stream may have.",
+        "The most channels and patterns that one stream may have.",
     )
     socket_takeover: str | bool = _key(
         "auto",
@@ -268,11 +266,10 @@ class Config:
         " channels, and to the other kinds in ``targets``. With ``targets`` alone it"
         " may publish to these kinds. With ``types`` it may publish only matching types"
         " of events. In patterns ``*`` matches any text, also dots. The ``rate`` counts"
-        " events on one"
-        " worker. With a ``share`` one worker takes from the token at most this part of"
-        " ``SSE_HUB_HISTORY_EVENTS`` and ``SSE_HUB_HISTORY_BYTES`` within"
-        " ``SSE_HUB_HISTORY_SECONDS``. Both need the package ``limits``. The ``name``"
-        " appears in log lines.",
+        " events on one worker. With a ``share`` one worker takes from the token at"
+        " most this part of ``SSE_HUB_HISTORY_EVENTS`` and ``SSE_HUB_HISTORY_BYTES``"
+        " within ``SSE_HUB_HISTORY_SECONDS``. Both need the package ``limits``. The"
+        " ``name`` appears in log lines.",
         secret=True,
     )
     stats_access: checks.StatsAccess = _key(
@@ -311,6 +308,19 @@ class Config:
         "The most people who are listed in one channel. Further ones receive events,"
         " and are not seen by others. Each person takes two keys and about 500 bytes of"
         " the state (``SSE_HUB_STATE_KEYS``, ``SSE_HUB_STATE_BYTES``).",
+    )
+    presence_hooks: tuple[str, ...] = _key(
+        (),
+        checks.hook_urls,
+        "The URLs that are told when users come and leave, such as"
+        " ``https://app.example/hooks``. Each signed delivery is tried for a day.",
+    )
+    presence_hook_secrets: StandardWebhooks | None = _key(
+        None,
+        checks.hook_secrets,
+        "The secret that signs these deliveries: ``whsec_`` and at least 24 bytes in"
+        " base64. A list has several, while one replaces the other.",
+        secret=True,
     )
     metrics_channels: tuple[str, ...] = _key(
         (),
@@ -402,10 +412,8 @@ class Config:
 
     def metrics_pattern(self, channel: str) -> str | None:
         """Return the pattern at which the metrics count a channel, None without one."""
-        for pattern in self.metrics_channels:
-            if matches(channel, (pattern,)):
-                return pattern
-        return None
+        found = (each for each in self.metrics_channels if matches(channel, (each,)))
+        return next(found, None)
 
 
 def _checked(key: str, part: "Field[Any]", value: Any) -> Any:

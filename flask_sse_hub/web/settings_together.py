@@ -34,6 +34,17 @@ def check_together(config: "Config") -> None:
                 f" two of the largest events: set it to at least twice"
                 f" {PREFIX}MAX_EVENT_BYTES ({config.max_event_bytes})"
             )
+    if config.presence_hooks:
+        if config.presence_hook_secrets is None:
+            raise ConfigurationError(
+                f"{PREFIX}PRESENCE_HOOKS needs {PREFIX}PRESENCE_HOOK_SECRETS: without a"
+                " signature, receivers could not tell these deliveries from forged ones"
+            )
+        if not config.presence:
+            raise ConfigurationError(
+                f"{PREFIX}PRESENCE_HOOKS needs channels with presence: name patterns of"
+                f" them in {PREFIX}PRESENCE"
+            )
     for pattern, bounds in config.history.by_pattern:
         if bounds.events is not None and bounds.events > config.history_events:
             raise ConfigurationError(

@@ -234,8 +234,28 @@ class StandardWebhooks(Scheme):
             for part in header.split(" ")[:_MAX_SIGNATURES]
             if part.startswith("v1,")
         ]
-        signed = _raw(f"{delivery_id}.{time}.") + body
+        signed = _signed(delivery_id, time, body)
         return _Claim(signatures, signed, time, self.tolerance)
+
+    def sign(self, delivery_id: str, body: bytes, *, now: float) -> dict[str, str]:
+        """Return the headers of a delivery that you send: id, time and signatures.
+
+        The body is signed with each secret, so a receiver may know the new one or the
+        old one. Use the same id for each attempt, and the time of the attempt, in
+        seconds since 1970.
+
+        Raises ConfigurationError if a function for the secrets returned none, or a
+        wrong one.
+        """
+        time = str(int(now))
+        signed = _signed(delivery_id, time, body)
+        digests = [hmac.digest(key, signed, "sha256") for key in self._keys()]
+        signatures = [f"v1,{base64.b64encode(each).decode()}" for each in digests]
+        return {
+            "webhook-id": delivery_id,
+            "webhook-timestamp": time,
+            "webhook-signature": " ".join(signatures),
+        }
 
     def _identify(self, headers: Headers, body: bytes) -> Signed:  # noqa: ARG002
         delivery_id = _needed(headers, f"{_kind(headers)}-id")
@@ -244,17 +264,7 @@ class StandardWebhooks(Scheme):
     def _key(self, secret: _Secret) -> bytes:
         if not isinstance(secret, str):
             return Scheme._key(self, secret)  # noqa: SLF001
-        text = secret.removeprefix("whsec_")
-        try:
-            key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-        except (binascii.Error, ValueError):
-            key = b""
-        if not key:
-            raise ConfigurationError(
-                "a secret of StandardWebhooks is not base64: set it as the provider"
-                " shows it, whsec_ and base64"
-            )
-        return key
+        return standard_key(secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,6 +329,21 @@ class HMAC(Scheme):
         return Signed(self.id_header and (headers.get(self.id_header) or None), body)
 
 
+def standard_key(secret: str) -> bytes:
+    """Return the key in a secret of Standard Webhooks. Raises ConfigurationError."""
+    text = secret.removeprefix("whsec_")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not key:
+        raise ConfigurationError(
+            "a secret of StandardWebhooks is not base64: set it as the provider shows"
+            " it, whsec_ and base64"
+        )
+    return key
+
+
 def _needed(headers: Headers, name: str) -> str:
     value = headers.get(name)
     if not value:
@@ -332,6 +357,11 @@ def _kind(headers: Headers) -> str:
     # Svix had header names of its own before its scheme became a standard.
     is_svix = headers.get("svix-id") and not headers.get("webhook-id")
     return "svix" if is_svix else "webhook"
+
+
+def _signed(delivery_id: str, time: str, body: bytes) -> bytes:
+    """Return the bytes that Standard Webhooks sign."""
+    return _raw(f"{delivery_id}.{time}.") + body
 
 
 def _raw(text: str) -> bytes:

@@ -30,7 +30,7 @@ HTML = sample("docs/answers.md", "html")
 SCRIPT = sample("docs/answers.md", "js")
 REACT = sample("docs/browser.md", "jsx", with_="useAnswer")
 ITERATE = sample("docs/browser.md", "js", with_="readEvents(await")
-PRESENCE = sample("docs/presence.md", "js")
+PRESENCE = sample("docs/presence.md", "js", with_="render([")
 REACT_PRESENCE = sample("docs/presence.md", "jsx")
 
 SETTINGS = """

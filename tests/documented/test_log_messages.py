@@ -14,6 +14,7 @@ import flask_sse_hub
 from tests.documented.samples import sample
 
 PACKAGE = Path(flask_sse_hub.__file__).parent
+JSON = sample("docs/operations.md", "python", with_="JsonFormatter")
 PAGE = (PACKAGE.parent / "docs/operations.md").read_text()
 
 #: The text of each code, as the index shows it.
@@ -87,8 +88,7 @@ def test_the_formatter_writes_lines_of_json(
     monkeypatch.setattr(root, "handlers", [])
     level = root.level
     try:
-        code = sample("docs/operations.md", "python", with_="JsonFormatter")
-        exec(code, {"dictConfig": dictConfig})  # noqa: S102 - the sample itself
+        exec(JSON, {"dictConfig": dictConfig})  # noqa: S102 - the sample itself
         logging.getLogger("flask_sse_hub").warning("broken")
         assert json.loads(capfd.readouterr().err)["text"] == "broken"
     finally:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,11 @@ from flask_sse_hub.hub.clients.client import Client, Identity
 from flask_sse_hub.hub.clients.close_reason import CloseReason
 from flask_sse_hub.hub.clients.notices import Listeners
 from flask_sse_hub.hub.clients.present_client import PresentClient
+from flask_sse_hub.hub.hooks.courier import Send
 from flask_sse_hub.hub.hub import Hub
 from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.hub.parts import Parts
-from flask_sse_hub.hub.presence.roster import Arrivals
+from flask_sse_hub.hub.presence.announcer import Arrivals
 from flask_sse_hub.hub.receipts.clerk import Unheard
 from flask_sse_hub.hub.tasks import Tasks
 from flask_sse_hub.server.places import PlaceLedger
@@ -115,6 +116,7 @@ class HandHub:
         places: PlaceLedger | None = None,
         arrivals: Arrivals | None = None,
         unheard: Unheard | None = None,
+        hooks: Mapping[str, Send] | None = None,
         clock: Clock | None = None,
         begun: bool = True,
         time_of_day: Callable[[], float] = time.time,
@@ -129,6 +131,7 @@ class HandHub:
             listeners=listeners,
             arrivals=arrivals,
             unheard=unheard,
+            hooks=hooks,
             places=places,
             clock=self.clock,
             time_of_day=time_of_day,

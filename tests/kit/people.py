@@ -12,7 +12,7 @@ from typing import Any
 from flask_sse_hub.brokers import Broker, MemoryBroker
 from flask_sse_hub.hub.clients.present_client import Seat
 from flask_sse_hub.hub.members import BEAT_SECONDS
-from flask_sse_hub.hub.presence.roster import Arrivals
+from flask_sse_hub.hub.presence.announcer import Arrivals
 from flask_sse_hub.testing import Clock
 from tests.kit.hand import KEEP_ALL, HandHub, HandStream
 
@@ -95,6 +95,13 @@ class Worker(HandHub):
         for tab in self.tabs:
             tab.read()
 
+    def deliver(self) -> None:
+        """Write and deliver the hooks that are due."""
+        self.parts.hooks.step()
+        for courier in self.parts.couriers:
+            while courier.step():
+                pass
+
     def users(self, channel: str = ROOM) -> list[str]:
         """Return the people that this worker knows."""
         return [each.user for each in self.roster.people(channel)]
@@ -106,8 +113,11 @@ class Worker(HandHub):
 class Company:
     """The workers of one log."""
 
-    def __init__(self, broker: Broker | None = None, *, workers: int = 2) -> None:
+    def __init__(
+        self, broker: Broker | None = None, *, workers: int = 2, **options: Any
+    ) -> None:
         self.broker = broker or MemoryBroker(KEEP_ALL)
+        self._options = options
         self.clock = Clock()
         self.workers: list[Worker] = []
         self._killed: list[Worker] = []
@@ -115,7 +125,7 @@ class Company:
             self.hire()
 
     def hire(self, **options: Any) -> Worker:
-        worker = Worker(self.broker, self.clock, **options)
+        worker = Worker(self.broker, self.clock, **self._options | options)
         self.workers.append(worker)
         return worker
 
@@ -146,6 +156,7 @@ class Company:
             for worker in self.moving * 2:
                 worker.bring()
                 worker.roster.step()
+                worker.deliver()
 
     def wait(self, seconds: float) -> None:
         """Let some seconds pass, with the beats of all workers."""

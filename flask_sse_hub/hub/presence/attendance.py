@@ -106,6 +106,10 @@ class Attendance:
         """Return the number of people in a channel."""
         return len(self._by_channel.get(channel, ()))
 
+    def users(self, channel: str) -> list[str]:
+        """Return the users in a channel."""
+        return [each.user for each in self._by_channel.get(channel, {}).values()]
+
     def channels(self, user: str) -> list[str]:
         """Return the channels in which a user is."""
         return [each.channel for each in self._by_user.get(user, {}).values()]

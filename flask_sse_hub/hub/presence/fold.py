@@ -17,7 +17,8 @@ from ...events.address import BROADCAST, Address
 from ...events.record import UNPLACED, Record
 from ...runtime.greenlets import unhurried
 from .attendance import Attendance, Person, PresenceList
-from .records import GONE, LEAVE, Said, key_of, read
+from .changes import PastChanges, PresenceChange
+from .records import GONE, JOIN, LEAVE, Said, key_of, read
 
 # How many leaves are remembered. A worker that has forgotten one may write a join that
 # another worker writes too, at the same moment.
@@ -31,27 +32,20 @@ class Vacancy(NamedTuple):
     was_here: bool
 
 
-class Alone(NamedTuple):
-    """Whether a user is in no other channel, and has no company in this one."""
-
-    as_user: bool
-    in_channel: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Changes:
     """Functions to call for changes. They return at once.
 
     ``heard`` is called for each record of this worker that comes back. ``own`` receives
-    the key of each record, None if all keys may have changed. ``came``
-    and ``left`` are called if this worker has written the record, with the channel and
-    the user.
+    the key of each record, None if all keys may have changed. ``came`` and ``left`` are
+    called for each person who was not, or not any more, in a channel, and when the fold
+    begins also for those near the end of the log.
     """
 
     heard: Callable[[], object]
     own: Callable[[str | None], object]
-    came: Callable[[str, str, Alone], object]
-    left: Callable[[str, str, Alone], object]
+    came: Callable[[PresenceChange], object]
+    left: Callable[[PresenceChange], object]
 
 
 class PresenceFold:
@@ -88,6 +82,7 @@ class PresenceFold:
         self._table = Attendance()
         # The table that is filled after a restart. Meanwhile the old one answers.
         self._filling: Attendance | None = None
+        self._past = PastChanges()
         self._vacant: dict[str, Vacancy] = {}
         # The entries that are in the state of the log, but count no longer.
         self._leftover: dict[str, set[str]] = {}
@@ -104,6 +99,7 @@ class PresenceFold:
         """Begin again with an empty table."""
         with self._lock:
             self._filling = Attendance()
+            self._past = PastChanges()
             self._taken = UNPLACED
             self._leftover.clear()
 
@@ -129,7 +125,7 @@ class PresenceFold:
                     self._take_entry(address.name_of(each), key, record, said)
             if self._filling is None:
                 self._look_at(key, was_here=self._is_own_gone(record, said))
-        if tell is not None and self._own_address in record.addresses:
+        if tell is not None:
             tell()
         self._changes.own(key)
 
@@ -149,16 +145,31 @@ class PresenceFold:
             self._left_at.move_to_end(key)
             if len(self._left_at) > _MOST_LEAVES:
                 self._left_at.popitem(last=False)
-            if table.remove(key) is None or not is_live:
-                return None
-            return partial(
-                self._changes.left, channel, user, _alone(table, channel, user)
-            )
-        is_news = is_live and table.person(key) is None
-        alone = _alone(table, channel, user)
+            was_there = table.remove(key) is not None
+            if not is_live:
+                self._past.leave(said, record)
+            elif was_there:
+                change = self._change(channel, user, record)
+                return partial(self._changes.left, change)
+            return None
+        is_news = table.person(key) is None
+        change = self._change(channel, user, record)
         offset = record.cursor.offset
         table.put(key, Person(channel, user, said.since, said.data, offset))
-        return partial(self._changes.came, channel, user, alone) if is_news else None
+        if not is_live and said.kind == JOIN:
+            self._past.join(key, record)
+        return partial(self._changes.came, change) if is_news and is_live else None
+
+    def _change(self, channel: str, user: str, record: Record) -> PresenceChange:
+        """Return the change of a user who is not in the table of a channel."""
+        return PresenceChange(
+            channel,
+            user,
+            of_user=not self._current.channels(user),
+            of_channel=not self._current.count(channel),
+            time=record.time,
+            is_own=self._own_address in record.addresses,
+        )
 
     def _take_entry(self, worker: str, key: str, record: Record, said: Said) -> None:
         table = self._current
@@ -186,6 +197,12 @@ class PresenceFold:
             for worker in table.workers():
                 if not self._is_member(worker):
                     self._drop(worker)
+            past, self._past = self._past, PastChanges()
+        # Only this thread changes the table.
+        for change in unhurried(past.came(table)):
+            self._changes.came(change)
+        for change in unhurried(past.left(table)):
+            self._changes.left(change)
         for key in unhurried(table.people()):
             with self._lock:
                 self._look_at(key)
@@ -319,7 +336,3 @@ class PresenceFold:
         """Return the people in a channel as a JSON array, as clients receive it."""
         with self._lock:
             return self._table.text(channel)
-
-
-def _alone(table: Attendance, channel: str, user: str) -> Alone:
-    return Alone(not table.channels(user), not table.count(channel))

@@ -11,7 +11,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...errors import BrokerUnavailable, StateFull
 from ...events.address import Address
@@ -24,8 +24,9 @@ from ..clients.present_client import PresentClient, Seat
 from ..members import BEAT_SECONDS, Members
 from ..options import HubOptions
 from . import records
+from .announcer import Announcer
 from .attendance import PresenceList
-from .fold import Alone, Changes, PresenceFold
+from .fold import Changes, PresenceFold
 from .own_streams import OwnStreams, Streams
 from .records import Said, key_of
 
@@ -62,16 +63,6 @@ _MOST_CLEANED = 100
 _FULL_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Arrivals:
-    """The app's functions for people and channels. Each is called in one process."""
-
-    user_came: Callable[[str], object]
-    user_left: Callable[[str], object]
-    channel_occupied: Callable[[str], object]
-    channel_vacated: Callable[[str], object]
-
-
 class Roster:
     """The people in the channels of one log, and this worker's part in it.
 
@@ -80,8 +71,7 @@ class Roster:
         members: The workers of the log.
         append: Appends a record to the log. Raises BrokerUnavailable.
         is_draining: Tells whether this worker is going away.
-        tell: Makes a call of the app's code in another thread.
-        arrivals: The app's functions, None without any.
+        announcer: Hears of users who come and leave.
         clock: The monotonic clock, in seconds.
         time_of_day: The time of day, in seconds since 1970.
 
@@ -94,8 +84,7 @@ class Roster:
         *,
         append: Callable[[Record], Cursor],
         is_draining: Callable[[], bool],
-        tell: Callable[..., object],
-        arrivals: Arrivals | None,
+        announcer: Announcer,
         clock: Callable[[], float],
         time_of_day: Callable[[], float],
     ) -> None:
@@ -104,8 +93,6 @@ class Roster:
         self._own_id = members.own_id
         self._append = append
         self._is_draining = is_draining
-        self._tell = tell
-        self._arrivals = arrivals
         self._clock = clock
         self._time_of_day = time_of_day
         #: The attendance at this worker's place in the log.
@@ -113,7 +100,10 @@ class Roster:
             members.own_id,
             is_member=members.__contains__,
             changes=Changes(
-                heard=self.wake, own=self._note, came=self._came, left=self._left
+                heard=self.wake,
+                own=self._note,
+                came=announcer.came,
+                left=announcer.left,
             ),
             clock=clock,
         )
@@ -351,24 +341,6 @@ class Roster:
     def _clean(self) -> None:
         for worker, key in self.fold.to_clean(most=_MOST_CLEANED):
             self._write(records.gone(worker, key))
-
-    # The app's functions
-
-    def _came(self, channel: str, user: str, alone: Alone) -> None:
-        arrivals = self._arrivals
-        if arrivals is not None:
-            if alone.in_channel:
-                self._tell(arrivals.channel_occupied, channel)
-            if alone.as_user:
-                self._tell(arrivals.user_came, user)
-
-    def _left(self, channel: str, user: str, alone: Alone) -> None:
-        arrivals = self._arrivals
-        if arrivals is not None:
-            if alone.as_user:
-                self._tell(arrivals.user_left, user)
-            if alone.in_channel:
-                self._tell(arrivals.channel_vacated, channel)
 
     # Questions
 

@@ -110,6 +110,17 @@ def test_settings_reach_the_hub() -> None:
         ("REVALIDATE_INTERVAL", 0, "above 0"),
         ("STATS_ACCESS", "short", "at least 16"),
         ("STATS_ACCESS", 7, "a callable or a token"),
+        ("PRESENCE_HOOKS", ["app.example/hooks"], "scheme http or https"),
+        ("PRESENCE_HOOKS", ["ftp://app.example/"], "scheme http or https"),
+        ("PRESENCE_HOOKS", ["https://me:pw@app.example/"], "without a user"),
+        ("PRESENCE_HOOKS", ["https://app.example/#top"], "a fragment"),
+        ("PRESENCE_HOOKS", ["https://app.example/a\r\nb"], "or spaces"),
+        ("PRESENCE_HOOKS", ["https://app.example/"], "needs .*PRESENCE_HOOK_SECRETS"),
+        ("PRESENCE_HOOK_SECRETS", "whsec_!!", "not base64"),
+        ("PRESENCE_HOOK_SECRETS", "", "missing or empty"),
+        ("PRESENCE_HOOK_SECRETS", [], "missing or empty"),
+        ("PRESENCE_HOOK_SECRETS", [b"x" * 32], "a list of strings"),
+        ("PRESENCE_HOOK_SECRETS", ["whsec_c2hvcnQ="], "base64.b64encode"),
         ("MEMORY_HISTORY_BYTES", 1_000_000, "two of the largest events"),
         ("HISTORY_BYTES", 1_000_000, "two of the largest events"),
     ],
@@ -125,6 +136,7 @@ def test_an_invalid_setting_is_refused(key: str, value: Any, remedy: str) -> Non
     ("key", "value"),
     [
         ("STATS_ACCESS", "s3cret"),
+        ("PRESENCE_HOOK_SECRETS", ["whsec_s3cret"]),
         ("BROKER_URL", "reddis://:s3cret@host"),
         ("BROKER_URL", "redis://:s3cret@host:port/0"),
         ("BROKER_URL", "redis://:s3cret\u2100@host/0"),
@@ -146,6 +158,7 @@ def test_a_printed_configuration_shows_no_secret() -> None:
         "SSE_HUB_NAME": "shop",
         "SSE_HUB_STATS_ACCESS": "s3cret" * 3,
         "SSE_HUB_PUBLISH_TOKENS": ["s3cret" * 3],
+        "SSE_HUB_PRESENCE_HOOK_SECRETS": ["s3cret" * 6],
     }
     urls = [
         "redis://user:s3cret@host:7/0",
@@ -158,6 +171,18 @@ def test_a_printed_configuration_shows_no_secret() -> None:
         assert "s3cret" not in shown
         assert "host:7" in shown
         assert "stats_access='***'" in shown
+
+
+def test_hooks_need_channels_with_presence() -> None:
+    """Without any they would never be told of anything."""
+    settings = {
+        "SSE_HUB_PRESENCE_HOOKS": ["https://app.example/hooks", "http://[::1]:8000"],
+        "SSE_HUB_PRESENCE_HOOK_SECRETS": "whsec_" + "abcd" * 8,
+    }
+    with pytest.raises(ConfigurationError, match="SSE_HUB_PRESENCE"):
+        Config.read(settings)
+    config = Config.read(settings | {"SSE_HUB_PRESENCE": ["room.*"]})
+    assert config.presence_hooks == tuple(settings["SSE_HUB_PRESENCE_HOOKS"])
 
 
 def test_a_redis_needs_a_name() -> None:
@@ -216,7 +241,7 @@ def test_a_channel_counts_at_the_first_pattern_that_matches_it() -> None:
     "key",
     [
         *("PUBLIC_CHANNELS", "CORS_ORIGINS", "PUBLISH_TOKENS", "METRICS_CHANNELS"),
-        "PRESENCE",
+        *("PRESENCE", "PRESENCE_HOOKS"),
     ],
 )
 @pytest.mark.parametrize("value", ["https://a.example", "one,two", ""])
@@ -231,5 +256,5 @@ def test_every_list_is_tested_above() -> None:
     lists = {part.name for part in fields(Config) if part.default == ()}
     assert lists == {
         *("public_channels", "cors_origins", "publish_tokens", "metrics_channels"),
-        "presence",
+        *("presence", "presence_hooks"),
     }

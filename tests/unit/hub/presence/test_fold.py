@@ -6,7 +6,8 @@ import pytest
 
 from flask_sse_hub.events.record import Cursor, Record
 from flask_sse_hub.hub.presence import records
-from flask_sse_hub.hub.presence.fold import Alone, Changes, PresenceFold
+from flask_sse_hub.hub.presence.changes import PresenceChange
+from flask_sse_hub.hub.presence.fold import Changes, PresenceFold
 from flask_sse_hub.hub.presence.records import Said, key_of
 from flask_sse_hub.testing import Clock
 
@@ -66,8 +67,9 @@ class Note:
         self._what = what
         self._told = told
 
-    def __call__(self, channel: str, user: str, alone: Alone) -> None:
-        self._told.append((self._what, channel, user, *alone))
+    def __call__(self, change: PresenceChange) -> None:
+        if change.is_own:
+            self._told.append((self._what, *change[:4]))
 
 
 @pytest.fixture
