@@ -12,11 +12,14 @@ from .records import Claim, Hook, read
 
 
 class HookBook:
-    """The hooks that wait, and the courier. ``changed`` is called after each record."""
+    """The hooks that wait, and the courier.
+
+    ``changed`` is called after each record, with the hook that it is about.
+    """
 
     kinds: Collection[str] = ("w",)
 
-    def __init__(self, *, changed: Callable[[], object]) -> None:
+    def __init__(self, *, changed: Callable[[Hook | None], object]) -> None:
         self._changed = changed
         #: The newest claim to be the courier. Its worker may be gone.
         self.claim = Claim()
@@ -51,7 +54,7 @@ class HookBook:
                 self._take(said, deletes=record.deletes)
         self.place = record.cursor
         if said is not None and not self.is_filling:
-            self._changed()
+            self._changed(said if isinstance(said, Hook) else None)
 
     def _take(self, hook: Hook, *, deletes: bool) -> None:
         if self.is_filling:
@@ -69,7 +72,7 @@ class HookBook:
         with self._lock:
             self.is_filling = False
             self._seen.clear()
-        self._changed()
+        self._changed(None)
 
     # The worker's side
 

@@ -86,7 +86,7 @@ class HookKeeper:
         self._clock = clock
         self._time_of_log = time_of_log
         #: The hooks at this worker's place in the log.
-        self.book = HookBook(changed=self.wake)
+        self.book = HookBook(changed=self._read)
         self._work = threading.Event()
         self._couriers: list[threading.Event] = []
         # Guards the field below.
@@ -116,6 +116,16 @@ class HookKeeper:
                         del self._due[next(iter(self._due))]
                         self._say_lost()
         self.wake()
+
+    def _read(self, hook: Hook | None) -> None:
+        """Forget a hook that is in the log, or was there."""
+        if hook is not None:
+            self._forget(hook)
+        self.wake()
+
+    def _forget(self, hook: Hook) -> None:
+        with self._lock:
+            self._due.pop(hook.key, None)
 
     def _say_lost(self) -> None:
         self._rare_log.error(
@@ -188,13 +198,11 @@ class HookKeeper:
         with self._lock:
             waiting = list(self._due.values())
         for due in waiting:
-            if due.hook not in self.book:
-                if due.moment > upto:
-                    # Hooks are written in their order.
-                    return
-                self._append(records.due(due.hook))
-            with self._lock:
-                self._due.pop(due.hook.key, None)
+            if due.moment > upto:
+                # Hooks are written in their order.
+                return
+            self._append(records.due(due.hook))
+            self._forget(due.hook)
 
     def _claim(self) -> None:
         """Claim to be the courier, unless somebody is."""

@@ -115,6 +115,21 @@ def test_a_worker_that_is_killed_at_once_loses_nothing(receiver: Receiver) -> No
     assert receiver.told == ["channel_occupied room.7", "user_came ann"]
 
 
+def test_a_hook_that_others_have_delivered_holds_back_none(receiver: Receiver) -> None:
+    """A worker reads that it was written, and that it is done, in one batch."""
+    company = staff(receiver)
+    one, two = company.workers
+    one.tab("watcher")
+    company.settle()
+    two.is_stopped = True
+    one.tab("ann")
+    company.settle()
+    two.is_stopped = False
+    two.tab("bob")
+    company.settle()
+    assert receiver.told[-1] == "user_came bob"
+
+
 def test_all_workers_that_are_killed_at_once_lose_nothing(receiver: Receiver) -> None:
     """A worker that begins finds the newest changes in the log, and tells each once."""
     company = staff(receiver, workers=1)
