@@ -16,6 +16,7 @@ from ...errors import BrokerUnavailable, StateFull
 from ...events.record import Cursor, Record
 from ...runtime.closing import Closed
 from ...runtime.coded_log import CodedLog
+from ...runtime.greenlets import unhurried
 from ...runtime.rare_log import RareLog, Trouble
 from ..members import Members
 from . import records
@@ -197,7 +198,7 @@ class HookKeeper:
     def _write(self, *, upto: float) -> None:
         with self._lock:
             waiting = list(self._due.values())
-        for due in waiting:
+        for due in unhurried(waiting):
             if due.moment > upto:
                 # Hooks are written in their order.
                 return

@@ -18,6 +18,7 @@ from ...events.address import Address
 from ...events.record import UNPLACED, Cursor, Record, is_beyond
 from ...runtime.closing import Closed, Closing
 from ...runtime.coded_log import CodedLog
+from ...runtime.greenlets import unhurried
 from ...runtime.rare_log import RareLog, Trouble
 from ..clients.client import Client
 from ..clients.present_client import PresentClient, Seat
@@ -25,7 +26,7 @@ from ..members import BEAT_SECONDS, Members
 from ..options import HubOptions
 from . import records
 from .announcer import Announcer
-from .attendance import PresenceList
+from .attendance import Person, PresenceList
 from .fold import Changes, PresenceFold
 from .own_streams import OwnStreams, Streams
 from .records import Said, key_of
@@ -54,8 +55,9 @@ _LATER_SECONDS = (1.0, 3.0)
 # How long a worker waits for its records to come back before it writes others.
 _PATIENCE_SECONDS = 10.0
 
-# The most records of one step, and among these the most deletes of entries that other
-# workers have left. Between two steps, all other work gets its turn.
+# The most records of each kind in one step, and the most deletes of entries that other
+# workers have left. The next step waits until these have come back: a worker that had
+# thousands of people fills neither the log's queue nor the clients' sockets at once.
 _MOST_RECORDS = 500
 _MOST_CLEANED = 100
 
@@ -229,7 +231,7 @@ class Roster:
     # This worker's own streams
 
     def _write_own(self, place: Cursor, now: float) -> None:
-        for key in self._own.due(most=_MOST_RECORDS):
+        for key in unhurried(self._own.due(most=_MOST_RECORDS)):
             self._own.looked_at(key)
             try:
                 if self._make_equal(key, place, now):
@@ -324,19 +326,29 @@ class Roster:
     def _write_leaves(self, place: Cursor, now: float) -> None:
         if now - self.fold.heard_at > _FRESH_SECONDS:
             return
-        vacancies = self.fold.vacancies()
-        # Workers that come in different orders share the work.
-        random.shuffle(vacancies)
-        for key, person, vacancy in vacancies:
-            later = 0.0 if vacancy.was_here else random.uniform(*_LATER_SECONDS)
-            if now < vacancy.since + self._options.presence_grace + later:
-                continue
+        for key, person in unhurried(self._due_leaves(now)):
             if not self.fold.is_vacant(key):
                 continue
             said = Said(records.LEAVE, person.channel, person.user, person.since)
             once = records.once("leave", place.epoch, key, person.offset)
             record = records.leave(self._own_id, said)
             self._write(replace(record, idempotency_key=once))
+
+    def _due_leaves(self, now: float) -> list[tuple[str, Person]]:
+        """Return the people whose grace is over, as many as one step writes.
+
+        One channel comes after the other: its clients receive leaves that follow each
+        other in one write. Workers that come in different orders share the work.
+        """
+        since = now - self._options.presence_grace
+        later = random.uniform(*_LATER_SECONDS)
+        due = [
+            (key, person)
+            for key, person, vacancy in self.fold.vacancies()
+            if vacancy.since <= (since if vacancy.was_here else since - later)
+        ]
+        due.sort(key=lambda each: hash((self._own_id, each[1].channel)))
+        return due[:_MOST_RECORDS]
 
     def _clean(self) -> None:
         for worker, key in self.fold.to_clean(most=_MOST_CLEANED):

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
+from operator import and_
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from flask_sse_hub.brokers import Broker, MemoryBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.record import Cursor, Record, Retention
 from flask_sse_hub.hub.members import MISSED_BEATS
+from flask_sse_hub.hub.presence import roster
 from tests.kit.hand import KEEP_ALL, fields
 from tests.kit.people import ROOM, Company, Tab, Worker, check_order
 
@@ -134,6 +137,39 @@ def test_a_killed_worker_is_written_off_once(company: Company) -> None:
     state = company.broker.state().records
     gone = address.worker(three.parts.members.own_id)
     assert [each for each in state if gone in each.addresses] == []
+
+
+def test_the_leaves_of_many_people_are_paced(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step writes some of one channel after the other, and waits to read them.
+
+    Leaves of one channel that follow each other reach a client in one write.
+    """
+    monkeypatch.setattr(roster, "_MOST_RECORDS", 8)
+    one, two = company.workers
+    rooms = ["room.1", "room.2", "room.3"]
+    watching = one.tab("watcher", *rooms)
+    for number in range(30):
+        two.tab(f"user-{number}", rooms[number % 3], sees=False)
+    company.wait(6)
+    company.kill(two)
+    written = [0]
+    while written[-1] < 30:
+        company.clock.advance(1.0)
+        one.parts.members.beat()
+        one.bring()
+        for _ in range(2):
+            # The second step finds that the records of the first one are not read.
+            one.roster.step()
+            written.append(len(records_of(company.broker, "leave")))
+    company.settle()
+    steps = [after - before for before, after in pairwise(written)]
+    assert [each for each in steps if each] == [8, 8, 8, 6]
+    assert not any(map(and_, steps[::2], steps[1::2]))
+    leaves = [each.addresses for each in records_of(company.broker, "leave")]
+    assert sum(a != b for a, b in pairwise(leaves)) == 2
+    assert len([each for each in watching.changes() if each.startswith("leave")]) == 30
 
 
 def test_people_of_a_killed_worker_who_come_back_do_not_leave(
