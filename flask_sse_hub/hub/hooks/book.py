@@ -98,3 +98,12 @@ class HookBook:
                 for waiting in self._waiting.values()
                 for hook in islice(waiting.values(), most)
             ]
+
+    def beyond(self, most: int) -> list[Hook]:
+        """Return the oldest hooks of each URL for which more than ``most`` wait."""
+        with self._lock:
+            return [
+                hook
+                for waiting in self._waiting.values()
+                for hook in islice(waiting.values(), max(0, len(waiting) - most))
+            ]

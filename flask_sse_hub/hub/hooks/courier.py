@@ -13,6 +13,7 @@ from ...events.record import Cursor, Record
 from ...runtime.closing import Closed
 from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import RareLog, Trouble
+from ...runtime.survival import surviving
 from . import records
 from .keeper import HookKeeper
 from .records import Hook
@@ -85,8 +86,13 @@ class Courier:
             is_unfinished = self._failures or self._delivered
             self._work.wait(_TICK_SECONDS if is_unfinished else None)
             self._work.clear()
-            while not closed.is_set() and self.step():
-                pass
+            with surviving(self._say_failure):
+                while not closed.is_set() and self.step():
+                    pass
+
+    def _say_failure(self) -> None:
+        text = "an attempt to deliver a hook failed"
+        self._rare_log.exception("SSE-1711", text)
 
     def step(self) -> bool:
         """Deliver the next hook that is due; tell whether there was one."""
@@ -129,8 +135,8 @@ class Courier:
         try:
             return self._send(hook)
         except Exception as error:  # noqa: BLE001 - the hook is tried again
-            self._rare_log.exception("SSE-1711", "an attempt to deliver a hook failed")
-            return repr(error)
+            self._say_failure()
+            return type(error).__name__
 
     def _note_success(self, hook: Hook) -> None:
         if (count := self._trouble.is_over()) > 0:

@@ -7,6 +7,7 @@ Does not know how a hook is delivered.
 """
 
 import contextlib
+import math
 import random
 import threading
 from collections.abc import Callable, Collection
@@ -18,6 +19,7 @@ from ...runtime.closing import Closed
 from ...runtime.coded_log import CodedLog
 from ...runtime.greenlets import unhurried
 from ...runtime.rare_log import RareLog, Trouble
+from ...runtime.survival import surviving
 from ..members import Members
 from . import records
 from .book import HookBook
@@ -167,7 +169,13 @@ class HookKeeper:
             self._work.wait(_TICK_SECONDS if self.needs_members() else None)
             self._work.clear()
             if not closed.is_set():
-                self.step()
+                # Streams go on without hooks.
+                with surviving(self._say_failure):
+                    self.step()
+
+    def _say_failure(self) -> None:
+        text = "the look at the hooks failed, and goes on"
+        self._rare_log.exception("SSE-1712", text)
 
     def step(self) -> None:
         """Append the hooks that are due now, claim to be the courier, and give up."""
@@ -191,9 +199,9 @@ class HookKeeper:
             self._rare_log.warning("SSE-1707", f"hooks are not delivered yet: {error}")
 
     def write_all(self) -> None:
-        """Write the hooks of this worker's own changes, because it is going."""
+        """Write all hooks that this worker knows, because it is going."""
         with contextlib.suppress(BrokerUnavailable, StateFull):
-            self._write(upto=self._clock())
+            self._write(upto=math.inf)
 
     def _write(self, *, upto: float) -> None:
         with self._lock:
@@ -224,17 +232,14 @@ class HookKeeper:
 
     def _give_up(self) -> None:
         before = self._time_of_log() - GIVE_UP_SECONDS
-        too_many = len(self.book) - MOST_WAITING * len(self._urls)
         for hook in self.book.oldest(most=_MOST_GIVEN_UP):
             if hook.time < before:
+                self._append(records.done(hook))
                 self._rare_log.error(
                     "SSE-1709",
                     "a hook was not delivered within a day, and is given up: %s",
                     hook.id,
                 )
-            elif too_many > 0:
-                too_many -= 1
-                self._say_lost()
-            else:
-                continue
+        for hook in self.book.beyond(MOST_WAITING):
             self._append(records.done(hook))
+            self._say_lost()

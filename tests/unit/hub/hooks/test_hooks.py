@@ -290,7 +290,8 @@ def test_too_many_hooks_push_out_the_oldest(
 ) -> None:
     """A receiver that is away for long must not fill the state of the log."""
     monkeypatch.setattr(keeper, "MOST_WAITING", 3)
-    company = staff(receiver)
+    other = Receiver()
+    company = Company(hooks={URL: receiver, "https://b.example/": other})
     receiver.problem = lambda _: "away"
     for number in range(5):
         company.workers[0].tab(f"user-{number}")
@@ -301,6 +302,7 @@ def test_too_many_hooks_push_out_the_oldest(
     receiver.problem = lambda _: None
     company.wait(60)
     assert sorted(receiver.told) == [f"user_came user-{number}" for number in (2, 3, 4)]
+    assert len(other.told) == 6
 
 
 class Away(MemoryBroker):
