@@ -11,7 +11,7 @@ from ...events.record import is_beyond
 from ...runtime.arguments import explaining
 from ..folds import Folds
 from ..members import Members
-from .attendance import Presence, PresenceList
+from .attendance import PresenceList
 from .fold import Changes, PresenceFold
 
 
@@ -29,7 +29,7 @@ class AnswersPresence(ABC):
     """The methods ``present()``, ``is_present()`` and ``present_channels()``."""
 
     @explaining("present(channel)", words={})
-    def present(self, channel: str) -> list[Presence]:
+    def present(self, channel: str) -> PresenceList:
         """Return the people who have streams of a channel, on all workers.
 
         Each person is listed once, whatever the number of tabs, in the order of their
@@ -40,7 +40,7 @@ class AnswersPresence(ABC):
         few milliseconds later.
 
         Returns:
-            A list of Presence. It is a PresenceList: ``anonymous`` is the number of
+            A list of Presence with two attributes: ``anonymous`` is the number of
             streams without a user, and ``stale`` tells whether the worker cannot read
             the log, so that the list may be out of date.
 
