@@ -4,7 +4,8 @@ Read it like a tutorial, in this order:
 
 * ``extensions`` and this module: adding a hub to an app;
 * ``users`` and ``accounts``: signing in, since a stream belongs to a user;
-* ``demo`` and ``presence``: publishing to people, tabs and channels;
+* ``demo`` and ``lobby``: publishing to people, tabs and channels, and showing who is
+  there;
 * ``figures`` and ``pages``: a dashboard that is correct from the moment it loads;
 * ``api`` and ``webhooks``: publishing on behalf of programs;
 * ``database``, ``language_model``, ``conversations`` and ``chat``: an answer that comes
@@ -31,13 +32,13 @@ from . import (
     errors,
     figures,
     imports,
+    lobby,
     pages,
-    presence,
     security,
     webhooks,
 )
 from .extensions import login_manager, sse_hub
-from .presence import LOBBY
+from .lobby import LOBBY
 from .users import current_user_is_admin, load_user
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def create_app() -> Flask:
         # source. Only for trying webhooks out.
         DEMO=False,
         SSE_HUB_PUBLIC_CHANNELS=(LOBBY,),
+        SSE_HUB_PRESENCE=(LOBBY,),
         SSE_HUB_STATS_ACCESS=current_user_is_admin,
     )
     app.config.from_prefixed_env()
@@ -87,8 +89,8 @@ def create_app() -> Flask:
     security.init_app(app)
     errors.init_app(app)
     figures.init_app(app)
-    presence.init_app(app)
-    for module in (accounts, pages, demo, api, webhooks, chat, imports):
+    lobby.init_app(app)
+    for module in (accounts, pages, demo, lobby, api, webhooks, chat, imports):
         app.register_blueprint(module.blueprint)
     return app
 

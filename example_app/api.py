@@ -14,7 +14,7 @@ from werkzeug.exceptions import BadRequest, Forbidden
 from . import errors, figures
 from .bodies import BadField, checked_object, json_object, text
 from .extensions import sse_hub
-from .presence import LOBBY
+from .lobby import LOBBY
 from .users import current_user_is_admin, owns_client, require_login
 
 blueprint = Blueprint("api", __name__)

@@ -10,7 +10,7 @@ from werkzeug.exceptions import Forbidden
 from . import errors
 from .bodies import BadField, json_object, text
 from .extensions import sse_hub
-from .presence import LOBBY, people
+from .lobby import LOBBY
 from .users import USERS, owns_client, require_login
 
 blueprint = Blueprint("demo", __name__, url_prefix="/api/demo")
@@ -80,12 +80,6 @@ def cut() -> ResponseReturnValue:
     body = json_object(fields=frozenset({"clientId"}))
     sse_hub.disconnect(client=_own_client(body))
     return jsonify(status="cut"), 202
-
-
-@blueprint.get("/state")
-def state() -> ResponseReturnValue:
-    """Return the page's state, for a page that could not resume its stream."""
-    return jsonify(people=people())
 
 
 def _own_client(body: dict[str, Any]) -> str:

@@ -20,6 +20,11 @@ class User(UserMixin):  # type: ignore[misc]
         self.id = name
         self.is_admin = is_admin
 
+    @property
+    def initials(self) -> str:
+        """The letter of an avatar."""
+        return self.id[:1].upper()
+
 
 USERS = {
     user.id: user for user in (User("alice"), User("bob"), User("admin", is_admin=True))

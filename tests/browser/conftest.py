@@ -30,6 +30,7 @@ MakeVisitor = Callable[..., Visitor]
 QUICK: dict[str, Any] = {
     "sse_hub_retry": "[0.2, 0.4]",
     "sse_hub_heartbeat_interval": "2",
+    "sse_hub_presence_grace": "1",
     "chat_pace": "0.03",
     "import_max_bytes": "1048576",
 }

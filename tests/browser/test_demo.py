@@ -123,13 +123,33 @@ def test_lost_history_is_shown(sign_in: SignIn, demo: Demo) -> None:
 
 
 def test_the_lobby_lists_people_on_any_page(sign_in: SignIn) -> None:
-    """A person is listed until the last of their tabs is closed."""
+    """A person is listed once until the last tab is closed, with an avatar."""
     ann = connected(sign_in("alice"))
     ben = sign_in("bob", "/")
-    expect(ann, "#people li", "bob")
+    another_tab(ben, "/chat")
+    bob = ann.locator("#people li[data-user=bob]")
+    bob.wait_for()
+    assert bob.locator(".avatar").text_content() == "B"
+    assert bob.locator(".name").text_content() == "bob"
+    assert bob.count() == 1
     ben.context.close()
-    ann.locator("#people li", has_text="bob").wait_for(state="detached")
+    bob.wait_for(state="detached")
     expect(ann, "#people li", "alice")
+
+
+def test_the_lobby_shows_who_is_typing(sign_in: SignIn) -> None:
+    """The others see it for a moment. No history of it is kept."""
+    ann, ben = connected(sign_in("alice")), connected(sign_in("bob"))
+    typing = ben.locator("#people li[data-user=alice] .typing")
+    ben.locator("#people li[data-user=alice]").wait_for()
+    ann.press("#text", "x")
+    typing.wait_for()
+    assert ann.locator("#people .typing").count() == 0
+    typing.wait_for(state="detached")
+    ben.reload()
+    connected(ben)
+    ben.locator("#people li[data-user=alice]").wait_for()
+    assert ben.locator("#log li[data-type=typing]").count() == 0
 
 
 def test_the_dashboard_is_correct_when_loaded_and_stays_correct(

@@ -1,8 +1,16 @@
 """The example app, without a server."""
 
-from example_app import presence
+from example_app.extensions import sse_hub
+from example_app.lobby import LOBBY
 from flask_sse_hub.testing import Stream
 from tests.conftest import DemoApp
+
+URL = f"/events?channel={LOBBY}&presence=1"
+
+
+def people(demo_app: DemoApp) -> list[str]:
+    with demo_app.app.app_context():
+        return [each.user for each in sse_hub.present(LOBBY)]
 
 
 def test_a_user_who_reconnects_before_the_old_stream_ends_is_present(
@@ -10,13 +18,27 @@ def test_a_user_who_reconnects_before_the_old_stream_ends_is_present(
 ) -> None:
     """A dead connection is noticed late, when its client has already reconnected."""
     browser = demo_app.browser("alice")
-    url = "/events?channel=lobby"
-    dead = Stream(url, client=browser)
+    dead = Stream(URL, client=browser)
     client_id = dead.next("connected").json()["client_id"]
-    with Stream(f"{url}&client_id={client_id}", client=browser) as back:
+    came = dead.next("presence").json()
+    assert (came["user"], came["data"]) == ("alice", {"initials": "A"})
+    with Stream(f"{URL}&client_id={client_id}", client=browser) as back:
         assert back.next("connected").json()["client_id"] == client_id
         dead.close()
-        with demo_app.app.app_context():
-            assert presence.people() == ["alice"]
-    with demo_app.app.app_context():
-        assert presence.people() == []
+        assert people(demo_app) == ["alice"]
+
+
+def test_typing_reaches_the_others_and_is_not_kept(demo_app: DemoApp) -> None:
+    """The typist's own tabs do not receive it. A stranger cannot type."""
+    alice, bob = demo_app.browser("alice"), demo_app.browser("bob")
+    with Stream(URL, client=alice) as own, Stream(URL, client=bob) as watching:
+        client_id = own.next("connected").json()["client_id"]
+        greeting = watching.next("connected")
+        answer = alice.post("/api/lobby/typing", json={"clientId": client_id})
+        assert answer.status_code == 204
+        assert watching.next("typing").json() == {"user": "alice"}
+    with Stream(URL, client=bob, last_event_id=greeting.id) as back:
+        bob.post("/trigger", json={"type": "end", "data": 1})
+        assert back.next(("typing", "end")).type == "end"
+    stranger = demo_app.app.test_client()
+    assert stranger.post("/api/lobby/typing", json={}).status_code == 401

@@ -1,13 +1,14 @@
 // The demo page: the stream that every page has, seen from the inside.
 
+import { showLobby } from "./lobby.js";
 import { stream } from "./page.js";
 import { watchResume } from "./resume.js";
 import { showSharingOf } from "./sharing.js";
 import { showStateOf } from "./state.js";
 
-// Events that are shown but not counted: those that the hub sends by itself, and those
-// that each stream causes when it connects or ends.
-const UNCOUNTED = new Set(["connected", "ping", "reset", "presence"]);
+// Events that are shown but not counted: those that the hub sends by itself, and signs of
+// typing, which a page that was away does not receive.
+const UNCOUNTED = new Set(["connected", "ping", "reset", "presence", "typing"]);
 
 // Lists that grow with each event are bounded, or a tab that stays open would use up the
 // memory.
@@ -19,7 +20,6 @@ const page = $("#demo");
 
 let received = 0;
 let doubled = 0;
-let presences = 0;
 const seen = new Set();
 
 showStateOf(stream);
@@ -35,22 +35,22 @@ stream.on("*", (_, event) => {
   count(event);
   resume.arrived();
 });
-stream.on("presence", ({ people }) => {
-  presences += 1;
-  showPeople(people);
-});
 stream.on("reset", ({ reason }) => {
-  // The missed events are gone, so the page's state may be wrong. Load all of it again, as
-  // after loading the page.
+  // The missed events are gone, so the page's state may be wrong. All of it is the list of
+  // people, which comes with the reset.
   const banner = $("#reset-banner");
   banner.textContent = `History was lost (${reason}) – state loaded again.`;
   banner.hidden = false;
   resume.forget();
-  loadState();
 });
 stream.onState(showIds);
 showIds();
-loadState();
+showLobby(stream, {
+  list: $("#people"),
+  box: $("#text"),
+  channel: $("#people").dataset.channel,
+  url: $("#people").dataset.typing,
+});
 
 // Arriving events
 
@@ -92,23 +92,6 @@ function count(event) {
 function showIds() {
   $("#client-id").textContent = stream.clientId ?? "–";
   $("#resume-id").textContent = stream.lastEventId || "–";
-}
-
-async function loadState() {
-  const before = presences;
-  const answer = await fetch(`${page.dataset.api}/state`);
-  // A list that arrived by the stream meanwhile is newer than this one.
-  if (answer.ok && presences === before) showPeople((await answer.json()).people);
-}
-
-function showPeople(people) {
-  $("#people").replaceChildren(
-    ...people.map((name) => {
-      const item = document.createElement("li");
-      item.textContent = name;
-      return item;
-    }),
-  );
 }
 
 // The buttons
