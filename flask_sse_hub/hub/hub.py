@@ -8,7 +8,6 @@ import atexit
 import contextlib
 import socket
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from functools import partial
 from typing import Literal
 
 from ..brokers import Broker
@@ -31,7 +30,7 @@ from .control import ControlSender
 from .counting import client_stats_of, lives_of, stats_of
 from .delivery.socket_sink import ClientSocket, SocketSink
 from .folds import Fold
-from .parts import Parts
+from .parts import Parts, Task
 from .receipts.fold import Receipt
 from .stats import HubStats, OutboxStats
 from .tasks import Tasks
@@ -84,13 +83,17 @@ class Hub:
         #: The people in the channels with presence.
         self.roster = parts.roster
         for name, task in parts.tasks_by_clock.items():
-            self.run_beside(name, partial(task, self.closed), by_clock=True)
+            self.run_beside(name, self._until_closed(task), by_clock=True)
         for name, task in parts.tasks.items():
-            self.run_beside(name, partial(task, self.closed))
+            self.run_beside(name, self._until_closed(task))
         self.run_beside("writer", parts.writer.run)
         self.run_beside("reader", parts.writer.read_behind)
         self.run_beside("signals", parts.notices.run)
         self.run_beside("log of ended streams", parts.notices.run_log)
+
+    def _until_closed(self, task: Task) -> Callable[[], None]:
+        # The flag is looked up when the task begins: tests may have put theirs there.
+        return lambda: task(self.closed)
 
     # Publishing
 

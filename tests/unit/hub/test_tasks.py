@@ -2,15 +2,18 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.hub.hub import Hub
+from flask_sse_hub.hub.members import BEAT_SECONDS
 from flask_sse_hub.hub.options import HubOptions
 from flask_sse_hub.hub.parts import Parts
 from flask_sse_hub.hub.tasks import Tasks
+from flask_sse_hub.runtime.closing import Closing
 from tests.kit.hand import KEEP_ALL
 from tests.kit.reader import wait_until
 
@@ -96,3 +99,37 @@ def test_a_task_that_is_killed_after_the_close_is_no_failure() -> None:
     closed.set()
     assert done.wait(10.0)
     assert not hub.broken
+
+
+def test_a_task_by_the_clock_waits_for_the_flag_that_a_test_has_put_there() -> None:
+    """The test kit's flag follows the clock of a test, so no real seconds pass."""
+    tasks = Noted()
+    hub = Hub(Parts(MemoryBroker(KEEP_ALL), HubOptions()), tasks=tasks)
+    hub.closed = Ended()
+    for name in ("members", "receipts", "follower"):
+        tasks.named[name]()
+    assert hub.closed.waits == [BEAT_SECONDS, 1.0]
+
+
+class Noted(Tasks):
+    """Tasks that a test runs itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.named: dict[str, Callable[[], None]] = {}
+
+    def add(self, name: str, task: Callable[[], None]) -> None:
+        self.named[name] = task
+
+
+class Ended(Closing):
+    """A flag that is set, and notes for how long tasks wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set()
+        self.waits: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        return True
