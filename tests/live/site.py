@@ -4,6 +4,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from flask import (
     Flask,
@@ -125,6 +126,13 @@ def _add_views(app: Flask) -> None:
         wanted = request.get_json()
         event_id: str = sse_hub.publish(wanted.pop("data"), **wanted)
         return event_id
+
+    @app.get("/present/<channel>")
+    def present(channel: str) -> dict[str, Any]:
+        """Return what this worker knows of the people in a channel."""
+        found = sse_hub.present(channel)
+        devices = {each.user: each.devices for each in found}
+        return {"devices": devices, "stale": found.stale}
 
     @app.post("/webhook")
     @webhook(HMAC("live"), max_bytes=1000)

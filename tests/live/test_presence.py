@@ -1,9 +1,12 @@
-"""Presence on two workers: tabs, reloads, a reload of the server, a killed worker."""
+"""Presence on two workers, with each broker: deploys, kills, sleep, an outage."""
 
+import base64
 import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,66 +14,125 @@ import pytest
 from flask_sse_hub import Event, Publisher
 from flask_sse_hub.brokers import create_broker
 from flask_sse_hub.events.record import Cursor
+from flask_sse_hub.webhooks import StandardWebhooks
 from tests.kit.hand import KEEP_ALL
 from tests.kit.reader import StreamReader, wait_until
-from tests.live.server import Server
+from tests.kit.receiver import Receiver
+from tests.kit.redis_server import RedisServer
+from tests.live.server import Server, asleep
 
 pytestmark = pytest.mark.live
-
-NEWS = "/events?channel=news"
 
 # A killed worker is written off after a quarter of a minute. A leave waits longer.
 WRITTEN_OFF = 60.0
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    settings: dict[str, Any] = {"presence": ["news"], "presence_grace": 8.0}
-    with Server(args="--workers 2 --graceful-timeout 3", **settings) as server:
-        yield server
+SECRET = "whsec_" + base64.b64encode(b"a secret of the live tests").decode()
+NAME = "live"
 
 
-def devices(publisher: Publisher) -> dict[str, int]:
-    return {each.user: each.devices for each in publisher.present("news")}
+@dataclass(frozen=True)
+class House:
+    """Two workers with presence, their broker, and the receiver of their hooks."""
+
+    server: Server
+    url: str
+    publisher: Publisher
+    receiver: Receiver
+    redis: RedisServer | None
+
+    def workers(self) -> tuple[int, int]:
+        one, two = self.server.workers()
+        return one, two
+
+    def open(self, worker: int, user: str, channel: str = "news") -> StreamReader:
+        with self.server.only(worker):
+            stream = self.server.stream(path_of(channel), user=user)
+            stream.next("connected")
+            return stream
+
+    def devices(self, channel: str = "news") -> dict[str, int]:
+        """Return the people in the state of the log."""
+        return {each.user: each.devices for each in self.publisher.present(channel)}
+
+    def wait_for(self, channel: str = "news", **devices: int) -> None:
+        wait_until(lambda: self.devices(channel) == devices, within=WRITTEN_OFF)
+
+    def changes(self, channel: str = "news") -> list[str]:
+        """Return the joins and leaves in the log."""
+        folder = self.server.folder
+        broker = create_broker(self.url, KEEP_ALL, folder=folder, name=NAME)
+        with closing(broker):
+            start = Cursor(broker.head().epoch, 0)
+            found = [
+                json.loads(record.content.data)
+                for record in broker.replay(start, page=10_000).records
+                if isinstance(record.content, Event)
+                and record.content.type == "presence"
+            ]
+        return [
+            f"{each['type']} {each['user']}"
+            for each in found
+            if each["type"] in ("join", "leave") and each["channel"] == channel
+        ]
+
+    def told(self) -> dict[str, str]:
+        """Return the hooks that were received, by their ids. A hook may come twice."""
+        found = {}
+        for _, headers, body in list(self.receiver.received):
+            time = float(headers["webhook-timestamp"])
+            signed = StandardWebhooks(SECRET).verify(headers, body, now=time)
+            hook = json.loads(body)
+            (name,) = hook["data"].values()
+            found[str(signed.id)] = f"{hook['type']} {name}"
+        return found
 
 
-def changes(server: Server) -> list[str]:
-    """Return the joins and leaves in the server's log."""
-    path = server.folder / "hub.db"
-    broker = create_broker(f"sqlite:///{path}", KEEP_ALL, folder=path.parent, name="x")
-    start = Cursor(broker.head().epoch, 0)
-    found = [
-        json.loads(record.content.data)
-        for record in broker.replay(start, page=10_000).records
-        if isinstance(record.content, Event) and record.content.type == "presence"
-    ]
-    broker.close()
-    return [
-        f"{each['type']} {each['user']}"
-        for each in found
-        if each["type"] in ("join", "leave")
-    ]
+def path_of(channel: str) -> str:
+    return f"/events?channel={channel.replace('+', '%2B')}"
 
 
-def open_on(server: Server, worker: int, user: str) -> StreamReader:
-    with server.only(worker):
-        stream = server.stream(NEWS, user=user)
-        stream.next("connected")
-        return stream
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def house(request: pytest.FixtureRequest) -> Iterator[House]:
+    with ExitStack() as stack:
+        redis = None
+        receiver = stack.enter_context(Receiver())
+        settings: dict[str, Any] = {
+            "presence": ["news", "alice+*"],
+            "presence_grace": 8.0,
+            "presence_hooks": [receiver.url],
+            "presence_hook_secrets": [SECRET],
+        }
+        if request.param == "redis":
+            redis = stack.enter_context(RedisServer())
+            settings |= {"broker_url": redis.url, "name": NAME}
+        args = "--workers 2 --graceful-timeout 3"
+        server = stack.enter_context(Server(args=args, **settings))
+        url = redis.url if redis else f"sqlite:///{server.folder}/hub.db"
+        publisher = Publisher(url, name=NAME if redis else None)
+        stack.enter_context(closing(publisher))
+        yield House(server, url, publisher, receiver, redis)
 
 
-def test_people_come_once_and_leave_once(server: Server) -> None:
-    """A reload, a deploy and a killed worker are no leave for people who come back."""
-    publisher = Publisher(f"sqlite:///{server.folder}/hub.db")
-    one, two = server.workers()
-    streams = [open_on(server, worker, "alice") for worker in (one, two)]
-    bob = open_on(server, one, "bob")
-    wait_until(lambda: devices(publisher) == {"alice": 2, "bob": 1})
+only_sqlite = pytest.mark.parametrize("house", ["sqlite"], indirect=True)
+only_redis = pytest.mark.parametrize("house", ["redis"], indirect=True)
+
+
+@only_sqlite
+def test_people_come_once_and_leave_once(house: House) -> None:
+    """A reload, a deploy and a killed worker are no leave for people who come back.
+
+    The app's own URL is told of each of them.
+    """
+    server = house.server
+    one, two = house.workers()
+    streams = [house.open(worker, "alice") for worker in (one, two)]
+    bob = house.open(one, "bob")
+    house.wait_for(alice=2, bob=1)
 
     # A reload that another worker serves.
     bob.close()
-    bob = open_on(server, two, "bob")
-    wait_until(lambda: devices(publisher) == {"alice": 2, "bob": 1})
+    bob = house.open(two, "bob")
+    house.wait_for(alice=2, bob=1)
 
     # A deploy: all workers are replaced, and the clients reconnect.
     server.signal(signal.SIGHUP)
@@ -79,26 +141,86 @@ def test_people_come_once_and_leave_once(server: Server) -> None:
         stream.close()
     wait_until(lambda: not {one, two} & set(server.workers()))
     wait_until(lambda: len(server.workers()) == 2)
-    one, two = server.workers()
-    streams = [open_on(server, worker, "alice") for worker in (one, two)]
-    bob = open_on(server, one, "bob")
-    wait_until(lambda: devices(publisher) == {"alice": 2, "bob": 1})
+    one, two = house.workers()
+    streams = [house.open(worker, "alice") for worker in (one, two)]
+    bob = house.open(one, "bob")
+    house.wait_for(alice=2, bob=1)
 
     # A worker is killed. Its clients reconnect.
     os.kill(one, signal.SIGKILL)
     bob.close()
     wait_until(lambda: one not in server.workers() and len(server.workers()) == 2)
-    bob = open_on(server, two, "bob")
+    bob = house.open(two, "bob")
     for stream in streams:
         stream.close()
-    streams = [open_on(server, two, "alice") for _ in range(2)]
-    expected = {"alice": 2, "bob": 1}
-    wait_until(lambda: devices(publisher) == expected, within=WRITTEN_OFF)
+    streams = [house.open(two, "alice") for _ in range(2)]
+    house.wait_for(alice=2, bob=1)
 
     bob.close()
-    wait_until(lambda: devices(publisher) == {"alice": 2}, within=WRITTEN_OFF)
+    house.wait_for(alice=2)
     for stream in streams:
         stream.close()
-    wait_until(lambda: devices(publisher) == {}, within=WRITTEN_OFF)
-    assert changes(server) == ["join alice", "join bob", "leave bob", "leave alice"]
-    publisher.close()
+    house.wait_for()
+    assert house.changes() == ["join alice", "join bob", "leave bob", "leave alice"]
+    wait_until(lambda: len(house.told()) == 6)
+    assert sorted(house.told().values()) == [
+        *("channel_occupied news", "channel_vacated news"),
+        *("user_came alice", "user_came bob", "user_left alice", "user_left bob"),
+    ]
+
+
+def test_a_worker_that_sleeps_is_taken_in_again(house: House) -> None:
+    """It is written off meanwhile, and nobody sees its people leave or come again."""
+    one, two = house.workers()
+    room = "alice+bob+asleep"
+    with house.open(one, "alice", room), house.open(two, "bob", room):
+        house.wait_for(room, alice=1, bob=1)
+        with asleep(two):
+            house.wait_for(room, alice=1, bob=0)
+        house.wait_for(room, alice=1, bob=1)
+        assert house.changes(room) == ["join alice", "join bob"]
+
+
+@only_redis
+def test_an_outage_makes_answers_stale_and_nobody_leaves(house: House) -> None:
+    """The workers say so, answer from before, and heal when Redis is back."""
+    assert house.redis is not None
+    one, two = house.workers()
+    room = "alice+bob+outage"
+    with house.open(one, "alice", room), house.open(two, "bob", room):
+        house.wait_for(room, alice=1, bob=1)
+        before = ask(house, room)
+        assert before == {"devices": {"alice": 1, "bob": 1}, "stale": False}
+        house.redis.kill()
+        wait_until(lambda: ask(house, room)["stale"], within=WRITTEN_OFF)
+        assert ask(house, room)["devices"] == before["devices"]
+        house.redis.start()
+        wait_until(lambda: ask(house, room) == before, within=WRITTEN_OFF)
+        house.wait_for(room, alice=1, bob=1)
+        assert house.changes(room) == ["join alice", "join bob"]
+
+
+def ask(house: House, channel: str) -> dict[str, Any]:
+    """Return what the worker that happens to answer knows of a channel."""
+    return house.server.json(f"/present/{channel}")
+
+
+def test_a_receipt_counts_the_streams_of_both_workers(house: House) -> None:
+    """A person with streams on both is one person."""
+    one, two = house.workers()
+    room = "alice+bob+receipt"
+    with (
+        house.open(one, "alice", room) as stream,
+        house.open(two, "alice", room),
+        house.open(two, "bob", room),
+    ):
+        event_id = house.server.publish("hello", channel=room, receipt=True)
+        assert stream.data(1) == ["hello"]
+
+        def receipt() -> Any:
+            return house.publisher.receipts(event_id)
+
+        wait_until(lambda: (found := receipt()) is not None and found.complete)
+        found = receipt()
+        assert (found.streams, found.people, found.late) == (3, 2, 0)
+        assert not found.unheard

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from standardwebhooks import Webhook
 from flask_sse_hub.webhooks import StandardWebhooks
 from flask_sse_hub.webhooks.sending import Sender
 from tests.kit.ports import HOST, free_port
+from tests.kit.receiver import Receiver, reply
 
 OLD, NEW = (
     "whsec_" + base64.b64encode(bytes([number] * 24)).decode() for number in (1, 2)
@@ -23,61 +23,9 @@ NOW = 1_700_000_000.0
 BODY = b'{"type":"user_left"}'
 
 
-class Receiver:
-    """A real HTTP server on a port of its own. ``answer`` makes each answer."""
-
-    def __init__(self) -> None:
-        self.received: list[tuple[str, dict[str, str], bytes]] = []
-        self.connections = 0
-        self.answer: Callable[[Any], None] = lambda handler: answer(handler, 204)
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self) -> None:
-                outer.connections += 1
-                super().setup()
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                headers = {name.lower(): v for name, v in self.headers.items()}
-                outer.received.append((self.path, headers, body))
-                outer.answer(self)
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            block_on_close = False
-
-            def handle_error(self, *_: Any) -> None:
-                """Say nothing: the sender cuts connections."""
-
-        self._server = Server((HOST, 0), Handler)
-        self.url = f"http://{HOST}:{self._server.server_port}/hooks?of=presence"
-        threading.Thread(
-            target=lambda: self._server.serve_forever(0.01), daemon=True
-        ).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def answer(handler: Any, status: int, **headers: str) -> None:
-    handler.send_response(status)
-    for name, value in headers.items():
-        handler.send_header(name, value)
-    if status != 204 and "Content-Length" not in headers:
-        handler.send_header("Content-Length", "0")
-    handler.end_headers()
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with closing(Receiver()) as receiver:
+    with Receiver() as receiver:
         yield receiver
 
 
@@ -125,7 +73,7 @@ def test_one_connection_serves_many_deliveries(
     assert receiver.connections == 1
 
     def close(handler: Any) -> None:
-        answer(handler, 204)
+        reply(handler, 204)
         # Without a word to the sender.
         handler.close_connection = True
 
@@ -139,7 +87,7 @@ def test_any_other_status_is_a_failure(
     receiver: Receiver, make_sender: MakeSender, status: int
 ) -> None:
     """The text names it."""
-    receiver.answer = lambda handler: answer(handler, status)
+    receiver.answer = lambda handler: reply(handler, status)
     assert make_sender(receiver.url).send("1", BODY) == f"it answered {status}"
 
 
@@ -148,8 +96,8 @@ def test_no_redirect_is_followed(
     receiver: Receiver, make_sender: MakeSender, status: int
 ) -> None:
     """A signed delivery goes to no host that the app has not named."""
-    with closing(Receiver()) as other:
-        receiver.answer = lambda handler: answer(handler, status, Location=other.url)
+    with Receiver() as other:
+        receiver.answer = lambda handler: reply(handler, status, Location=other.url)
         problem = make_sender(receiver.url).send("1", BODY)
         assert other.received == []
     assert problem == f"it answered {status}, and redirects are not followed"
@@ -195,7 +143,7 @@ def test_a_huge_answer_is_not_read(receiver: Receiver, make_sender: MakeSender) 
     """Its status counts, and the connection is not used again."""
 
     def tell(handler: Any) -> None:
-        answer(handler, 200, **{"Content-Length": "1000000"})
+        reply(handler, 200, Content_Length="1000000")
         handler.wfile.write(b"x" * 1_000_000)
 
     receiver.answer = tell
