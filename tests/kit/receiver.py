@@ -1,8 +1,10 @@
 """A real HTTP server that receives deliveries, on a port of its own."""
 
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 
 from tests.kit.ports import HOST
@@ -11,13 +13,14 @@ from tests.kit.ports import HOST
 class Receiver:
     """Notes the path, headers and body of each request. ``answer`` makes the answers.
 
-    The names of headers are in lower case.
+    The names of headers are in lower case. With a folder of ``cert.pem`` and
+    ``key.pem`` it speaks TLS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.received: list[tuple[str, dict[str, str], bytes]] = []
         self.connections = 0
-        self.answer: Callable[[Any], None] = lambda handler: reply(handler, 204)
+        self.answer: Callable[[Any], object] = lambda handler: reply(handler, 204)
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -44,7 +47,14 @@ class Receiver:
                 """Say nothing: senders cut connections."""
 
         self._listener = Listener((HOST, 0), Handler)
-        self.url = f"http://{HOST}:{self._listener.server_port}/hooks?of=presence"
+        scheme = "http"
+        if certificate is not None:
+            scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+            plain = self._listener.socket
+            self._listener.socket = context.wrap_socket(plain, server_side=True)
+        self.url = f"{scheme}://{HOST}:{self._listener.server_port}/hooks?of=presence"
 
     def __enter__(self) -> Self:
         serve = self._listener.serve_forever

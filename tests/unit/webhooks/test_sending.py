@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from standardwebhooks import Webhook
 
 from flask_sse_hub.webhooks import StandardWebhooks
 from flask_sse_hub.webhooks.sending import Sender
+from tests.kit.certificates import make_certificate
 from tests.kit.ports import HOST, free_port
 from tests.kit.receiver import Receiver, reply
 
@@ -161,9 +163,38 @@ def test_an_answer_that_is_no_http_is_a_failure(
 
 
 def test_the_certificate_of_a_receiver_is_checked(
+    make_sender: MakeSender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's is refused. One that the machine trusts is accepted."""
+    make_certificate(tmp_path)
+    with Receiver(tmp_path) as receiver:
+        problem = make_sender(receiver.url).send("1", BODY)
+        assert "certificate verify failed" in str(problem)
+        assert receiver.received == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+        sender = make_sender(receiver.url)
+        assert [sender.send("1", BODY), sender.send("2", BODY)] == [None, None]
+        assert receiver.connections == 1
+
+
+def test_a_tls_receiver_that_never_ends_has_a_deadline(
+    make_sender: MakeSender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is cut below the encryption."""
+    make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    gone = threading.Event()
+    with Receiver(tmp_path) as receiver:
+        receiver.answer = lambda _: gone.wait()
+        problem = make_sender(receiver.url, most_seconds=0.1).send("1", BODY)
+        gone.set()
+    assert problem is not None
+
+
+def test_a_receiver_without_tls_is_none_for_https(
     receiver: Receiver, make_sender: MakeSender
 ) -> None:
-    """A receiver without TLS is none for an https URL."""
+    """Nothing is sent in the clear."""
     url = receiver.url.replace("http:", "https:")
     assert "SSLError" in str(make_sender(url).send("1", BODY))
     assert receiver.received == []
