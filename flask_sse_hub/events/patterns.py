@@ -27,6 +27,11 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def first_match(name: str, patterns: Iterable[str]) -> str | None:
+    """Return the first pattern that a name matches, None without one."""
+    return next((each for each in patterns if matches(name, (each,))), None)
+
+
 @dataclass(frozen=True, slots=True)
 class DefaultTtls:
     """The ttl of events without one of their own, by patterns of their channels."""

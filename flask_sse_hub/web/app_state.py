@@ -7,6 +7,7 @@ so that one object can serve many apps.
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from ..brokers import Broker, create_broker
 from ..errors import BrokerUnavailable
 from ..events.address import Address
 from ..events.compose import Composer
+from ..events.patterns import first_match
 from ..events.pending import PendingEvent
 from ..events.record import Record
 from ..events.typed.registry import EventTypes
@@ -143,6 +145,7 @@ class AppState:
 
     def _create_machine(self) -> Machine:
         hub, config = self.hub, self.config
+        counted = config.metrics_channels
         return Machine(
             self.log_identity,
             own=lambda number, clients: figures_of(
@@ -150,7 +153,7 @@ class AppState:
                 worker=number,
                 max_clients=config.max_clients,
                 answers=place_ledger().answers,
-                pattern=config.metrics_pattern if config.metrics_channels else None,
+                pattern=partial(first_match, patterns=counted) if counted else None,
                 clients=clients,
             ),
             streams=hub.client_stats,

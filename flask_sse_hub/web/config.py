@@ -410,11 +410,6 @@ class Config:
         """Tell whether a channel, or one that a pattern covers, has presence."""
         return reaches(subscription, self.presence)
 
-    def metrics_pattern(self, channel: str) -> str | None:
-        """Return the pattern at which the metrics count a channel, None without one."""
-        found = (each for each in self.metrics_channels if matches(channel, (each,)))
-        return next(found, None)
-
 
 def _checked(key: str, part: "Field[Any]", value: Any) -> Any:
     try:

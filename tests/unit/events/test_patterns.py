@@ -10,7 +10,7 @@ from flask_sse_hub import InvalidEvent
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import UNSET
 from flask_sse_hub.events.compose import Composer
-from flask_sse_hub.events.patterns import ChannelHistories, DefaultTtls
+from flask_sse_hub.events.patterns import ChannelHistories, DefaultTtls, first_match
 from flask_sse_hub.events.record import ChannelBounds
 
 TTLS = DefaultTtls.of({"typing.*": 5, "typing.slow": 9, "cursors.*": 0})
@@ -18,6 +18,13 @@ TTLS = DefaultTtls.of({"typing.*": 5, "typing.slow": 9, "cursors.*": 0})
 
 def ttl_of(ttl: Any = UNSET, **target: Any) -> float | None:
     return Composer(json.dumps, 100, TTLS).record("x", ttl=ttl, **target).ttl
+
+
+def test_the_first_pattern_that_matches_counts() -> None:
+    """It may be the more special one."""
+    patterns = ["room.vip", "room.*"]
+    found = [first_match(name, patterns) for name in ("room.vip", "room.7", "news")]
+    assert found == ["room.vip", "room.*", None]
 
 
 @pytest.mark.parametrize(

@@ -230,13 +230,6 @@ def test_public_channels_are_glob_patterns(channel: str, public: bool) -> None:
     assert config.is_public(channel) is public
 
 
-def test_a_channel_counts_at_the_first_pattern_that_matches_it() -> None:
-    """Each pattern is a series of the metrics. Other channels count at none."""
-    config = Config.read({"SSE_HUB_METRICS_CHANNELS": ["room.vip", "room.*"]})
-    found = [config.metrics_pattern(name) for name in ("room.vip", "room.7", "news")]
-    assert found == ["room.vip", "room.*", None]
-
-
 @pytest.mark.parametrize(
     "key",
     [
