@@ -18,7 +18,7 @@ from .answers.lasting.arguments import (
 from .answers.lasting.records import Begun
 from .answers.lasting.task import TaskAnswer
 from .answers.protocols import ProtocolName, protocol_named
-from .brokers import Broker, create_broker, is_redis
+from .brokers import Broker, create_broker, is_redis, traced
 from .database import joining
 from .database.uncommitted import Destination
 from .errors import InvalidOption, InvalidTarget
@@ -142,15 +142,19 @@ class Publisher(PublishesEvents, AnswersPresence, AnswersReceipts):
         self._broker.get()
 
     def _publishing(self) -> tuple[Composer, Callable[[Record], str]]:
-        return self._composer, self._append
+        return self._composer, lambda record: traced.publish(record, self._append)
 
     def _publish_after(
         self, after: Transactional, record: Record, *, outbox: bool
     ) -> PendingEvent:
         if outbox:
-            return joining.store(after, record, self._outbox, lambda *_: None)
-        return joining.append_after(
-            after, record, Destination(self._append, lambda *_: None)
+            return traced.publish(
+                record,
+                lambda each: joining.store(after, each, self._outbox, lambda *_: None),
+            )
+        destination = Destination(self._append, lambda *_: None)
+        return traced.publish(
+            record, lambda each: joining.append_after(after, each, destination)
         )
 
     @explaining("answer(id, user=...)", words={})
@@ -239,7 +243,7 @@ class Publisher(PublishesEvents, AnswersPresence, AnswersReceipts):
         return partial(receipts.look_up, self._broker.get())
 
     def _append(self, record: Record) -> str:
-        return str(self._broker.get().publish(record))
+        return str(traced.append(self._broker.get(), record))
 
     def close(self) -> None:
         """Close this process's connections. A later ``publish()`` raises an error."""

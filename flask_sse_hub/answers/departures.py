@@ -60,6 +60,16 @@ class Departing(Protocol):
         """Shut the connection down. A write that blocks ends with an error."""
 
 
+class Watching(Protocol):
+    """The watch for departures, for an answer without a connection."""
+
+    def add(self, stream: Departing, connection: None) -> None:
+        """Tell an answer when its worker is leaving."""
+
+    def remove(self, stream: Departing) -> None:
+        """Tell an answer no longer."""
+
+
 class Departures:
     """The watch of one process. Its thread runs as long as any stream is open."""
 

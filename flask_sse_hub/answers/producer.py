@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from ..runtime import greenlets
+from ..runtime import greenlets, tracing
 from ..runtime.coded_log import CodedLog
 from .protocols import Failure
 
@@ -63,6 +63,8 @@ class Producer:
         self._iterator: Iterator[Any] | None = None
         self._convert = convert
         self._around = around
+        # Code of the iterable goes on in the trace of the request that made this.
+        self._target = tracing.carried(self._run)
         # Guards all fields below, and is notified of each change.
         # Its own lock is reentrant: with a plain one, gevent's would let others run at
         # each notify, which takes longer than all the rest.
@@ -88,7 +90,10 @@ class Producer:
         # An empty context: the caller's context may hold a request.
         run = contextvars.Context().run
         thread = threading.Thread(
-            target=run, args=(self._run,), name=_THREAD_NAME, daemon=True
+            target=run,
+            args=(self._target,),
+            name=_THREAD_NAME,
+            daemon=True,
         )
         try:
             thread.start()

@@ -3,7 +3,9 @@
 The form is one line of JSON, called the head, followed by the event's data unchanged.
 The head holds the addresses and either the event's type and retry or the content of a
 control record. Many records have the same head, so encoded and decoded heads are
-cached. This module does not know where the form is stored.
+cached. The place in the app's traces is different in each record: it is the last field
+of the head, and put in and taken out beside the caches. This module does not know where
+the form is stored.
 """
 
 import json
@@ -16,6 +18,7 @@ from ..events.address import MAX_TARGETS, Address
 from ..events.event import LARGEST_BYTES, MAX_RETRY_SECONDS, Event, checked_name
 from ..events.record import ChannelBounds, Cursor, Disconnect, Record, Subscribe
 from ..events.seconds import checked_seconds
+from ..runtime import tracing
 
 # One shared encoder: json.dumps with these options would construct an encoder for each
 # head, which costs as much as the encoding.
@@ -29,6 +32,10 @@ _MAX_HEAD_CHARS = 500
 
 # The longest delay that earlier versions published, in seconds.
 _EARLIER_MAX_RETRY = 2_147_483
+
+# The last field of a head with a place in a trace, which has always the same length.
+_TRACE = ',"trace":"{}"}}'
+_TRACE_CHARS = len(_TRACE.format("00-" + 32 * "0" + "-" + 16 * "0" + "-00"))
 
 # The end of the year 9999. Python's datetime has no later dates.
 _MAX_TIME = 253_402_300_799.0
@@ -73,6 +80,8 @@ def encode(record: Record) -> str:
         data = ""
     few = len(record.addresses) + len(record.exclude) <= _MAX_NAMES
     line = _encode_head(head) if few else _encode_head.__wrapped__(head)
+    if record.traceparent is not None:
+        line = line[:-1] + _TRACE.format(record.traceparent)
     return f"{line}\n{data}"
 
 
@@ -85,6 +94,7 @@ def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
         line, newline, data = text.partition("\n")
         if not newline:
             raise ValueError("it has no head")
+        line, traceparent = _without_trace(line)
         few = len(line) <= _MAX_HEAD_CHARS
         head = _decode_head(line) if few else _decode_head.__wrapped__(line)
         if not 0 <= time <= _MAX_TIME:
@@ -98,6 +108,7 @@ def decode(body: str | bytes, *, cursor: Cursor, time: float) -> Record:
             ttl=head.ttl,
             receipt=head.receipt,
             bounds=head.bounds,
+            traceparent=traceparent,
             cursor=cursor,
             time=time,
         )
@@ -111,13 +122,23 @@ def addresses_that_lose(line: bytes, *, age: float) -> tuple[Address, ...]:
     There are none in the head of a control record, of an event whose time is over, or
     of a form that cannot be read.
     """
-    few = len(line) <= _MAX_HEAD_CHARS
     try:
-        head = (_decode_head if few else _decode_head.__wrapped__)(line.decode())
+        text, _ = _without_trace(line.decode())
+        few = len(text) <= _MAX_HEAD_CHARS
+        head = (_decode_head if few else _decode_head.__wrapped__)(text)
     except (ValueError, TypeError, LookupError, RecursionError, SSEHubError):
         return ()
     is_over = head.ttl is not None and (head.ttl == 0 or age >= head.ttl)
     return () if head.control is not None or is_over else head.addresses
+
+
+def _without_trace(line: str) -> tuple[str, str | None]:
+    """Return a head without its place in a trace, and that place."""
+    last = line[-_TRACE_CHARS:]
+    traceparent = last[len(',"trace":"') : -len('"}')]
+    if last == _TRACE.format(traceparent) and tracing.is_traceparent(traceparent):
+        return line[:-_TRACE_CHARS] + "}", traceparent
+    return line, None
 
 
 @lru_cache(_HEADS)

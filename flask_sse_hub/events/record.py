@@ -6,7 +6,7 @@ stored, or which clients a record concerns.
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Self
 
@@ -126,6 +126,9 @@ class Record:
     ``receipt``.
 
     An event with ``bounds`` has one address, the channel that they bound, and no ttl.
+
+    ``traceparent`` is the place of the publish in the traces of the app, None without
+    traces. Records that differ only by it are the same.
     """
 
     addresses: tuple[Address, ...]
@@ -137,6 +140,7 @@ class Record:
     ttl: float | None = None
     receipt: bool = False
     bounds: ChannelBounds | None = None
+    traceparent: str | None = field(default=None, compare=False)
     cursor: Cursor = UNPLACED
     time: float = 0.0
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 
-from ..brokers import Broker
+from ..brokers import Broker, traced
 from ..errors import BrokerUnavailable
 from ..events.record import Cursor, Disconnect, Record
 from ..runtime.coded_log import CodedLog
@@ -71,7 +71,7 @@ class ControlSender:
 
     def append(self, record: Record) -> Cursor:
         """Append a record at once, and return its cursor. Raises BrokerUnavailable."""
-        return self._broker.publish(record)
+        return traced.append(self._broker, record)
 
     def send(self, record: Record) -> None:
         """Append a record in the background.
@@ -80,6 +80,7 @@ class ControlSender:
         appended later than now. So a logout that is repeated while the broker is away
         costs nothing.
         """
+        record = traced.placed(record)
         with self._lock:
             if self._closed.is_set() or record in self._waiting:
                 return
@@ -159,7 +160,7 @@ class ControlSender:
     def _try(self, record: Record, trouble: Trouble) -> bool:
         """Append a record; False if the broker is away."""
         try:
-            self._broker.publish(record)
+            self.append(record)
         except BrokerUnavailable as error:
             if trouble.is_news(str(error)):
                 log.warning(

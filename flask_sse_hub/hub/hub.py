@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Literal
 
-from ..brokers import Broker
+from ..brokers import Broker, traced
 from ..errors import BrokerUnavailable, ClientRefused
 from ..events.address import Address, address_of_client
 from ..events.coding import Coding
@@ -116,7 +116,7 @@ class Hub:
             )
         tally, begun = self._parts.tally, self.clock()
         try:
-            cursor = self.broker.publish(record)
+            cursor = traced.append(self.broker, record)
         except BrokerUnavailable:
             tally.broker_errors["publish"] += 1
             raise

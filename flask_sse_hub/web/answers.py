@@ -50,6 +50,7 @@ from ..events import address
 from ..events.address import UNSET, HasId, Name, Unset
 from ..events.event import encode_retry
 from ..hub.clients.client import Client, Identity
+from ..runtime import tracing
 from ..runtime.arguments import explaining
 from ..server.connection import connection_of, last_event_id
 from ..server.places import place_ledger
@@ -292,6 +293,7 @@ class LastingAnswers:
         client = self._subscribing.reader(check)
         if not isinstance(client, Client) or entry is None:
             return self._subscribing.with_headers(client)  # type: ignore[arg-type]
+        tracing.link(entry.traceparent)
         spoken = protocol_named(entry.begun.protocol)  # type: ignore[arg-type]
         places = place_ledger()
         check_room(places, for_event_source=spoken.for_event_source)

@@ -15,7 +15,7 @@ from flask import Flask, has_request_context
 
 from ..answers.lasting.desk import Desk
 from ..auth.access import Access, Rules
-from ..brokers import Broker, create_broker
+from ..brokers import Broker, create_broker, traced
 from ..errors import BrokerUnavailable
 from ..events.address import Address
 from ..events.compose import Composer
@@ -118,7 +118,7 @@ class AppState:
             app, config, self.reach, self.subscribing, desk=lambda: self._desks.get()
         )
         self.after_commit = AfterCommit(
-            app, outbox, append=self.publish, hub=lambda: self.hub
+            app, outbox, append=self._append, hub=lambda: self.hub
         )
         #: The monotonic clock for hubs. A new value takes effect at the next hub.
         self.clock: Callable[[], float] = time.monotonic
@@ -269,7 +269,9 @@ class AppState:
         process.
         """
         self.reach.check()
-        return self.after_commit.publish(after, record, stored=stored)
+        return traced.publish(
+            record, lambda each: self.after_commit.publish(after, each, stored=stored)
+        )
 
     def publish(self, record: Record) -> str:
         """Append an event to the log, send the signal, and return the event's id.
@@ -277,6 +279,9 @@ class AppState:
         Raises BrokerUnavailable, and ConfigurationError if the event would not reach
         every process.
         """
+        return traced.publish(record, self._append)
+
+    def _append(self, record: Record) -> str:
         self.reach.check()
         if record.receipt and has_request_context():
             # Otherwise no worker may look for its streams, because there is none yet.

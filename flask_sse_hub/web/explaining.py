@@ -16,6 +16,7 @@ from ..events import address
 from ..events.event import Event
 from ..events.record import Cursor, Record, is_beyond
 from ..metrics.machine import Machine
+from ..runtime import tracing
 from .app_state import AppState
 from .printing import printable
 
@@ -54,12 +55,15 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
         channels = dict(_channels(state, record, user))
         verdict = conclusion(found, addressed=bool(heard), user=user, record=record)
         since = {each.worker: each.since for each in lives.found}
+        place = record.traceparent
+        trace = None if place is None else tracing.trace_id(place)
         if as_json:
             shown = {
                 "id": str(record.cursor),
                 "time": record.time,
                 "type": _type_of(record),
                 "targets": address.told(record.addresses),
+                "trace": trace,
                 "addressed": bool(heard),
                 "channels": channels,
                 "streams": [asdict(each) for each in found],
@@ -72,6 +76,8 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
         targets = " ".join(address.told(record.addresses))
         _say(f"event {record.cursor} ({_type_of(record)})")
         _say(f"published {_at(record.time)} to {targets}")
+        if trace is not None:
+            _say(f"published in the trace {trace}")
         for name, answer in channels.items():
             _say(f"channel {name}: {answer}")
         for each in found:

@@ -26,6 +26,7 @@ from ..hub.clients.client import Client, Metadata
 from ..hub.delivery.ends import CLOCK_SKEW_SECONDS
 from ..hub.hub import Hub
 from ..hub.lifecycle import draw_age
+from ..runtime import tracing
 from ..runtime.rare_log import FirstTime
 from ..server.connection import connection_of, last_event_id
 from ..server.support import check_server
@@ -207,6 +208,7 @@ class Subscribing:
             client = self._admitted(hub, asked)
         except ClientRefused as refusal:
             return temporarily_refused(refusal)
+        _trace(client)
         return self._response(hub, client, asked.warnings())
 
     def _check_surroundings(self) -> None:
@@ -324,6 +326,19 @@ def temporarily_refused(refusal: ClientRefused) -> Response:
         return refused(str(refusal), status=503)
     remedy = _LIMITS if current_app.debug else ""
     return refused(f"{refusal}{remedy}", status=429)
+
+
+def _trace(client: Client) -> None:
+    """Add the stream to the trace of its request; its end is told there too.
+
+    A span that is as long as a stream would come hours after the rest of its trace.
+    """
+    if tracing.is_on():
+        tracing.tell(
+            "sse_hub.stream.opened",
+            {"sse_hub.client": client.id, "sse_hub.channels": client.channels},
+        )
+        client.traceparent = tracing.here()
 
 
 def _head(hub: Hub) -> Cursor:

@@ -9,6 +9,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -17,6 +18,7 @@ from werkzeug.exceptions import InternalServerError, Unauthorized
 from werkzeug.routing import BaseConverter, Rule
 
 from ..errors import ConfigurationError, InvalidSignature, SSEHubError
+from ..runtime import tracing
 from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import RareLog
 from .request_body import parse_json, read_body
@@ -92,12 +94,41 @@ def webhook(
                 raise InternalServerError("the signature cannot be checked") from error
             key = _idempotency_key(scheme, signed.content)
             delivery = Delivery(signed.id, key, body)
-            answer: _R = current_app.ensure_sync(view)(delivery, *args, **kwargs)
+            with _step(scheme, delivery):
+                answer: _R = current_app.ensure_sync(view)(delivery, *args, **kwargs)
             return answer
 
         return verified
 
     return decorate
+
+
+def _step(scheme: Scheme, delivery: Delivery) -> AbstractContextManager[object]:
+    """Return the step of a delivery in the app's trace: its publishes belong to it.
+
+    It links to the step of the sender, if the request names one.
+    """
+    if not tracing.is_on():
+        return nullcontext()
+    name = f"receive {scheme.name}"
+    attributes: dict[str, str | int] = {
+        "messaging.system": "sse_hub",
+        "messaging.operation.name": "receive",
+        "messaging.operation.type": "process",
+        "messaging.message.body.size": len(delivery.body),
+        "sse_hub.idempotency_key": delivery.idempotency_key,
+    }
+    if delivery.id is not None:
+        attributes["messaging.message.id"] = delivery.id
+    tracing.leave_crumb(name, attributes)
+    # Not signed, so it is no parent: a stranger could add to anybody's trace.
+    sender = request.headers.get("traceparent", "")
+    return tracing.Step(
+        name,
+        kind="CONSUMER",
+        attributes=attributes,
+        follows=sender if tracing.is_traceparent(sender) else None,
+    )
 
 
 def _check_not_parsed() -> None:

@@ -24,6 +24,7 @@ COMPARE = commands(sample("benchmarks/README.md", "sh", with_="benchmarks.compar
 PIP = [
     *commands(sample("README.md", "sh", with_="pip install")),
     *commands(sample("docs/quickstart.md", "sh")),
+    *commands(sample("docs/tracing.md", "sh")),
     *(line for each in samples("docs/clients.md", "sh") for line in commands(each)),
 ]
 NPM = [

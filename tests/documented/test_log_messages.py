@@ -20,6 +20,7 @@ PAGE = (PACKAGE.parent / "docs/operations.md").read_text()
 #: The text of each code, as the index shows it.
 INDEX = dict(re.findall(r"^\| `(SSE-\d{4})` \| `(.+?)` \| .+ \| .+ \|$", PAGE, re.M))
 
+
 _LEVELS = {"warning", "error", "exception", "critical", "warn", "fatal", "log"}
 
 

@@ -40,8 +40,17 @@ class BookEntry:
     A position is a number of characters in an answer of text, and of items otherwise.
     """
 
-    def __init__(self, begun: Begun, *, time: float, is_whole: bool) -> None:
+    def __init__(
+        self,
+        begun: Begun,
+        *,
+        time: float,
+        is_whole: bool,
+        traceparent: str | None = None,
+    ) -> None:
         self.begun = begun
+        #: The place in the app's traces where the answer began.
+        self.traceparent = traceparent
         #: The times at which the broker appended the first and the last record.
         self.begun_at = time
         self.ended_at: float | None = None
@@ -300,7 +309,12 @@ class Book:
     def _begin(
         self, begun: Begun, record: Record, *, replaced: BookEntry | None
     ) -> BookEntry:
-        entry = BookEntry(begun, time=record.time, is_whole=not self._restarting)
+        entry = BookEntry(
+            begun,
+            time=record.time,
+            is_whole=not self._restarting,
+            traceparent=record.traceparent,
+        )
         if replaced is not None:
             entry.keys |= replaced.keys
             self._forget(begun.id)

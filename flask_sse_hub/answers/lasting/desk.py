@@ -9,15 +9,19 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
+from ...brokers import traced
 from ...errors import BrokerUnavailable, StateFull
 from ...hub.hub import Hub
+from ...runtime import tracing
 from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import RareLog
 from ...runtime.survival import surviving
 from ..batch import Batch
-from ..departures import Departing, departures
+from ..departures import Watching, departures
 from ..protocols import new_end_id
 from ..source import Source
 from . import records
@@ -47,16 +51,6 @@ _AT_FULL_PACE = 100
 _LOST = "the process that produced the answer is gone"
 
 
-class Watching(Protocol):
-    """The watch for departures, for an answer without a connection."""
-
-    def add(self, stream: Departing, connection: None) -> None:
-        """Tell an answer when its worker is leaving."""
-
-    def remove(self, stream: Departing) -> None:
-        """Tell an answer no longer."""
-
-
 class Desk:
     """The answers of one process. Creating it starts nothing.
 
@@ -75,7 +69,10 @@ class Desk:
     ) -> None:
         self.hub = hub
         self._members = hub.members
+        # For the steps of an answer, in the trace of the app. Records by which workers
+        # keep house are in none.
         broker = hub.broker
+        self._append_step = partial(traced.append, broker)
         self._append = broker.publish
         self._beside = beside or _in_thread
         self._patience = patience
@@ -131,7 +128,7 @@ class Desk:
         """
         run = self.enrol(begun, source, batch=batch, timeout=timeout, debug=debug)
         try:
-            self._beside(run.runner.run, "sse-answer")
+            self._beside(tracing.carried(run.runner.run), "sse-answer")
         except RuntimeError as error:
             source.stop()
             self.close(run)
@@ -149,7 +146,7 @@ class Desk:
             Runner(
                 begun,
                 source,
-                append=self._append,
+                append=self._append_step,
                 max_bytes=self._max_bytes,
                 debug=debug,
                 clock=self.hub.clock,
@@ -162,7 +159,7 @@ class Desk:
         try:
             # The others must know that this process lives before the answer begins.
             self._members.enter()
-            self._append(records.begin(begun))
+            self._append_step(records.begin(begun))
         except BaseException:
             source.stop()
             self.close(run)
@@ -240,7 +237,8 @@ class Desk:
 
     def _end(self, entry: BookEntry, reason: str, message: str = "") -> None:
         ended = Ended(reason=reason, message=message, id=new_end_id())
-        self._append(records.end(entry.begun, ended))
+        record = replace(records.end(entry.begun, ended), traceparent=entry.traceparent)
+        self._append_step(record)
 
     # Readers
 

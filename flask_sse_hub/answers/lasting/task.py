@@ -9,14 +9,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from ...brokers import Broker
+from ...brokers import Broker, traced
 from ...errors import BrokerUnavailable, TooManyAnswers
 from ...events import address
 from ...events.record import Record
 from ...hub.members import BEAT_SECONDS, beat_of, farewell_of
+from ...runtime import tracing
 from ...runtime.coded_log import CodedLog
 from ..batch import Batch
 from ..progress import Progress
@@ -80,15 +82,16 @@ class TaskAnswer:
         # The workers must know that this process lives before the answer begins.
         broker.publish(beat_of(self._begun.runner))
         self._beat_at = self._clock() + BEAT_SECONDS
-        broker.publish(records.begin(self._begun))
+        traced.append(broker, records.begin(self._begun))
         self._runner = Runner(
             self._begun,
             self._written,
-            append=broker.publish,
+            append=partial(traced.append, broker),
             on_look=self.look,
             **self._options,
         )
-        threading.Thread(target=self._runner.run, name="sse-task", daemon=True).start()
+        run = tracing.carried(self._runner.run)
+        threading.Thread(target=run, name="sse-task", daemon=True).start()
         return self
 
     def __exit__(

@@ -157,6 +157,7 @@ class Client:
         "skipped_events",
         "state",
         "taken_at",
+        "traceparent",
         "was_reset",
     )
 
@@ -253,6 +254,8 @@ class Client:
         self.bytes = 0
         self.skipped_events = 0
         self.skipped_bytes = 0
+        #: The place in the app's traces where the stream was opened.
+        self.traceparent: str | None = None
 
     def listen(self, channels: tuple[str, ...]) -> None:
         """Listen to other channels. Only the registry calls this."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from ...runtime import tracing
 from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import RareLog
 from ...runtime.survival import surviving
@@ -87,7 +88,7 @@ class Notices:
         if not (is_told or is_logged):
             return
         stats = ClientStats.of(client, written, now=self._clock())
-        line = partial(_log_end, repr(client), stats, reason)
+        line = partial(_log_end, repr(client), stats, reason, client.traceparent)
         if not beside:
             line()
         elif is_logged:
@@ -218,10 +219,12 @@ class _Calls:
         self._work.set()
 
 
-def _log_end(client: str, stats: ClientStats, reason: CloseReason) -> None:
+def _log_end(
+    client: str, stats: ClientStats, reason: CloseReason, traceparent: str | None
+) -> None:
     # A log filter or handler of the app may raise an error, and the caller also serves
     # other streams.
-    with surviving():
+    with surviving(), tracing.within(traceparent):
         log.info(
             "stream of %s ended: %s after %.1f s, %d events, %d bytes",
             client,

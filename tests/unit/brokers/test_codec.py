@@ -1,6 +1,7 @@
 """The stored form of records: reading returns exactly the record that was written."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,6 +120,47 @@ def test_a_record_without_a_ttl_is_stored_as_before() -> None:
     body = codec.encode(Record((BROADCAST,), Event("x")))
     assert body == '{"to":["*"],"event":["message",null]}\nx'
     assert codec.decode(body, cursor=AT, time=5.0).ttl is None
+
+
+TRACEPARENT = f"00-{'ab' * 16}-{'cd' * 8}-03"
+
+
+def test_a_place_in_a_trace_is_one_more_field() -> None:
+    """Earlier versions pass over a field that they do not know."""
+    record = Record((BROADCAST,), Event("x\n}"), traceparent=TRACEPARENT)
+    body = codec.encode(record)
+    head = body.partition("\n")[0]
+    plain = codec.encode(Record((BROADCAST,), Event("x\n}")))
+    assert json.loads(head).pop("trace") == TRACEPARENT
+    assert json.loads(head) == json.loads(plain.partition("\n")[0]) | {
+        "trace": TRACEPARENT
+    }
+    found = codec.decode(body, cursor=AT, time=5.0)
+    assert found.traceparent == TRACEPARENT
+    assert found.content == Event("x\n}")
+
+
+def test_a_place_in_a_trace_does_not_fill_the_caches() -> None:
+    """Each record has another one, and many records share the rest of the head."""
+    before = codec._decode_head.cache_info().misses
+    for number in range(50):
+        record = Record((BROADCAST,), Event("x", type="cached"))
+        traced = replace(record, traceparent=f"00-{number:032x}-{number:016x}-00")
+        body = codec.encode(traced)
+        codec.decode(body, cursor=AT, time=5.0)
+        line = body.encode().partition(b"\n")[0]
+        assert codec.addresses_that_lose(line, age=0.0) == (BROADCAST,)
+    assert codec._decode_head.cache_info().misses == before + 1
+
+
+@pytest.mark.parametrize(
+    "trace", ["7", "null", '"x"', f'"{TRACEPARENT.upper()}"', f'"{TRACEPARENT}", "x":1']
+)
+def test_a_place_that_cannot_be_read_is_passed_over(trace: str) -> None:
+    """Another program has written it, and the event is as good as without it."""
+    body = f'{{"to":["*"],"event":["message",null],"trace":{trace}}}\nx'
+    record = codec.decode(body, cursor=AT, time=5.0)
+    assert (record.content, record.traceparent) == (Event("x"), None)
 
 
 def test_a_delay_of_an_earlier_version_is_cut() -> None:

@@ -66,6 +66,18 @@ def test_a_follower_receives_every_record_as_it_was_published(
     assert all(r.time > 1_600_000_000 for r in got)
 
 
+def test_a_record_keeps_its_place_in_a_trace(make_broker: MakeBroker) -> None:
+    """It is read back from the log, by followers and from the state."""
+    place = f"00-{1:032x}-{2:016x}-01"
+    broker = make_broker(KEEP_ALL)
+    before = broker.head()
+    broker.publish(record(key="k", traceparent=place))
+    (read,) = broker.replay(before, page=9).records
+    (kept,) = broker.state().records
+    (followed,) = follow(broker, before, 1)
+    assert [each.traceparent for each in (read, kept, followed)] == [place] * 3
+
+
 def test_a_follower_waits_for_records_to_come(make_broker: MakeBroker) -> None:
     """Publishing a record wakes a waiting follower."""
     broker = make_broker(KEEP_ALL)
