@@ -138,6 +138,13 @@ def _event(given: Mapping[str, Any]) -> Step:
     if "channel" in given:
         channel = checked_channel(given["channel"])
         fields = f"channel: {channel}\n"
+    if "key" in given:
+        key = checked_name(given["key"], what="a key")
+        fields += f"key: {key}\n"
+    if "deleted" in given:
+        if given["deleted"] is not True or "key" not in given:
+            raise ValueError("deleted must be true, beside a key")
+        fields += "deleted: true\n"
     block = encode_block(
         text_of(given["data"], dumps=json.dumps),
         # The hub's own types are allowed, so that a page can be tried with a reset.
@@ -193,7 +200,7 @@ def _seconds(value: object, *, what: str) -> float:
 
 #: Each kind of step by its key: the function that makes it, and other keys it may have.
 _STEPS: dict[str, tuple[Callable[[Mapping[str, Any]], Step], tuple[str, ...]]] = {
-    "data": (_event, ("type", "id", "retry", "channel")),
+    "data": (_event, ("type", "id", "retry", "channel", "key", "deleted")),
     "wait": (_wait, ()),
     "drop": (_drop, ()),
     "status": (_refuse, ("retry_after",)),

@@ -29,6 +29,7 @@ from .describing import add_types_command
 from .explaining import add_explain_command
 from .operating import add_commands
 from .printing import printable, printable_json
+from .recording import add_record_command
 
 _KINDS = ("channel", "user", "session", "client")
 
@@ -263,6 +264,7 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
 
     add_commands(group, sse_hub, state)
     add_explain_command(group, state)
+    add_record_command(group, state)
     add_types_command(group, state)
     return group
 

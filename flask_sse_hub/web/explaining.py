@@ -6,7 +6,6 @@ A thin layer over the log, the app's rules and the workers' journals.
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime
 
 import click
 from flask.cli import AppGroup
@@ -18,7 +17,7 @@ from ..events.record import Cursor, Record, is_beyond
 from ..metrics.machine import Machine
 from ..runtime import tracing
 from .app_state import AppState
-from .printing import printable
+from .printing import printable, time_of
 
 # Records of one read from the log.
 _PAGE = 500
@@ -75,20 +74,21 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
             return
         targets = " ".join(address.told(record.addresses))
         _say(f"event {record.cursor} ({_type_of(record)})")
-        _say(f"published {_at(record.time)} to {targets}")
+        _say(f"published {time_of(record.time)} to {targets}")
         if trace is not None:
             _say(f"published in the trace {trace}")
         for name, answer in channels.items():
             _say(f"channel {name}: {answer}")
         for each in found:
-            end = "open" if each.ended is None else f"ended {_at(each.ended)}"
+            end = "open" if each.ended is None else f"ended {time_of(each.ended)}"
             _say(
                 f"worker {each.worker}  stream {each.stream}  opened"
-                f" {_at(each.opened)}, {end}: {each.text}"
+                f" {time_of(each.opened)}, {end}: {each.text}"
             )
         for worker, begun in since.items():
             if begun > record.time:
-                _say(f"worker {worker} knows no streams that ended before {_at(begun)}")
+                when = time_of(begun)
+                _say(f"worker {worker} knows no streams that ended before {when}")
         if not since:
             _say("no worker of this app answers on this machine")
         for number in lives.silent:
@@ -148,8 +148,3 @@ def _channels(state: AppState, record: Record, user: str) -> Iterator[tuple[str,
 
 def _type_of(record: Record) -> str:
     return record.content.type if isinstance(record.content, Event) else ""
-
-
-def _at(moment: float) -> str:
-    when = datetime.fromtimestamp(moment).astimezone()
-    return when.strftime("%Y-%m-%d %H:%M:%S.") + f"{when.microsecond // 1000:03}"

@@ -146,5 +146,5 @@ def test_the_extra_and_the_commands_exist() -> None:
     """Names of extras and of commands are written as they are."""
     assert "\nmetrics = " in (ROOT / "setup.cfg").read_text()
     assert "[metrics]" in INSTALL
-    known = {"doctor", "top", "streams", "listen", "explain", "disconnect"}
-    assert {line.split()[2] for line in COMMANDS.splitlines()} == known
+    known = ["doctor", "top", "streams", "listen", "explain", "record", "disconnect"]
+    assert [line.split()[2] for line in COMMANDS.splitlines()] == known
