@@ -33,9 +33,10 @@ _MAX_HEAD_CHARS = 500
 # The longest delay that earlier versions published, in seconds.
 _EARLIER_MAX_RETRY = 2_147_483
 
-# The last field of a head with a place in a trace, which has always the same length.
-_TRACE = ',"trace":"{}"}}'
-_TRACE_CHARS = len(_TRACE.format("00-" + 32 * "0" + "-" + 16 * "0" + "-00"))
+# The last field of a head with a place in a trace, up to that place, and the length of
+# the field with the end of the head.
+_TRACE = ',"trace":"'
+_TRACE_CHARS = len(_TRACE) + len("00-") + 32 + len("-") + 16 + len("-00") + len('"}')
 
 # The end of the year 9999. Python's datetime has no later dates.
 _MAX_TIME = 253_402_300_799.0
@@ -81,7 +82,7 @@ def encode(record: Record) -> str:
     few = len(record.addresses) + len(record.exclude) <= _MAX_NAMES
     line = _encode_head(head) if few else _encode_head.__wrapped__(head)
     if record.traceparent is not None:
-        line = line[:-1] + _TRACE.format(record.traceparent)
+        line = f'{line[:-1]}{_TRACE}{record.traceparent}"}}'
     return f"{line}\n{data}"
 
 
@@ -134,10 +135,11 @@ def addresses_that_lose(line: bytes, *, age: float) -> tuple[Address, ...]:
 
 def _without_trace(line: str) -> tuple[str, str | None]:
     """Return a head without its place in a trace, and that place."""
-    last = line[-_TRACE_CHARS:]
-    traceparent = last[len(',"trace":"') : -len('"}')]
-    if last == _TRACE.format(traceparent) and tracing.is_traceparent(traceparent):
-        return line[:-_TRACE_CHARS] + "}", traceparent
+    # Quotes within a string are escaped, so this can only be the last field itself.
+    if line.startswith(_TRACE, -_TRACE_CHARS) and line.endswith('"}'):
+        traceparent = line[len(_TRACE) - _TRACE_CHARS : -len('"}')]
+        if tracing.is_traceparent(traceparent):
+            return line[:-_TRACE_CHARS] + "}", traceparent
     return line, None
 
 

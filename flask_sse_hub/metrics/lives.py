@@ -29,6 +29,11 @@ class FoundLives:
         """Take the first of a worker's streams."""
         return cls(worker, since, tuple(islice(lives, _MOST)))
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether earlier streams of the user are left out: there are too many."""
+        return len(self.lives) >= _MOST
+
     def to_json(self) -> bytes:
         """Return the answer as another worker, or a command, reads it."""
         return json.dumps(asdict(self)).encode()

@@ -51,6 +51,8 @@ _HEADER = "X-SSE-Hub-Console"
 _STREAMS_PER_PAGE = 50
 _MOST_PAGES = 200
 _MOST_CHANNELS = 10
+_MOST_SHARED = 50
+_MOST_USERS = 10
 _MOST_CHARS = 100
 _MOST_BODY_BYTES = 4096
 
@@ -93,6 +95,7 @@ def add_console(blueprint: Blueprint, state: AppState) -> None:
     answer("figures", _figures)
     answer("streams", _streams)
     answer("log", _log)
+    answer("people", _people)
     act("close", _close)
     act("test", _test)
     act("publish", _publish)
@@ -170,6 +173,29 @@ def _log(state: AppState) -> dict[str, Any]:
         "skipped": tail.skipped,
         "payloads": payload,
         "events": [shown(record, payload=payload) for record in tail.records],
+    }
+
+
+def _people(state: AppState) -> dict[str, Any]:
+    """Return the fullest channels with presence, and answers, the running ones first.
+
+    Each worker knows all of both, from the log.
+    """
+    join_workers(state)
+    hub, now = state.hub, state.time_of_day()
+    roster = hub.roster
+    crowds = roster.crowds(_MOST_SHARED, _MOST_USERS)
+    found = state.answers.list()
+    found.sort(key=lambda each: (each.state != "running", -each.begun))
+    return {
+        "stale": roster.stale,
+        "channels": [asdict(each) for each in crowds.fullest],
+        "more_channels": crowds.count - len(crowds.fullest),
+        "answers": [
+            {**asdict(each), "age": max(0.0, now - each.begun)}
+            for each in found[:_MOST_SHARED]
+        ],
+        "more_answers": max(0, len(found) - _MOST_SHARED),
     }
 
 

@@ -67,6 +67,7 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
                 "channels": channels,
                 "streams": [asdict(each) for each in found],
                 "known_since": since,
+                "cut": [each.worker for each in lives.found if each.is_cut],
                 "silent": list(lives.silent),
                 "conclusion": verdict,
             }
@@ -89,6 +90,9 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
             if begun > record.time:
                 when = time_of(begun)
                 _say(f"worker {worker} knows no streams that ended before {when}")
+        for one in lives.found:
+            if one.is_cut:
+                _say(f"worker {one.worker} tells its newest {len(one.lives)} streams")
         if not since:
             _say("no worker of this app answers on this machine")
         for number in lives.silent:

@@ -21,6 +21,7 @@ from ..metrics.figures import Figures, total
 from ..metrics.machine import Machine, MachineFigures
 from .app_state import AppState
 from .doctor_facts import doctor_query
+from .numbers import Number
 from .printing import printable
 
 # The doctor holds a stream a little longer than the first ping takes.
@@ -44,7 +45,7 @@ def add_commands(group: AppGroup, sse_hub: Any, state: AppState) -> None:
     )
     @click.option(
         "--wait",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         help="How many seconds a silent stream is held. By default until its ping.",
     )
     @click.option(
@@ -193,7 +194,7 @@ def add_commands(group: AppGroup, sse_hub: Any, state: AppState) -> None:
     @group.command()
     @click.option(
         "--interval",
-        type=click.FloatRange(min=0.2),
+        type=Number(min=0.2),
         default=2.0,
         show_default=True,
         help="Seconds between two looks.",

@@ -20,6 +20,7 @@ from ..hub.clients.journal import StreamLife
 from ..metrics.lives import MachineLives
 from ..metrics.machine import Machine
 from .app_state import AppState
+from .numbers import Number
 from .printing import printable, time_of
 
 # Records of one read from the log.
@@ -35,7 +36,7 @@ def add_record_command(group: AppGroup, state: AppState) -> None:
     @click.option("--user", required=True, help="The id of the user.")
     @click.option(
         "--minutes",
-        type=click.FloatRange(min=0, max=_MOST_MINUTES, min_open=True),
+        type=Number(min=0, max=_MOST_MINUTES, min_open=True),
         default=5.0,
         show_default=True,
         help="How far to go back.",
@@ -234,6 +235,8 @@ def _tell_unknown(lives: MachineLives, since: float) -> None:
                 f"worker {each.worker} knows no streams that ended before"
                 f" {time_of(each.since)}"
             )
+        if each.is_cut:
+            _tell(f"worker {each.worker} tells its newest {len(each.lives)} streams")
     for number in lives.silent:
         _tell(f"worker {number} gave no answer: it is stopped, or too busy")
 

@@ -110,6 +110,25 @@ def test_the_log_is_followed_and_filtered(page: "Page", server: Server) -> None:
     assert page.locator("#log-rows tr", has_text=HOSTILE).count() == 1
 
 
+def test_people_and_answers_are_listed(page: "Page", server: Server) -> None:
+    """An answer of the server, and people with any name."""
+    body = {"count": 1, "pace": 0, "mark": "a", "keep": 60}
+    cookie = server.cookie("bob")
+    assert server.request("POST", "/lasting/start", body=body, cookie=cookie)[0] == 200
+    show(page, "people")
+    page.locator("#answers-rows tr", has_text="bob").wait_for()
+    page.locator("#people-note", has_text="No channel").wait_for()
+    room = {"channel": "room.7", "people": 2, "users": [HOSTILE]}
+    lists = {"channels": [room], "more_channels": 3, "answers": [], "more_answers": 0}
+    page.route(
+        "**/console/people",
+        lambda route: route.fulfill(json={"stale": True, **lists}),
+    )
+    page.locator("#people-rows tr", has_text=f"{HOSTILE} and more").wait_for()
+    page.locator("#people-note", has_text="3 more are not shown").wait_for()
+    page.unroute("**/console/people")
+
+
 def test_a_server_that_is_away_shows(page: "Page") -> None:
     """The page says so, and goes on by itself."""
     show(page, "overview")

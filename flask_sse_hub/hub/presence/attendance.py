@@ -6,8 +6,10 @@ records or locks.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from heapq import nlargest
+from itertools import islice
 from typing import Any
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -45,6 +47,23 @@ class PresenceList(list[Presence]):
         super().__init__(people)
         self.anonymous = anonymous
         self.stale = stale
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """The number of people in a channel, and the users who came first."""
+
+    channel: str
+    people: int
+    users: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Crowds:
+    """The number of channels with people in them, and the fullest of these."""
+
+    count: int
+    fullest: tuple[Crowd, ...]
 
 
 @dataclass(slots=True)
@@ -123,6 +142,19 @@ class Attendance:
             for key, person in self._by_channel.get(channel, {}).items()
         ]
 
+    def crowds(self, most: int, users: int) -> "Crowds":
+        """Return the fullest channels, and the first users of each."""
+        fullest = nlargest(
+            most, self._by_channel.items(), key=lambda item: len(item[1])
+        )
+        return Crowds(
+            len(self._by_channel),
+            tuple(
+                Crowd(name, len(people), tuple(_users(people.values(), users)))
+                for name, people in fullest
+            ),
+        )
+
     def text(self, channel: str) -> str:
         """Return the people in a channel as a JSON array, as clients receive it."""
         text = self._texts.get(channel)
@@ -176,6 +208,10 @@ class Attendance:
     def devices(self, key: str) -> int:
         """Return the number of streams on all workers."""
         return sum(self._entries.get(key, {}).values())
+
+
+def _users(people: Iterable[Person], most: int) -> Iterator[str]:
+    return (each.user for each in islice(people, most))
 
 
 def _take_out(index: dict[str, dict[str, Any]], name: str, key: str) -> None:

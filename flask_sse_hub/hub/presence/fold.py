@@ -16,7 +16,7 @@ from ...events import address
 from ...events.address import BROADCAST, Address
 from ...events.record import UNPLACED, Record
 from ...runtime.greenlets import unhurried
-from .attendance import Attendance, Person, PresenceList
+from .attendance import Attendance, Crowds, Person, PresenceList
 from .changes import PastChanges, PresenceChange
 from .records import GONE, JOIN, LEAVE, Said, key_of, read
 
@@ -331,6 +331,11 @@ class PresenceFold:
         """Return the channels in which a user is."""
         with self._lock:
             return self._table.channels(user)
+
+    def crowds(self, most: int, users: int) -> Crowds:
+        """Return the fullest channels, and the first users of each."""
+        with self._lock:
+            return self._table.crowds(most, users)
 
     def text(self, channel: str) -> str:
         """Return the people in a channel as a JSON array, as clients receive it."""

@@ -26,7 +26,7 @@ from ..members import BEAT_SECONDS, Members
 from ..options import HubOptions
 from . import records
 from .announcer import Announcer
-from .attendance import Person, PresenceList
+from .attendance import Crowds, Person, PresenceList
 from .fold import Changes, PresenceFold
 from .own_streams import OwnStreams, Streams
 from .records import Said, key_of
@@ -372,6 +372,10 @@ class Roster:
     def channels(self, user: str) -> list[str]:
         """Return the channels in which a user is."""
         return self.fold.channels(user)
+
+    def crowds(self, most: int, users: int) -> Crowds:
+        """Return the channels with most people, and the first users of each."""
+        return self.fold.crowds(most, users)
 
     def listing(self, client: Client) -> str | None:
         """Return the people in the channels that a client asked for, as JSON.

@@ -275,6 +275,36 @@ function searchLog() {
   turn();
 }
 
+// The people in channels with presence, and the answers, as the log has them
+
+async function people(signal) {
+  const found = await request("people", { signal });
+  at("people-note").textContent = [
+    found.stale ? "The log cannot be read: this may be out of date." : "",
+    noteOf(found.channels, found.more_channels, "channel with presence has people in it"),
+  ].join(" ");
+  fill(at("people-rows"), found.channels, (each) => each.channel, (each) => [
+    each.channel,
+    number(each.people),
+    each.users.join(" ") + (each.people > each.users.length ? " and more" : ""),
+  ]);
+  at("answers-note").textContent = noteOf(found.answers, found.more_answers, "answer can be read");
+  fill(at("answers-rows"), found.answers, (each) => each.id, (each) => [
+    each.user ?? "–",
+    each.reason === null || each.reason === each.state ? each.state : `${each.state} (${each.reason})`,
+    `${duration(each.age)} ago`,
+    size(each.size),
+    each.has_readers ? "yes" : "none",
+    each.progress === null ? "–" : `${each.progress.text} ${number(each.progress.done, 1)} of ${number(each.progress.total, 1)}`,
+    each.id,
+  ]);
+}
+
+function noteOf(shown, more, what) {
+  if (!shown.length) return `No ${what}.`;
+  return more ? `${number(more)} more are not shown.` : "";
+}
+
 // A test event: through the log and the hub, to this page
 
 async function test() {
@@ -311,7 +341,7 @@ async function tryOut(resolve) {
 // Turns: a look at the figures and at the view that is shown, every two seconds, as long as
 // the page is visible
 
-const VIEWS = { overview, streams, log };
+const VIEWS = { overview, streams, log, people };
 let looking = new AbortController();
 let timer;
 

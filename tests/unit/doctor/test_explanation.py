@@ -57,3 +57,9 @@ def test_an_answer_of_another_version_is_refused() -> None:
     for data in (b"", b"[]", b"{}", b'{"lives": [{}]}'):
         with pytest.raises(ValueError, match=r"version|Expecting"):
             FoundLives.from_json(data)
+
+
+def test_an_answer_says_whether_it_is_cut() -> None:
+    """A page that reconnects each second has more streams than an answer."""
+    assert FoundLives.among(0.0, [LIFE] * 300, worker=0).is_cut
+    assert not FoundLives.among(0.0, [LIFE] * 20, worker=0).is_cut

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ TOKEN = "a-token-for-people-on-call"
 ACTS = {"X-SSE-Hub-Console": "1"}
 HOSTILE = "<img src=x onerror=alert(1)>"
 
-READS = ["", "/console.js", "/console.css", "/figures", "/streams", "/log"]
+READS = ["", "/console.js", "/console.css", "/figures", "/streams", "/log", "/people"]
 ACTIONS = ["/close", "/test", "/publish"]
 
 
@@ -279,6 +280,46 @@ class TestLog:
         found = get(site, "/figures").json
         assert found["health"]["status"] == "unavailable"
         assert not found["workers"][0]["broker_up"]
+
+
+class TestPeople:
+    def test_the_fullest_channels_and_running_answers_come_first(
+        self, make_site: MakeSite
+    ) -> None:
+        """Names are bounded, and none of them is a channel without presence."""
+        site = make_site(
+            stats_access=lambda: True, public_channels=["*"], presence=["room.*"]
+        )
+        for room, count in {"room.1": 1, "room.2": 11}.items():
+            for number in range(count):
+                url = f"/events?channel={room}&channel=news"
+                site.browser(f"user-{number}").stream(url).next("connected")
+        over = threading.Event()
+
+        def found() -> Any:
+            return get(site, "/people").json
+
+        with site.app.test_request_context():
+            for items in (iter(over.wait, None), ["done"]):
+                site.hub.answers.start(items, user="alice")
+        wait_until(
+            lambda: (
+                [each["people"] for each in found()["channels"]] == [11, 1]
+                and [each["state"] for each in found()["answers"]]
+                == ["running", "done"]
+            )
+        )
+        shown = found()
+        assert shown["channels"][0]["users"] == [f"user-{n}" for n in range(10)]
+        assert shown["answers"][0]["user"] == "alice"
+        assert (shown["more_channels"], shown["more_answers"]) == (0, 0)
+        assert not shown["stale"]
+        over.set()
+
+    def test_an_app_without_both_has_empty_lists(self, site: Site) -> None:
+        """The page says that there are none."""
+        shown = get(site, "/people").json
+        assert (shown["channels"], shown["answers"]) == ([], [])
 
 
 def _away(*_: Any) -> Any:
