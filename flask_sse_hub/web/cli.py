@@ -28,6 +28,7 @@ from .app_state import AppState
 from .describing import add_types_command
 from .explaining import add_explain_command
 from .operating import add_commands
+from .planning import add_plan_command
 from .printing import printable, printable_json
 from .recording import add_record_command
 
@@ -265,6 +266,7 @@ def create_group(sse_hub: Any, state: AppState) -> AppGroup:
     add_commands(group, sse_hub, state)
     add_explain_command(group, state)
     add_record_command(group, state)
+    add_plan_command(group, state)
     add_types_command(group, state)
     return group
 
