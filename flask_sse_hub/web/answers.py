@@ -24,8 +24,8 @@ from ..answers.lasting.arguments import (
     joined,
     seconds_of,
 )
-from ..answers.lasting.book import BookEntry
 from ..answers.lasting.desk import Desk
+from ..answers.lasting.entry import BookEntry
 from ..answers.lasting.reader import BookReader, position_of
 from ..answers.lasting.records import Begun
 from ..answers.lasting.status import AnswerStatus, status_of
@@ -41,11 +41,7 @@ from ..answers.response import (
 from ..auth import visitor
 from ..auth.access import allows
 from ..auth.visitor import Visitor
-from ..errors import (
-    BrokerUnavailable,
-    InvalidTarget,
-    TooManyAnswers,
-)
+from ..errors import BrokerUnavailable, InvalidTarget, TooManyAnswers
 from ..events import address
 from ..events.address import UNSET, HasId, Name, Unset
 from ..events.event import encode_retry
@@ -58,6 +54,7 @@ from ..streams.response import refused
 from .config import Config
 from .reach import Reach
 from .registering import check_callable
+from .restarts import Restarter, Restarters
 from .subscribing import Subscribing
 
 if TYPE_CHECKING:
@@ -104,6 +101,7 @@ class LastingAnswers:
         config: Config,
         reach: Reach,
         subscribing: Subscribing,
+        restarters: Restarters,
         *,
         desk: Callable[[], Desk],
     ) -> None:
@@ -111,6 +109,7 @@ class LastingAnswers:
         self._config = config
         self._reach = reach
         self._subscribing = subscribing
+        self._restarters = restarters
         self._desk = desk
 
     @explaining("sse_hub.answers.start(items, user=..., merge=...)", words={})
@@ -128,6 +127,7 @@ class LastingAnswers:
         keep: float = 300.0,
         app_context: bool = False,
         protocol: ProtocolName | None = "events",
+        restart: Restarter | None = None,
     ) -> StartedAnswer:
         """Start an answer that goes on without its reader, and can be read again.
 
@@ -151,6 +151,8 @@ class LastingAnswers:
             keep: For how many seconds it can be read after its end.
             app_context: Whether the iterable runs in an app context of its own.
             protocol: The clients that read the answer; see ``EventSourceResponse``.
+            restart: A function of ``@sse_hub.restart_answer`` that goes on with the
+                answer in another worker, if this one goes away.
 
         Returns:
             The answer, with its ``id`` and its ``response()``.
@@ -169,6 +171,7 @@ class LastingAnswers:
         try:
             spoken = protocol_named(protocol)
             batch, is_text = joined(batch or BATCH, merge, spoken)
+            timeout = seconds_of("timeout", timeout, above=0.0)
             self._reach.check()
             owner = _owner(user, session)
             answer_id = (
@@ -188,8 +191,13 @@ class LastingAnswers:
                 is_text=is_text,
                 linger=None if linger is None else seconds_of("linger", linger),
                 keep=seconds_of("keep", keep),
+                restart=self._restarters.plan(
+                    restart,
+                    merge=batch.merge,
+                    timeout=timeout,
+                    app_context=app_context,
+                ),
             )
-            timeout = seconds_of("timeout", timeout, above=0.0)
         except BaseException:
             close_iterable(iterable)
             raise

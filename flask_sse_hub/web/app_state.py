@@ -56,6 +56,7 @@ from .late_settings import LateSettings
 from .logins import Logins
 from .problems import Problems
 from .reach import Reach
+from .restarts import AppRestarts, Restarters
 from .subscribing import Subscribing
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class AppState:
         config: Config,
         rules: Rules,
         *,
+        restarters: Restarters,
         outbox: "Outbox | None" = None,
         event_types: EventTypes | None = None,
     ) -> None:
@@ -114,8 +116,14 @@ class AppState:
             hub=lambda: self.hub,
             time_of_day=lambda: self.time_of_day(),
         )
+        self._restarters = restarters
         self.answers = LastingAnswers(
-            app, config, self.reach, self.subscribing, desk=lambda: self._desks.get()
+            app,
+            config,
+            self.reach,
+            self.subscribing,
+            restarters,
+            desk=lambda: self._desks.get(),
         )
         self.after_commit = AfterCommit(
             app, outbox, append=self._append, hub=lambda: self.hub
@@ -173,7 +181,17 @@ class AppState:
         )
 
     def _create_desk(self) -> Desk:
-        return Desk(self._create_hub(), max_bytes=self.config.answers_bytes)
+        restarts = AppRestarts(
+            self.app,
+            self._restarters,
+            event_types=self.event_types,
+            most_running=self.config.answers_per_worker,
+        )
+        return Desk(
+            self._create_hub(),
+            max_bytes=self.config.answers_bytes,
+            restarts=restarts,
+        )
 
     def _create_hub(self) -> Hub:
         app = self.app

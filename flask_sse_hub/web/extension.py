@@ -40,6 +40,7 @@ from .config import Config
 from .presence import HasPresence
 from .receipts import HasReceipts
 from .registering import check_callable
+from .restarts import HasRestarters, Restarters
 from .row_events import PublishesRows
 from .rules import HasRules
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 _EXTENSION = "sse_hub"
 
 
-class SSEHub(PublishesRows, HasRules, HasPresence, HasReceipts):
+class SSEHub(PublishesRows, HasRules, HasRestarters, HasPresence, HasReceipts):
     """Push server-sent events from a Flask app.
 
     The object holds no state of an app, so one object can serve many apps::
@@ -72,6 +73,7 @@ class SSEHub(PublishesRows, HasRules, HasPresence, HasReceipts):
     ) -> None:
         super().__init__(event_types)
         self._rules = Rules()
+        self._restarters = Restarters()
         self._outbox = outbox
         # Used only to find the app without an app context: in a thread, a greenlet or a
         # timer.
@@ -103,6 +105,7 @@ class SSEHub(PublishesRows, HasRules, HasPresence, HasReceipts):
             app,
             Config.read(app.config),
             self._rules,
+            restarters=self._restarters,
             outbox=self._outbox,
             event_types=self._event_types,
         )

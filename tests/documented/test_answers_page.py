@@ -15,9 +15,10 @@ from tests.kit.reader import StreamReader, wait_until
 from tests.unit.answers.conftest import rest_of
 
 PAGE = "docs/answers.md"
-SERVER = sample(PAGE, "python", with_="answer.response()")
+SERVER = sample(PAGE, "python", with_="def ask():")
 JOB = sample(PAGE, "python", with_="def import_rows")
 RESUME = sample(PAGE, "python", with_="def resume")
+RESTART = sample(PAGE, "python", with_="def go_on")
 
 
 class User(UserMixin):  # type: ignore[misc]
@@ -61,6 +62,19 @@ def test_the_chat_can_be_read_again_and_stopped(names: dict[str, Any]) -> None:
     assert browser.post("/answers/unknown/stop").status_code == 404
     with app.app_context():
         assert answers.get(answer_id).state == "done"
+
+
+def test_another_worker_could_go_on(names: dict[str, Any]) -> None:
+    """The function asks the model for the rest."""
+    kept: dict[str, str] = {}
+    names |= {"keep_question": kept.__setitem__, "load_question": kept.get}
+    exec(RESTART, names)  # noqa: S102 - the page's own code
+    browser = names["app"].test_client()
+    browser.post("/login")
+    asked = browser.post("/ask-safely", json={"question": "tea"})
+    assert ("message", "tea is good") in rest_of(StreamReader(asked.response))
+    asks = next(iter(names["go_on"](asked.headers["Answer-ID"], "tea is")))
+    assert asks == "tea\n\nYour answer so far, go on:\ntea is"
 
 
 def test_a_chat_of_the_ai_sdk_resumes_while_it_runs(names: dict[str, Any]) -> None:

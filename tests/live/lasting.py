@@ -18,13 +18,19 @@ members.BEAT_SECONDS = 0.5
 _THREADS = ("sse-producer", "sse-answer", "sse-answers", "sse-departures")
 
 
-def words(count: int, pace: float, mark: str) -> Iterator[str]:
-    for number in range(count):
+def words(count: int, pace: float, mark: str, *, first: int = 0) -> Iterator[str]:
+    for number in range(first, count):
         time.sleep(pace)
         yield f"{mark}{number} "
 
 
 def blueprint(hub: SSEHub) -> Blueprint:
+    @hub.restart_answer
+    def go_on(answer_id: str, so_far: str) -> Iterator[str]:
+        """Go on with the words of an answer whose id has their number."""
+        count, _, _ = answer_id.partition("-")
+        return words(int(count), 0.02, "w", first=len(so_far.split()))
+
     views = Blueprint("lasting", __name__, url_prefix="/lasting")
 
     @views.post("/start")
@@ -34,6 +40,8 @@ def blueprint(hub: SSEHub) -> Blueprint:
             words(wanted["count"], wanted["pace"], wanted["mark"]),
             merge="".join,
             keep=wanted["keep"],
+            id=wanted.get("id"),
+            restart=go_on if "id" in wanted else None,
         )
         return jsonify(id=answer.id, pid=os.getpid())
 

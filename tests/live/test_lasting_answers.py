@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import secrets
 import signal
 import threading
 from collections.abc import Iterator
@@ -56,6 +57,11 @@ def read_to_the_end(reader: StreamReader) -> list[ParsedEvent]:
         return found
 
 
+def restartable(server: Server, count: int) -> dict[str, Any]:
+    """Start an answer with which another worker goes on."""
+    return start(server, count=count, id=f"{count}-{secrets.token_hex(8)}")
+
+
 class DroppingReader(threading.Thread):
     """A reader that drops its connection at random places, and comes back."""
 
@@ -81,6 +87,36 @@ class DroppingReader(threading.Thread):
             connection.close()
             last_id = parser.last_event_id or last_id
             self.drops += 1
+
+
+@pytest.mark.parametrize("way", ["killed", "reloaded"])
+def test_another_worker_goes_on(server: Server, way: str) -> None:
+    """Readers that drop anywhere receive each word once, and one end."""
+    count = 150 if way == "killed" else 250
+    answer = restartable(server, count)
+    (other,) = set(server.workers()) - {answer["pid"]}
+    with server.only(other):
+        steady = read(server, answer["id"])
+    readers = [DroppingReader(server, answer["id"], seed=seed) for seed in range(4)]
+    for reader in readers:
+        reader.start()
+    wait_until(lambda: all(reader.drops for reader in readers))
+    if way == "killed":
+        os.kill(answer["pid"], signal.SIGKILL)
+        assert text(read_to_the_end(steady)) == _words(count)
+    else:
+        server.signal(signal.SIGHUP)
+    for reader in readers:
+        reader.join(6 * DEADLINE)
+        assert text(reader.events) == _words(count)
+        ends = [each for each in reader.events if each.type in ("done", "error")]
+        assert [end.type for end in ends] == ["done"]
+    assert server.json(f"/lasting/status/{answer['id']}")["reason"] == "done"
+    wait_until(lambda: len(server.workers()) == 2)
+
+
+def _words(count: int) -> str:
+    return "".join(f"w{number} " for number in range(count))
 
 
 def test_readers_that_drop_receive_each_word_once(server: Server) -> None:

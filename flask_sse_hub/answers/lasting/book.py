@@ -4,187 +4,22 @@ All readers of a worker read from its book, so a late reader costs no read of th
 Pure: no input or output, no clock, no Flask.
 """
 
-import threading
-from bisect import bisect_right
 from collections.abc import Callable, Collection
-from typing import NamedTuple, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 from ...events import address
-from ...events.event import LARGEST_BYTES, Event
-from ...events.record import Record
-from ..progress import Progress
+from ...events.event import Event
+from ...events.record import Cursor, Record
 from . import records
-from .records import Begun, Content, Ended, UnreadableRecord
+from .entry import BookEntry
+from .records import Begun, Ended
 
 
 class Living(Protocol):
     """The processes of the log that are not known to be gone."""
 
     def __contains__(self, member_id: str) -> bool: ...
-
-
-class Passage(NamedTuple):
-    """The content of an answer from one position to another.
-
-    ``is_joined`` tells whether it has several parts.
-    """
-
-    content: Content
-    upto: int
-    is_joined: bool
-
-
-class BookEntry:
-    """One answer in the book. Only the book changes it.
-
-    A position is a number of characters in an answer of text, and of items otherwise.
-    """
-
-    def __init__(
-        self,
-        begun: Begun,
-        *,
-        time: float,
-        is_whole: bool,
-        traceparent: str | None = None,
-    ) -> None:
-        self.begun = begun
-        #: The place in the app's traces where the answer began.
-        self.traceparent = traceparent
-        #: The times at which the broker appended the first and the last record.
-        self.begun_at = time
-        self.ended_at: float | None = None
-        self.ended: Ended | None = None
-        #: The members that have readers, and whether there was ever one.
-        self.readers: set[str] = set()
-        self.was_read = False
-        #: The newest progress, and how many there were.
-        self.progress: Progress | None = None
-        self.progress_count = 0
-        #: The keys of this answer that the state of the log has.
-        self.keys: set[str] = set()
-        #: The lengths up to which there is content, and a snapshot of it.
-        self.length = 0
-        self.snapshot_length = 0
-        #: The bytes of the content.
-        self.size = 0
-        # The length up to which there is content in the log, as far as is known here.
-        self._known_length = 0
-        #: Whether the content is known to have no unseen end.
-        self.is_whole = is_whole
-        #: Whether the member that produces the answer is gone.
-        self.runner_is_gone = False
-        #: Whether the book has removed the answer.
-        self.is_forgotten = False
-        # Whether the state of a restart has named this answer.
-        self.is_confirmed = True
-        self._lock = threading.Lock()
-        self._starts: list[int] = []
-        self._parts: list[Content] = []
-        # Whether the first part was joined from several ones.
-        self._is_joined = False
-        self._listeners: dict[Callable[[], None], None] = {}
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the answer has not ended."""
-        return self.ended is None
-
-    @property
-    def has_hole(self) -> bool:
-        """Whether a part is missing here. The next snapshot brings it."""
-        return self._known_length > self.length
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether a reader that has all content may be told of the end."""
-        return self.ended is not None and not self.has_hole
-
-    @property
-    def lacks_snapshot(self) -> bool:
-        """Whether the end is in the log, but the content before it only in parts."""
-        whole = self.is_complete and self.is_whole
-        return whole and self.snapshot_length < self.length
-
-    def after(self, position: int) -> Passage | None:
-        """Return the content after a position, None if there is none."""
-        with self._lock:
-            if position >= self.length:
-                return None
-            first = bisect_right(self._starts, position) - 1
-            found = self._parts[first:]
-            found[0] = found[0][position - self._starts[first] :]
-            is_joined = len(found) > 1 or (position == 0 and self._is_joined)
-            return Passage(self._joined(found), self.length, is_joined)
-
-    @property
-    def content(self) -> Content:
-        """All content so far."""
-        found = self.after(0)
-        return self.begun.empty if found is None else found.content
-
-    def _joined(self, parts: list[Content]) -> Content:
-        if len(parts) == 1:
-            return parts[0]
-        if self.begun.is_text:
-            return "".join(parts)  # type: ignore[arg-type]
-        return [item for part in parts for item in part]
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call a function after each change. It must not block."""
-        with self._lock:
-            self._listeners[listener] = None
-
-    def unlisten(self, listener: Callable[[], None]) -> None:
-        """Stop calling a function."""
-        with self._lock:
-            self._listeners.pop(listener, None)
-
-    def tell(self) -> None:
-        """Call the listeners."""
-        with self._lock:
-            listeners = tuple(self._listeners)
-        for listener in listeners:
-            listener()
-
-    # Called by the book
-
-    def add(self, at: int, content: Content) -> None:
-        """Add a part that begins at a position, or the rest of it that is new."""
-        self._known_length = max(self._known_length, at + len(content))
-        if at > self.length:
-            return
-        fresh = content[self.length - at :]
-        if fresh:
-            self._append(fresh)
-            # The part follows the content here, so nothing was missing before it.
-            self.is_whole = True
-
-    def fill(self, content: Content, *, is_newest: bool) -> None:
-        """Take everything so far. ``is_newest`` says that nothing came after it."""
-        fresh = content[self.length :]
-        if fresh:
-            self._append(fresh)
-        self.snapshot_length = max(self.snapshot_length, len(content))
-        self._known_length = max(self._known_length, self.length)
-        if is_newest:
-            self._known_length = self.length
-            self.is_whole = True
-        with self._lock:
-            if len(self._parts) > 1:
-                self._parts = [self._joined(self._parts)]
-                self._starts = [0]
-                self._is_joined = True
-
-    def _append(self, fresh: Content) -> None:
-        size = self.size + size_of(fresh)
-        if size > LARGEST_BYTES:
-            raise UnreadableRecord(f"the answer has {size} bytes")
-        with self._lock:
-            self.size = size
-            self._starts.append(self.length)
-            self._parts.append(fresh)
-            self.length += len(fresh)
 
 
 class Book:
@@ -205,8 +40,9 @@ class Book:
         self._restarting = False
         # The records of answers whose own record comes later in the state.
         self._early: dict[str, list[Record]] = {}
-        #: Keys in the state of the log that belong to no answer: (answer, run, key).
-        self.strays: set[tuple[str, str, str]] = set()
+        #: Keys in the state of the log that belong to no answer: (answer, key), with
+        #: the places of their values.
+        self.strays: dict[tuple[str, str], Cursor] = {}
 
     def get(self, answer_id: str) -> BookEntry | None:
         """Return an answer, None if it is unknown."""
@@ -236,7 +72,7 @@ class Book:
         self._restarting = False
         for answer_id, early in self._early.items():
             for record in early:
-                self._note_stray(answer_id, records.read(record)["run"], record.key)
+                self._note_stray(answer_id, record)
         self._early.clear()
         for entry in self.entries():
             if not entry.is_confirmed:
@@ -274,15 +110,28 @@ class Book:
             if self._restarting:
                 self._early.setdefault(answer_id, []).append(record)
             else:
-                self._note_stray(answer_id, data["run"], record.key)
+                self._note_stray(answer_id, record)
             return
         if record.key is not None:
-            entry.keys.add(record.key)
-        if kind == records.SNAPSHOT:
-            self._take_snapshot(entry, data)
-        elif entry.is_running:
-            self._take_news(entry, kind, record, data)
+            entry.keys[record.key] = record.cursor
+        if kind == records.READERS or self._is_of_turn(entry, kind, data):
+            if kind == records.SNAPSHOT:
+                self._take_snapshot(entry, data)
+            elif entry.is_running:
+                self._take_news(entry, kind, record, data)
         entry.tell()
+
+    def _is_of_turn(self, entry: BookEntry, kind: str, data: dict[str, object]) -> bool:
+        """Tell whether a record is of the present turn, or of a later one."""
+        turn = records.read_turn(data)
+        if turn > entry.begun.turn:
+            # It proves that the turn has begun. The turn's own record was replaced by
+            # its end, which comes later.
+            if kind == records.SNAPSHOT:
+                content = records.read_content(entry.begun, data)
+                entry.drop_unless_in(content)
+            entry.begin_turn(replace(entry.begun, turn=turn))
+        return turn == entry.begun.turn
 
     def _take_answer(
         self, answer_id: str, record: Record, data: dict[str, object]
@@ -298,13 +147,30 @@ class Book:
                 return
             entry = self._begin(begun, record, replaced=entry)
         entry.is_confirmed = True
-        entry.keys.add(records.ANSWER)
+        if record.key is not None:
+            entry.keys[record.key] = record.cursor
         for early in self._early.pop(answer_id, ()):
             self.take(early)
-        if ended is not None and entry.is_running:
-            entry.ended, entry.ended_at = ended, record.time
+        self._take_turn(entry, begun, ended, record)
         entry.tell()
         self._changed()
+
+    def _take_turn(
+        self, entry: BookEntry, begun: Begun, ended: Ended | None, record: Record
+    ) -> None:
+        """Take the beginning or the end of a turn.
+
+        A turn begins only if the answer has not ended before. Only those that have seen
+        a turn begin write its end, so an end proves that its turn has begun.
+        """
+        if begun.turn > entry.begun.turn and (entry.is_running or ended is not None):
+            entry.begin_turn(begun)
+            entry.turn_at = record.time
+        if begun.turn != entry.begun.turn:
+            return
+        entry.begun = begun
+        if ended is not None and entry.is_running:
+            entry.ended, entry.ended_at = ended, record.time
 
     def _begin(
         self, begun: Begun, record: Record, *, replaced: BookEntry | None
@@ -337,21 +203,24 @@ class Book:
         elif kind == records.PROGRESS:
             entry.progress = records.read_progress(data)
             entry.progress_count += 1
+        elif kind == records.RELEASE:
+            entry.runner_is_gone = True
+            self._changed()
         elif kind == records.READERS and record.key is not None:
             entry.readers.add(record.key.removeprefix(f"{records.READERS}-"))
             entry.was_read = True
 
     def _removed(self, answer_id: str, key: str | None) -> None:
-        self.strays = {each for each in self.strays if each[::2] != (answer_id, key)}
+        self.strays.pop((answer_id, key or ""), None)
         early = self._early.get(answer_id, [])
         early[:] = [each for each in early if each.key != key]
         entry = self._entries.get(answer_id)
         if entry is None or key is None:
             return
-        if key == records.ANSWER:
+        if key == entry.begun.key:
             self._forget(answer_id)
             return
-        entry.keys.discard(key)
+        entry.keys.pop(key, None)
         entry.readers.discard(key.removeprefix(f"{records.READERS}-"))
         entry.tell()
 
@@ -360,22 +229,7 @@ class Book:
         entry.is_forgotten = True
         entry.tell()
 
-    def _note_stray(self, answer_id: str, run: str, key: str | None) -> None:
-        if key is not None:
-            self.strays.add((answer_id, run, key))
+    def _note_stray(self, answer_id: str, record: Record) -> None:
+        if record.key is not None:
+            self.strays[answer_id, record.key] = record.cursor
             self._changed()
-
-
-def size_of(content: Content) -> int:
-    """Return how many bytes some content takes."""
-    if isinstance(content, str):
-        return len(content.encode())
-    return sum(_item_size(item) for item in content)
-
-
-def _item_size(stored: object) -> int:
-    if isinstance(stored, list):
-        stored = stored[0]
-    elif isinstance(stored, dict):
-        stored = stored["json"]
-    return len(str(stored).encode())

@@ -5,7 +5,6 @@ each answer ends once, also if its runner is gone, and that nothing of it stays 
 """
 
 import contextlib
-import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -25,9 +24,13 @@ from ..departures import Watching, departures
 from ..protocols import new_end_id
 from ..source import Source
 from . import records
-from .book import Book, BookEntry
+from .arguments import BATCH
+from .book import Book
+from .entry import BookEntry
+from .own_run import OwnRun, in_thread
 from .records import Begun, Ended
 from .runner import Runner
+from .succession import NoRestarts, Restarts, Succession
 
 log = CodedLog(__name__)
 
@@ -48,6 +51,7 @@ _DRAIN_SECONDS = 1.0
 # about half a millisecond of CPU, and each answer makes ten a second.
 _AT_FULL_PACE = 100
 
+# The text for readers of an answer whose runner is gone.
 _LOST = "the process that produced the answer is gone"
 
 
@@ -63,6 +67,7 @@ class Desk:
         hub: Hub,
         *,
         max_bytes: int,
+        restarts: Restarts | None = None,
         departures: Callable[[], Watching] = departures,
         beside: Callable[[Callable[[], None], str], None] | None = None,
         patience: float = _READ_SECONDS,
@@ -74,15 +79,20 @@ class Desk:
         broker = hub.broker
         self._append_step = partial(traced.append, broker)
         self._append = broker.publish
-        self._beside = beside or _in_thread
+        self._beside = beside or in_thread
         self._patience = patience
         self.book = Book(hub.members, changed=self._note_change)
         self._max_bytes = max_bytes
+        self._restarts = restarts or NoRestarts()
+        self._succession = Succession(self, self._restarts)
+        # Whether this process has started an answer, and whether it is going away.
+        self._starts = False
+        self._leaves = False
         self._departures = departures
         self._rare_log = RareLog(log)
         # Guards the fields below.
         self._lock = threading.Lock()
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[Begun, OwnRun] = {}
         # The number of readers of this worker, by answer, and the answers for which the
         # log says that there are some.
         self._readers: dict[BookEntry, int] = {}
@@ -110,7 +120,16 @@ class Desk:
 
     def runs(self, entry: BookEntry) -> bool:
         """Tell whether this process runs an answer."""
-        return entry.begun.run in self._runs
+        return entry.begun in self._runs
+
+    @property
+    def serves(self) -> bool:
+        """Whether this process serves an app, and is not going away.
+
+        A script that only looks at answers does not: it may end at any moment.
+        """
+        is_used = self._starts or self.hub.stats().opened > 0
+        return is_used and not (self._leaves or self.hub.draining)
 
     def start(
         self,
@@ -126,6 +145,7 @@ class Desk:
         Raises BrokerUnavailable, and StateFull if the log keeps no further answer. Then
         the source was not started.
         """
+        self._starts = True
         run = self.enrol(begun, source, batch=batch, timeout=timeout, debug=debug)
         try:
             self._beside(tracing.carried(run.runner.run), "sse-answer")
@@ -136,42 +156,73 @@ class Desk:
 
     def enrol(
         self, begun: Begun, source: Source, *, debug: bool = False, **options: Any
-    ) -> "_Run":
+    ) -> OwnRun:
         """Append the beginning of an answer, and return its run. Nothing runs yet.
 
         Raises BrokerUnavailable and StateFull.
         """
-        run = _Run(
+        run = self._new_run(begun, source, debug=debug, **options)
+        try:
+            self.begin(begun)
+        except BaseException:
+            source.stop()
+            self.close(run)
+            raise
+        return run
+
+    def begin(self, begun: Begun, *, traceparent: str | None = None) -> None:
+        """Append the beginning of a turn. Raises BrokerUnavailable and StateFull."""
+        # The others must know that this process lives before the turn begins.
+        self._members.enter()
+        self._append_step(replace(records.begin(begun), traceparent=traceparent))
+
+    def go_on(self, entry: BookEntry) -> None:
+        """Run an answer whose turn this process has, from its content on."""
+        begun, content = entry.begun, entry.content
+        log.info("the answer %s goes on in this worker", begun.id)
+        spent = entry.turn_at - entry.begun_at
+        run = self._new_run(
+            begun,
+            self._restarts.source(begun, content),
+            debug=self._restarts.debug,
+            batch=replace(BATCH, merge="".join) if begun.is_text else BATCH,
+            timeout=begun.restart.timeout - spent if begun.restart else 0.0,
+            content=content,
+        )
+        run.listen()
+        try:
+            self._beside(run.runner.run, "sse-answer")
+        except RuntimeError:
+            # There is no room for a thread. The next look sees that nothing runs.
+            self.close(run)
+
+    def _new_run(self, begun: Begun, source: Source, **options: Any) -> OwnRun:
+        run = OwnRun(
             self,
             Runner(
                 begun,
                 source,
                 append=self._append_step,
                 max_bytes=self._max_bytes,
-                debug=debug,
                 clock=self.hub.clock,
                 load=lambda: self.running / _AT_FULL_PACE,
                 **options,
             ),
         )
         with self._lock:
-            self._runs[begun.run] = run
-        try:
-            # The others must know that this process lives before the answer begins.
-            self._members.enter()
-            self._append_step(records.begin(begun))
-        except BaseException:
-            source.stop()
-            self.close(run)
-            raise
+            self._runs[begun] = run
         self._departures().add(run, None)
         return run
 
-    def close(self, run: "_Run") -> None:
-        """Let go of a run, because its answer has ended."""
+    def close(self, run: OwnRun) -> None:
+        """Let go of a run, because it is over."""
         with self._lock:
-            self._runs.pop(run.runner.begun.run, None)
+            self._runs.pop(run.runner.begun, None)
         self._departures().remove(run)
+
+    def note_leaving(self) -> None:
+        """Go on with no further answers of others."""
+        self._leaves = True
 
     def drain(self) -> None:
         """End all answers of this process, because it is going away."""
@@ -233,7 +284,17 @@ class Desk:
         if entry is None or not entry.is_running:
             return False
         self._end(entry, "stopped")
+        while entry.begun.restart is not None:
+            # If another worker has gone on with it meanwhile, that end was too late.
+            self.hub.wait_until_read(self._patience)
+            if not entry.is_running:
+                break
+            self._end(entry, "stopped")
         return True
+
+    def lose(self, entry: BookEntry) -> None:
+        """End an answer as lost. Raises BrokerUnavailable."""
+        self._end(entry, "lost", _LOST)
 
     def _end(self, entry: BookEntry, reason: str, message: str = "") -> None:
         ended = Ended(reason=reason, message=message, id=new_end_id())
@@ -321,26 +382,26 @@ class Desk:
             for entry in entries:
                 with contextlib.suppress(StateFull):
                     self._look_at(entry, now)
-            for answer_id, run, key in list(self.book.strays):
-                self._append(records.forget(answer_id, run, key))
+            self._succession.look(list(filter(self._is_orphan, entries)), now)
+            for (answer_id, key), value in list(self.book.strays.items()):
+                self._append(records.forget(answer_id, key, value))
+
+    def _is_orphan(self, entry: BookEntry) -> bool:
+        """Tell whether the runner of an answer is gone."""
+        is_own = entry.begun.runner == self._members.own_id
+        is_gone = entry.runner_is_gone or (is_own and not self.runs(entry))
+        return entry.is_running and is_gone
 
     def _look_at(self, entry: BookEntry, now: float) -> None:
+        begun = entry.begun
         if not entry.is_running:
             since = now - self._ended_at.setdefault(entry, now)
-            if entry.begun.runner != self._members.own_id:
+            if begun.runner != self._members.own_id:
                 since -= _AFTER_RUNNER_SECONDS
             self._look_at_ended(entry, since)
             return
-        begun = entry.begun
-        is_own = begun.runner == self._members.own_id
-        if entry.runner_is_gone or (is_own and begun.run not in self._runs):
-            log.warning(
-                "SSE-1609",
-                "the answer %s is lost: the process that produced it is gone",
-                begun.id,
-            )
-            self._end(entry, "lost", _LOST)
-            return
+        if self.runs(entry):
+            self._forget_keys(entry, entry.useless_keys)
         some = entry in self._readers
         if some != (entry in self._said):
             self._members.enter()
@@ -352,67 +413,15 @@ class Desk:
         begun = entry.begun
         if since >= begun.keep:
             # The answer's own key comes last: all other keys are found through it.
-            for key in sorted(entry.keys, key=lambda each: each == records.ANSWER):
-                self._append(records.forget(begun.id, begun.run, key))
-        elif since >= 0.0 and entry.lacks_snapshot:
-            self._append(records.snapshot(begun, entry.content, is_last=True))
+            keys = sorted(entry.keys, key=lambda each: each == begun.key)
+            self._forget_keys(entry, keys)
+        elif since >= 0.0:
+            self._forget_keys(entry, entry.useless_keys)
+            if entry.lacks_snapshot:
+                self._append(records.snapshot(begun, entry.content, is_last=True))
 
-
-class _Run:
-    """One answer of this process, between its runner, its entry and the worker."""
-
-    def __init__(self, desk: Desk, runner: Runner) -> None:
-        self.runner = runner
-        self._desk = desk
-        self._entry: BookEntry | None = None
-
-    def listen(self) -> None:
-        """Listen to the entry of this run, once the book has it."""
-        begun = self.runner.begun
-        entry = self._desk.book.get(begun.id)
-        if self._entry is not None or entry is None:
-            return
-        if entry.begun.run == begun.run:
-            self._entry = entry
-            entry.listen(self._look)
-            self._look()
-        elif entry.is_running:
-            log.warning(
-                "SSE-1610",
-                "the answer %s runs already: the second one is not produced",
-                begun.id,
-            )
-            self._end()
-
-    def _look(self) -> None:
-        entry = self._entry
-        if entry is None or not entry.is_running or entry.is_forgotten:
-            self._end()
-        else:
-            self.runner.note_readers(some=bool(entry.readers), was_read=entry.was_read)
-
-    def _end(self) -> None:
-        self.runner.note_end()
-        self._desk.close(self)
-
-    # Called by the watch for departures
-
-    def probe(self) -> None:
-        """Do nothing: no peer is watched."""
-
-    def peer_left(self) -> None:
-        """Do nothing: an answer outlives its readers."""
-
-    def worker_leaves(self) -> None:
-        """End the answer: its worker has no more time."""
-        self.runner.end_now("shutdown")
-
-    def cut(self) -> None:
-        """Wait for the log no longer."""
-        self.runner.over.set()
-
-
-def _in_thread(function: Callable[[], None], name: str) -> None:
-    # An empty context: the caller's context may hold a request.
-    run = contextvars.Context().run
-    threading.Thread(target=run, args=(function,), name=name, daemon=True).start()
+    def _forget_keys(self, entry: BookEntry, keys: list[str]) -> None:
+        for key in keys:
+            value = entry.keys.get(key)
+            if value is not None:
+                self._append(records.forget(entry.begun.id, key, value))

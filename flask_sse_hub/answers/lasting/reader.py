@@ -19,8 +19,8 @@ from ...runtime import sockets
 from ..protocols import Failure, new_end_id
 from ..source import Convert
 from . import records
-from .book import BookEntry
 from .desk import Desk
+from .entry import BookEntry
 
 log = logging.getLogger(__name__)
 

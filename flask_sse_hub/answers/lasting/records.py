@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import InvalidEvent, InvalidOption
 from ...events import address
 from ...events.event import Event, text_of
-from ...events.record import Record
+from ...events.record import Cursor, Record
 from ..progress import Progress
 from ..protocols import is_end_id, protocol_named
 
@@ -24,6 +24,11 @@ PART = "part"
 SNAPSHOT = "snapshot"
 PROGRESS = "progress"
 READERS = "readers"
+RELEASE = "release"
+
+#: How often an answer is restarted at most. An answer that kills its worker would kill
+#: all of them otherwise.
+MOST_RESTARTS = 3
 
 #: How long parts stay in the log. Records with a ttl push out no events. Snapshots
 #: repeat the parts, for workers that have not read them in this time.
@@ -44,11 +49,25 @@ Content = str | list[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """How another worker goes on with an answer.
+
+    ``function`` is the name under which each worker has the app's function. The other
+    fields are those arguments of ``start()`` that the other worker needs.
+    """
+
+    function: str
+    timeout: float
+    app_context: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
     """One answer, as its first record describes it.
 
     ``run`` is different for each answer, also where an app uses an id again. ``runner``
-    is the member that produces the answer.
+    is the member that produces the answer. ``turn`` counts the runners of one answer,
+    from 0. A record of an earlier turn than the current one is passed over.
     """
 
     id: str
@@ -60,6 +79,18 @@ class Begun:
     is_text: bool
     linger: float | None
     keep: float
+    turn: int = 0
+    restart: Restart | None = None
+
+    @property
+    def may_restart(self) -> bool:
+        """Whether another worker may go on with the answer."""
+        return self.restart is not None and self.turn < MOST_RESTARTS
+
+    @property
+    def key(self) -> str:
+        """The key of the answer's own record. Each turn has one of its own."""
+        return ANSWER_KEYS[self.turn]
 
     @property
     def empty(self) -> Content:
@@ -89,24 +120,45 @@ STATES = {
 }
 
 
+def of_turn(key: str, turn: int) -> str:
+    """Return a key for one turn of an answer. The first turn has the key itself."""
+    return f"{key}-{turn}" if turn else key
+
+
+#: The keys of an answer's own records and of its snapshots, one for each turn.
+ANSWER_KEYS = tuple(of_turn(ANSWER, turn) for turn in range(MOST_RESTARTS + 1))
+SNAPSHOT_KEYS = tuple(of_turn(SNAPSHOT, turn) for turn in range(MOST_RESTARTS + 1))
+
+
 # Writing
 
 
 def begin(begun: Begun) -> Record:
-    """Return the record that begins an answer."""
-    return _record(begun, ANSWER, asdict(begun) | {"room": " " * _ROOM_FOR_END}, ANSWER)
+    """Return the record that begins an answer, or a later turn of it.
+
+    The first worker that begins a later turn has it.
+    """
+    data = asdict(begun) | {"room": " " * _ROOM_FOR_END}
+    record = _record(begun, ANSWER, data, begun.key)
+    key = f"turn-{begun.run}-{begun.turn}" if begun.turn else None
+    return replace(record, idempotency_key=key)
+
+
+def release(begun: Begun) -> Record:
+    """Return the record by which a runner leaves the answer to another worker."""
+    return replace(_record(begun, RELEASE, {}), ttl=PART_SECONDS)
 
 
 def end(begun: Begun, ended: Ended) -> Record:
-    """Return the record that ends an answer.
+    """Return the record that ends an answer in its turn.
 
     The key is the same for each reason and each worker, so that exactly one end exists.
     """
     message = "".join(filter(str.isprintable, ended.message)).encode()[:_MESSAGE_BYTES]
     told = asdict(ended) | {"message": message.decode(errors="ignore")}
     data = asdict(begun) | {"ended": told}
-    record = _record(begun, ANSWER, data, ANSWER)
-    return replace(record, idempotency_key=f"end-{begun.run}")
+    record = _record(begun, ANSWER, data, begun.key)
+    return replace(record, idempotency_key=of_turn(f"end-{begun.run}", begun.turn))
 
 
 def part(begun: Begun, position: int, content: Content) -> Record:
@@ -116,10 +168,14 @@ def part(begun: Begun, position: int, content: Content) -> Record:
 
 
 def snapshot(begun: Begun, content: Content, *, is_last: bool = False) -> Record:
-    """Return the record of everything so far. The last one comes after the end."""
+    """Return the record of everything so far. The last one comes after the last part.
+
+    Each turn has a snapshot of its own, which a runner of an earlier turn that was only
+    stopped cannot replace.
+    """
     data = {"content": content, "last": is_last}
-    record = _record(begun, SNAPSHOT, data, SNAPSHOT)
-    key = f"last-{begun.run}" if is_last else None
+    record = _record(begun, SNAPSHOT, data, SNAPSHOT_KEYS[begun.turn])
+    key = of_turn(f"last-{begun.run}", begun.turn) if is_last else None
     return replace(record, idempotency_key=key)
 
 
@@ -135,22 +191,27 @@ def readers(begun: Begun, member_id: str, *, some: bool) -> Record:
     return replace(record, deletes=not some, ttl=_KEPT_SECONDS)
 
 
-def forget(answer_id: str, run: str, key: str) -> Record:
-    """Return the record that removes one key of an answer from the state."""
+def forget(answer_id: str, key: str, value: Cursor) -> Record:
+    """Return the record that removes one key of an answer from the state.
+
+    ``value`` is the place of the newest value: a value that comes later needs a removal
+    of its own.
+    """
     return Record(
         (address.answer(answer_id),),
         Event("", type="forget"),
         key=key,
         deletes=True,
-        idempotency_key=f"forget-{run}-{key}",
+        idempotency_key=f"forget-{answer_id}-{key}-{value}",
     )
 
 
 def _record(
     begun: Begun, type: str, data: dict[str, Any], key: str | None = None
 ) -> Record:
+    turn = {"turn": begun.turn} if begun.turn else {}
     text = json.dumps(
-        {"run": begun.run, **data}, ensure_ascii=False, separators=(",", ":")
+        {"run": begun.run, **turn, **data}, ensure_ascii=False, separators=(",", ":")
     )
     return Record((address.answer(begun.id),), Event(text, type=type), key=key)
 
@@ -226,7 +287,34 @@ def read_begun(answer_id: str, data: dict[str, Any]) -> Begun:
         protocol_named(data["protocol"])
     except InvalidOption as error:
         raise UnreadableRecord(str(error)) from error
-    return Begun(id=answer_id, **found)
+    return Begun(
+        id=answer_id, turn=read_turn(data), restart=_read_restart(data), **found
+    )
+
+
+def read_turn(data: dict[str, Any]) -> int:
+    """Return the turn in which a record was written. Raises UnreadableRecord."""
+    turn = data.get("turn", 0)
+    if type(turn) is not int or not 0 <= turn <= MOST_RESTARTS:
+        raise UnreadableRecord(f"its turn is {turn!r:.50}")
+    return turn
+
+
+def _read_restart(data: dict[str, Any]) -> Restart | None:
+    told = data.get("restart")
+    if told is None:
+        return None
+    try:
+        restart = Restart(**told)
+    except TypeError as error:
+        raise UnreadableRecord("its restart is of another form") from error
+    if (
+        not isinstance(restart.function, str)
+        or not isinstance(restart.timeout, float | int)
+        or not isinstance(restart.app_context, bool)
+    ):
+        raise UnreadableRecord(f"its restart is {told!r:.100}")
+    return restart
 
 
 def read_ended(data: dict[str, Any]) -> Ended | None:

@@ -1,5 +1,8 @@
 """The runner: takes the items of one answer, and appends them to the log in batches.
 
+At its end it appends the end of the answer. If the worker is going away, and another
+one can go on, it leaves the answer to that one.
+
 Knows batches, sources and records. Does not know hubs or brokers: the caller passes the
 functions that append a record, and that tell how the answer is in the log.
 """
@@ -20,7 +23,7 @@ from ..progress import Progress
 from ..protocols import new_end_id
 from ..source import Source
 from . import records
-from .book import size_of
+from .entry import size_of
 from .records import Begun, Content, Ended
 
 log = CodedLog(__name__)
@@ -66,6 +69,7 @@ class Runner:
         batch: When items leave together.
         timeout: The longest time that the answer may take, in seconds.
         max_bytes: The most bytes that the answer may have.
+        content: The content so far, where this runner goes on with an answer.
         debug: Whether readers may see the text of an error of this package.
         clock: The monotonic clock, in seconds.
         load: Returns by how much longer than its interval a batch waits, if above 1.
@@ -82,6 +86,7 @@ class Runner:
         batch: Batch,
         timeout: float,
         max_bytes: int,
+        content: Content | None = None,
         debug: bool = False,
         clock: Callable[[], float] = time.monotonic,
         load: Callable[[], float] = lambda: 1.0,
@@ -106,15 +111,18 @@ class Runner:
         self._ends_at = clock() + timeout
         self._idle_since: float | None = clock()
         self._was_read = False
-        # The parts in the log, for snapshots.
-        self._parts: list[Any] = []
-        self._length = 0
-        self._size = 0
+        # The content in the log, for snapshots.
+        content = content or begun.empty
+        self._parts: list[Any] = [content] if begun.is_text else list(content)
+        self._length = len(content)
+        self._size = size_of(content)
         self._snapshot_size = 0
         self._snapshot_offset: int | None = None
         self._snapshot_at = clock()
         # The moment at which the oldest part that no snapshot has needs one.
-        self._unkept_until = math.inf
+        # A later turn begins with a snapshot: a worker that reads the state later must
+        # not take the one of an earlier turn.
+        self._unkept_until = clock() if begun.turn else math.inf
         self._progress: Progress | None = None
         self._progress_due = math.inf
 
@@ -276,7 +284,7 @@ class Runner:
             self._snapshot_offset = cursor.offset
             self._append_snapshot()
 
-    def _append_snapshot(self) -> None:
+    def _append_snapshot(self, *, is_last: bool = False) -> None:
         """Append everything so far, if the state has room for it."""
         self._snapshot_size = self._size
         self._snapshot_at = self._clock()
@@ -284,7 +292,7 @@ class Runner:
         if self.begun.is_text:
             self._parts = ["".join(self._parts)]
         content = self._parts[0] if self.begun.is_text else self._parts
-        self._append_kept(records.snapshot(self.begun, content))
+        self._append_kept(records.snapshot(self.begun, content, is_last=is_last))
 
     def _append_kept(self, record: Record) -> None:
         """Append a record that the state keeps, if it has room."""
@@ -329,7 +337,14 @@ class Runner:
             error, self._source.error = self._source.error, None
         if self._asked is None and error is None and not self._source.exhausted:
             self._asked = "stopped"
-        self._append(records.end(self.begun, self._ended(error)))
+        if self._asked == "shutdown" and self._source.exhausted:
+            # The last item came in time.
+            self._asked = None
+        if self._asked == "shutdown" and self.begun.may_restart and error is None:
+            self._append_snapshot(is_last=True)
+            self._append(records.release(self.begun))
+        else:
+            self._append(records.end(self.begun, self._ended(error)))
         self.over.set()
 
     def _ended(self, error: BaseException | None) -> Ended:

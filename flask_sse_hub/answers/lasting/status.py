@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..progress import Progress
 from . import records
-from .book import BookEntry
+from .entry import BookEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

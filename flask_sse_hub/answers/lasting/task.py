@@ -169,10 +169,11 @@ class TaskAnswer:
     def _own(self, record: Record) -> dict[str, Any] | None:
         """Return the data of this answer's own record, None for another record."""
         is_own = address.answer(self.id) in record.addresses
-        if not is_own or record.key != records.ANSWER or record.deletes:
+        if not is_own or record.key not in records.ANSWER_KEYS or record.deletes:
             return None
         try:
-            return records.read(record)
+            data = records.read(record)
+            return data | {"turn": records.read_turn(data)}
         except records.UnreadableRecord:
             return None
 
@@ -181,9 +182,9 @@ class TaskAnswer:
         return data is not None and data["run"] == self._begun.run and "ended" in data
 
     def _is_running(self, found: tuple[Record, ...]) -> bool:
-        return any(
-            data is not None and "ended" not in data for data in map(self._own, found)
-        )
+        own = [data for data in map(self._own, found) if data is not None]
+        last = max(own, key=lambda data: data["turn"], default=None)
+        return last is not None and "ended" not in last
 
 
 class WrittenItems:

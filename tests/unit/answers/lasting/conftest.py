@@ -8,13 +8,14 @@ import pytest
 
 from flask_sse_hub.answers.batch import Batch
 from flask_sse_hub.answers.departures import Departing
-from flask_sse_hub.answers.lasting.book import BookEntry
 from flask_sse_hub.answers.lasting.desk import Desk
+from flask_sse_hub.answers.lasting.entry import BookEntry
 from flask_sse_hub.answers.lasting.reader import BookReader, position_of
 from flask_sse_hub.answers.lasting.records import Begun
 from flask_sse_hub.answers.lasting.runner import Runner
+from flask_sse_hub.answers.lasting.succession import Restarts
 from flask_sse_hub.answers.protocols import Failure
-from flask_sse_hub.brokers import MemoryBroker
+from flask_sse_hub.brokers import Broker, MemoryBroker
 from flask_sse_hub.hub.clients.client import Client, Identity
 from tests.kit.hand import KEEP_ALL, HandHub
 
@@ -135,22 +136,57 @@ class HandReader:
         return self.last_id
 
 
+class GivenRestarts:
+    """An app's function for restarts, which goes on with items that the test gives."""
+
+    debug = False
+
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+        self.missing: str | None = None
+        #: The contents from which it was asked to go on, and the sources it returned.
+        self.calls: list[Any] = []
+        self.sources: list[Given] = []
+
+    def lacks(self, begun: Begun, *, running: int) -> str | None:
+        del begun, running
+        return self.missing
+
+    def source(self, begun: Begun, content: Any) -> Given:
+        del begun
+        self.calls.append(content)
+        self.sources.append(Given(*self.items))
+        return self.sources[-1]
+
+
 class Worker:
     """One worker: a hub and a desk, without threads."""
 
     def __init__(
-        self, broker: MemoryBroker, *, max_bytes: int = 1000, **options: Any
+        self,
+        broker: Broker,
+        *,
+        max_bytes: int = 1000,
+        restarts: Restarts | None = None,
+        **options: Any,
     ) -> None:
         self.hand = HandHub(broker, begun=False, **options)
         self.watch = Watch()
+        #: The runners of this worker that a thread would run.
+        self.runners: list[Runner] = []
         self.desk = Desk(
             self.hand.hub,
             max_bytes=max_bytes,
+            restarts=restarts,
             departures=lambda: self.watch,
-            beside=lambda *_: None,
+            beside=self._beside,
             patience=0.0,
         )
         self.hand.begin()
+
+    def _beside(self, function: Any, name: str) -> None:
+        if name == "sse-answer":
+            self.runners.append(function.__self__)
 
     def start(self, source: Any, *, batch: Batch = TEXT, **other: Any) -> Runner:
         timeout = other.pop("timeout", 600.0)

@@ -117,7 +117,7 @@ def test_the_first_end_counts_and_ends_everything(log: Log) -> None:
     assert entry.ended_at == 100.0
     assert (entry.content, entry.progress, entry.readers) == ("one", None, set())
     # They are known all the same, because somebody has to remove them.
-    assert entry.keys == {"answer", "snapshot", "progress", "readers-w"}
+    assert set(entry.keys) == {"answer", "snapshot", "progress", "readers-w"}
 
 
 def test_the_newest_progress_and_the_readers_are_known(log: Log) -> None:
@@ -190,14 +190,14 @@ def test_an_id_is_used_again_after_the_end(log: Log) -> None:
 
 def test_what_belongs_to_no_answer_is_found(log: Log) -> None:
     """A runner that was stopped may write after the answer is forgotten."""
-    log.put(records.forget("answer", begun().run, "answer"))
+    log.put(records.forget("answer", "answer", Cursor("e", 1)))
     assert len(log.book) == 0
     log.put(part(0, "late"), records.snapshot(begun(), "late"))
-    assert log.book.strays == {("answer", begun().run, "snapshot")}
+    assert list(log.book.strays) == [("answer", "snapshot")]
     log.restart(log.records[-1])
-    assert log.book.strays == {("answer", begun().run, "snapshot")}
-    log.put(records.forget("answer", begun().run, "snapshot"))
-    assert log.book.strays == set()
+    assert list(log.book.strays) == [("answer", "snapshot")]
+    log.put(records.forget("answer", "snapshot", Cursor("e", 2)))
+    assert log.book.strays == {}
 
 
 def test_listeners_hear_of_each_change(log: Log) -> None:
@@ -225,6 +225,9 @@ def _changed(**other: Any) -> Callable[[Record], Record]:
     return change
 
 
+_RESTART = {"function": "f", "timeout": 1.0, "app_context": True}
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
@@ -243,6 +246,12 @@ def _changed(**other: Any) -> Callable[[Record], Record]:
         _changed(ended={"reason": "done", "message": 7})(records.end(begun(), DONE)),
         _changed(ended={"reason": "lost", "id": "x\ndata: y"})(
             records.end(begun(), DONE)
+        ),
+        *(_changed(turn=turn)(part(0, "x")) for turn in (-1, 9, "1", True)),
+        _changed(turn=9)(records.begin(begun(id="new"))),
+        *(
+            _changed(restart=restart)(records.begin(begun(id="new")))
+            for restart in ({"function": "f"}, 7, _RESTART | {"timeout": "x"})
         ),
         records.snapshot(begun(), "x" * 17_000_000),
     ],
