@@ -18,7 +18,6 @@ If the user signs out meanwhile, the page stops showing the answer. It goes on.
 
 import json
 import logging
-import secrets
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any
@@ -30,9 +29,9 @@ from werkzeug.exceptions import NotFound
 
 from flask_sse_hub import Batch, BrokerUnavailable, Event, EventSourceResponse
 
-from . import conversations, language_model
+from . import conversations, language_model, lasting
 from .bodies import identifier, json_object, text
-from .conversations import Exchange
+from .conversations import Exchange, OpenQuestion
 from .extensions import sse_hub
 from .security import refuse_other_sites
 from .users import require_login
@@ -58,14 +57,18 @@ def start() -> ResponseReturnValue:
     question = text(
         json_object(fields=frozenset({"message"})), "message", most=MOST_TEXT
     )
-    answer_id = _new_id()
+    answer_id = lasting.new_id("chat")
+    asked = {"id": answer_id, "question": question}
+    # A tab that is opened from now on knows the question.
+    conversations.note_question(OpenQuestion(**asked, user=current_user.id))
     sse_hub.answers.start(
-        _asked_and_answered(current_user.id, question, answer_id),
+        _answer(current_user.id, "", question, answer_id),
         id=answer_id,
         user=current_user,
+        # A tab that is opened later receives the text so far as one event.
+        merge="".join,
         app_context=True,
     )
-    asked = {"id": answer_id, "question": question}
     _tell_tabs(current_user.id, asked, type="chatAsked")
     return jsonify(id=answer_id), 201
 
@@ -79,16 +82,15 @@ def read(answer_id: str) -> Response:
 @blueprint.post("/chat/answers/<answer_id>/stop")
 def stop(answer_id: str) -> ResponseReturnValue:
     """Stop an answer for all tabs, whichever worker makes it."""
-    if answer_id not in running():
+    if answer_id not in lasting.running("chat"):
         raise NotFound("this answer has ended, or is not yours")
     sse_hub.answers.stop(answer_id)
     return "", 204
 
 
-def running() -> list[str]:
-    """Return the ids of the answers that are being made for the current user."""
-    answers = sse_hub.answers.list(user=current_user)
-    return [answer.id for answer in answers if answer.state == "running"]
+def running() -> list[dict[str, str]]:
+    """Return the user's questions that are being answered, with the answers' ids."""
+    return conversations.open_questions(lasting.running("chat"))
 
 
 @blueprint.post("/chat/stream")
@@ -104,7 +106,7 @@ def ask() -> Response:
     body = json_object(fields=frozenset({"message", CONVERSATION}))
     question = text(body, "message", most=MOST_TEXT)
     conversation = identifier(body, CONVERSATION)
-    exchange_id = _new_id()
+    exchange_id = lasting.new_id("chat")
     response = EventSourceResponse(
         _accumulated(_answer(current_user.id, conversation, question, exchange_id)),
         # Each event contains the text of those before it, so the last one is enough.
@@ -128,7 +130,7 @@ def ask_by_address() -> Response:
     query = request.args.to_dict()
     question = text(query, "message", most=MOST_TEXT)
     conversation = identifier(query, CONVERSATION)
-    exchange_id = _new_id()
+    exchange_id = lasting.new_id("chat")
     tokens = _answer(current_user.id, conversation, question, exchange_id)
     return EventSourceResponse(_tokens(tokens, exchange_id), app_context=True)
 
@@ -148,15 +150,6 @@ def clear() -> ResponseReturnValue:
     cleared = {CONVERSATION: conversation} if conversation else {}
     _tell_tabs(current_user.id, cleared, type="chatCleared")
     return "", 204
-
-
-def _asked_and_answered(
-    user: str, question: str, exchange_id: str
-) -> Iterator[Event | str]:
-    # A tab that is opened later knows the answer's id only.
-    yield Event(json.dumps({"question": question}), type="question")
-    with closing(_answer(user, "", question, exchange_id)) as tokens:
-        yield from tokens
 
 
 def _accumulated(tokens: Generator[str, None, None]) -> Iterator[dict[str, Any]]:
@@ -223,8 +216,3 @@ def _tell_tabs(user: str, data: dict[str, Any], *, type: str) -> None:
     except BrokerUnavailable:
         # The change is stored, and other tabs show it when they are loaded again.
         log.warning("the tabs of %s were not told of their chat", user)
-
-
-def _new_id() -> str:
-    # As long as the ids of answers have to be, so that they cannot be guessed.
-    return secrets.token_hex(16)

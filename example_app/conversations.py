@@ -4,10 +4,12 @@ A user can have many conversations, each with an id that the user's program choo
 pages show the one without an id. An id that is new begins a conversation.
 
 This module knows no streams. A question and its answer are one row, so neither is ever
-kept without the other.
+kept without the other. A question whose answer is still being made is a row of another
+table, for tabs that are opened meanwhile.
 """
 
-from datetime import UTC, datetime
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -20,6 +22,9 @@ from .language_model import Message
 # the model is given. A model reads all of them again before each answer.
 _MOST_SHOWN = 50
 _MOST_REMEMBERED = 8
+
+# No answer takes longer: its timeout is ten minutes.
+_LONGEST_ANSWER = timedelta(hours=1)
 
 
 class Exchange(Base):
@@ -47,6 +52,33 @@ class Exchange(Base):
         if self.conversation:
             shown["conversationId"] = self.conversation
         return shown
+
+
+class OpenQuestion(Base):
+    """A question whose answer has begun, under the answer's id."""
+
+    __tablename__ = "open_question"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user: Mapped[str]
+    question: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC))
+
+
+def note_question(question: OpenQuestion) -> None:
+    """Keep a question until its answer has certainly ended."""
+    old = datetime.now(UTC) - _LONGEST_ANSWER
+    with db.session.begin():
+        db.session.execute(delete(OpenQuestion).where(OpenQuestion.at < old))
+        db.session.add(question)
+
+
+def open_questions(ids: Collection[str]) -> list[dict[str, str]]:
+    """Return the questions of these answers, each with its id."""
+    asked = select(OpenQuestion).where(OpenQuestion.id.in_(ids))
+    with db.session.begin():
+        found = db.session.scalars(asked.order_by(OpenQuestion.at)).all()
+        return [{"id": each.id, "question": each.question} for each in found]
 
 
 def keep(exchange: Exchange) -> dict[str, Any]:

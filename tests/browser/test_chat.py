@@ -45,8 +45,8 @@ def stop_all(demo: Demo) -> None:
     html = demo.request("GET", "/chat", Cookie=cookie)[1].decode()
     running = re.search('id="running">(.*?)</script>', html)
     assert running is not None
-    for answer_id in json.loads(running[1]):
-        path = f"/api/chat/answers/{answer_id}/stop"
+    for asked in json.loads(running[1]):
+        path = f"/api/chat/answers/{asked['id']}/stop"
         assert demo.request("POST", path, Cookie=cookie)[0] in (204, 404)
 
 

@@ -39,7 +39,7 @@ let isStale = false;
 
 showStateOf(stream);
 exchanges.begin(JSON.parse($("#kept").textContent));
-JSON.parse($("#running").textContent).forEach((id) => follow(id));
+JSON.parse($("#running").textContent).forEach(({ id, question }) => follow(id, question));
 showButtons();
 
 hear("chatAsked", ({ id, question }) => follow(id, question));
@@ -101,16 +101,13 @@ async function start(question) {
 }
 
 /** Show an answer as it comes, in this tab as in all others. */
-function follow(id, question = "") {
+function follow(id, question) {
   const before = exchanges.find(id);
   if (replies.has(id) || (before && before.dataset.state !== "answering")) return;
   if (!before) exchanges.name(exchanges.add(question), id);
   const url = `${page.dataset.answers}/${id}`;
   const reply = answer(url, {
     stopUrl: () => `${url}/stop`,
-    onPart: (_, { type, data }) => {
-      if (type === "question") exchanges.putQuestion(exchanges.find(id), data.question);
-    },
     onText: (text) => exchanges.write(exchanges.find(id), text),
     onEnd: (end) => finish(id, (shown) => ended(shown, id, end)),
   });

@@ -74,13 +74,6 @@ export class Exchanges {
     this.list.scrollTop = this.list.scrollHeight;
   }
 
-  /** Show a question that came later than its exchange. */
-  putQuestion(shown, question) {
-    this.atEnd(() => {
-      shown.querySelector(".question .text").textContent = question;
-    });
-  }
-
   questionOf(shown) {
     return shown.querySelector(".question .text").textContent;
   }
