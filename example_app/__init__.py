@@ -8,10 +8,10 @@ Read it like a tutorial, in this order:
   there;
 * ``figures`` and ``pages``: a dashboard that is correct from the moment it loads;
 * ``api`` and ``webhooks``: publishing on behalf of programs;
-* ``database``, ``language_model``, ``conversations``, ``lasting`` and ``chat``: an answer that
-  comes word by word, and goes on through a reload;
-* ``contacts`` and ``imports``: a long task that reports its progress, as the stream of
-  one request;
+* ``database``, ``language_model``, ``conversations``, ``lasting`` and ``chat``: an
+  answer that comes word by word, and goes on through a reload;
+* ``contacts`` and ``imports``: a long task with a progress bar, which all tabs of the
+  user show, and any of them cancels;
 * ``security`` and ``errors``: the parts that every app needs, with or without streams;
 * ``templates/base.html`` and ``static/js/page.js``: the one stream of all pages. From
   there, read how each page uses it.

@@ -4,7 +4,15 @@ from flask import Blueprint, current_app, jsonify, render_template
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from . import chat, contacts, conversations, figures, imports, language_model
+from . import (
+    chat,
+    contacts,
+    conversations,
+    figures,
+    imports,
+    language_model,
+    lasting,
+)
 from .extensions import sse_hub
 from .users import USERS, require_login
 
@@ -62,11 +70,15 @@ def chat_page() -> ResponseReturnValue:
 def import_page() -> ResponseReturnValue:
     """Show the form for a file, and the progress of its import."""
     require_login()
+    # The cursor comes first, as above: an import that starts in between is told of.
+    cursor = sse_hub.cursor()
     return render_template(
         "import.html",
         count=contacts.count(current_user.id),
         most_bytes=current_app.config["IMPORT_MAX_BYTES"],
         most_problems=imports.MOST_PROBLEMS,
+        running=lasting.running("import"),
+        stream_cursor=cursor,
     )
 
 

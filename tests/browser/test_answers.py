@@ -30,6 +30,8 @@ HTML = sample("docs/answers.md", "html")
 SCRIPT = sample("docs/answers.md", "js")
 REACT = sample("docs/browser.md", "jsx", with_="useAnswer")
 ITERATE = sample("docs/browser.md", "js", with_="readEvents(await")
+JOB = sample("docs/jobs.md", "python", with_="def load_all")
+JOB_PAGE = sample("docs/jobs.md", "html")
 PRESENCE = sample("docs/presence.md", "js", with_="render([")
 REACT_PRESENCE = sample("docs/presence.md", "jsx")
 
@@ -102,6 +104,8 @@ def url(model: Model, folder: Path) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "language_model", module)
         exec(SERVER.replace("sse_hub = ", f"{SETTINGS}\nsse_hub = "), names)  # noqa: S102
+    # Each row of the job is a word of the model.
+    exec(JOB, names | {"save": lambda _: next(model.complete("row"))})  # noqa: S102
     app: Flask = names["app"]
     app.instance_path = str(folder)
     names["login_manager"].user_loader(User)
@@ -119,6 +123,10 @@ def url(model: Model, folder: Path) -> Iterator[str]:
 
         app.add_url_rule(path, path, page)
     app.add_url_rule("/main.js", "main", lambda: send_file(folder / "built/main.js"))
+
+    @app.get("/job/<job_id>")
+    def job(job_id: str) -> str:
+        return render_template_string(HEAD + JOB_PAGE, job_id=job_id)
 
     @app.post("/login/<name>")
     def login(name: str) -> str:
@@ -244,3 +252,25 @@ def test_the_events_of_a_response_are_iterated(context: "BrowserContext") -> Non
     )
     with page.expect_console_message(lambda message: "last" in message.text):
         page.add_script_tag(type="module", content=ITERATE)
+
+
+def test_a_job_is_watched_in_each_tab_and_cancelled_for_all(
+    context: "BrowserContext", model: Model
+) -> None:
+    """Its bar is there again after a reload."""
+    rows = {"rows": list(range(300))}
+    job_id = context.request.post("/jobs", data=rows).json()["id"]
+    page, tab = context.new_page(), context.new_page()
+    page.goto(f"/job/{job_id}")
+    model.say(*["saved"] * 100)
+    third = "() => document.querySelector('progress').position > 0.3"
+    page.wait_for_function(third)
+    page.reload()
+    tab.goto(f"/job/{job_id}")
+    for each in (page, tab):
+        each.wait_for_function(third)
+    tab.click("#cancel")
+    for each in (page, tab):
+        wait_for_state(each, "stopped")
+    # The thread that waits for a word has heard of the stop.
+    model.say("saved")

@@ -1,12 +1,14 @@
 """The example app's import, in a real browser."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.conftest import SignIn
+from tests.browser.conftest import SignIn, fill_in
 from tests.browser.demo_page import connected, expect
+from tests.kit.demo import Demo
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -18,13 +20,24 @@ pytestmark = [
 ]
 
 
+#: A file whose import is still going on when the steps of a test come to it. It pauses
+#: after each hundred rows, and short rows are many.
+LONG = (
+    b"name,email\n"
+    + b"".join(b"P,%d@example.com\n" % number for number in range(2000))
+    + b"x\n" * 400_000
+)
+
+
 @pytest.fixture
-def page(sign_in: SignIn) -> "Page":
+def page(sign_in: SignIn, demo: Demo) -> "Iterator[Page]":
     """The import page of a user without contacts."""
     page = connected(sign_in("alice", "/import"))
     page.click("#clear")
     page.locator("#count", has_text="0").wait_for()
-    return page
+    yield page
+    # An import that a test has left would be there in the next one.
+    demo.request("POST", "/api/imports/stop", Cookie=demo.cookie("alice"))
 
 
 def csv(content: bytes, name: str = "contacts.csv") -> Any:
@@ -68,16 +81,54 @@ def test_the_sample_is_downloaded_and_imported(page: "Page") -> None:
 
 def test_cancelling_keeps_the_added_rows_and_says_so(page: "Page") -> None:
     """The focus is on Cancel during an import, and on Import after it."""
-    rows = "".join(f"P,{number}@example.com\n" for number in range(40_000))
-    send(page, b"name,email\n" + rows.encode())
+    send(page, LONG)
     page.wait_for_function("() => document.querySelector('#progress').value > 0")
     assert page.evaluate("document.activeElement.id") == "cancel"
     page.keyboard.press("Enter")
     expect(page, "#stage", "Cancelled. What was added before is kept.")
     assert page.evaluate("document.activeElement.id") == "start"
-    assert count(page, "added") != "40,000"
+    assert count(page, "rows") != "402,000"
     page.wait_for_function("() => document.querySelector('#count').textContent !== '0'")
     assert page.is_enabled("#start")
+
+
+def test_an_import_goes_on_after_a_reload_and_is_cancelled_in_all_tabs(
+    page: "Page",
+) -> None:
+    """Each tab shows its progress, and none begins another one."""
+    tab = page.context.new_page()
+    tab.goto(page.url)
+    connected(tab)
+    send(page, LONG)
+    moves = "() => document.querySelector('#progress').value > 0"
+    tab.wait_for_function(moves)
+    before = page.evaluate("document.querySelector('#progress').value")
+    page.reload()
+    page.wait_for_function(
+        f"() => document.querySelector('#progress').value >= {before}"
+        " && document.querySelector('[data-count=rows]').textContent !== '0'"
+    )
+    expect(page, "#stage", "Importing.")
+    for each in (page, tab):
+        assert each.is_disabled("#start")
+    tab.click("#cancel")
+    for each in (page, tab):
+        expect(each, "#stage", "Cancelled. What was added before is kept.")
+        assert each.is_enabled("#start")
+    assert count(page, "added") == count(tab, "added")
+
+
+def test_a_logout_in_another_tab_ends_the_reading(page: "Page") -> None:
+    """The import goes on, and is there at the next login."""
+    send(page, LONG)
+    page.wait_for_function("() => document.querySelector('#progress').value > 0")
+    tab = page.context.new_page()
+    tab.goto(page.url)
+    tab.click("#sign-out")
+    expect(page, "#stage", "The import goes on without this page.")
+    fill_in(tab, "alice")
+    tab.goto(page.url)
+    tab.wait_for_function("() => document.querySelector('#progress').value > 0")
 
 
 def test_a_bad_file_is_explained(page: "Page") -> None:

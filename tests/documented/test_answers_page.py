@@ -15,7 +15,7 @@ from tests.kit.reader import StreamReader, wait_until
 from tests.unit.answers.conftest import rest_of
 
 PAGE = "docs/answers.md"
-SERVER = sample(PAGE, "python", with_="def ask():")
+SERVER = sample(PAGE, "python", with_="answer.response()")
 JOB = sample(PAGE, "python", with_="def import_rows")
 RESUME = sample(PAGE, "python", with_="def resume")
 RESTART = sample(PAGE, "python", with_="def go_on")

@@ -4,12 +4,15 @@ Celery and RQ run their task in this process: tests/compat has their real worker
 """
 
 import importlib
+import json
 import shlex
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import request
 from flask_login import current_user, login_required
 from redis import Redis
 from rq import Queue
@@ -18,7 +21,9 @@ from flask_sse_hub import Publisher
 from flask_sse_hub.testing import Published
 from tests.conftest import MakeSite, Site, User
 from tests.documented.samples import sample
+from tests.kit.reader import DEADLINE
 from tests.kit.redis_server import RedisServer
+from tests.unit.answers.conftest import rest_of
 
 PAGE = "docs/jobs.md"
 CELERY = sample(PAGE, "python", with_="import Celery")
@@ -28,6 +33,7 @@ RQ_CALL = sample(PAGE, "python", with_="queue.enqueue")
 SCHEDULER = sample(PAGE, "python", with_="BackgroundScheduler()")
 CRON = sample(PAGE, "sh")
 PROGRESS = sample(PAGE, "python", with_="def import_rows")
+JOB = sample(PAGE, "python", with_="def load_all")
 
 
 @pytest.fixture
@@ -139,3 +145,38 @@ def test_a_page_that_is_loaded_begins_with_the_progress(site: Site, url: str) ->
     with site.app.app_context():
         site.hub.publish("next")
     assert stream.data(1) == ["next"]
+
+
+def test_a_job_is_watched_and_cancelled(make_site: MakeSite) -> None:
+    """By its user alone."""
+    site = make_site()
+    saved: list[int] = []
+    may_go_on = threading.Event()
+
+    def save(row: int) -> None:
+        saved.append(row)
+        if row == 100:
+            may_go_on.wait(DEADLINE)
+
+    names = {"app": site.app, "sse_hub": site.hub, "save": save, "request": request}
+    login = {"login_required": login_required, "current_user": current_user}
+    exec(JOB, names | login)  # noqa: S102
+    ada, bob = site.browser("ada"), site.browser("bob")
+    rows = {"rows": list(range(1, 301))}
+    for stops in (False, True):
+        may_go_on.clear()
+        job_id = ada.client.post("/jobs", json=rows).get_json()["id"]
+        reader = ada.stream(f"/jobs/{job_id}")
+        assert bob.get(f"/jobs/{job_id}").status_code == 404
+        assert bob.client.post(f"/jobs/{job_id}/stop").status_code == 404
+        if stops:
+            assert ada.client.post(f"/jobs/{job_id}/stop").status_code == 204
+        may_go_on.set()
+        events = rest_of(reader)
+        last, end = events[-1]
+        assert (last, "stopped" in end) == ("done", stops)
+        if not stops:
+            assert ("message", '{"loaded": 300}') in events
+            progress = [json.loads(data) for type, data in events if type == "progress"]
+            assert progress[-1] == {"done": 300, "total": 300, "text": "row 300 of 300"}
+            assert len(saved) == 300

@@ -14,6 +14,7 @@ from flask_sse_hub.testing import Published, Stream
 from tests.conftest import DemoApp
 from tests.kit.reader import wait_until
 from tests.kit.sse_parser import ParsedEvent, parse
+from tests.unit.answers.conftest import rest_of
 
 HEADER = b"name,email\n"
 
@@ -196,6 +197,86 @@ def test_a_file_of_empty_rows_lets_other_tasks_run(demo_app: DemoApp) -> None:
     assert len(of(seen, "progress")) == 10
 
 
+class TestLastingImports:
+    """The page's imports go on without a reader, and are read by their id."""
+
+    def start(self, browser: FlaskClient, content: bytes) -> str:
+        file = (io.BytesIO(content), "contacts.csv")
+        response = browser.post("/api/imports", data={"file": file})
+        assert response.status_code == 201, response.text
+        import_id: str = response.get_json()["id"]
+        return import_id
+
+    def read(self, browser: FlaskClient, import_id: str) -> list[ParsedEvent]:
+        return parse(browser.get(f"/api/imports/{import_id}").data)
+
+    def test_each_reader_receives_the_progress_and_the_result(
+        self, demo_app: DemoApp
+    ) -> None:
+        """All tabs of the user are told of the import."""
+        alice, bob = demo_app.browser("alice"), demo_app.browser("bob")
+        tab = demo_app.read(alice.get("/events"))
+        content = rows(250) + b"bad\n"
+        import_id = self.start(alice, content)
+        assert json.loads(tab.next("importStarted").data) == {"id": import_id}
+        for _ in range(2):
+            seen = self.read(alice, import_id)
+            assert (seen[0].type, seen[-1].type) == ("answer", "done")
+            done = {"done": len(content), "total": len(content), "text": "251 rows"}
+            assert of(seen, "progress")[-1] == done
+            assert [each["rows"] for each in of(seen, "counts")] == [100, 200]
+            assert of(seen, "problem")[0]["line"] == 252
+            (summary,) = of(seen, "summary")
+            assert (summary["added"], summary["complete"]) == (250, True)
+        # A late reader receives only the newest progress.
+        assert len(of(seen, "progress")) == 1
+        assert bob.get(f"/api/imports/{import_id}").status_code == 404
+
+    def test_there_is_one_at_a_time_and_its_user_cancels_it(
+        self, demo_app: DemoApp
+    ) -> None:
+        """The chat's answers are something else. A cancelled import keeps its batches.
+
+        A page that is loaded meanwhile knows the import.
+        """
+        demo_app.app.config["IMPORT_PAUSE"] = 0.02
+        demo_app.app.config["CHAT_PACE"] = 0.02
+        alice, bob = demo_app.browser("alice"), demo_app.browser("bob")
+        alice.post("/api/chat/answers", json={"message": "What is a proxy?"})
+        assert alice.post("/api/imports/stop").status_code == 404
+        import_id = self.start(alice, rows(5000))
+        assert import_id in alice.get("/import").text
+        assert import_id not in alice.get("/chat").text
+        file = (io.BytesIO(rows(1)), "contacts.csv")
+        again = alice.post("/api/imports", data={"file": file})
+        assert again.status_code == 409
+        assert "running already" in again.get_json()["error"]
+        stream = demo_app.read(alice.get(f"/api/imports/{import_id}"))
+        stream.next("counts")
+        assert bob.post("/api/imports/stop").status_code == 404
+        assert alice.post("/api/imports/stop").status_code == 204
+        assert "stopped" in stream.next("done").data
+        wait_until(lambda: not importing())
+        assert 0 < count(alice) < 5000
+        assert count(alice) % 100 == 0
+        assert alice.post("/api/imports/stop").status_code == 404
+
+    def test_a_logout_ends_the_reading_and_not_the_import(
+        self, demo_app: DemoApp
+    ) -> None:
+        """The contacts are there at the next login."""
+        demo_app.app.config["IMPORT_PAUSE"] = 0.02
+        browser = demo_app.browser()
+        import_id = self.start(browser, rows(1000))
+        stream = demo_app.read(browser.get(f"/api/imports/{import_id}"))
+        stream.next("counts")
+        browser.post("/logout")
+        assert "done" not in {type for type, _ in rest_of(stream)}
+        again = demo_app.browser()
+        assert self.read(again, import_id)[-1].type == "done"
+        assert count(again) == 1000
+
+
 class TestRefusals:
     """Requests that are no valid upload are refused."""
 
@@ -240,6 +321,9 @@ class TestRefusals:
         ("method", "path"),
         [
             ("POST", "/api/import"),
+            ("POST", "/api/imports"),
+            ("GET", "/api/imports/one"),
+            ("POST", "/api/imports/stop"),
             ("GET", "/api/import/sample.csv"),
             ("GET", "/api/contacts"),
             ("DELETE", "/api/contacts"),

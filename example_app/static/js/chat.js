@@ -3,10 +3,10 @@
 
 import { answer } from "sse-hub/answer";
 
-import { Problem, send } from "./events.js";
 import { Exchanges } from "./exchanges.js";
 import { stream } from "./page.js";
 import { showProblem } from "./problem.js";
+import { Problem, send } from "./requests.js";
 import { isOver } from "./session.js";
 import { showStateOf } from "./state.js";
 
