@@ -116,6 +116,8 @@ chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event
 	for broker in sqlite redis; do for way in "" --generator; do \
 	  $(BIN)/python -m tests.chaos --broker $$broker --seconds 120 $$way || exit 1; \
 	done; done
+	for broker in sqlite redis; do \
+	  $(BIN)/python -m tests.chaos.answers_storm --broker $$broker || exit 1; done
 	$(BIN)/python -m tests.attacks
 
 fuzz: $(VENV)/dev ## Minutes of 100,000 cases and more, drawn anew each time
@@ -144,6 +146,7 @@ bench-parts: $(VENV)/dev ## Measure parts of the hub, each beside a baseline
 	$(BIN)/python -m benchmarks.spread
 	$(BIN)/python -m benchmarks.logout
 	$(BIN)/python -m benchmarks.answers
+	$(BIN)/python -m benchmarks.lasting
 	$(BIN)/python -m benchmarks.presence
 	$(BIN)/python -m benchmarks.patterns
 

@@ -4,6 +4,10 @@
 2,000 tokens with one reader, and its ratio to the same tokens by EventSourceResponse in
 the same run: with its default, an event for each token, and with the same batches. The
 log is an SQLite file.
+
+It then runs 1,000 answers at once in the process, each at a model's pace and read by
+nobody, and prints the CPU time and the memory that they take. Beside them is the same
+number of bare greenlets that yield the same tokens.
 """
 
 # ruff: noqa: E402 - gevent patches before everything else is imported
@@ -18,9 +22,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import gevent
+import psutil
 from flask import Flask, Response
 
 from flask_sse_hub import Batch, EventSourceResponse, SSEHub
+
+# The answers that run at once, and how long each one takes.
+_AT_ONCE = 1000
+_PACE = 0.5
+_SECONDS = 20.0
 
 _TOKENS = 2000
 _ANSWERS = 20
@@ -35,7 +46,13 @@ def _tokens() -> Iterator[str]:
         yield f"token{number} "
 
 
-def _app(folder: str) -> Flask:
+def _paced() -> Iterator[str]:
+    for number in range(round(_SECONDS / _PACE)):
+        yield f"token{number} "
+        gevent.sleep(_PACE)
+
+
+def _app(folder: str) -> tuple[Flask, SSEHub]:
     app = Flask("benchmark", instance_path=folder)
     app.config.update(
         SECRET_KEY="a key for a benchmark",  # noqa: S106
@@ -58,7 +75,7 @@ def _app(folder: str) -> Flask:
         answer = hub.answers.start(_tokens(), user="reader", batch=_BATCH, keep=1.0)
         return answer.response()
 
-    return app
+    return app, hub
 
 
 def _seconds(read: Callable[[], bytes]) -> float:
@@ -70,10 +87,41 @@ def _seconds(read: Callable[[], bytes]) -> float:
     return (time.process_time() - began) / _ANSWERS
 
 
+def _bare() -> float:
+    """Return the CPU time of greenlets that only yield the tokens, in seconds."""
+    began = time.process_time()
+    gevent.joinall([gevent.spawn(list, _paced()) for _ in range(_AT_ONCE)])
+    return time.process_time() - began
+
+
+def _at_once(hub: SSEHub) -> tuple[float, float]:
+    """Return the CPU time of many answers, in seconds, and the KiB of one of them."""
+    process = psutil.Process()
+    before = process.memory_full_info().uss
+    began = time.process_time()
+    for number in range(_AT_ONCE):
+        hub.answers.start(
+            _paced(),
+            id=f"many-{number}",
+            user=f"user-{number}",
+            merge="".join,
+            linger=None,
+        )
+    gevent.sleep(0.9 * _SECONDS)
+    memory = process.memory_full_info().uss - before
+    while any(each.state == "running" for each in hub.answers.list()):
+        gevent.sleep(0.5)
+    found = [each for each in hub.answers.list() if each.id.startswith("many-")]
+    whole = sum(len(f"token{number} ") for number in range(round(_SECONDS / _PACE)))
+    if [(each.state, each.size) for each in found] != [("done", whole)] * _AT_ONCE:
+        raise RuntimeError("some answers are not complete")
+    return time.process_time() - began, memory / _AT_ONCE / 1024
+
+
 def main() -> None:
     """Measure, and print the medians of several rounds."""
     with tempfile.TemporaryDirectory() as folder:
-        app = _app(str(Path(folder, "instance")))
+        app, hub = _app(str(Path(folder, "instance")))
         browser = app.test_client()
 
         def read(path: str) -> bytes:
@@ -85,12 +133,21 @@ def main() -> None:
                 seconds = _seconds(partial(read, path))
                 if turn:
                     found.setdefault(path, []).append(seconds)
+        bare = _bare()
+        with app.app_context():
+            at_once, memory = _at_once(hub)
         app.extensions["sse_hub"].close()
     one_by_one, batches, lasting = map(statistics.median, found.values())
     print(f"EventSourceResponse, an event for each token {one_by_one * 1000:6.1f} ms")
     print(f"EventSourceResponse, in batches              {batches * 1000:6.1f} ms")
     print(f"sse_hub.answers                              {lasting * 1000:6.1f} ms")
     print(f"ratio {lasting / one_by_one:.2f}, to batches {lasting / batches:.2f}")
+    tokens = round(_AT_ONCE / _PACE)
+    print(
+        f"{_AT_ONCE} answers at once, {tokens} tokens a second:"
+        f" {at_once / _SECONDS:.0%} of a processor, {memory:.0f} KiB each"
+    )
+    print(f"as many bare greenlets: {bare / _SECONDS:.0%} of a processor")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ def words(count: int, pace: float, mark: str, *, first: int = 0) -> Iterator[str
 def blueprint(hub: SSEHub) -> Blueprint:
     @hub.restart_answer
     def go_on(answer_id: str, so_far: str) -> Iterator[str]:
-        """Go on with the words of an answer whose id has their number."""
-        count, _, _ = answer_id.partition("-")
-        return words(int(count), 0.02, "w", first=len(so_far.split()))
+        """Go on with the words of an answer. Its id has their number and pace."""
+        count, pace, _ = answer_id.split("-")
+        seconds = int(pace) / 1000
+        return words(int(count), seconds, "w", first=len(so_far.split()))
 
     views = Blueprint("lasting", __name__, url_prefix="/lasting")
 

@@ -2,22 +2,19 @@
 
 import json
 import os
-import random
 import secrets
 import signal
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.kit.reader import DEADLINE, EndOfStream, StreamReader, wait_until
-from tests.kit.sse_parser import ParsedEvent, Parser
-from tests.live.server import Connection, Server
+from tests.kit.sse_parser import ParsedEvent
+from tests.live.dropping_reader import ALICE, DroppingReader
+from tests.live.server import Server
 
 pytestmark = pytest.mark.live
-
-ALICE = {"Authorization": "Bearer alice"}
 
 
 @pytest.fixture(scope="module")
@@ -59,34 +56,7 @@ def read_to_the_end(reader: StreamReader) -> list[ParsedEvent]:
 
 def restartable(server: Server, count: int) -> dict[str, Any]:
     """Start an answer with which another worker goes on."""
-    return start(server, count=count, id=f"{count}-{secrets.token_hex(8)}")
-
-
-class DroppingReader(threading.Thread):
-    """A reader that drops its connection at random places, and comes back."""
-
-    def __init__(self, server: Server, answer_id: str, seed: int) -> None:
-        super().__init__(daemon=True)
-        self._server = server
-        self._path = f"/lasting/read/{answer_id}"
-        self._draw = random.Random(seed)
-        self.events: list[ParsedEvent] = []
-        self.drops = 0
-
-    def run(self) -> None:
-        last_id = ""
-        while not any(event.type in ("done", "error") for event in self.events):
-            headers = {**ALICE, "Last_Event_ID": last_id} if last_id else ALICE
-            connection = Connection(self._server.port, self._path, **headers)
-            # The rest of a block that was cut is lost, as in a browser.
-            parser = Parser()
-            for chunk in connection:
-                self.events += parser.feed(chunk)
-                if self._draw.random() < 0.2:
-                    break
-            connection.close()
-            last_id = parser.last_event_id or last_id
-            self.drops += 1
+    return start(server, count=count, id=f"{count}-20-{secrets.token_hex(8)}")
 
 
 @pytest.mark.parametrize("way", ["killed", "reloaded"])

@@ -86,18 +86,17 @@ class Desk:
         self._restarts = restarts or NoRestarts()
         self._succession = Succession(self, self._restarts)
         # Whether this process has started an answer, and whether it is going away.
-        self._starts = False
-        self._leaves = False
+        self._starts = self._leaves = False
         self._departures = departures
         self._rare_log = RareLog(log)
         # Guards the fields below.
         self._lock = threading.Lock()
-        self._runs: dict[Begun, OwnRun] = {}
+        self._runs: dict[str, OwnRun] = {}
         # The number of readers of this worker, by answer, and the answers for which the
         # log says that there are some.
         self._readers: dict[BookEntry, int] = {}
         self._said: set[BookEntry] = set()
-        # The moment at which this desk first saw that an answer has ended.
+        # The moments at which this desk first saw that answers have ended.
         self._ended_at: dict[BookEntry, float] = {}
         # Whether a thread looks at the answers.
         self._looks = False
@@ -120,7 +119,8 @@ class Desk:
 
     def runs(self, entry: BookEntry) -> bool:
         """Tell whether this process runs an answer."""
-        return entry.begun in self._runs
+        run = self._runs.get(entry.begun.run)
+        return run is not None and run.turn == entry.begun.turn
 
     @property
     def serves(self) -> bool:
@@ -210,18 +210,19 @@ class Desk:
             ),
         )
         with self._lock:
-            self._runs[begun] = run
+            self._runs[begun.run] = run
         self._departures().add(run, None)
         return run
 
     def close(self, run: OwnRun) -> None:
         """Let go of a run, because it is over."""
         with self._lock:
-            self._runs.pop(run.runner.begun, None)
+            if self._runs.get(run.id) is run:
+                del self._runs[run.id]
         self._departures().remove(run)
 
     def note_leaving(self) -> None:
-        """Go on with no further answers of others."""
+        """Go on with no answers of others any more."""
         self._leaves = True
 
     def drain(self) -> None:
@@ -237,7 +238,7 @@ class Desk:
     def abandon(self) -> None:
         """Let go of all answers of this process at once, because its hub closes.
 
-        Their iterables end. Another process appends the end ``lost``.
+        Their iterables end. Another process goes on with them, or ends them as lost.
         """
         with self._lock:
             runs = list(self._runs.values())
@@ -359,8 +360,8 @@ class Desk:
                     self._looks = False
                     return
             if self._due.is_set():
-                # Readers that come and go are told together.
-                closed.wait(0.02)
+                # Readers that come and go are told together, and a look costs time.
+                closed.wait(max(0.02, 0.0002 * len(self.book)))
             else:
                 self._due.wait(_LOOK_SECONDS)
 
@@ -422,6 +423,5 @@ class Desk:
 
     def _forget_keys(self, entry: BookEntry, keys: list[str]) -> None:
         for key in keys:
-            value = entry.keys.get(key)
-            if value is not None:
+            if (value := entry.keys.get(key)) is not None:
                 self._append(records.forget(entry.begun.id, key, value))

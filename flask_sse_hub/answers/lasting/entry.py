@@ -104,6 +104,8 @@ class BookEntry:
     def useless_keys(self) -> list[str]:
         """The keys of other turns that nobody needs any more."""
         turn = self.begun.turn
+        if not turn and self.is_running:
+            return []
         useless: list[str] = []
         if records.SNAPSHOT_KEYS[turn] in self.keys:
             useless += records.SNAPSHOT_KEYS[:turn]

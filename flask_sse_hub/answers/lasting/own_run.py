@@ -30,6 +30,7 @@ class OwnRun:
 
     def __init__(self, desk: KnowsRuns, runner: Runner) -> None:
         self.runner = runner
+        self.id, self.turn = runner.begun.run, runner.begun.turn
         self._desk = desk
         self._entry: BookEntry | None = None
 

@@ -1,0 +1,1 @@
+"""Answers through a storm of killed, reloaded and stopped workers."""
