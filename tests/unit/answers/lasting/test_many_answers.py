@@ -100,7 +100,7 @@ class Reader:
             self._worker = draw.choice(self._fleet.workers)
             self._at = self._worker.read(self._answer_id, last_id=self._last_id)
         if draw.random() < 0.15:
-            # What was written last has not arrived.
+            # The last bytes have not arrived.
             self._at.read()
             self._drop()
             return
@@ -252,7 +252,7 @@ def open_broker(
 def test_every_reader_receives_everything_once_and_one_end(
     open_broker: Callable[[], Broker],
 ) -> None:
-    """Whatever happens to the workers. A worker that begins later agrees."""
+    """Workers die, drain and sleep. A worker that begins later agrees."""
     fleet = Fleet(open_broker, seed=1)
     rounds = itertools.count()
     while (number := next(rounds)) < _ROUNDS or not fleet.is_over:
