@@ -51,9 +51,6 @@ _DRAIN_SECONDS = 1.0
 # about half a millisecond of CPU, and each answer makes ten a second.
 _AT_FULL_PACE = 100
 
-# The text for readers of an answer whose runner is gone.
-_LOST = "the process that produced the answer is gone"
-
 
 class Desk:
     """The answers of one process. Creating it starts nothing.
@@ -74,8 +71,7 @@ class Desk:
     ) -> None:
         self.hub = hub
         self._members = hub.members
-        # For the steps of an answer, in the trace of the app. Records by which workers
-        # keep house are in none.
+        # Steps are in the app's trace. Records by which workers keep house are not.
         broker = hub.broker
         self._append_step = partial(traced.append, broker)
         self._append = broker.publish
@@ -284,20 +280,17 @@ class Desk:
         entry = self.find(answer_id)
         if entry is None or not entry.is_running:
             return False
-        self._end(entry, "stopped")
+        self.end(entry, "stopped")
         while entry.begun.restart is not None:
             # If another worker has gone on with it meanwhile, that end was too late.
             self.hub.wait_until_read(self._patience)
             if not entry.is_running:
                 break
-            self._end(entry, "stopped")
+            self.end(entry, "stopped")
         return True
 
-    def lose(self, entry: BookEntry) -> None:
-        """End an answer as lost. Raises BrokerUnavailable."""
-        self._end(entry, "lost", _LOST)
-
-    def _end(self, entry: BookEntry, reason: str, message: str = "") -> None:
+    def end(self, entry: BookEntry, reason: str, message: str = "") -> None:
+        """Append the end of an answer. Raises BrokerUnavailable."""
         ended = Ended(reason=reason, message=message, id=new_end_id())
         record = replace(records.end(entry.begun, ended), traceparent=entry.traceparent)
         self._append_step(record)

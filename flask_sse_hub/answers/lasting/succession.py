@@ -20,6 +20,9 @@ log = CodedLog(__name__)
 # A worker that cannot go on with an answer leaves this time to those that can.
 _OTHERS_SECONDS = 3.0
 
+# The text for readers of an answer whose runner is gone.
+_LOST = "the process that produced the answer is gone"
+
 
 class Restarts(Protocol):
     """The app's functions that go on with answers, as this process has them."""
@@ -74,8 +77,8 @@ class OwnDesk(Protocol):
     def go_on(self, entry: BookEntry) -> None:
         """Run an answer whose turn this process has."""
 
-    def lose(self, entry: BookEntry) -> None:
-        """End an answer as lost. Raises BrokerUnavailable."""
+    def end(self, entry: BookEntry, reason: str, message: str) -> None:
+        """Append the end of an answer. Raises BrokerUnavailable."""
 
 
 class Succession:
@@ -104,7 +107,7 @@ class Succession:
                 log.warning(
                     "SSE-1609", "the answer %s is lost: %s", entry.begun.id, why
                 )
-                self._desk.lose(entry)
+                self._desk.end(entry, "lost", _LOST)
 
     def _go_on(self, entry: BookEntry, now: float) -> str | None:
         """Go on with an answer if possible. Return why it is lost, None otherwise."""

@@ -222,7 +222,7 @@ class Fleet:
         entry = worker.desk.book.get(self.draw.choice(self.ids))
         if entry is not None and entry.is_running:
             # As the call does it, which would wait for a follower.
-            worker.desk._end(entry, "stopped")
+            worker.desk.end(entry, "stopped")
 
     @property
     def is_over(self) -> bool:
