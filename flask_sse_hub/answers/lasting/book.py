@@ -63,9 +63,7 @@ class Book:
         self._early.clear()
         self.strays.clear()
         for entry in self._entries.values():
-            entry.is_confirmed = False
-            entry.keys.clear()
-            entry.readers.clear()
+            entry.begin_again()
 
     def caught_up(self) -> None:
         """Forget the answers that are gone, and look which runners are."""
@@ -170,7 +168,7 @@ class Book:
             return
         entry.begun = begun
         if ended is not None and entry.is_running:
-            entry.ended, entry.ended_at = ended, record.time
+            entry.end(ended, time=record.time)
 
     def _begin(
         self, begun: Begun, record: Record, *, replaced: BookEntry | None
@@ -192,7 +190,8 @@ class Book:
         # Everything after the end is ignored, but for the content as it was at the end.
         if entry.is_running or is_last:
             content = records.read_content(entry.begun, data)
-            entry.fill(content, is_newest=is_last or not self._restarting)
+            is_newest = is_last or not self._restarting
+            entry.fill(content, is_newest=is_newest, is_last=is_last)
 
     def _take_news(
         self, entry: BookEntry, kind: str, record: Record, data: dict[str, object]

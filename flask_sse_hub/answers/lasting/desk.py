@@ -88,10 +88,8 @@ class Desk:
         # Guards the fields below.
         self._lock = threading.Lock()
         self._runs: dict[str, OwnRun] = {}
-        # The number of readers of this worker, by answer, and the answers for which the
-        # log says that there are some.
+        # The number of readers of this worker, by answer.
         self._readers: dict[BookEntry, int] = {}
-        self._said: set[BookEntry] = set()
         # The moments at which this desk first saw that answers have ended.
         self._ended_at: dict[BookEntry, float] = {}
         # Whether a thread looks at the answers.
@@ -321,7 +319,8 @@ class Desk:
         """Note that a member is gone. Called in the order of the log."""
         if member_id == self._members.own_id:
             # This process was only stopped, and the others have written it off.
-            self._said.clear()
+            for entry in self.book.entries():
+                entry.is_told = False
         self.book.member_left(member_id)
 
     # The regular look
@@ -369,7 +368,6 @@ class Desk:
         """Append everything that is due for the answers of the book."""
         now = self.hub.clock()
         entries = self.book.entries()
-        self._said.intersection_update(entries)
         for gone in self._ended_at.keys() - set(entries):
             del self._ended_at[gone]
         with contextlib.suppress(BrokerUnavailable):
@@ -397,10 +395,10 @@ class Desk:
         if self.runs(entry):
             self._forget_keys(entry, entry.useless_keys)
         some = entry in self._readers
-        if some != (entry in self._said):
+        if some != entry.is_told:
             self._members.enter()
             self._append(records.readers(begun, self._members.own_id, some=some))
-            (self._said.add if some else self._said.discard)(entry)
+            entry.is_told = some
 
     def _look_at_ended(self, entry: BookEntry, since: float) -> None:
         """Keep what was said before the end, and later remove it."""

@@ -63,6 +63,8 @@ class BookEntry:
         #: The lengths up to which there is content, and a snapshot of it.
         self.length = 0
         self.snapshot_length = 0
+        #: Whether the log has a snapshot of the content as it was at the end.
+        self.has_last_snapshot = False
         #: The bytes of the content.
         self.size = 0
         # The length up to which there is content in the log, as far as is known here.
@@ -73,6 +75,8 @@ class BookEntry:
         self.is_forgotten = False
         # Whether the state of a restart has named this answer.
         self.is_confirmed = True
+        #: Whether this process has told the log that it has readers.
+        self.is_told = False
         self._lock = threading.Lock()
         self._starts: list[int] = []
         self._parts: list[Content] = []
@@ -93,7 +97,9 @@ class BookEntry:
     @property
     def is_complete(self) -> bool:
         """Whether a reader that has all content may be told of the end."""
-        return self.ended is not None and not self.has_hole
+        if self.ended is None or self.has_hole:
+            return False
+        return self.is_whole or self.ended.length == self.length
 
     @property
     def can_go_on(self) -> bool:
@@ -117,8 +123,11 @@ class BookEntry:
     @property
     def lacks_snapshot(self) -> bool:
         """Whether the end is in the log, but the content before it only in parts."""
-        whole = self.is_complete and self.is_whole
-        return whole and self.snapshot_length < self.length
+        if self.ended is None or not self.is_complete or self.has_last_snapshot:
+            return False
+        # Workers that have missed something cannot tell how long the content is.
+        is_open = self.ended.length is None
+        return is_open or self.snapshot_length < self.length
 
     def after(self, position: int) -> Passage | None:
         """Return the content after a position, None if there is none."""
@@ -174,13 +183,28 @@ class BookEntry:
             # The part follows the content here, so nothing was missing before it.
             self.is_whole = True
 
-    def fill(self, content: Content, *, is_newest: bool) -> None:
-        """Take everything so far. ``is_newest`` says that nothing came after it."""
+    def begin_again(self) -> None:
+        """Take the log anew: some parts may have been missed."""
+        self.is_confirmed = self.is_whole = self.is_told = False
+        self.keys.clear()
+        self.readers.clear()
+
+    def end(self, ended: Ended, *, time: float) -> None:
+        """Take the end, and the length of the whole content if it is known."""
+        self.ended, self.ended_at = ended, time
+        self._known_length = max(self._known_length, ended.length or 0)
+
+    def fill(self, content: Content, *, is_newest: bool, is_last: bool) -> None:
+        """Take everything so far. ``is_newest`` says that nothing came after it.
+
+        ``is_last`` says that it was written after the end.
+        """
         fresh = content[self.length :]
         if fresh:
             self._append(fresh)
         self.snapshot_length = max(self.snapshot_length, len(content))
         self._known_length = max(self._known_length, self.length)
+        self.has_last_snapshot = self.has_last_snapshot or is_last
         if is_newest:
             self._known_length = self.length
             self.is_whole = True
@@ -196,6 +220,7 @@ class BookEntry:
         self.runner_is_gone = False
         self.ended = self.ended_at = None
         self.snapshot_length = 0
+        self.has_last_snapshot = False
 
     def drop_unless_in(self, content: Content) -> None:
         """Drop the content if another one does not begin with it."""

@@ -39,7 +39,7 @@ _KEPT_SECONDS = 86_400.0
 
 # The end of an answer replaces its beginning in the state of keys. It must fit there
 # even if the state is full, so the beginning is longer by the most that an end adds.
-_ROOM_FOR_END = 550
+_ROOM_FOR_END = 580
 _MESSAGE_BYTES = 200
 
 _RUN = re.compile(r"[0-9a-f]{16}")
@@ -100,11 +100,15 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The end of an answer: a word, a text for its readers, and an id for the log."""
+    """The end of an answer: a word, a text for its readers, and an id for the log.
+
+    ``length`` is that of the whole content, if the runner itself has ended the answer.
+    """
 
     reason: str
     message: str = ""
     id: str = ""
+    length: int | None = None
 
 
 #: The reasons of ends, and the state of an answer that ended so.
@@ -328,6 +332,8 @@ def read_ended(data: dict[str, Any]) -> Ended | None:
         raise UnreadableRecord("its end is of another form") from error
     if not isinstance(ended.message, str):
         raise UnreadableRecord("its end has no text")
+    if ended.length is not None and type(ended.length) is not int:
+        raise UnreadableRecord(f"its end has the length {ended.length!r:.50}")
     if not isinstance(ended.id, str) or not is_end_id(ended.id):
         # It is written as a line of the wire.
         raise UnreadableRecord(f"its end has the id {ended.id!r:.50}")

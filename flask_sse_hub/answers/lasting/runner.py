@@ -360,6 +360,8 @@ class Runner:
                 exc_info=error,
             )
             text = str(error) if shown else _FAILED
-            return Ended(reason="failed", message=text, id=end_id)
-        reason = self._asked or "done"
-        return Ended(reason=reason, message=_MESSAGES.get(reason, ""), id=end_id)
+            reason = "failed"
+        else:
+            reason = self._asked or "done"
+            text = _MESSAGES.get(reason, "")
+        return Ended(reason=reason, message=text, id=end_id, length=self._length)

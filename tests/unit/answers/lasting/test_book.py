@@ -156,6 +156,39 @@ def test_a_book_that_begins_again_knows_the_same(log: Log) -> None:
     assert entry.content == "one two"
 
 
+@pytest.mark.parametrize(
+    ("end", "is_complete"),
+    [
+        (records.end(begun(), replace(DONE, length=11)), False),
+        (records.end(begun(), replace(DONE, length=7)), True),
+        (records.end(begun(), STOPPED), False),
+    ],
+    ids=["longer", "as long", "unknown"],
+)
+def test_an_end_after_a_gap_is_told_only_with_the_whole_content(
+    log: Log, end: Record, is_complete: bool
+) -> None:
+    """Parts may have been in the gap. The last snapshot has them."""
+    log.put(part(0, "one two"))
+    log.restart(end)
+    entry = log.book.get("answer")
+    assert entry is not None
+    assert entry.is_complete == is_complete
+    log.put(records.snapshot(begun(), "one two end", is_last=True))
+    assert entry.is_complete
+
+
+def test_a_last_snapshot_is_due_where_the_end_has_no_length(log: Log) -> None:
+    """A worker with a gap cannot know otherwise that it has everything."""
+    log.put(part(0, "one"), records.snapshot(begun(), "one"))
+    log.put(records.end(begun(), STOPPED))
+    entry = log.book.get("answer")
+    assert entry is not None
+    assert entry.lacks_snapshot
+    log.put(records.snapshot(begun(), "one", is_last=True))
+    assert not entry.lacks_snapshot
+
+
 def test_a_gap_forgets_no_answer_that_is_still_there(log: Log) -> None:
     """Its readers go on where they are. An answer that is gone is forgotten."""
     other = begun(id="other", run="f" * 16)

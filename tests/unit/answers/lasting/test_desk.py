@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from flask_sse_hub.answers.lasting.records import begin
 from flask_sse_hub.answers.progress import Progress
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.errors import BrokerUnavailable
@@ -397,3 +398,19 @@ def test_readers_of_a_worker_that_dies_are_gone(one: Worker, two: Worker) -> Non
     two.hand.hub.members.leave()
     assert one.entry.readers == set()
     assert one.reason is None
+
+
+def test_readers_are_told_again_after_a_gap(one: Worker, two: Worker) -> None:
+    """In the gap the others may have written the worker off, with its readers."""
+    run(one.start(Given("a")))
+    two.read()
+    two.look()
+    assert one.entry.readers == {two.desk.member_id}
+    one.desk.book.member_left(two.desk.member_id)
+    assert one.entry.readers == set()
+    two.desk.book.restart()
+    two.desk.book.take(begin(two.entry.begun))
+    two.desk.book.caught_up()
+    two.look()
+    one.hand.bring()
+    assert one.entry.readers == {two.desk.member_id}
