@@ -126,6 +126,7 @@ def test_people_come_once_and_leave_once(house: House) -> None:
     server = house.server
     one, two = house.workers()
     streams = [house.open(worker, "alice") for worker in (one, two)]
+    house.wait_for(alice=2)
     bob = house.open(one, "bob")
     house.wait_for(alice=2, bob=1)
 
@@ -178,7 +179,7 @@ def test_a_worker_that_sleeps_is_taken_in_again(house: House) -> None:
         with asleep(two):
             house.wait_for(room, alice=1, bob=0)
         house.wait_for(room, alice=1, bob=1)
-        assert house.changes(room) == ["join alice", "join bob"]
+        assert sorted(house.changes(room)) == ["join alice", "join bob"]
 
 
 @only_redis
@@ -197,7 +198,7 @@ def test_an_outage_makes_answers_stale_and_nobody_leaves(house: House) -> None:
         house.redis.start()
         wait_until(lambda: ask(house, room) == before, within=WRITTEN_OFF)
         house.wait_for(room, alice=1, bob=1)
-        assert house.changes(room) == ["join alice", "join bob"]
+        assert sorted(house.changes(room)) == ["join alice", "join bob"]
 
 
 def ask(house: House, channel: str) -> dict[str, Any]:
@@ -214,13 +215,19 @@ def test_a_receipt_counts_the_streams_of_both_workers(house: House) -> None:
         house.open(two, "alice", room),
         house.open(two, "bob", room),
     ):
-        event_id = house.server.publish("hello", channel=room, receipt=True)
-        assert stream.data(1) == ["hello"]
 
-        def receipt() -> Any:
-            return house.publisher.receipts(event_id)
+        def counted() -> tuple[int, int, int]:
+            """Publish, and return the streams and people of the complete receipt."""
+            event_id = house.server.publish("hello", channel=room, receipt=True)
+            assert stream.data(1) == ["hello"]
 
-        wait_until(lambda: (found := receipt()) is not None and found.complete)
-        found = receipt()
-        assert (found.streams, found.people, found.late) == (3, 2, 0)
-        assert not found.unheard
+            def receipt() -> Any:
+                return house.publisher.receipts(event_id)
+
+            wait_until(lambda: (found := receipt()) is not None and found.complete)
+            found = receipt()
+            assert not found.unheard
+            return found.streams, found.people, found.late
+
+        # On a busy machine a worker may be late for the first one.
+        wait_until(lambda: counted() == (3, 2, 0))
