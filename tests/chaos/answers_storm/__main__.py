@@ -44,11 +44,10 @@ def _server(broker: str) -> Iterator[Server]:
         with Server(args=args, **settings) as server:
             yield server
         return
-    with (
-        RedisServer() as redis,
-        Server(args=args, broker_url=redis.url, **settings) as s,
-    ):
-        yield s
+    with RedisServer() as redis:
+        settings |= {"broker_url": redis.url, "name": "answers"}
+        with Server(args=args, **settings) as server:
+            yield server
 
 
 def _start(server: Server) -> str:
