@@ -24,8 +24,9 @@ from .entry import BookEntry
 
 log = logging.getLogger(__name__)
 
-# After the end, a reader waits this long for a part that is missing in the book.
-_MISSING_SECONDS = 5.0
+# After the end, a reader waits this long for a part that is missing in the book. The
+# worker that has it may be some seconds behind, on a busy machine.
+_MISSING_SECONDS = 20.0
 
 _MISSING = "a part of the answer is missing"
 
