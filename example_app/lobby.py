@@ -1,4 +1,4 @@
-"""The lobby: the people who have any page open, and those who are typing just now.
+"""The lobby: users with an open page, and users in the middle of typing.
 
 The hub knows who is there, on all workers. This module only says how a person is shown.
 """

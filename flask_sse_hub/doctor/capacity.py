@@ -28,7 +28,7 @@ class Constants:
 
     #: A worker without streams.
     worker_bytes: float
-    #: An idle stream of a user who is logged in.
+    #: An idle stream of a logged-in user.
     stream_bytes: float
     #: A request for an empty view with a login, to compare with, and the opening of a
     #: stream with the same login.

@@ -153,7 +153,7 @@ def _advice(load: Load, found: Plan) -> Iterator[str]:
             " SSE_HUB_HISTORY_EVENTS, or SSE_HUB_HISTORY_BYTES"
         )
     if found.redis_cpu > MOST_CPU:
-        yield (f"=> Redis takes more than {MOST_CPU:.0%} of its one core: fewer events")
+        yield f"=> Redis takes more than {MOST_CPU:.0%} of its one core: fewer events"
 
 
 def _size(count: float) -> str:

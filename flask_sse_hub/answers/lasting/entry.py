@@ -184,7 +184,7 @@ class BookEntry:
             self.is_whole = True
 
     def begin_again(self) -> None:
-        """Take the log anew: some parts may have been missed."""
+        """Prepare for another reading of the log, after parts may have been missed."""
         self.is_confirmed = self.is_whole = self.is_told = False
         self.keys.clear()
         self.readers.clear()

@@ -47,14 +47,14 @@ class Announcer:
         self._hooks = hooks
 
     def came(self, change: PresenceChange) -> None:
-        """Announce a user who came to a channel."""
+        """Announce the arrival of a user in a channel."""
         if change.of_channel:
             self._announce("channel_occupied", change.channel, change)
         if change.of_user:
             self._announce("user_came", change.user, change)
 
     def left(self, change: PresenceChange) -> None:
-        """Announce a user who left a channel."""
+        """Announce the departure of a user from a channel."""
         if change.of_user:
             self._announce("user_left", change.user, change)
         if change.of_channel:

@@ -51,7 +51,7 @@ class PresenceList(list[Presence]):
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """The number of people in a channel, and the users who came first."""
+    """The number of people in a channel, and its earliest users."""
 
     channel: str
     people: int

@@ -1,4 +1,4 @@
-"""Changes: a user who came to a channel or left it, and their meaning for the app.
+"""Changes: arrivals in channels and departures, and their meaning for the app.
 
 Also finds the changes near the end of a log that a worker reads when it begins. All
 workers may have been killed before they told the app of these. Does not know clocks.
@@ -13,7 +13,7 @@ from .records import Said, key_of
 
 
 class PresenceChange(NamedTuple):
-    """A user who came to a channel, or left it.
+    """The arrival of a user in a channel, or the departure from it.
 
     ``of_user`` tells whether it is the user's first or last channel, ``of_channel``
     whether it is the channel's first or last user. ``time`` is that of the log.
@@ -43,7 +43,7 @@ class PastChanges:
         self._channel_left: dict[str, tuple[int, float]] = {}
 
     def join(self, key: str, record: Record) -> None:
-        """Note a user who came.
+        """Note the arrival of a user.
 
         A value of the state comes for one address alone, and is passed over.
         """
@@ -51,7 +51,7 @@ class PastChanges:
             self._joins[key] = record.cursor.offset, record.time
 
     def leave(self, said: Said, record: Record) -> None:
-        """Note a user who left."""
+        """Note the departure of a user."""
         if said.user is not None:
             at = record.cursor.offset, record.time
             self._user_left[said.user] = self._channel_left[said.channel] = at
