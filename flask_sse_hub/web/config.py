@@ -399,7 +399,7 @@ class Config:
         )
 
     def is_public(self, channel: str) -> bool:
-        """Tell whether a channel, or a pattern, is open to all who open streams."""
+        """Tell whether a channel or a pattern is open to all visitors with a stream."""
         return is_within(channel, self.public_channels)
 
     def has_presence(self, channel: str) -> bool:

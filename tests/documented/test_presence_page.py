@@ -126,7 +126,7 @@ def served(app: Flask) -> Iterator[str]:
 def test_a_hook_is_delivered_to_the_receiver_of_the_page(
     make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It verifies the signature with the package's own scheme, and learns who left."""
+    """It verifies the signature by the package, and learns of the departure."""
     monkeypatch.setenv("PRESENCE_SECRET", SECRET)
     probe = Flask("settings")
     probe.config["SSE_HUB_PRESENCE"] = ["room.*"]
@@ -186,7 +186,7 @@ def test_who_is_online(make_site: MakeSite) -> None:
 
 
 def test_last_seen(site: Site) -> None:
-    """A user who has left was seen at that time; a user who is here is seen now."""
+    """The time of a departure is the time last seen; a present user is seen now."""
     seen: dict[str, datetime] = {}
     run(
         SEEN,

@@ -1,4 +1,4 @@
-"""The keeper: sees to it that each hook is in the log, and that somebody delivers it.
+"""The keeper: sees to it that each hook is in the log, and that one worker delivers it.
 
 Every worker that reads a change notes its hooks. The worker that has caused the change
 appends them at once. The others do so a little later if it has not, so that a killed
@@ -214,7 +214,7 @@ class HookKeeper:
             self._forget(due.hook)
 
     def _claim(self) -> None:
-        """Claim to be the courier, unless somebody is."""
+        """Claim to be the courier, unless another worker is."""
         # Before the claim is looked at: all records up to here are in it.
         place = self.book.place
         before = self.book.claim

@@ -57,7 +57,7 @@ class PastChanges:
             self._user_left[said.user] = self._channel_left[said.channel] = at
 
     def came(self, table: Attendance) -> Iterator[PresenceChange]:
-        """Yield the first join of each user and channel that somebody is in now.
+        """Yield the first join of each present user, and of each occupied channel.
 
         Only those that were the first without a doubt: the joins of all others are
         known too, and nobody has left since.

@@ -161,7 +161,7 @@ class PresenceFold:
         return partial(self._changes.came, change) if is_news and is_live else None
 
     def _change(self, channel: str, user: str, record: Record) -> PresenceChange:
-        """Return the change of a user who is not in the table of a channel."""
+        """Return the change of a user outside the table of a channel."""
         return PresenceChange(
             channel,
             user,

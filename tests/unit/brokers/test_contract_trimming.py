@@ -297,7 +297,7 @@ class TestPatterns:
     def test_a_trimmed_event_of_a_channel_is_a_loss_for_its_patterns(
         self, make_broker: MakeBroker
     ) -> None:
-        """And for no other pattern, whatever else was trimmed."""
+        """And for no other pattern, though other events were trimmed."""
         broker = make_broker(SHORT)
         start = broker.head()
         broker.publish(record(to=self.EU))
