@@ -14,6 +14,7 @@ from flask_login import LoginManager, UserMixin, login_user, logout_user
 from example_app import create_app
 from example_app.extensions import db
 from flask_sse_hub import SSEHub
+from tests.kit import cheaper_runs
 from tests.kit.databases import MariaDB, PostgreSQL
 from tests.kit.reader import StreamReader
 from tests.kit.redis_server import RedisServer
@@ -33,6 +34,10 @@ _CHROMIUM_ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(cheaper_runs)
 
 
 class User(UserMixin):  # type: ignore[misc]
