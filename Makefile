@@ -26,7 +26,7 @@ ENGINES := tests/browser/test_engines.py tests/browser/test_standard.py
 DEMO := $(patsubst %,tests/browser/test_%.py,accessibility chat demo import pages tabs)
 
 .PHONY: help run test prepared everything style format types imports unit unit-covering unit-others others \
-  unit-gevent unit-pythons live live-here live-elsewhere browser browser-demo browser-client browser-engines compat engines docs chaos fuzz \
+  unit-gevent unit-pythons pythons-gevent pythons-plain live live-here live-elsewhere browser browser-demo browser-client browser-engines compat engines docs chaos fuzz \
   bench bench-peers bench-parts bench-capacity bench-proxies pictures dist client system clean
 
 help: ## List the targets
@@ -42,7 +42,7 @@ test: ## Run everything that CI runs
 prepared: $(VENV)/system $(VENV)/dev tests/node_modules tests/wheels client/node_modules
 
 # The longest first, so that short jobs fill the time in which long ones wait.
-everything: browser-client browser-demo browser-engines unit-pythons live-here live-elsewhere unit-others others client unit-covering types style imports
+everything: browser-client browser-demo browser-engines live-here pythons-gevent pythons-plain live-elsewhere unit-others others client unit-covering types style imports
 
 style: $(VENV)/dev ## Check formatting and lint
 	$(BIN)/ruff format --check .
@@ -76,8 +76,13 @@ others: $(VENV)/dev tests/node_modules ## Tests of the wire, the docs and the ex
 unit-gevent: $(VENV)/dev ## The unit tests under gevent's patching
 	$(BIN)/python -m tests.under_gevent tests/unit
 
-unit-pythons: $(VENV)/dev ## The unit tests under gevent, and on the other Pythons of this machine
-	./tests/other-pythons
+unit-pythons: pythons-gevent pythons-plain ## The unit tests under gevent, and on the other Pythons of this machine
+
+pythons-gevent: $(VENV)/dev
+	./tests/other-pythons gevent
+
+pythons-plain: $(VENV)/dev
+	./tests/other-pythons plain
 
 live: $(VENV)/dev tests/node_modules ## Tests through real servers
 	$(BIN)/pytest -m live
