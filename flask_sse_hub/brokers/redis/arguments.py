@@ -5,7 +5,8 @@ Does not know connections.
 
 import random
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
 from typing import Any
 
 from ...events.address import Address
@@ -22,6 +23,11 @@ from ..base import (
     SHORT_LIVED_RECORDS,
 )
 from .entry import MAX_FIRST_NUMBER, id_of
+
+# How many records and bytes one call of the script appends at most. Redis does nothing
+# else meanwhile.
+_RUN_RECORDS = 64
+_RUN_BYTES = 256 * 1024
 
 
 def append_keys(prefix: str) -> tuple[str, ...]:
@@ -51,15 +57,15 @@ def append_arguments(
     *,
     create: bool,
     only_begin: bool = False,
+    following: Iterable[Record] = (),
 ) -> list[Any]:
-    """Return the arguments for a record."""
+    """Return the arguments for a record, and for the others of a run."""
     is_short = record.ttl is not None
     bounds = record.bounds
     is_apart = record.is_control or is_short or bounds is not None
     return [
         codec.encode(record),
-        # An event has bytes, so that a lost one is missed.
-        0 if is_apart else max(1, record.size),
+        0 if is_apart else _size(record),
         secrets.token_hex(6),
         random.randrange(MAX_FIRST_NUMBER),
         *kept(retention),
@@ -85,7 +91,41 @@ def append_arguments(
         "" if bounds is None or bounds.seconds is None else int(bounds.seconds * 1000),
         int(CHANNEL_SECONDS * 1000),
         *(record.addresses if record.key is not None else ()),
+        *chain.from_iterable((codec.encode(each), _size(each)) for each in following),
     ]
+
+
+def runs(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Yield lists of records, in order: each for one call of the script.
+
+    A record with anything beside its event is alone in its list.
+    """
+    for is_plain, group in groupby(records, _is_plain):
+        run: list[Record] = []
+        size = 0
+        for record in group:
+            is_full = len(run) == _RUN_RECORDS or size + record.size > _RUN_BYTES
+            if run and (is_full or not is_plain):
+                yield run
+                run, size = [], 0
+            run.append(record)
+            size += record.size
+        yield run
+
+
+def _is_plain(record: Record) -> bool:
+    return not (
+        record.is_control
+        or record.ttl is not None
+        or record.bounds is not None
+        or record.key is not None
+        or record.idempotency_key is not None
+    )
+
+
+def _size(record: Record) -> int:
+    """Return the size that retention counts: some, so that a lost event is missed."""
+    return max(1, record.size)
 
 
 def bridge_arguments(

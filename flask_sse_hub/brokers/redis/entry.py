@@ -145,9 +145,15 @@ def _time(offset: int) -> float:
 
 
 def cursor_of(answer: bytes) -> Cursor:
-    """Return the cursor in an answer of the script."""
-    epoch, _, entry_id = answer.partition(b" ")
-    return Cursor(epoch.decode(), offset_of(entry_id))
+    """Return the cursor in an answer of a script."""
+    (cursor,) = cursors_of(answer)
+    return cursor
+
+
+def cursors_of(answer: bytes) -> list[Cursor]:
+    """Return the cursors in an answer of the script that appends."""
+    epoch, *ids = answer.split(b" ")
+    return [Cursor(epoch.decode(), offset_of(entry_id)) for entry_id in ids]
 
 
 def offset_of(entry_id: bytes) -> int:

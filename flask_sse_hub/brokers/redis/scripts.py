@@ -13,8 +13,8 @@ from .short_lived import SHORT_LIVED
 from .state import STATE
 from .trimming import COMMON, TRIM
 
-# The script that trims the log and appends an entry. It returns the epoch and the id of
-# the entry, with a space between them.
+# The script that trims the log and appends an entry, or a run of them. It returns the
+# epoch and the ids of the entries, with spaces between them.
 #
 # KEYS[5]   the newer idempotency keys, a hash
 # KEYS[6]   the older idempotency keys, a hash
@@ -38,6 +38,12 @@ from .trimming import COMMON, TRIM
 #
 # The modules ``state``, ``short_lived`` and ``bounded`` list the other keys and
 # arguments.
+#
+# ARGV[30-] for an event without a key of state: the bodies and sizes of the events that
+#           follow it in a run. None of a run has a key, a ttl or bounds of its channel.
+#
+# What an append costs beside XADD is paid once for a run. A run that is longer than the
+# bounds stays whole until the next append.
 #
 # XADD is the last command. If Redis refuses a command, because of the user's rights or
 # of its memory, nothing was appended, and the idempotency key is taken back.
@@ -63,7 +69,28 @@ APPEND = (
     + "local most_notes = tonumber(ARGV[16])"
     + TRIM
     + """
-local ms, number, size = now, tonumber(ARGV[4]), tonumber(ARGV[2])
+local size, ms, number = tonumber(ARGV[2]), now, tonumber(ARGV[4])
+local sizes, following = size, 0
+if ARGV[17] == '' then
+  for at = 31, #ARGV, 2 do
+    sizes, following = sizes + ARGV[at], following + 1
+  end
+end
+
+-- Return an id that is later than another one.
+local function id_after(last)
+  local last_ms, last_number = string.match(last, '(%d+)-(%d+)')
+  if tonumber(last_ms) >= ms then
+    ms = tonumber(last_ms)
+    number = last_number + 1 + number % 64
+    if number >= 262144 then
+      ms = ms + 1
+      number = 1 + number % 64
+    end
+  end
+  return string.format('%.0f-%.0f', ms, number)
+end
+
 local epoch, before, total, length = ARGV[3], '0-0', 0, 0
 local key = ARGV[8]
 local index, is_control = KEYS[7], ARGV[2] == '0' and ARGV[22] == '' and ARGV[26] == ''
@@ -87,17 +114,10 @@ if tail then
   local known = key ~= ''
     and (redis.call('HGET', KEYS[5], key) or redis.call('HGET', KEYS[6], key))
   if known and string.sub(known, 1, #epoch) == epoch then return known end
-  local last_ms, last_number = string.match(before, '(%d+)-(%d+)')
-  if tonumber(last_ms) >= ms then
-    ms = tonumber(last_ms)
-    number = last_number + 1 + number % 64
-    if number >= 262144 then
-      ms = ms + 1
-      number = 1 + number % 64
-    end
-  end
 end
-local id = string.format('%.0f-%.0f', ms, number)
+local id = id_after(before)
+local ids = {id}
+for at = 2, 1 + following do ids[at] = id_after(ids[at - 1]) end
 
 """
     + STATE
@@ -143,25 +163,24 @@ if tail and is_control then
   end
 elseif tail and most and not is_short and not is_bounded then
   recount()
-  local oldest, beyond = now - keep[2], total + size - keep[3]
-  local events
+  local oldest, beyond = now - keep[2], total + sizes - keep[3]
+  local others, events = most - 1 - following
   length, events, first, start =
-    trim(tail, length - controls - shorts - boundeds, most - 1, oldest, beyond)
+    trim(tail, length - controls - shorts - boundeds, others, oldest, beyond)
   recount()
   replaces = length == 1
-    and (events >= most or ms_of(first) < oldest or start < beyond)
+    and (events > others or ms_of(first) < oldest or start < beyond)
 end
 
-local cursor = epoch .. ' ' .. id
+local answer = epoch .. ' ' .. table.concat(ids, ' ')
 local has_key = false
 local function write()
   if replaces then
     note(redis.call('XRANGE', log, '-', '+', 'COUNT', 1))
     length, first, start = 0, id, total
   end
-  length = length + 1
   redis.call('HSET', notes, 'tail', string.format('%s %s %.0f %.0f %s %.0f',
-    epoch, id, total + size, length, first, start))
+    epoch, ids[#ids], total + sizes, length + #ids, first, start))
   if not tail then
     redis.call('HSET', notes, 'removed', '0-0', 'removed-short', '0-0', 'missed', '0-0')
   end
@@ -177,7 +196,7 @@ local function write()
       redis.call('RENAME', KEYS[5], KEYS[6])
       held = 0
     end
-    redis.call('HSET', KEYS[5], key, cursor)
+    redis.call('HSET', KEYS[5], key, answer)
     has_key = true
     if held == 0 then redis.call('PEXPIRE', KEYS[5], 2 * ARGV[9]) end
   end
@@ -188,19 +207,24 @@ local function write()
     redis.call('XADD', KEYS[8], 'MAXLEN', '=', ARGV[15], '*', 'a', ARGV[14])
   end
   change_state(id)
-  local add = {'XADD', log}
   if replaces then
-    for _, word in ipairs({'MAXLEN', '=', 1}) do table.insert(add, word) end
+    redis.call('XADD', log, 'MAXLEN', '=', 1, id, 'e', epoch, 'p', before, 't',
+      string.format('%.0f', total), 's', ARGV[2], 'b', ARGV[1])
+  else
+    redis.call('XADD', log, id, 'e', epoch, 'p', before, 't',
+      string.format('%.0f', total), 's', ARGV[2], 'b', ARGV[1])
   end
-  for _, word in ipairs({id, 'e', epoch, 'p', before, 't',
-                         string.format('%.0f', total), 's', ARGV[2], 'b', ARGV[1]}) do
-    table.insert(add, word)
+  total = total + size
+  for at = 2, #ids do
+    local event_size = ARGV[27 + 2 * at]
+    redis.call('XADD', log, ids[at], 'e', epoch, 'p', ids[at - 1], 't',
+      string.format('%.0f', total), 's', event_size, 'b', ARGV[26 + 2 * at])
+    total = total + event_size
   end
-  redis.call(unpack(add))
 end
 
 local done, problem = pcall(write)
-if done then return cursor end
+if done then return answer end
 -- Redis has just allowed HSET, and may not allow HDEL. An empty value names no event.
 if has_key then redis.call('HSET', KEYS[5], key, '') end
 if #kept > 0 then restore_state() end

@@ -19,12 +19,20 @@ from ...events.event import Event
 from ...events.record import Cursor, GapReason, Record, Retention
 from .. import codec
 from ..base import PAGE_BYTES, LogBatch, LogState, Replay
-from .arguments import append_arguments, append_keys, bridge_arguments, kept, kept_state
+from .arguments import (
+    append_arguments,
+    append_keys,
+    bridge_arguments,
+    kept,
+    kept_state,
+    runs,
+)
 from .entry import (
     Chain,
     Entry,
     PageSize,
     cursor_of,
+    cursors_of,
     id_of,
     kept_record,
     offset_of,
@@ -130,23 +138,27 @@ class StreamLog:
 
         Returns the cursor of each record, or the error that kept it out of the log.
         """
+        found: list[Cursor | SSEHubError] = []
         with translated():
             self._freshen()
-            answers = self._append(records)
-            for at, answer in enumerate(answers):
+            together = list(runs(records))
+            for run, answer in zip(together, self._append(together), strict=True):
                 if isinstance(answer, redis.exceptions.NoScriptError):
                     # Redis has restarted and lost the script. The script did not run,
-                    # so sending the record again cannot publish it twice.
-                    answers[at] = self._append([records[at]], load=True)[0]
-        return [
-            refusal(answer) if isinstance(answer, Exception) else cursor_of(answer)
-            for answer in answers
-        ]
+                    # so sending the records again cannot publish them twice.
+                    (answer,) = self._append([run], load=True)
+                if isinstance(answer, Exception):
+                    found += [refusal(answer)] * len(run)
+                else:
+                    found += cursors_of(answer)
+        return found
 
-    def _append(self, records: Sequence[Record], *, load: bool = False) -> list[Any]:
+    def _append(self, runs: list[list[Record]], *, load: bool = False) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
-        for record in records:
-            arguments = append_arguments(record, self._retention, create=self._create)
+        for record, *following in runs:
+            arguments = append_arguments(
+                record, self._retention, create=self._create, following=following
+            )
             keys = len(self._keys)
             if load:
                 pipeline.eval(APPEND, keys, *self._keys, *arguments)
