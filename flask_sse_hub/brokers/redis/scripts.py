@@ -42,7 +42,7 @@ from .trimming import COMMON, TRIM
 # ARGV[30-] for an event without a key of state: the bodies and sizes of the events that
 #           follow it in a run. None of a run has a key, a ttl or bounds of its channel.
 #
-# What an append costs beside XADD is paid once for a run. A run that is longer than the
+# A run pays once for all that an append costs beside XADD. A run that is longer than the
 # bounds stays whole until the next append.
 #
 # XADD is the last command. If Redis refuses a command, because of the user's rights or
