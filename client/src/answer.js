@@ -89,7 +89,7 @@ export async function* readEvents(response) {
   const waiting = [];
   let last = "";
   const feed = parser({
-    onEvent: (type, text, id = last, channel) => {
+    onEvent: ({ type, text, id = last, channel }) => {
       last = id;
       waiting.push({ type, data: decoded(text), text, id, channel });
     },

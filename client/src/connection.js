@@ -19,15 +19,14 @@ const LEAVING_SECONDS = 1;
 
 // After these errors, a user who looks at the page is a reason to try again at once. After
 // other errors the server has asked the client to wait.
-const WORTH_A_TRY = ["network", "silent", "ticket"];
+const WORTH_A_TRY = /network|silent|ticket/;
 
 /** @import { RequestOptions, State, Ticket } from "./types.js" */
 
 /**
  * An event as the server sent it.
  *
- * @typedef {{type: string, text: string, id: string, state?: boolean, channel?: string}}
- *   RawEvent
+ * @typedef {import("./parser.js").Block & {id: string, state?: boolean}} RawEvent
  *
  * @typedef {object} Listener the callbacks of a connection
  * @property {(event: RawEvent, before: string) => void} onEvent called with each event, and
@@ -39,7 +38,7 @@ export class Connection {
   /** @type {AbortController | undefined} */
   #run;
   #watchdog = new Watchdog(() =>
-    this.#attempt?.abort(new StreamError("silent", "nothing was heard for too long")),
+    this.#attempt?.abort(new StreamError("silent", "nothing was heard in time")),
   );
   /** @type {AbortController | undefined} */
   #attempt;
@@ -105,13 +104,13 @@ export class Connection {
   /**
    * Add channels, or leave them. Throws StreamError if the server refuses.
    *
-   * @param {{subscribe?: string[], unsubscribe?: string[]}} change
+   * @param {{subscribe?: string[], unsubscribe?: string[], since?: string}} change
    */
   async listen(change) {
     const { origin, pathname } = this.#url;
     const response = await this.#send(
       origin + pathname + "/subscriptions",
-      { method: "POST", body: JSON.stringify({ client_id: this.clientId, ...change }) },
+      { method: "POST", body: JSON.stringify({ ...change, client_id: this.clientId }) },
       { "Content-Type": "application/json" },
     );
     if (!response.ok) throw await errorOf(response);
@@ -181,7 +180,7 @@ export class Connection {
       });
       // The listener may have stopped this run.
       if (run.aborted) return;
-      await this.#wait(delay, run, WORTH_A_TRY.includes(error?.reason ?? ""));
+      await this.#wait(delay, run, WORTH_A_TRY.test(error?.reason ?? ""));
     }
   }
 
@@ -191,13 +190,14 @@ export class Connection {
    * @param {boolean} mayHurry
    */
   async #wait(seconds, run, mayHurry) {
-    let timer;
     await new Promise((resolve) => {
-      timer = setTimeout(resolve, seconds * 1000);
-      run.onabort = resolve;
-      if (mayHurry) this.#hurry = resolve;
+      const timer = setTimeout(resolve, seconds * 1000);
+      run.onabort = () => {
+        clearTimeout(timer);
+        resolve(null);
+      };
+      if (mayHurry) this.#hurry = run.onabort;
     });
-    clearTimeout(timer);
   }
 
   /**
@@ -224,16 +224,12 @@ export class Connection {
     const error = await errorOf(response);
     if (error) throw error;
     const feed = parser({
-      onEvent: (type, text, id, channel) => {
+      onEvent: (event) => {
         if (signal.aborted) return;
-        if (!this.#answered) {
-          this.#answered = true;
-          this.#expectHeartbeats(
-            type === "connected" ? jsonOf(text)?.heartbeat : undefined,
-          );
-        }
-        // Values of the state are the only events without an id.
-        this.#take({ type, text, id: id ?? this.lastEventId, state: !id, channel });
+        if (!this.#answered) this.#expectHeartbeats();
+        this.#answered = true;
+        // Values of the state, and earlier events, have no id: the cursor stays.
+        this.#take({ id: this.lastEventId, state: !event.id && !event.earlier, ...event });
       },
       onId: (id) => (this.lastEventId = id),
       onRetry: (milliseconds) => (this.#retry = milliseconds / 1000),
@@ -241,7 +237,7 @@ export class Connection {
     const decoder = new TextDecoder();
     const reader = response.body?.getReader();
     if (!reader)
-      throw new StreamError("not-a-stream", "fetch() has no body", {
+      throw new StreamError("not-a-stream", "there is no body", {
         final: true,
       });
     for (;;) {
@@ -261,20 +257,18 @@ export class Connection {
     const before = this.lastEventId;
     if (event.type === "connected") {
       const greeting = jsonOf(event.text);
+      this.#expectHeartbeats(greeting?.heartbeat);
       this.clientId = greeting?.client_id ?? this.clientId;
       // If history does not reach back, a reset follows. The old cursor stays until then:
       // if the connection drops in between, the server must send the reset again.
       if (!before || greeting?.resumed) this.lastEventId = event.id;
-    } else {
-      this.lastEventId = event.id;
-    }
+    } else this.lastEventId = event.id;
     if (event.type === "subscribed") {
       // The stream resumes with these channels.
       const { searchParams } = this.#url;
       searchParams.delete("channel");
-      jsonOf(event.text)?.channels?.forEach((/** @type {string} */ name) =>
-        searchParams.append("channel", name),
-      );
+      for (const name of jsonOf(event.text)?.channels ?? [])
+        searchParams.append("channel", name);
     }
     this.#listener.onState("open", null);
     this.#listener.onEvent(event, before);
@@ -303,8 +297,8 @@ async function ticketFrom(ask) {
   } catch (cause) {
     throw new StreamError("ticket", `no ticket: ${cause}`);
   }
-  if (ticket) return ticket;
-  throw new StreamError("unauthorized", "there is no ticket", { final: true });
+  if (!ticket) throw new StreamError("unauthorized", "there is no ticket", { final: true });
+  return ticket;
 }
 
 /**

@@ -66,7 +66,7 @@ export async function errorOf(response, now = Date.now()) {
   return new StreamError(reason, `the server answered ${status}${why && `: ${why}`}`, {
     status,
     // After the others, the same request may succeed later.
-    final: reason !== "busy" && reason !== "unavailable",
+    final: !/busy|unavail/.test(reason),
     retryAfter: secondsOf(headers.get("Retry-After"), now),
   });
 }

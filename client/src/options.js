@@ -3,25 +3,11 @@
 
 /** @import { Options } from "./types.js" */
 
-/** @type {(keyof Options)[]} */
-const NAMES = [
-  "on",
-  "onState",
-  "onReset",
-  "signal",
-  "lastEventId",
-  "clientId",
-  "userId",
-  "shared",
-  "state",
-  "pauseWhenHidden",
-  "method",
-  "headers",
-  "body",
-  "credentials",
-  "ticket",
-  "heartbeat",
-];
+// The keys of Options in one text, which compresses better than many.
+const NAMES = (
+  "on onState onReset signal lastEventId clientId userId shared state pauseWhenHidden " +
+  "method headers body credentials ticket heartbeat"
+).split(" ");
 
 /**
  * Throw TypeError if a value has another type.
@@ -47,7 +33,7 @@ export function check(url, options) {
   mustBe("on", on, "object");
   if (ticket) mustBe("ticket", ticket, "function");
   for (const name of Object.keys(options))
-    if (!NAMES.includes(/** @type {keyof Options} */ (name)))
+    if (!NAMES.includes(name))
       throw new TypeError(`no option "${name}" exists, only ${NAMES.join(", ")}`);
   // Such a body would be sent as the text "[object Object]", or only once.
   if (/^\[object [OR]/.test(String(body)))

@@ -4,12 +4,14 @@
 // event of a hub.
 const LONGEST_EVENT = 2 ** 25;
 
-const FIELD = /^(data|event|id|retry|channel)(?:: ?(.*))?$/s;
+const FIELD = /^(data|event|id|retry|channel|earlier)(?:: ?(.*))?$/s;
 
 /**
+ * @typedef {{type: string, text: string, id?: string, channel?: string, earlier?: string}}
+ *   Block an event, with the id, the channel and the earlier id that its block has
+ *
  * @typedef {object} Reader what is called with the parts of a stream
- * @property {(type: string, text: string, id?: string, channel?: string) => void} onEvent
- *   called with each event, and with the id and the channel if its block has one
+ * @property {(event: Block) => void} onEvent called with each event
  * @property {(id: string) => void} onId called with the id of a block that is no event
  * @property {(milliseconds: number) => void} onRetry
  */
@@ -24,29 +26,23 @@ const FIELD = /^(data|event|id|retry|channel)(?:: ?(.*))?$/s;
 export function parser({ onEvent, onId, onRetry }) {
   let unfinished = "";
   let isAfterCR = false;
-  let type = "";
-  /** @type {string | undefined} */
-  let data;
-  /** @type {string | undefined} */
-  let id;
-  /** @type {string | undefined} */
-  let channel;
+  /** @type {Record<string, string>} */
+  let fields = {};
 
   /** @param {string} line */
   const take = (line) => {
     if (!line) {
-      if (data !== undefined) onEvent(type || "message", data, id, channel);
-      else if (id !== undefined) onId(id);
-      data = id = channel = undefined;
-      type = "";
+      const { data: text, event: type, ...more } = fields;
+      if (text !== undefined) onEvent({ type: type || "message", text, ...more });
+      else if (more.id !== undefined) onId(more.id);
+      fields = {};
       return;
     }
     const [, name, value = ""] = FIELD.exec(line) ?? [];
-    if (name === "data") data = data === undefined ? value : `${data}\n${value}`;
-    else if (name === "event") type = value;
-    else if (name === "channel") channel = value;
-    else if (name === "id" && !value.includes("\0")) id = value;
-    else if (name === "retry" && /^\d+$/.test(value)) onRetry(Number(value));
+    if (name === "retry") {
+      if (/^\d+$/.test(value)) onRetry(Number(value));
+    } else if (name === "data" && fields.data !== undefined) fields.data += `\n${value}`;
+    else if (name && (name !== "id" || !value.includes("\0"))) fields[name] = value;
   };
 
   return (chunk) => {
@@ -59,7 +55,7 @@ export function parser({ onEvent, onId, onRetry }) {
     lines[0] = unfinished + lines[0];
     unfinished = /** @type {string} */ (lines.pop());
     lines.forEach(take);
-    if (unfinished.length + (data?.length ?? 0) > LONGEST_EVENT)
+    if (unfinished.length + (fields.data?.length ?? 0) > LONGEST_EVENT)
       throw new Error("an event is too long");
   };
 }

@@ -11,8 +11,7 @@ const ID = /^([0-9a-z]+)-(\d+)$/;
  * @param {string} id
  */
 function parts(id) {
-  const [, epoch = "", offset = ""] = ID.exec(id) ?? [];
-  return /** @type {const} */ ([epoch, offset]);
+  return /** @type {[string, string]} */ (ID.exec(id)?.slice(1) ?? ["", ""]);
 }
 
 /** The order of the ids of one stream, as far as it has been observed. */

@@ -34,7 +34,7 @@ const DISPOSE = Symbol.dispose ?? Symbol.for("Symbol.dispose");
 /**
  * @import { RawEvent } from "./connection.js"
  * @import {
- *   AnyEvents, Handler, HandlerOf, Options, Sharing, State, StreamEvent, AllEvents
+ *   AnyEvents, Handler, HandlerOf, Options, Sharing, Since, State, StreamEvent, AllEvents
  * } from "./types.js"
  *
  * @typedef {{-readonly [Name in keyof EventStream]: EventStream[Name]}} Writable a stream
@@ -182,10 +182,18 @@ export class EventStream {
    * Listen to more channels on the open connection. The event `subscribed` confirms it.
    * Rejects with a StreamError if the server refuses.
    *
-   * @param {...string} channels
+   *     stream.subscribe("room.8", { since: id });
+   *
+   * With an id, the events of the new channels after it come first.
+   *
+   * @param {...(string | Since)} channels
    */
   subscribe(...channels) {
-    return this.#connection.listen({ subscribe: channels });
+    const options = typeof channels.at(-1) === "string" ? {} : channels.pop();
+    return this.#connection.listen({
+      .../** @type {Since} */ (options),
+      subscribe: /** @type {string[]} */ (channels),
+    });
   }
 
   /**

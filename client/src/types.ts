@@ -30,6 +30,13 @@ export interface Subscribed {
   channels: string[];
   /** The names that were neither added nor left. */
   refused?: string[];
+  /** The new channels whose events since the id are gone from history. */
+  reset?: Reset & { channels: string[] };
+}
+
+/** The place after which new channels begin: the id of an event. */
+export interface Since {
+  since?: string | undefined;
 }
 
 /** The hub's own events. */
@@ -63,6 +70,8 @@ export type StreamEvent<
     state?: boolean;
     /** The channel to which alone it was published. */
     channel?: string | undefined;
+    /** Its own id, if it is from before the stream listened to its channel. */
+    earlier?: string | undefined;
   };
 }[Type];
 

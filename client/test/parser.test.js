@@ -6,7 +6,7 @@ import { parser } from "../src/parser.js";
 function read(...chunks) {
   const found = [];
   const feed = parser({
-    onEvent: (type, text, id) => found.push([type, text, id]),
+    onEvent: ({ type, text, id }) => found.push([type, text, id]),
     onId: (id) => found.push(["id", id]),
     onRetry: (milliseconds) => found.push(["retry", milliseconds]),
   });
@@ -59,7 +59,7 @@ test("a delay counts at once, and only digits are one", () => {
 
 test("a channel is that of one event", () => {
   const channels = [];
-  const onEvent = (type, text, id, channel) => channels.push(channel);
+  const onEvent = ({ channel }) => channels.push(channel);
   const feed = parser({ onEvent, onId() {}, onRetry() {} });
   feed("channel: lost\n\nchannel: a: b\ndata: 1\n\ndata: 2\n\nchannel\ndata: 3\n\n");
   assert.deepEqual(channels, ["a: b", undefined, ""]);

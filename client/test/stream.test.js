@@ -136,6 +136,27 @@ test("other channels are asked for in one request, and the stream resumes with t
   assert.equal(server.request.headers.get("Last-Event-ID"), "e-5");
 });
 
+test("a channel may begin after an id, and the cursor does not go back for it", async (t) => {
+  const heard = [];
+  const { server, stream } = await opened(t, {
+    on: {
+      message: (data, { id, earlier, state }) => heard.push([data, id, earlier, state]),
+    },
+  });
+  stream.subscribe("a", { since: "e-0" });
+  stream.subscribe("b", { since: undefined });
+  await settle();
+  assert.deepEqual(
+    server.requests.slice(1).map(({ init }) => JSON.parse(init.body)),
+    [
+      { client_id: "c1", subscribe: ["a"], since: "e-0" },
+      { client_id: "c1", subscribe: ["b"] },
+    ],
+  );
+  await server.requests[0].send(`earlier: e-1\n${block("a")}`);
+  assert.deepEqual(heard, [["a", stream.lastEventId, "e-1", false]]);
+});
+
 test("channels are left in the same way", async (t) => {
   const heard = [];
   const { server, stream } = await opened(t, {
@@ -185,7 +206,7 @@ for (const [text, data] of [
     const { server } = await opened(t, { on: { message: (...args) => heard.push(args) } });
     await server.request.send(block(text, { id: "e-2" }));
     const event = { type: "message", data, text, id: "e-2", state: false };
-    assert.deepEqual(heard, [[data, { ...event, channel: undefined }]]);
+    assert.deepEqual(heard, [[data, event]]);
   });
 }
 

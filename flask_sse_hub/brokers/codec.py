@@ -152,6 +152,9 @@ def _encode_head(head: _Head) -> str:
         fields["disconnect"] = [head.control.reason, head.control.final]
     elif isinstance(head.control, Subscribe):
         fields["subscribe"] = [head.control.added, head.control.removed]
+        if head.control.since is not None:
+            # A field of its own: earlier versions read the change without it.
+            fields["since"] = str(head.control.since)
     else:
         fields["event"] = [head.type, head.retry]
     if head.key is not None:
@@ -179,7 +182,8 @@ def _decode_head(line: str) -> _Head:
             retry = min(retry, MAX_RETRY_SECONDS)
     elif "subscribe" in fields:
         added, removed = map(_channels, fields["subscribe"])
-        control = Subscribe(added, removed)
+        since = Cursor.parse(fields["since"]) if "since" in fields else None
+        control = Subscribe(added, removed, since)
     else:
         reason, final = fields["disconnect"]
         control = Disconnect(checked_name(reason, what="a reason"), final=bool(final))

@@ -86,11 +86,13 @@ class Disconnect:
 class Subscribe:
     """The content of a control record: it changes the channels of a client's streams.
 
-    The record's address is the client's own.
+    The record's address is the client's own. The added channels begin after the place
+    ``since``; None stands for the record's own place.
     """
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    since: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,12 +152,10 @@ class Hub:
         else:
             self._control.append(record)
 
-    def change_channels(
-        self, client_id: str, *, added: tuple[str, ...], removed: tuple[str, ...]
-    ) -> Cursor:
+    def change_channels(self, client_id: str, change: Subscribe) -> Cursor:
         """Change a client's channels at that place. Raises BrokerUnavailable."""
         to = (address_of_client(client_id),)
-        return self._control.append(Record(to, Subscribe(added, removed)))
+        return self._control.append(Record(to, change))
 
     def has_ended(self, address: Address) -> bool:
         """Tell whether an address is known to be final: a session that has ended."""

@@ -24,6 +24,14 @@ interface Subscribed {
     channels: string[];
     /** The names that were neither added nor left. */
     refused?: string[];
+    /** The new channels whose events since the id are gone from history. */
+    reset?: Reset & {
+        channels: string[];
+    };
+}
+/** The place after which new channels begin: the id of an event. */
+interface Since {
+    since?: string | undefined;
 }
 /** The hub's own events. */
 interface HubEvents {
@@ -52,6 +60,8 @@ type StreamEvent<Events = AnyEvents, Type extends keyof Events & string = keyof 
         state?: boolean;
         /** The channel to which alone it was published. */
         channel?: string | undefined;
+        /** Its own id, if it is from before the stream listened to its channel. */
+        earlier?: string | undefined;
     };
 }[Type];
 /** A handler of an event. It receives the event's data, and the event. */
@@ -177,8 +187,12 @@ declare class EventStream<Events extends object = any> {
     /**
      * Listen to more channels on the open connection. The event `subscribed` confirms it.
      * Rejects with a StreamError if the server refuses.
+     *
+     *     stream.subscribe("room.8", { since: id });
+     *
+     * With an id, the events of the new channels after it come first.
      */
-    subscribe(...channels: string[]): Promise<void>;
+    subscribe(...channels: (string | Since)[]): Promise<void>;
     /**
      * Leave channels, without another connection. The event `subscribed` confirms it.
      */
@@ -214,4 +228,4 @@ declare class EventStream<Events extends object = any> {
  */
 declare function connect<Events extends object = any>(url?: string | URL | null | Options<Events>, options?: Options<Events>): EventStream<Events>;
 
-export { type AllEvents, type AnyEvents, type ErrorReason, EventStream, type EventType, type FinalReason, type Greeting, type Handler, type HandlerOf, type Handlers, type HubEvents, type Options, type PassingReason, type RequestOptions, type Reset, type Sharing, type State, StreamError, type StreamEvent, type StreamOptions, type Subscribed, type Ticket, connect };
+export { type AllEvents, type AnyEvents, type ErrorReason, EventStream, type EventType, type FinalReason, type Greeting, type Handler, type HandlerOf, type Handlers, type HubEvents, type Options, type PassingReason, type RequestOptions, type Reset, type Sharing, type Since, type State, StreamError, type StreamEvent, type StreamOptions, type Subscribed, type Ticket, connect };

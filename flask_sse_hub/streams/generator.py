@@ -128,8 +128,8 @@ class EventStream(Iterator[bytes]):
 
     def _read(self) -> bytes:
         # A client without a cursor keeps up. Each event wakes it, so it waits before it
-        # looks for bytes.
-        if self._client.cursor is None:
+        # looks for bytes. Changes of its channels are due without another wake.
+        if self._client.cursor is None and not self._client.changes:
             self._due.acquire()
         while (chunk := self._hub.take(self._client)) == b"":
             self._due.acquire()

@@ -22,8 +22,9 @@ class ReceivedEvent:
 
     ``channel`` is the channel to which alone the event was published. ``key`` is the
     key of which the event is the value, or the end if ``deleted``. ``state`` tells that
-    the value is from before the stream began. A browser's EventSource does not show
-    these four.
+    the value is from before the stream began. ``earlier`` is the event's own id, if the
+    event is from before the stream listened to its channel: ``id`` stays as it was. A
+    browser's EventSource does not show these five.
     """
 
     type: str
@@ -33,6 +34,7 @@ class ReceivedEvent:
     deleted: bool = False
     state: bool = False
     channel: str | None = None
+    earlier: str | None = None
 
     def json(self) -> Any:
         """Return the data, decoded from JSON. Raises ValueError if it is not JSON."""
@@ -59,6 +61,7 @@ class Parser:
         self._type = ""
         self._key: str | None = None
         self._channel: str | None = None
+        self._earlier: str | None = None
         self._marks: set[str] = set()
         self._id = last_event_id
 
@@ -105,6 +108,8 @@ class Parser:
                 self._key = value
             case "channel":
                 self._channel = value
+            case "earlier":
+                self._earlier = value
             case "deleted" | "state":
                 self._marks.add(name)
             case _:
@@ -119,6 +124,7 @@ class Parser:
         type, self._type = self._type, ""
         key, self._key = self._key, None
         channel, self._channel = self._channel, None
+        earlier, self._earlier = self._earlier, None
         marks, self._marks = self._marks, set()
         # No ``data`` line at all means no event. One ``data`` line without a value is
         # an event whose data is empty.
@@ -132,4 +138,5 @@ class Parser:
             deleted="deleted" in marks,
             state="state" in marks,
             channel=channel,
+            earlier=earlier,
         )

@@ -15,12 +15,13 @@ from ..auth.client_ids import owns_client_id
 from ..errors import BrokerUnavailable, ClientRefused, InvalidName
 from ..events.channel_patterns import checked_subscription
 from ..events.event import MAX_NAME_CHARS
+from ..events.record import Cursor, Subscribe
 from ..streams.response import refused
 from ..webhooks.request_body import parse_json, read_body
 from .app_state import AppState
 from .subscribing import temporarily_refused
 
-_KEYS = ("client_id", "subscribe", "unsubscribe")
+_KEYS = ("client_id", "subscribe", "unsubscribe", "since")
 
 # JSON may escape a character of a name as twelve bytes (\ud83d\ude00).
 _BYTES_PER_NAME = 12 * MAX_NAME_CHARS
@@ -49,7 +50,7 @@ class SubscriptionsAPI:
         except ClientRefused as refusal:
             return temporarily_refused(refusal)
         load = access.arrive()
-        client_id, added, removed = self._given()
+        client_id, change = self._given()
         visitor = load()
         # A stream keeps its id as long as it is open.
         age = state.config.max_age
@@ -58,14 +59,14 @@ class SubscriptionsAPI:
                 "this client_id is not yours: send the one of your stream's event"
                 " `connected`. An id of a visitor without a session belongs to nobody"
             )
-        access.check(visitor, added, access.is_open)
-        for name in filter(state.config.reaches_presence, added):
+        access.check(visitor, change.added, access.is_open)
+        for name in filter(state.config.reaches_presence, change.added):
             raise BadRequest(
                 f"{name!r:.60} has presence, or covers channels with it: open a stream"
                 " with each channel, so that the people in it hear of it"
             )
         try:
-            place = state.hub.change_channels(client_id, added=added, removed=removed)
+            place = state.hub.change_channels(client_id, change)
         except BrokerUnavailable:
             why = (
                 "the broker cannot be reached: it is unknown whether the change is made"
@@ -75,8 +76,8 @@ class SubscriptionsAPI:
         response.status_code = 202
         return response
 
-    def _given(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        """Return the client's id and the channels to add and to remove."""
+    def _given(self) -> tuple[str, Subscribe]:
+        """Return the client's id, and the change that is asked for."""
         if request.mimetype != "application/json":
             raise UnsupportedMediaType(
                 f"the Content-Type is {request.mimetype!r:.60}: send application/json"
@@ -95,7 +96,7 @@ class SubscriptionsAPI:
             raise BadRequest("name a channel in subscribe or unsubscribe")
         if both := set(added).intersection(removed):
             raise BadRequest(f"{both.pop()!r:.60} is in subscribe and in unsubscribe")
-        return client_id, added, removed
+        return client_id, Subscribe(added, removed, _place(given.get("since"), added))
 
     def _names(self, given: Mapping[str, Any], key: str) -> tuple[str, ...]:
         names = given.get(key, [])
@@ -110,3 +111,18 @@ class SubscriptionsAPI:
             return tuple(dict.fromkeys(checked_subscription(name) for name in names))
         except InvalidName as error:
             raise BadRequest(f"{key}: {error}") from error
+
+
+def _place(since: object, added: tuple[str, ...]) -> Cursor | None:
+    """Return the place of the id after which the added channels begin."""
+    if since is None:
+        return None
+    place = Cursor.parse(since) if isinstance(since, str) else None
+    if place is None:
+        raise BadRequest(
+            f"since is {since!r:.60}: send the id of an event, or leave it out to begin"
+            " with the next event"
+        )
+    if not added:
+        raise BadRequest("since is the id after which channels in subscribe begin")
+    return place

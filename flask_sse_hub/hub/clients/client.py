@@ -91,6 +91,9 @@ class StateDue(NamedTuple):
     addresses: tuple[Address, ...] | None = None
 
 
+# Most clients never change their channels, and share this.
+_NONE_JOINED: Mapping[Address, int] = {}
+
 #: A client that asked for the state receives all of it, or has received it.
 ALL_STATE = StateDue()
 NO_STATE = StateDue(upto=UNPLACED)
@@ -102,6 +105,9 @@ class ChannelChange(NamedTuple):
     Up to the place, the client receives the events of the addresses ``before``. The
     addresses ``added`` are new from there on. ``channels`` are the client's channels
     then, and ``refused`` the names that were neither added nor removed as asked.
+
+    The client receives the events of the added addresses after ``since`` first, None
+    without any. The ``lost`` ones have a gap there, for the reason ``gap``.
     """
 
     place: Cursor
@@ -109,10 +115,33 @@ class ChannelChange(NamedTuple):
     added: tuple[Address, ...]
     channels: tuple[str, ...]
     refused: tuple[str, ...]
+    since: Cursor | None = None
+    lost: tuple[Address, ...] = ()
+    gap: GapReason | None = None
+
+    def is_reached(self, cursor: Cursor | None) -> bool:
+        """Tell whether a client with this cursor has read up to the change."""
+        return cursor is None or self.place.offset <= cursor.offset
 
     def without_state(self) -> Self:
         """Return the change of a client that has the state of the new channels."""
-        return self._replace(added=())
+        return self._replace(added=(), since=None)
+
+    def after_reset(self) -> Self:
+        """Return the change of a client that was moved to the position."""
+        return self._replace(place=UNPLACED, since=None)
+
+    def go_on(self, since: Cursor) -> Self:
+        """Return the change of a client that has the earlier events up to a place."""
+        if since.offset < self.place.offset:
+            return self._replace(since=since)
+        # The earlier events stand for the state.
+        return self._replace(since=None, added=self.lost)
+
+    def without_lost(self, lost: tuple[Address, ...], gap: GapReason) -> Self:
+        """Return the change of a client that lost events of some addresses."""
+        rest = tuple(each for each in self.added if each not in lost)
+        return self._replace(added=rest, lost=self.lost + lost, gap=gap)
 
 
 class Client:
@@ -140,6 +169,7 @@ class Client:
         "grant",
         "identity",
         "ip",
+        "joined",
         "judged",
         "last_write",
         "loaded_at",
@@ -182,6 +212,8 @@ class Client:
     ) -> None:
         self.identity = identity
         self.channels = channels
+        #: The offsets after which it listens to the addresses that were added later.
+        self.joined: Mapping[Address, int] = _NONE_JOINED
         #: The log's head before the user was loaded: only control records after it
         #: concern this client, and only events with a ttl of 0 after it. It moves on
         #: past such events while the client lags. UNPLACED if the broker could not be
@@ -262,6 +294,15 @@ class Client:
         others = self.addresses[len(dict.fromkeys(self.channels)) :]
         self.channels = channels
         self.addresses = (*map(address.channel, dict.fromkeys(channels)), *others)
+
+    def heard_since(self, each: Address, place: Cursor) -> float:
+        """Return the offset after which the client has had the events of an address.
+
+        Infinity if that is not known in the log of a place.
+        """
+        if each in self.joined:
+            return self.joined[each]
+        return self.begun.offset if self.begun.epoch == place.epoch else math.inf
 
     def addresses_at(self, place: Cursor) -> tuple[Address, ...]:
         """Return the addresses whose events the client receives after a place."""

@@ -17,6 +17,7 @@ from ..clients.close_reason import IMMEDIATE
 from ..tally import Tally
 from . import own_events
 from .backlog import Backlog
+from .earlier import Earlier
 from .history import History, NextBlocks
 from .own_events import id_of, own_event
 from .progress import DeliveryProgress
@@ -53,6 +54,9 @@ class Catchup:
         self._progress = progress
         self._broker = broker
         self._backlog = backlog
+        self._earlier = Earlier(
+            progress, broker, backlog, max_bytes=_CHUNK_BYTES, tally=tally
+        )
         self._enter = enter
         self._listing = listing
         self._tally = tally
@@ -118,7 +122,7 @@ class Catchup:
     def waits_for_broker(self, client: Client) -> bool:
         """Tell whether take() would read from the broker, which may be slow."""
         cursor = client.cursor
-        return (
+        return self._earlier.waits_for_broker(client) or (
             client.close_reason is None
             and client.reset_due is None
             and client.state_due is None
@@ -161,6 +165,9 @@ class Catchup:
 
     def _take(self, client: Client) -> "list[bytes] | _Reset | None":
         while True:
+            if client.changes and (earlier := self._earlier.take(client)) is not None:
+                with self._progress.lock:
+                    return self._written(client, earlier) or self._ping(client)
             with self._progress.lock:
                 if client.close_reason is not None:
                     return None
@@ -171,7 +178,7 @@ class Catchup:
                     if blocks or client.state_due is not None:
                         return blocks
                 cursor = client.cursor
-                if client.changes and _is_reached(client.changes[0], cursor):
+                if client.changes and client.changes[0].is_reached(cursor):
                     if blocks := self._confirm(client, client.changes[0]):
                         return blocks
                     continue
@@ -260,16 +267,15 @@ class Catchup:
         Then nothing is returned.
         """
         place = client.cursor or self._progress.position
+        if change.since is not None:
+            # It was reached a moment ago. Its earlier events come first.
+            return []
         if change.added and client.state is not None:
             client.changes = (change.without_state(), *client.changes[1:])
             client.state = StateDue(0, place, change.added)
             return []
         client.changes = client.changes[1:]
-        data = {"channels": change.channels}
-        if change.refused:
-            data["refused"] = change.refused
-        block = own_event("subscribed", id_of(place), own_events.text(data))
-        return self._written(client, [block])
+        return self._written(client, [own_events.subscribed(change, place)])
 
     def _judge(self, asked: Cursor, client: Client) -> GapReason | None:
         """Check the id that a client resumes from; return the reason for a gap."""
@@ -376,7 +382,7 @@ class Catchup:
         client.reset_due = client.cursor = None
         client.begun, client.was_reset = self._progress.position, gap
         client.judged = True
-        client.changes = tuple(each._replace(place=UNPLACED) for each in client.changes)
+        client.changes = tuple(each.after_reset() for each in client.changes)
         place = id_of(self._progress.position)
         data: dict[str, object] = {"reason": gap}
         if client.state is not None:
@@ -412,8 +418,3 @@ class _Reset(NamedTuple):
 
     reason: GapReason
     block: bytes
-
-
-def _is_reached(change: ChannelChange, cursor: Cursor | None) -> bool:
-    """Tell whether a client with this cursor has read up to a change."""
-    return cursor is None or change.place.offset <= cursor.offset

@@ -156,6 +156,7 @@ class History:
         not_before: float = 0.0,
         present_since: int | None = None,
         is_replaced: Callable[[Frame, Sequence[Address]], bool] | None = None,
+        is_had: Callable[[Frame], bool] | None = None,
     ) -> NextBlocks | GapReason:
         """Return the next blocks for a client after a covered cursor, oldest first.
 
@@ -164,6 +165,9 @@ class History:
         a newer value. Passes over the events whose time is over too, and over those
         with a ttl of 0, but for the ones after the offset ``present_since``: the client
         was connected and kept up when they came.
+
+        With ``is_had``, the blocks are those of earlier events. The events of which it
+        says that the client has had them are passed over.
 
         Stops once ``max_bytes`` are reached, so at least one block is returned if there
         is one. A cursor beyond ``upto`` stays as it is.
@@ -186,10 +190,12 @@ class History:
                 continue
             if frame.key is not None and is_replaced and is_replaced(frame, addresses):
                 continue
+            if is_had is not None and is_had(frame):
+                continue
             if client_id not in frame.exclude and frame.block:
                 if frame.time < not_before:
                     return GapReason.EXPIRED
-                blocks.append(frame.block)
+                blocks.append(frame.block if is_had is None else frame.earlier)
                 size += len(frame.block)
         return NextBlocks(blocks, upto if upto.offset >= after.offset else after)
 

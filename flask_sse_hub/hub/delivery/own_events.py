@@ -5,8 +5,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ...events.address import name_of
 from ...events.event import encode_block
 from ...events.record import UNPLACED, Cursor
+from ..clients.client import ChannelChange
 
 # json.dumps() with these separators would make an encoder for each event.
 _encoder = json.JSONEncoder(separators=(",", ":"))
@@ -31,6 +33,17 @@ def text(data: Mapping[str, Any]) -> str:
 def ping(cursor: Cursor) -> bytes:
     """Return a ping, whose id is a place in the log."""
     return own_event("ping", id_of(cursor), text({"ts": round(time.time(), 3)}))
+
+
+def subscribed(change: ChannelChange, place: Cursor) -> bytes:
+    """Return the event that confirms a change of channels at a place in the log."""
+    data: dict[str, Any] = {"channels": change.channels}
+    if change.refused:
+        data["refused"] = change.refused
+    if change.gap is not None:
+        lost = [name_of(each) for each in change.lost]
+        data["reset"] = {"reason": change.gap, "channels": lost}
+    return own_event("subscribed", id_of(place), text(data))
 
 
 def id_of(cursor: Cursor) -> str | None:

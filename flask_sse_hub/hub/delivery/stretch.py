@@ -93,6 +93,15 @@ class Frame:
         return self.ttl is not None and now >= ending(self.time, self.ttl)
 
     @property
+    def earlier(self) -> bytes:
+        """The block for a client whose cursor is later, so that it does not go back.
+
+        The id is in a field that a browser's EventSource ignores.
+        """
+        before, _, after = self.block.partition(b"id: ")
+        return before + b"earlier: " + after
+
+    @property
     def value(self) -> bytes:
         """The block as a value of the state: marked as such, and without an id.
 

@@ -8,7 +8,7 @@ are open to which user: the request that made the record has asked.
 from collections.abc import Iterator
 
 from ...events.channel_patterns import is_heard
-from ...events.record import Cursor, Subscribe
+from ...events.record import Cursor, Subscribe, is_beyond
 from ..clients.client import ChannelChange, Client
 from ..clients.close_reason import CloseReason
 from ..clients.registry import ClientRegistry
@@ -55,7 +55,13 @@ class Subscriptions:
         if client.regrant is not None:
             client.grant = client.regrant(client.grant)
         added = tuple(each for each in client.addresses if not is_heard(each, before))
-        change = ChannelChange(place, before, added, channels, refused)
+        since = asked.since if added else None
+        begins = since if since is not None and is_beyond(place, since) else place
+        joined = {**client.joined, **dict.fromkeys(added, begins.offset)}
+        client.joined = {
+            each: offset for each, offset in joined.items() if each in client.addresses
+        }
+        change = ChannelChange(place, before, added, channels, refused, since)
         client.changes = (*client.changes, change)
         if len(client.changes) > _MOST_UNTOLD:
             self._ends.close_locked(client, CloseReason.STALLED)

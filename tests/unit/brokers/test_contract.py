@@ -55,10 +55,11 @@ def test_a_follower_receives_every_record_as_it_was_published(
         Record((BROADCAST, NEWS), Event("ä\n\0", type="t", retry=1.5), exclude=("me",)),
         Record((address.user("7"),), Disconnect("disconnected")),
         Record((address.client("me"),), Subscribe(("a", "ä"), ("b",))),
+        Record((address.client("me"),), Subscribe(("a",), (), start)),
         Record((), Event("")),
     ]
     cursors = [broker.publish(each) for each in sent]
-    got = follow(broker, start, 4)
+    got = follow(broker, start, 5)
     assert [(r.addresses, r.content, r.exclude) for r in got] == [
         (r.addresses, r.content, r.exclude) for r in sent
     ]

@@ -8,7 +8,7 @@ from flask_sse_hub import Event
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events.address import channel
 from flask_sse_hub.events.channel_patterns import covers
-from flask_sse_hub.events.record import Record, Retention
+from flask_sse_hub.events.record import Record, Retention, Subscribe
 from flask_sse_hub.testing.parser import Parser
 from tests.kit.hand import HandHub, HandStream
 from tests.kit.sockets import peers
@@ -55,11 +55,8 @@ def test_each_event_comes_once(
             stream.feed(hub.hub.take(stream.client) or b"")
         else:
             is_new = step == "add"
-            hub.hub.change_channels(
-                stream.client.id,
-                added=(name,) if is_new else (),
-                removed=() if is_new else (name,),
-            )
+            change = Subscribe((name,)) if is_new else Subscribe(removed=(name,))
+            hub.hub.change_channels(stream.client.id, change)
             (listens.add if is_new else listens.discard)(name)
     hub.bring()
     stream.read()
@@ -140,6 +137,6 @@ class TestState:
         stream = hub.stream(channels=("p",), state=True, regrant=same)
         assert self.told(stream) == []
         for name, values in (("o.*", ["1"]), ("o.eu", []), ("o.eu.*", [])):
-            hub.hub.change_channels(stream.client.id, added=(name,), removed=())
+            hub.hub.change_channels(stream.client.id, Subscribe((name,)))
             hub.bring()
             assert [data for *_, data in self.told(stream)] == values

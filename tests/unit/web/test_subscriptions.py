@@ -81,6 +81,20 @@ def test_a_resume_goes_on_with_the_channels_of_the_url(site: Site) -> None:
         assert stream.next().data == "missed"
 
 
+def test_a_channel_begins_after_an_id(site: Site) -> None:
+    """Its events since then come first, and a page keeps the id of the last one."""
+    ann = site.browser("alice")
+    stream, client_id = opened(ann)
+    with stream:
+        left = site.hub.publish("had", channel="sport")
+        missed = site.hub.publish("missed", channel="sport")
+        assert post(ann, client_id, subscribe=["sport"], since=left).status_code == 202
+        event = stream.next()
+        assert (event.data, event.earlier) == ("missed", missed)
+        assert stream.next("subscribed").json() == {"channels": ["news", "sport"]}
+        assert stream.last_event_id != missed
+
+
 def test_a_channel_that_is_no_longer_open_ends_the_stream(
     make_site: MakeSite,
 ) -> None:
@@ -149,6 +163,9 @@ class TestRefusals:
             ({"client_id": "x", "subscribe": ["a"], "unsubscribe": ["a"]}, "'a' is in"),
             ({"client_id": "x", "subscribe": ["a"], "channel": "a"}, "with the keys"),
             (["x"], "with the keys"),
+            ({"client_id": "x", "subscribe": ["a"], "since": "x y"}, "since is 'x y'"),
+            ({"client_id": "x", "subscribe": ["a"], "since": 7}, "since is 7"),
+            ({"client_id": "x", "unsubscribe": ["a"], "since": "e-1"}, "in subscribe"),
         ],
     )
     def test_a_body_that_is_wrong(self, site: Site, body: Any, said: str) -> None:

@@ -8,14 +8,23 @@ from hypothesis import strategies as st
 
 from flask_sse_hub import CloseReason, Event
 from flask_sse_hub.brokers import LogBatch, MemoryBroker
-from flask_sse_hub.events.address import channel
-from flask_sse_hub.events.record import Cursor, GapReason, Record, Retention
+from flask_sse_hub.events.address import channel, user
+from flask_sse_hub.events.record import (
+    Cursor,
+    GapReason,
+    Record,
+    Retention,
+    Subscribe,
+)
 from flask_sse_hub.hub.delivery.state import State
 from flask_sse_hub.testing.parser import Parser, ReceivedEvent
 from tests.kit.hand import KEEP_ALL, FlakyBroker, HandHub, HandStream
 from tests.kit.sockets import block, peers, read_all
 
 A, B = channel("a"), channel("b")
+
+# The steps that change the channels.
+CHANGES = ("add", "remove", "return")
 
 
 def same(grant: object) -> object:
@@ -28,10 +37,17 @@ def listener(hub: HandHub, **options: Any) -> HandStream:
 
 
 def change(
-    hub: HandHub, client_id: str, *, add: str = "", remove: str = "", bring: bool = True
+    hub: HandHub,
+    client_id: str,
+    *,
+    add: str = "",
+    remove: str = "",
+    since: str | None = None,
+    bring: bool = True,
 ) -> str:
     """Add and remove channels, each one letter; return the place in the log."""
-    place = hub.hub.change_channels(client_id, added=(*add,), removed=(*remove,))
+    change = Subscribe((*add,), (*remove,), Cursor.parse(since or ""))
+    place = hub.hub.change_channels(client_id, change)
     if bring:
         hub.bring()
     return str(place)
@@ -53,14 +69,18 @@ def told(event: ReceivedEvent) -> str:
         return event.data if event.type == "message" else event.type
     data = event.json()
     refused = "".join(data.get("refused", ()))
-    return "=" + "".join(data["channels"]) + (f"!{refused}" if refused else "")
+    reset = data.get("reset", {})
+    lost = f"-{''.join(reset['channels'])} {reset['reason']}" if reset else ""
+    return "=" + "".join(data["channels"]) + (f"!{refused}" if refused else "") + lost
 
 
 @pytest.mark.parametrize("held", [1, 1_000], ids=["broker", "memory"])
 @given(
     steps=st.lists(
         st.tuples(
-            st.sampled_from(["publish", "publish", "add", "remove", "bring", "take"]),
+            st.sampled_from(
+                ["publish", "publish", "add", "remove", "return", "bring", "take"]
+            ),
             st.sampled_from("abc"),
         ),
         max_size=40,
@@ -70,40 +90,58 @@ def told(event: ReceivedEvent) -> str:
 def test_each_event_comes_once_if_its_channel_is_listened_to_at_its_place(
     held: int, steps: list[tuple[str, str]]
 ) -> None:
-    """For any changes, and for any pace at which the worker and the client read."""
+    """For any changes, and for any pace at which the worker and the client read.
+
+    A channel to which the client returns begins where the client has left it.
+    """
     hub = HandHub(memory=Retention(held, 3600.0, 10_000_000))
     stream = listener(hub)
     channels = ["a"]
-    expected = []
+    left = dict.fromkeys("abc", str(hub.position))
+    missed: dict[str, list[str]] = {each: [] for each in "abc"}
+    expected: list[str] = []
     raw = len(stream.raw)
     for number, (step, name) in enumerate(steps):
         if step == "publish":
             # Two events fill a chunk.
             data = f"{number} {name * 9_000}"
             hub.publish(data, to=channel(name))
-            if name in channels:
-                expected.append(data)
+            (expected if name in channels else missed[name]).append(data)
         elif step == "bring":
             hub.bring()
         elif step == "take":
             stream.feed(hub.hub.take(stream.client) or b"")
         else:
-            change(hub, stream.client.id, **{step: name}, bring=False)
+            removed, added = (name, "") if step == "remove" else ("", name)
+            since = left[name] if step == "return" else None
+            place = change(
+                hub,
+                stream.client.id,
+                remove=removed,
+                add=added,
+                since=since,
+                bring=False,
+            )
+            if since and name not in channels:
+                expected += missed[name]
+            if removed:
+                left[name] = place
+            missed[name] = []
             channels = [each for each in channels if each != name]
-            channels += [name] if step == "add" and name not in channels else []
+            channels += [*added]
             expected.append(step)
     hub.bring()
     stream.read()
     events = Parser().feed(stream.raw[raw:])
     confirmed = [event for event in events if event.type == "subscribed"]
-    assert len(confirmed) == sum(step in ("add", "remove") for step in expected)
+    assert len(confirmed) == sum(step in CHANGES for step in expected)
     assert [e.data for e in events if e.type == "message"] == [
-        each for each in expected if each not in ("add", "remove")
+        each for each in expected if each not in CHANGES
     ]
     assert sorted(stream.client.channels) == sorted(channels)
     # The confirmation stands between the events before its place and those after it.
     assert [event.type == "subscribed" for event in events] == [
-        each in ("add", "remove") for each in expected
+        each in CHANGES for each in expected
     ]
 
 
@@ -335,3 +373,168 @@ class TestState:
         hub.publish("new", to=A, key="k")
         hub.bring()
         assert seen(stream) == ["old", "="]
+
+
+class TestSince:
+    """A channel that begins after an id."""
+
+    def test_its_events_since_then_come_first(self) -> None:
+        """In order, with ids of their own. The client's cursor does not go back."""
+        hub = HandHub()
+        first = hub.publish("before", to=B)
+        ids = [hub.publish(n, to=B) for n in "12"]
+        hub.bring()
+        stream = listener(hub)
+        place = change(hub, stream.client.id, add="b", since=first)
+        hub.publish("live", to=B)
+        hub.bring()
+        parser = Parser("own")
+        events = parser.feed(after_read(stream))
+        assert [told(each) for each in events] == ["1", "2", "=ab", "live"]
+        assert [each.id for each in events[:3]] == ["own", "own", place]
+        assert [each.earlier for each in events] == [*ids, None, None]
+        assert [each.channel for each in events[:2]] == ["b", "b"]
+
+    def test_a_client_that_breaks_off_keeps_its_cursor(self) -> None:
+        """Its own channels go on without a loss; it asks for the new one again."""
+        hub = HandHub()
+        first = hub.publish("0", to=B)
+        for n in range(3):
+            hub.publish(f"{n} {'x' * 9_000}", to=B)
+        hub.bring()
+        stream = listener(hub)
+        change(hub, stream.client.id, add="b", since=first)
+        parser = Parser(str(hub.position))
+        got = parser.feed(hub.hub.take(stream.client) or b"")
+        assert [each.data[0] for each in got] == ["0", "1"]
+        assert parser.last_event_id == str(hub.position)
+
+    def test_events_that_the_client_has_had_at_another_channel(self) -> None:
+        """Each comes once, whether the stream had begun or had the other channel."""
+        hub = HandHub()
+        both = Record((A, B), Event("unheard"))
+        first = str(hub.hub.publish(both))
+        hub.hub.publish(Record((A, B), Event("before the stream")))
+        hub.bring()
+        stream = listener(hub)
+        hub.hub.publish(Record((A, B), Event("had")))
+        hub.bring()
+        change(hub, stream.client.id, add="b", since=first)
+        assert seen(stream) == ["had", "before the stream", "=ab"]
+        c = channel("c")
+        hub.hub.publish(Record((B, c), Event("had at b")))
+        hub.hub.publish(Record((c,), Event("new")))
+        change(hub, stream.client.id, add="c", since=first)
+        assert seen(stream) == ["had at b", "new", "=abc"]
+
+    def test_events_for_others(self) -> None:
+        """An excluded client, events whose time is over, and events for the present."""
+        hub = HandHub()
+        stream = listener(hub)
+        first = str(hub.position)
+        hub.publish("not mine", to=B, exclude=(stream.client.id,))
+        hub.publish("only for the present", to=B, ttl=0.0)
+        hub.publish("mine", to=B)
+        hub.bring()
+        change(hub, stream.client.id, add="b", since=first)
+        assert seen(stream) == ["mine", "=ab"]
+
+    def test_values_that_later_ones_replace(self) -> None:
+        """As for a client that resumes. The values stand for the state."""
+        hub = HandHub()
+        first = str(hub.position)
+        stream = listener(hub, state=True)
+        seen(stream)
+        for value in ("old", "new"):
+            hub.publish(value, to=B, key="price")
+        hub.bring()
+        change(hub, stream.client.id, add="b", since=first)
+        assert seen(stream) == ["new", "=ab"]
+
+    def test_a_channel_that_the_stream_has_already(self) -> None:
+        """Nothing comes twice."""
+        hub = HandHub()
+        first = str(hub.position)
+        stream = listener(hub)
+        hub.publish("1", to=A)
+        change(hub, stream.client.id, add="a", since=first)
+        assert seen(stream) == ["1", "=a"]
+
+    def test_a_channel_whose_history_is_gone(self) -> None:
+        """The confirmation says so. The other new channel has all of its events."""
+        broker = MemoryBroker(Retention(4, 3600.0, 10_000_000))
+        first = str(broker.head())
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        hub.publish("lost", to=B)
+        for n in range(3):
+            hub.publish(str(n), to=channel("c"))
+        hub.bring()
+        stream = listener(hub)
+        change(hub, stream.client.id, add="bc", since=first)
+        hub.publish("live", to=B)
+        hub.bring()
+        assert seen(stream) == ["0", "1", "2", "=abc-b expired", "live"]
+
+    @pytest.mark.parametrize(
+        ("since", "reason"), [("other-5", "epoch"), ("{epoch}-99", "ahead")]
+    )
+    def test_an_id_that_this_log_never_had(self, since: str, reason: str) -> None:
+        """The stream itself is not reset, and a client with the state receives it."""
+        hub = HandHub()
+        hub.publish("value", to=B, key="k")
+        hub.bring()
+        stream = listener(hub, state=True)
+        seen(stream)
+        since = since.format(epoch=hub.position.epoch)
+        change(hub, stream.client.id, add="b", since=since)
+        assert seen(stream) == ["value", f"=ab-b {reason}"]
+
+    def test_events_from_before_the_login(self) -> None:
+        """They were not for this visitor."""
+        hub = HandHub(time_of_day=lambda: 2_000.0)
+        hub.publish("of somebody else", to=B)
+        hub.bring()
+        first = f"{hub.position.epoch}-0"
+        stream = listener(hub, not_before=4e9)
+        change(hub, stream.client.id, add="b", since=first)
+        assert seen(stream) == ["=ab-b expired"]
+
+    def test_a_broker_that_is_away(self) -> None:
+        """The stream waits, and then goes on with nothing lost."""
+        broker = FlakyBroker(KEEP_ALL)
+        hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
+        first = str(hub.position)
+        for n in range(3):
+            hub.publish(str(n), to=B)
+        hub.bring()
+        stream = listener(hub)
+        change(hub, stream.client.id, add="b", since=first)
+        broker.away = True
+        assert hub.hub.take(stream.client) == b""
+        broker.away = False
+        hub.clock.advance(1.0)
+        assert seen(stream) == ["0", "1", "2", "=ab"]
+
+    def test_a_logout_meanwhile(self) -> None:
+        """Nothing of the channel is written after it."""
+        hub = HandHub()
+        first = str(hub.position)
+        hub.publish("1", to=B)
+        stream = listener(hub, user="7")
+        change(hub, stream.client.id, add="b", since=first)
+        hub.hub.disconnect((user("7"),), reason=CloseReason.DISCONNECTED)
+        assert "data: 1" not in after_read(stream).decode()
+
+    def test_a_client_with_a_socket(self) -> None:
+        """The worker writes the earlier events, and then fans out directly again."""
+        hub = HandHub(memory=Retention(1, 3600.0, 10_000_000))
+        first = str(hub.position)
+        for n in range(3):
+            hub.publish(str(n), to=B)
+        hub.bring()
+        with peers(hub, channels=("a",), regrant=same) as (peer,):
+            change(hub, peer.client.id, add="b", since=first)
+            hub.publish("live", to=B)
+            read_all(peer, "live")
+            assert peer.data[-4:] == ["0", "1", "2", "live"]
+            assert peer.client.connection is not None
