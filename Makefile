@@ -155,6 +155,7 @@ bench-parts: $(VENV)/dev ## Measure parts of the hub, each beside a baseline
 	$(BIN)/python -m benchmarks.lasting
 	$(BIN)/python -m benchmarks.presence
 	$(BIN)/python -m benchmarks.patterns
+	$(BIN)/python -m benchmarks.state
 
 bench-capacity: $(VENV)/dev ## Measure the constants of `flask sse plan`, and write docs/capacity.md
 	$(BIN)/python -m benchmarks.capacity --write

@@ -233,6 +233,31 @@ def test_the_reason_of_a_refusal_is_in_the_error(make_visitor: MakeVisitor) -> N
     assert tab.get("stream.error.message") == said
 
 
+def test_a_page_listens_to_a_pattern_and_returns_to_a_channel(
+    server: Server, make_visitor: MakeVisitor
+) -> None:
+    """Each event below the pattern comes once, and what was missed comes first."""
+    tab = make_visitor().tab("alice+orders.*", "news").live()
+    tab.get("void (window.got = () => seen.filter(({ type }) => type === 'message'))")
+    for target in (
+        {"channel": "alice+orders.7"},
+        {"channel": ["alice+orders.8", "news"]},
+        {"channel": "alice+others.9"},
+        {"channel": "news"},
+    ):
+        server.publish(str(target["channel"]), **target)
+    tab.wait_for("got().length === 3")
+    channels = tab.get("got().map(({ channel }) => channel)")
+    assert channels == ["alice+orders.7", None, "news"]
+    tab.get("stream.unsubscribe('alice+orders.*')")
+    tab.wait_for("seen.some(({ type }) => type === 'subscribed')")
+    missed = server.publish("missed", channel="alice+orders.7")
+    tab.get("stream.subscribe('alice+orders.7', { since: got()[0].id })")
+    tab.wait_for("got().length === 4")
+    assert tab.get("got()[3].earlier") == missed
+    assert tab.get("stream.lastEventId") != missed
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_refusal_that_nobody_handles_is_in_the_console(
     make_visitor: MakeVisitor, shared: bool

@@ -98,6 +98,25 @@ class TestAfterTheCommit:
         assert answer["before"] is None
         assert answer["after"] == published.one(type="order").id
 
+    def test_a_value_and_its_end_follow_the_commit(self, app: Flask) -> None:
+        """With a plain session: ``key=``, and ``delete=True`` in the next commit."""
+        with app.app_context(), Session(db.engine) as session:
+            with Stream("/events?state=1", client=app.test_client()) as stream:
+                stream.next("ping")
+                for change in ({"data": 7}, {"data": None, "delete": True}):
+                    event = sse_hub.publish(**change, key="price:A", after=session)
+                    assert event.state == "waiting"
+                    session.add(Order(name="x"))
+                    session.commit()
+                    came = stream.next()
+                    assert (came.id, came.key) == (event.id, "price:A")
+                    assert came.deleted is change.get("delete", False)
+                sse_hub.publish(8, key="price:A", after=session)
+                session.rollback()
+            with Stream("/events?state=1", client=app.test_client()) as stream:
+                came = stream.next(("message", "ping"))
+                assert came.type == "ping"
+
     def test_a_view_that_fails_publishes_nothing(self, app: Flask) -> None:
         """Flask-SQLAlchemy closes the session of the request."""
         published = Published(app)
