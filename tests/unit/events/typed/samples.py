@@ -60,6 +60,12 @@ class Page(Generic[T]):
     following: int | None = None
 
 
+_SETTINGS = pydantic.ConfigDict.__annotations__
+
+#: The name of Item's note in JSON. Before pydantic 2.11, a model had no setting for it.
+NOTE = "the note" if "serialize_by_alias" in _SETTINGS else "note"
+
+
 class Item(pydantic.BaseModel):
     """A model of pydantic."""
 

@@ -12,7 +12,7 @@ import typing_extensions
 from flask_sse_hub import InvalidOption
 from flask_sse_hub.events.typed.annotations import Reader, Shape, Unfit
 from flask_sse_hub.events.typed.kinds import data_class
-from tests.unit.events.typed.samples import Address, Everything, everything
+from tests.unit.events.typed.samples import NOTE, Address, Everything, everything
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def test_each_form_becomes_values_of_json() -> None:
             "color": "red",
             "size": [1, 2],
             "parts": [],
-            "the note": "",
+            NOTE: "",
         },
         "point": {"x": 1, "y": 0, "following": None},
         "raw": "bytes are left to the app's JSON",
