@@ -1,10 +1,12 @@
 """The cost of metrics: a fan-out with a scrape each second, and without one.
 
-``python -m benchmarks.scrape [STREAMS] [ROUNDS]``. Prints, for both, the CPU time of
-four workers for each delivery, and the time from an event's place in the log to its
-last write. The rounds alternate, since the machine may have other work to do.
+``python -m benchmarks.scrape [--streams 10000] [--rounds 9]``. Prints a table for
+docs/operations.md: the CPU time of four workers for each delivery, and the time from an
+event's place in the log to its last write. Rounds with and without scrapes alternate,
+since the machine may have other work to do.
 """
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -18,10 +20,16 @@ from flask_sse_hub.hub.latency import BOUNDS
 from tests.live.server import SQLITE, Server
 
 _SECONDS = 5.0
-_PAUSE_SECONDS = 0.05
+
+# A pace that two cores keep up with, together with the clients of 10,000 streams. A
+# fan-out that waits for the one before would measure the queue.
+_PAUSE_SECONDS = 0.25
 
 # Scrapes that meet each of four workers most probably.
 _WARMING = 30
+
+# Enough for a clock that counts CPU time in steps of 10 ms.
+_SCRAPES = 100
 
 
 class Measured(NamedTuple):
@@ -32,8 +40,15 @@ class Measured(NamedTuple):
     p99_ms: float
 
 
-def main(streams: int = 10_000, rounds: int = 5) -> None:
-    """Print both costs and their ratio."""
+_NAMES = {
+    "cpu_us": "CPU µs per delivery",
+    "mean_ms": "ms to the last write, mean",
+    "p99_ms": "ms to the last write, p99 at most",
+}
+
+
+def main(streams: int, rounds: int) -> None:
+    """Print both costs and their ratios."""
     settings: dict[str, Any] = {"broker_url": SQLITE, "max_clients_per_user": None}
     with Server(args="--workers 4", **settings) as server:
         seconds = 60.0 + 2 * rounds * (_SECONDS + 2.0) + streams / 100
@@ -41,26 +56,48 @@ def main(streams: int = 10_000, rounds: int = 5) -> None:
         listeners = subprocess.Popen(
             [sys.executable, "-m", *map(str, words)], stdout=subprocess.PIPE
         )
+        found: dict[bool, list[Measured]] = {False: [], True: []}
         try:
             if listeners.stdout is not None:
                 listeners.stdout.readline()
             for _ in range(_WARMING):
                 # Each worker imports prometheus_client at its first scrape.
                 server.get("/events/metrics")
-            found: dict[bool, list[Measured]] = {False: [], True: []}
-            for _ in range(rounds):
-                for scraping in found:
+            for number in range(rounds):
+                # Each kind is the first one of every other round.
+                for scraping in sorted(found, reverse=bool(number % 2)):
                     found[scraping].append(measure(server, scraping=scraping))
+            scrape_ms = cost_of_a_scrape(server)
         finally:
             listeners.kill()
             listeners.wait()
-    without, scraped = (
-        Measured(*map(statistics.median, zip(*found[scraping], strict=True)))
-        for scraping in (False, True)
+    print(
+        f"{streams:,} streams, 4 workers, {rounds} rounds of {_SECONDS:g} s each way:\n"
     )
-    for name, unscraped, value in zip(Measured._fields, without, scraped, strict=True):
-        print(f"{name}: {unscraped:.2f} without, {value:.2f} with a scrape each second")
-    print(f"ratio of CPU for each delivery: {scraped.cpu_us / without.cpu_us:.3f}")
+    print("|  | no scrape | a scrape each second | ratio |")
+    print("| --- | ---: | ---: | ---: |")
+    for index, name in enumerate(_NAMES.values()):
+        without, scraped = (
+            [each[index] for each in found[scraping]] for scraping in (False, True)
+        )
+        ratio = statistics.median(scraped) / statistics.median(without)
+        print(f"| {name} | {_shown(without)} | {_shown(scraped)} | {ratio:.2f} |")
+    print(
+        f"\nOne scrape takes {scrape_ms:.1f} ms of CPU time, of all workers together."
+    )
+
+
+def _shown(values: list[float]) -> str:
+    """Return the median, and the lowest and the highest value, as in other tables."""
+    return f"{statistics.median(values):.1f} ({min(values):.1f} - {max(values):.1f})"
+
+
+def cost_of_a_scrape(server: Server) -> float:
+    """Return the CPU time of a scrape in milliseconds, while nothing is published."""
+    before = _cpu(server)
+    for _ in range(_SCRAPES):
+        server.get("/events/metrics")
+    return (_cpu(server) - before) * 1e3 / _SCRAPES
 
 
 def measure(server: Server, *, scraping: bool) -> Measured:
@@ -112,4 +149,7 @@ def _quantile(ranges: list[int], part: float) -> float:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scrape")
+    parser.add_argument("--streams", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=9)
+    main(**vars(parser.parse_args()))

@@ -12,7 +12,18 @@ from typing import Any
 
 from .findings import Finding
 from .probe import Probe, nonce
-from .workers import Met, answers, first_of_each, forwarding, meet, problems, streams_of
+from .workers import (
+    DEAF_SECONDS,
+    MachineSeen,
+    Met,
+    answers,
+    first_of_each,
+    forwarding,
+    machine_of,
+    meet,
+    problems,
+    standing,
+)
 
 # How long an event may take before it counts as held back. A busy server takes tens of
 # milliseconds.
@@ -27,6 +38,12 @@ _BETWEEN_SECONDS = 0.25
 # How long a worker may take to notice that a client has left.
 _LEAVE_SECONDS = 2.0
 
+# A worker that is behind the log for a moment is asked again after this time.
+_BEHIND_SECONDS = 1.0
+
+# Faults of workers that keep streams or events back. Then a proxy is not to blame.
+_WITHHOLDING = {"several-logs", "log-replaced", "broker-away", "deaf", "secret-key"}
+
 _GZIP = {"Accept": "text/event-stream", "Accept-Encoding": "gzip, deflate"}
 _PLAIN = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 
@@ -40,8 +57,8 @@ class AppShell:
     query: Callable[[str], Mapping[str, str]]
     #: Publishes a text to a channel. Raises an error if the broker is away.
     publish: Callable[[str, str], object]
-    #: The epoch of the log of this shell; "" while its broker is away.
-    epoch: str
+    #: Returns the epoch of the log of this shell; "" while its broker is away.
+    epoch: Callable[[], str]
     heartbeat: float
 
 
@@ -64,6 +81,10 @@ class Hop:
     cut_after: float | None = None
     #: Whether the worker noticed that the client had left, None if it cannot tell.
     noticed: bool | None = None
+    #: For how many seconds each worker has not followed the log, by process id.
+    deaf: Mapping[int, float] = field(default_factory=dict)
+    #: The numbers of workers that gave no answer to the others.
+    silent: Sequence[int] = ()
 
     @property
     def streams(self) -> bool:
@@ -105,9 +126,11 @@ class Examination:
         self._origin = {} if origin is None else {"Origin": origin}
         self._insecure = insecure
         self._say = say
+        # More than one if the log was replaced meanwhile.
+        self._epochs = {shell.epoch()}
 
-    def look_at(self, url: str) -> Hop:
-        """Examine one address."""
+    def look_at(self, url: str, *, hold: bool = True) -> Hop:
+        """Examine one address. ``hold`` also waits for a silent stream to be cut."""
         base = url.rstrip("/") + self._shell.prefix
         channel = f"sse-hub-doctor.{nonce()}"
         query = self._shell.query(channel)
@@ -124,7 +147,8 @@ class Examination:
                 hop.head_seconds = probe.head_at - probe.begun
             hop.ended = probe.ended_at is not None and probe.status == 200
             if hop.streams:
-                self._hold(probe, hop)
+                if hold:
+                    self._hold(probe, hop)
             elif hop.status in (0, 200) and not hop.ended:
                 plain = self._probe(base, query, _PLAIN)
                 self._time(plain, channel, hop.plain_delays)
@@ -133,7 +157,26 @@ class Examination:
             probe.close()
         if hop.streams:
             hop.noticed = self._is_noticed(base, query)
+        self._listen_to(hop, base, query)
         return hop
+
+    def _listen_to(self, hop: Hop, base: str, query: Mapping[str, str]) -> None:
+        """Ask for the workers until none may be deaf to the events of the probes.
+
+        A worker counts from the first question at which it was behind the log.
+        """
+        gives_up = time.monotonic() + DEAF_SECONDS + _BEHIND_SECONDS
+        if self._machine(base, query) is not None:
+            time.sleep(_BEHIND_SECONDS / 10)
+        while (machine := self._machine(base, query)) is not None:
+            hop.deaf, hop.silent = machine.deaf, machine.silent
+            longest = max(machine.deaf.values(), default=0.0)
+            if not 0.0 < longest < DEAF_SECONDS or time.monotonic() >= gives_up:
+                return
+            time.sleep(_BEHIND_SECONDS)
+
+    def _machine(self, base: str, query: Mapping[str, str]) -> MachineSeen | None:
+        return machine_of(base + "/doctor", query, insecure=self._insecure)
 
     def _probe(
         self, base: str, query: Mapping[str, str], headers: Mapping[str, str]
@@ -174,10 +217,10 @@ class Examination:
         """
         deadline = time.monotonic() + _LEAVE_SECONDS
         while True:
-            count = streams_of(base + "/doctor", query, insecure=self._insecure)
-            if count is None:
+            machine = self._machine(base, query)
+            if machine is None:
                 return None
-            if count == 0:
+            if machine.streams == 0:
                 return True
             if time.monotonic() >= deadline:
                 return False
@@ -188,18 +231,22 @@ class Examination:
         return first_of_each(self._findings(public, direct))
 
     def _findings(self, public: Hop, direct: Hop | None) -> Iterator[Finding]:
+        self._epochs.add(self._shell.epoch())
+        found: list[Finding] = []
         for hop in (direct, public):
-            if hop is None:
-                continue
-            yield from answers(hop.met, hop.url)
-            yield from problems(hop.met.facts, epoch=self._shell.epoch)
+            if hop is not None:
+                found += answers(hop.met, hop.url)
+                found += problems(hop.met.facts, epochs=self._epochs)
+                found += standing(hop.deaf, hop.silent)
+        yield from found
         if public.met.facts:
             facts = public.met.facts[0]
             proxied = facts["proxied"] or (
                 direct is not None and direct.url != public.url
             )
             yield from forwarding(facts, public=public.url, proxied=proxied)
-        yield from self._streaming(public, direct)
+        if _WITHHOLDING.isdisjoint(each.code for each in found):
+            yield from self._streaming(public, direct)
 
     def _streaming(self, public: Hop, direct: Hop | None) -> Iterator[Finding]:
         worker_streams = direct is None or direct.streams
@@ -260,6 +307,14 @@ def _held(hop: Hop, where: str, origin: Mapping[str, str]) -> Finding:
             "Look into the log of the proxy and of the worker.",
         )
     if hop.ended:
+        full = next((each["full"] for each in hop.met.facts if each["full"]), None)
+        if full is not None:
+            return Finding(
+                "refused",
+                "worker",
+                f"{hop.url} refuses streams: {full}",
+                "Raise the limit, or add workers.",
+            )
         return Finding(
             "refused",
             where,
@@ -280,7 +335,8 @@ def _held(hop: Hop, where: str, origin: Mapping[str, str]) -> Finding:
             " compression is not: a hop collects bytes to compress or inspect",
             "Have it leave text/event-stream alone: nginx: gzip_types without it;"
             " Apache: SetEnvIf Request_URI ^/events no-gzip; a CDN: no compression for"
-            " this path. Or turn ours off: SSE_HUB_COMPRESS_MIN_BYTES = None",
+            " this path; the network of a visitor: HTTPS, into which it cannot look. Or"
+            " turn ours off: SSE_HUB_COMPRESS_MIN_BYTES = None",
         )
     return Finding(
         "buffering",

@@ -6,7 +6,7 @@ if the request is signed with its own SECRET_KEY.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -23,8 +23,8 @@ _CLOCK_SECONDS = 5.0
 
 _ANSWER_SECONDS = 10.0
 
-# A worker is behind for a moment after each event.
-_DEAF_SECONDS = 10.0
+#: A worker is behind for a moment after each event. One that stays so is deaf.
+DEAF_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,29 @@ def meet(url: str, query: Mapping[str, str], *, insecure: bool) -> Met:
     return Met(facts, statuses, location=location)
 
 
-def streams_of(url: str, query: Mapping[str, str], *, insecure: bool) -> int | None:
-    """Return how many streams of the doctor's are open, None if nobody tells."""
+@dataclass(frozen=True, slots=True)
+class MachineSeen:
+    """The workers of one machine, as one of them sees all."""
+
+    #: How many streams of the doctor's are open.
+    streams: int
+    #: For how many seconds each worker has not followed the log, by process id.
+    deaf: Mapping[int, float]
+    #: The numbers of workers that gave no answer.
+    silent: Sequence[int]
+
+
+def machine_of(
+    url: str, query: Mapping[str, str], *, insecure: bool
+) -> MachineSeen | None:
+    """Return the workers of the machine behind an address, None if nobody tells."""
     with suppress(Unreachable, ValueError, KeyError, TypeError):
-        asked = {"pass": query["pass"], "streams": "1"}
+        asked = {"pass": query["pass"], "machine": "1"}
         status, body, _ = get(url, asked, timeout=_ANSWER_SECONDS, insecure=insecure)
         if status == 200:
-            return int(json.loads(body)["streams"])
+            told = json.loads(body)["machine"]
+            deaf = {int(pid): float(it) for pid, it in told["deaf"].items()}
+            return MachineSeen(int(told["streams"]), deaf, list(told["silent"]))
     return None
 
 
@@ -134,11 +150,16 @@ def answers(met: Met, url: str) -> Iterator[Finding]:
         )
 
 
-def problems(facts: Sequence[Mapping[str, Any]], *, epoch: str) -> Iterator[Finding]:
-    """Yield the faults of workers, by the facts that they told."""
+def problems(
+    facts: Sequence[Mapping[str, Any]], *, epochs: Set[str]
+) -> Iterator[Finding]:
+    """Yield the faults of workers, by the facts that they told.
+
+    ``epochs`` are those of the shell's log during the examination.
+    """
     for text in dict.fromkeys(text for each in facts for text in each["problems"]):
         yield Finding("server", "worker", text, "The text says it.")
-    yield from _logs(facts, epoch)
+    yield from _logs(facts, epochs)
     worst = max((each["clock"] for each in facts), key=abs, default=0.0)
     if abs(worst) > _CLOCK_SECONDS:
         yield Finding(
@@ -150,20 +171,45 @@ def problems(facts: Sequence[Mapping[str, Any]], *, epoch: str) -> Iterator[Find
             "Let NTP or chrony set the clock of each machine.",
         )
     for each in facts:
-        if each["deaf_seconds"] >= _DEAF_SECONDS:
-            yield Finding(
-                "deaf",
-                "worker",
-                f"worker {each['pid']} has followed no event for"
-                f" {each['deaf_seconds']:.0f} s although the log goes on",
-                "Restart the worker, and keep its log.",
-            )
         yield from _limits(each)
 
 
-def _logs(facts: Sequence[Mapping[str, Any]], epoch: str) -> Iterator[Finding]:
+def standing(deaf: Mapping[int, float], silent: Sequence[int]) -> Iterator[Finding]:
+    """Yield the faults of workers that stand still."""
+    for pid, seconds in deaf.items():
+        if seconds >= DEAF_SECONDS:
+            yield Finding(
+                "deaf",
+                "worker",
+                f"worker {pid} has followed no event for {seconds:.0f} s although the"
+                " log goes on: its streams stay open, and nothing arrives on them",
+                f"Keep a stack of its threads (py-spy dump --pid {pid}), then restart"
+                f" the worker: kill -TERM {pid}",
+            )
+    if silent:
+        yield Finding(
+            "silent",
+            "worker",
+            f"the worker with the number {silent[0]} answers nothing: it is stopped, or"
+            " something blocks its event loop",
+            "flask sse top shows the others. Look at its process (ps, py-spy dump), and"
+            " restart it.",
+        )
+
+
+def _logs(facts: Sequence[Mapping[str, Any]], known: Set[str]) -> Iterator[Finding]:
     epochs = {each["epoch"] for each in facts if each["epoch"]}
-    if len(epochs) > 1:
+    if len(known - {""}) > 1:
+        yield Finding(
+            "log-replaced",
+            "log",
+            "the log was replaced while this command looked at it: its events are gone,"
+            " and every page is told to load anew",
+            "A Redis that evicts keys: maxmemory-policy noeviction. One that restarts"
+            " without its data: appendonly yes. A file: look for the program that"
+            " deletes it.",
+        )
+    elif len(epochs) > 1:
         yield Finding(
             "several-logs",
             "log",
@@ -172,7 +218,7 @@ def _logs(facts: Sequence[Mapping[str, Any]], epoch: str) -> Iterator[Finding]:
             "Give all workers one SSE_HUB_BROKER_URL, with the same SSE_HUB_NAME in a"
             " Redis. An SQLite file has to be on one machine, and in one folder.",
         )
-    elif epochs and epoch not in epochs:
+    elif epochs.isdisjoint(known) and epochs:
         yield Finding(
             "several-logs",
             "log",

@@ -73,18 +73,16 @@ def doctor_facts(state: AppState) -> dict[str, Any]:
     worker, places = around.worker, around.places
     takes_over = bool(config.socket_takeover) and "gunicorn.socket" in request.environ
     files = open_files()
-    epoch, deaf = "", 0.0
+    epoch = ""
     with suppress(BrokerUnavailable):
         hub.start()
-        head = hub.head()
-        epoch, deaf = head.epoch, hub.deaf_seconds(head)
+        epoch = hub.head().epoch
     return {
         "pid": os.getpid(),
         "time": state.time_of_day(),
         "epoch": epoch,
-        "deaf_seconds": deaf,
         "problems": [each.text for each in state.problems.found(request.environ)],
-        "streams": _streams_of(state, channel) if "streams" in request.args else None,
+        "machine": _machine(state, channel) if "machine" in request.args else None,
         "server": around.server,
         "places": None if places is None else places.at_once,
         "places_setting": None if places is None else places.setting,
@@ -92,6 +90,7 @@ def doctor_facts(state: AppState) -> dict[str, Any]:
         "max_requests": 0 if worker is None else _bounded(worker.max_requests),
         "max_files": files,
         "max_clients": config.max_clients,
+        "full": hub.full(),
         "protocol": request.environ.get("SERVER_PROTOCOL", ""),
         "address": request.remote_addr,
         "forwarded_for": request.headers.get("X-Forwarded-For"),
@@ -106,5 +105,11 @@ def _bounded(requests: int) -> int:
     return requests if requests < 2**31 else 0
 
 
-def _streams_of(state: AppState, channel: str) -> int:
-    return total(state.machine.figures().workers).channels.get(channel, 0)
+def _machine(state: AppState, channel: str) -> dict[str, Any]:
+    """Return the facts about all workers of this machine that follow the log."""
+    found = state.machine.figures()
+    return {
+        "streams": total(found.workers).channels.get(channel, 0),
+        "deaf": {each.process.pid: each.broker.deaf_seconds for each in found.workers},
+        "silent": found.silent,
+    }

@@ -91,7 +91,7 @@ def add_commands(group: AppGroup, sse_hub: Any, state: AppState) -> None:
                     publish=lambda text, channel: sse_hub.publish(
                         text, channel=channel
                     ),
-                    epoch=_epoch(state.broker),
+                    epoch=lambda: _epoch(state.broker),
                     heartbeat=heartbeat,
                 ),
                 wait=heartbeat + _MARGIN_SECONDS if wait is None else wait,
@@ -100,11 +100,19 @@ def add_commands(group: AppGroup, sse_hub: Any, state: AppState) -> None:
                 say=lambda text: click.echo(f"{text} ...", err=True),
             )
             try:
-                near = None if direct is None else examination.look_at(direct)
+                near = None
+                if direct is not None:
+                    near = examination.look_at(direct, hold=False)
                 public = examination.look_at(url)
+                if direct is not None and public.cut_after is not None:
+                    # Only now it matters whether the worker cuts streams by itself.
+                    near = examination.look_at(direct)
             except BrokerUnavailable as error:
                 text = f"this shell cannot publish a probe: {error}"
-                cure = "Start the broker, or run this command as the server's user."
+                cure = (
+                    "Mend what the text names: a server that is away, a disk, or rights"
+                    " (run this command as the server's user)."
+                )
                 found.append(Finding("broker-away", "log", text, cure))
             else:
                 found += examination.findings(public, near)
@@ -120,6 +128,7 @@ def add_commands(group: AppGroup, sse_hub: Any, state: AppState) -> None:
                     "SSE_HUB_BROKER_URL = 'sqlite:///sse_hub.db'",
                 )
             )
+        found.sort(key=lambda finding: finding.severity == "advice")
         if as_json:
             click.echo(
                 json.dumps(

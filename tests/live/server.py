@@ -5,6 +5,7 @@ import http.client
 import json
 import logging
 import os
+import shlex
 import signal
 import socket
 import sqlite3
@@ -329,6 +330,20 @@ class Server:
             env=self._environ,
             text=True,
         )
+
+    def shell(self) -> str:
+        """Return the lines by which a shell becomes that of the server's user."""
+        script = Path(sys.executable).with_name("flask")
+        given = {
+            "FLASK_APP": f"{self._site}:create_app()",
+            "PATH": f"{script.parent}:{os.environ['PATH']}",
+        }
+        lines = [
+            f"export {name}={shlex.quote(value)}"
+            for name, value in (self._environ | given).items()
+            if os.environ.get(name) != value
+        ]
+        return "\n".join([f"cd {self.folder}", *lines, ""])
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -176,13 +176,18 @@ class RedisBroker(Broker):
         try:
             stream.head()
             policy = stream.evicts()
+            evicted = 0 if policy is None else stream.evicted()
         except BrokerUnavailable as error:
             yield str(error), "Start Redis, or give this user its rights."
             return
         finally:
             stream.close()
         if policy is not None:
-            text = f"this Redis evicts keys (maxmemory-policy {policy}): the log may go"
+            so_far = f", {evicted} keys so far" if evicted else ""
+            text = (
+                f"this Redis evicts keys (maxmemory-policy {policy}{so_far}): the log"
+                " may go"
+            )
             yield text, "Set maxmemory-policy to noeviction."
 
     def close(self) -> None:

@@ -374,6 +374,11 @@ class StreamLog:
         policy = str(memory.get("maxmemory_policy", "noeviction"))
         return policy if memory.get("maxmemory") and policy != "noeviction" else None
 
+    def evicted(self) -> int:
+        """Return how many keys this Redis has evicted since its start."""
+        with translated():
+            return int(self._client.info("stats").get("evicted_keys", 0))
+
     def _run(self, script: Script, keys: int, *arguments: Any) -> Any:
         """Run a script that may run twice. Loads it if Redis does not know it."""
         try:

@@ -388,6 +388,8 @@ def _remedy(error: Exception) -> str:
         return "; the file is damaged: move it away, and a new log begins"
     if "locked" in text:
         return "; another program holds it locked: end its transaction"
+    if "full" in text:
+        return "; make room on its disk (df -h)"
     if "readonly" in text or "unable to open" in text or isinstance(error, OSError):
         return "; make the folder and the file writable for this process"
     return ""

@@ -12,13 +12,13 @@ from flask_sse_hub.doctor.workers import (
     first_of_each,
     forwarding,
     problems,
+    standing,
 )
 
 FACTS: dict[str, Any] = {
     "pid": 7,
     "clock": 0.1,
     "epoch": "abc",
-    "deaf_seconds": 0.5,
     "problems": [],
     "places": 1000,
     "places_setting": "worker_connections",
@@ -49,27 +49,40 @@ def codes(found: Iterator[Finding]) -> list[str]:
         ({"max_requests": 500}, "max-requests"),
         ({"epoch": "another"}, "several-logs"),
         ({"epoch": ""}, "broker-away"),
-        ({"deaf_seconds": 30.0}, "deaf"),
         ({"problems": ["sync workers"]}, "server"),
     ],
 )
 def test_each_fact_has_its_fault(changed: dict[str, Any], code: str) -> None:
     """A second worker with the same fault is not named again."""
     facts = [{**FACTS, **changed}, {**FACTS, **changed, "pid": 8}]
-    assert [e.code for e in first_of_each(problems(facts, epoch="abc"))] == [code]
+    assert [e.code for e in first_of_each(problems(facts, epochs={"abc"}))] == [code]
 
 
 def test_good_workers_have_no_fault() -> None:
     """A limit that is unknown is no fault."""
     facts = [FACTS, {**FACTS, "max_files": None, "places": None, "takeover": False}]
-    assert codes(problems(facts, epoch="abc")) == []
+    assert codes(problems(facts, epochs={"abc"})) == []
     assert codes(forwarding(FACTS, public="https://a", proxied=True)) == []
+
+
+def test_a_log_that_was_replaced_is_not_taken_for_two() -> None:
+    """Workers notice it one after the other."""
+    facts = [FACTS, {**FACTS, "epoch": "new"}]
+    assert codes(problems(facts, epochs={"abc", "new"})) == ["log-replaced"]
+
+
+def test_workers_that_stand_still_are_named() -> None:
+    """One that is behind for a moment is none of them."""
+    (deaf,) = standing({7: 0.5, 8: 30.0}, silent=[])
+    assert (deaf.code, "worker 8" in deaf.text) == ("deaf", True)
+    (silent,) = standing({}, silent=[3])
+    assert (silent.code, "number 3" in silent.text) == ("silent", True)
 
 
 def test_workers_with_two_logs_are_told_from_a_shell_with_another() -> None:
     """The first is the worse one: events are lost for some clients."""
     two = [FACTS, {**FACTS, "epoch": "other"}]
-    (found,) = problems(two, epoch="abc")
+    (found,) = problems(two, epochs={"abc"})
     assert "2 different logs" in found.text
 
 

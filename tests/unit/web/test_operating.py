@@ -115,11 +115,11 @@ def test_the_doctor_of_memory_needs_no_server(make_site: MakeSite) -> None:
 
 
 def test_the_doctor_tells_of_a_broker_that_is_away(make_site: MakeSite) -> None:
-    """The address is looked at first, and nothing of it is worth a probe."""
+    """Nothing at the address is worth a probe. Advice comes last."""
     site = make_site(broker_url="redis://127.0.0.1:1/0", name="app")
     result = run(site, "doctor", "http://127.0.0.1:9", "--json")
     codes = [e["code"] for e in json.loads(result.stdout)["findings"]]
-    assert codes == ["broker", "unreachable"]
+    assert codes == ["unreachable", "broker"]
 
 
 @pytest.mark.parametrize("text", ["", "x", "W10.x"])
