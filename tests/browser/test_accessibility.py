@@ -12,6 +12,28 @@ from tests.wire.real_parts import absent
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+# A full view of people and answers in the console, with each note and state.
+PEOPLE = {
+    "stale": True,
+    "channels": [{"channel": "room.7", "people": 20, "users": ["alice", "bob"]}],
+    "more_channels": 3,
+    "answers": [
+        {
+            "id": state,
+            "user": "alice",
+            "state": state,
+            "begun": 0.0,
+            "age": 30.0,
+            "reason": state,
+            "size": 1000,
+            "has_readers": True,
+            "progress": {"text": "reading", "done": 1, "total": 2},
+        }
+        for state in ("running", "done", "failed")
+    ],
+    "more_answers": 3,
+}
+
 AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
 
 # The kind of delivery does not matter to these tests.
@@ -99,14 +121,17 @@ class TestFaults:
         assert faults(page, axe) == []
 
     def test_the_console_has_none(self, sign_in: SignIn, axe: str) -> None:
-        """All views are shown at once, with a real stream and its event."""
+        """All views are shown at once, with people, an answer and a test event."""
         page = sign_in("admin")
         page.locator("#state[data-state=open]").wait_for()
         page.click("#to-me")
         console = page.context.new_page()
-        for view in ("overview", "streams", "log"):
+        console.route("**/console/people", lambda route: route.fulfill(json=PEOPLE))
+        for view in ("streams", "log", "people", "overview"):
             console.goto(page.url.replace("sse-demo", f"events/console#{view}"))
             console.locator(f"#{view} tbody td").first.wait_for()
+        console.click("#test")
+        console.locator("#test-result", has_text="arrived").wait_for()
         show_all = "document.querySelectorAll('section').forEach(s => s.hidden = false)"
         console.evaluate(show_all)
         assert faults(console, axe) == []

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser.tabs import QUICK
 from tests.kit.ports import HOST
 from tests.kit.reader import DEADLINE, StreamReader
 from tests.live.server import Server
@@ -14,20 +15,33 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+TOKEN = "of the people on call"
+
 # Names that would run a script in a page that takes them for markup.
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
 
 
 @pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """The live site with two workers. Its console is for a token."""
+    with Server(args="--workers 2", stats_access=TOKEN, **QUICK) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def page(chromium: "Browser", server: Server) -> Iterator["Page"]:
-    """The console of a server with two workers; no script of it may fail."""
+    """The console, opened with the token; no script of it may fail."""
     problems: list[str] = []
 
     def note(message: "ConsoleMessage") -> None:
         if "Content Security Policy" in message.text:
             problems.append(message.text)
 
-    context = chromium.new_context(viewport={"width": 360, "height": 800})
+    # A proxy or an extension of the browser adds the header.
+    context = chromium.new_context(
+        viewport={"width": 360, "height": 800},
+        extra_http_headers={"Authorization": f"Bearer {TOKEN}"},
+    )
     context.set_default_timeout(DEADLINE * 1000)
     context.on("weberror", lambda error: problems.append(str(error.error)))
     context.on("console", note)
@@ -53,6 +67,12 @@ def show(page: "Page", view: str) -> None:
     page.focus(f'nav a[href="#{view}"]')
     page.keyboard.press("Enter")
     page.locator(f"#{view}").wait_for()
+
+
+def test_nobody_else_reads_the_console(page: "Page", server: Server) -> None:
+    """Neither the page nor its files."""
+    for path in ("", "/console.js", "/figures"):
+        assert server.get(f"/events/console{path}")[0] == 403
 
 
 def test_the_overview_has_both_workers_and_updates_itself(
@@ -95,6 +115,22 @@ def test_streams_are_found_and_closed(
     stream.wait_for_end()
     row.wait_for(state="detached")
     page.locator("#streams-count", has_text="0 streams").wait_for()
+
+
+def test_streams_are_sorted_and_turned_over(page: "Page") -> None:
+    """The workers sort and cut the list."""
+    show(page, "streams")
+    with page.expect_request("**/console/streams?*order=lag*"):
+        page.select_option("#streams-form [name=order]", "lag")
+    page.route(
+        "**/console/streams?*",
+        lambda route: route.fulfill(
+            json={"count": 60, "page": 0, "pages": 2, "silent": [], "streams": []}
+        ),
+    )
+    with page.expect_request("**/console/streams?*page=1*"):
+        page.click("#next")
+    page.unroute("**/console/streams?*")
 
 
 def test_the_log_is_followed_and_filtered(page: "Page", server: Server) -> None:
