@@ -13,6 +13,7 @@ from typing import Any, Self
 from ..errors import InvalidEvent, SSEHubError
 from ..runtime import sockets
 from ..runtime.coded_log import CodedLog
+from ..runtime.rare_log import RareLog
 from ..server.places import PlaceLedger
 from .batch import Batch, Collector
 from .departures import departures
@@ -20,6 +21,7 @@ from .protocols import AnswerProtocol, Dumps, Failure, new_end_id
 from .source import Convert, Source
 
 log = CodedLog(__name__)
+_rare_log = RareLog(log)
 
 #: A comment line, written between blocks. No blank line follows it, because some
 #: clients dispatch an empty event at each blank line. A peer that has left answers with
@@ -125,11 +127,11 @@ class AnswerBody:
         self._places.give_back(self)
         error = self._take_error()
         if error is not None:
-            log.error(
+            _rare_log.exception(
                 "SSE-1601",
                 "the answer of endpoint %s failed after its client had left",
                 self._name,
-                exc_info=error,
+                error=error,
             )
 
     def _take_error(self) -> BaseException | None:
@@ -218,13 +220,9 @@ class AnswerBody:
         text = str(error) if shown else _FAILED
         told = self._break_off(Failure(message=text, id=end_id))
         how = f"its client was told with the id {end_id}" if told else _UNTOLD
-        log.error(
-            "SSE-1602",
-            "the answer of endpoint %s failed; %s",
-            self._name,
-            how,
-            exc_info=error,
-        )
+        line = "the answer of endpoint %s failed; %s"
+        if not _rare_log.exception("SSE-1602", line, self._name, how, error=error):
+            log.info(line, self._name, how)
         return told
 
     def _break_off(self, failure: Failure) -> bytes:
@@ -247,11 +245,12 @@ class AnswerBody:
         if self._debug:
             raise InvalidEvent(remedy)
         self._habit_told = True
-        log.warning(
+        _rare_log.warning(
             "SSE-1603",
             "the answer of endpoint %s is probably not as meant: %s",
             self._name,
             remedy,
+            kind=(self._name, remedy),
         )
 
     def _end(self) -> bytes:

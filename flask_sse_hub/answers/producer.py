@@ -13,9 +13,11 @@ from typing import Any
 
 from ..runtime import greenlets, tracing
 from ..runtime.coded_log import CodedLog
+from ..runtime.rare_log import RareLog
 from .protocols import Failure
 
 log = CodedLog(__name__)
+_rare_log = RareLog(log)
 
 #: The most items that wait to be taken. With this many, neither side has to wait for
 #: the other at each item. It is small enough to be held for thousands of slow clients.
@@ -218,10 +220,10 @@ class Producer:
             self._greenlet = None
             self._changed.notify_all()
         if unsaid:
-            log.error(
+            _rare_log.exception(
                 "SSE-1605",
                 "an iterable failed while it was being stopped",
-                exc_info=error,
+                error=error,
             )
 
 

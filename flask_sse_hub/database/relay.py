@@ -261,11 +261,12 @@ class Relay:
                 except SSEHubError as error:
                     # It would fail again, and keep all later rows waiting.
                     refused.append((row, str(error)))
-                    log.error(
+                    self._rare_log.error(
                         "SSE-1511",
                         "the event in row %d of sse_hub_outbox can never be published:"
                         " its column problem says why",
                         row.number,
+                        kind=type(error).__name__,
                     )
                     continue
                 done.append(row)

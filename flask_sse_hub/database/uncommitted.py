@@ -11,9 +11,11 @@ from ..errors import InvalidEvent
 from ..events.pending import PendingEvent
 from ..events.record import Record
 from ..runtime.coded_log import CodedLog
+from ..runtime.rare_log import RareLog
 from ..runtime.survival import surviving
 
 log = CodedLog(__name__)
+_rare_log = RareLog(log)
 
 
 # The most events of one transaction. They are in memory until it ends, and a log keeps
@@ -137,13 +139,14 @@ class Uncommitted:
                     each.fail(failure)
         if failure is None:
             return
-        log.error(
+        _rare_log.error(
             "SSE-1506",
             "%d of %d events were not published after the commit of their transaction:"
             " %s",
             sum(each.event.state == "failed" for each in waiting),
             len(waiting),
             failure,
+            kind=type(failure).__name__,
         )
         if not isinstance(failure, Exception):
             # The app's own timeout, or the end of its greenlet, goes on as usual.

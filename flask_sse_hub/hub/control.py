@@ -107,7 +107,7 @@ class ControlSender:
         try:
             sender.start()
         except RuntimeError:
-            log.exception(
+            self._rare_log.exception(
                 "SSE-1405", "no thread for ending streams on other workers: trying once"
             )
             # The caller waits for one try of each record. The next record tries to
@@ -139,7 +139,7 @@ class ControlSender:
                 if self._try(repeatable, trouble):
                     break
                 if self._clock() >= given_up_at or self._closed.is_set():
-                    log.error(
+                    self._rare_log.error(
                         "SSE-1406",
                         "streams on other workers could not be ended: each stays open"
                         " until its SSE_HUB_MAX_AGE",

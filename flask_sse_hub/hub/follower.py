@@ -12,7 +12,7 @@ from ..errors import BrokerUnavailable
 from ..events.record import UNPLACED, Cursor
 from ..runtime.closing import Closed, Closing
 from ..runtime.coded_log import CodedLog
-from ..runtime.rare_log import Trouble
+from ..runtime.rare_log import RareLog, Trouble
 from .delivery.backlog import Backlog
 from .delivery.dispatcher import Dispatcher
 from .delivery.ends import Ends
@@ -38,6 +38,7 @@ class Follower:
         *,
         memory_bytes: int,
     ) -> None:
+        self._rare_log = RareLog(log)
         self._broker = broker
         self._dispatcher = dispatcher
         self._backlog = backlog
@@ -159,7 +160,9 @@ class Follower:
         try:
             self._ends.remember(self._broker.ended())
         except BrokerUnavailable as error:
-            log.warning("SSE-1203", "cannot read which sessions have ended: %s", error)
+            self._rare_log.warning(
+                "SSE-1203", "cannot read which sessions have ended: %s", error
+            )
 
     def wait(self, seconds: float) -> None:
         """Wait until the memory is filled, or the broker was found to be away.

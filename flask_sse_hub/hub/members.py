@@ -19,6 +19,7 @@ from ..events.event import Event
 from ..events.record import Cursor, Record
 from ..runtime.closing import Closed
 from ..runtime.coded_log import CodedLog
+from ..runtime.rare_log import RareLog
 
 log = CodedLog(__name__)
 
@@ -80,6 +81,7 @@ class Members:
         #: The id of this worker among the members.
         self.own_id = secrets.token_hex(8)
         self._append = append
+        self._rare_log = RareLog(log)
         self._causes: list[Cause] = []
         self._last_words: list[Callable[[], None]] = []
         # Guards the fields below.
@@ -170,7 +172,7 @@ class Members:
             self._said = True
             self._append(beat_of(self.own_id))
         for member_id, last in self._silent():
-            log.warning(
+            self._rare_log.warning(
                 "SSE-1211", "the worker %s is gone: its part is written off", member_id
             )
             # The key belongs to the last beat: all members write the same record, and

@@ -51,13 +51,16 @@ class RareLog:
         """
         self._say(logging.ERROR, code, text, args, kind=kind)
 
-    def exception(self, code: str, text: str, *args: object) -> None:
-        """Log the error that is being handled, or count it for the next of its cause.
+    def exception(
+        self, code: str, text: str, *args: object, error: BaseException | None = None
+    ) -> bool:
+        """Log an error, or count it for the next of its cause; tell whether it was new.
 
-        The cause is the class of the error and the line of the program that raised it.
+        By default it is the error that is being handled. The cause is the class of the
+        error and the line of the program that raised it.
         """
-        error = sys.exception()
-        self._say(
+        error = error or sys.exception()
+        return self._say(
             logging.ERROR, code, text, args, kind=_cause_of(error), exc_info=error
         )
 
@@ -70,13 +73,13 @@ class RareLog:
         *,
         kind: Hashable,
         exc_info: BaseException | None = None,
-    ) -> None:
+    ) -> bool:
         now = self._clock()
         with self._lock:
             until, unsaid = self._silent.pop((code, kind), (0.0, 0))
             if now < until:
                 self._silent[code, kind] = until, unsaid + 1
-                return
+                return False
             while len(self._silent) >= _MOST_KINDS:
                 del self._silent[next(iter(self._silent))]
             self._silent[code, kind] = now + _SILENT_SECONDS, 0
@@ -89,6 +92,7 @@ class RareLog:
             count=unsaid + 1,
             stacklevel=4,
         )
+        return True
 
 
 def _cause_of(error: BaseException | None) -> Hashable:

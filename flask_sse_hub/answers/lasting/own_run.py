@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ...runtime.coded_log import CodedLog
+from ...runtime.rare_log import RareLog
 from .book import Book
 from .entry import BookEntry
 from .runner import Runner
 
 log = CodedLog(__name__)
+_rare_log = RareLog(log)
 
 
 class KnowsRuns(Protocol):
@@ -45,7 +47,7 @@ class OwnRun:
             entry.listen(self._look)
             self._look()
         elif entry.is_running:
-            log.warning(
+            _rare_log.warning(
                 "SSE-1610",
                 "the answer %s runs already: the second one is not produced",
                 begun.id,

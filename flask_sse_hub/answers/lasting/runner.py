@@ -17,7 +17,7 @@ from ...errors import BrokerUnavailable, InvalidEvent, SSEHubError, StateFull
 from ...events.record import Cursor, Record
 from ...runtime.coded_log import CodedLog
 from ...runtime.per_process import Home
-from ...runtime.rare_log import RareLog, Trouble
+from ...runtime.rare_log import RareLog
 from ..batch import Batch, Collector
 from ..progress import Progress
 from ..protocols import new_end_id
@@ -253,7 +253,7 @@ class Runner:
         if self._asked == "too_large":
             return
         if size > self._max_bytes:
-            log.warning(
+            _rare_log.warning(
                 "SSE-1611",
                 "the answer %s ends, because it would have %d bytes;"
                 " SSE_HUB_ANSWERS_BYTES allows %d",
@@ -310,19 +310,17 @@ class Runner:
         The outcome of a try that fails is unknown. A record of an answer may come
         twice: the books pass over the second one.
         """
-        trouble = Trouble()
         wait = 0.05
         while not self.over.is_set() and not self._home.left:
             try:
                 cursor = self._append_record(record)
             except BrokerUnavailable as error:
-                if trouble.is_news(str(error)):
-                    log.warning(
-                        "SSE-1613",
-                        "the answer %s waits for the broker: %s",
-                        self.begun.id,
-                        error,
-                    )
+                _rare_log.warning(
+                    "SSE-1613",
+                    "the answer %s waits for the broker: %s",
+                    self.begun.id,
+                    error,
+                )
                 self.over.wait(wait)
                 wait = min(2 * wait, _MAX_WAIT_SECONDS)
                 self._check_patience(self._clock())
@@ -352,13 +350,10 @@ class Runner:
         end_id = new_end_id()
         if error is not None:
             shown = self._debug and isinstance(error, SSEHubError)
-            log.error(
-                "SSE-1614",
-                "the answer %s failed; its readers are told the id %s",
-                self.begun.id,
-                end_id,
-                exc_info=error,
-            )
+            text = "the answer %s failed; its readers are told the id %s"
+            told = self.begun.id, end_id
+            if not _rare_log.exception("SSE-1614", text, *told, error=error):
+                log.info(text, *told)
             text = str(error) if shown else _FAILED
             reason = "failed"
         else:

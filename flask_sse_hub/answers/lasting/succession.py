@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ...errors import StateFull
 from ...runtime.coded_log import CodedLog
+from ...runtime.rare_log import RareLog
 from ..source import Source
 from .entry import BookEntry
 from .records import Begun, Content
@@ -87,6 +88,7 @@ class Succession:
     def __init__(self, desk: OwnDesk, restarts: Restarts) -> None:
         self._desk = desk
         self._restarts = restarts
+        self._rare_log = RareLog(log)
         # The moment at which this process saw that the runner of a turn is gone.
         self._gone_since: dict[Begun, float] = {}
         # The turns that this process wants, by answer.
@@ -104,8 +106,12 @@ class Succession:
         for entry in gone:
             why = self._go_on(entry, now)
             if why is not None:
-                log.warning(
-                    "SSE-1609", "the answer %s is lost: %s", entry.begun.id, why
+                self._rare_log.warning(
+                    "SSE-1609",
+                    "the answer %s is lost: %s",
+                    entry.begun.id,
+                    why,
+                    kind=why,
                 )
                 self._desk.end(entry, "lost", _LOST)
 

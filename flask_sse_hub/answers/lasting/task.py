@@ -20,6 +20,7 @@ from ...events.record import Record
 from ...hub.members import BEAT_SECONDS, beat_of, farewell_of
 from ...runtime import tracing
 from ...runtime.coded_log import CodedLog
+from ...runtime.rare_log import RareLog
 from ..batch import Batch
 from ..progress import Progress
 from ..protocols import Failure
@@ -28,6 +29,7 @@ from .records import Begun
 from .runner import Runner
 
 log = CodedLog(__name__)
+_rare_log = RareLog(log)
 
 # The most items that wait for the log. With this many, write() waits too.
 _BUFFERED_ITEMS = 1000
@@ -106,7 +108,7 @@ class TaskAnswer:
             return
         if not self._runner.over.wait(_END_SECONDS):
             self._runner.note_end()
-            log.error(
+            _rare_log.error(
                 "SSE-1615",
                 "the end of the answer %s could not be written: readers will be told"
                 " that it is lost",

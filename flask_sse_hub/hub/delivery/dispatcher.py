@@ -15,6 +15,7 @@ from ...errors import BrokerUnavailable
 from ...events.record import UNPLACED, Cursor, GapReason, is_beyond
 from ...runtime.coded_log import CodedLog
 from ...runtime.greenlets import unhurried
+from ...runtime.rare_log import RareLog
 from ..clients.client import Client, Connection
 from ..clients.close_reason import CloseReason
 from ..clients.registry import ClientRegistry
@@ -60,6 +61,7 @@ class Dispatcher:
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._rare_log = RareLog(log, clock=clock)
         self._progress = progress
         self._registry = registry
         self._ends = ends
@@ -281,14 +283,17 @@ class Dispatcher:
         """
         trimmed = gap is GapReason.EXPIRED
         if trimmed:
-            log.warning(
+            self._rare_log.warning(
                 "SSE-1208",
                 "the log was trimmed before this worker has read it: clients that have"
                 " lost events are reset. Keep more history",
             )
         else:
-            log.warning(
-                "SSE-1209", "the log has a gap (%s): every client is reset", gap
+            self._rare_log.warning(
+                "SSE-1209",
+                "the log has a gap (%s): every client is reset",
+                gap,
+                kind=gap,
             )
         with self._progress.lock:
             before = self._progress.position

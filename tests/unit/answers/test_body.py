@@ -1,6 +1,8 @@
 """The bodies of answers, under each protocol: ends, failures, departures."""
 
 import json
+import logging
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from flask_sse_hub import Batch, Event
+from flask_sse_hub.answers import body
 from flask_sse_hub.answers import response as answer_response
 from flask_sse_hub.answers.protocols import ProtocolName
 from flask_sse_hub.server.places import PlaceLedger
@@ -206,6 +209,18 @@ def test_without_a_protocol_a_failure_cuts_the_connection(
         ours.sendall(b"0\r\n\r\n")
     (record,) = caplog.records
     assert record.message.endswith("its protocol has no event for errors [SSE-1602]")
+
+
+def test_a_cause_is_an_error_once_and_each_reader_has_an_id_in_the_log(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A service that is away ends each answer by the same error."""
+    caplog.set_level(logging.INFO, logger=body.__name__)
+    bodies = [b"".join(site.respond(at_once()).response) for _ in range(2)]
+    assert [each.levelname for each in caplog.records] == ["ERROR", "INFO"]
+    for sent, record in zip(bodies, caplog.records, strict=True):
+        (end_id,) = re.findall(r"the id (\S+)", record.getMessage())
+        assert end_id.encode() in sent
 
 
 def test_without_a_protocol_a_complete_answer_cuts_nothing(

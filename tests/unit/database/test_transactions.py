@@ -186,6 +186,9 @@ class TestATransaction:
         assert after.execute(select(THING.c.name)).scalars().all() == ["x"]
         assert [each.state for each in events] == ["failed", "failed"]
         assert log.lost == ["a", "b"]
+        publish(after, "lost too", log)
+        after.commit()
+        # One line for each cause, however many commits there are.
         (line,) = caplog.messages
         assert "2 of 2 events were not published after the commit" in line
         log.away = False

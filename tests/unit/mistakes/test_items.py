@@ -10,7 +10,6 @@ from flask import Flask
 
 from flask_sse_hub import Event, EventSourceResponse
 from flask_sse_hub.events import compose
-from flask_sse_hub.runtime.rare_log import RareLog
 from tests.conftest import Site
 
 ITEMS: list[tuple[object, str]] = [
@@ -148,13 +147,11 @@ class TestItems:
     def test_a_published_delay_in_milliseconds_is_told(
         self,
         site: Site,
-        monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
         data: object,
         retry: float | None,
     ) -> None:
         """Clients would wait for half an hour after a cut. An hour is the limit."""
-        monkeypatch.setattr(compose, "_rare_log", RareLog(compose.log))
         site.hub.publish(data, retry=retry)
         assert [r.message for r in caplog.records if r.name == compose.__name__] == [
             (
