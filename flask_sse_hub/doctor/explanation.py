@@ -15,14 +15,16 @@ from ..hub.clients.journal import StreamLife
 from ..metrics.lives import FoundLives
 
 WRITTEN = "written"
+READ = "read"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The fate of an event in one stream.
 
-    ``outcome`` is a word for programs: ``written``, ``waiting``, ``not_listening``,
-    ``excluded``, ``not_open``, ``ended``, ``reset`` or ``other_log``.
+    ``outcome`` is a word for programs: ``written``, ``read``, ``waiting``,
+    ``not_listening``, ``excluded``, ``not_open``, ``ended``, ``reset`` or
+    ``other_log``.
     """
 
     worker: int
@@ -66,6 +68,11 @@ def _fate(record: Record, life: StreamLife) -> tuple[str, str]:
     if begun.offset >= place.offset:
         if life.reset is not None:
             return "reset", f"it was reset ({life.reset}), and its page loads anew"
+        if life.resumed:
+            return READ, (
+                "its page named a later last event id: it had received the event, or"
+                " loaded its state after it"
+            )
         return "not_open", "it began after the event"
     if set(heard_at(record.addresses)).isdisjoint(life.addresses):
         return "not_listening", "it does not listen to the event's target"
@@ -87,10 +94,37 @@ def _written(record: Record, life: StreamLife) -> str:
     return "written"
 
 
+def unknown(
+    record: Record, found: Sequence[FoundLives], *, silent: bool, elsewhere: bool
+) -> list[str]:
+    """Return why there may be streams that the workers did not tell of.
+
+    ``silent`` tells whether a worker gave no answer, ``elsewhere`` whether other
+    machines may have workers.
+    """
+    reasons = {
+        "no worker answers here": not found,
+        "a worker gave no answer": silent,
+        "a worker that began later, or forgot, knows no earlier streams": any(
+            each.since > record.time for each in found
+        ),
+        "the user has too many streams for one answer": any(
+            each.is_cut for each in found
+        ),
+        "other machines were not asked: run this command there too": elsewhere,
+    }
+    return [reason for reason, holds in reasons.items() if holds]
+
+
 def conclusion(
-    found: Sequence[Verdict], *, addressed: bool, user: str, record: Record
+    found: Sequence[Verdict],
+    *,
+    addressed: bool,
+    user: str,
+    record: Record,
+    doubts: Sequence[str] = (),
 ) -> str:
-    """Return the answer in one sentence."""
+    """Return the answer in one sentence. ``doubts`` are those of ``unknown()``."""
     if not addressed:
         return f"the event was not for user {user}: publish it with user= or a channel"
     outcomes = {each.outcome for each in found}
@@ -99,14 +133,20 @@ def conclusion(
             "the event was written: look at the page (its type needs a listener) and at"
             " `flask sse doctor`"
         )
+    if READ in outcomes:
+        return (
+            "the page came with a later last event id: it had received the event, or"
+            " loaded its state after it"
+        )
     if "waiting" in outcomes:
         return "the event waits: the client or a proxy takes no bytes"
     if "reset" in outcomes:
         return "the event is not sent any more: the client was told to load anew"
+    known = f" as far as is known here ({'; '.join(doubts)})" if doubts else ""
     if not found or outcomes <= {"not_open", "ended", "other_log"}:
         ago = time.time() - record.time
         return (
-            f"no stream of user {user} was open: a page that comes back with its last"
-            f" event id still receives the event, which is {ago:.0f} s old"
+            f"no stream of user {user} was open{known}: a page that comes back with its"
+            f" last event id still receives the event, which is {ago:.0f} s old"
         )
-    return "no stream of the user listened to the event's target"
+    return f"no stream of the user listened to the event's target{known}"

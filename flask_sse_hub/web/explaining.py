@@ -37,7 +37,7 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
         The streams are those of this machine's workers. Run it as the user of the
         server.
         """
-        from ..doctor.explanation import conclusion, heard_by, verdicts
+        from ..doctor.explanation import conclusion, heard_by, unknown, verdicts
 
         if state.broker.reach == "process":
             raise click.UsageError(
@@ -52,7 +52,15 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
         found = verdicts(record, lives.found)
         heard = heard_by(record, user)
         channels = dict(_channels(state, record, user))
-        verdict = conclusion(found, addressed=bool(heard), user=user, record=record)
+        doubts = unknown(
+            record,
+            lives.found,
+            silent=bool(lives.silent),
+            elsewhere=state.broker.reach == "network",
+        )
+        verdict = conclusion(
+            found, addressed=bool(heard), user=user, record=record, doubts=doubts
+        )
         since = {each.worker: each.since for each in lives.found}
         place = record.traceparent
         trace = None if place is None else tracing.trace_id(place)
@@ -69,6 +77,7 @@ def add_explain_command(group: AppGroup, state: AppState) -> None:
                 "known_since": since,
                 "cut": [each.worker for each in lives.found if each.is_cut],
                 "silent": list(lives.silent),
+                "unknown": doubts,
                 "conclusion": verdict,
             }
             click.echo(json.dumps(shown))

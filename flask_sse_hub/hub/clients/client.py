@@ -181,6 +181,7 @@ class Client:
         "probe_due",
         "regrant",
         "reset_due",
+        "resumed",
         "since",
         "sink",
         "skipped_bytes",
@@ -270,6 +271,8 @@ class Client:
         #: The place after which the stream's events begin, and the reason of the reset
         #: that moved it there.
         self.begun: Cursor = UNPLACED
+        #: Whether the client itself named that place.
+        self.resumed = False
         self.was_reset: GapReason | None = None
         self.ping_due = False
         self.probe_due = False

@@ -35,6 +35,8 @@ class StreamLife:
     ended: float | None = None
     #: Its close reason, None while it is open.
     reason: str | None = None
+    #: Whether the client itself named the place at which it began.
+    resumed: bool = False
     #: The reason of the reset after which it began, None without one.
     reset: str | None = None
     #: For how many seconds it has not taken its last bytes.
@@ -90,6 +92,7 @@ class Journal:
             last=str(client.cursor or position),
             ended=None if reason is None else today,
             reason=reason,
+            resumed=client.resumed,
             reset=client.was_reset,
             lag=client.lag(now),
         )

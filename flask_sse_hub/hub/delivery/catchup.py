@@ -99,7 +99,7 @@ class Catchup:
                 # one, and begins with the state again.
                 event_id = None
                 self._begin_state(client)
-            client.reset_due = gap
+            client.reset_due, client.resumed = gap, client.cursor is not None
             client.begun = client.cursor or self._progress.position
             greeting = own_events.text(
                 {

@@ -92,10 +92,15 @@ def test_a_stream_that_ended_before_is_remembered(
     stream.next("connected")
     stream.close()
     wait_until(lambda: site.hub.stats().connections == 1)
-    found = explained(run, site.hub.publish("hi", user="alice"))
+    event_id = site.hub.publish("hi", user="alice")
+    found = explained(run, event_id)
     assert outcomes(found) == ["ended"]
     assert "client_gone" in found["streams"][0]["text"]
     assert "no stream of user alice was open" in found["conclusion"]
+    # A page that comes back tells what it had received from a worker that is gone.
+    back = site.browser("alice").stream(f"/events?last_event_id={event_id}")
+    back.next("connected")
+    assert outcomes(explained(run, event_id)) == ["ended", "read"]
 
 
 def test_an_event_of_somebody_else_is_told(site: Site, run: Callable[..., Any]) -> None:
