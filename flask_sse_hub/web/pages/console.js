@@ -103,13 +103,15 @@ function draw(chart, value) {
   const { figure, digits, values } = chart;
   if (value !== null) values.push(value);
   if (values.length > POINTS) values.shift();
-  const most = Math.max(...values, 0);
+  const most = Math.max(...values);
+  // Of nearly nothing the line is flat, as its figures are 0.
+  const scale = Math.max(most, 1);
   const x = (place) => (POINTS * place) / Math.max(1, values.length - 1);
-  const y = (each) => 38 - (36 * each) / (most || 1);
+  const y = (each) => 38 - (36 * each) / scale;
   const points = values.map((each, place) => `${x(place)},${y(each)}`);
   figure.querySelector("polyline").setAttribute("points", points.join(" "));
   figure.querySelector("strong").textContent = value === null ? "–" : number(value, digits);
-  figure.querySelector("p").textContent = `highest ${number(most, digits)}`;
+  figure.querySelector("p").textContent = values.length ? `highest ${number(most, digits)}` : "none yet";
 }
 
 /** The mean of the deliveries since the last look, null if there were none. */
@@ -194,7 +196,7 @@ async function streams(signal) {
   const found = await request(`streams?${query}`, { signal });
   page = Math.min(page, Math.max(0, found.pages - 1));
   at("streams-count").textContent =
-    `${number(found.count)} streams, page ${page + 1} of ${Math.max(1, found.pages)}`;
+    `${number(found.count)} ${found.count === 1 ? "stream" : "streams"}, page ${page + 1} of ${Math.max(1, found.pages)}`;
   at("previous").disabled = page === 0;
   at("next").disabled = page + 1 >= found.pages;
   fill(
