@@ -27,7 +27,7 @@ DEMO := $(patsubst %,tests/browser/test_%.py,accessibility chat demo import page
 
 .PHONY: help run test prepared everything style format types imports unit unit-covering unit-others others \
   unit-gevent unit-pythons pythons-gevent pythons-plain live live-here live-elsewhere browser browser-demo browser-client browser-engines compat engines docs chaos fuzz \
-  bench bench-peers bench-parts bench-capacity bench-proxies pictures dist client system clean
+  bench bench-peers bench-parts bench-scrape bench-capacity bench-proxies pictures dist client system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -156,6 +156,9 @@ bench-parts: $(VENV)/dev ## Measure parts of the hub, each beside a baseline
 	$(BIN)/python -m benchmarks.presence
 	$(BIN)/python -m benchmarks.patterns
 	$(BIN)/python -m benchmarks.state
+
+bench-scrape: $(VENV)/dev ## Measure 10,000 streams with a scrape each second, and without
+	$(BIN)/python -m benchmarks.scrape
 
 bench-capacity: $(VENV)/dev ## Measure the constants of `flask sse plan`, and write docs/capacity.md
 	$(BIN)/python -m benchmarks.capacity --write

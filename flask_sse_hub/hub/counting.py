@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from ..runtime.greenlets import unhurried
+from ..runtime.greenlets import in_slices, unhurried
 from .clients.client_stats import ClientStats
 from .clients.journal import StreamLife
 from .parts import Parts
 from .stats import HubStats, OutboxStats
+
+# The streams that are counted at once: about a millisecond.
+_STREAMS_AT_ONCE = 1000
 
 
 def stats_of(
@@ -21,12 +24,10 @@ def stats_of(
     users: set[str | None] = set()
     channels: Counter[str] = Counter()
     lagging = 0
-    # Of ten thousand streams this takes many milliseconds.
-    for client in unhurried(streams):
-        users.add(client.identity.user)
-        for channel in client.channels:
-            channels[channel] += 1
-        lagging += client.lags(now)
+    for some in in_slices(streams, size=_STREAMS_AT_ONCE):
+        users.update([client.identity.user for client in some])
+        channels.update(chain.from_iterable([client.channels for client in some]))
+        lagging += sum([client.lags(now) for client in some])
     return HubStats(
         connections=len(streams),
         users=len(users - {None}),

@@ -17,7 +17,7 @@ from ..hub.clients.client_stats import ClientStats
 from ..hub.hub import Hub
 from ..hub.latency import LatencyCounts
 from ..hub.stats import HubStats, OutboxStats
-from ..runtime.greenlets import unhurried
+from ..runtime.greenlets import in_slices, unhurried
 from .process import ProcessFacts
 
 
@@ -92,6 +92,9 @@ class Figures:
             raise ValueError(f"the figures are of another version: {error}") from error
 
 
+# The streams that are looked at at once, in much less than a millisecond.
+_STREAMS_AT_ONCE = 1000
+
 _LATENCIES = ("publish_latency", "delivery_latency")
 
 
@@ -121,7 +124,9 @@ def figures_of(
     ten thousand streams takes many milliseconds.
     """
     streams = hub.clients()
-    users = {client.identity.user for client in unhurried(streams)}
+    users: set[str | None] = set()
+    for some in in_slices(streams, size=_STREAMS_AT_ONCE):
+        users.update([client.identity.user for client in some])
     return Figures(
         worker=worker,
         hub=hub.stats(clients=clients),
