@@ -42,8 +42,8 @@ from .trimming import COMMON, TRIM
 # ARGV[30-] for an event without a key of state: the bodies and sizes of the events that
 #           follow it in a run. None of a run has a key, a ttl or bounds of its channel.
 #
-# A run pays once for all that an append costs beside XADD. A run that is longer than the
-# bounds stays whole until the next append.
+# A run pays once for all that an append costs beside XADD. A run that is longer than
+# the bounds stays whole until the next append.
 #
 # XADD is the last command. If Redis refuses a command, because of the user's rights or
 # of its memory, nothing was appended, and the idempotency key is taken back.
