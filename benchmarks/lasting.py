@@ -6,7 +6,8 @@ the same run: with its default, an event for each token, and with the same batch
 log is an SQLite file.
 
 It then runs 1,000 answers at once in the process, each at a model's pace and read by
-nobody, and prints the CPU time and the memory that they take. Beside them is the same
+nobody. It prints the CPU time and the memory that they take while all of them run, and
+by how much the last one ended later than its own tokens took. Beside them is the same
 number of bare greenlets that yield the same tokens.
 """
 
@@ -47,9 +48,11 @@ def _tokens() -> Iterator[str]:
 
 
 def _paced() -> Iterator[str]:
+    began = time.monotonic()
     for number in range(round(_SECONDS / _PACE)):
         yield f"token{number} "
-        gevent.sleep(_PACE)
+        # By the clock: a token that is late makes no other one late.
+        gevent.sleep(max(0.0, began + (number + 1) * _PACE - time.monotonic()))
 
 
 def _app(folder: str) -> tuple[Flask, SSEHub]:
@@ -94,28 +97,39 @@ def _bare() -> float:
     return time.process_time() - began
 
 
-def _at_once(hub: SSEHub) -> tuple[float, float]:
-    """Return the CPU time of many answers, in seconds, and the KiB of one of them."""
+def _at_once(app: Flask, hub: SSEHub) -> tuple[float, float, float]:
+    """Return what many answers take: processors, KiB each, and the lateness of one.
+
+    The lateness is in seconds: from the last token of the last answer to its end.
+    """
     process = psutil.Process()
     before = process.memory_full_info().uss
-    began = time.process_time()
-    for number in range(_AT_ONCE):
-        hub.answers.start(
-            _paced(),
-            id=f"many-{number}",
-            user=f"user-{number}",
-            merge="".join,
-            linger=None,
-        )
-    gevent.sleep(0.9 * _SECONDS)
+
+    def start(number: int) -> None:
+        with app.app_context():
+            hub.answers.start(
+                _paced(),
+                id=f"many-{number}",
+                user=f"user-{number}",
+                merge="".join,
+                linger=None,
+            )
+
+    # In greenlets, as requests start them.
+    gevent.joinall([gevent.spawn(start, number) for number in range(_AT_ONCE)])
+    last_token_at = time.monotonic() + _SECONDS
+    began, cpu = time.monotonic(), time.process_time()
+    gevent.sleep(_SECONDS / 2)
+    processors = (time.process_time() - cpu) / (time.monotonic() - began)
     memory = process.memory_full_info().uss - before
     while any(each.state == "running" for each in hub.answers.list()):
-        gevent.sleep(0.5)
+        gevent.sleep(0.1)
+    late = time.monotonic() - last_token_at
     found = [each for each in hub.answers.list() if each.id.startswith("many-")]
     whole = sum(len(f"token{number} ") for number in range(round(_SECONDS / _PACE)))
     if [(each.state, each.size) for each in found] != [("done", whole)] * _AT_ONCE:
         raise RuntimeError("some answers are not complete")
-    return time.process_time() - began, memory / _AT_ONCE / 1024
+    return processors, memory / _AT_ONCE / 1024, late
 
 
 def main() -> None:
@@ -135,7 +149,7 @@ def main() -> None:
                     found.setdefault(path, []).append(seconds)
         bare = _bare()
         with app.app_context():
-            at_once, memory = _at_once(hub)
+            at_once, memory, late = _at_once(app, hub)
         app.extensions["sse_hub"].close()
     one_by_one, batches, lasting = map(statistics.median, found.values())
     print(f"EventSourceResponse, an event for each token {one_by_one * 1000:6.1f} ms")
@@ -145,7 +159,8 @@ def main() -> None:
     tokens = round(_AT_ONCE / _PACE)
     print(
         f"{_AT_ONCE} answers at once, {tokens} tokens a second:"
-        f" {at_once / _SECONDS:.0%} of a processor, {memory:.0f} KiB each"
+        f" {at_once:.0%} of a processor, {memory:.0f} KiB each,"
+        f" the last one ended {late:.1f} s late"
     )
     print(f"as many bare greenlets: {bare / _SECONDS:.0%} of a processor")
 

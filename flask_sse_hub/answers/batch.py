@@ -93,12 +93,17 @@ class Collector:
         """The longest time that an item waits, in seconds."""
         return self._batch.interval
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no further item belongs into this batch."""
+        return len(self._items) >= self._batch.size
+
     def add(self, item: Any, *, now: float) -> None:
         """Add an item. A full batch is due at once."""
         if not self._items:
             self.due = now + self._batch.interval
         self._items.append(item)
-        if len(self._items) >= self._batch.size:
+        if self.is_full:
             self.due = now
 
     def take(self) -> list[Any]:

@@ -15,6 +15,7 @@ from ..runtime import greenlets, tracing
 from ..runtime.coded_log import CodedLog
 from ..runtime.rare_log import RareLog
 from .protocols import Failure
+from .source import News
 
 log = CodedLog(__name__)
 _rare_log = RareLog(log)
@@ -39,6 +40,7 @@ class Producer:
     The context manager that ``around`` returns is entered in the iterable's thread
     before the first item, and left after the iterable was closed. ``convert`` is called
     there with each item, before the iterable goes on and perhaps changes the item.
+    ``room`` is the most items that wait to be taken.
 
     The iterable's ``close()``, if it has one, is called exactly once, even if the
     iterable is never iterated. So a generator's ``finally`` runs once, in the thread
@@ -55,6 +57,7 @@ class Producer:
         *,
         convert: Callable[[Any], Any] = lambda item: item,
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        room: int = BUFFERED_ITEMS,
     ) -> None:
         #: The error that ended the iteration or came while closing the iterable. None
         #: until then, and None if the iteration was stopped.
@@ -65,6 +68,8 @@ class Producer:
         self._iterator: Iterator[Any] | None = None
         self._convert = convert
         self._around = around
+        self._room = room
+        self._on_news: News = _tell_nobody
         # Code of the iterable goes on in the trace of the request that made this.
         self._target = tracing.carried(self._run)
         # Guards all fields below, and is notified of each change.
@@ -83,12 +88,16 @@ class Producer:
 
     # Called by the consumer
 
-    def start(self) -> None:
-        """Begin to iterate. A second call, or a call after stop(), does nothing."""
+    def start(self, on_news: News | None = None) -> None:
+        """Begin to iterate. A second call, or a call after stop(), does nothing.
+
+        ``on_news`` is for a consumer that does not wait in take(): see ``Supply``.
+        """
         with self._changed:
             if self._started:
                 return
             self._started = True
+            self._on_news = on_news or _tell_nobody
         # An empty context: the caller's context may hold a request.
         run = contextvars.Context().run
         thread = threading.Thread(
@@ -119,6 +128,16 @@ class Producer:
                 return [item]
             return None if self._ended or self._stopped else []
 
+    def take_ready(self) -> list[Any] | None:
+        """Return all items that wait, or None when there are no more items."""
+        with self._changed:
+            if not self._items:
+                return None if self._ended or self._stopped else []
+            found = list(self._items)
+            self._items.clear()
+            self._changed.notify_all()
+        return found
+
     def _something(self) -> bool:
         return bool(self._items) or self._ended or self._stopped or self._woken
 
@@ -142,6 +161,7 @@ class Producer:
             never_started, self._started = not self._started, True
             greenlet = self._greenlet
             self._changed.notify_all()
+        self._on_news(urgent=True)
         if never_started:
             self._finish(self._outcome(_not_at_all))
         elif greenlet is not None:
@@ -182,7 +202,12 @@ class Producer:
                 return
             with self._changed:
                 self._items.append(item)
+                waiting = len(self._items)
                 self._changed.notify_all()
+            if waiting == self._room:
+                self._on_news(urgent=True)
+            elif waiting == 1:
+                self._on_news(urgent=False)
 
     def _next(self) -> Any:
         if self._iterator is None:
@@ -194,7 +219,7 @@ class Producer:
         """Wait until there is room for another item. Returns False after a stop."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._stopped or len(self._items) < BUFFERED_ITEMS
+                lambda: self._stopped or len(self._items) < self._room
             )
             return not self._stopped
 
@@ -219,12 +244,17 @@ class Producer:
             self._ended = True
             self._greenlet = None
             self._changed.notify_all()
+        self._on_news(urgent=True)
         if unsaid:
             _rare_log.exception(
                 "SSE-1605",
                 "an iterable failed while it was being stopped",
                 error=error,
             )
+
+
+def _tell_nobody(*, urgent: bool) -> None:
+    """Do nothing: the consumer waits in take()."""
 
 
 def close_iterable(what: Iterable[Any] | None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..errors import StateFull
+from ..errors import BrokerUnavailable, StateFull
 from ..events.address import Address
 from ..events.record import (
     FAN_OUT_SECONDS,
@@ -20,6 +20,9 @@ from ..events.record import (
     Record,
     Retention,
 )
+
+#: The errors with which ``publish()`` refuses a record.
+LogError = BrokerUnavailable | StateFull
 
 #: How many seconds an idempotency key is remembered. A service that sends a webhook
 #: again does so for hours, and rarely for more than a day.
@@ -188,6 +191,21 @@ class Broker(ABC):
         nor the hub publishes again by itself. To publish safely again, use an
         idempotency key.
         """
+
+    def publish_together(self, records: Sequence[Record]) -> list[Cursor | LogError]:
+        """Append several records; return the cursor of each, or its error.
+
+        Implementer: override this if a group costs less than its records one by one.
+
+        Caller: as for ``publish()``, also for each record of the group.
+        """
+        found: list[Cursor | LogError] = []
+        for record in records:
+            try:
+                found.append(self.publish(record))
+            except (BrokerUnavailable, StateFull) as error:
+                found.append(error)
+        return found
 
     @abstractmethod
     def follow(self, after: Cursor) -> Iterator[LogBatch]:

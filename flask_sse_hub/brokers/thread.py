@@ -6,10 +6,10 @@ and stopping. It does not know what the work is.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import BrokerUnavailable
+from ..errors import BrokerUnavailable, SSEHubError
 from ..runtime import native, reply
 
 # The most calls that are answered together.
@@ -68,14 +68,38 @@ class BrokerThread:
         Raises BrokerUnavailable if the broker is closed, if no thread can be started,
         or if there is no answer in time.
         """
-        call = Call(argument)
+        (call,) = self._call(argument)
+        return self._answer_of(call)
+
+    def ask_together(self, arguments: Sequence[Any]) -> list[Any]:
+        """Return the thread's answer to each argument, or the error it answered with.
+
+        The errors are those of ask(). One pause serves all arguments.
+        """
+        found: list[Any] = []
+        try:
+            calls = self._call(*arguments)
+        except BrokerUnavailable as error:
+            return [error] * len(arguments)
+        for call in calls:
+            try:
+                found.append(self._answer_of(call))
+            except SSEHubError as error:
+                found.append(error)
+        return found
+
+    def _call(self, *arguments: Any) -> list[Call]:
+        calls = list(map(Call, arguments))
         with self._lock:
             if self._stopped:
                 raise BrokerUnavailable("the broker is closed")
             if not self._running:
                 self._start()
-            self._calls.append(call)
+            self._calls.extend(calls)
         self._flag.set()
+        return calls
+
+    def _answer_of(self, call: Call) -> Any:
         try:
             return call.wait(self._within)
         except TimeoutError as error:

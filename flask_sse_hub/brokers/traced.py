@@ -4,16 +4,17 @@ Knows records and brokers, and the words in which tracing tools describe message
 Without such a tool the record passes through as it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from ..errors import BrokerUnavailable, StateFull
 from ..events import address
 from ..events.address import only_channel
 from ..events.event import Event
 from ..events.record import Cursor, Disconnect, Record
 from ..runtime import tracing
-from .base import Broker
+from .base import Broker, LogError
 
 _Sent = TypeVar("_Sent")
 
@@ -54,6 +55,25 @@ def append(broker: Broker, record: Record) -> Cursor:
         cursor = broker.publish(record)
         step.note("messaging.message.id", str(cursor))
     return cursor
+
+
+def append_together(
+    broker: Broker, records: Sequence[Record]
+) -> list[Cursor | LogError]:
+    """Append records, each as a step of the trace whose place it carries.
+
+    Without such a place they are no steps, because they belong to no request.
+    """
+    if all(each.traceparent is None for each in records):
+        return broker.publish_together(records)
+    found: list[Cursor | LogError] = []
+    for record in records:
+        try:
+            with tracing.within(record.traceparent):
+                found.append(append(broker, replace(record, traceparent=None)))
+        except (BrokerUnavailable, StateFull) as error:
+            found.append(error)
+    return found
 
 
 def placed(record: Record) -> Record:

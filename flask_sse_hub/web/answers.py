@@ -29,7 +29,7 @@ from ..answers.lasting.entry import BookEntry
 from ..answers.lasting.reader import BookReader, position_of
 from ..answers.lasting.records import Begun
 from ..answers.lasting.status import AnswerStatus, status_of
-from ..answers.producer import Producer, close_iterable
+from ..answers.producer import BUFFERED_ITEMS, Producer, close_iterable
 from ..answers.protocols import ProtocolName, protocol_named
 from ..answers.response import (
     ONE_BY_ONE,
@@ -137,8 +137,7 @@ class LastingAnswers:
 
         Args:
             iterable: The items: text, ``Event``, ``Progress``, or data for JSON.
-            id: The answer's id, 1 to 64 letters, digits, ``-`` and ``_``. Left out, it
-                is random. An id can be used again after the end of its answer.
+            id: 1 to 64 letters, digits, ``-`` and ``_``; random if left out.
             user: The user to whom the answer belongs. Left out or None, it belongs to
                 the current user, or to the session of an anonymous visitor.
             session: The session to which the answer belongs, if there is no user.
@@ -210,6 +209,7 @@ class LastingAnswers:
                 event_types=self._app.extensions["sse_hub"].event_types,
             ),
             around=self._app.app_context if app_context else nullcontext,
+            room=min(batch.size, BUFFERED_ITEMS),
         )
         desk.start(begun, source, batch=batch, timeout=timeout, debug=self._app.debug)
         return StartedAnswer(self, answer_id)

@@ -13,7 +13,7 @@ from ...events.event import Event
 from ...events.record import Cursor, Record
 from . import records
 from .entry import BookEntry
-from .records import Begun, Ended
+from .records import Begun, Ended, UnreadableRecord
 
 
 class Living(Protocol):
@@ -25,13 +25,17 @@ class Living(Protocol):
 class Book:
     """The answers of one log.
 
-    ``changed`` is called when an answer begins or ends, or its runner is gone.
+    ``changed`` is called with an answer that begins or ends. It is called with None
+    after changes that may concern any of them, as when a runner is gone.
     """
 
     kinds: Collection[str] = ("a",)
 
     def __init__(
-        self, members: Living, *, changed: Callable[[], None] = lambda: None
+        self,
+        members: Living,
+        *,
+        changed: Callable[[BookEntry | None], None] = lambda _: None,
     ) -> None:
         self._members = members
         self._changed = changed
@@ -79,7 +83,7 @@ class Book:
             entry.readers = {each for each in entry.readers if each in self._members}
             entry.runner_is_gone = entry.begun.runner not in self._members
             entry.tell()
-        self._changed()
+        self._changed(None)
 
     def member_left(self, member_id: str) -> None:
         """Note that a member is gone, with its readers and the answers it produced."""
@@ -89,10 +93,21 @@ class Book:
                 entry.tell()
             if entry.begun.runner == member_id and entry.is_running:
                 entry.runner_is_gone = True
-                self._changed()
+                self._changed(None)
 
     def take(self, record: Record) -> None:
         """Take the next record. Raises UnreadableRecord."""
+        unreadable = None
+        for each in records.separate(record):
+            try:
+                self._take(each)
+            except UnreadableRecord as error:
+                # The parts of other answers beside it must not be lost.
+                unreadable = error
+        if unreadable is not None:
+            raise unreadable
+
+    def _take(self, record: Record) -> None:
         answer_id = address.name_of(record.addresses[0])
         if record.deletes:
             self._removed(answer_id, record.key)
@@ -148,10 +163,11 @@ class Book:
         if record.key is not None:
             entry.keys[record.key] = record.cursor
         for early in self._early.pop(answer_id, ()):
-            self.take(early)
+            self._take(early)
         self._take_turn(entry, begun, ended, record)
         entry.tell()
-        self._changed()
+        # A later turn may be one that this process wants.
+        self._changed(None if begun.turn else entry)
 
     def _take_turn(
         self, entry: BookEntry, begun: Begun, ended: Ended | None, record: Record
@@ -204,7 +220,7 @@ class Book:
             entry.progress_count += 1
         elif kind == records.RELEASE:
             entry.runner_is_gone = True
-            self._changed()
+            self._changed(None)
         elif kind == records.READERS and record.key is not None:
             entry.readers.add(record.key.removeprefix(f"{records.READERS}-"))
             entry.was_read = True
@@ -231,4 +247,4 @@ class Book:
     def _note_stray(self, answer_id: str, record: Record) -> None:
         if record.key is not None:
             self.strays[answer_id, record.key] = record.cursor
-            self._changed()
+            self._changed(None)

@@ -15,27 +15,23 @@ from typing import Any
 from ...brokers import traced
 from ...errors import BrokerUnavailable, StateFull
 from ...hub.hub import Hub
-from ...runtime import tracing
 from ...runtime.coded_log import CodedLog
-from ...runtime.rare_log import RareLog
-from ...runtime.survival import surviving
 from ..batch import Batch
 from ..departures import Watching, departures
 from ..protocols import new_end_id
-from ..source import Source
+from ..source import Supply
 from . import records
 from .arguments import BATCH
 from .book import Book
 from .entry import BookEntry
+from .looks import Looks
 from .own_run import OwnRun, in_thread
+from .press import Press
 from .records import Begun, Ended
 from .runner import Runner
 from .succession import NoRestarts, Restarts, Succession
 
 log = CodedLog(__name__)
-
-# How often a desk looks at its answers, while there are any.
-_LOOK_SECONDS = 1.0
 
 # The desks of other workers do the work of a runner's own desk this much later, so that
 # they need not do it if that desk has.
@@ -47,16 +43,13 @@ _READ_SECONDS = 5.0
 # How long a worker that goes away waits for the ends of its answers.
 _DRAIN_SECONDS = 1.0
 
-# With more answers than this in one process, their batches leave later. An append takes
-# about half a millisecond of CPU, and each answer makes ten a second.
-_AT_FULL_PACE = 100
-
 
 class Desk:
     """The answers of one process. Creating it starts nothing.
 
     ``beside`` runs a function in a thread of a name. It raises RuntimeError if there is
-    no room for one. ``patience`` is how long a call waits for the log, in seconds.
+    no room for one. ``press`` runs the answers. ``patience`` is how long a call waits
+    for the log, in seconds.
     """
 
     def __init__(
@@ -67,6 +60,7 @@ class Desk:
         restarts: Restarts | None = None,
         departures: Callable[[], Watching] = departures,
         beside: Callable[[Callable[[], None], str], None] | None = None,
+        press: Press | None = None,
         patience: float = _READ_SECONDS,
     ) -> None:
         self.hub = hub
@@ -74,8 +68,13 @@ class Desk:
         # Steps are in the app's trace. Records by which workers keep house are not.
         broker = hub.broker
         self._append_step = partial(traced.append, broker)
+        self._press = press or Press(
+            partial(traced.append_together, broker),
+            beside=beside or in_thread,
+            clock=hub.clock,
+        )
         self._append = broker.publish
-        self._beside = beside or in_thread
+        self._looks = Looks(self, closed=hub.closed, beside=beside or in_thread)
         self._patience = patience
         self.book = Book(hub.members, changed=self._note_change)
         self._max_bytes = max_bytes
@@ -84,17 +83,15 @@ class Desk:
         # Whether this process has started an answer, and whether it is going away.
         self._starts = self._leaves = False
         self._departures = departures
-        self._rare_log = RareLog(log)
         # Guards the fields below.
         self._lock = threading.Lock()
         self._runs: dict[str, OwnRun] = {}
+        # Runs whose answer the book does not have yet.
+        self._new_runs: set[OwnRun] = set()
         # The number of readers of this worker, by answer.
         self._readers: dict[BookEntry, int] = {}
         # The moments at which this desk first saw that answers have ended.
         self._ended_at: dict[BookEntry, float] = {}
-        # Whether a thread looks at the answers.
-        self._looks = False
-        self._due = threading.Event()
         hub.add_fold(self.book)
         self._members.serve(self)
         self._members.before_leaving(self.drain)
@@ -128,7 +125,7 @@ class Desk:
     def start(
         self,
         begun: Begun,
-        source: Source,
+        supply: Supply,
         *,
         batch: Batch,
         timeout: float,
@@ -137,29 +134,29 @@ class Desk:
         """Begin an answer and run it beside the caller.
 
         Raises BrokerUnavailable, and StateFull if the log keeps no further answer. Then
-        the source was not started.
+        the items were not started.
         """
         self._starts = True
-        run = self.enrol(begun, source, batch=batch, timeout=timeout, debug=debug)
+        run = self.enrol(begun, supply, batch=batch, timeout=timeout, debug=debug)
         try:
-            self._beside(tracing.carried(run.runner.run), "sse-answer")
+            self._press.add(run.runner)
         except RuntimeError as error:
-            source.stop()
+            supply.stop()
             self.close(run)
             raise BrokerUnavailable("this process has no room for a thread") from error
 
     def enrol(
-        self, begun: Begun, source: Source, *, debug: bool = False, **options: Any
+        self, begun: Begun, supply: Supply, *, debug: bool = False, **options: Any
     ) -> OwnRun:
         """Append the beginning of an answer, and return its run. Nothing runs yet.
 
         Raises BrokerUnavailable and StateFull.
         """
-        run = self._new_run(begun, source, debug=debug, **options)
+        run = self._new_run(begun, supply, debug=debug, **options)
         try:
             self.begin(begun)
         except BaseException:
-            source.stop()
+            supply.stop()
             self.close(run)
             raise
         return run
@@ -185,26 +182,25 @@ class Desk:
         )
         run.listen()
         try:
-            self._beside(run.runner.run, "sse-answer")
+            self._press.add(run.runner)
         except RuntimeError:
             # There is no room for a thread. The next look sees that nothing runs.
             self.close(run)
 
-    def _new_run(self, begun: Begun, source: Source, **options: Any) -> OwnRun:
+    def _new_run(self, begun: Begun, supply: Supply, **options: Any) -> OwnRun:
         run = OwnRun(
             self,
             Runner(
                 begun,
-                source,
-                append=self._append_step,
+                supply,
                 max_bytes=self._max_bytes,
                 clock=self.hub.clock,
-                load=lambda: self.running / _AT_FULL_PACE,
                 **options,
             ),
         )
         with self._lock:
             self._runs[begun.run] = run
+            self._new_runs.add(run)
         self._departures().add(run, None)
         return run
 
@@ -213,6 +209,7 @@ class Desk:
         with self._lock:
             if self._runs.get(run.id) is run:
                 del self._runs[run.id]
+            self._new_runs.discard(run)
         self._departures().remove(run)
 
     def note_leaving(self) -> None:
@@ -299,7 +296,7 @@ class Desk:
         """Count a reader of this worker."""
         with self._lock:
             self._readers[entry] = self._readers.get(entry, 0) + 1
-        self._wake()
+        self._looks.wake(entry)
 
     def reader_left(self, entry: BookEntry) -> None:
         """Count a reader of this worker no longer."""
@@ -307,7 +304,7 @@ class Desk:
             self._readers[entry] -= 1
             if not self._readers[entry]:
                 del self._readers[entry]
-        self._wake()
+        self._looks.wake(entry)
 
     # A cause of the members
 
@@ -325,44 +322,17 @@ class Desk:
 
     # The regular look
 
-    def _note_change(self) -> None:
-        for run in list(self._runs.values()):
+    def _note_change(self, entry: BookEntry | None) -> None:
+        for run in list(self._new_runs):
             run.listen()
-        self._wake()
+            if run.is_known:
+                self._new_runs.discard(run)
+        self._looks.wake(entry)
 
-    def _wake(self) -> None:
-        self._due.set()
-        with self._lock:
-            begins, self._looks = not self._looks, True
-        if begins:
-            try:
-                self._beside(self._run, "sse-answers")
-            except RuntimeError:
-                # The next change tries again.
-                self._looks = False
-
-    def _run(self) -> None:
-        closed = self.hub.closed
-        while not closed.is_set():
-            self._due.clear()
-            with surviving(self._say_failure):
-                self.look()
-            with self._lock:
-                if not self._needed() and not self._due.is_set():
-                    self._looks = False
-                    return
-            if self._due.is_set():
-                # Readers that come and go are told together, and a look costs time.
-                closed.wait(max(0.02, 0.0002 * len(self.book)))
-            else:
-                self._due.wait(_LOOK_SECONDS)
-
-    def _needed(self) -> bool:
+    @property
+    def has_answers(self) -> bool:
+        """Whether there is anything to look at."""
         return bool(self.book.entries() or self.book.strays or self._readers)
-
-    def _say_failure(self) -> None:
-        text = "the look at the answers failed, and goes on"
-        self._rare_log.exception("SSE-1608", text)
 
     def look(self) -> None:
         """Append everything that is due for the answers of the book."""
@@ -377,6 +347,15 @@ class Desk:
             self._succession.look(list(filter(self._is_orphan, entries)), now)
             for (answer_id, key), value in list(self.book.strays.items()):
                 self._append(records.forget(answer_id, key, value))
+
+    def look_at(self, changed: set[BookEntry]) -> None:
+        """Append what is due for some answers."""
+        now = self.hub.clock()
+        with contextlib.suppress(BrokerUnavailable):
+            for entry in changed:
+                if not entry.is_forgotten:
+                    with contextlib.suppress(StateFull):
+                        self._look_at(entry, now)
 
     def _is_orphan(self, entry: BookEntry) -> bool:
         """Tell whether the runner of an answer is gone."""

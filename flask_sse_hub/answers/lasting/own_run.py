@@ -36,6 +36,11 @@ class OwnRun:
         self._desk = desk
         self._entry: BookEntry | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the book has had the entry of this run."""
+        return self._entry is not None
+
     def listen(self) -> None:
         """Listen to the entry of this run, once the book has it."""
         begun = self.runner.begun
@@ -90,7 +95,7 @@ class OwnRun:
 
     def cut(self) -> None:
         """Wait for the log no longer."""
-        self.runner.over.set()
+        self.runner.note_end()
 
 
 def in_thread(function: Callable[[], None], name: str) -> None:

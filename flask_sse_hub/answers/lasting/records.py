@@ -7,7 +7,7 @@ is noticed.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..protocols import is_end_id, protocol_named
 #: The types of the records.
 ANSWER = "answer"
 PART = "part"
+PARTS = "parts"
 SNAPSHOT = "snapshot"
 PROGRESS = "progress"
 READERS = "readers"
@@ -29,6 +30,10 @@ RELEASE = "release"
 #: How often an answer is restarted at most. An answer that kills its worker would kill
 #: all of them otherwise.
 MOST_RESTARTS = 3
+
+#: The most parts in one record, and the bytes from which it takes no further one.
+MOST_JOINED = 200
+_JOINED_BYTES = 65_536
 
 #: How long parts stay in the log. Records with a ttl push out no events. Snapshots
 #: repeat the parts, for workers that have not read them in this time.
@@ -171,6 +176,49 @@ def part(begun: Begun, position: int, content: Content) -> Record:
     return replace(record, ttl=PART_SECONDS)
 
 
+def is_part(record: Record) -> bool:
+    """Tell whether a record is a part of one answer."""
+    return isinstance(record.content, Event) and record.content.type == PART
+
+
+def joined(parts: Sequence[Record]) -> Iterator[tuple[Record, int]]:
+    """Yield records that have the parts of several answers, in order, with their count.
+
+    A record of the log costs about as much as a hundred parts in it.
+    """
+    first, size = 0, 0
+    for end, each in enumerate(parts, 1):
+        size += each.size
+        if end - first == MOST_JOINED or size >= _JOINED_BYTES or end == len(parts):
+            yield _joined(parts[first:end]), end - first
+            first, size = end, 0
+
+
+def _joined(parts: Sequence[Record]) -> Record:
+    if len(parts) == 1:
+        return parts[0]
+    addresses = tuple(each.addresses[0] for each in parts)
+    # JSON has no raw line ends.
+    text = "\n".join(map(_text, parts))
+    return Record(addresses, Event(text, type=PARTS), ttl=PART_SECONDS)
+
+
+def separate(record: Record) -> list[Record]:
+    """Return the parts of a record as records of their own, or the record itself."""
+    content = record.content
+    if not isinstance(content, Event) or content.type != PARTS:
+        return [record]
+    texts = content.data.split("\n")
+    return [
+        replace(record, addresses=(each,), content=Event(text, type=PART))
+        for each, text in zip(record.addresses, texts, strict=False)
+    ]
+
+
+def _text(record: Record) -> str:
+    return record.content.data if isinstance(record.content, Event) else ""
+
+
 def snapshot(begun: Begun, content: Content, *, is_last: bool = False) -> Record:
     """Return the record of everything so far. The last one comes after the last part.
 
@@ -254,9 +302,8 @@ class UnreadableRecord(ValueError):
 
 def read(record: Record) -> dict[str, Any]:
     """Return the data of a record. Raises UnreadableRecord."""
-    content = record.content
     try:
-        found = json.loads(content.data if isinstance(content, Event) else "")
+        found = json.loads(_text(record))
     except ValueError as error:
         raise UnreadableRecord("it is not JSON") from error
     if not isinstance(found, dict) or not _is_run(found.get("run")):

@@ -1,27 +1,27 @@
-"""The runner: takes the items of one answer, and appends them to the log in batches.
+"""The runner: makes the records of one answer from its items, in batches.
 
-At its end it appends the end of the answer. If the worker is going away, and another
-one can go on, it leaves the answer to that one.
+At its end it makes the end of the answer. If the worker is going away, and another one
+can go on, it leaves the answer to that one.
 
-Knows batches, sources and records. Does not know hubs or brokers: the caller passes the
-functions that append a record, and that tell how the answer is in the log.
+Knows batches, supplies and records. Does not know hubs or brokers, and never waits: the
+press appends its records, and tells it when to go on.
 """
 
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
-from ...errors import BrokerUnavailable, InvalidEvent, SSEHubError, StateFull
+from ...errors import InvalidEvent, SSEHubError, StateFull
 from ...events.record import Cursor, Record
+from ...runtime import tracing
 from ...runtime.coded_log import CodedLog
-from ...runtime.per_process import Home
 from ...runtime.rare_log import RareLog
 from ..batch import Batch, Collector
 from ..progress import Progress
 from ..protocols import new_end_id
-from ..source import Source
+from ..source import Supply
 from . import records
 from .entry import size_of
 from .records import Begun, Content, Ended
@@ -44,9 +44,6 @@ _OLDEST_PART_SECONDS = records.PART_SECONDS / 2
 # The first reader has this long to come, also where an answer stops with its last one.
 _FIRST_READER_SECONDS = 30.0
 
-# The longest wait between two tries to reach the broker.
-_MAX_WAIT_SECONDS = 2.0
-
 _FAILED = "the answer ended by an error"
 _MESSAGES = {
     "abandoned": "nobody read the answer any more",
@@ -55,54 +52,58 @@ _MESSAGES = {
     "shutdown": "the server is restarting",
 }
 
+#: The steps of a runner. Each yields a record, and is sent the record's cursor, the
+#: error that kept it out of the log, or None if the answer is over. Or it yields the
+#: time until which nothing is to do unless items come.
+Steps = Generator[Record | float, Cursor | Exception | None, None]
+
 
 class Runner:
-    """Run one answer in a thread of its own, until its end is in the log.
+    """Run one answer until its end is in the log.
 
     ``end_now()`` may be called from any thread. The reader's side of the answer is told
     by ``note_readers()`` and ``note_end()``.
 
     Args:
         begun: The answer.
-        source: The items. Text is checked, other items are in their stored form.
-        append: Appends a record to the log. Raises BrokerUnavailable and StateFull.
+        supply: The items. Text is checked, other items are in their stored form.
         batch: When items leave together.
         timeout: The longest time that the answer may take, in seconds.
         max_bytes: The most bytes that the answer may have.
         content: The content so far, where this runner goes on with an answer.
         debug: Whether readers may see the text of an error of this package.
         clock: The monotonic clock, in seconds.
-        load: Returns by how much longer than its interval a batch waits, if above 1.
-        on_look: Called about once a second, in the runner's thread.
+        on_look: Called about once a second, between two steps.
 
     """
 
     def __init__(
         self,
         begun: Begun,
-        source: Source,
+        supply: Supply,
         *,
-        append: Callable[[Record], Cursor],
         batch: Batch,
         timeout: float,
         max_bytes: int,
         content: Content | None = None,
         debug: bool = False,
         clock: Callable[[], float] = time.monotonic,
-        load: Callable[[], float] = lambda: 1.0,
         on_look: Callable[[], None] | None = None,
     ) -> None:
         self.begun = begun
-        self._source = source
-        self._append_record = append
+        #: The place in the app's traces to which the records belong.
+        self.traceparent = tracing.here()
+        self._supply = supply
         self._collector = Collector(batch)
         self._max_bytes = max_bytes
         self._debug = debug
         self._clock = clock
-        self._load = load
         self._on_look = on_look
         self._look_at = clock() if on_look else math.inf
-        self._home = Home()
+        # Tells the press how soon to go on, in seconds.
+        self._go_on: Callable[[float], None] = _ignored
+        # The moment at which the first of the items that wait came.
+        self._news_at: float | None = None
         # Set when the end is in the log, whoever has appended it, or nobody waits for
         # the broker any longer.
         self.over = threading.Event()
@@ -128,15 +129,26 @@ class Runner:
 
     # Called from outside
 
+    def start(self, go_on: Callable[[float], None]) -> None:
+        """Start the items. ``go_on`` asks for a step in a number of seconds."""
+        self._go_on = go_on
+        self._supply.start(self._note_news)
+
+    def _note_news(self, *, urgent: bool) -> None:
+        if self._news_at is None:
+            self._news_at = self._clock()
+        self._go_on(0.0 if urgent else self._collector.interval)
+
     def end_now(self, reason: str) -> None:
         """End the answer for a reason, as soon as the log takes the end."""
         self._asked = self._asked or reason
-        self._source.stop()
+        self._supply.stop()
 
     def note_end(self) -> None:
         """Note that the end is in the log: nothing more is appended."""
         self.over.set()
-        self._source.stop()
+        self._supply.stop()
+        self._go_on(0.0)
 
     def note_readers(self, *, some: bool, was_read: bool) -> None:
         """Note whether the answer has readers anywhere, and whether it ever had one."""
@@ -147,81 +159,68 @@ class Runner:
             self._idle_since = self._clock()
         self._was_read = was_read
         if before != self._idle_since:
-            self._source.wake()
+            self._go_on(0.0)
 
-    # The runner's thread
-
-    def run(self) -> None:
-        """Run the answer to its end."""
-        self._source.start()
-        while self.step():
-            continue
-
-    def step(self) -> bool:
-        """Wait for the next items, and append those that are due. False at the end."""
-        if self._home.left:
-            # A fork under gevent has copied this greenlet.
-            threading.Event().wait()
-        try:
-            if self._step():
-                return True
-            self._finish(None)
-        except Exception as error:  # noqa: BLE001 - _ended() logs it
-            # The app's merge failed, or it returned something else than text.
-            self._source.stop()
-            self._finish(error)
-        return False
-
-    def _step(self) -> bool:
+    def check_patience(self) -> None:
+        """End the answer if it takes too long, or nobody reads it any more."""
         now = self._clock()
-        if now >= self._look_at and self._on_look is not None:
-            self._look_at = now + 1.0
-            self._on_look()
-        self._check_patience(now)
-        if now >= min(self._collector.due, self._progress_due):
-            self._flush()
-        if now >= self._unkept_until:
-            self._append_snapshot()
-        until = min(
-            self._collector.due,
-            self._progress_due,
-            self._unkept_until,
-            self._ends_at,
-            self._linger_until(),
-            self._look_at,
-            now + 60.0,
-        )
-        items = self._source.take(max(0.0, until - self._clock()))
-        if items is None:
-            if not self.over.is_set():
-                self._flush()
-            return False
-        while items:
-            for item in items:
-                self._take(item)
-            # Items that are there already cost no further look at the clock's limits.
-            is_due = min(self._collector.due, self._progress_due) <= self._clock()
-            items = None if is_due else self._source.take(0.0)
-        return True
-
-    def _take(self, item: Any) -> None:
-        now = self._clock()
-        if isinstance(item, Progress):
-            self._progress = item
-            self._progress_due = min(self._progress_due, now + self._collector.interval)
-        else:
-            is_first = self._collector.due == math.inf
-            self._collector.add(item, now=now)
-            if is_first and self._collector.due > now:
-                stretch = max(0.0, self._load() - 1.0)
-                self._collector.due += self._collector.interval * stretch
-
-    def _check_patience(self, now: float) -> None:
         if now >= self._ends_at:
             self._ends_at = math.inf
             self.end_now("timeout")
         elif now >= self._linger_until():
             self.end_now("abandoned")
+
+    # The steps, in the thread of the press
+
+    def steps(self) -> Steps:
+        """Make the records of the answer, up to its end."""
+        try:
+            yield from self._go()
+            yield from self._finish(None)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - _ended() logs it
+            # The app's merge failed, or it returned something else than text.
+            self._supply.stop()
+            yield from self._finish(error)
+
+    def _go(self) -> Steps:
+        while not self.over.is_set():
+            now = self._clock()
+            if now >= self._look_at and self._on_look is not None:
+                self._look_at = now + 1.0
+                self._on_look()
+            self.check_patience()
+            if now >= min(self._collector.due, self._progress_due):
+                yield from self._flush()
+            if now >= self._unkept_until:
+                yield from self._append_snapshot()
+            came, self._news_at = self._news_at, None
+            items = self._supply.take_ready()
+            if items is None:
+                if not self.over.is_set():
+                    yield from self._flush()
+                return
+            for item in items:
+                self._take(item, now=now if came is None else came)
+                if self._collector.is_full:
+                    yield from self._flush()
+            if not items:
+                yield min(
+                    self._collector.due,
+                    self._progress_due,
+                    self._unkept_until,
+                    self._ends_at,
+                    self._linger_until(),
+                    self._look_at,
+                )
+
+    def _take(self, item: Any, *, now: float) -> None:
+        if isinstance(item, Progress):
+            self._progress = item
+            self._progress_due = min(self._progress_due, now + self._collector.interval)
+        else:
+            self._collector.add(item, now=now)
 
     def _linger_until(self) -> float:
         linger = self.begun.linger
@@ -231,16 +230,16 @@ class Runner:
             linger = max(linger, _FIRST_READER_SECONDS)
         return self._idle_since + linger
 
-    def _flush(self) -> None:
+    def _flush(self) -> Steps:
         """Append the items that have been collected, and the newest progress."""
         told, self._progress, self._progress_due = self._progress, None, math.inf
         items = self._collector.take()
         if items:
-            self._append_part(items)
+            yield from self._append_part(items)
         if told is not None:
-            self._append_kept(records.progress(self.begun, told))
+            yield from self._append_kept(records.progress(self.begun, told))
 
-    def _append_part(self, items: list[Any]) -> None:
+    def _append_part(self, items: list[Any]) -> Steps:
         part: Content = items
         if self.begun.is_text:
             (part,) = items
@@ -265,14 +264,14 @@ class Runner:
             return
         if not part:
             return
-        cursor = self._append(records.part(self.begun, self._length, part))
+        cursor = yield from self._append(records.part(self.begun, self._length, part))
         self._parts += [part] if self.begun.is_text else part
         self._length += len(part)
         self._size = size
         if cursor is not None:
-            self._snapshot_if_due(cursor)
+            yield from self._snapshot_if_due(cursor)
 
-    def _snapshot_if_due(self, cursor: Cursor) -> None:
+    def _snapshot_if_due(self, cursor: Cursor) -> Steps:
         now = self._clock()
         if self._snapshot_offset is None:
             self._snapshot_offset = cursor.offset
@@ -282,9 +281,9 @@ class Runner:
         behind = cursor.offset - self._snapshot_offset >= _SNAPSHOT_RECORDS
         if grown or (behind and now - self._snapshot_at >= _SNAPSHOT_SECONDS):
             self._snapshot_offset = cursor.offset
-            self._append_snapshot()
+            yield from self._append_snapshot()
 
-    def _append_snapshot(self, *, is_last: bool = False) -> None:
+    def _append_snapshot(self, *, is_last: bool = False) -> Steps:
         """Append everything so far, if the state has room for it."""
         self._snapshot_size = self._size
         self._snapshot_at = self._clock()
@@ -292,57 +291,46 @@ class Runner:
         if self.begun.is_text:
             self._parts = ["".join(self._parts)]
         content = self._parts[0] if self.begun.is_text else self._parts
-        self._append_kept(records.snapshot(self.begun, content, is_last=is_last))
+        yield from self._append_kept(
+            records.snapshot(self.begun, content, is_last=is_last)
+        )
 
-    def _append_kept(self, record: Record) -> None:
+    def _append_kept(self, record: Record) -> Steps:
         """Append a record that the state keeps, if it has room."""
         try:
-            self._append(record)
+            yield from self._append(record)
         except StateFull as error:
             # Readers still have the parts, for as long as the log keeps them.
             _rare_log.warning(
                 "SSE-1612", f"an answer's text so far is not kept: {error}"
             )
 
-    def _append(self, record: Record) -> Cursor | None:
-        """Append a record, as soon as the broker takes it. None if the answer is over.
-
-        The outcome of a try that fails is unknown. A record of an answer may come
-        twice: the books pass over the second one.
-        """
-        wait = 0.05
-        while not self.over.is_set() and not self._home.left:
-            try:
-                cursor = self._append_record(record)
-            except BrokerUnavailable as error:
-                _rare_log.warning(
-                    "SSE-1613",
-                    "the answer %s waits for the broker: %s",
-                    self.begun.id,
-                    error,
-                )
-                self.over.wait(wait)
-                wait = min(2 * wait, _MAX_WAIT_SECONDS)
-                self._check_patience(self._clock())
-            else:
-                return cursor
-        return None
+    def _append(
+        self, record: Record
+    ) -> Generator[Record, Cursor | Exception | None, Cursor | None]:
+        """Have a record appended. Returns None if the answer is over."""
+        if self.over.is_set():
+            return None
+        answer = yield record
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     # The end
 
-    def _finish(self, error: BaseException | None) -> None:
+    def _finish(self, error: BaseException | None) -> Steps:
         if error is None:
-            error, self._source.error = self._source.error, None
-        if self._asked is None and error is None and not self._source.exhausted:
+            error, self._supply.error = self._supply.error, None
+        if self._asked is None and error is None and not self._supply.exhausted:
             self._asked = "stopped"
-        if self._asked == "shutdown" and self._source.exhausted:
+        if self._asked == "shutdown" and self._supply.exhausted:
             # The last item came in time.
             self._asked = None
         if self._asked == "shutdown" and self.begun.may_restart and error is None:
-            self._append_snapshot(is_last=True)
-            self._append(records.release(self.begun))
+            yield from self._append_snapshot(is_last=True)
+            yield from self._append(records.release(self.begun))
         else:
-            self._append(records.end(self.begun, self._ended(error)))
+            yield from self._append(records.end(self.begun, self._ended(error)))
         self.over.set()
 
     def _ended(self, error: BaseException | None) -> Ended:
@@ -360,3 +348,7 @@ class Runner:
             reason = self._asked or "done"
             text = _MESSAGES.get(reason, "")
         return Ended(reason=reason, message=text, id=end_id, length=self._length)
+
+
+def _ignored(seconds: float) -> None:
+    """Do nothing: the runner has not started."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from ...errors import StateFull
 from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import RareLog
-from ..source import Source
+from ..source import Supply
 from .entry import BookEntry
 from .records import Begun, Content
 
@@ -38,7 +38,7 @@ class Restarts(Protocol):
         ``running`` is the number of answers that it runs.
         """
 
-    def source(self, begun: Begun, content: Content) -> Source:
+    def source(self, begun: Begun, content: Content) -> Supply:
         """Return the items that follow the content."""
 
 
@@ -52,7 +52,7 @@ class NoRestarts:
         del begun, running
         return "it has no function for restarts"
 
-    def source(self, begun: Begun, content: Content) -> Source:
+    def source(self, begun: Begun, content: Content) -> Supply:
         """Raise LookupError."""
         raise LookupError(begun.restart, len(content))
 

@@ -18,13 +18,14 @@ from ...errors import BrokerUnavailable, TooManyAnswers
 from ...events import address
 from ...events.record import Record
 from ...hub.members import BEAT_SECONDS, beat_of, farewell_of
-from ...runtime import tracing
 from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import RareLog
 from ..batch import Batch
 from ..progress import Progress
-from ..protocols import Failure
+from ..source import News
 from . import records
+from .own_run import in_thread
+from .press import Press
 from .records import Begun
 from .runner import Runner
 
@@ -88,12 +89,13 @@ class TaskAnswer:
         self._runner = Runner(
             self._begun,
             self._written,
-            append=partial(traced.append, broker),
             on_look=self.look,
             **self._options,
         )
-        run = tracing.carried(self._runner.run)
-        threading.Thread(target=run, name="sse-task", daemon=True).start()
+        press = Press(
+            partial(traced.append_together, broker), beside=in_thread, clock=self._clock
+        )
+        press.add(self._runner)
         return self
 
     def __exit__(
@@ -190,20 +192,17 @@ class TaskAnswer:
 
 
 class WrittenItems:
-    """A source of items that another thread writes."""
-
-    failure: Failure | None = None
-    reason: str | None = None
+    """A supply of items that another thread writes."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
         self.exhausted = False
         #: Whether no more items are wanted.
         self.stopped = False
-        # Guards all fields, and is notified of each change.
+        # Guards all fields, and is notified when there is room again.
         self._changed = threading.Condition()
         self._items: deque[Any] = deque()
-        self._woken = False
+        self._on_news: News | None = None
 
     # The writing thread
 
@@ -213,9 +212,12 @@ class WrittenItems:
             self._changed.wait_for(
                 lambda: self.stopped or len(self._items) < _BUFFERED_ITEMS
             )
-            if not self.stopped:
-                self._items.append(item)
-                self._changed.notify_all()
+            if self.stopped:
+                return
+            self._items.append(item)
+            waiting = len(self._items)
+        if waiting in (1, _BUFFERED_ITEMS):
+            self._tell(urgent=waiting == _BUFFERED_ITEMS)
 
     def finish(self, error: BaseException | None) -> None:
         """End the items, by an error or without one."""
@@ -223,36 +225,30 @@ class WrittenItems:
             self.exhausted = error is None
             if not self.stopped:
                 self.error = error
-            self._changed.notify_all()
+        self._tell(urgent=True)
 
     # The taking thread
 
-    def start(self) -> None:
-        """Do nothing: the items come by themselves."""
+    def start(self, on_news: News) -> None:
+        """Tell of items from now on, and of those that wait already."""
+        self._on_news = on_news
+        self._tell(urgent=True)
 
-    def take(self, timeout: float) -> list[Any] | None:
+    def take_ready(self) -> list[Any] | None:
         """Return all items that wait, None when there are no more."""
         with self._changed:
-            self._changed.wait_for(self._something, timeout)
-            self._woken = False
             found, self._items = list(self._items), deque()
             self._changed.notify_all()
-            return found or (None if self._is_over() else [])
+            is_over = self.stopped or self.exhausted or self.error is not None
+            return found or (None if is_over else [])
 
-    def _something(self) -> bool:
-        return bool(self._items) or self._woken or self._is_over()
-
-    def _is_over(self) -> bool:
-        return self.stopped or self.exhausted or self.error is not None
-
-    def wake(self) -> None:
-        """Make take() return."""
-        with self._changed:
-            self._woken = True
-            self._changed.notify_all()
+    def _tell(self, *, urgent: bool) -> None:
+        if self._on_news is not None:
+            self._on_news(urgent=urgent)
 
     def stop(self) -> None:
         """Want no more items."""
         with self._changed:
             self.stopped = True
             self._changed.notify_all()
+        self._tell(urgent=True)

@@ -15,7 +15,7 @@ from ...events.address import Address
 from ...events.record import Cursor, Record, Retention
 from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import Trouble
-from ..base import Broker, LogBatch, LogState, Replay
+from ..base import Broker, LogBatch, LogError, LogState, Replay
 from ..thread import BrokerThread, Call
 from .stream import StreamLog
 from .url import connector, ignored_options
@@ -91,6 +91,10 @@ class RedisBroker(Broker):
         """Append a record. Concurrent publishes share one round trip."""
         cursor: Cursor = self._writer.ask(record)
         return cursor
+
+    def publish_together(self, records: Sequence[Record]) -> list[Cursor | LogError]:
+        """Append several records, which share one round trip."""
+        return self._writer.ask_together(records)
 
     def follow(self, after: Cursor) -> Iterator[LogBatch]:
         """Yield the records after a cursor, over a connection of its own."""

@@ -19,7 +19,7 @@ from ...events.address import Address
 from ...events.record import Cursor, Record, Retention
 from ...runtime import native
 from ...runtime.private_directory import make_directories
-from ..base import Broker, LogBatch, LogState, Replay
+from ..base import Broker, LogBatch, LogError, LogState, Replay
 from ..thread import BrokerThread, Call
 from . import doorbell
 from .follower import LogFollower
@@ -90,6 +90,10 @@ class SQLiteBroker(Broker):
         """Append a record. Concurrent publishes share one commit."""
         cursor: Cursor = self._writer.ask(record)
         return cursor
+
+    def publish_together(self, records: Sequence[Record]) -> list[Cursor | LogError]:
+        """Append several records, which share one commit."""
+        return self._writer.ask_together(records)
 
     def follow(self, after: Cursor) -> Iterator[LogBatch]:
         """Yield the records after a cursor, which a real thread reads."""

@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
-from flask_sse_hub import BrokerUnavailable, Event
+from flask_sse_hub import BrokerUnavailable, Event, StateFull
 from flask_sse_hub.brokers import memory
 from flask_sse_hub.brokers.base import PAGE_BYTES
 from flask_sse_hub.brokers.redis import arguments
@@ -14,6 +15,7 @@ from flask_sse_hub.brokers.sqlite import idempotency
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import (
+    Cursor,
     Disconnect,
     GapReason,
     Record,
@@ -34,6 +36,22 @@ def test_offsets_rise_and_the_head_is_the_newest(make_broker: MakeBroker) -> Non
     assert cursors == sorted(set(cursors))
     assert cursors[0].offset > before.offset
     assert broker.head() == cursors[-1]
+
+
+def test_records_that_are_published_together_have_an_outcome_each(
+    make_broker: MakeBroker,
+) -> None:
+    """A record that is refused keeps no other one out of the log."""
+    broker = make_broker(replace(KEEP_ALL, state_keys=1))
+    keyed = [replace(record(), key=name) for name in ("one", "two")]
+    first, refused, last = broker.publish_together([*keyed, record()])
+    assert isinstance(refused, StateFull)
+    assert isinstance(first, Cursor)
+    assert isinstance(last, Cursor)
+    assert broker.head() == last > first
+    broker.close()
+    (found,) = broker.publish_together([record()])
+    assert isinstance(found, BrokerUnavailable)
 
 
 def test_the_seen_head_covers_every_published_record(make_broker: MakeBroker) -> None:

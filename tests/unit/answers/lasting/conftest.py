@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -10,11 +11,12 @@ from flask_sse_hub.answers.batch import Batch
 from flask_sse_hub.answers.departures import Departing
 from flask_sse_hub.answers.lasting.desk import Desk
 from flask_sse_hub.answers.lasting.entry import BookEntry
+from flask_sse_hub.answers.lasting.press import Press
 from flask_sse_hub.answers.lasting.reader import BookReader, position_of
 from flask_sse_hub.answers.lasting.records import Begun
 from flask_sse_hub.answers.lasting.runner import Runner
 from flask_sse_hub.answers.lasting.succession import Restarts
-from flask_sse_hub.answers.protocols import Failure
+from flask_sse_hub.answers.source import News
 from flask_sse_hub.brokers import Broker, MemoryBroker
 from flask_sse_hub.hub.clients.client import Client, Identity
 from tests.kit.hand import KEEP_ALL, HandHub
@@ -25,10 +27,7 @@ TEXT = Batch(size=1, merge="".join)
 
 
 class Given:
-    """A source whose items the test gives. It never waits."""
-
-    failure: Failure | None = None
-    reason: str | None = None
+    """A supply whose items the test gives, one at a time."""
 
     def __init__(self, *items: Any) -> None:
         self.items = deque(items)
@@ -36,21 +35,17 @@ class Given:
         self.exhausted = False
         self.stopped = False
 
-    def start(self) -> None:
+    def start(self, on_news: News) -> None:
         """Do nothing: the items are there."""
 
     def end(self, error: BaseException | None = None) -> None:
         self.error, self.exhausted = error, error is None
 
-    def take(self, timeout: float) -> list[Any] | None:
-        del timeout
+    def take_ready(self) -> list[Any] | None:
         if self.items:
             return [self.items.popleft()]
         ended = self.exhausted or self.error is not None
         return None if self.stopped or ended else []
-
-    def wake(self) -> None:
-        """Do nothing: nobody waits."""
 
     def stop(self) -> None:
         self.stopped = True
@@ -159,6 +154,36 @@ class GivenRestarts:
         return self.sources[-1]
 
 
+class HandPress(Press):
+    """A press without a thread: a test moves its runners."""
+
+    def __init__(self, broker: Broker, clock: Callable[[], float]) -> None:
+        super().__init__(broker.publish_together, beside=lambda *_: None, clock=clock)
+        #: The runners that go on with answers of other workers.
+        self.added: list[Runner] = []
+
+    def add(self, runner: Runner) -> None:
+        super().add(runner)
+        self.added.append(runner)
+        _PRESSES[runner] = self
+
+    def step(self, runner: Runner) -> None:
+        """Let a runner do what is due, until it would wait."""
+        if not runner.over.is_set():
+            self.go_on([runner])
+            while runner in self._outcomes:
+                self.go_on([runner])
+
+
+_PRESSES: "WeakKeyDictionary[Runner, HandPress]" = WeakKeyDictionary()
+
+
+def step(runner: Runner) -> bool:
+    """Let a runner do what is due. False at its end."""
+    _PRESSES[runner].step(runner)
+    return not runner.over.is_set()
+
+
 class Worker:
     """One worker: a hub and a desk, without threads."""
 
@@ -172,21 +197,22 @@ class Worker:
     ) -> None:
         self.hand = HandHub(broker, begun=False, **options)
         self.watch = Watch()
-        #: The runners of this worker that a thread would run.
-        self.runners: list[Runner] = []
+        self.press = HandPress(broker, self.hand.hub.clock)
         self.desk = Desk(
             self.hand.hub,
             max_bytes=max_bytes,
             restarts=restarts,
             departures=lambda: self.watch,
-            beside=self._beside,
+            beside=lambda *_: None,
+            press=self.press,
             patience=0.0,
         )
         self.hand.begin()
 
-    def _beside(self, function: Any, name: str) -> None:
-        if name == "sse-answer":
-            self.runners.append(function.__self__)
+    @property
+    def runners(self) -> list[Runner]:
+        """The runners of this worker, the oldest first."""
+        return self.press.added
 
     def start(self, source: Any, *, batch: Batch = TEXT, **other: Any) -> Runner:
         timeout = other.pop("timeout", 600.0)
@@ -196,6 +222,7 @@ class Worker:
             batch=batch,
             timeout=timeout,
         ).runner
+        self.press.add(runner)
         self.hand.bring()
         return runner
 
@@ -251,17 +278,15 @@ def two(broker: MemoryBroker) -> Worker:
 
 def run(runner: Runner) -> None:
     """Let a runner do everything that it can without waiting."""
-    source = runner._source
-    assert isinstance(source, Given)
-    while source.items:
-        runner.step()
-    while runner.step() and source.items:
+    supply = runner._supply
+    assert isinstance(supply, Given)
+    while step(runner) and supply.items:
         pass
 
 
 def finish(runner: Runner) -> None:
     """Let a runner come to its end."""
     for _ in range(1000):
-        if not runner.step():
+        if not step(runner):
             return
     raise AssertionError("the runner has not ended")

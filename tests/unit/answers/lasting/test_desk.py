@@ -21,6 +21,7 @@ from tests.unit.answers.lasting.conftest import (
     Worker,
     finish,
     run,
+    step,
 )
 
 
@@ -90,7 +91,7 @@ def test_items_come_one_by_one_and_the_newest_progress(
     runner = one.start(source, batch=SINGLY, is_text=False)
     run(runner)
     one.hand.clock.advance(1.0)
-    runner.step()
+    step(runner)
     reader = two.read()
     first, second, progress = reader.read()
     assert (first, second.data, second.type) == ("a", "b", "type")
@@ -204,7 +205,7 @@ def test_a_worker_that_was_only_stopped_produces_no_more(
         two.hand.bring()
     two.look()
     source.items.append("late")
-    runner.step()
+    step(runner)
     one.hand.bring()
     two.hand.bring()
     finish(runner)

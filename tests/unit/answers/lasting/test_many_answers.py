@@ -14,11 +14,11 @@ import pytest
 
 from flask_sse_hub.answers.lasting.records import MOST_RESTARTS, Begun, Restart
 from flask_sse_hub.answers.lasting.runner import Runner
-from flask_sse_hub.answers.protocols import Failure
+from flask_sse_hub.answers.source import News
 from flask_sse_hub.brokers import Broker, create_broker
 from flask_sse_hub.hub.members import farewell_of
 from tests.kit.hand import KEEP_ALL
-from tests.unit.answers.lasting.conftest import HandReader, Worker
+from tests.unit.answers.lasting.conftest import HandReader, Worker, step
 
 _ANSWERS = 12
 _WORDS = 25
@@ -29,33 +29,30 @@ _RESTART = Restart(function="app.go_on", timeout=6000.0, app_context=False)
 class Words:
     """The words of an answer from a number on, a few at a time."""
 
-    failure: Failure | None = None
-    reason: str | None = None
     error: BaseException | None = None
 
     def __init__(self, draw: random.Random, first: int) -> None:
         self._draw = draw
         self._next = first
+        self._has_given = False
         self.exhausted = False
         self.stopped = False
 
-    def start(self) -> None:
+    def start(self, on_news: News) -> None:
         """Do nothing: the words are there."""
 
-    def take(self, timeout: float) -> list[Any] | None:
+    def take_ready(self) -> list[Any] | None:
         if self.stopped:
             return None
         if self._next == _WORDS:
             self.exhausted = True
             return None
-        # The runner asks again without waiting, until nothing is there.
-        if timeout == 0.0 or self._draw.random() < 0.4:
+        # The runner asks again until nothing is there.
+        self._has_given = not self._has_given and self._draw.random() < 0.6
+        if not self._has_given:
             return []
         self._next += 1
         return [f"{self._next - 1}."]
-
-    def wake(self) -> None:
-        """Do nothing: nobody waits."""
 
     def stop(self) -> None:
         self.stopped = True
@@ -132,18 +129,16 @@ class Fleet:
         self._open_broker = open_broker
         self.workers = [self._new_worker() for _ in range(3)]
         self._asleep: list[Worker] = []
-        self._first: dict[Worker, list[Runner]] = {}
         self.ids = [f"answer-{number}" for number in range(_ANSWERS)]
         for number, answer_id in enumerate(self.ids):
             worker = self.draw.choice(self.workers)
-            runner = worker.start(
+            worker.start(
                 Words(self.draw, 0),
                 id=answer_id,
                 run=f"{number:016x}",
                 restart=_RESTART,
                 linger=None,
             )
-            self._first.setdefault(worker, []).append(runner)
         self.readers = [Reader(self, each) for each in self.ids for _ in range(3)]
         self.bring()
 
@@ -159,16 +154,14 @@ class Fleet:
             worker.hand.bring()
 
     def _runners(self, worker: Worker) -> list[Runner]:
-        both = self._first.get(worker, []) + worker.runners
-        return [runner for runner in both if not runner.over.is_set()]
+        return [each for each in worker.runners if not each.over.is_set()]
 
     def go_on(self, *, happens: bool) -> None:
         """Let everybody do a little; perhaps something happens to a worker."""
         for worker in self.workers:
             worker.hand.clock.advance(0.05)
-            for runner in self._runners(worker):
-                if self.draw.random() < 0.7:
-                    runner.step()
+            runners = self._runners(worker)
+            worker.press.go_on([it for it in runners if self.draw.random() < 0.7])
         if happens and self.draw.random() < 0.15:
             self.draw.choice([self._kill, self._drain, self._sleep, self._stop])()
         if self._asleep and self.draw.random() < 0.3:
@@ -202,7 +195,7 @@ class Fleet:
         worker.hand.clock.advance(9.0)
         late = self._runners(worker)
         for runner in late * 3:
-            runner.step()
+            step(runner)
         worker.look()
         assert all(runner.over.is_set() for runner in late)
         self.workers.append(worker)
@@ -212,7 +205,7 @@ class Fleet:
         for stream in list(worker.watch.streams):
             stream.worker_leaves()
         for runner in self._runners(worker):
-            while runner.step():
+            while step(runner):
                 pass
         worker.hand.hub.members.leave()
 

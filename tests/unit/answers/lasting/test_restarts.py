@@ -21,6 +21,7 @@ from tests.unit.answers.lasting.conftest import (
     Worker,
     finish,
     run,
+    step,
 )
 
 RESTART = Restart(function="app.go_on", timeout=600.0, app_context=False)
@@ -61,7 +62,7 @@ class Team:
         run(runner)
         for worker in self.workers:
             worker.hand.clock.advance(0.2)
-        runner.step()
+        step(runner)
         self.bring()
         return runner
 
@@ -81,7 +82,8 @@ class Team:
 
     @property
     def successors(self) -> list[Runner]:
-        return [runner for worker in self.workers for runner in worker.runners]
+        every = [each for worker in self.workers for each in worker.runners]
+        return [runner for runner in every if runner.begun.turn]
 
     @property
     def calls(self) -> list[object]:
@@ -134,7 +136,7 @@ def test_a_reader_of_the_draining_worker_reads_on_elsewhere(team: Team) -> None:
 def test_an_answer_that_ends_in_time_is_not_restarted(team: Team) -> None:
     """The worker had its last item before it had to go."""
     runner = team.one.start(Given("a"), restart=RESTART)
-    runner._source.end()  # type: ignore[attr-defined]
+    runner._supply.end()  # type: ignore[attr-defined]
     team.drain(runner)
     team.look()
     assert team.two.reason == "done"
@@ -173,7 +175,7 @@ def test_a_worker_that_was_only_stopped_adds_nothing(team: Team) -> None:
     # It learns of it, and stops.
     sleeper.hand.bring()
     assert runner.over.is_set()
-    assert runner._source.stopped  # type: ignore[attr-defined]
+    assert runner._supply.stopped  # type: ignore[attr-defined]
 
 
 def test_a_late_worker_finds_the_end_behind_a_late_end(team: Team) -> None:
@@ -304,8 +306,8 @@ def test_a_failing_function_fails_the_answer(team: Team) -> None:
     team.look()
     team.look()
     (successor,) = team.successors
-    successor._source.items.clear()  # type: ignore[attr-defined]
-    successor._source.end(ValueError("broken"))  # type: ignore[attr-defined]
+    successor._supply.items.clear()  # type: ignore[attr-defined]
+    successor._supply.end(ValueError("broken"))  # type: ignore[attr-defined]
     finish(successor)
     team.look()
     assert team.two.reason == "failed"
@@ -353,7 +355,6 @@ def test_without_room_in_the_state_it_is_lost(caplog: pytest.LogCaptureFixture) 
     """The record of a turn needs a key of its own."""
     team = Team(MemoryBroker(replace(KEEP_ALL, state_keys=5)))
     runner = team.start("a")
-    runner._append_record = lambda _: team.broker.head()
     team.broker.publish(records.release(runner.begun))
     with contextlib.suppress(StateFull):
         for number in range(9):

@@ -9,7 +9,6 @@ import pytest
 from flask_sse_hub import BrokerUnavailable, Event, InvalidEvent
 from flask_sse_hub.answers.batch import Batch
 from flask_sse_hub.answers.lasting import records
-from flask_sse_hub.answers.lasting.runner import Runner
 from flask_sse_hub.answers.progress import Progress
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events.record import Cursor, Record
@@ -19,9 +18,9 @@ from tests.unit.answers.lasting.conftest import (
     TEXT,
     Given,
     Worker,
-    begun,
     finish,
     run,
+    step,
 )
 
 
@@ -69,30 +68,8 @@ def test_items_wait_for_their_batch(one: Worker) -> None:
     run(runner)
     assert one.entry.content == ""
     one.hand.clock.advance(0.1)
-    runner.step()
+    step(runner)
     assert one.entry.content == "ab"
-
-
-def test_a_worker_with_many_answers_appends_less_often(one: Worker) -> None:
-    """Otherwise a thousand of them would take more than the whole worker."""
-    batch = Batch(size=9, interval=0.1, merge="".join)
-    runner = Runner(
-        begun(),
-        Given("a"),
-        append=one.hand.hub.publish,
-        batch=batch,
-        timeout=60.0,
-        max_bytes=9,
-        clock=one.hand.clock,
-        load=lambda: 4.0,
-    )
-    runner.step()
-    one.hand.clock.advance(0.39)
-    runner.step()
-    assert types_in(one) == []
-    one.hand.clock.advance(0.01)
-    runner.step()
-    assert types_in(one) == ["part"]
 
 
 def test_only_the_newest_progress_is_said(one: Worker) -> None:
@@ -100,7 +77,7 @@ def test_only_the_newest_progress_is_said(one: Worker) -> None:
     runner = one.start(Given(Progress(1), "a", Progress(2), Progress(3)), batch=TEXT)
     run(runner)
     one.hand.clock.advance(0.1)
-    runner.step()
+    step(runner)
     assert one.entry.progress == Progress(3)
     assert types_in(one).count("progress") <= 2
 
@@ -109,7 +86,7 @@ def test_a_job_that_yields_nothing_but_progress_is_heard(one: Worker) -> None:
     """However quickly it does. A timeout ends it too."""
 
     class Busy(Given):
-        def take(self, timeout: float) -> list[Any] | None:
+        def take_ready(self) -> list[Any] | None:
             one.hand.clock.advance(0.03)
             return None if self.stopped else [Progress(one.hand.clock())]
 
@@ -151,10 +128,10 @@ def test_a_slow_answer_outlives_its_parts(one: Worker) -> None:
     run(runner)
     one.hand.clock.advance(records.PART_SECONDS / 2)
     assert one.entry.snapshot_length == 0
-    runner.step()
+    step(runner)
     assert one.entry.snapshot_length == 1
     one.hand.clock.advance(records.PART_SECONDS / 4)
-    runner.step()
+    step(runner)
     assert types_in(one).count("snapshot") == 1
 
 
@@ -228,7 +205,7 @@ def test_nothing_is_lost_or_doubled_while_the_broker_is_away(
     finish(runner)
     assert (worker.reason, worker.entry.content) == ("done", "ab")
     # Four failures of one cause are one line.
-    assert caplog.text.count("waits for the broker") == 1
+    assert caplog.text.count("answers wait for the broker") == 1
 
 
 @pytest.mark.parametrize("linger", [0.0, 30.0])

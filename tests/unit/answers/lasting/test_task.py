@@ -143,15 +143,15 @@ def test_a_full_buffer_waits_until_it_is_stopped() -> None:
     written = WrittenItems()
     for number in range(3):
         written.put(number)
-    assert written.take(0.0) == [0, 1, 2]
-    assert written.take(0.0) == []
+    assert written.take_ready() == [0, 1, 2]
+    assert written.take_ready() == []
     written.put(3)
     written.finish(None)
-    assert written.take(0.0) == [3]
-    assert written.take(0.0) is None
+    assert written.take_ready() == [3]
+    assert written.take_ready() is None
     written.stop()
     written.put(4)
-    assert written.take(0.0) is None
+    assert written.take_ready() is None
 
 
 def _publisher(path: Path) -> Publisher:
