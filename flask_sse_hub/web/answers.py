@@ -192,7 +192,7 @@ class LastingAnswers:
                 keep=seconds_of("keep", keep),
                 restart=self._restarters.plan(
                     restart,
-                    merge=batch.merge,
+                    batch=batch,
                     timeout=timeout,
                     app_context=app_context,
                 ),

@@ -10,10 +10,11 @@ from typing import Any
 
 from flask import Flask
 
-from ..answers.lasting import records
+from ..answers.batch import Batch
 from ..answers.lasting.arguments import converter
+from ..answers.lasting.items import restored_item
 from ..answers.lasting.records import Begun, Content, Restart
-from ..answers.producer import Producer, close_iterable
+from ..answers.producer import BUFFERED_ITEMS, Producer, close_iterable
 from ..answers.protocols import protocol_named
 from ..answers.response import check_items
 from ..errors import InvalidOption
@@ -58,7 +59,7 @@ class Restarters:
         self,
         function: Restarter | None,
         *,
-        merge: Callable[[list[Any]], Any] | None,
+        batch: Batch,
         timeout: float,
         app_context: bool,
     ) -> Restart | None:
@@ -69,13 +70,19 @@ class Restarters:
         """
         if function is None:
             return None
-        if merge is not None and merge != "".join:
+        if batch.merge is not None and batch.merge != "".join:
             raise InvalidOption(
                 'restart= needs merge="".join, or no merge: another worker would not'
                 " have the function"
             )
         name = self._registered_name(function)
-        return Restart(function=name, timeout=timeout, app_context=app_context)
+        return Restart(
+            function=name,
+            timeout=timeout,
+            app_context=app_context,
+            size=batch.size,
+            interval=batch.interval,
+        )
 
     def _registered_name(self, function: object) -> str:
         name = _name_of(function)
@@ -158,13 +165,14 @@ class AppRestarts:
                 event_types=self._event_types,
             ),
             around=self._app.app_context if restart.app_context else nullcontext,
+            room=min(restart.size, BUFFERED_ITEMS),
         )
 
 
 def _rest(function: Restarter, begun: Begun, content: Content) -> Iterator[Any]:
     so_far = content
     if not isinstance(content, str):
-        so_far = [records.restored_item(stored) for stored in content]
+        so_far = [restored_item(stored) for stored in content]
     items = function(begun.id, so_far)
     try:
         check_items(items, None)

@@ -10,7 +10,7 @@ from ...events.typed.registry import EventTypes
 from ..batch import LONGEST_SECONDS, Batch
 from ..progress import Progress
 from ..protocols import AnswerProtocol, Dumps
-from . import records
+from .items import stored_item
 
 #: The default batch. Readers do not notice a pause of a tenth of a second. A model
 #: yields a few items in that time, and a job many: each record of the log costs about
@@ -87,11 +87,11 @@ def converter(
                 raise InvalidEvent(
                     f"with merge=, each item must be a str, not {type(item).__name__}"
                 )
-            return "" if is_end else records.stored_item(item, dumps=dumps)
+            return "" if is_end else stored_item(item, dumps=dumps)
         if writer is not None and not is_end:
             writer.item(item)
         if typed is not None:
             item = typed.item(item, dumps=dumps)
-        return records.stored_item(item, dumps=dumps)
+        return stored_item(item, dumps=dumps)
 
     return convert

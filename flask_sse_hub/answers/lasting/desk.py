@@ -21,7 +21,6 @@ from ..departures import Watching, departures
 from ..protocols import new_end_id
 from ..source import Supply
 from . import records
-from .arguments import BATCH
 from .book import Book
 from .entry import BookEntry
 from .looks import Looks
@@ -169,15 +168,17 @@ class Desk:
 
     def go_on(self, entry: BookEntry) -> None:
         """Run an answer whose turn this process has, from its content on."""
-        begun, content = entry.begun, entry.content
+        begun, content, restart = entry.begun, entry.content, entry.begun.restart
+        if restart is None:
+            return
         log.info("the answer %s goes on in this worker", begun.id)
         spent = entry.turn_at - entry.begun_at
         run = self._new_run(
             begun,
             self._restarts.source(begun, content),
             debug=self._restarts.debug,
-            batch=replace(BATCH, merge="".join) if begun.is_text else BATCH,
-            timeout=begun.restart.timeout - spent if begun.restart else 0.0,
+            batch=restart.batch(is_text=begun.is_text),
+            timeout=restart.timeout - spent,
             content=content,
         )
         run.listen()

@@ -21,6 +21,7 @@ from ..source import Convert
 from . import records
 from .desk import Desk
 from .entry import BookEntry
+from .items import restored_item
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +183,7 @@ class BookReader:
             is_state = is_state and self._position == 0
             return [self._convert(content, event_id=place, is_state=is_state)]
         return [
-            self._convert(records.restored_item(stored), event_id=self._id(position))
+            self._convert(restored_item(stored), event_id=self._id(position))
             for position, stored in enumerate(content, start=self._position + 1)
         ]
 

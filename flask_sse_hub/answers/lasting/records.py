@@ -7,16 +7,18 @@ is noticed.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...errors import InvalidEvent, InvalidOption
 from ...events import address
-from ...events.event import Event, text_of
+from ...events.event import Event
 from ...events.record import Cursor, Record
+from ..batch import Batch
 from ..progress import Progress
 from ..protocols import is_end_id, protocol_named
+from .items import restored_item
 
 #: The types of the records.
 ANSWER = "answer"
@@ -64,6 +66,13 @@ class Restart:
     function: str
     timeout: float
     app_context: bool
+    size: int
+    interval: float
+
+    def batch(self, *, is_text: bool) -> Batch:
+        """Return when items leave together. Raises InvalidOption."""
+        merge = "".join if is_text else None
+        return Batch(size=self.size, interval=self.interval, merge=merge)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,31 +277,6 @@ def _record(
     return Record((address.answer(begun.id),), Event(text, type=type), key=key)
 
 
-def stored_item(item: Any, *, dumps: Callable[[Any], str]) -> Any:
-    """Return an item as JSON can hold it. Raises InvalidEvent.
-
-    A str stands for a text, a list for an event, and a dict holds any other item as the
-    app's JSON provider writes it.
-    """
-    if type(item) is str and item.isascii():
-        return item
-    if isinstance(item, Event):
-        return [item.data, item.type, item.retry]
-    text = text_of(item, dumps=dumps)
-    if isinstance(item, str | bytes | bytearray | memoryview):
-        # The class Event refuses text that cannot be encoded.
-        return Event(text).data
-    return {"json": text}
-
-
-def restored_item(stored: Any) -> Any:
-    """Return the item that stored_item() was given, or an equal one."""
-    if isinstance(stored, list):
-        data, type_, retry = stored
-        return Event(data, type=type_, retry=retry)
-    return json.loads(stored["json"]) if isinstance(stored, dict) else stored
-
-
 # Reading. Another program may have written the record, so everything is checked.
 
 
@@ -357,7 +341,8 @@ def _read_restart(data: dict[str, Any]) -> Restart | None:
         return None
     try:
         restart = Restart(**told)
-    except TypeError as error:
+        restart.batch(is_text=True)
+    except (TypeError, InvalidOption) as error:
         raise UnreadableRecord("its restart is of another form") from error
     if (
         not isinstance(restart.function, str)

@@ -23,7 +23,9 @@ from tests.unit.answers.lasting.conftest import HandReader, Worker, step
 _ANSWERS = 12
 _WORDS = 25
 _ROUNDS = 40
-_RESTART = Restart(function="app.go_on", timeout=6000.0, app_context=False)
+_RESTART = Restart(
+    function="app.go_on", timeout=6000.0, app_context=False, size=1, interval=0.1
+)
 
 
 class Words:

@@ -24,7 +24,9 @@ from tests.unit.answers.lasting.conftest import (
     step,
 )
 
-RESTART = Restart(function="app.go_on", timeout=600.0, app_context=False)
+RESTART = Restart(
+    function="app.go_on", timeout=600.0, app_context=False, size=9, interval=0.1
+)
 
 
 class Team:
@@ -284,6 +286,23 @@ def test_a_worker_that_goes_away_restarts_nothing(team: Team) -> None:
     team.two.hand.parts.admission.closed = True
     team.look(team.two)
     assert team.two.entry.begun.turn == 0
+
+
+def test_the_batch_is_as_the_answer_began(team: Team) -> None:
+    """The app has said when items leave together."""
+    slow = replace(RESTART, size=2, interval=50.0)
+    runner = team.one.start(Given("a"), restart=slow)
+    run(runner)
+    team.drain(runner)
+    team.look()
+    team.look()
+    (successor,) = team.successors
+    items = successor._supply.items  # type: ignore[attr-defined]
+    items.extend(["c", "d", "e"])
+    items.popleft()
+    items.popleft()
+    step(successor)
+    assert team.two.entry.content == "acd"
 
 
 def test_the_timeout_is_that_of_the_whole_answer(team: Team) -> None:
