@@ -54,9 +54,10 @@ def read_to_the_end(reader: StreamReader) -> list[ParsedEvent]:
         return found
 
 
-def restartable(server: Server, count: int) -> dict[str, Any]:
+def restartable(server: Server, count: int, **other: Any) -> dict[str, Any]:
     """Start an answer with which another worker goes on."""
-    return start(server, count=count, id=f"{count}-20-{secrets.token_hex(8)}")
+    answer_id = f"{count}-20-{secrets.token_hex(8)}"
+    return start(server, count=count, id=answer_id, **other)
 
 
 @pytest.mark.parametrize("way", ["killed", "reloaded"])
@@ -87,6 +88,32 @@ def test_another_worker_goes_on(server: Server, way: str) -> None:
 
 def _words(count: int) -> str:
     return "".join(f"w{number} " for number in range(count))
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_drain_that_nobody_reads_loses_no_word(
+    server: Server, restarts: bool
+) -> None:
+    """Readers that come afterwards have everything so far, and one end."""
+    begin = restartable if restarts else start
+    answer = begin(server, count=200, keep=15.0)
+    path = f"/lasting/status/{answer['id']}"
+    wait_until(lambda: server.json(path)["size"] > 0)
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: answer["pid"] not in server.workers())
+    wait_until(lambda: len(server.workers()) == 2)
+    told = set()
+    for _ in range(2):
+        *events, end = read_to_the_end(read(server, answer["id"]))
+        assert not [each for each in events if each.type in ("done", "error")]
+        told.add((text(events), end.type, json.loads(end.data).get("reason")))
+    ((found, *how),) = told
+    if restarts:
+        assert (found, how) == (_words(200), ["done", None])
+    else:
+        assert _words(200).startswith(found)
+        assert found
+        assert how == ["error", "shutdown"]
 
 
 def test_readers_that_drop_receive_each_word_once(server: Server) -> None:
