@@ -122,7 +122,9 @@ chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event
 	  $(BIN)/python -m tests.chaos --broker $$broker --seconds 120 $$way || exit 1; \
 	done; done
 	for broker in sqlite redis; do \
-	  $(BIN)/python -m tests.chaos.answers_storm --broker $$broker || exit 1; done
+	  $(BIN)/python -m tests.chaos.answers_storm --broker $$broker || exit 1; \
+	  $(BIN)/python -m tests.chaos.answers_storm --broker $$broker --answers 200 --outages \
+	    || exit 1; done
 	$(BIN)/python -m tests.attacks
 
 fuzz: $(VENV)/dev ## Minutes of 100,000 cases and more, drawn anew each time

@@ -8,10 +8,13 @@ All tabs of a user also share one stream of the hub. The hub tells them that a q
 was asked, and that its answer has been kept.
 
 A complete answer is kept with its question. An answer that is stopped is kept as far as
-it came and is marked as stopped, because the user has seen that much. The reasons for
-stopping cannot be told apart here: the user stopped the answer, nobody reads it any
-more, or this worker had to stop. An answer that fails, or is stopped before its first
-word, is not kept. Neither is one whose worker was killed.
+it came and is marked as stopped, because the user has seen that much. An answer that
+fails, or is stopped before its first word, is not kept.
+
+If the worker of a page's answer goes away or is killed, another worker asks the model
+to go on from the text so far. Code that is closed cannot tell that from a stop. So it
+keeps the text so far in any case, and the worker that goes on keeps the whole in its
+place.
 
 If the user signs out meanwhile, the page stops showing the answer. It goes on.
 """
@@ -68,9 +71,17 @@ def start() -> ResponseReturnValue:
         # A tab that is opened later receives the text so far as one event.
         merge="".join,
         app_context=True,
+        restart=go_on,
     )
     _tell_tabs(current_user.id, asked, type="chatAsked")
     return jsonify(id=answer_id), 201
+
+
+@sse_hub.restart_answer
+def go_on(answer_id: str, so_far: str) -> Iterator[str]:
+    """Go on with an answer whose worker is gone."""
+    asked = conversations.open_question(answer_id)
+    return _answer(asked.user, "", asked.question, answer_id, so_far)
 
 
 @blueprint.get("/chat/answers/<answer_id>")
@@ -173,15 +184,17 @@ def _tokens(tokens: Generator[str, None, None], exchange_id: str) -> Iterator[Ev
 
 
 def _answer(
-    user: str, conversation: str, question: str, exchange_id: str
+    user: str, conversation: str, question: str, exchange_id: str, so_far: str = ""
 ) -> Generator[str, None, None]:
-    """Yield the tokens of an answer, and keep the exchange.
+    """Yield the tokens of an answer after the text so far, and keep the exchange.
 
     No database connection is held between tokens.
     """
-    messages = conversations.messages(user, conversation)
+    messages = conversations.messages(user, conversation, without=exchange_id)
     messages.append({"role": "user", "content": question})
-    answer: list[str] = []
+    if so_far:
+        messages.append({"role": "assistant", "content": so_far})
+    answer = [so_far] if so_far else []
 
     def keep(*, stopped: bool) -> None:
         exchange = Exchange(
@@ -192,7 +205,10 @@ def _answer(
             answer="".join(answer),
             stopped=stopped,
         )
-        _tell_tabs(user, conversations.keep(exchange), type="chat")
+        kept = conversations.keep(exchange)
+        # A worker that goes on with the answer will tell the tabs of the whole.
+        if not (stopped and lasting.goes_on(exchange_id)):
+            _tell_tabs(user, kept, type="chat")
 
     try:
         with closing(language_model.complete(messages)) as call:

@@ -81,12 +81,31 @@ def open_questions(ids: Collection[str]) -> list[dict[str, str]]:
         return [{"id": each.id, "question": each.question} for each in found]
 
 
-def keep(exchange: Exchange) -> dict[str, Any]:
-    """Keep an exchange; return the fields that a page shows."""
+def open_question(answer_id: str) -> OpenQuestion:
+    """Return the question of an answer. Raises LookupError if it was not noted."""
     with db.session.begin():
-        db.session.add(exchange)
-        db.session.flush()
-        return exchange.as_json()
+        found = db.session.get(OpenQuestion, answer_id)
+        if found is None:
+            raise LookupError(answer_id)
+        db.session.expunge(found)
+        return found
+
+
+def keep(exchange: Exchange) -> dict[str, Any]:
+    """Keep an exchange; return the fields that a page shows.
+
+    It replaces a shorter part of the same answer, and never a complete one: a worker
+    that was only stopped may wake up when another one has gone on.
+    """
+    with db.session.begin():
+        same = db.session.scalar(select(Exchange).where(Exchange.id == exchange.id))
+        if same is None:
+            db.session.add(exchange)
+            db.session.flush()
+            return exchange.as_json()
+        if same.stopped and len(exchange.answer) > len(same.answer):
+            same.answer, same.stopped = exchange.answer, exchange.stopped
+        return same.as_json()
 
 
 def recent(user: str, conversation: str = "") -> list[dict[str, Any]]:
@@ -95,11 +114,19 @@ def recent(user: str, conversation: str = "") -> list[dict[str, Any]]:
         return [each.as_json() for each in _last(user, conversation, _MOST_SHOWN)]
 
 
-def messages(user: str, conversation: str = "") -> list[Message]:
-    """Return the end of a conversation as messages for a model."""
+def messages(
+    user: str, conversation: str = "", *, without: str | None = None
+) -> list[Message]:
+    """Return the end of a conversation as messages for a model.
+
+    ``without`` is the id of an exchange that is left out, because its answer is still
+    being made.
+    """
     with db.session.begin():
         found: list[Message] = []
         for each in _last(user, conversation, _MOST_REMEMBERED):
+            if each.id == without:
+                continue
             found.append({"role": "user", "content": each.question})
             found.append({"role": "assistant", "content": each.answer})
         return found

@@ -76,6 +76,8 @@ class ModelFailed(Exception):
 def complete(messages: list[Message]) -> Generator[str, None, None]:
     """Yield the answer to a conversation in tokens, each as soon as it is made.
 
+    If the last message is the assistant's, the answer goes on where that one ends.
+
     Closing the generator ends the call. The call needs an app context. With the client
     of an OpenAI-compatible server, the body is::
 
@@ -88,16 +90,24 @@ def complete(messages: list[Message]) -> Generator[str, None, None]:
     # Below, time.sleep is called through its module, because gevent patches it there. A
     # call over the network waits in the same way.
     pace = float(current_app.config["CHAT_PACE"])
-    question = messages[-1]["content"]
+    *messages, last = messages
+    said = 0
+    if last["role"] == "assistant":
+        said = len(last["content"].split())
+        *messages, last = messages
+    question = last["content"]
+    seed = f"{len(messages) + 1} {question}"
     tokens = 0
     try:
         time.sleep(pace * _FIRST_TAKES)
         if SLOW_WORD in _words_of(question):
             pace *= _SLOW_TAKES
-        for word in _words(question, seed=f"{len(messages)} {question}"):
-            if tokens == _FAILS_AFTER and FAILING_WORD in _words_of(question):
+        for number, word in enumerate(_words(question, seed=seed)):
+            if number < said:
+                continue
+            if number == _FAILS_AFTER and FAILING_WORD in _words_of(question):
                 raise ModelFailed("the stand-in was asked to fail")
-            yield word if tokens == 0 else f" {word}"
+            yield word if number == 0 else f" {word}"
             tokens += 1
             time.sleep(pace)
     finally:

@@ -24,3 +24,9 @@ def running(part: Part) -> list[str]:
         for answer in answers
         if answer.state == "running" and answer.id.startswith(f"{part}-")
     ]
+
+
+def goes_on(answer_id: str) -> bool:
+    """Tell whether an answer is being made, or another worker goes on with it."""
+    answer = sse_hub.answers.get(answer_id)
+    return answer is not None and answer.state == "running"

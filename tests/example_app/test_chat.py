@@ -14,6 +14,9 @@ from example_app import conversations, database, language_model
 from example_app.conversations import Exchange
 from example_app.extensions import db
 from example_app.language_model import Message
+from flask_sse_hub.answers.lasting import records
+from flask_sse_hub.events import address
+from flask_sse_hub.testing import Published
 from tests.conftest import DemoApp
 from tests.kit.reader import wait_until
 from tests.kit.sse_parser import ParsedEvent, parse
@@ -151,6 +154,53 @@ class TestLastingAnswers:
             url.rpartition("/")[2]
             not in alice.get("/chat").text.partition("running")[2]
         )
+
+    def test_another_worker_goes_on_where_one_has_left(self, demo_app: DemoApp) -> None:
+        """The reader has the whole text once, and so have the other tabs."""
+        browser = demo_app.browser()
+        published = Published(demo_app.app)
+        whole = "".join(
+            each.data
+            for each in parse(
+                browser.get(f"/api/chat/answers/{self.start(browser)}").data
+            )
+            if each.type == "message"
+        )
+        browser.delete("/api/chat/messages")
+        demo_app.app.config["CHAT_PACE"] = 0.02
+        answer_id = self.start(browser)
+        stream = demo_app.read(browser.get(f"/api/chat/answers/{answer_id}"))
+        text = stream.next("message").data
+        self.leave(demo_app, answer_id)
+        while (event := stream.next()).type == "message":
+            text += event.data
+        assert (text, event.type) == (whole, "done")
+        (exchange,) = kept(browser)
+        assert (exchange["answer"], exchange["stopped"]) == (whole, False)
+        told = published.events(type="chat", user="alice")
+        assert [each.json()["answer"] for each in told] == [whole] * 2
+
+    def leave(self, demo_app: DemoApp, answer_id: str) -> None:
+        """Let the answer's worker leave it to others, as one that drains does."""
+        broker = demo_app.app.extensions["sse_hub"].broker
+        (begun,) = [
+            records.read_begun(answer_id, records.read(each))
+            for each in broker.state().records
+            if each.addresses == (address.answer(answer_id),)
+            and each.key == records.ANSWER
+        ]
+        broker.publish(records.release(begun))
+
+    def test_a_part_never_replaces_a_longer_text(self, demo_app: DemoApp) -> None:
+        """A worker that was asleep may keep its part when another one has ended."""
+        with demo_app.app.app_context():
+            for answer, stopped in (("a b", True), ("a b c", False), ("a b", True)):
+                exchange = Exchange(
+                    id="1", user="alice", question="?", answer=answer, stopped=stopped
+                )
+                conversations.keep(exchange)
+        (found,) = kept(demo_app.browser())
+        assert (found["answer"], found["stopped"]) == ("a b c", False)
 
 
 class TestRefusals:

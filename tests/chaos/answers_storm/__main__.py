@@ -2,7 +2,8 @@
 
 ``python -m tests.chaos.answers_storm --broker redis`` runs 60 answers on four workers.
 Three readers of each drop at random places. The exit code is 1 if a reader misses or
-doubles a word, or is told of more than one end.
+doubles a word, or is told of more than one end. ``--outages`` takes the log away too:
+Redis is killed and starts again, or another program locks the SQLite file.
 """
 
 import argparse
@@ -16,10 +17,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from tests.chaos.keepers import KEEPERS, Keeper
 from tests.kit.reader import wait_until
-from tests.kit.redis_server import RedisServer
 from tests.live.dropping_reader import ALICE, DroppingReader
 from tests.live.server import Server, asleep
 
@@ -36,18 +36,22 @@ _FAULT_SECONDS = 6.0
 _ASLEEP_SECONDS = 5.0
 
 
+# The storage of the log is away for so long.
+_OUTAGE_SECONDS = 4.0
+
+_OUTAGES = {"sqlite": "locks", "redis": "restarts"}
+
+_HARMS = ["kill", "kill", "reload", "stop"]
+
+
 @contextmanager
-def _server(broker: str) -> Iterator[Server]:
-    settings: dict[str, Any] = {"answers_per_user": None, "max_clients_per_user": None}
+def _server(keeper: Keeper) -> Iterator[Server]:
     args = f"--workers {_WORKERS} --graceful-timeout 3"
-    if broker == "sqlite":
-        with Server(args=args, **settings) as server:
-            yield server
-        return
-    with RedisServer() as redis:
-        settings |= {"broker_url": redis.url, "name": "answers"}
-        with Server(args=args, **settings) as server:
-            yield server
+    with Server(
+        args=args, answers_per_user=None, max_clients_per_user=None, **keeper.settings
+    ) as server:
+        wait_until(lambda: len(server.workers()) == _WORKERS)
+        yield server
 
 
 def _start(server: Server) -> str:
@@ -59,19 +63,20 @@ def _start(server: Server) -> str:
     return answer_id
 
 
-def _do_harm(server: Server, draw: random.Random, happened: Counter[str]) -> None:
-    """Kill, reload or stop some worker."""
-    what = draw.choice(["kill", "kill", "reload", "stop"])
-    happened[what] += 1
+def _do_harm(server: Server, what: str, draw: random.Random, keeper: Keeper) -> None:
+    """Kill, reload or stop some worker, or take the log away."""
     victim = draw.choice(server.workers())
     if what == "kill":
         os.kill(victim, signal.SIGKILL)
     elif what == "reload":
         server.signal(signal.SIGHUP)
-    else:
+    elif what == "stop":
         with asleep(victim):
             time.sleep(_ASLEEP_SECONDS)
-    wait_until(lambda: len(server.workers()) >= _WORKERS)
+    else:
+        with keeper.outages[what]():
+            time.sleep(_OUTAGE_SECONDS)
+    wait_until(lambda: len(server.workers()) >= _WORKERS, within=60.0)
 
 
 def _told(reader: DroppingReader) -> str:
@@ -103,25 +108,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--broker", choices=["sqlite", "redis"], required=True)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--answers", type=int, default=60)
+    parser.add_argument("--outages", action="store_true")
     plan = parser.parse_args()
     print(plan)
-    draw, happened = random.Random(plan.seed), Counter[str]()
-    with _server(plan.broker) as server:
-        wait_until(lambda: len(server.workers()) == _WORKERS)
+    draw = random.Random(plan.seed)
+    harms = [draw.choice(_HARMS) for _ in range(5)]
+    if plan.outages:
+        # In the middle, while all answers run.
+        harms[1::2] = [_OUTAGES[plan.broker]] * 2
+    happened = iter(harms)
+    with KEEPERS[plan.broker]() as keeper, _server(keeper) as server:
         readers = [
             DroppingReader(server, answer_id, seed=draw.randrange(10**6))
-            for answer_id in [_start(server) for _ in range(_ANSWERS)]
+            for answer_id in [_start(server) for _ in range(plan.answers)]
             for _ in range(_READERS)
         ]
         for reader in readers:
             reader.start()
         while any(reader.is_alive() for reader in readers):
             time.sleep(_FAULT_SECONDS)
-            if sum(happened.values()) < 5:
-                _do_harm(server, draw, happened)
+            if (what := next(happened, None)) is not None:
+                _do_harm(server, what, draw, keeper)
     ends = Counter(_told(reader) for reader in readers)
     drops = sum(reader.drops for reader in readers)
-    print(f"{dict(happened)}, ends {dict(ends)}, drops {drops}")
+    print(f"{harms}, ends {dict(ends)}, drops {drops}")
     found = list(_faults(readers))
     print(*found[:20], sep="\n")
     return 1 if found else 0
