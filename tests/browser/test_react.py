@@ -10,12 +10,12 @@ import pytest
 from tests.browser.front_end import run, serve
 from tests.compat.table import compat
 from tests.documented.chat import WORDS
-from tests.foreign_clients.ai_site import FAIL, WAIT
+from tests.foreign_clients.ai_site import FAIL, WAIT, WAIT_FOR_GO
 from tests.kit.reader import DEADLINE, wait_until
 from tests.live.server import Server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 pytestmark = pytest.mark.browser
 
@@ -337,46 +337,87 @@ def _url(server: Server) -> str:
     return f"http://127.0.0.1:{server.port}"
 
 
+@pytest.fixture(scope="module")
+def chat_server() -> Iterator[Server]:
+    with Server(site="tests.foreign_clients.ai_site") as server:
+        yield server
+
+
+class Chat:
+    """A page with the AI SDK's useChat."""
+
+    def __init__(self, context: "BrowserContext", server: Server, path: str) -> None:
+        self._page = context.new_page()
+        self._page.goto(f"{_url(server)}/react/{path}")
+
+    def until(self, status: str, said: list[str]) -> dict[str, Any]:
+        """Wait for a status and for the text of the last message."""
+
+        def seen() -> dict[str, Any]:
+            return dict(json.loads(self._page.text_content("output") or ""))
+
+        def is_so() -> bool:
+            shown = seen()
+            return (shown["status"], shown["said"][-1:]) == (status, [said])
+
+        wait_until(is_so)
+        return seen()
+
+    def ask(self, question: str) -> None:
+        self._page.evaluate("(hash) => { location.hash = hash; }", question)
+        self._page.click("text=ask")
+
+    def stop(self) -> None:
+        self._page.click("text=stop")
+
+    def reload(self) -> None:
+        self._page.reload()
+
+
+_WHOLE = ["assistant", "".join(WORDS)]
+_BEGUN = ["assistant", WORDS[0]]
+
+
 @compat("@ai-sdk/react", "gunicorn gevent", 'useChat, with protocol="ai-sdk"')
 def test_use_chat_shows_an_answer_and_its_failure(
-    chromium: "Browser", built: Path
+    chromium: "Browser", built: Path, chat_server: Server
 ) -> None:
     """A page needs no settings. A person may stop an answer, and ask again."""
-    with Server(site="tests.foreign_clients.ai_site") as server:
-        context = chromium.new_context()
-        serve(context, built, path="/react/")
-        page = context.new_page()
-        page.goto(f"{_url(server)}/react/chat.html#hello")
+    context = chromium.new_context()
+    serve(context, built, path="/react/")
+    chat = Chat(context, chat_server, "chat.html#hello")
+    before = chat_server.json("/counts")
+    chat.ask("hello")
+    assert chat.until("ready", _WHOLE)["said"] == [["user", "hello"], _WHOLE]
+    chat.ask(WAIT)
+    chat.until("streaming", _BEGUN)
+    chat.stop()
+    chat.until("ready", _BEGUN)
+    asked = {name: count + 2 for name, count in before.items()}
+    wait_until(lambda: chat_server.json("/counts") == asked)
+    chat.ask(FAIL)
+    failed = chat.until("error", _BEGUN)
+    assert failed["error"].startswith("the stream ended by an error (end-")
+    chat.ask("again")
+    chat.until("ready", _WHOLE)
+    context.close()
 
-        def until(status: str, said: list[str]) -> dict[str, Any]:
-            """Wait for a status and for the text of the last message."""
 
-            def seen() -> dict[str, Any]:
-                return dict(json.loads(page.text_content("output") or ""))
-
-            def is_so() -> bool:
-                shown = seen()
-                return (shown["status"], shown["said"][-1:]) == (status, [said])
-
-            wait_until(is_so)
-            return seen()
-
-        def ask(question: str) -> None:
-            page.evaluate("(hash) => { location.hash = hash; }", question)
-            page.click("text=ask")
-
-        whole = ["assistant", "".join(WORDS)]
-        begun = ["assistant", WORDS[0]]
-        ask("hello")
-        assert until("ready", whole)["said"] == [["user", "hello"], whole]
-        ask(WAIT)
-        until("streaming", begun)
-        page.click("text=stop")
-        until("ready", begun)
-        wait_until(lambda: server.json("/counts") == {"begun": 2, "ended": 2})
-        ask(FAIL)
-        failed = until("error", begun)
-        assert failed["error"].startswith("the stream ended by an error (end-")
-        ask("again")
-        until("ready", whole)
-        context.close()
+@compat("@ai-sdk/react", "gunicorn gevent", "useChat with resume: true")
+@pytest.mark.parametrize("version", ["chat", "chat5"])
+def test_use_chat_resumes_after_a_reload(
+    chromium: "Browser", built: Path, chat_server: Server, version: str
+) -> None:
+    """It shows the text so far and the rest, and the model is asked once."""
+    context = chromium.new_context()
+    serve(context, built, path="/react/")
+    chat = Chat(context, chat_server, f"{version}.html?resume={version}")
+    before = chat_server.json("/counts")["begun"]
+    chat.ask(WAIT_FOR_GO)
+    chat.until("streaming", _BEGUN)
+    chat.reload()
+    chat.until("streaming", _BEGUN)
+    chat_server.request("POST", "/go")
+    chat.until("ready", _WHOLE)
+    assert chat_server.json("/counts")["begun"] == before + 1
+    context.close()

@@ -31,7 +31,8 @@ _HEARTBEAT_SECONDS = 0.01
 _LASTING = "/lasting/api/chat"
 _RESUME = sample("docs/answers.md", "python", with_="def resume")
 
-_go = threading.Event()
+# Each request to go on is for one answer.
+_go = threading.Semaphore(0)
 _counts = {"begun": 0, "ended": 0}
 
 
@@ -47,7 +48,7 @@ def complete(messages: list[dict[str, Any]]) -> Iterator[str]:
         if question == WAIT:
             threading.Event().wait()
         if question == WAIT_FOR_GO:
-            _go.wait()
+            _go.acquire()
         threading.Event().wait(_PAUSE_SECONDS)
         if question == FAIL:
             raise LookupError("a secret")
@@ -79,7 +80,7 @@ def add_lasting(app: Flask) -> None:
 
     @app.post("/go")
     def go() -> str:
-        _go.set()
+        _go.release()
         return "gone"
 
 

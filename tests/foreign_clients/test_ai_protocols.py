@@ -329,10 +329,13 @@ def test_a_message_may_have_its_own_id(name: str, answer_of: AnswerOf) -> None:
 @compat(
     "ai", "gunicorn gevent", "resumeStream(), as useChat with resume: true calls it"
 )
-def test_a_chat_of_the_ai_sdk_resumes_after_a_reload(site: Site) -> None:
+@pytest.mark.parametrize("package", ["ai", "ai5"])
+def test_a_chat_of_the_ai_sdk_resumes_after_a_reload(site: Site, package: str) -> None:
     """It receives the whole message, and asks the model once."""
     before = site.json("/counts")
-    (answer,) = node(RESUME)([(f"{site.url}/lasting", WAIT_FOR_GO)])
+    resume = RESUME.replace('from "ai"', f'from "{package}"')
+    resume = resume.replace('id: "one"', f'id: "{package}"')
+    (answer,) = node(resume)([(f"{site.url}/lasting", WAIT_FOR_GO)])
     assert (answer.text, answer.error) == (TEXT, None)
     assert site.json("/counts") == {name: before[name] + 1 for name in before}
 
