@@ -6,14 +6,13 @@ broker knows records and cursors. It deliberately does not know clients, sockets
 Flask. May import ``events``, ``server`` and the packages below them.
 """
 
-from .base import Broker, LogBatch, LogError, LogState, Replay
+from .base import Broker, LogBatch, LogState, Replay
 from .factory import check_name, check_url, create_broker, is_redis
 from .memory import MemoryBroker
 
 __all__ = [
     "Broker",
     "LogBatch",
-    "LogError",
     "LogState",
     "MemoryBroker",
     "Replay",

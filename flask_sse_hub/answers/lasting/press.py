@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from ...brokers import LogError
+from ...brokers.base import LogError
 from ...errors import BrokerUnavailable
 from ...events.record import Cursor, Record
 from ...runtime.coded_log import CodedLog

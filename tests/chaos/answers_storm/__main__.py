@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 
 from tests.chaos.keepers import KEEPERS, Keeper
@@ -24,7 +25,6 @@ from tests.live.dropping_reader import ALICE, DroppingReader
 from tests.live.server import Server, asleep
 
 _WORKERS = 4
-_ANSWERS = 60
 _WORDS = 150
 _PACE = 0.2
 _READERS = 3
@@ -34,7 +34,6 @@ _FAULT_SECONDS = 6.0
 
 # A stopped worker is written off in this time: a beat of this server takes 0.5 seconds.
 _ASLEEP_SECONDS = 5.0
-
 
 # The storage of the log is away for so long.
 _OUTAGE_SECONDS = 4.0
@@ -61,6 +60,19 @@ def _start(server: Server) -> str:
     if status != 200:
         raise RuntimeError(body)
     return answer_id
+
+
+def _readers(
+    server: Server, answer_id: str, draw: random.Random
+) -> list[DroppingReader]:
+    """Return readers of an answer that read already."""
+    found = [
+        DroppingReader(server, answer_id, seed=draw.randrange(10**6))
+        for _ in range(_READERS)
+    ]
+    for reader in found:
+        reader.start()
+    return found
 
 
 def _do_harm(server: Server, what: str, draw: random.Random, keeper: Keeper) -> None:
@@ -98,6 +110,9 @@ def _faults(readers: list[DroppingReader]) -> Iterator[str]:
             yield f"a reader of {reader.answer_id} was told of the ends {ends}"
         elif text != whole and (_told(reader) == "done" or not whole.startswith(text)):
             yield f"a reader of {reader.answer_id} has another text: {text[-60:]!r}"
+        seen = sum(each.type == "message" for each in reader.events)
+        if _told(reader) == "abandoned" and seen > 1:
+            yield f"{reader.answer_id} was abandoned, and a reader saw {seen} parts"
     for answer_id, found in texts.items():
         if len(found) != 1:
             yield f"the readers of {answer_id} have {len(found)} texts"
@@ -119,15 +134,14 @@ def main() -> int:
         harms[1::2] = [_OUTAGES[plan.broker]] * 2
     happened = iter(harms)
     with KEEPERS[plan.broker]() as keeper, _server(keeper) as server:
-        readers = [
-            DroppingReader(server, answer_id, seed=draw.randrange(10**6))
-            for answer_id in [_start(server) for _ in range(plan.answers)]
-            for _ in range(_READERS)
-        ]
-        for reader in readers:
-            reader.start()
-        while any(reader.is_alive() for reader in readers):
+        readers: list[DroppingReader] = []
+        with ThreadPoolExecutor(8) as pool:
+            starting = [pool.submit(_start, server) for _ in range(plan.answers)]
+            for started in as_completed(starting):
+                readers += _readers(server, started.result(), draw)
+        while count := sum(reader.is_alive() for reader in readers):
             time.sleep(_FAULT_SECONDS)
+            print(f"{count} readers read", flush=True)
             if (what := next(happened, None)) is not None:
                 _do_harm(server, what, draw, keeper)
     ends = Counter(_told(reader) for reader in readers)

@@ -11,7 +11,8 @@ from flask_sse_hub.answers.lasting import records
 from flask_sse_hub.answers.lasting.press import Press
 from flask_sse_hub.answers.lasting.runner import Runner
 from flask_sse_hub.answers.lasting.task import WrittenItems
-from flask_sse_hub.brokers import LogError, MemoryBroker
+from flask_sse_hub.brokers import MemoryBroker
+from flask_sse_hub.brokers.base import LogError
 from flask_sse_hub.events.record import Cursor, Record
 from tests.kit.reader import wait_until
 from tests.unit.answers.lasting.conftest import TEXT, Given, Worker, begun
