@@ -60,7 +60,7 @@ def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
     Also make the search list some pages after the pages that explain a word to users.
     """
     place = page.file.src_uri
-    if place in _LATER or place.startswith("design/"):
+    if place in _LATER or place.startswith(("design/", "reference/")):
         page.meta["search"] = {"boost": 0.5}
     source = {place: source for source, place in _OUTSIDE.items()}.get(place)
     return relinked(markdown, source=source or f"docs/{place}", place=place)

@@ -246,7 +246,12 @@ class Publisher(PublishesEvents, AnswersPresence, AnswersReceipts):
         return str(traced.append(self._broker.get(), record))
 
     def close(self) -> None:
-        """Close this process's connections. A later ``publish()`` raises an error."""
+        """Close this process's connections. A later ``publish()`` raises an error.
+
+        For example::
+
+            publisher.close()
+        """
         self._broker.get().close()
 
     def _create_broker(self) -> Broker:

@@ -11,38 +11,57 @@ from blinker import Namespace
 
 _signals = Namespace()
 
-#: A stream was opened. Sent with ``client``, a ClientStats.
-client_connected = _signals.signal("client-connected")
+client_connected = _signals.signal(
+    "client-connected",
+    "A stream was opened. Sent with ``client``, a ClientStats.",
+)
 
-#: A stream ended. Sent with ``client``, a ClientStats, and ``reason``, a CloseReason.
-client_disconnected = _signals.signal("client-disconnected")
+client_disconnected = _signals.signal(
+    "client-disconnected",
+    "A stream ended. Sent with ``client``, a ClientStats, and ``reason``, a "
+    "CloseReason.",
+)
 
-#: This process appended an event to the log. Sent with ``event``, an Event, and
-#: ``event_id``, the event's id.
-event_published = _signals.signal("event-published")
+event_published = _signals.signal(
+    "event-published",
+    "This process appended an event to the log. Sent with ``event``, an Event, and "
+    "``event_id``, the event's id.",
+)
 
-#: A user has come: to the first channel with presence, with the first stream of all
-#: workers. Sent with ``user``, the user's id, in one process of all.
-user_came = _signals.signal("user-came")
+user_came = _signals.signal(
+    "user-came",
+    "A user has come: to the first channel with presence, with the first stream of "
+    "all workers. Sent with ``user``, the user's id, in one process of all.",
+)
 
-#: A user has left the last channel with presence. Sent with ``user`` after
-#: SSE_HUB_PRESENCE_GRACE, in one process of all.
-user_left = _signals.signal("user-left")
+user_left = _signals.signal(
+    "user-left",
+    "A user has left the last channel with presence. Sent with ``user`` after "
+    "SSE_HUB_PRESENCE_GRACE, in one process of all.",
+)
 
-#: The first user has come to a channel with presence. Sent with ``channel``, in one
-#: process of all.
-channel_occupied = _signals.signal("channel-occupied")
+channel_occupied = _signals.signal(
+    "channel-occupied",
+    "The first user has come to a channel with presence. Sent with ``channel``, in "
+    "one process of all.",
+)
 
-#: The last user has left a channel with presence. Sent with ``channel`` after
-#: SSE_HUB_PRESENCE_GRACE, in one process of all.
-channel_vacated = _signals.signal("channel-vacated")
+channel_vacated = _signals.signal(
+    "channel-vacated",
+    "The last user has left a channel with presence. Sent with ``channel`` after "
+    "SSE_HUB_PRESENCE_GRACE, in one process of all.",
+)
 
-#: An event with ``receipt=True`` was written to no stream, and nobody addressed is
-#: present. Sent with ``event``, an Event, ``event_id``, and ``target``, "everyone" or
-#: the names by their kind, in one process of all.
-event_unheard = _signals.signal("event-unheard")
+event_unheard = _signals.signal(
+    "event-unheard",
+    "An event with ``receipt=True`` was written to no stream, and nobody addressed "
+    "is present. Sent with ``event``, an Event, ``event_id``, and ``target``, "
+    '"everyone" or the names by their kind, in one process of all.',
+)
 
-#: An event of ``publish(after=...)`` could not be published after its commit: the
-#: broker was away. Sent with ``event``, an Event, and ``error``. The outcome is
-#: unknown: the event may be in the log.
-event_lost = _signals.signal("event-lost")
+event_lost = _signals.signal(
+    "event-lost",
+    "An event of ``publish(after=...)`` could not be published after its commit: "
+    "the broker was away. Sent with ``event``, an Event, and ``error``. The outcome "
+    "is unknown: the event may be in the log.",
+)

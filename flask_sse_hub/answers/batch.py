@@ -42,7 +42,10 @@ class Batch:
     keep their order.
 
     ``merge`` runs in the greenlet or thread that writes, without an app context. With a
-    ``merge``, an item must therefore not change after it was yielded.
+    ``merge``, an item must therefore not change after it was yielded. For example::
+
+        batch = Batch(size=20, merge="".join)
+        response = EventSourceResponse(tokens, batch=batch)
 
     Args:
         size: The largest number of items in a batch.

@@ -16,7 +16,14 @@ class Progress:
 
     Clients receive an event of the type ``progress``. Its data is a JSON object with
     ``done``, ``total`` and ``text``. An answer that outlives its reader keeps only the
-    newest progress.
+    newest progress. For example::
+
+        def load(rows):
+            for number, row in enumerate(rows, 1):
+                store(row)
+                yield Progress(number, "rows", total=len(rows))
+
+        response = EventSourceResponse(load(rows))
 
     Args:
         done: How much is done.

@@ -1,7 +1,7 @@
 """The response of an answer: the items of an iterable, as events for one request.
 
-Knows requests. Does not know brokers or hubs. docs/api.md says what clients can rely
-on.
+Knows requests. Does not know brokers or hubs. docs/responses.md says what clients can
+rely on.
 """
 
 import functools
@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import Flask, abort, current_app, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from ..errors import InvalidOption
@@ -109,6 +110,26 @@ class AnswerResponse(StreamResponse):
         if self._is_over:
             self.status_code = 204
         return super().get_wsgi_response(environ)
+
+
+class LastingResponse(AnswerResponse):
+    """The response of one reader of an answer that outlives its readers."""
+
+    def __init__(self, *args: Any, keeps_cookies: bool, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._keeps_cookies = keeps_cookies
+
+    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
+        """Return the headers; with cookies for the visitor that started the answer.
+
+        An anonymous visitor's session may begin with the answer. The response of a
+        client that reconnects sets no cookie.
+        """
+        headers = super().get_wsgi_headers(environ)
+        if self._keeps_cookies:
+            for cookie in self.headers.getlist("Set-Cookie"):
+                headers.add("Set-Cookie", cookie)
+        return headers
 
 
 class EventSourceResponse(AnswerResponse):

@@ -19,7 +19,16 @@ _REDIS = {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"}
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError if no broker has this URL or its package is not installed."""
+    """Raise ValueError if no broker has this URL or its package is not installed.
+
+    For example::
+
+        check_url("sqlite:///events.db")
+
+    Args:
+        url: A value for ``SSE_HUB_BROKER_URL``.
+
+    """
     if is_redis(url):
         _check_redis(url)
         return
@@ -32,7 +41,16 @@ def check_url(url: str) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError if a value cannot be the name of a log."""
+    """Raise ValueError if a value cannot be the name of a log.
+
+    For example::
+
+        check_name("shop")
+
+    Args:
+        name: A value for ``SSE_HUB_NAME``.
+
+    """
     if not isinstance(name, str) or not re.fullmatch(r"[\w.:-]{1,100}", name):
         raise ValueError(
             "the name of a log has 1 to 100 characters: letters, digits and _ . : -;"
@@ -41,7 +59,16 @@ def check_name(name: str) -> None:
 
 
 def is_redis(url: str) -> bool:
-    """Tell whether the log is in a Redis, which other apps may share."""
+    """Tell whether the log is in a Redis, which other apps may share.
+
+    For example::
+
+        assert is_redis("redis://localhost:6379/0")
+
+    Args:
+        url: A value for ``SSE_HUB_BROKER_URL``.
+
+    """
     return "://" in url and url.partition(":")[0].lower() in _REDIS
 
 
@@ -82,6 +109,12 @@ def create_broker(
     clock: Callable[[], float] = time.time,
 ) -> Broker:
     """Construct the broker that a URL names, without opening its log.
+
+    For example::
+
+        broker = create_broker(
+            "sqlite:///events.db", None, folder=Path(app.instance_path), name="shop"
+        )
 
     Args:
         url: The broker's URL, in one of the forms that ``check_url()`` accepts.

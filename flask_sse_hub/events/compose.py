@@ -195,7 +195,9 @@ class PublishesEvents(ABC):
         """Publish an event and return its id.
 
         Call it anywhere in the app's code: in routes, threads, greenlets and shells.
-        Without an app context, an ``SSEHub`` must have exactly one app.
+        Without an app context, an ``SSEHub`` must have exactly one app. For example::
+
+            event_id = sse_hub.publish({"text": "hello"}, type="greeting", user=42)
 
         Args:
             data: A str is sent as it is and bytes as UTF-8. An ``Event`` has its own

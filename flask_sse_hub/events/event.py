@@ -79,9 +79,19 @@ def checked_name(name: object, *, what: str) -> str:
 class Event:
     """The content of one publish: data, a type and an optional delay.
 
-    ``retry`` is the reconnect delay, from 0 to 3600 seconds. Raises InvalidName or
-    InvalidEvent for values that cannot be encoded, so that encoding an event never
-    fails.
+    For example::
+
+        sse_hub.publish(Event("hello", type="greeting", retry=5.0))
+
+    Args:
+        data: The data as text.
+        type: The type, for which pages add a listener.
+        retry: The reconnect delay, from 0 to 3600 seconds.
+
+    Raises:
+        InvalidName: The type is not usable.
+        InvalidEvent: A value cannot be encoded. Encoding an event never fails later.
+
     """
 
     data: str

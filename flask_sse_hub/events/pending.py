@@ -21,7 +21,11 @@ class Transactional(Protocol):
 class PendingEvent:
     """The handle of an event that is published after a transaction commits.
 
-    ``publish(..., after=db.session)`` returns it. Until the commit its ``id`` is None.
+    Until the commit its ``id`` is None. For example::
+
+        pending = sse_hub.publish("shipped", user=42, after=db.session)
+        db.session.commit()
+        assert pending.state == "published"
     """
 
     __slots__ = ("__weakref__", "_id", "_state")

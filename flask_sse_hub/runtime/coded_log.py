@@ -87,7 +87,12 @@ class JsonFormatter(logging.Formatter):
     Each line has ``time`` (UTC, ISO 8601), ``level``, ``logger`` and ``text``. Warnings
     and errors of this package also have ``code``, such as ``SSE-1204``, and ``count``:
     the number of occurrences that the line stands for. A line about an error has its
-    traceback as ``error``. Records of other packages are formatted as well.
+    traceback as ``error``. Records of other packages are formatted as well. For
+    example::
+
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonFormatter())
+        app.logger.addHandler(handler)
     """
 
     def format(self, record: logging.LogRecord) -> str:

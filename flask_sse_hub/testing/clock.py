@@ -19,7 +19,22 @@ _LOOK_SECONDS = 0.02
 
 
 class Clock:
-    """A clock that stands still until advance() moves it. Its unit is seconds."""
+    """A clock that stands still until advance() moves it. Its unit is seconds.
+
+    For example::
+
+        clock = Clock()
+        with fresh_hub(app, clock=clock):
+            stream = Stream("/events", client=app.test_client())
+            clock.advance(3600)
+            assert clock.now == 4600
+            assert clock.time_of_day() > time.time() + 3599
+            stream.close()
+
+    Args:
+        now: The time at which the clock stands.
+
+    """
 
     def __init__(self, now: float = 1_000.0) -> None:
         self._now = self._began = now

@@ -37,7 +37,18 @@ def fresh_hub(app: Flask, *, clock: Clock | None = None) -> Iterator[Flask]:
 
     Tests that share an app then share neither streams nor a log in memory. With a
     ``clock``, the hub's heartbeats, ages, limits and revalidation follow it, and so do
-    retention and tickets. Raises ConfigurationError if the app has no hub.
+    retention and tickets. For example::
+
+        with fresh_hub(app):
+            assert sse_hub.stats().connections == 0
+
+    Args:
+        app: The app that ``SSEHub`` has served so far.
+        clock: The clock that the new hub follows. None: the time of the machine.
+
+    Raises:
+        ConfigurationError: The app has no hub.
+
     """
     state = state_of(app)
     state.close()

@@ -42,10 +42,15 @@ class ReceivedEvent:
 
 
 class Parser:
-    """Parse the bytes of one stream into events. Chunks may be cut anywhere.
+    r"""Parse the bytes of one stream into events. Chunks may be cut anywhere.
 
     ``last_event_id`` is the id with which a client would resume. ``retry`` is the
-    reconnect delay in seconds that the stream has set, None if it has set none.
+    reconnect delay in seconds that the stream has set, None if it has set none. For
+    example::
+
+        parser = Parser()
+        [event] = parser.feed(b"event: greeting\ndata: hello\n\n")
+        assert (event.type, event.data) == ("greeting", "hello")
     """
 
     def __init__(self, last_event_id: str = "") -> None:
@@ -66,7 +71,7 @@ class Parser:
         self._id = last_event_id
 
     def feed(self, chunk: bytes) -> list[ReceivedEvent]:
-        """Return the events that these bytes complete.
+        """Return the events that the bytes of ``chunk`` complete.
 
         An event that is unfinished when the stream ends is never returned: "any pending
         data must be discarded".

@@ -22,7 +22,16 @@ class People:
     """People whom a test lets come to channels with presence, and leave, by hand.
 
     They have no streams. A leave has no grace. Clients of the app receive the events,
-    and ``present()`` lists the people, until the app's hub is replaced.
+    and ``present()`` lists the people, until the app's hub is replaced. For example::
+
+        people = People(app)
+        people.join("42", "room.7", data={"name": "Ada"})
+        assert sse_hub.is_present("42")
+        people.leave("42", "room.7")
+
+    Args:
+        app: The app with the hub.
+
     """
 
     def __init__(self, app: Flask) -> None:
@@ -38,8 +47,17 @@ class People:
     ) -> None:
         """Let a user come to a channel, with a description.
 
-        A second call for the same user changes the description. Raises InvalidName for
-        a name that is not usable, and InvalidOption for a channel without presence.
+        A second call for the same user changes the description.
+
+        Args:
+            user: The id of a user, or a user object.
+            channel: A channel with presence.
+            data: The description, as ``@sse_hub.describe_presence`` returns it.
+
+        Raises:
+            InvalidName: A name is not usable.
+            InvalidOption: The channel has no presence.
+
         """
         said = self._said(user, channel)._replace(data=records.described(data or {}))
         broker = self._state.broker
@@ -47,7 +65,17 @@ class People:
         broker.publish(records.join(self._worker, said))
 
     def leave(self, user: Name | HasId, channel: str) -> None:
-        """Let a user leave a channel at once. Raises the errors of ``join()``."""
+        """Let a user leave a channel at once.
+
+        Args:
+            user: The id of a user, or a user object.
+            channel: A channel with presence.
+
+        Raises:
+            InvalidName: A name is not usable.
+            InvalidOption: The channel has no presence.
+
+        """
         said = self._said(user, channel)
         self._state.broker.publish(records.leave(self._worker, said))
 

@@ -82,7 +82,17 @@ class Published:
     """The events that are published to an app's log from now on.
 
     It does not matter how they are published. Works with every broker, as far back as
-    its log reaches. Events in the outbox are passed on first.
+    its log reaches. Events in the outbox are passed on first. For example::
+
+        published = Published(app)
+        app.test_client().post("/orders/7/ship")
+        assert published.one(type="shipped", user=42).json() == {"number": 7}
+        assert published.events(everyone=True) == []
+        published.clear()
+
+    Args:
+        app: The app with the hub.
+
     """
 
     def __init__(self, app: Flask) -> None:
@@ -146,10 +156,15 @@ class Published:
         ]
 
     def one(self, **asked: Unpack[Asked]) -> PublishedEvent:
-        """Return the only event that matches. Takes the arguments of events().
+        """Return the only event that matches.
 
-        Raises EventMissing if no event matches, or more than one. The text of the error
-        lists the published events.
+        Args:
+            **asked: The arguments of ``events()``.
+
+        Raises:
+            EventMissing: No event matches, or more than one. The text lists the
+                published events.
+
         """
         found = self.events(**asked)
         if len(found) == 1:

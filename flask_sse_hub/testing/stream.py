@@ -44,6 +44,15 @@ class Stream:
         with Stream("/events?channel=news", client=app.test_client()) as stream:
             sse_hub.publish("hello", channel="news")
             assert stream.next().data == "hello"
+            stream.none(within=0.01)
+            stream.drop()
+            sse_hub.publish("missed", channel="news")
+            stream.resume()
+            assert stream.events(1)[0].data == "missed"
+            with stream.paused():
+                sse_hub.drain()
+            stream.rest()
+            stream.close()
 
     The server has responded when the constructor returns. The hub knows the client, and
     each event that is published from then on will arrive.
@@ -128,15 +137,20 @@ class Stream:
         """The delay in seconds that the server has set for reconnecting."""
         return self._reading.parser.retry
 
-    # Events
-
     def next(self, type: Types = None, *, within: float | None = None) -> ReceivedEvent:
         """Return the next event, or the next event of a type or of several types.
 
         A type is a name, or the class of a typed event of the client's app. Events of
         other types before it are skipped. Without a type, only ``connected``
-        and ``ping`` are skipped. Raises EventMissing at the deadline, or as soon as the
-        stream has ended. The text of the error lists the events that came instead.
+        and ``ping`` are skipped.
+
+        Args:
+            type: The type or several, or the class of a typed event.
+            within: The deadline in seconds. None: that of the stream.
+
+        Raises:
+            EventMissing: The stream has ended, or time is up. The text lists events.
+
         """
         limit = self._within if within is None else within
         return self._next(type, limit, time.monotonic() + limit)
@@ -154,9 +168,16 @@ class Stream:
     def none(self, type: Types = None, *, within: float) -> None:
         """Wait ``within`` seconds, and raise UnexpectedEvent if an event comes.
 
-        With a type, or several, other events do not count. Events that come can still
-        be taken afterwards. Raises EventMissing if no event could come, because the
-        stream is not open or is paused().
+        Events that come can still be taken afterwards.
+
+        Args:
+            type: Only events of this type, or of these, count.
+            within: For how many seconds to wait.
+
+        Raises:
+            UnexpectedEvent: An event came.
+            EventMissing: No event could come: the stream is not open, or is paused().
+
         """
         names, reading = type_names(type, self._app()), self._reading
         is_wanted = _of(names)
@@ -177,7 +198,17 @@ class Stream:
     def events(
         self, count: int, *, type: Types = None, within: float | None = None
     ) -> list[ReceivedEvent]:
-        """Return the next events, as next() does. One deadline counts for all."""
+        """Return the next events, as next() does.
+
+        Args:
+            count: How many events to wait for.
+            type: The type or several, or the class of a typed event.
+            within: The deadline in seconds for all of them. None: that of the stream.
+
+        Raises:
+            EventMissing: Fewer events came.
+
+        """
         limit = self._within if within is None else within
         deadline = time.monotonic() + limit
         found: list[ReceivedEvent] = []
@@ -195,9 +226,14 @@ class Stream:
         """Wait for the server to end the stream, and return the remaining events.
 
         ``connected`` and ``ping`` are left out. The status 204, by which a server says
-        that the stream is over, gives an empty list. Raises EventMissing if the stream
-        does not end in time, or never began. An exception that the app raised within
-        the stream is raised here too.
+        that the stream is over, gives an empty list. An exception of the app is raised.
+
+        Args:
+            within: The deadline in seconds. None: that of the stream.
+
+        Raises:
+            EventMissing: The stream does not end in time, or never began.
+
         """
         limit = self._within if within is None else within
         deadline = time.monotonic() + limit
@@ -223,8 +259,12 @@ class Stream:
     def resume(self, *, gap: bool = False, within: float | None = None) -> None:
         """Connect again with the last id, as a browser does. Drops first if necessary.
 
-        With ``gap``, the client sends the id of a log that no longer exists, as after
-        an outage that is longer than history. A hub then sends a ``reset`` event.
+        Args:
+            gap: Whether the client sends the id of a log that no longer exists, as
+                after an outage that is longer than history. A hub then sends a
+                ``reset`` event.
+            within: The deadline in seconds. None: that of the stream.
+
         """
         self.drop()
         last_event_id = _OF_ANOTHER_LOG if gap else self.last_event_id
@@ -245,7 +285,7 @@ class Stream:
             reading.takes.set()
 
     def close(self) -> None:
-        """Close the stream. Nothing is left open. A second call does nothing."""
+        """Close the stream, as the end of a ``with`` block does."""
         self.drop()
 
     def __enter__(self) -> Self:

@@ -8,10 +8,9 @@ import random
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flask import Flask, Response, current_app, has_request_context, request
-from werkzeug.datastructures import Headers
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import NotFound
 
 from ..answers.batch import Batch
@@ -33,15 +32,14 @@ from ..answers.producer import BUFFERED_ITEMS, Producer, close_iterable
 from ..answers.protocols import ProtocolName, protocol_named
 from ..answers.response import (
     ONE_BY_ONE,
-    AnswerResponse,
+    LastingResponse,
     check_heartbeat,
     check_items,
     check_room,
 )
-from ..auth import visitor
 from ..auth.access import allows
 from ..auth.visitor import Visitor
-from ..errors import BrokerUnavailable, InvalidTarget, TooManyAnswers
+from ..errors import BrokerUnavailable, TooManyAnswers
 from ..events import address
 from ..events.address import UNSET, HasId, Name, Unset
 from ..events.event import encode_retry
@@ -51,14 +49,12 @@ from ..runtime.arguments import explaining
 from ..server.connection import connection_of, last_event_id
 from ..server.places import place_ledger
 from ..streams.response import refused
+from .answer_owners import belongs_to, owner_of
 from .config import Config
 from .reach import Reach
 from .registering import check_callable
 from .restarts import Restarter, Restarters
 from .subscribing import Subscribing
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
 
 #: The response header with the answer's id.
 ID_HEADER = "Answer-ID"
@@ -81,8 +77,13 @@ class StartedAnswer:
     def response(self, *, heartbeat: float = 15.0, compress: bool = True) -> Response:
         """Return the response in which the current visitor reads the answer.
 
-        The arguments are those of ``EventSourceResponse``. The response may set a
-        cookie: an anonymous visitor is known by its session later.
+        The response may set a cookie: an anonymous visitor is known by its session
+        later.
+
+        Args:
+            heartbeat: A comment is sent after this many seconds without an event.
+            compress: Whether the stream is compressed if the client accepts gzip.
+
         """
         return self._answers.respond(
             self.id, lambda *_: True, heartbeat, compress=compress, is_first=True
@@ -93,7 +94,24 @@ class StartedAnswer:
 
 
 class LastingAnswers:
-    """The answers of one app that outlive their readers."""
+    """The answers of one app that outlive their readers: ``sse_hub.answers``.
+
+    For example::
+
+        @app.post("/ask")
+        def ask():
+            tokens = complete(request.form["question"])
+            return sse_hub.answers.start(tokens, merge="".join).response()
+
+        @app.get("/answers/<answer_id>")
+        def read(answer_id):
+            return sse_hub.answers.response(answer_id)
+
+        for answer in sse_hub.answers.list(user=42):
+            if answer.state == "running":
+                sse_hub.answers.stop(answer.id)
+                assert sse_hub.answers.get(answer.id).state == "stopped"
+    """
 
     def __init__(
         self,
@@ -172,7 +190,7 @@ class LastingAnswers:
             batch, is_text = joined(batch or BATCH, merge, spoken)
             timeout = seconds_of("timeout", timeout, above=0.0)
             self._reach.check()
-            owner = _owner(user, session)
+            owner = owner_of(user, session)
             answer_id = (
                 secrets.token_urlsafe(16) if id is None else checked_answer_id(id)
             )
@@ -223,7 +241,7 @@ class LastingAnswers:
             )
         most = self._config.answers_per_user
         if most is not None:
-            own = [each for each in running if _belongs(each.begun, owner)]
+            own = [each for each in running if belongs_to(each.begun, owner)]
             if len(own) >= most:
                 raise TooManyAnswers(
                     f"{len(own)} answers of this user are running;"
@@ -269,7 +287,7 @@ class LastingAnswers:
             check_callable("may_read", may_read, ("user", "answer"))
 
         def is_allowed(entry: BookEntry, who: Visitor) -> bool:
-            if _belongs(entry.begun, who.identity):
+            if belongs_to(entry.begun, who.identity):
                 return True
             return may_read is not None and allows(
                 may_read, who.person, status_of(entry)
@@ -331,7 +349,7 @@ class LastingAnswers:
             resumes=resumes,
         )
         return self._subscribing.with_headers(
-            _LastingResponse(
+            LastingResponse(
                 body,
                 compress=compress,
                 headers={**spoken.headers, ID_HEADER: entry.begun.id},
@@ -349,21 +367,43 @@ class LastingAnswers:
 
         The end is in the log when the call returns, and all readers are told of it. The
         iterable is interrupted: a greenlet where it waits, a thread at its next item.
-        The app decides who may call this. Raises BrokerUnavailable.
+        Check first that the user may stop the answer.
+
+        Args:
+            answer_id: The answer's id.
+
+        Raises:
+            BrokerUnavailable: The broker cannot be reached.
+
         """
         self._reach.check()
         return self._find(answer_id) is not None and self._desk().stop(answer_id)
 
     def get(self, answer_id: str) -> AnswerStatus | None:
-        """Return an answer, None if it is unknown. Raises BrokerUnavailable."""
+        """Return an answer, None if it is unknown.
+
+        Args:
+            answer_id: The answer's id.
+
+        Raises:
+            BrokerUnavailable: The broker cannot be reached.
+
+        """
         entry = self._find(answer_id)
         return None if entry is None else status_of(entry)
 
     def list(self, *, user: Name | HasId | Unset = UNSET) -> "list[AnswerStatus]":
         """Return all answers, or those of a user, the oldest first.
 
-        Those that have ended are among them, as long as they can be read. Raises
-        BrokerUnavailable and InvalidName.
+        Those that have ended are among them, as long as they can be read.
+
+        Args:
+            user: The id of a user, or a user object.
+
+        Raises:
+            InvalidName: The user's id is not usable.
+            BrokerUnavailable: The broker cannot be reached.
+
         """
         entries = self._desk().entries()
         if not isinstance(user, Unset):
@@ -372,49 +412,6 @@ class LastingAnswers:
         return [status_of(each) for each in entries]
 
 
-class _LastingResponse(AnswerResponse):
-    """The response of one reader."""
-
-    def __init__(self, *args: Any, keeps_cookies: bool, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._keeps_cookies = keeps_cookies
-
-    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
-        """Return the headers; with cookies for the visitor that started the answer.
-
-        An anonymous visitor's session may begin with the answer. The response of a
-        client that reconnects sets no cookie.
-        """
-        headers = super().get_wsgi_headers(environ)
-        if self._keeps_cookies:
-            for cookie in self.headers.getlist("Set-Cookie"):
-                headers.add("Set-Cookie", cookie)
-        return headers
-
-
 def too_many(error: TooManyAnswers) -> Response:
     """Return the response for a request that lets TooManyAnswers out."""
     return refused(str(error), status=429)
-
-
-def _belongs(begun: Begun, identity: Identity) -> bool:
-    if begun.user is not None:
-        return identity.user == begun.user
-    return identity.session is not None and identity.session == begun.session
-
-
-def _owner(user: Name | HasId | Unset | None, session: str | None) -> Identity:
-    user_id = None if isinstance(user, Unset) else address.user_id_of(user)
-    if user_id is not None:
-        return Identity(address.checked_id(user_id, what="a user's id"))
-    if session is not None:
-        return Identity(session=address.checked_id(session, what="a session's id"))
-    if not has_request_context():
-        raise InvalidTarget(
-            "outside a request start() cannot tell to whom the answer belongs: pass"
-            " user= or session="
-        )
-    here = visitor.current_identity()
-    if here.user is not None:
-        return Identity(here.user)
-    return Identity(session=visitor.session_id())

@@ -29,8 +29,16 @@ class DeclaresEvents(PublishesEvents):
 
             sse_hub.publish(Shipped(number=7), user=42)
 
-        Raises InvalidName for a type that no event can have. Raises InvalidOption for a
-        class of another kind, for a second class of the type, and for a second type of
-        the class.
+        Args:
+            type: The type of the events.
+
+        Returns:
+            A decorator, which returns the class unchanged.
+
+        Raises:
+            InvalidName: No event can have this type.
+            InvalidOption: The class is of another kind, the type has a second class, or
+                the class a second type.
+
         """
         return self._event_types.event(type)

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from flask import Flask, Response, current_app, has_app_context
-from markupsafe import Markup
 
-from ..auth import client_ids, visitor
 from ..auth.access import Authorizer, Rules
 from ..auth.secret_keys import older_keys
 from ..auth.tickets import Ticket
@@ -31,12 +29,12 @@ from ..events.typed.registry import EventTypes
 from ..hub.clients.client import Metadata
 from ..hub.stats import HubStats
 from ..runtime.arguments import explaining
-from . import client_script
 from .answers import LastingAnswers, too_many
 from .app_state import AppState
 from .blueprint import create_blueprint
 from .cli import create_group
 from .config import Config
+from .page_setup import SetsUpPages
 from .presence import HasPresence
 from .receipts import HasReceipts
 from .registering import check_callable
@@ -50,7 +48,9 @@ if TYPE_CHECKING:
 _EXTENSION = "sse_hub"
 
 
-class SSEHub(PublishesRows, HasRules, HasRestarters, HasPresence, HasReceipts):
+class SSEHub(
+    PublishesRows, HasRules, HasRestarters, HasPresence, HasReceipts, SetsUpPages
+):
     """Push server-sent events from a Flask app.
 
     The object holds no state of an app, so one object can serve many apps::
@@ -59,8 +59,15 @@ class SSEHub(PublishesRows, HasRules, HasRestarters, HasPresence, HasReceipts):
         sse_hub.init_app(app)
         sse_hub.publish({"text": "hello"}, user=42)
 
-    ``outbox`` is the Outbox for events of ``publish(outbox=True)``. ``event_types`` are
-    typed events that other processes publish too.
+    Args:
+        app: The app. Left out, ``init_app()`` follows.
+        outbox: The Outbox for events of ``publish(outbox=True)``.
+        event_types: The typed events that other processes publish too.
+
+    Raises:
+        ConfigurationError: A setting of the app is invalid.
+        InvalidOption: ``app`` is not a Flask app.
+
     """
 
     @explaining("SSEHub(app)", words=words.SETTINGS)
@@ -85,8 +92,21 @@ class SSEHub(PublishesRows, HasRules, HasRestarters, HasPresence, HasReceipts):
     def init_app(self, app: Flask) -> None:
         """Read the app's configuration and register the blueprint.
 
-        Starts nothing: a process follows the log from its first stream on. Raises
-        ConfigurationError for an invalid setting, and if the app has a hub already.
+        Starts nothing: a process follows the log from its first stream on. For
+        example::
+
+            def create_app():
+                app = Flask("shop")
+                sse_hub.init_app(app)
+                return app
+
+        Args:
+            app: The app, with all of its settings.
+
+        Raises:
+            ConfigurationError: A setting is invalid, or the app has a hub already.
+            InvalidOption: ``app`` is not a Flask app.
+
         """
         if not isinstance(app, Flask):
             raise InvalidOption(
@@ -140,16 +160,25 @@ class SSEHub(PublishesRows, HasRules, HasRestarters, HasPresence, HasReceipts):
     ) -> None:
         """End the open streams of users, sessions or clients, on every worker.
 
-        Streams that are opened later are not affected. ``user`` takes ids and user
-        objects, as ``publish()`` does.
+        Streams that are opened later are not affected. In a request, streams of other
+        workers end in the background, and the call does not wait for the broker. In a
+        script, a command, a job or a thread, the call has written to the log when it
+        returns. For example::
 
-        In a request, streams of other workers end in the background, and the call does
-        not wait for the broker. In a script, a command, a job or a thread, the call has
-        written to the log when it returns.
+            sse_hub.disconnect(user=42)
 
-        Raises InvalidTarget without any target, so that a forgotten argument cannot end
-        the streams of every client. Outside a request it raises BrokerUnavailable: call
-        it again. It raises ConfigurationError if other processes would not be reached.
+        Args:
+            user: The id of a user or a user object, or several.
+            session: The id of a session, or several.
+            client: The id of a client, or several.
+
+        Raises:
+            InvalidTarget: There is no target: a forgotten argument must not end the
+                streams of every client.
+            BrokerUnavailable: The broker cannot be reached: call it again. Never raised
+                in a request.
+            ConfigurationError: Other processes would not be reached.
+
         """
         if user is session is client is UNSET:
             raise InvalidTarget(
@@ -175,7 +204,12 @@ class SSEHub(PublishesRows, HasRules, HasRestarters, HasPresence, HasReceipts):
         """Return a response that streams these channels to the current user.
 
         Call it from a view with a rule of its own, after the view has decided that the
-        user may listen to the channels.
+        user may listen to the channels. For example::
+
+            @app.get("/dashboard/events")
+            @login_required
+            def dashboard_events():
+                return sse_hub.stream("dashboard")
 
         Args:
             *channels: The names of the channels. ``"orders.*"`` stands for all channels
@@ -235,7 +269,12 @@ class SSEHub(PublishesRows, HasRules, HasRestarters, HasPresence, HasReceipts):
         """Return a ticket that opens streams of one user without a cookie.
 
         Put it into the stream's URL as ``?ticket=``. A client can use the ticket until
-        it expires, also to reconnect. A stream that is open then goes on.
+        it expires, also to reconnect. A stream that is open then goes on. For example::
+
+            @app.post("/ticket")
+            @login_required
+            def ticket():
+                return sse_hub.ticket(channels="orders", expires=60)
 
         Args:
             user: The id of the user, or the user object. Left out, it is the user of
@@ -269,87 +308,26 @@ class SSEHub(PublishesRows, HasRules, HasRestarters, HasPresence, HasReceipts):
         """The answers that outlive their readers."""
         return self._state().answers
 
-    def cursor(self) -> str:
-        """Return the log's current cursor, from which a page's stream can start.
+    def stats(self, *, clients: bool = False) -> HubStats:
+        """Return this worker's statistics.
 
-        Call it before you query the page's state. A stream that opens with this value
-        as ``?last_event_id=`` then misses no event between the query and the stream.
-        Raises BrokerUnavailable.
-        """
-        return str(self._state().hub.cursor())
+        For example::
 
-    def client_id(self) -> str:
-        """Return a new signed client id for a stream's URL: ``?client_id=``.
-
-        The id is bound to the user and the session of this request. With it, the page
-        and the server can name the stream before the stream is open. Raises
-        ConfigurationError if the app has no SECRET_KEY.
-        """
-        self._state()
-        visitor.session_id()
-        return client_ids.mint_client_id(visitor.current_identity())
-
-    @explaining("script(*channels, url=..., nonce=...)", words=words.CHANNELS)
-    def script(
-        self,
-        *channels: str,
-        url: str | None = None,
-        nonce: str | None = None,
-        cursor: str | None = None,
-    ) -> Markup:
-        """Return the HTML for a page's head that the browser client needs.
-
-        The HTML has the stream's URL, a new client id and the user's id for
-        ``connect()``. Its import map lets the page's modules
-        ``import { connect } from "sse-hub"``. Call it within a request.
+            open_streams = sse_hub.stats().connections
 
         Args:
-            *channels: The channels of the page's stream, which the blueprint serves.
-            url: The URL of a view of your own that serves the stream instead.
-            nonce: The nonce of the page's Content-Security-Policy, if it has one.
-            cursor: The value of ``cursor()`` from before the page's state was queried.
-
-        Returns:
-            A meta element and a script element with the import map.
-
-        Raises:
-            InvalidName: A channel's name is not usable.
-            InvalidOption: There are channels beside a URL.
-            ConfigurationError: The app has no SECRET_KEY.
+            clients: Whether to add one entry for each open stream.
 
         """
-        return client_script.head_of_page(
-            channels,
-            url=url,
-            nonce=nonce,
-            cursor=cursor,
-            client_id=self.client_id(),
-            user_id=visitor.current_identity().user,
-        )
-
-    def session_id(self) -> str:
-        """Return the id of this request's session, for ``publish(session=...)``."""
-        self._state()
-        return visitor.session_id()
-
-    def owns_client(self, client_id: str) -> bool:
-        """Tell whether a client id belongs to the user and session of this request.
-
-        Call it in views that act on a client whose id the page sends. Any worker can
-        tell, even while the client is reconnecting.
-        """
-        self._state()
-        return client_ids.owns_client_id(client_id, visitor.current_identity())
-
-    def stats(self, *, clients: bool = False) -> HubStats:
-        """Return this worker's statistics. ``clients`` adds one entry per stream."""
         return self._state().hub.stats(clients=clients)
 
     def drain(self) -> None:
         """End all streams of this process, and admit no new clients.
 
         Each client is told when to reconnect. Under gunicorn this happens
-        automatically; call it yourself before you stop any other server.
+        automatically; call it yourself before you stop any other server::
+
+            sse_hub.drain()
         """
         self._state().hub.drain()
 

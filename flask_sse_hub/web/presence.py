@@ -127,8 +127,21 @@ class HasPresence(AnswersPresence):
         of more than 256 characters is cut. If the function fails, the user is listed
         without a description.
 
-        Raises InvalidOption for a second function, and for one that cannot be called as
-        above.
+        For example::
+
+            @sse_hub.describe_presence
+            def describe(user, channel):
+                return {"name": user.name}
+
+        Args:
+            describer: The function, called with the user and a channel.
+
+        Returns:
+            The function itself, unchanged.
+
+        Raises:
+            InvalidOption: There is a second function, or it cannot be called as above.
+
         """
         check_rule(
             "describe_presence",
@@ -147,8 +160,21 @@ class HasPresence(AnswersPresence):
         function is called in the request that opens a stream. If it fails, the answer
         is no.
 
-        Raises InvalidOption for a second function, and for one that cannot be called as
-        above.
+        For example::
+
+            @sse_hub.may_see_presence
+            def may_see(user, channel):
+                return user.is_authenticated
+
+        Args:
+            viewer: The function, called with the user and a channel.
+
+        Returns:
+            The function itself, unchanged.
+
+        Raises:
+            InvalidOption: There is a second function, or it cannot be called as above.
+
         """
         check_rule(
             "may_see_presence",

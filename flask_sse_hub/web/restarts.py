@@ -113,8 +113,22 @@ class HasRestarters:
         it returns to the answer. ``so_far`` is the text so far, or the list of the
         items so far if the answer has no ``merge``.
 
-        An app can have several such functions. Raises InvalidOption for a lambda, for a
-        second function of the same name, and for one that cannot be called as above.
+        For example::
+
+            @sse_hub.restart_answer
+            def go_on(answer_id, so_far):
+                return complete("Go on with: " + so_far)
+
+        Args:
+            function: The function. An app can have several.
+
+        Returns:
+            The function itself, unchanged.
+
+        Raises:
+            InvalidOption: It is a lambda, another one has its name, or it cannot be
+                called as above.
+
         """
         self._restarters.register(function)
         return function

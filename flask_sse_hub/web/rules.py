@@ -27,8 +27,21 @@ class HasRules:
         SSE_HUB_REVALIDATE_INTERVAL while the stream is open. The later calls run with
         the headers and cookies of the request that opened the stream, without its body.
 
-        There is one rule for all channels. Raises InvalidOption for a second one, and
-        for a function that cannot be called as above.
+        For example::
+
+            @sse_hub.authorize_channel
+            def may_listen(user, channel):
+                return channel == f"team.{user.team_id}"
+
+        Args:
+            authorizer: The rule. There is one for all channels.
+
+        Returns:
+            The function itself, unchanged.
+
+        Raises:
+            InvalidOption: There is a second rule, or it cannot be called as above.
+
         """
         check_rule(
             "authorize_channel", self._rules.authorize, authorizer, ("user", "channel")
@@ -45,8 +58,21 @@ class HasRules:
         such as the page or the device. Statistics and signals show them. A text of more
         than 256 characters is cut.
 
-        Raises InvalidOption for a second function, and for one that cannot be called as
-        above.
+        For example::
+
+            @sse_hub.describe_client
+            def describe():
+                return {"page": request.args.get("page", "")}
+
+        Args:
+            describer: The function, called without arguments.
+
+        Returns:
+            The function itself, unchanged.
+
+        Raises:
+            InvalidOption: There is a second function, or it cannot be called as above.
+
         """
         check_rule("describe_client", self._rules.describe, describer, ())
         self._rules.describe = describer
@@ -65,8 +91,21 @@ class HasRules:
         end after SSE_HUB_REVALIDATE_INTERVAL, and their clients reconnect with the
         token.
 
-        Raises InvalidOption for a second function, and for one that cannot be called as
-        above.
+        For example::
+
+            @sse_hub.reload_user
+            def reload(user_id):
+                return users.get(user_id)
+
+        Args:
+            reloader: The function, called with the id of the user.
+
+        Returns:
+            The function itself, unchanged.
+
+        Raises:
+            InvalidOption: There is a second function, or it cannot be called as above.
+
         """
         check_rule("reload_user", self._rules.reload, reloader, ("user_id",))
         self._rules.reload = reloader

@@ -65,6 +65,17 @@ class Scheme(ABC):
 
     Raises ConfigurationError if a secret is missing, empty or malformed. If ``secrets``
     is a function, the error is raised for the delivery for which it is called.
+
+    ``@webhook(scheme)`` calls ``verify()``. To call it yourself, for example::
+
+        scheme = GitHub(secret)
+        delivery_id, _ = scheme.verify(
+            request.headers, request.get_data(), now=time.time()
+        )
+
+    Args:
+        secrets: One secret, or several, or a function that returns either.
+
     """
 
     secrets: Secrets = field(repr=False)
@@ -164,6 +175,13 @@ class GitHub(Scheme):
     """GitHub: ``X-Hub-Signature-256`` signs the body, but no time, id or event type.
 
     https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+    For example::
+
+        scheme = GitHub(os.environ["GITHUB_SECRET"])
+
+    Args:
+        secrets: One secret, or several, or a function that returns either.
+
     """
 
     name = "github"
@@ -180,8 +198,15 @@ class GitHub(Scheme):
 class Stripe(Scheme):
     """Stripe: ``Stripe-Signature`` signs the time and the body, which has an event id.
 
-    ``tolerance`` is how many seconds the time may differ from this machine's clock. See
-    https://docs.stripe.com/webhooks#verify-manually
+    See https://docs.stripe.com/webhooks#verify-manually
+    For example::
+
+        scheme = Stripe(os.environ["STRIPE_SECRET"])
+
+    Args:
+        secrets: One secret, or several, or a function that returns either.
+        tolerance: How many seconds the time may differ from this machine's clock.
+
     """
 
     tolerance: float = 300.0
@@ -214,9 +239,16 @@ class StandardWebhooks(Scheme):
     """Standard Webhooks: ``webhook-signature`` signs the id, the time and the body.
 
     The header names of Svix are accepted too. Secrets given as str are base64, with or
-    without ``whsec_``; bytes are used as they are. ``tolerance`` is how many seconds
-    the time may differ from this machine's clock. See
+    without ``whsec_``; bytes are used as they are. See
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    For example::
+
+        scheme = StandardWebhooks(os.environ["WEBHOOK_SECRET"])
+
+    Args:
+        secrets: One secret, or several, or a function that returns either.
+        tolerance: How many seconds the time may differ from this machine's clock.
+
     """
 
     tolerance: float = 300.0
@@ -241,11 +273,20 @@ class StandardWebhooks(Scheme):
         """Return the headers of a delivery that you send: id, time and signatures.
 
         The body is signed with each secret, so a receiver may know the new one or the
-        old one. Use the same id for each attempt, and the time of the attempt, in
-        seconds since 1970.
+        old one. For example::
 
-        Raises ConfigurationError if a function for the secrets returned none, or a
-        wrong one.
+            scheme = StandardWebhooks(os.environ["WEBHOOK_SECRET"])
+            headers = scheme.sign("msg_7", b'{"paid": true}', now=time.time())
+
+        Args:
+            delivery_id: The id of the delivery, the same for each attempt.
+            body: The bytes that are sent.
+            now: The time of the attempt, in seconds since 1970.
+
+        Raises:
+            ConfigurationError: A function for the secrets returned none, or a wrong
+                one.
+
         """
         time = str(int(now))
         signed = _signed(delivery_id, time, body)

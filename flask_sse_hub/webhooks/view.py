@@ -73,6 +73,14 @@ def webhook(
     ``max_bytes`` or the app's MAX_CONTENT_LENGTH is answered with 413. If a function
     returns no secret, or the body has already been parsed as a form, the answer is 500,
     and the log has the reason.
+
+    Args:
+        scheme: The way in which the provider signs.
+        max_bytes: The most bytes that a body may have.
+
+    Returns:
+        A decorator for views.
+
     """
 
     def decorate(view: Callable[Concatenate[Delivery, _P], _R]) -> Callable[_P, _R]:

@@ -34,8 +34,8 @@ TYPING = sample("docs/typing-indicators.md", "js")
 PROGRESS = sample("docs/jobs.md", "js")
 BELL = sample("docs/notifications.md", "html")
 ROOMS = sample("docs/rooms.md", "js")
-ANSWER = sample("docs/api.md", "js", with_='"done"')
-TICKET = sample("docs/api.md", "js", with_="ticket=")
+ANSWER = sample("docs/responses.md", "js", with_='"done"')
+TICKET = sample("docs/page-setup.md", "js", with_="ticket=")
 
 #: The functions that samples leave to their readers. Each records its arguments.
 NAMES = """

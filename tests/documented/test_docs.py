@@ -4,15 +4,14 @@ import json
 import re
 import subprocess
 from dataclasses import fields
-from inspect import getsource, isfunction
+from inspect import getsource
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
-import flask_sse_hub
 from docs.make_configuration import page
-from flask_sse_hub import ClientStats, CloseReason, HubStats, SSEHub
+from flask_sse_hub import ClientStats, CloseReason, HubStats
 from flask_sse_hub.events.event import EVERY_TYPE, RESERVED_TYPES
 from flask_sse_hub.events.record import GapReason
 from flask_sse_hub.web.config import Config
@@ -53,16 +52,6 @@ def test_the_settings_of_the_environment_are_read(
     config = Config.read(app.config)
     assert config.max_age == 600
     assert config.public_channels == ("news", "orders.*")
-
-
-def test_the_api_page_names_every_public_function() -> None:
-    """The page names each method of SSEHub and each public function."""
-    text = (ROOT / "docs/api.md").read_text()
-    methods = {name for name in vars(SSEHub) if not name.startswith("_")} - {"init_app"}
-    assert {name for name in methods if f"sse_hub.{name}" not in text} == set()
-    functions = {name for name, it in vars(flask_sse_hub).items() if isfunction(it)}
-    public = functions & set(flask_sse_hub.__all__)
-    assert {name for name in public if f"`{name}(" not in text} == set()
 
 
 def test_every_route_is_in_openapi_json(make_site: MakeSite) -> None:

@@ -46,7 +46,14 @@ class TaskAnswer:
     """One answer, for a ``with`` block. Write its items, and look at ``stopped``.
 
     An exception in the block ends the answer as failed. If the process dies, the app's
-    workers end it as lost, about twenty seconds later.
+    workers end it as lost, about twenty seconds later. For example::
+
+        with publisher.answer(user=42) as out:
+            for number, token in enumerate(tokens, 1):
+                if out.stopped:
+                    break
+                out.write(token)
+                out.progress(number, "tokens", total=len(tokens))
     """
 
     def __init__(
@@ -131,13 +138,29 @@ class TaskAnswer:
     def write(self, item: Any) -> None:
         """Add an item to the answer; does nothing once it is ``stopped``.
 
-        Waits while the broker is away and many items wait already. Raises InvalidEvent
-        for an item that cannot be sent.
+        Waits while the broker is away and many items wait already.
+
+        Args:
+            item: Text, an ``Event``, a ``Progress``, or data for JSON.
+
+        Raises:
+            InvalidEvent: The item cannot be sent.
+
         """
         self._written.put(self._convert(item))
 
     def progress(self, done: float, text: str = "", *, total: float = 1.0) -> None:
-        """Tell how far the task has come. Raises InvalidEvent."""
+        """Tell how far the task has come.
+
+        Args:
+            done: How much is done.
+            text: A short text for people.
+            total: How much there is to do.
+
+        Raises:
+            InvalidEvent: A value has the wrong type, or is negative or not finite.
+
+        """
         self.write(Progress(done, text, total))
 
     # The runner's thread

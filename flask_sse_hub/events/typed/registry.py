@@ -64,9 +64,17 @@ class EventTypes:
         msgspec. ``publish()`` sends its instances with this type. All data that is
         published with the type is checked: see the page about typed events.
 
-        Raises InvalidName for a type that no event can have. Raises InvalidOption for a
-        class of another kind, for a second class of the type, and for a second type of
-        the class. A TypedDict may have several types.
+        Args:
+            type: The type of the events.
+
+        Returns:
+            A decorator, which returns the class unchanged.
+
+        Raises:
+            InvalidName: No event can have this type.
+            InvalidOption: The class is of another kind, the type has a second class, or
+                the class a second type. A TypedDict may have several types.
+
         """
         if callable(type):
             raise InvalidOption(

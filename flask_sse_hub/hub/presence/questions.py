@@ -39,6 +39,13 @@ class AnswersPresence(ABC):
         the state of the log for each call. A stream that has just opened is listed a
         few milliseconds later.
 
+        For example::
+
+            names = [person.data.get("name") for person in sse_hub.present("room.7")]
+
+        Args:
+            channel: The name of a channel, not a pattern.
+
         Returns:
             A list of Presence with two attributes: ``anonymous`` is the number of
             streams without a user, and ``stale`` tells whether the worker cannot read
@@ -58,7 +65,19 @@ class AnswersPresence(ABC):
     def is_present(self, user: Name | HasId) -> bool:
         """Tell whether a user is in any channel with presence.
 
-        ``user`` is an id or a user object. Raises the errors of ``present()``.
+        For example::
+
+            if not sse_hub.is_present(42):
+                send_mail(42)
+
+        Args:
+            user: The id of a user, or a user object.
+
+        Raises:
+            ConfigurationError: No channel has presence.
+            InvalidName: The user's id is not usable.
+            BrokerUnavailable: This process does not follow the log, and cannot read it.
+
         """
         return bool(self.present_channels(user))
 
@@ -66,7 +85,21 @@ class AnswersPresence(ABC):
     def present_channels(self, user: Name | HasId) -> list[str]:
         """Return the names of the channels in which a user is present.
 
-        ``user`` is an id or a user object. Raises the errors of ``present()``.
+        For example::
+
+            rooms = sse_hub.present_channels(current_user)
+
+        Args:
+            user: The id of a user, or a user object.
+
+        Returns:
+            The names, without order.
+
+        Raises:
+            ConfigurationError: No channel has presence.
+            InvalidName: The user's id is not usable.
+            BrokerUnavailable: This process does not follow the log, and cannot read it.
+
         """
         checked = address.checked_id(address.user_id_of(user), what="a user's id")
         return self._people(None).channels(checked)

@@ -28,6 +28,14 @@ class AnswersReceipts(ABC):
         receipts. Any other process reads the log from the event on, and knows the
         receipts of the last minute.
 
+        For example::
+
+            event_id = sse_hub.publish("hello", user=42, receipt=True)
+            receipt = sse_hub.receipts(event_id)
+
+        Args:
+            event_id: The id that ``publish()`` has returned.
+
         Returns:
             A Receipt. None for an event without a receipt, for a forgotten one, and
             outside the workers also before the first worker has reported.

@@ -1,4 +1,4 @@
-"""The samples of the API page, in an app that has the names that they use."""
+"""The samples of the pages about publishing and streams, in an app with their names."""
 
 import json
 import re
@@ -12,14 +12,14 @@ from tests.conftest import MakeSite
 from tests.documented.samples import sample
 from tests.documented.shell import Shell, flask_run, steps
 
-PAGE = "docs/api.md"
-PUBLISH = sample(PAGE, "python", with_="event_id = sse_hub.publish(")
-CURL = sample(PAGE, "console", with_='"paid": true')
-CURL_OF_MANY = sample(PAGE, "console", with_='"data": 2')
-TOKEN = sample(PAGE, "console", with_="flask sse token")
-ANSWER = sample(PAGE, "python", with_="EventSourceResponse")
-RULE = sample(PAGE, "python", with_="@sse_hub.authorize_channel")
-TICKET = sample(PAGE, "python", with_="sse_hub.ticket(")
+HTTP = "docs/http-publishing.md"
+PUBLISH = sample("docs/publishing.md", "python", with_="event_id = sse_hub.publish(")
+CURL = sample(HTTP, "console", with_='"paid": true')
+CURL_OF_MANY = sample(HTTP, "console", with_='"data": 2')
+TOKEN = sample(HTTP, "console", with_="flask sse token")
+ANSWER = sample("docs/responses.md", "python", with_="EventSourceResponse")
+RULE = sample("docs/streams.md", "python", with_="@sse_hub.authorize_channel")
+TICKET = sample("docs/page-setup.md", "python", with_="sse_hub.ticket(")
 
 
 def test_an_event_is_published_with_all_options(make_site: MakeSite) -> None:
