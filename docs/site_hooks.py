@@ -5,6 +5,7 @@ All pages are also read as plain files, so their links are relative to the repos
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -41,6 +42,10 @@ _BLOCK_OR_LINK = re.compile(
     r"|(?<!!)\[(?P<text>[^\]]*)\]\((?![a-z]+:)(?P<path>[^)#\s]+)(?P<part>#[^)]*)?\)",
     re.DOTALL | re.MULTILINE,
 )
+
+_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_HEAD = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
+_ROW_OR_CELL = re.compile(r"<tr>|<td([^>]*)>")
 
 #: The text of code within a sentence or a table, if it is long.
 _NAME = re.compile(r"(?<=<code>)[^<]{12,}(?=</code>)")
@@ -87,6 +92,38 @@ def relinked(markdown: str, *, source: str, place: str) -> str:
         return f"[{match['text']}]({target}{match['part'] or ''})"
 
     return _BLOCK_OR_LINK.sub(relink, markdown)
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Let tables be read as cards on a phone."""
+    return labelled(html)
+
+
+def labelled(html: str) -> str:
+    """Return a page's tables with the head of its column at each cell but the first.
+
+    Cells of a column without a head, and the heads of columns that only say "meaning",
+    need no label.
+    """
+
+    def label(table: re.Match[str]) -> str:
+        heads = [re.sub("<.*?>", "", head) for head in _HEAD.findall(table[0])]
+        place: Iterator[str] = iter(())
+
+        def cell(found: re.Match[str]) -> str:
+            nonlocal place
+            if found[0] == "<tr>":
+                place = iter(heads)
+                return found[0]
+            head = next(place, "")
+            if head in ("", heads[0], "meaning"):
+                return found[0]
+            return f'<td data-label="{head}"{found[1]}>'
+
+        rows = _ROW_OR_CELL.sub(cell, table[0])
+        return rows.replace("<table>", "<table data-cards>", 1)
+
+    return _TABLE.sub(label, html)
 
 
 def on_post_page(output: str, **_: object) -> str:

@@ -22,7 +22,13 @@ Number of rounds: {rounds}. Each figure is the median of the rounds, with the lo
 the highest in brackets. Read the ratios: they are comparable between machines, the
 times are not. [benchmarks/README.md](../benchmarks/README.md) describes the method.
 
+{picture}
 {machine}
+"""
+
+# `make bench` draws it from the first table.
+_PICTURE = """![CPU time per delivery: bars for a loop in C, flask_sse_hub, nchan, \
+better-sse, sse-starlette and Flask-SSE](pictures/cpu-per-delivery.svg)
 """
 
 _CAVEATS = """## Limits of these results
@@ -307,7 +313,9 @@ def _served(results: Results, label: str) -> str:
 
 def page(results: Results) -> str:
     """Return the whole page."""
-    head = _HEAD.format(rounds=results.rounds, machine=machine(results))
+    head = _HEAD.format(
+        rounds=results.rounds, machine=machine(results), picture=_PICTURE
+    )
     sections = tables(results)
     for section in SECTIONS:
         if section.plot and f"## {section.title}\n" in sections:

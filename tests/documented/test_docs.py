@@ -11,6 +11,8 @@ import pytest
 from flask import Flask
 
 from docs.make_configuration import page
+from docs.make_pictures import DRAWINGS
+from docs.make_pictures import FOLDER as PICTURES
 from flask_sse_hub import ClientStats, CloseReason, HubStats
 from flask_sse_hub.events.event import EVERY_TYPE, RESERVED_TYPES
 from flask_sse_hub.events.record import GapReason
@@ -34,6 +36,13 @@ PAGES = sorted(
 def test_the_configuration_page_is_generated_from_the_code() -> None:
     """Every key is listed; `python -m docs.make_configuration` writes the page."""
     assert (ROOT / "docs/configuration.md").read_text() == page()
+
+
+def test_the_pictures_are_drawn_from_the_code() -> None:
+    """`python -m docs.make_pictures` writes them, one of them from the benchmarks."""
+    drawn = {f"{name}.svg": draw().svg() for name, draw in DRAWINGS.items()}
+    found = {path.name: path.read_text() for path in PICTURES.iterdir()}
+    assert found == drawn
 
 
 def test_the_settings_of_the_environment_are_read(

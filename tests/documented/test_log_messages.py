@@ -1,4 +1,4 @@
-"""The index of log messages in docs/operations.md: each warning and error, by code."""
+"""The index of docs/log-messages.md: each warning and error, by its code."""
 
 import ast
 import json
@@ -14,8 +14,8 @@ import flask_sse_hub
 from tests.documented.samples import sample
 
 PACKAGE = Path(flask_sse_hub.__file__).parent
-JSON = sample("docs/operations.md", "python", with_="JsonFormatter")
-PAGE = (PACKAGE.parent / "docs/operations.md").read_text()
+JSON = sample("docs/log-messages.md", "python", with_="JsonFormatter")
+PAGE = (PACKAGE.parent / "docs/log-messages.md").read_text()
 
 #: The text of each code, as the index shows it.
 INDEX = dict(re.findall(r"^\| `(SSE-\d{4})` \| `(.+?)` \| .+ \| .+ \|$", PAGE, re.M))

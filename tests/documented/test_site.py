@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from docs.site_hooks import relinked
+from docs.site_hooks import labelled, relinked
 from tests.documented.samples import ROOT
 from tests.kit.ports import HOST
 from tests.kit.reader import DEADLINE
@@ -72,6 +72,7 @@ SEARCHES = {
     "socketio": "choosing",
     "sqlalchemy": "database",
     "sqlite": "brokers",
+    "SSE-1204": "log-messages",
     "SSE_HUB_MAX_AGE": "configuration",
     "stripe": "webhooks",
     "systemd": "deploying",
@@ -204,6 +205,15 @@ def test_links_lead_to_the_sites_own_pages(
     assert relinked(link, source=source, place=place) == expected
 
 
+def test_a_row_can_be_read_as_a_card() -> None:
+    """Each cell but the first has the head of its column, if that says something."""
+    row = "<tr>\n<td>a</td>\n<td>b</td>\n<td>c</td>\n</tr>"
+    heads = "<tr><th>key</th><th>default</th><th>meaning</th></tr>"
+    table = labelled(f"<table><thead>{heads}</thead><tbody>{row}</tbody></table>")
+    assert table.startswith("<table data-cards>")
+    assert '<td>a</td>\n<td data-label="default">b</td>\n<td>c</td>' in table
+
+
 class Quiet(SimpleHTTPRequestHandler):
     """A file server that does not log."""
 
@@ -307,7 +317,7 @@ def test_the_search_begins_with_the_page_that_explains_a_word(
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
-    [("index", 1280, "light"), ("choosing", 360, "dark")],
+    [("index", 1280, "light"), ("configuration", 360, "dark")],
 )
 def test_a_page_is_accessible(
     page: "Page", url: str, name: str, width: int, scheme: str
