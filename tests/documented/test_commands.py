@@ -30,6 +30,7 @@ PIP = [
 NPM = [
     *(line for each in samples("docs/htmx.md", "sh") for line in commands(each)),
     *commands(sample("docs/turbo.md", "sh")),
+    *commands(sample("docs/alpine.md", "sh")),
 ]
 
 

@@ -19,6 +19,7 @@ _MODULES = _TESTS / "node_modules"
 
 #: The source of each file that a page loads from /static.
 FILES = {
+    "alpine.min.js": _MODULES / "alpinejs/dist/cdn.min.js",
     "htmx.min.js": _MODULES / "htmx.org/dist/htmx.min.js",
     "htmx-ext-sse.min.js": _MODULES / "htmx-ext-sse/dist/sse.min.js",
     "htmx4.min.js": _MODULES / "htmx4/dist/htmx.min.js",
@@ -71,6 +72,7 @@ PAGES = {
     ),
     "turbo": _sample("turbo", html="<turbo-stream-source"),
     "datastar": _sample("datastar", html="datastar.js"),
+    "alpine": _sample("alpine", html="alpine.min.js"),
 }
 
 
