@@ -12,6 +12,7 @@ Read it like a tutorial, in this order:
   answer that comes word by word, and goes on through a reload;
 * ``contacts`` and ``imports``: a long task with a progress bar, which all tabs of the
   user show, and any of them cancels;
+* ``sources``: the links from each page to its code and its guide;
 * ``security`` and ``errors``: the parts that every app needs, with or without streams;
 * ``templates/base.html`` and ``static/js/page.js``: the one stream of all pages. From
   there, read how each page uses it.
@@ -35,6 +36,7 @@ from . import (
     lobby,
     pages,
     security,
+    sources,
     webhooks,
 )
 from .extensions import login_manager, sse_hub
@@ -90,6 +92,7 @@ def create_app() -> Flask:
     errors.init_app(app)
     figures.init_app(app)
     lobby.init_app(app)
+    sources.init_app(app)
     for module in (accounts, pages, demo, lobby, api, webhooks, chat, imports):
         app.register_blueprint(module.blueprint)
     return app

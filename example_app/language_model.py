@@ -1,14 +1,13 @@
-"""A stand-in for a language model: a small text generator.
+"""A stand-in for a language model: it looks up a paragraph about the question.
 
 This module knows no requests, no streams and no database. The rest of the app calls
 only ``complete()``. Replace that function to use a real model.
 """
 
 import logging
-import random
 import time
-from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator
 from typing import TypedDict
 
 from flask import current_app
@@ -33,32 +32,77 @@ _FIRST_TAKES = 8
 
 _FAILS_AFTER = 12
 
-_FEWEST_WORDS = 45
-_MOST_WORDS = 90
-
-# The text from which the stand-in takes its words.
+# The text has one answer in each paragraph. The first one is for questions
+# about anything else. Numbers and names are those of the documentation.
 _TEXT = """
-A stream is one answer that stays open while the server writes events to it. An event
-is a few lines of text with a blank line after them. The browser reads the lines as
-they come and hands each event to the page. A stream of tokens is no different from a
-stream of prices: each token is an event, and the page writes it where the last one
-ended. A stream of one request belongs to one visitor, and ends when the answer is
-complete. The stream of the hub belongs to a person, and stays open as long as a page
-does. A client that loses its connection names the last id that it has, and the hub
-goes on from there. A client that has left is noticed, and the call of the model is
-closed, so that nobody pays for tokens that nobody reads. A proxy that collects an
-answer before it passes it on turns a stream into a long silence, so the header says
-that it should not. A worker that stops tells its streams so, and the page says what
-has happened and offers to try again. An answer is kept when it is complete, in one
-transaction with the question. An answer that was stopped is kept as far as it came,
-because that is what the person has seen. The page shows the text as it comes, and a
-screen reader hears it once, when it is complete. Events travel over plain HTTP,
-through every proxy that knows HTTP, and need no protocol of their own. A heartbeat is
-a comment that the page never sees, sent when there is nothing else to say. A slow
-reader slows the writer down, so that memory stays bounded on both sides. An error in
-the middle of a stream cannot change the status any more, so it is an event as well,
-and its id is in the log beside the traceback. A button that says stop closes the
-connection, and the server hears of it within a moment.
+I am a stand-in for a language model, and I know only a few paragraphs about this
+product. Ask me about streams, events, publishing, reconnecting, heartbeats, logins,
+channels, presence, brokers, workers, proxies, answers or tests. Each word that you see
+here is an item of a generator, which reached your page as an event of its own, so this
+answer shows how the answer of a real model would arrive.
+
+A heartbeat keeps a stream alive and finds dead connections. The stream of the hub
+sends an event named ping every thirty seconds, which the browser client does not pass
+on to the page. An answer like this one sends a comment after fifteen seconds of
+silence, because some clients take unknown events for data. SSE_HUB_HEARTBEAT_INTERVAL
+changes the first, and heartbeat= of the response the second.
+
+A client that reconnects names the id of its last event, and the hub sends the events
+that came after it, in order and each one once. This is called to resume. If history
+does not reach back that far, the client receives one reset event, and the page loads
+its state again. History keeps an hour, ten thousand events or 64 MiB, whichever ends
+first.
+
+To publish an event, call sse_hub.publish() in a route, a job, a webhook or a shell. It
+takes the data, a type, and targets: a channel, a user, a session or a client. Without a
+target every connected client receives the event, and None is refused, so an anonymous
+user never becomes a broadcast. From outside the app use a Publisher, the command flask
+sse publish, or a token over HTTP.
+
+An event is data, a type and an id. On the wire it is a few lines of text with a blank
+line after them, sent over plain HTTP, so every browser reads it with EventSource and
+no other protocol is needed. JSON data arrives as an object in the browser client. One
+event may have a megabyte; publish a URL for more.
+
+A login decides who listens. A stream needs one unless you say otherwise, and a logout
+ends the streams of that session on every worker at once. Users are loaded again while
+their streams are open, so a deleted or locked user loses the stream within a minute or
+so. Tickets let clients in that can send no cookies.
+
+A channel is a name such as orders.7, and it is closed until SSE_HUB_PUBLIC_CHANNELS or
+the rule of authorize_channel opens it. A stream may also listen to a pattern such as
+orders.*, if the user may listen to every channel below it. Publish personal events to
+a user and not to a channel, because the login guards them.
+
+Presence tells who is there. SSE_HUB_PRESENCE names the channels that have it,
+sse_hub.present() lists the people on all workers, and each person counts once, however
+many tabs are open. Pages receive an event when somebody comes or leaves. A short cut
+or a reload is no leave.
+
+A broker keeps the log of events. The default is an SQLite file in the instance folder,
+which all workers and scripts of a machine share, with nothing to install. Use Redis
+for several machines, and memory for tests. You change it by SSE_HUB_BROKER_URL, and
+nothing else in the app has to change.
+
+Any number of workers serves the same streams, because each worker follows the log and
+writes to its own clients. Run gunicorn with its gevent worker: then an open stream
+takes no greenlet and no place of ordinary requests, and memory of about one and a half
+KiB. A worker that stops sends its clients on, and they resume on another one.
+
+A proxy must not collect the stream. The hub sends X-Accel-Buffering: no, which nginx
+obeys, and the idle limit of the proxy must be above two heartbeats. HTTP/2 between
+browser and proxy lifts the limit of six connections. The command flask sse doctor finds
+the hop that holds events back, and names the cure.
+
+An answer like this one is an EventSourceResponse, or sse_hub.answers if it should
+outlive its reader. The iterable runs beside the request, each item becomes an event,
+and the last event tells how it ended. Stop interrupts the model where it runs, a reload
+reads on, and a second tab shows the same text.
+
+A test uses the kit in flask_sse_hub.testing: Stream opens a stream of a test client
+with a deadline for each wait, Published lists the events that the app has published,
+and a Clock that you move by hand makes heartbeats and ages instant. No test has to
+sleep.
 """
 
 
@@ -96,13 +140,12 @@ def complete(messages: list[Message]) -> Generator[str, None, None]:
         said = len(last["content"].split())
         *messages, last = messages
     question = last["content"]
-    seed = f"{len(messages) + 1} {question}"
     tokens = 0
     try:
         time.sleep(pace * _FIRST_TAKES)
         if SLOW_WORD in _words_of(question):
             pace *= _SLOW_TAKES
-        for number, word in enumerate(_words(question, seed=seed)):
+        for number, word in enumerate(_answer_to(question).split()):
             if number < said:
                 continue
             if number == _FAILS_AFTER and FAILING_WORD in _words_of(question):
@@ -115,28 +158,27 @@ def complete(messages: list[Message]) -> Generator[str, None, None]:
         log.info("a call of the model ended after %d tokens", tokens)
 
 
-def _words(question: str, *, seed: str) -> Iterator[str]:
-    """Yield words in an order that the text could have had.
-
-    Each word is chosen by the two before it. The same seed gives the same words.
-    """
-    drawn = random.Random(seed)
-    before = _beginning(question, drawn)
-    yield from before
-    for count in range(len(before), _MOST_WORDS):
-        if before[1].endswith(".") and count >= _FEWEST_WORDS:
-            return
-        word = drawn.choice(_FOLLOWING[before])
-        yield word
-        before = (before[1], word)
+def _answer_to(question: str) -> str:
+    """Return the paragraph that shares the rarest words with a question."""
+    asked = _words_of(question) - _COMMON
+    best = max(_PARAGRAPHS[1:], key=lambda each: _fit(asked, each))
+    return best if _fit(asked, best) else _PARAGRAPHS[0]
 
 
-def _beginning(question: str, drawn: random.Random) -> tuple[str, str]:
-    """Return the beginning of a sentence, one that fits the question if possible."""
-    asked = _words_of(question)
-    every = [beginning for beginning, _ in _SENTENCES]
-    fitting = [beginning for beginning, about in _SENTENCES if asked & about]
-    return drawn.choice(fitting or every)
+def _fit(asked: frozenset[str], paragraph: str) -> float:
+    """Return how well a paragraph fits: a word that is in few of them counts more."""
+    words = [_stem(word) for word in _words_of(paragraph)]
+    shared = {_stem(word) for word in asked}.intersection(words)
+    first = {_stem(word) for word in _words_of(paragraph.partition(".")[0])}
+    return sum((2.0 if word in first else 1.0) / _IN[word] for word in shared)
+
+
+def _stem(word: str) -> str:
+    """Return a word without its ending: "streams" and "reconnecting" find theirs."""
+    for ending in ("ing", "ers", "s", "er", "ed"):
+        if len(word) > len(ending) + 3 and word.endswith(ending):
+            return word.removesuffix(ending)
+    return word
 
 
 def _words_of(text: str) -> frozenset[str]:
@@ -145,29 +187,17 @@ def _words_of(text: str) -> frozenset[str]:
 
 # Words that are too common to be the subject of a question.
 _COMMON = frozenset(
-    {"a", "an", "and", "are", "as", "at", "be", "by", "for", "how", "in", "is", "it"}
-    | {"of", "on", "the", "to", "what"}
+    {"a", "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "how"}
+    | {"i", "if", "in", "is", "it", "me", "my", "of", "on", "that", "the", "this", "to"}
+    | {"what", "when", "which", "who", "why", "with", "work", "you", "your"}
 )
 
 
-def _sentences() -> list[tuple[tuple[str, str], frozenset[str]]]:
-    """Return the beginning of each sentence, and the words that it is about."""
-    found = []
-    for sentence in " ".join(_TEXT.split()).split(". "):
-        first, second, *_ = sentence.split()
-        found.append(((first, second), _words_of(sentence) - _COMMON))
-    return found
+_PARAGRAPHS = [" ".join(each.split()) for each in _TEXT.strip().split("\n\n")]
 
-
-def _following() -> dict[tuple[str, str], list[str]]:
-    words = _TEXT.split()
-    # The end is followed by the beginning, so that there is always another word.
-    words += words[:2]
-    following = defaultdict(list)
-    for first, second, third in zip(words, words[1:], words[2:], strict=False):
-        following[first, second].append(third)
-    return dict(following)
-
-
-_SENTENCES = _sentences()
-_FOLLOWING = _following()
+# The number of paragraphs that have a word.
+_IN = Counter(
+    stem
+    for each in _PARAGRAPHS[1:]
+    for stem in {_stem(word) for word in _words_of(each)}
+)

@@ -12,6 +12,7 @@ from . import (
     imports,
     language_model,
     lasting,
+    webhooks,
 )
 from .extensions import sse_hub
 from .users import USERS, require_login
@@ -22,7 +23,8 @@ blueprint = Blueprint("pages", __name__)
 @blueprint.get("/")
 def index() -> str:
     """Show an overview of the pages."""
-    return render_template("index.html")
+    user = current_user.id if current_user.is_authenticated else "alice"
+    return render_template("index.html", webhook_call=webhooks.sample_call(user))
 
 
 @blueprint.get("/sse-demo")

@@ -1,8 +1,11 @@
 """Webhooks: another service calls, and the user concerned is notified at once."""
 
+import hmac
+import json
 import os
+import secrets
 
-from flask import Blueprint, current_app, jsonify, request
+from flask import Blueprint, current_app, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
 
 from flask_sse_hub import ConfigurationError
@@ -31,6 +34,25 @@ def _secret() -> str:
     if not secret:
         raise ConfigurationError(f"{name} is not set")
     return secret
+
+
+def sample_call(user: str) -> str | None:
+    """Return a curl command that notifies a user; None where the secret is a real one.
+
+    Its text has a number: the same text is sent to a user once a day.
+    """
+    if os.environ.get(PROVIDERS["payments"]) or not (
+        current_app.debug or current_app.config["DEMO"]
+    ):
+        return None
+    paid = f"Order {secrets.randbelow(10_000)} is paid"
+    body = json.dumps({"user": user, "text": paid})
+    signature = hmac.digest(b"demo", body.encode(), "sha256").hex()
+    url = url_for("webhooks.receive", provider="payments", _external=True)
+    return (
+        f"curl {url} -H 'Content-Type: application/json'"
+        f" -H 'X-Signature-256: sha256={signature}' -d '{body}'"
+    )
 
 
 @blueprint.post(f"/webhooks/<any({', '.join(PROVIDERS)}):provider>")

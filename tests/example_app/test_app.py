@@ -1,7 +1,14 @@
 """The example app, without a server."""
 
+import html
+import re
+import shlex
+
+from flask import url_for
+
 from example_app.extensions import sse_hub
 from example_app.lobby import LOBBY
+from example_app.sources import FILES
 from flask_sse_hub.testing import Stream
 from tests.conftest import DemoApp
 
@@ -42,3 +49,39 @@ def test_typing_reaches_the_others_and_is_not_kept(demo_app: DemoApp) -> None:
         assert back.next(("typing", "end")).type == "end"
     stranger = demo_app.app.test_client()
     assert stranger.post("/api/lobby/typing", json={}).status_code == 401
+
+
+def test_each_page_links_to_its_source_and_its_guide(demo_app: DemoApp) -> None:
+    """The listed files can be read, and no others."""
+    browser = demo_app.browser("alice")
+    for endpoint, files in FILES.items():
+        with demo_app.app.test_request_context():
+            page = browser.get(url_for(endpoint)).text
+        for name in files:
+            assert f'href="/source/{name}"' in page
+            answer = browser.get(f"/source/{name}")
+            assert (answer.status_code, answer.mimetype) == (200, "text/plain")
+            answer.close()
+    for closed in ("example_app/users.py", "setup.cfg", "../secrets"):
+        assert browser.get(f"/source/{closed}").status_code == 404
+
+
+def test_the_webhook_of_the_demo_can_be_copied(demo_app: DemoApp) -> None:
+    """The signed command notifies the visitor; with a real secret there is none."""
+    browser = demo_app.browser("bob")
+    assert "data-copy" not in browser.get("/").text
+    demo_app.app.config["DEMO"] = True
+    found = re.search(r'data-copy="([^"]*)"', browser.get("/").text)
+    assert found is not None
+    curl, url, *options = shlex.split(html.unescape(found[1]))
+    assert curl == "curl"
+    headers = [value.split(": ") for flag, value in pairs(options) if flag == "-H"]
+    (body,) = (value for flag, value in pairs(options) if flag == "-d")
+    with Stream(URL, client=browser) as stream:
+        answer = demo_app.app.test_client().post(url, headers=headers, data=body)
+        assert answer.status_code == 202
+        assert "is paid" in stream.next("notification").json()["text"]
+
+
+def pairs(options: list[str]) -> list[tuple[str, str]]:
+    return list(zip(options[::2], options[1::2], strict=True))

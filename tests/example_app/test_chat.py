@@ -520,6 +520,27 @@ class TestStandIn:
         assert first == second
         assert len(first) > 40
 
+    @pytest.mark.parametrize(
+        ("question", "part"),
+        [
+            ("What is a heartbeat?", "an event named ping every thirty seconds"),
+            ("How do I reconnect after a cut?", "the id of its last event"),
+            ("How can I publish from Celery, outside the app?", "use a Publisher"),
+            ("Does nginx as a proxy buffer?", "X-Accel-Buffering: no"),
+            ("Redis or SQLite: which broker?", "SQLite file in the instance folder"),
+            ("what happens at logout", "on every worker at once"),
+            ("Who is online? presence", "each person counts once"),
+            ("xyzzy", "I am a stand-in"),
+        ],
+    )
+    def test_a_question_about_the_product_is_answered_rightly(
+        self, demo_app: DemoApp, question: str, part: str
+    ) -> None:
+        """The answer is the paragraph of the stand-in about that subject."""
+        with demo_app.app.app_context():
+            asked: Message = {"role": "user", "content": question}
+            assert part in "".join(language_model.complete([asked]))
+
     def test_a_slow_answer_takes_as_long_as_a_person_needs(
         self, demo_app: DemoApp, monkeypatch: pytest.MonkeyPatch
     ) -> None:
