@@ -1,5 +1,6 @@
 """The samples of the README work when they are copied."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,10 +8,11 @@ import pytest
 from flask import Flask
 from flask_login import LoginManager, UserMixin
 
+from docs.absolute_links import absolute
 from flask_sse_hub import SSEHub
 from flask_sse_hub.testing import Published, Stream
 from tests.conftest import MakeSite, User
-from tests.documented.samples import sample
+from tests.documented.samples import ROOT, sample
 from tests.documented.shell import Shell, commands, flask_run
 from tests.kit.ports import HOST, free_port
 from tests.kit.reader import wait_until
@@ -155,3 +157,16 @@ def test_a_shell_publishes_and_listens(tmp_path: Path) -> None:
 def test_the_sites_home_page_has_the_first_app_too() -> None:
     """The app that the tests above run is the one that the home page shows."""
     assert HOME == FIRST_APP
+
+
+def test_an_index_can_follow_every_link_of_the_readme() -> None:
+    """A release makes links and pictures absolute, and leaves code as it is."""
+    readme = (ROOT / "README.md").read_text()
+    made = absolute(readme, "https://host/owner/name/blob/v1")
+    links = re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"(?!/)([^\"]+)", made)
+    assert len(links) > 40
+    found = [link or picture for link, picture in links]
+    assert [each for each in found if not each.startswith(("https://", "#"))] == []
+    assert "(https://host/owner/name/blob/v1/docs/quickstart.md)" in made
+    assert "https://host/owner/name/raw/v1/docs/assets/resume-dark.png" in made
+    assert 'new EventSource("/events")' in made
