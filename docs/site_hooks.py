@@ -47,8 +47,11 @@ _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _HEAD = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
 _ROW_OR_CELL = re.compile(r"<tr>|<td([^>]*)>")
 
-#: The text of code within a sentence or a table, if it is long.
-_NAME = re.compile(r"(?<=<code>)[^<]{12,}(?=</code>)")
+#: The text of code within a sentence or a table, or a heading of one name, if long.
+_NAME = re.compile(
+    r"(?<=<code>)[^<]{12,}(?=</code>)"
+    r"|(?<=>)[\w.]{16,}(?=<a class=\"?headerlink)"
+)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -65,7 +68,9 @@ def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
     Also make the search list some pages after the pages that explain a word to users.
     """
     place = page.file.src_uri
-    if place in _LATER or place.startswith(("design/", "reference/")):
+    if place.startswith("reference/"):
+        page.meta["search"] = {"boost": 0.3}
+    elif place in _LATER or place.startswith("design/"):
         page.meta["search"] = {"boost": 0.5}
     source = {place: source for source, place in _OUTSIDE.items()}.get(place)
     return relinked(markdown, source=source or f"docs/{place}", place=place)

@@ -138,8 +138,10 @@ def test_the_settings_of_gunicorn_can_be_copied_from_it(site: Path) -> None:
 
 def test_long_names_break_between_their_words(site: Path) -> None:
     """A phone does not cut a setting's name in the middle of a word."""
+    page = (site / "streams.html").read_text()
+    assert "<code>SSE_<wbr>HUB_<wbr>REVALIDATE_<wbr>INTERVAL</code>" in page
     page = (site / "configuration.html").read_text()
-    assert "<code>SSE_<wbr>HUB_<wbr>MAX_<wbr>AGE</code>" in page
+    assert "SSE_<wbr>HUB_<wbr>PRESENCE_<wbr>HOOK_<wbr>SECRETS<a " in page
     assert "<wbr>" not in "".join(re.findall("<pre>.*?</pre>", page, re.DOTALL))
 
 
