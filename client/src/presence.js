@@ -12,8 +12,9 @@
  *     const stream = connect("/events?channel=room.7&presence=1");
  *     const people = presence(stream, "room.7", { onChange: () => render([...people.values()]) });
  *
- * The list comes with the greeting of a connection. So a stream that is open already connects
- * again, and so does a connection of all tabs when another tab has begun to share it.
+ * A stream that does not listen to the channel enters it. The list comes with the greeting of
+ * a connection, or with the confirmation that the stream is in the channel. A connection of all
+ * tabs cannot enter one: it connects again for the list.
  *
  * @template [Data=any]
  * @param {EventStream<any>} stream
@@ -45,6 +46,8 @@ export class People extends Map {
   #channel;
   // Whether the stream has connected since this map began.
   #isFresh = false;
+  // Whether the stream is in the channel, has left it, or cannot enter it.
+  #isSettled = false;
   /** @type {(() => void)[]} */
   #forget;
   /** @type {Set<(people: People<Data>) => void>} */
@@ -63,9 +66,10 @@ export class People extends Map {
     this.#forget = [
       stream.on("connected", (/** @type {any} */ data) => this.#greet(data)),
       stream.on("reset", (/** @type {any} */ data) => this.#replace(data)),
+      stream.on("subscribed", (/** @type {any} */ data) => this.#move(data)),
       stream.on("presence", (/** @type {any} */ data) => this.#take(data)),
     ];
-    if (stream.state === "open") this.#connectAgain();
+    if (stream.state === "open") this.#enter(() => this.#connectAgain());
   }
 
   /**
@@ -98,12 +102,45 @@ export class People extends Map {
     if (!this.#isFresh && this.#stream.sharing.role === "follower")
       return this.#connectAgain();
     this.#isFresh = true;
+    this.#isSettled ||= this.#isIn(data) || Boolean(this.#listIn(data));
     this.#replace(data);
+    if (!this.#isSettled) this.#enter();
   }
 
-  /** @param {any} data of `connected` or `reset`: it has no list while the server knows none */
+  /**
+   * Enter the channel, or ask for its people if the stream is there.
+   *
+   * @param {() => void} [orElse] called if the server does not change this stream
+   */
+  async #enter(orElse) {
+    try {
+      await this.#stream.subscribe(this.#channel);
+    } catch {
+      this.#isSettled = true;
+      orElse?.();
+    }
+  }
+
+  /** @param {any} data of `subscribed`, which may be about other channels */
+  #move(data) {
+    const isIn = this.#isIn(data);
+    this.#isSettled ||= isIn || data?.refused?.includes(this.#channel);
+    if (this.#listIn(data) || (!isIn && this.isKnown)) this.#replace(data);
+  }
+
+  /** @param {any} data */
+  #isIn(data) {
+    return Boolean(data?.channels?.includes(this.#channel));
+  }
+
+  /** @param {any} data */
+  #listIn(data) {
+    return data?.presence?.[this.#channel];
+  }
+
+  /** @param {any} data with a list, or without one while the server knows none */
   #replace(data) {
-    const list = data?.presence?.[this.#channel];
+    const list = this.#listIn(data);
     const self = /** @type {{isKnown: boolean, anonymous: number}} */ (this);
     self.isKnown = Boolean(list);
     self.anonymous = list?.anonymous ?? 0;

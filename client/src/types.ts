@@ -32,6 +32,8 @@ export interface Subscribed {
   refused?: string[];
   /** The new channels whose events since the id are gone from history. */
   reset?: Reset & { channels: string[] };
+  /** The people of channels that were asked for. `presence()` makes a map of them. */
+  presence?: Record<string, { people: object[]; anonymous: number }>;
 }
 
 /** The place after which new channels begin: the id of an event. */

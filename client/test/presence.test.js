@@ -62,14 +62,93 @@ test("handlers can be added and removed, and the map can be closed", async () =>
   assert.equal(people.size, 0);
 });
 
-test("a stream that is open already connects again for the list", async () => {
+const confirmed = (channels, more) =>
+  block({ channels, ...more }, { type: "subscribed", id: "e-3" });
+
+test("a stream that is open already asks for the list", async () => {
   const { server, stream } = await followed();
   await server.request.open(connected("e-1", list()));
   const people = presence(stream, "room.7");
   await settle();
+  const { url, init } = server.request;
+  assert.deepEqual([url.pathname, init.method], ["/events/subscriptions", "POST"]);
+  assert.deepEqual(JSON.parse(init.body), { client_id: "c1", subscribe: ["room.7"] });
+  await server.request.respond(202);
+  await server.requests[0].send(confirmed(["room.7"], list(person("ann"))));
+  assert.deepEqual(names(people), ["ann"]);
   assert.equal(server.requests.length, 2);
+});
+
+test("a stream whose channels are fixed connects again for the list", async () => {
+  const { server, stream } = await followed();
+  await server.request.open(connected("e-1", list()));
+  const people = presence(stream, "room.7");
+  await settle();
+  await server.request.respond(404);
+  assert.equal(server.requests.length, 3);
   await server.request.open(connected("e-1", list(person("ann"))));
   assert.deepEqual(names(people), ["ann"]);
+  assert.equal(server.requests.length, 3);
+});
+
+test("a stream enters a channel and leaves it", async () => {
+  const { server, stream, people } = await followed();
+  const seen = [];
+  const room = presence(stream, "room.8", { onChange: (all) => seen.push(names(all)) });
+  const people8 = { people: [person("bob")], anonymous: 0 };
+  const inBoth = ["room.7", "room.8"];
+  await server.requests[0].open(
+    connected("e-1", { channels: ["room.7"], ...list(person("ann")) }),
+  );
+  await server.request.respond(202);
+  assert.equal(room.isKnown, false);
+  const presence8 = { presence: { "room.8": people8 } };
+  await server.requests[0].send(confirmed(inBoth, presence8));
+  await server.requests[0].send(told("join", "eve", { channel: "room.8", data: {} }));
+  assert.deepEqual([names(people), names(room)], [["ann"], ["bob", "eve"]]);
+  // A change of other channels.
+  await server.requests[0].send(confirmed([...inBoth, "a"]));
+  assert.deepEqual([names(room), room.isKnown], [["bob", "eve"], true]);
+  const left = stream.unsubscribe("room.8");
+  await server.request.respond(202);
+  await left;
+  await server.requests[0].send(confirmed(["room.7", "a"]));
+  assert.deepEqual([names(people), names(room), room.isKnown], [["ann"], [], false]);
+  assert.deepEqual(seen, [[], ["bob"], ["bob", "eve"], []]);
+  // It does not enter again by itself.
+  stream.reconnect();
+  await settle();
+  await server.request.open(connected("e-4", { channels: ["room.7", "a"], ...list() }));
+  assert.equal(server.requests.length, 4);
+});
+
+test("a channel is asked for once if the server refuses it", async () => {
+  for (const refuse of ["by the rule", "because there are too many"]) {
+    const { server, stream } = await followed();
+    const room = presence(stream, "room.8");
+    await server.requests[0].open(connected("e-1", { channels: ["room.7"], ...list() }));
+    if (refuse === "by the rule") await server.request.respond(403);
+    else {
+      await server.request.respond(202);
+      await server.requests[0].send(confirmed(["room.7"], { refused: ["room.8"] }));
+    }
+    stream.reconnect();
+    await settle();
+    await server.request.open(connected("e-1", { channels: ["room.7"], ...list() }));
+    assert.deepEqual([server.requests.length, room.isKnown], [3, false]);
+  }
+});
+
+test("a stream asks again if its connection breaks before the confirmation", async () => {
+  const { server, stream } = await followed();
+  presence(stream, "room.8");
+  for (const connections of [1, 3]) {
+    await server.request.open(connected("e-1", { channels: ["room.7"], ...list() }));
+    assert.equal(server.requests.length, connections + 1);
+    await server.request.respond(202);
+    stream.reconnect();
+    await settle();
+  }
 });
 
 test("a tab that shares a stream asks for a new list, once", async () => {

@@ -16,7 +16,14 @@ from ..errors import SSEHubError
 from ..events import address
 from ..events.address import MAX_TARGETS, Address
 from ..events.event import LARGEST_BYTES, MAX_RETRY_SECONDS, Event, checked_name
-from ..events.record import ChannelBounds, Cursor, Disconnect, Record, Subscribe
+from ..events.record import (
+    ChannelBounds,
+    Cursor,
+    Disconnect,
+    PresencePart,
+    Record,
+    Subscribe,
+)
 from ..events.seconds import checked_seconds
 from ..runtime import tracing
 
@@ -79,7 +86,9 @@ def encode(record: Record) -> str:
     else:
         head = _Head(record.addresses, record.exclude, "", None, content)
         data = ""
-    few = len(record.addresses) + len(record.exclude) <= _MAX_NAMES
+    few = not isinstance(content, Subscribe) and (
+        len(record.addresses) + len(record.exclude) <= _MAX_NAMES
+    )
     line = _encode_head(head) if few else _encode_head.__wrapped__(head)
     if record.traceparent is not None:
         line = f'{line[:-1]}{_TRACE}{record.traceparent}"}}'
@@ -155,6 +164,9 @@ def _encode_head(head: _Head) -> str:
         if head.control.since is not None:
             # A field of its own: earlier versions read the change without it.
             fields["since"] = str(head.control.since)
+        if head.control.presence:
+            # A field of its own: earlier versions pass over it.
+            fields["presence"] = head.control.presence
     else:
         fields["event"] = [head.type, head.retry]
     if head.key is not None:
@@ -183,7 +195,8 @@ def _decode_head(line: str) -> _Head:
     elif "subscribe" in fields:
         added, removed = map(_channels, fields["subscribe"])
         since = Cursor.parse(fields["since"]) if "since" in fields else None
-        control = Subscribe(added, removed, since)
+        presence = tuple(map(_presence_part, fields.get("presence", [])))
+        control = Subscribe(added, removed, since, presence)
     else:
         reason, final = fields["disconnect"]
         control = Disconnect(checked_name(reason, what="a reason"), final=bool(final))
@@ -199,6 +212,14 @@ def _decode_head(line: str) -> _Head:
         receipt=bool(fields.get("receipt")),
         bounds=_bounds(*fields["keep"]) if "keep" in fields else None,
     )
+
+
+def _presence_part(value: object) -> PresencePart:
+    channel, data, sees = _list(value)
+    checked_name(channel, what="a channel's name")
+    if data is not None and not isinstance(json.loads(data), dict):
+        raise TypeError("a description is needed")
+    return PresencePart(channel, data, bool(sees))
 
 
 def _bounds(events: object, seconds: object) -> ChannelBounds:

@@ -101,6 +101,11 @@ def presence(channel_name: str) -> Address:
     return Address("p:" + channel_name)
 
 
+def is_presence(each: Address) -> bool:
+    """Tell whether clients hear at an address who comes to a channel and leaves it."""
+    return each.startswith("p:")
+
+
 def is_internal(each: Address) -> bool:
     """Tell whether the records at an address are for workers, and never for clients."""
     return each.startswith(_INTERNAL)

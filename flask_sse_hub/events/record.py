@@ -82,17 +82,31 @@ class Disconnect:
     final: bool = False
 
 
+class PresencePart(NamedTuple):
+    """The part of a client's streams in the presence of one channel.
+
+    ``data`` is the app's description of the user, as the text of a JSON object. None:
+    nobody sees the user there. ``sees`` tells whether the client hears of the people.
+    """
+
+    channel: str
+    data: str | None
+    sees: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Subscribe:
     """The content of a control record: it changes the channels of a client's streams.
 
     The record's address is the client's own. The added channels begin after the place
-    ``since``; None stands for the record's own place.
+    ``since``; None stands for the record's own place. Each added channel with presence
+    has a part in ``presence``.
     """
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     since: Cursor | None = None
+    presence: tuple[PresencePart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

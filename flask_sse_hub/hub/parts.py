@@ -90,9 +90,6 @@ class Parts:
         self.progress = DeliveryProgress(self.history)
         self.waking = Waking(registry)
         self.ends = Ends(self.progress, registry, self.waking)
-        self.subscriptions = Subscriptions(
-            registry, self.ends, max_channels=options.max_channels
-        )
         self.folds = Folds()
         self.members = Members(append=broker.publish)
         self.folds.add(self.members)
@@ -119,6 +116,12 @@ class Parts:
             ),
             clock=clock,
             time_of_day=time_of_day,
+        )
+        self.subscriptions = Subscriptions(
+            registry,
+            self.ends,
+            max_channels=options.max_channels,
+            moved=self.roster.moved,
         )
         if options.presence:
             self.members.serve(self.roster)

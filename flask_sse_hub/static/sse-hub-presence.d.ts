@@ -20,8 +20,9 @@ interface PresenceOptions<Data = any> {
  *     const stream = connect("/events?channel=room.7&presence=1");
  *     const people = presence(stream, "room.7", { onChange: () => render([...people.values()]) });
  *
- * The list comes with the greeting of a connection. So a stream that is open already connects
- * again, and so does a connection of all tabs when another tab has begun to share it.
+ * A stream that does not listen to the channel enters it. The list comes with the greeting of
+ * a connection, or with the confirmation that the stream is in the channel. A connection of all
+ * tabs cannot enter one: it connects again for the list.
  */
 declare function presence<Data = any>(stream: EventStream<any>, channel: string, { onChange, ...others }?: PresenceOptions<Data>): People<Data>;
 /**

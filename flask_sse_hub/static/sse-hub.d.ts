@@ -28,6 +28,11 @@ interface Subscribed {
     reset?: Reset & {
         channels: string[];
     };
+    /** The people of channels that were asked for. `presence()` makes a map of them. */
+    presence?: Record<string, {
+        people: object[];
+        anonymous: number;
+    }>;
 }
 /** The place after which new channels begin: the id of an event. */
 interface Since {

@@ -54,6 +54,7 @@ from .cors import Origins
 from .hooks import senders
 from .late_settings import LateSettings
 from .logins import Logins
+from .presence import PresenceOfStreams
 from .problems import Problems
 from .reach import Reach
 from .restarts import AppRestarts, Restarters
@@ -107,10 +108,13 @@ class AppState:
             login_required=config.login_required,
             time_of_day=lambda: self.time_of_day(),
         )
+        #: The part of each stream in the presence.
+        self.presence = PresenceOfStreams(config, rules)
         self.subscribing = Subscribing(
             config,
             rules,
             self.access,
+            self.presence,
             self.origins,
             self.reach,
             hub=lambda: self.hub,

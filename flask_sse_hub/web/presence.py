@@ -3,7 +3,7 @@
 Joins requests with the roster of the hub. Does not know how people are counted.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,9 @@ from ..auth.access import PresenceDescriber, PresenceViewer, Rules
 from ..auth.visitor import Visitor
 from ..errors import BrokerUnavailable, ConfigurationError, InvalidName
 from ..events.channel_patterns import is_pattern
+from ..events.record import PresencePart
 from ..hub.clients.client import Client
-from ..hub.clients.present_client import PresentClient, Seat
+from ..hub.clients.present_client import PresentClient, seats_of
 from ..hub.presence.questions import AnswersPresence, KnowsPeople, look_up
 from ..hub.presence.records import described
 from ..runtime.arguments import explaining
@@ -32,9 +33,10 @@ log = CodedLog(__name__)
 
 
 class PresenceOfStreams:
-    """The part of each new stream in the presence of one app's channels."""
+    """The part of each stream in the presence of one app's channels."""
 
     def __init__(self, config: Config, rules: Rules) -> None:
+        self._is_on = bool(config.presence)
         self._has_presence = config.has_presence
         self._reaches_presence = config.reaches_presence
         self._rules = rules
@@ -48,8 +50,27 @@ class PresenceOfStreams:
         *,
         invisible: bool,
         lists: bool,
+        may_change: bool,
     ) -> Callable[..., Client]:
         """Return the class of a visitor's client, with its part in the presence.
+
+        ``may_change`` tells whether the client may enter other channels later. Raises
+        InvalidName for a pattern by which a visible visitor would be unseen.
+        """
+        parts = self.parts(visitor, channels, invisible=invisible)
+        if not parts and not (may_change and self._is_on):
+            return Client
+        return partial(
+            PresentClient,
+            seats=tuple(seats_of(visitor.identity.user, parts)),
+            sees=[each.channel for each in parts if each.sees],
+            lists=lists,
+        )
+
+    def parts(
+        self, visitor: Visitor, channels: Sequence[str], *, invisible: bool = False
+    ) -> tuple[PresencePart, ...]:
+        """Return a visitor's part in each of the channels that have presence.
 
         Raises InvalidName for a pattern by which a visible visitor would be unseen.
         """
@@ -60,15 +81,13 @@ class PresenceOfStreams:
                     " that the people in it hear of the stream. The stream of a view"
                     " can be invisible: stream(..., invisible=True)"
                 )
-        found = [name for name in channels if self._has_presence(name)]
-        if not found:
-            return Client
-        sees = [name for name in found if self._may_see(visitor.person, name)]
-        return partial(
-            PresentClient,
-            seats=() if invisible else tuple(self._seats(visitor, found)),
-            sees=sees,
-            lists=sees if lists else (),
+        return tuple(
+            PresencePart(
+                name,
+                None if invisible else self._description(visitor, name),
+                self._may_see(visitor.person, name),
+            )
+            for name in filter(self._has_presence, channels)
         )
 
     def _may_see(self, person: Any, channel: str) -> bool:
@@ -81,26 +100,19 @@ class PresenceOfStreams:
             self._say("may_see_presence", error)
             return False
 
-    def _seats(self, visitor: Visitor, channels: Sequence[str]) -> Iterator[Seat]:
-        for name in channels:
-            seat = self._seat(visitor, name)
-            if seat is not None:
-                yield seat
-
-    def _seat(self, visitor: Visitor, channel: str) -> Seat | None:
-        """Return a visitor's place in a channel, None for an invisible visitor."""
+    def _description(self, visitor: Visitor, channel: str) -> str | None:
+        """Return a visitor's description as text, None for an invisible visitor."""
         user, describe = visitor.identity.user, self._rules.describe_presence
         if user is None or describe is None:
-            return Seat(channel, user)
+            return described({})
         try:
             metadata = describe(visitor.person, channel)
             if metadata is None:
                 return None
-            checked = checked_metadata(metadata, self._first_time)
-            return Seat(channel, user, described(checked or {}))
+            return described(checked_metadata(metadata, self._first_time) or {})
         except Exception as error:  # noqa: BLE001 - the stream opens all the same
             self._say("describe_presence", error)
-            return Seat(channel, user)
+            return described({})
 
     def _say(self, rule: str, error: Exception) -> None:
         self._rare_log.error(

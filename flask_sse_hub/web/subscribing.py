@@ -97,6 +97,7 @@ class Subscribing:
         config: Config,
         rules: Rules,
         access: Access,
+        presence: PresenceOfStreams,
         origins: Origins,
         reach: Reach,
         *,
@@ -115,7 +116,7 @@ class Subscribing:
         )
         self._first_time = FirstTime()
         self._query_names = QueryNames()
-        self._presence = PresenceOfStreams(config, rules)
+        self._presence = presence
 
     def subscribe(self, channels: Sequence[str]) -> Response:
         """Return the blueprint's stream of the channels that a request asks for."""
@@ -232,9 +233,12 @@ class Subscribing:
         channels = self._checked_channels(asked.channels or visitor.channels or ())
         self._access.check(visitor, channels, asked.rule)
         asked_id = asked.client_id or request.args.get("client_id")
-        has_presence = self._config.has_presence
         make_client = self._presence.maker(
-            visitor, channels, invisible=asked.invisible, lists=asked.presence
+            visitor,
+            channels,
+            invisible=asked.invisible,
+            lists=asked.presence,
+            may_change=asked.regrant is not None,
         )
         client = make_client(
             self._access.client_id(asked_id, visitor.identity),
@@ -245,8 +249,7 @@ class Subscribing:
             loaded_at=loaded_at,
             not_before=self._not_before(visitor),
             grant=self._access.grant(visitor, channels, asked.still_allowed),
-            # Their people would not hear of it.
-            regrant=None if any(map(has_presence, channels)) else asked.regrant,
+            regrant=asked.regrant,
             ip=ip if self._config.max_clients_per_ip else None,
             ends_at=self._ends_at(hub, visitor),
             metadata=checked_metadata(asked.describe(), self._first_time),

@@ -6,6 +6,7 @@ whether the stream is still open.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, jsonify, request
@@ -60,11 +61,12 @@ class SubscriptionsAPI:
                 " `connected`. An id of a visitor without a session belongs to nobody"
             )
         access.check(visitor, change.added, access.is_open)
-        for name in filter(state.config.reaches_presence, change.added):
-            raise BadRequest(
-                f"{name!r:.60} has presence, or covers channels with it: open a stream"
-                " with each channel, so that the people in it hear of it"
-            )
+        try:
+            # A stream that a view has made invisible keeps its channels.
+            presence = state.presence.parts(visitor, change.added)
+        except InvalidName as error:
+            raise BadRequest(str(error)) from error
+        change = replace(change, presence=presence)
         try:
             place = state.hub.change_channels(client_id, change)
         except BrokerUnavailable:

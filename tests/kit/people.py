@@ -4,12 +4,14 @@ The checker compares the answer of each worker with the streams that are open.
 """
 
 import json
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask_sse_hub.brokers import Broker, MemoryBroker
+from flask_sse_hub.events.record import PresencePart, Subscribe
 from flask_sse_hub.hub.clients.present_client import Seat
 from flask_sse_hub.hub.members import BEAT_SECONDS
 from flask_sse_hub.hub.presence.announcer import Arrivals
@@ -78,13 +80,28 @@ class Worker(HandHub):
         """Open a tab of a user in some channels."""
         channels = channels or (ROOM,)
         stream = self.stream(
+            # Of all workers, this one alone has the tab.
+            client_id=secrets.token_hex(8),
             user=user,
             channels=channels,
+            regrant=lambda grant: grant,
             seats=[Seat(name, user, data) for name in channels],
             sees=channels if sees else (),
         )
         self.tabs.append(tab := Tab(stream))
         return tab
+
+    def move_tab(
+        self, tab: Tab, *, to: str = "", away: str = "", data: str | None = "{}"
+    ) -> None:
+        """Have a tab enter a channel and leave another one, as its page asks."""
+        added = tuple(filter(None, [to]))
+        change = Subscribe(
+            added,
+            tuple(filter(None, [away])),
+            presence=tuple(PresencePart(name, data, sees=True) for name in added),
+        )
+        self.hub.change_channels(tab.stream.client.id, change)
 
     def close_tab(self, tab: Tab) -> None:
         self.tabs.remove(tab)

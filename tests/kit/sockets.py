@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask_sse_hub.hub.clients.client import Client, Identity
+from flask_sse_hub.hub.clients.present_client import PresentClient
 from flask_sse_hub.hub.delivery.socket_sink import ClientSocket, SocketSink
 from tests.kit.decoding import decoder
 from tests.kit.hand import HandHub
@@ -179,7 +180,8 @@ def join(
     """Connect a client whose socket has been taken over."""
     ours, theirs = tcp_pair(buffers=buffers)
     identity = Identity(options.pop("user", None), options.pop("session", None))
-    client = Client(
+    make = PresentClient if "seats" in options else Client
+    client = make(
         name,
         identity=identity,
         since=hub.broker.head(),

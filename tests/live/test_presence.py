@@ -15,7 +15,7 @@ from flask_sse_hub import Event, Publisher
 from flask_sse_hub.brokers import create_broker
 from flask_sse_hub.events.record import Cursor
 from flask_sse_hub.webhooks import StandardWebhooks
-from tests.kit.hand import KEEP_ALL
+from tests.kit.hand import KEEP_ALL, fields
 from tests.kit.reader import StreamReader, wait_until
 from tests.kit.receiver import Receiver
 from tests.kit.redis_server import RedisServer
@@ -180,6 +180,34 @@ def test_a_worker_that_sleeps_is_taken_in_again(house: House) -> None:
             house.wait_for(room, alice=1, bob=0)
         house.wait_for(room, alice=1, bob=1)
         assert sorted(house.changes(room)) == ["join alice", "join bob"]
+
+
+def test_an_open_stream_enters_a_room_and_leaves_it(house: House) -> None:
+    """Another worker than the stream's takes the request."""
+    one, two = house.workers()
+    room = "alice+bob+moves"
+    with house.open(one, "alice", room), house.open(two, "bob", "bob") as bob:
+        house.wait_for(room, alice=1)
+        client_id = fields(bob.events[0])["client_id"]
+
+        def change(**names: list[str]) -> list[str]:
+            with house.server.only(one):
+                status, _, _ = house.server.request(
+                    "POST",
+                    "/events/subscriptions",
+                    body={"client_id": client_id, **names},
+                    Authorization="Bearer bob",
+                )
+            assert status == 202
+            found: list[str] = fields(bob.next("subscribed"))["channels"]
+            return found
+
+        assert change(subscribe=[room]) == ["bob", room]
+        house.wait_for(room, alice=1, bob=1)
+        assert fields(bob.next("presence"))["user"] == "bob"
+        assert change(unsubscribe=[room]) == ["bob"]
+        house.wait_for(room, alice=1)
+    assert house.changes(room)[:3] == ["join alice", "join bob", "leave bob"]
 
 
 @only_redis

@@ -5,7 +5,7 @@ client's sink brings the bytes to the socket.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self, cast
 
@@ -13,7 +13,7 @@ from ...events import address
 from ...events.address import BROADCAST, Address
 from ...events.coding import IDENTITY, Coding, Form
 from ...events.event import checked_name
-from ...events.record import UNPLACED, Cursor, GapReason
+from ...events.record import UNPLACED, Cursor, GapReason, PresencePart
 from .close_reason import CloseReason
 
 # A write takes microseconds as long as the client reads. After a second the client is
@@ -108,6 +108,7 @@ class ChannelChange(NamedTuple):
 
     The client receives the events of the added addresses after ``since`` first, None
     without any. The ``lost`` ones have a gap there, for the reason ``gap``.
+    The client receives the people of the channels in ``lists``.
     """
 
     place: Cursor
@@ -118,6 +119,7 @@ class ChannelChange(NamedTuple):
     since: Cursor | None = None
     lost: tuple[Address, ...] = ()
     gap: GapReason | None = None
+    lists: tuple[str, ...] = ()
 
     def is_reached(self, cursor: Cursor | None) -> bool:
         """Tell whether a client with this cursor has read up to the change."""
@@ -292,8 +294,20 @@ class Client:
         #: The place in the app's traces where the stream was opened.
         self.traceparent: str | None = None
 
-    def listen(self, channels: tuple[str, ...]) -> None:
-        """Listen to other channels. Only the registry calls this."""
+    @property
+    def lists(self) -> Sequence[str]:
+        """The channels whose people the client receives in a list."""
+        return ()
+
+    def listen(
+        self,
+        channels: tuple[str, ...],
+        presence: Sequence[PresencePart] = (),  # noqa: ARG002 - it is in none
+    ) -> None:
+        """Listen to other channels, with this part in the presence of new ones.
+
+        Only the registry calls this.
+        """
         others = self.addresses[len(dict.fromkeys(self.channels)) :]
         self.channels = channels
         self.addresses = (*map(address.channel, dict.fromkeys(channels)), *others)

@@ -1,9 +1,14 @@
-"""A stream in a channel with presence. Streams elsewhere pay nothing for it."""
+"""A stream in channels with presence, or one that may enter them.
 
-from collections.abc import Sequence
+Streams of apps without presence pay nothing for it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from ...events import address
+from ...events.record import PresencePart
 from .client import Client
 
 
@@ -20,9 +25,13 @@ class Seat(NamedTuple):
 
 
 class PresentClient(Client):
-    """One open stream in channels with presence."""
+    """One open stream of an app with presence.
 
-    __slots__ = ("lists", "seats")
+    ``sees`` are the channels of whose people the client hears. With ``lists`` it
+    receives a list of them too, whenever it begins to hear of them.
+    """
+
+    __slots__ = ("_lists", "counted", "seats")
 
     def __init__(
         self,
@@ -30,13 +39,49 @@ class PresentClient(Client):
         *,
         seats: Sequence[Seat] = (),
         sees: Sequence[str] = (),
-        lists: Sequence[str] = (),
+        lists: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(client_id, **options)
         #: The user's places in the channels of this stream.
         self.seats = tuple(seats)
-        #: The channels whose people ``connected`` and ``reset`` list.
-        self.lists = tuple(lists)
+        #: The places that count for others. None once the stream has ended. The roster
+        #: sets it.
+        self.counted: tuple[Seat, ...] | None = ()
+        self._lists = lists
         # The owners stay at the end.
         self.addresses = (*map(address.presence, sees), *self.addresses)
+
+    @property
+    def _sees(self) -> list[str]:
+        seen = takewhile(address.is_presence, self.addresses)
+        return list(map(address.name_of, seen))
+
+    @property
+    def lists(self) -> Sequence[str]:
+        """The channels whose people the client receives in a list."""
+        return self._sees if self._lists else ()
+
+    def listen(
+        self, channels: tuple[str, ...], presence: Sequence[PresencePart] = ()
+    ) -> None:
+        """Listen to other channels, with this part in the presence of new ones."""
+        parts = {each.channel: each for each in presence if each.channel in channels}
+        kept = set(channels).difference(parts)
+        seen = self._sees
+        self.addresses = self.addresses[len(seen) :]
+        super().listen(channels)
+        sees = [name for name in seen if name in kept]
+        sees += [each.channel for each in parts.values() if each.sees]
+        self.addresses = (*map(address.presence, sees), *self.addresses)
+        self.seats = (
+            *(each for each in self.seats if each.channel in kept),
+            *seats_of(self.identity.user, parts.values()),
+        )
+
+
+def seats_of(user: str | None, parts: Iterable[PresencePart]) -> Iterator[Seat]:
+    """Yield the places of a user in channels, but for those where nobody sees it."""
+    for each in parts:
+        if each.data is not None:
+            yield Seat(each.channel, user, each.data)

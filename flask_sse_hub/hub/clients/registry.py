@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from ...events.address import Address, address_of_client
+from ...events.record import PresencePart
 from .audience import Audience
 from .client import Client, Connection
 from .client_stats import Written
@@ -77,14 +78,19 @@ class ClientRegistry:
                 return
         del self._listening[address]
 
-    def listen(self, client: Client, channels: tuple[str, ...]) -> None:
+    def listen(
+        self,
+        client: Client,
+        channels: tuple[str, ...],
+        presence: Sequence[PresencePart] = (),
+    ) -> None:
         """Have a client listen to other channels, and stop direct writes to it."""
         with self._lock:
             if client not in self._clients:
                 return
             self.demote(client)
             before = client.addresses
-            client.listen(channels)
+            client.listen(channels, presence)
             for address in set(before).difference(client.addresses):
                 self._part(client, address)
             for address in set(client.addresses).difference(before):

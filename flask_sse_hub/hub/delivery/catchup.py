@@ -47,7 +47,7 @@ class Catchup:
         backlog: Backlog,
         *,
         enter: Callable[[Client], None],
-        listing: Callable[[Client], str | None] = lambda _: None,
+        listing: Callable[[Sequence[str]], str | None] = lambda _: None,
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -111,7 +111,7 @@ class Catchup:
                     **({"warnings": warnings} if warnings else {}),
                 }
             )
-            greeting = self._with_people(greeting, client)
+            greeting = self._with_people(greeting, client.lists)
             block = own_event("connected", event_id, greeting, retry=retry)
             self._enter(client)
             self._written(client, [block])
@@ -275,7 +275,9 @@ class Catchup:
             client.state = StateDue(0, place, change.added)
             return []
         client.changes = client.changes[1:]
-        return self._written(client, [own_events.subscribed(change, place)])
+        told = self._with_people(own_events.subscribed(change), change.lists)
+        block = own_event("subscribed", id_of(place), told)
+        return self._written(client, [block])
 
     def _judge(self, asked: Cursor, client: Client) -> GapReason | None:
         """Check the id that a client resumes from; return the reason for a gap."""
@@ -390,18 +392,18 @@ class Catchup:
             place = None
             data["state"] = True
             self._begin_state(client)
-        text = self._with_people(own_events.text(data), client)
+        text = self._with_people(own_events.text(data), client.lists)
         block = own_event("reset", place, text)
         self._written(client, [block])
         return _Reset(gap, block)
 
-    def _with_people(self, data: str, client: Client) -> str:
+    def _with_people(self, data: str, channels: Sequence[str]) -> str:
         """Add the people of the channels for which a client asked.
 
         The list is not older than the client's place: a change that comes again after
         it changes nothing.
         """
-        listing = self._listing(client)
+        listing = self._listing(channels)
         return data if listing is None else f'{data[:-1]},"presence":{listing}}}'
 
     def _written(self, client: Client, blocks: list[bytes]) -> list[bytes]:

@@ -35,15 +35,15 @@ def ping(cursor: Cursor) -> bytes:
     return own_event("ping", id_of(cursor), text({"ts": round(time.time(), 3)}))
 
 
-def subscribed(change: ChannelChange, place: Cursor) -> bytes:
-    """Return the event that confirms a change of channels at a place in the log."""
+def subscribed(change: ChannelChange) -> str:
+    """Return the data of the event that confirms a change of channels."""
     data: dict[str, Any] = {"channels": change.channels}
     if change.refused:
         data["refused"] = change.refused
     if change.gap is not None:
         lost = [name_of(each) for each in change.lost]
         data["reset"] = {"reason": change.gap, "channels": lost}
-    return own_event("subscribed", id_of(place), text(data))
+    return text(data)
 
 
 def id_of(cursor: Cursor) -> str | None:

@@ -5,8 +5,9 @@ other addresses, and is told so once it has read that far. Does not know which c
 are open to which user: the request that made the record has asked.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from ...events.address import is_presence
 from ...events.channel_patterns import is_heard
 from ...events.record import Cursor, Subscribe, is_beyond
 from ..clients.client import ChannelChange, Client
@@ -21,14 +22,23 @@ _MOST_UNTOLD = 100
 
 
 class Subscriptions:
-    """Change the channels of open streams. The caller holds the progress's lock."""
+    """Change the channels of open streams. The caller holds the progress's lock.
+
+    ``moved`` hears of each client that has changed its part in the presence.
+    """
 
     def __init__(
-        self, registry: ClientRegistry, ends: Ends, *, max_channels: int
+        self,
+        registry: ClientRegistry,
+        ends: Ends,
+        *,
+        max_channels: int,
+        moved: Callable[[Client], object] = lambda _: None,
     ) -> None:
         self._registry = registry
         self._ends = ends
         self._max_channels = max_channels
+        self._moved = moved
 
     def carry_out(self, frame: Frame, *, before: Cursor) -> Iterator[Client]:
         """Change the channels that a record changes; yield the clients, to be woken.
@@ -50,18 +60,29 @@ class Subscriptions:
     def _change(self, client: Client, asked: Subscribe, place: Cursor) -> None:
         channels, refused = self._outcome(client, asked)
         before = client.addresses
+        may_change = client.regrant is not None
         # Nothing is written to it directly before it is told.
-        self._registry.listen(client, channels)
+        self._registry.listen(client, channels, asked.presence if may_change else ())
         if client.regrant is not None:
             client.grant = client.regrant(client.grant)
-        added = tuple(each for each in client.addresses if not is_heard(each, before))
+            self._moved(client)
+        # The list tells of the people: no earlier change of them has to.
+        added = tuple(
+            each
+            for each in client.addresses
+            if not is_heard(each, before) and not is_presence(each)
+        )
         since = asked.since if added else None
         begins = since if since is not None and is_beyond(place, since) else place
         joined = {**client.joined, **dict.fromkeys(added, begins.offset)}
         client.joined = {
             each: offset for each, offset in joined.items() if each in client.addresses
         }
-        change = ChannelChange(place, before, added, channels, refused, since)
+        # A channel that is asked for again is listed again.
+        lists = tuple(name for name in client.lists if name in asked.added)
+        change = ChannelChange(
+            place, before, added, channels, refused, since, lists=lists
+        )
         client.changes = (*client.changes, change)
         if len(client.changes) > _MOST_UNTOLD:
             self._ends.close_locked(client, CloseReason.STALLED)

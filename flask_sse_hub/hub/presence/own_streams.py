@@ -5,10 +5,10 @@ of the streams.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..clients.present_client import Seat
+from ..clients.present_client import PresentClient, Seat
 from .records import key_of
 
 
@@ -47,20 +47,34 @@ class OwnStreams:
         """Return the streams at a key."""
         return self._streams.get(key)
 
-    def count(self, seats: Sequence[Seat], step: int) -> None:
-        """Add a stream with these seats, or take it away."""
-        now = self._clock()
+    def count(self, client: PresentClient, *, ended: bool = False) -> bool:
+        """Count a stream at the seats that it has now; tell whether they are others.
+
+        A stream may end, or change its channels, before its begin is noted. The end
+        counts, and then the newest seats.
+        """
         with self._lock:
-            for seat in seats:
-                key = key_of(seat.channel, seat.user)
-                streams = self._streams.setdefault(key, Streams(seat))
-                # A stream may end before its begin is noted: it is then below zero.
-                streams.number += step
-                streams.changed_at = now
-                if step > 0:
-                    streams.is_news = streams.is_news or seat != streams.seat
-                    streams.seat = seat
-                self._due[key] = now
+            before, after = client.counted, () if ended else client.seats
+            if before is None:
+                return False
+            client.counted = None if ended else after
+            left, come = set(before).difference(after), set(after).difference(before)
+            for seat in left:
+                self._add(seat, -1)
+            for seat in come:
+                self._add(seat, 1)
+            return bool(left or come)
+
+    def _add(self, seat: Seat, step: int) -> None:
+        now = self._clock()
+        key = key_of(seat.channel, seat.user)
+        streams = self._streams.setdefault(key, Streams(seat))
+        streams.number += step
+        streams.changed_at = now
+        if step > 0:
+            streams.is_news = streams.is_news or seat != streams.seat
+            streams.seat = seat
+        self._due[key] = now
 
     def forget(self, key: str) -> None:
         """Forget the streams at a key if there are none."""

@@ -21,7 +21,7 @@ from ...runtime.coded_log import CodedLog
 from ...runtime.greenlets import unhurried
 from ...runtime.rare_log import RareLog, Trouble
 from ..clients.client import Client
-from ..clients.present_client import PresentClient, Seat
+from ..clients.present_client import PresentClient
 from ..members import BEAT_SECONDS, Members
 from ..options import HubOptions
 from . import records
@@ -125,19 +125,14 @@ class Roster:
 
     # Streams
 
-    def came(self, client: Client) -> None:
-        """Note that a stream has begun."""
-        if isinstance(client, PresentClient):
-            self._count(client.seats, 1)
+    def moved(self, client: Client) -> None:
+        """Note that a stream has begun, or has changed its channels."""
+        if isinstance(client, PresentClient) and self._own.count(client):
+            self.wake()
 
     def left(self, client: Client) -> None:
         """Note that a stream has ended."""
-        if isinstance(client, PresentClient):
-            self._count(client.seats, -1)
-
-    def _count(self, seats: Sequence[Seat], step: int) -> None:
-        if seats:
-            self._own.count(seats, step)
+        if isinstance(client, PresentClient) and self._own.count(client, ended=True):
             self.wake()
 
     def _note(self, key: str | None) -> None:
@@ -377,18 +372,16 @@ class Roster:
         """Return the channels with most people, and the first users of each."""
         return self.fold.crowds(most, users)
 
-    def listing(self, client: Client) -> str | None:
-        """Return the people in the channels that a client asked for, as JSON.
+    def listing(self, channels: Sequence[str]) -> str | None:
+        """Return the people in some channels as JSON.
 
-        None for a client that asked for none, and before this worker knows them.
+        None without channels, and before this worker knows the people.
         """
-        if not isinstance(client, PresentClient) or not client.lists:
-            return None
-        if not self.fold.is_known:
+        if not channels or not self.fold.is_known:
             return None
         lists = (
             f'{json.dumps(name)}:{{"people":{self.fold.text(name)},'
             f'"anonymous":{self.fold.devices(key_of(name, None))}}}'
-            for name in client.lists
+            for name in channels
         )
         return f"{{{','.join(lists)}}}"

@@ -13,7 +13,13 @@ from flask_sse_hub.brokers import codec
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.event import LARGEST_BYTES
-from flask_sse_hub.events.record import Cursor, Disconnect, Record, Subscribe
+from flask_sse_hub.events.record import (
+    Cursor,
+    Disconnect,
+    PresencePart,
+    Record,
+    Subscribe,
+)
 from flask_sse_hub.hub.delivery.stretch import Frame
 
 AT = Cursor("e", 7)
@@ -62,6 +68,11 @@ HOSTILE_BODIES = [
     b'{"to":["*"],"subscribe":["a",[]]}\n',
     b'{"to":["*"],"subscribe":[["a\\nb"],[]]}\n',
     b'{"to":["*"],"subscribe":[[],[7]]}\n',
+    b'{"to":["*"],"subscribe":[[],[]],"presence":[["a","{}"]]}\n',
+    b'{"to":["*"],"subscribe":[[],[]],"presence":[["a",7,true]]}\n',
+    b'{"to":["*"],"subscribe":[[],[]],"presence":[["a","7",true]]}\n',
+    b'{"to":["*"],"subscribe":[[],[]],"presence":[["a","{",true]]}\n',
+    b'{"to":["*"],"subscribe":[[],[]],"presence":[["a\\n","{}",true]]}\n',
     b'{"to":["*"],"subscribe":[[],[%s]]}\n' % b",".join([b'"a"'] * 10_001),
     b"[" * 100_000 + b"\nx",
     b'{"a":' * 100_000 + b"\nx",
@@ -84,7 +95,9 @@ events = st.builds(
 )
 disconnects = st.builds(Disconnect, names, final=st.booleans())
 some_names = st.lists(names, max_size=3).map(tuple)
-changes = st.builds(Subscribe, some_names, some_names)
+parts = st.builds(PresencePart, names, st.none() | st.just('{"a":1}'), st.booleans())
+some_parts = st.lists(parts, max_size=3).map(tuple)
+changes = st.builds(Subscribe, some_names, some_names, some_parts)
 
 
 @given(

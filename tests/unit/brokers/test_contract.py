@@ -18,6 +18,7 @@ from flask_sse_hub.events.record import (
     Cursor,
     Disconnect,
     GapReason,
+    PresencePart,
     Record,
     Retention,
     Subscribe,
@@ -63,6 +64,9 @@ def test_the_seen_head_covers_every_published_record(make_broker: MakeBroker) ->
         assert broker.seen_head() == cursor
 
 
+PARTS = (PresencePart("a", '{"name":"Ännie"}', True), PresencePart("ä", None, False))
+
+
 def test_a_follower_receives_every_record_as_it_was_published(
     make_broker: MakeBroker,
 ) -> None:
@@ -72,7 +76,7 @@ def test_a_follower_receives_every_record_as_it_was_published(
     sent = [
         Record((BROADCAST, NEWS), Event("ä\n\0", type="t", retry=1.5), exclude=("me",)),
         Record((address.user("7"),), Disconnect("disconnected")),
-        Record((address.client("me"),), Subscribe(("a", "ä"), ("b",))),
+        Record((address.client("me"),), Subscribe(("a", "ä"), ("b",), presence=PARTS)),
         Record((address.client("me"),), Subscribe(("a",), (), start)),
         Record((), Event("")),
     ]

@@ -186,7 +186,7 @@ class TestPresence:
             body = {"client_id": client_id, "subscribe": [name]}
             response = ann.client.post("/events/subscriptions", json=body)
             assert response.status_code == 400
-            assert "or covers channels with it" in response.text
+            assert "covers channels with presence: name each channel" in response.text
 
     def test_the_stream_of_a_view_may_be_invisible(self, site: Site) -> None:
         """A moderator's page hears all rooms, and is in none of them."""

@@ -15,7 +15,7 @@ from flask_sse_hub import (
     user_came,
 )
 from flask_sse_hub.testing import Stream
-from tests.conftest import MakeSite, Site
+from tests.conftest import Browser, MakeSite, Site
 from tests.kit.reader import wait_until
 
 ROOM = "room.7"
@@ -198,3 +198,72 @@ def test_questions_need_a_setting_and_a_name(make_site: MakeSite, site: Site) ->
         site.hub.present("room.*")
     with pytest.raises(InvalidName, match="anonymous"):
         site.hub.is_present(None)  # type: ignore[arg-type]
+
+
+class TestInPlace:
+    """Open streams enter channels with presence and leave them."""
+
+    def change(self, browser: Browser, stream: Stream, **names: list[str]) -> Any:
+        """Change a stream's channels; return the confirmation."""
+        client_id = stream.next("connected").json()["client_id"]
+        body = {"client_id": client_id, **names}
+        response = browser.client.post("/events/subscriptions", json=body)
+        assert response.status_code == 202
+        return stream.next("subscribed").json()
+
+    def test_a_person_enters_a_room(self, site: Site) -> None:
+        """Others see the join, and the page receives the people if it asked."""
+
+        @site.hub.describe_presence
+        def describe(user: Any, channel: str) -> dict[str, Any] | None:
+            return None if user.get_id() == "eve" else {"in": channel}
+
+        with open_room(site, "bob") as watching:
+            assert watching.next("presence").json()["user"] == "bob"
+            for user, query in (("ann", "&presence=1"), ("cat", ""), ("eve", "")):
+                browser = site.browser(user)
+                url = f"/events?channel=news{query}"
+                with Stream(url, client=browser.client) as stream:
+                    told = self.change(browser, stream, subscribe=[ROOM])
+                    assert told["channels"] == ["news", ROOM]
+                    assert ("presence" in told) == (user == "ann")
+                    if user == "ann":
+                        people = told["presence"][ROOM]["people"]
+                        assert [each["user"] for each in people] == ["bob"]
+                    if user != "eve":
+                        for each in (watching, stream):
+                            came = each.next("presence").json()
+                            assert (came["type"], came["user"]) == ("join", user)
+                            assert came["data"] == {"in": ROOM}
+            assert names(site) == ["bob", "ann", "cat"]
+
+    def test_a_person_leaves_a_room(self, site: Site) -> None:
+        """The grace is that of a closed stream. No further event comes."""
+        ann = site.browser("ann")
+        with open_room(site, "bob") as watching:
+            watching.next("presence")
+            with Stream(URL, client=ann.client) as stream:
+                assert watching.next("presence").json()["user"] == "ann"
+                told = self.change(ann, stream, unsubscribe=[ROOM])
+                assert told == {"channels": []}
+                left = watching.next("presence").json()
+                assert (left["type"], left["user"]) == ("leave", "ann")
+                site.hub.publish("last")
+                assert stream.next().data == "last"
+
+    def test_the_rule_for_the_people_is_asked(self, site: Site) -> None:
+        """A user who may not see them is seen, and receives neither list nor event."""
+
+        @site.hub.may_see_presence
+        def may_see(user: Any, channel: str) -> bool:
+            return bool(user.get_id() == "bob")
+
+        ann = site.browser("ann")
+        url = "/events?channel=news&presence=1"
+        with open_room(site, "bob") as watching:
+            watching.next("presence")
+            with Stream(url, client=ann.client) as stream:
+                assert "presence" not in self.change(ann, stream, subscribe=[ROOM])
+                assert watching.next("presence").json()["user"] == "ann"
+                site.hub.publish("x", channel=ROOM)
+                assert stream.next().data == "x"

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from flask_sse_hub import CloseReason, Event
 from flask_sse_hub.brokers import LogBatch, MemoryBroker
-from flask_sse_hub.events.address import channel, user
+from flask_sse_hub.events.address import channel, presence, user
 from flask_sse_hub.events.record import (
     Cursor,
     GapReason,
+    PresencePart,
     Record,
     Retention,
     Subscribe,
@@ -185,6 +186,26 @@ class TestOneClient:
             other.read_until(["to both"])
             written = hub.parts.registry.written(peer.client)
             assert written.events == 2
+
+    def test_a_socket_enters_a_channel_with_presence(self) -> None:
+        """It hears of people directly again, and no more once it has left."""
+        hub = HandHub(presence=True)
+        to = presence("b")
+        options: dict[str, Any] = {"channels": ("a",), "regrant": same, "seats": []}
+        with peers(hub, 2, **options) as (peer, _):
+            hub.publish("join", to=to)
+            part = PresencePart("b", "{}", sees=True)
+            enters = Subscribe(("b",), presence=(part,))
+            hub.hub.change_channels(peer.client.id, enters)
+            hub.publish("update", to=to)
+            peer.read_until(["update"])
+            assert peer.client.connection is not None
+            hub.publish("leave", to=to)
+            peer.read_until(["update", "leave"])
+            change(hub, peer.client.id, remove="b")
+            hub.publish("join", to=to)
+            hub.publish("last", to=A)
+            peer.read_until(["update", "leave", "last"])
 
     def test_a_client_that_lags_keeps_its_place(self) -> None:
         """It receives what it was owed, the confirmation, and then the new channel."""

@@ -13,6 +13,7 @@ from flask_sse_hub import BrokerUnavailable
 from flask_sse_hub.brokers import Broker, MemoryBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.record import Cursor, Record, Retention
+from flask_sse_hub.hub.clients.present_client import Seat
 from flask_sse_hub.hub.members import MISSED_BEATS
 from flask_sse_hub.hub.presence import roster
 from tests.kit.hand import KEEP_ALL, fields
@@ -384,6 +385,84 @@ def test_anonymous_people_are_counted_and_not_listed(company: Company) -> None:
     company.check()
 
 
+def test_an_open_stream_enters_a_channel_and_leaves_it(company: Company) -> None:
+    """It joins at once, and leaves after the grace, without a connection."""
+    one, two = company.workers
+    watching = one.tab("watcher", "b")
+    tab = two.tab("ann", "a")
+    company.settle()
+    two.move_tab(tab, to="b", data='{"page":1}')
+    company.settle()
+    assert one.roster.channels("ann") == ["a", "b"]
+    assert one.roster.people("b")[1].data == {"page": 1}
+    assert tab.changes() == ["join ann", "join ann"]
+    two.move_tab(tab, away="a")
+    company.wait(GRACE - 2)
+    assert one.roster.channels("ann") == ["a", "b"]
+    company.wait(LONG)
+    assert one.roster.channels("ann") == ["b"]
+    # A page may say again where it is, with another description.
+    two.move_tab(tab, to="b", data='{"page":2}')
+    company.wait(3)
+    assert one.devices("b") == {"watcher": 1, "ann": 1}
+    # Or nobody may see the user there any more.
+    two.move_tab(tab, to="b", data=None)
+    company.wait(LONG)
+    assert one.users("b") == ["watcher"]
+    two.close_tab(tab)
+    company.wait(LONG)
+    seen = ["join watcher", "join ann", "update ann", "leave ann"]
+    assert watching.changes() == seen
+    assert tab.changes() == ["update ann", "leave ann"]
+
+
+def test_a_change_comes_before_and_after_the_life_of_a_stream(company: Company) -> None:
+    """Of its begin, its changes and its end, none is counted twice or too late."""
+    worker = company.workers[0]
+    tab = worker.tab("ann", "a")
+    client = tab.stream.client
+    # As another thread would, between the greeting and the note of the begin.
+    worker.roster.moved(client)
+    company.settle()
+    assert worker.devices("a") == {"ann": 1}
+    worker.close_tab(tab)
+    worker.roster.moved(client)
+    worker.roster.left(client)
+    company.wait(LONG)
+    assert worker.users("a") == []
+
+
+def test_the_confirmation_brings_the_people(company: Company) -> None:
+    """Those of the new channel, and those of one that is asked for again."""
+    one, two = company.workers
+    two.tab("ann", "b")
+    company.wait(3)
+    tab = Tab(
+        one.stream(
+            user="cat",
+            channels=("a",),
+            regrant=lambda grant: grant,
+            seats=[Seat("a", "cat")],
+            sees=["a"],
+            lists=True,
+        )
+    )
+    company.settle()
+    for name in ("b", "b", "a"):
+        one.move_tab(tab, to=name)
+    one.move_tab(tab, away="b")
+    one.bring()
+    events = [each for each in tab.stream.read() if each.type == "subscribed"]
+    found = [
+        {
+            name: [person["user"] for person in each["people"]]
+            for name, each in fields(event).get("presence", {}).items()
+        }
+        for event in events
+    ]
+    assert found == [{"b": ["ann"]}, {"b": ["ann"]}, {"a": ["cat"]}, {}]
+
+
 def test_each_signal_is_sent_by_one_process(company: Company) -> None:
     """A user who goes from channel to channel has not left."""
     one, two = company.workers
@@ -432,7 +511,7 @@ def test_the_list_fits_the_events_after_it(company: Company) -> None:
     two.bring()
     two.roster.step()
     one.follow()  # Read and not fanned out yet.
-    stream, greeting = one.open(user="cat", seats=[], sees=[ROOM], lists=[ROOM])
+    stream, greeting = one.open(user="cat", seats=[], sees=[ROOM], lists=True)
     listed = fields(greeting[0])["presence"][ROOM]
     assert [each["user"] for each in listed["people"]] == ["ann", "bob"]
     assert listed["people"][0]["data"] == {"name": "Ann"}
@@ -449,7 +528,7 @@ def test_a_reset_brings_the_list_again(company: Company) -> None:
     one.tab("ann")
     company.settle()
     stream, _ = one.open(
-        user="cat", seats=[], sees=[ROOM], lists=[ROOM], last_event_id="nonsense"
+        user="cat", seats=[], sees=[ROOM], lists=True, last_event_id="nonsense"
     )
     (reset,) = [each for each in stream.read() if each.type == "reset"]
     assert [each["user"] for each in fields(reset)["presence"][ROOM]["people"]] == [

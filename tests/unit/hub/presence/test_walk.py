@@ -6,9 +6,10 @@ import pytest
 
 from flask_sse_hub.brokers import Broker
 from tests.kit.hand import KEEP_ALL
-from tests.kit.people import Company, Worker, check_order
+from tests.kit.people import ROOM, Company, Tab, Worker, check_order
 from tests.unit.brokers.conftest import MakeBroker
 
+ROOMS = [ROOM, "room.8"]
 NAMES = [f"user-{number}" for number in range(8)]
 
 
@@ -34,6 +35,7 @@ class Walk:
         action = self.random.choice(
             [
                 *(self.open, self.open, self.close, self.close, self.move),
+                *(self.enter, self.leave),
                 *(self.end, self.drain, self.stop),
                 *(self.wait, self.wait, self.wait),
             ]
@@ -51,6 +53,28 @@ class Walk:
             for tab in worker.tabs[:]:
                 if tab not in self.observers and self.random.random() < 0.5:
                     worker.close_tab(tab)
+
+    def _any_tab(self) -> tuple[Worker, Tab] | None:
+        worker = self.random.choice(self.company.moving)
+        tabs = [each for each in worker.tabs if each not in self.observers]
+        return (worker, self.random.choice(tabs)) if tabs else None
+
+    def enter(self) -> None:
+        """Have an open tab enter a channel, or say again that it is there."""
+        if (found := self._any_tab()) is not None:
+            worker, tab = found
+            data = self.random.choice(["{}", '{"page":1}'])
+            worker.move_tab(tab, to=self.random.choice(ROOMS), data=data)
+
+    def leave(self) -> None:
+        """Have an open tab leave a channel."""
+        if (found := self._any_tab()) is not None:
+            worker, tab = found
+            worker.move_tab(tab, away=self.random.choice(ROOMS))
+
+    def check(self) -> None:
+        for room in ROOMS:
+            self.company.check(room)
 
     def move(self) -> None:
         """Reload each page of a worker, on any worker."""
@@ -106,12 +130,12 @@ def test_a_random_walk_ends_in_the_truth(seed: int) -> None:
     for _ in range(60):
         walk.step()
     walk.rest()
-    walk.company.check()
+    walk.check()
     first, second = (tab.changes() for tab in walk.observers)
     check_order(first)
     assert second == first[len(first) - len(second) :]
     walk.company.hire()
-    walk.company.check()
+    walk.check()
 
 
 def test_a_walk_over_a_stored_log(make_broker: MakeBroker) -> None:
@@ -120,5 +144,5 @@ def test_a_walk_over_a_stored_log(make_broker: MakeBroker) -> None:
     for _ in range(6):
         walk.step()
     walk.rest()
-    walk.company.check()
+    walk.check()
     walk.company.close()
