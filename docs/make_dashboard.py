@@ -106,6 +106,11 @@ ROWS: dict[str, list[Panel]] = {
             {_BY_WORKER: _of("broker_round_trip_seconds")},
         ),
         Panel(
+            "Hooks of presence that wait",
+            "short",
+            {_BY_WORKER: _of("hooks_waiting")},
+        ),
+        Panel(
             "Deaf",
             "s",
             {_BY_WORKER: _of("deaf_seconds")},

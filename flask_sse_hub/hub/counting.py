@@ -53,6 +53,7 @@ def stats_of(
         draining=parts.lifecycle.draining,
         lost_after_commit=tally.lost_after_commit,
         outbox=outbox,
+        hooks=parts.hooks.stats(),
         clients=tuple(clients),
     )
 

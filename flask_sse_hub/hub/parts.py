@@ -99,11 +99,14 @@ class Parts:
             urls=tuple(hooks),
             append=broker.publish,
             is_draining=lambda: self.admission.closed,
+            tally=tally,
             clock=clock,
             time_of_log=time_of_log,
         )
         self.couriers = [
-            Courier(url, send, self.hooks, append=broker.publish, clock=clock)
+            Courier(
+                url, send, self.hooks, append=broker.publish, tally=tally, clock=clock
+            )
             for url, send in hooks.items()
         ]
         self.roster = Roster(

@@ -22,6 +22,23 @@ class OutboxStats:
 
 
 @dataclass(frozen=True, slots=True)
+class HooksStats:
+    """The hooks of presence, as this worker knows them, and its own part."""
+
+    #: Deliveries that wait, of all workers. Each URL has its own.
+    waiting: int
+    #: For how many seconds the oldest of them has waited. It is 0 if none does.
+    age: float
+    #: Deliveries that this worker has made since its start.
+    delivered: int
+    #: Attempts of this worker that have failed. Each is made again.
+    failed: int
+    #: Deliveries that this worker has given up, because they waited for a day or too
+    #: many others came.
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class HubStats:
     """One worker's hub: its totals since the start, and its open streams now."""
 
@@ -75,5 +92,7 @@ class HubStats:
     lost_after_commit: int = 0
     #: The outbox, if the app has one.
     outbox: OutboxStats | None = None
+    #: The hooks of presence, if the app has a URL for them.
+    hooks: HooksStats | None = None
     #: One entry for each open stream, if asked for.
     clients: tuple[ClientStats, ...] = ()

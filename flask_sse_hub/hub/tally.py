@@ -16,6 +16,9 @@ class Tally:
         "delivery_latency",
         "events_in",
         "events_out",
+        "hooks_delivered",
+        "hooks_failed",
+        "hooks_lost",
         "lost_after_commit",
         "malformed",
         "opened",
@@ -40,6 +43,8 @@ class Tally:
         self.malformed = 0
         #: Events that could not be published after the commit that they waited for.
         self.lost_after_commit = 0
+        #: Hooks delivered, attempts that failed, and hooks that were given up.
+        self.hooks_delivered = self.hooks_failed = self.hooks_lost = 0
         #: Events and bytes written to clients. The dispatcher's lock or the writer
         #: guards them.
         self.events_out = 0

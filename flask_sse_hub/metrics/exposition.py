@@ -59,6 +59,16 @@ _GAUGES: Sequence[tuple[str, str, _Value]] = (
         lambda of: getattr(of.hub.outbox, "age", None),
     ),
     (
+        "hooks_waiting",
+        "Deliveries of presence that wait, as the worker knows them.",
+        lambda of: getattr(of.hub.hooks, "waiting", None),
+    ),
+    (
+        "hooks_age_seconds",
+        "For how long the oldest of them has waited.",
+        lambda of: getattr(of.hub.hooks, "age", None),
+    ),
+    (
         "process_resident_memory_bytes",
         "Memory of the worker's process.",
         lambda of: of.process.resident_bytes,
@@ -108,6 +118,21 @@ _COUNTERS: Sequence[tuple[str, str, _Value]] = (
         "outbox_refused",
         "Rows of the outbox that can never be published.",
         lambda of: getattr(of.hub.outbox, "refused", None),
+    ),
+    (
+        "hooks_delivered",
+        "Deliveries of presence that the worker has made.",
+        lambda of: getattr(of.hub.hooks, "delivered", None),
+    ),
+    (
+        "hooks_failed",
+        "Attempts to deliver presence that have failed. Each is made again.",
+        lambda of: getattr(of.hub.hooks, "failed", None),
+    ),
+    (
+        "hooks_lost",
+        "Deliveries of presence that were given up.",
+        lambda of: getattr(of.hub.hooks, "lost", None),
     ),
     (
         "process_cpu_seconds",

@@ -16,7 +16,7 @@ from ..hub.clients.client import Client
 from ..hub.clients.client_stats import ClientStats
 from ..hub.hub import Hub
 from ..hub.latency import LatencyCounts
-from ..hub.stats import HubStats, OutboxStats
+from ..hub.stats import HooksStats, HubStats, OutboxStats
 from ..runtime.greenlets import in_slices, unhurried
 from .process import ProcessFacts
 
@@ -56,8 +56,9 @@ class Figures:
         hub["clients"] = list(unhurried(map(plain, self.hub.clients)))
         for name in _LATENCIES:
             hub[name] = plain(hub[name])
-        if self.hub.outbox is not None:
-            hub["outbox"] = plain(self.hub.outbox)
+        for name in _OPTIONAL:
+            if hub[name] is not None:
+                hub[name] = plain(hub[name])
         parts = {"broker": plain(self.broker), "process": plain(self.process)}
         return json.dumps({**plain(self), **parts, "hub": hub}).encode()
 
@@ -77,8 +78,9 @@ class Figures:
                 hub[name] = LatencyCounts(
                     **{**counts, "ranges": tuple(counts["ranges"])}
                 )
-            if hub["outbox"] is not None:
-                hub["outbox"] = OutboxStats(**hub["outbox"])
+            for name, kind in _OPTIONAL.items():
+                if hub[name] is not None:
+                    hub[name] = kind(**hub[name])
             return cls(
                 **{
                     **given,
@@ -96,6 +98,12 @@ class Figures:
 _STREAMS_AT_ONCE = 1000
 
 _LATENCIES = ("publish_latency", "delivery_latency")
+
+# The parts that not every app has.
+_OPTIONAL: Mapping[str, Callable[..., Any]] = {
+    "outbox": OutboxStats,
+    "hooks": HooksStats,
+}
 
 
 def plain(shown: Any) -> dict[str, Any]:
@@ -196,6 +204,7 @@ def total(figures: Sequence[Figures]) -> HubStats:
         draining=all(each.draining for each in hubs),
         lost_after_commit=sum(each.lost_after_commit for each in hubs),
         outbox=_outbox([each.outbox for each in hubs if each.outbox is not None]),
+        hooks=_hooks([each.hooks for each in hubs if each.hooks is not None]),
         clients=tuple(client for each in hubs for client in each.clients),
     )
 
@@ -216,6 +225,19 @@ def _outbox(seen: Sequence[OutboxStats]) -> OutboxStats | None:
         age=max(each.age for each in seen),
         relayed=sum(each.relayed for each in seen),
         refused=sum(each.refused for each in seen),
+    )
+
+
+def _hooks(seen: Sequence[HooksStats]) -> HooksStats | None:
+    """Return the hooks as the worker knows them that knows most."""
+    if not seen:
+        return None
+    return HooksStats(
+        waiting=max(each.waiting for each in seen),
+        age=max(each.age for each in seen),
+        delivered=sum(each.delivered for each in seen),
+        failed=sum(each.failed for each in seen),
+        lost=sum(each.lost for each in seen),
     )
 
 

@@ -34,8 +34,8 @@ def rules() -> list[dict[str, Any]]:
 
 
 def metrics() -> str:
-    """Return the metrics of a worker with a stream."""
-    hub = HandHub()
+    """Return the metrics of a worker with a stream and a hook."""
+    hub = HandHub(hooks={"https://app.example": lambda _: None})
     hub.stream(channels=("room.1",))
     hub.publish("a")
     hub.bring()

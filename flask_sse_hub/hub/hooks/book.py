@@ -85,6 +85,12 @@ class HookBook:
         with self._lock:
             return hook.key in self._seen or hook.key in self._waiting.get(hook.url, ())
 
+    def oldest_time(self) -> float | None:
+        """Return the time of the hook that has waited longest, None without any."""
+        with self._lock:
+            firsts = (next(iter(each.values())) for each in self._waiting.values())
+            return min((hook.time for hook in firsts), default=None)
+
     def first(self, url: str, is_possible: Callable[[Hook], bool]) -> Hook | None:
         """Return the first hook that waits for a URL and is possible."""
         with self._lock:

@@ -14,6 +14,7 @@ from ...runtime.closing import Closed
 from ...runtime.coded_log import CodedLog
 from ...runtime.rare_log import RareLog, Trouble
 from ...runtime.survival import surviving
+from ..tally import Tally
 from . import records
 from .keeper import HookKeeper
 from .records import Hook
@@ -49,6 +50,7 @@ class Courier:
         send: Makes one attempt.
         keeper: The hooks, and whether this worker delivers them.
         append: Appends a record to the log. Raises BrokerUnavailable.
+        tally: Counts deliveries and failures.
         clock: The monotonic clock, in seconds.
 
     """
@@ -60,9 +62,11 @@ class Courier:
         keeper: HookKeeper,
         *,
         append: Callable[[Record], Cursor],
+        tally: Tally,
         clock: Callable[[], float],
     ) -> None:
         self._url = url
+        self._tally = tally
         self._send = send
         self._keeper = keeper
         self._append = append
@@ -141,6 +145,7 @@ class Courier:
     def _note_success(self, hook: Hook) -> None:
         if (count := self._trouble.is_over()) > 0:
             log.info("hooks are delivered again, after %d failures", count)
+        self._tally.hooks_delivered += 1
         self._failures_of_url = 0
         self._forget([hook])
         self._delivered[hook] = self._clock()
@@ -149,6 +154,7 @@ class Courier:
     def _note_failure(self, hook: Hook, problem: str) -> None:
         if self._trouble.is_news(problem):
             log.warning("SSE-1710", "hooks wait for %s: %s", _host(self._url), problem)
+        self._tally.hooks_failed += 1
         now = self._clock()
         failures = self._failures[hook] = self._failures.get(hook, 0) + 1
         self._tried_at[hook] = now + _pause(failures)

@@ -21,6 +21,8 @@ from ...runtime.greenlets import unhurried
 from ...runtime.rare_log import RareLog, Trouble
 from ...runtime.survival import surviving
 from ..members import Members
+from ..stats import HooksStats
+from ..tally import Tally
 from . import records
 from .book import HookBook
 from .records import Hook
@@ -67,6 +69,7 @@ class HookKeeper:
         urls: The URLs to which each hook is delivered.
         append: Appends a record to the log. Raises BrokerUnavailable and StateFull.
         is_draining: Tells whether this worker is going away.
+        tally: Counts the hooks that are given up.
         clock: The monotonic clock, in seconds.
         time_of_log: The time of day as the log has it, in seconds since 1970.
 
@@ -79,9 +82,11 @@ class HookKeeper:
         urls: Collection[str],
         append: Callable[[Record], Cursor],
         is_draining: Callable[[], bool],
+        tally: Tally,
         clock: Callable[[], float],
         time_of_log: Callable[[], float],
     ) -> None:
+        self._tally = tally
         self._members = members
         self._urls = urls
         self._append = append
@@ -131,8 +136,28 @@ class HookKeeper:
             self._due.pop(hook.key, None)
 
     def _say_lost(self) -> None:
+        self._tally.hooks_lost += 1
         self._rare_log.error(
             "SSE-1708", "too many hooks wait for their URLs: the oldest ones are lost"
+        )
+
+    # Statistics
+
+    def stats(self) -> HooksStats | None:
+        """Return the statistics of the hooks, None if no URL is told of them."""
+        if not self._urls:
+            return None
+        with self._lock:
+            times = [each.hook.time for each in self._due.values()]
+        # Those that are due are not in the log yet: the broker may be away.
+        waiting = len(self.book) + len(times)
+        times += filter(None, [self.book.oldest_time()])
+        return HooksStats(
+            waiting=waiting,
+            age=max(0.0, self._time_of_log() - min(times)) if times else 0.0,
+            delivered=self._tally.hooks_delivered,
+            failed=self._tally.hooks_failed,
+            lost=self._tally.hooks_lost,
         )
 
     # Members
@@ -235,6 +260,7 @@ class HookKeeper:
         for hook in self.book.oldest(most=_MOST_GIVEN_UP):
             if hook.time < before:
                 self._append(records.done(hook))
+                self._tally.hooks_lost += 1
                 self._rare_log.error(
                     "SSE-1709",
                     "a hook was not delivered within a day, and is given up: %s",

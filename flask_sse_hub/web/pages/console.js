@@ -173,6 +173,7 @@ async function overview(signal) {
     ...(now.malformed ? [["malformed entries", now.malformed]] : []),
     ...(now.lost_after_commit ? [["lost after a commit", now.lost_after_commit]] : []),
     ...(now.outbox ? [["waiting in the outbox", now.outbox.waiting]] : []),
+    ...(now.hooks ? [["hooks that wait", now.hooks.waiting]] : []),
   ]);
   const more = now.more_channels ? [[`and ${number(now.more_channels)} more`, ""]] : [];
   list(at("channels"), [...now.channels, ...more]);

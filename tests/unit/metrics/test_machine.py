@@ -1,6 +1,7 @@
 """The figures of several workers: their form on the way, their sums, their absence."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +63,20 @@ def test_an_outbox_of_several_workers_is_one(busy: HandHub) -> None:
     sums = total([one, other, without])
     assert sums.outbox == OutboxStats(waiting=3, age=2.5, relayed=8, refused=2)
     assert sums.lost_after_commit == 2
+
+
+def test_hooks_of_several_workers_are_one(busy: HandHub) -> None:
+    """Each knows all that wait, and counts its own deliveries."""
+    hub = HandHub(hooks={"https://app.example": lambda _: None})
+    hub.parts.tally.hooks_delivered = 2
+    hub.parts.hooks.note("user_came", "ann", time=time.time(), is_own=True)
+    one, without = figures(hub.hub), figures(busy.hub)
+    assert Figures.from_json(one.to_json()) == one
+    sums = total([one, one, without]).hooks
+    assert sums is not None
+    assert (sums.waiting, sums.delivered, sums.failed, sums.lost) == (1, 4, 0, 0)
+    assert 0 <= sums.age < 60
+    assert total([without]).hooks is None
 
 
 def test_figures_arrive_as_they_were_sent(busy: HandHub) -> None:

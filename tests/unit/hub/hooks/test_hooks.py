@@ -1,6 +1,7 @@
 """Hooks on several workers: each one is delivered, whichever worker is killed."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -404,3 +405,40 @@ def test_a_record_of_another_program_is_not_taken() -> None:
     with pytest.raises(ValueError, match="another one"):
         records.read(replace(record, key="hook-1"))
     assert records.read(replace(record, content=Event("{}", type="other"))) is None
+
+
+def test_the_statistics_tell_how_many_wait_and_for_how_long(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every worker knows that. The one that delivers counts the attempts."""
+    day = Day()
+    company = staff(receiver, time_of_day=day)
+    one, two = company.workers
+    receiver.problem = lambda hook: "away" if hook.name == "ann" else None
+    two.tab("ann")
+    company.wait(10)
+    day.passed += 500
+    for worker in company.workers:
+        found = worker.hub.stats().hooks
+        assert found is not None
+        assert found.waiting == 1
+        assert 499 < found.age < 560
+    counted = [worker.parts.tally for worker in company.workers]
+    assert sorted(each.hooks_delivered for each in counted) == [0, 1]
+    assert sum(each.hooks_failed for each in counted) == receiver.attempts - 1 > 1
+    assert sum(each.hooks_lost for each in counted) == 0
+    day.passed += keeper.GIVE_UP_SECONDS
+    company.wait(5)
+    assert sum(each.hooks_lost for each in counted) == 1
+    found = one.hub.stats().hooks
+    assert found is not None
+    assert (found.waiting, found.age) == (0, 0.0)
+
+
+class Day:
+    """The time of day, which a test moves on."""
+
+    passed = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.passed
