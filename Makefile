@@ -158,6 +158,7 @@ bench-parts: $(VENV)/dev ## Measure parts of the hub, each beside a baseline
 	$(BIN)/python -m benchmarks.answers
 	$(BIN)/python -m benchmarks.lasting
 	$(BIN)/python -m benchmarks.presence
+	$(BIN)/python -m benchmarks.presence_memory
 	$(BIN)/python -m benchmarks.hooks
 	$(BIN)/python -m benchmarks.patterns
 	$(BIN)/python -m benchmarks.state

@@ -19,7 +19,8 @@ from flask_sse_hub.testing import Clock
 from tests.kit.hand import HandHub, HandStream
 from tests.kit.people import Worker
 
-_KEEP = Retention(
+#: A log that keeps all of a run.
+KEEP = Retention(
     events=1_000_000,
     seconds=3600.0,
     bytes=1_000_000_000,
@@ -38,23 +39,26 @@ def _cpu(work: Callable[[], object]) -> float:
     return time.process_time() - begun
 
 
-def _worker(broker: MemoryBroker | None = None) -> Worker:
+def worker(broker: MemoryBroker | None = None, *, memory: Retention = KEEP) -> Worker:
+    """Return a worker with presence, whose steps the caller makes."""
     return Worker(
-        broker or MemoryBroker(_KEEP),
+        broker or MemoryBroker(KEEP),
         Clock(),
-        memory=_KEEP,
+        memory=memory,
         max_clients=100_000,
         presence_people=100_000,
     )
 
 
-def _open(hub: HandHub, number: int, channel: str, *, seated: bool) -> HandStream:
+def open_stream(hub: HandHub, number: int, channel: str, *, seated: bool) -> HandStream:
+    """Open a stream of a user, who is present in the channel if ``seated``."""
     user = f"user-{number}"
     seats = {"seats": [Seat(channel, user)]} if seated else {}
     return hub.stream(user=user, channels=(channel,), **seats)
 
 
-def _settle(*workers: Worker) -> None:
+def settle(*workers: Worker) -> None:
+    """Let workers work until none has anything to do now."""
     before = None
     while (head := workers[0].broker.head()) != before:
         before = head
@@ -68,9 +72,9 @@ def _connects() -> None:
 
     def work(hub: HandHub, *, seated: bool) -> None:
         for number in range(_STREAMS):
-            _open(hub, number, "room.7", seated=seated).drop()
+            open_stream(hub, number, "room.7", seated=seated).drop()
 
-    plain, present = HandHub(MemoryBroker(_KEEP)), _worker()
+    plain, present = HandHub(MemoryBroker(KEEP)), worker()
     without = _cpu(lambda: work(plain, seated=False))
     with_it = _cpu(lambda: work(present, seated=True))
     print(
@@ -81,8 +85,8 @@ def _connects() -> None:
 
 def _joins(name: str, *, channels: int, people: int) -> None:
     """Joins beside plain events, followed on a second worker."""
-    broker = MemoryBroker(_KEEP)
-    one, two = _worker(broker), _worker(broker)
+    broker = MemoryBroker(KEEP)
+    one, two = worker(broker), worker(broker)
     count = channels * people
 
     def publish() -> None:
@@ -93,11 +97,11 @@ def _joins(name: str, *, channels: int, people: int) -> None:
 
     plain = _cpu(publish) / _EVENTS
     for number in range(count):
-        _open(one, number, f"room.{number % channels}", seated=True)
+        open_stream(one, number, f"room.{number % channels}", seated=True)
     before = one.broker.head().offset
-    took = _cpu(lambda: _settle(one, two)) / count
+    took = _cpu(lambda: settle(one, two)) / count
     joins = one.broker.head().offset - before
-    late = _cpu(lambda: _worker(broker))
+    late = _cpu(lambda: worker(broker))
     asked = _cpu(lambda: [two.users("room.0") for _ in range(10)]) / 10
     listed = len(two.users("room.0"))
     print(
@@ -118,9 +122,9 @@ def _storm(one: Worker, two: Worker) -> None:
         one.hub.leave(client, CloseReason.CLIENT_GONE)
     for (seat,) in seats:
         two.stream(user=seat.user, channels=(seat.channel,), seats=[seat])
-    _settle(one, two)
+    settle(one, two)
     one.clock.advance(3.0)
-    _settle(one, two)
+    settle(one, two)
     records = one.broker.replay(one.broker.head()._replace(offset=before), page=10**6)
     seen = [each for each in records.records if not each.is_internal]
     print(f"  {len(streams)} people change their worker: {len(seen)} joins and leaves")
@@ -134,13 +138,13 @@ def _fan_out() -> None:
             hub.publish(str(number), to=_NEWS, receipt=receipt)
         hub.bring()
 
-    plain, present = HandHub(MemoryBroker(_KEEP)), _worker()
+    plain, present = HandHub(MemoryBroker(KEEP)), worker()
     for number in range(_STREAMS):
-        _open(present, number, "room.7", seated=True)
-    _settle(present)
+        open_stream(present, number, "room.7", seated=True)
+    settle(present)
     for hub in (plain, present):
         for number in range(100):
-            _open(hub, number, "news", seated=False)
+            open_stream(hub, number, "news", seated=False)
     rounds = [
         (
             _cpu(lambda: work(plain)),
