@@ -101,10 +101,11 @@ class Apart:
         """
         if not self._records:
             return
-        over = self._ending[: bisect_right(self._ending, (now, newest))]
-        for _, offset in over:
-            if offset != newest:
-                self._remove(self._at(offset))
+        if self._ending[0][0] <= now:
+            over = self._ending[: bisect_right(self._ending, (now, newest))]
+            for _, offset in over:
+                if offset != newest:
+                    self._remove(self._at(offset))
         while self._is_beyond(now, floor) and self._records[0].cursor.offset < newest:
             self._lose(0, now)
 
