@@ -100,7 +100,9 @@ class Lifecycle:
         if self.draining:
             self.close(client, CloseReason.SHUTDOWN)
         log.debug("%r connected with the last event id %.50r", client, last_event_id)
-        self._roster.moved(client)
+        if client.close_reason is None:
+            # Otherwise the cookie of a session that has ended makes its user present.
+            self._roster.moved(client)
         self._notices.came(client, self._registry.written(client))
         return greeting
 

@@ -39,9 +39,14 @@ class Member:
         self.ended = False
         self._head: bytes | None = b""
         resume = f"Last-Event-ID: {last_event_id}\r\n" if last_event_id else ""
-        who = f"Authorization: Bearer {self._user}\r\n"
+        who = f"{self._login}\r\n"
         self.socket = socket.create_connection((HOST, self._port))
         self.socket.sendall(f"GET {self.path} HTTP/1.0\r\n{who}{resume}\r\n".encode())
+
+    @property
+    def _login(self) -> str:
+        """The header that logs the client in."""
+        return f"Authorization: Bearer {self._user}"
 
     def read(self) -> None:
         """Read the bytes that have arrived. Raises NoStream."""

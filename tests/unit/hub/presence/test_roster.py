@@ -13,12 +13,14 @@ from flask_sse_hub import BrokerUnavailable
 from flask_sse_hub.brokers import Broker, MemoryBroker
 from flask_sse_hub.events import address
 from flask_sse_hub.events.record import Cursor, Record, Retention
+from flask_sse_hub.hub.clients.close_reason import CloseReason
 from flask_sse_hub.hub.clients.present_client import Seat
 from flask_sse_hub.hub.members import MISSED_BEATS
 from flask_sse_hub.hub.presence import roster
 from tests.kit.hand import KEEP_ALL, fields
 from tests.kit.people import ROOM, Company, Tab, Worker, check_order
 
+SEAT = Seat(ROOM, "ann")
 GRACE = 15
 #: Longer than a grace and the tries of all workers.
 LONG = GRACE + 5
@@ -414,6 +416,19 @@ def test_an_open_stream_enters_a_channel_and_leaves_it(company: Company) -> None
     seen = ["join watcher", "join ann", "update ann", "leave ann"]
     assert watching.changes() == seen
     assert tab.changes() == ["update ann", "leave ann"]
+
+
+def test_the_cookie_of_an_ended_session_makes_nobody_present(company: Company) -> None:
+    """Its streams end as soon as they begin, and nobody sees them."""
+    one = company.workers[0]
+    ended = (address.session("s"),)
+    one.hub.disconnect(ended, reason=CloseReason.SESSION_ENDED, final=True)
+    company.settle()
+    stream = one.stream(user="ann", session="s", channels=(ROOM,), seats=[SEAT])
+    assert stream.client.close_reason is CloseReason.SESSION_ENDED
+    company.wait(2)
+    assert one.users() == []
+    stream.drop()
 
 
 def test_a_change_comes_before_and_after_the_life_of_a_stream(company: Company) -> None:

@@ -1,0 +1,1 @@
+"""A storm of people who come and leave, over killed, stopped and reloaded workers."""
