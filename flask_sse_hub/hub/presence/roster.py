@@ -196,6 +196,9 @@ class Roster:
             self._write_leaves(place, now)
             self._clean()
         except BrokerUnavailable as error:
+            # A part of the step may be written. Its rest must not wait for that part to
+            # come back: others could end the graces of people who are here.
+            self._waits_until = 0.0
             if not self._closed.is_set() and self._trouble.is_news(str(error)):
                 log.warning(
                     "SSE-1701", "presence cannot be written to the log yet: %s", error

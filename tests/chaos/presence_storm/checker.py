@@ -61,7 +61,8 @@ def faults_of_graces(
         for opened, ended in stays.get(change.user, ()):
             if opened < end and ended > begin:
                 yield (
-                    f"{change.user} left at {change.offset}, and had a stream"
+                    f"{change.user} left at {change.offset}, and had a stream from"
+                    f" {change.time - opened:.1f} s before to"
                     f" {change.time - min(ended, change.time):.1f} s before"
                 )
 

@@ -325,6 +325,35 @@ def test_an_outage_makes_answers_stale_and_nobody_leaves(
     company.check()
 
 
+class BreaksOff(MemoryBroker):
+    """A memory broker that takes no more than some further records."""
+
+    left = 10_000
+
+    def publish(self, record: Record) -> Cursor:
+        if self.left == 0:
+            raise BrokerUnavailable("away")
+        self.left -= 1
+        return super().publish(record)
+
+
+def test_a_step_that_breaks_off_goes_on_before_its_records_are_read() -> None:
+    """The follower may be slower than a grace to find the broker again."""
+    broker = BreaksOff(KEEP_ALL)
+    company = Company(broker, workers=1)
+    (worker,) = company.workers
+    worker.tab("ann")
+    company.settle()
+    for name in ("bob", "cat", "dan"):
+        worker.tab(name)
+    broker.left = 1
+    worker.roster.step()
+    broker.left = 10_000
+    company.clock.advance(1.0)
+    worker.roster.step()
+    assert len(records_of(broker, "join")) == 4
+
+
 def test_a_stream_neither_fails_nor_waits_without_a_broker(company: Company) -> None:
     """Only the task writes."""
     worker = company.workers[0]
