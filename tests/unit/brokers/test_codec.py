@@ -97,7 +97,7 @@ disconnects = st.builds(Disconnect, names, final=st.booleans())
 some_names = st.lists(names, max_size=3).map(tuple)
 parts = st.builds(PresencePart, names, st.none() | st.just('{"a":1}'), st.booleans())
 some_parts = st.lists(parts, max_size=3).map(tuple)
-changes = st.builds(Subscribe, some_names, some_names, some_parts)
+changes = st.builds(Subscribe, some_names, some_names, presence=some_parts)
 
 
 @given(
