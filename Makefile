@@ -123,6 +123,8 @@ chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event
 	done; done
 	for broker in sqlite redis; do \
 	  $(BIN)/python -m tests.chaos.answers_storm --broker $$broker || exit 1; \
+	  $(BIN)/python -m tests.chaos.answers_storm --broker $$broker --answers 200 --outages \
+	    || exit 1; \
 	  $(BIN)/python -m tests.chaos.presence_storm --broker $$broker || exit 1; done
 	$(BIN)/python -m tests.attacks
 
@@ -132,8 +134,10 @@ fuzz: $(VENV)/dev ## Minutes of 100,000 cases and more, drawn anew each time
 bench: $(VENV)/bench ## Compare with other servers, and write docs/benchmarks.md and README.md
 	$(BIN)/python -m benchmarks.compare --write
 	$(BIN)/python -m benchmarks.figures --write
+	$(BIN)/python -m docs.make_pictures
 
-pictures: $(VENV)/dev ## Make the README's pictures from the example app
+pictures: $(VENV)/dev ## Make the pictures of the README and of the documentation
+	$(BIN)/python -m docs.make_pictures
 	$(BIN)/python -m benchmarks.pictures
 
 dist: $(VENV)/dev ## Build the source distribution and the wheel, and check both
