@@ -17,7 +17,7 @@ from ...errors import BrokerUnavailable
 from ...events.record import Cursor, Record
 from ...runtime.coded_log import CodedLog
 from ...runtime.per_process import Home
-from ...runtime.rare_log import RareLog, Trouble
+from ...runtime.rare_log import RareLog
 from ...runtime.survival import surviving
 from . import records
 from .runner import Runner, Steps
@@ -180,7 +180,6 @@ class Press:
         twice: the books pass over the second one.
         """
         found: dict[Runner, Outcome] = {}
-        trouble = Trouble()
         wait = _FIRST_WAIT_SECONDS
         while True:
             found |= self._tried(
@@ -196,10 +195,8 @@ class Press:
             if not away:
                 return found
             error = found[away[0]]
-            if trouble.is_news(str(error)):
-                log.warning(
-                    "SSE-1613", "%d answers wait for the broker: %s", len(away), error
-                )
+            text = "%d answers wait for the broker: %s"
+            self._rare_log.warning("SSE-1613", text, len(away), error)
             self._bell.clear()
             self._bell.wait(wait)
             wait = min(2 * wait, _MAX_WAIT_SECONDS)

@@ -24,9 +24,8 @@ from .progress import DeliveryProgress
 
 log = logging.getLogger(__name__)
 
-# One write to a lagging client: a few TCP segments' worth of frames. The server gets
-# more than one event at a time, and a slow client holds no more than this outside the
-# kernel.
+# One write to a lagging client: a few TCP segments. A slow client holds no more than
+# this outside the kernel.
 _CHUNK_BYTES = 16_384
 
 # A comment with one newline. A second one would be the empty line that ends a block.
@@ -347,8 +346,7 @@ class Catchup:
         return found if isinstance(found, GapReason) else None
 
     def _covers(self, cursor: Cursor, client: Client) -> bool:
-        addresses = client.addresses_at(cursor)
-        return self._progress.history.covers(cursor, addresses)
+        return self._progress.history.covers(cursor, client.addresses_at(cursor))
 
     def _advance(self, client: Client, reading: NextBlocks) -> list[bytes]:
         """Move a client's cursor past its next blocks, and return the blocks."""

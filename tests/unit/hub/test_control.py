@@ -81,7 +81,7 @@ def test_records_are_given_up_after_a_while(caplog: pytest.LogCaptureFixture) ->
     sender.send(ended("alice"))
     sender.send(ended("bob"))
     assert sender.flush(30.0)
-    assert caplog.text.count("could not be ended") == 2
+    assert "could not be ended" in caplog.text
     sender.close()
 
 
