@@ -90,6 +90,9 @@ class Members:
         # place of that last one.
         self._silence: dict[str, int] = {}
         self._last: dict[str, Cursor] = {}
+        # Whether this worker's beat may be lost with a part of the log, or was taken
+        # back by another member.
+        self._is_lost = False
         # Held while this worker says that it lives, or that it is gone. Otherwise a
         # part that begins could need the beat that is being taken back.
         self._saying = threading.Lock()
@@ -115,6 +118,7 @@ class Members:
         with self._lock:
             self._silence.clear()
             self._last.clear()
+            self._is_lost = True
 
     def take(self, record: Record) -> None:
         """Take the beat or the end of a member."""
@@ -125,10 +129,13 @@ class Members:
             if record.deletes:
                 was_there = self._silence.pop(member_id, None) is not None
                 self._last.pop(member_id, None)
+                if member_id == self.own_id:
+                    self._is_lost = True
             else:
                 self._silence[member_id] = 0
                 self._last[member_id] = record.cursor
                 if member_id == self.own_id:
+                    self._is_lost = False
                     for each in self._silence.keys() - {member_id}:
                         self._silence[each] += 1
         if record.deletes and was_there:
@@ -150,15 +157,16 @@ class Members:
                 self.beat()
 
     def enter(self) -> None:
-        """Say that this worker lives, unless it has said so before.
+        """Say that this worker lives, unless the log still has an earlier beat.
 
         For a part that needs the members from now on. More beats than one every few
         seconds would write others off. Raises BrokerUnavailable.
         """
         with self._saying:
-            if not self._said:
+            if not self._said or self._is_lost:
                 self._append(beat_of(self.own_id))
                 self._said = True
+                self._is_lost = False
 
     def beat(self) -> None:
         """Say that this worker lives if that is needed, and write off the silent ones.

@@ -4,7 +4,7 @@ import pytest
 
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events import address
-from flask_sse_hub.hub.members import MISSED_BEATS, beat_of
+from flask_sse_hub.hub.members import MISSED_BEATS, beat_of, farewell_of
 from tests.kit.hand import KEEP_ALL, HandHub
 
 
@@ -145,6 +145,27 @@ def test_a_part_that_begins_enters_once(broker: MemoryBroker) -> None:
     assert worker.members.own_id in other.members
     worker.members.beat()
     assert worker.cause.left == []
+
+
+@pytest.mark.parametrize("how", ["written off", "lost with the log"])
+def test_a_part_enters_again_if_the_beat_is_gone(
+    broker: MemoryBroker, how: str
+) -> None:
+    """It need not wait for the next beat: others may end graces meanwhile."""
+    worker = Worker(broker)
+    worker.beat()
+    if how == "written off":
+        broker.publish(farewell_of(worker.members.own_id))
+        worker.hub.bring()
+    else:
+        worker.members.restart()
+    assert worker.members.own_id not in worker.members
+    before = broker.head().offset
+    worker.members.enter()
+    worker.members.enter()
+    worker.hub.bring()
+    assert worker.members.own_id in worker.members
+    assert broker.head().offset == before + 1
 
 
 def test_a_drain_lets_parts_end_before_the_others_hear_of_it(
