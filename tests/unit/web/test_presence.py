@@ -251,6 +251,23 @@ class TestInPlace:
                 site.hub.publish("last")
                 assert stream.next().data == "last"
 
+    def test_a_room_is_entered_after_an_id(self, site: Site) -> None:
+        """Its earlier events come, and of the people the list alone."""
+        ann = site.browser("ann")
+        with open_room(site, "bob") as watching:
+            watching.next("presence")
+            left = watching.last_event_id
+            site.hub.publish("missed", channel=ROOM)
+            with Stream("/events?channel=news&presence=1", client=ann.client) as stream:
+                client_id = stream.next("connected").json()["client_id"]
+                body = {"client_id": client_id, "subscribe": [ROOM], "since": left}
+                ann.client.post("/events/subscriptions", json=body)
+                assert stream.next().data == "missed"
+                told = stream.next("subscribed").json()
+                people = told["presence"][ROOM]["people"]
+                assert [each["user"] for each in people] == ["bob"]
+                assert stream.next("presence").json()["user"] == "ann"
+
     def test_the_rule_for_the_people_is_asked(self, site: Site) -> None:
         """A user who may not see them is seen, and receives neither list nor event."""
 
