@@ -137,7 +137,15 @@ ROWS: dict[str, list[Panel]] = {
             "bytes",
             {_BY_WORKER: _of("history_bytes")},
         ),
-        Panel("Streams of one request", "short", {"answers": _sum("answers")}),
+        Panel(
+            "Answers and people",
+            "short",
+            {
+                "streams of one request": _sum("answers"),
+                "answers that outlive their readers": _sum("running_answers"),
+                "people present": f"max ({_of('present')})",
+            },
+        ),
     ],
 }
 

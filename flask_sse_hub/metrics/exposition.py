@@ -34,6 +34,16 @@ _GAUGES: Sequence[tuple[str, str, _Value]] = (
     ),
     ("max_clients", "SSE_HUB_MAX_CLIENTS.", lambda of: of.max_clients),
     ("answers", "Open streams of one request.", lambda of: of.answers),
+    (
+        "running_answers",
+        "Answers that outlive their readers and run in the worker.",
+        lambda of: of.running_answers,
+    ),
+    (
+        "present",
+        "People in channels with presence, once for each channel, as the worker knows.",
+        lambda of: of.present,
+    ),
     ("history_events", "Events in memory.", lambda of: of.hub.history_events),
     ("history_bytes", "Bytes of events in memory.", lambda of: of.hub.history_bytes),
     ("draining", "1 if the worker is going away.", lambda of: of.hub.draining),

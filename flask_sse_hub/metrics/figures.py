@@ -45,6 +45,10 @@ class Figures:
     patterns: Mapping[str, int]
     #: Open streams of one request.
     answers: int
+    #: Answers that outlive their readers and run in this worker.
+    running_answers: int
+    #: People in the channels with presence; None if there are no such channels.
+    present: int | None
     #: The most streams of the hub.
     max_clients: int
     broker: BrokerFigures
@@ -122,12 +126,15 @@ def figures_of(
     worker: int,
     max_clients: int,
     answers: int,
+    running_answers: int,
+    presence: bool,
     pattern: Callable[[str], str | None] | None,
     clients: bool = False,
 ) -> Figures:
     """Return the figures of this process. ``clients`` adds an entry for each stream.
 
-    ``pattern`` returns the pattern of a channel, None if it has none. Asks the broker
+    ``pattern`` returns the pattern of a channel, None if it has none. ``presence``
+    tells whether there are channels with presence. Asks the broker
     for the log's head, and waits for it. Lets other work run meanwhile: going through
     ten thousand streams takes many milliseconds.
     """
@@ -141,6 +148,8 @@ def figures_of(
         users=tuple(user for user in users if user is not None),
         patterns={} if pattern is None else _by_pattern(streams, pattern),
         answers=answers,
+        running_answers=running_answers,
+        present=hub.roster.headcount if presence else None,
         max_clients=max_clients,
         broker=_broker_figures(hub),
         process=ProcessFacts.now(),

@@ -165,6 +165,8 @@ class AppState:
                 worker=number,
                 max_clients=config.max_clients,
                 answers=place_ledger().answers,
+                running_answers=self._desks.get().running,
+                presence=bool(config.presence),
                 pattern=partial(first_match, patterns=counted) if counted else None,
                 clients=clients,
             ),

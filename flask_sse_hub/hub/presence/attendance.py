@@ -121,6 +121,11 @@ class Attendance:
         """Return the keys of all people."""
         return list(self._people)
 
+    @property
+    def headcount(self) -> int:
+        """The number of people in all channels. A user counts in each of them."""
+        return len(self._people)
+
     def count(self, channel: str) -> int:
         """Return the number of people in a channel."""
         return len(self._by_channel.get(channel, ()))

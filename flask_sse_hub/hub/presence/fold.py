@@ -298,6 +298,11 @@ class PresenceFold:
     def __bool__(self) -> bool:
         return not self._table.is_empty or bool(self._leftover)
 
+    @property
+    def headcount(self) -> int:
+        """The number of people in all channels. A user counts in each of them."""
+        return self._table.headcount
+
     def count(self, channel: str) -> int:
         """Return the number of people in a channel."""
         with self._lock:

@@ -359,6 +359,11 @@ class Roster:
         """Whether answers may be out of date, because the log cannot be read."""
         return self._stale
 
+    @property
+    def headcount(self) -> int:
+        """The number of people in all channels. A user counts in each of them."""
+        return self.fold.headcount
+
     def people(self, channel: str) -> PresenceList:
         """Return the people in a channel."""
         return self.fold.people(channel, stale=self._stale)

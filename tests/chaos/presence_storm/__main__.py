@@ -113,7 +113,9 @@ class Storm:
                 deck += [self._outage] if self._redis else []
                 self._draw.shuffle(deck)
             self._live(self._draw.uniform(4.0, 10.0))
-            deck.pop()()
+            action = deck.pop()
+            print(f"{time.time():.1f} {action.__name__}", flush=True)
+            action()
 
     def _live(self, seconds: float) -> None:
         """Let people come and go for a while."""
@@ -171,6 +173,7 @@ class Storm:
         try:
             self._live(_OUTAGE_SECONDS)
         finally:
+            print(f"{time.time():.1f} over", flush=True)
             self._redis.start()
         self.happened["outages"] += 1
 

@@ -57,6 +57,8 @@ def test_each_worker_has_series_of_its_own(two: MachineFigures) -> None:
         )
         assert value(text, "sse_hub_publish_seconds_count", worker=worker) == 1
         assert value(text, "sse_hub_answers", worker=worker) == 2
+        assert value(text, "sse_hub_running_answers", worker=worker) == 3
+        assert value(text, "sse_hub_present", worker=worker) == 0
     assert value(text, "sse_hub_workers") == 2
     assert value(text, "sse_hub_workers_silent") == 1
 

@@ -23,6 +23,8 @@ def figures(hub: Hub, worker: int = 0, *, clients: bool = False) -> Figures:
         worker=worker,
         max_clients=100,
         answers=2,
+        running_answers=3,
+        presence=True,
         pattern=lambda name: "room.*" if name.startswith("room.") else None,
         clients=clients,
     )
