@@ -44,9 +44,10 @@ _FAULTS_SHOWN = 20
 # Every tenth person has a session, and can log out.
 _ONE_IN_LOGGED_IN = 10
 
-# A worker that is stopped for this time may be written off, and is back before its
-# people leave: that takes two beats more than it has missed, and the grace.
-_ASLEEP_SECONDS = 14.0
+# A worker that is stopped for this time is written off, since the workers of the live
+# site beat twice a second. It is back before its people leave: that takes four beats of
+# the others, and the grace.
+_ASLEEP_SECONDS = 6.0
 _OUTAGE_SECONDS = 60.0
 
 # Longer than a worker is missed, a grace, and the tries of all workers.
