@@ -255,6 +255,7 @@ class Subscribing:
             metadata=checked_metadata(asked.describe(), self._first_time),
             coding=hub.coding(accepted_coding(hub.coding_names)),
             state=asked.state,
+            reset_type=_reset_type(),
         )
         hub.check_admission(client.identity, client.ip)
         return client
@@ -342,6 +343,15 @@ def _trace(client: Client) -> None:
             {"sse_hub.client": client.id, "sse_hub.channels": client.channels},
         )
         client.traceparent = tracing.here()
+
+
+def _reset_type() -> str:
+    """Return the type of the event that tells this request's client of a gap.
+
+    Datastar ignores events whose types do not begin with its name. Its requests have a
+    header of their own.
+    """
+    return "datastar-reset" if "Datastar-Request" in request.headers else "reset"
 
 
 def _head(hub: Hub) -> Cursor:

@@ -201,21 +201,33 @@ def test_htmx_goes_on_trying_after_a_logout(
     wait_until(lambda: len(site.asked("query")) >= 3)
 
 
-@pytest.mark.parametrize("name", ["htmx", "htmx4", "turbo"])
-def test_a_reset_loads_the_page_again(
+@pytest.mark.parametrize("name", ["htmx", "htmx4", "turbo", "datastar"])
+def test_a_reset_refreshes_the_marked_parts(
     name: str, site: Site, open_page: OpenPage
 ) -> None:
-    """The missed events are unknown, and the new page shows the whole state."""
-    known: list[str] = []
+    """The parts show the missed notes. The stream goes on, and resumes later."""
+    held: list[Route] = []
 
-    def forge(route: "Route") -> None:
-        """Replace the id of the first request by one that no log has."""
-        known.append(route.request.url)
-        forged = re.sub("last_event_id=[^&]*", "last_event_id=nonsense", known[0])
-        route.continue_(url=forged if len(known) == 1 else None)
+    def hold_first(route: "Route") -> None:
+        if held:
+            route.continue_()
+        held.append(route)
 
-    page = open_page(name, forge)
-    wait_until(beside(page, lambda: len(site.asked("query")) == 2))
+    page = open_page(name, hold_first)
+    page.evaluate("Math.random = () => 0, window.isFirst = true")
     add(page, "one")
+    wait_until(beside(page, lambda: held))
+    url = re.sub("last_event_id=[^&]*", "last_event_id=nonsense", held[0].request.url)
+    held[0].continue_(url=url)
     wait_for_note(page, "one")
-    assert site.asked("query")[0] == "nonsense" != site.asked("query")[1]
+    if name == "datastar":
+        page.locator("#count", has_text="1").wait_for()
+    add(page, "two")
+    wait_for_note(page, "two")
+    last_id = site.cursor()
+    site.drop()
+    add(page, "three")
+    wait_for_note(page, "three")
+    assert notes(page) == ["one", "two", "three"]
+    assert (site.asked("query")[0], site.asked("header")[1]) == ("nonsense", last_id)
+    assert page.evaluate("isFirst")

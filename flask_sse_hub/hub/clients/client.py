@@ -183,6 +183,7 @@ class Client:
         "probe_due",
         "regrant",
         "reset_due",
+        "reset_type",
         "resumed",
         "since",
         "sink",
@@ -211,6 +212,7 @@ class Client:
         metadata: Metadata | None = None,
         coding: Coding = IDENTITY,
         state: bool = False,
+        reset_type: str = "reset",
         sink: Sink | None = None,
     ) -> None:
         self.identity = identity
@@ -254,6 +256,8 @@ class Client:
         self.coding = coding
         #: The state that is due to a client that asked for it. None: it did not ask.
         self.state: StateDue | None = NO_STATE if state else None
+        #: The type of the event that tells the client of a gap.
+        self.reset_type = reset_type
         #: The sink of the client's bytes; set before the client enters.
         self.sink = cast("Sink", sink)
 

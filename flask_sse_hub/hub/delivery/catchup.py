@@ -391,7 +391,7 @@ class Catchup:
             data["state"] = True
             self._begin_state(client)
         text = self._with_people(own_events.text(data), client.lists)
-        block = own_event("reset", place, text)
+        block = own_event(client.reset_type, place, text)
         self._written(client, [block])
         return _Reset(gap, block)
 

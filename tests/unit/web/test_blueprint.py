@@ -11,7 +11,7 @@ from flask import Response
 from flask_sse_hub.brokers import LogBatch, MemoryBroker
 from flask_sse_hub.events.record import Cursor
 from flask_sse_hub.hub.deafness import DEAF_SECONDS
-from flask_sse_hub.testing import Clock, fresh_hub
+from flask_sse_hub.testing import Clock, Stream, fresh_hub
 from tests.conftest import MakeSite, Site
 from tests.kit.reader import wait_until
 
@@ -87,6 +87,24 @@ class TestHeaders:
 
         with pytest.raises(RuntimeError, match="make_sequence"):
             site.browser("alice").get()
+
+
+@pytest.mark.parametrize(
+    ("headers", "type"),
+    [({}, "reset"), ({"Datastar-Request": "true"}, "datastar-reset")],
+)
+def test_a_client_of_datastar_receives_a_reset_of_its_own(
+    site: Site, headers: dict[str, str], type: str
+) -> None:
+    """Datastar ignores events whose types do not begin with its name."""
+    client = site.browser("alice").client
+    with Stream(client=client, headers=headers, last_event_id="no id") as stream:
+        stream.next("connected")
+        reset = stream.next(type)
+        assert (reset.json(), reset.id) == (
+            {"reason": "malformed"},
+            site.hub.cursor(),
+        )
 
 
 class TestRefusals:
