@@ -69,17 +69,13 @@ def dashboard_stream() -> Response:
     This view requires a login; it could apply any other rule. A request that reaches
     ``stream()`` may listen. Every page already has a stream with the events addressed
     to the user. This one is not ``personal``, or those events would arrive twice.
+
+    It begins with the state: the figures of the last minutes.
     """
     figures.ensure_running()
     return sse_hub.stream(
-        figures.channel(), personal=False, metadata={"page": "dashboard"}
+        figures.channel(), personal=False, state=True, metadata={"page": "dashboard"}
     )
-
-
-@blueprint.get("/api/dashboard/state")
-def dashboard_state() -> ResponseReturnValue:
-    """Return the dashboard's figures, for a page that has missed some of them."""
-    return jsonify(figures.state())
 
 
 @blueprint.post("/api/sse/ticket")

@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from typing import Any
 
 import psutil
@@ -37,8 +36,9 @@ _GRACE = 10.0
 # CPU time is counted in hundredths of a second: over less than this it is mostly noise.
 _SHORTEST_MEASURE = 1.0
 
-# The charts of a new page begin with this number of figures: three minutes.
-_RECENT = 90
+# Seconds for which figures are part of the state: the charts of a new page begin with
+# three minutes. The channel of a worker that has ended leaves nothing behind then.
+_KEPT = 180
 
 
 class FiguresPublisher:
@@ -51,7 +51,6 @@ class FiguresPublisher:
         self._lock = threading.Lock()
         began = psutil.Process().create_time()
         self._cpu, self._in, self._out = (Rate(since=began) for _ in range(3))
-        self._recent: deque[dict[str, Any]] = deque(maxlen=_RECENT)
         self._running = False
         self._wanted_until = 0.0
 
@@ -79,15 +78,6 @@ class FiguresPublisher:
             "rate_out": round(rate_out, 2),
         }
 
-    def state(self) -> dict[str, Any]:
-        """Return everything that a page shows: the current and the recent figures.
-
-        The recent ones exist only for times at which a client was listening.
-        """
-        with self._lock:
-            recent = list(self._recent)
-        return {"current": self.current(), "recent": recent}
-
     def ensure_running(self) -> None:
         """Start publishing the figures, until no client listens any more."""
         with self._lock:
@@ -106,13 +96,25 @@ class FiguresPublisher:
                 try:
                     if not self._anybody_listens():
                         return
-                    figures = self.current()
-                    with self._lock:
-                        self._recent.append(figures)
-                    sse_hub.publish(figures, type="dashboardUpdate", channel=channel())
+                    self._publish()
                 except Exception:
                     # The dashboard stands still until the next figures are published.
                     log.exception("the figures could not be published")
+
+    def _publish(self) -> None:
+        """Publish the current figures, as values of the state.
+
+        A chart shows each of them, so none replaces an earlier one: each has a key of
+        its own.
+        """
+        figures = self.current()
+        sse_hub.publish(
+            figures,
+            type="dashboardUpdate",
+            channel=channel(),
+            key=str(figures["time"]),
+            ttl=_KEPT,
+        )
 
     def _anybody_listens(self) -> bool:
         """Tell whether to go on. If not, the next dashboard starts a new thread."""
@@ -150,9 +152,9 @@ def init_app(app: Flask) -> None:
     app.extensions[_EXTENSION] = {}
 
 
-def state() -> dict[str, Any]:
-    """Return this process's figures, current and recent."""
-    return _publisher().state()
+def current() -> dict[str, Any]:
+    """Return this process's figures as they are now."""
+    return _publisher().current()
 
 
 def ensure_running() -> None:

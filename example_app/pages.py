@@ -41,21 +41,16 @@ def sse_demo() -> ResponseReturnValue:
 def dashboard() -> ResponseReturnValue:
     """Show the figures of this worker, and keep them up to date."""
     require_login()
-    # The order matters. An event that is published between these two lines is in the
-    # figures and arrives again by the stream. That is harmless, since each event has
-    # all figures. In the other order it would be in neither, and the page would be
-    # wrong until the next event.
-    cursor = sse_hub.cursor()
-    state = figures.state()
-    return render_template("dashboard.html", state=state, cursor=cursor)
+    # The page needs no cursor: its stream begins with the state.
+    return render_template("dashboard.html", figures=figures.current())
 
 
 @blueprint.get("/chat")
 def chat_page() -> ResponseReturnValue:
     """Show the conversation, and the questions that any tab asks from now on."""
     require_login()
-    # The cursor comes first, as above: an answer that is kept in between, or a question
-    # that is asked, arrives by the stream.
+    # The cursor comes first: an answer that is kept in between, or a question that is
+    # asked, arrives by the stream. In the other order it would be nowhere.
     cursor = sse_hub.cursor()
     return render_template(
         "chat.html",

@@ -20,7 +20,7 @@ from tests.browser.demo_page import (
 from tests.kit.demo import Demo
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 pytestmark = pytest.mark.browser
 
@@ -168,16 +168,29 @@ def test_the_dashboard_is_correct_when_loaded_and_stays_correct(
     )
 
 
-def test_a_dashboard_that_lost_history_loads_its_state(
-    sign_in: SignIn, demo: Demo
-) -> None:
-    """It loads the recent figures too, which the next event does not have."""
+def test_a_dashboard_shows_the_state_of_its_stream(sign_in: SignIn) -> None:
+    """The figures of the last minutes. After a reset, none is there twice."""
     page = sign_in("alice", "/dashboard")
-    connected(page)
-    with page.expect_response("**/api/dashboard/state") as response:
-        demo.lose_history()
-    assert "recent" in response.value.json()
-    connected(page)
+    figures = json.loads(page.locator("#dashboard-figures").text_content() or "")
+    values = [figures | {"time": 1000.5 + 2 * n, "worker": 7} for n in range(3)]
+    state = "".join(_VALUE.format(json.dumps(each)) for each in values)
+    reset = "retry: 60000\nevent: reset\ndata: {}\n\n"
+    asked: list[str] = []
+
+    def answer(route: "Route") -> None:
+        asked.append(route.request.url)
+        body = state + reset + state
+        route.fulfill(content_type="text/event-stream", body=body)
+
+    page.route("**/api/dashboard/sse*", answer)
+    page.reload()
+    page.click("#table summary")
+    expect(page, "#worker", "7")
+    assert page.locator("#table tbody tr").count() == len(values)
+    assert "state=1" in asked[0]
+
+
+_VALUE = "event: dashboardUpdate\nstate: true\ndata: {}\n\n"
 
 
 def test_a_webhook_reaches_the_person_concerned(sign_in: SignIn, demo: Demo) -> None:

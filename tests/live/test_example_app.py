@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flask_sse_hub.testing import Stream
 from tests.kit.demo import Demo
 from tests.kit.ports import HOST
 from tests.kit.reader import DEADLINE, StreamReader, wait_until
@@ -20,12 +21,14 @@ pytestmark = pytest.mark.live
 
 CHAT = "/api/chat/stream"
 
+WORKERS = 4
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """Several workers that start together, on a database that does not exist yet."""
     folder = tmp_path_factory.mktemp("demo")
-    started = Demo(folder, workers=4, chat_pace="0.03", import_pause="0.05")
+    started = Demo(folder, workers=WORKERS, chat_pace="0.03", import_pause="0.05")
     yield started
     started.close()
 
@@ -221,3 +224,22 @@ def test_behind_a_proxy_the_pages_have_both_of_their_streams(
         assert len(texts) > 3
         assert answer.next("done").id
         assert json.loads(events.next("chat").data)["question"] == "What is a stream?"
+
+
+@pytest.mark.parametrize("last_event_id", ["", "no id"])
+def test_a_dashboard_begins_with_the_figures_of_the_last_minutes(
+    demo: Demo, last_event_id: str
+) -> None:
+    """It does so after a reset too. Each worker has figures of its own."""
+    url = f"{demo.url}/api/dashboard/sse"
+    headers = {"Cookie": demo.cookie("alice")}
+    # Each stream that does not begin with figures begins them on another worker.
+    for _ in range(WORKERS + 1):
+        with Stream(url, headers=headers, last_event_id=last_event_id) as stream:
+            if last_event_id:
+                assert stream.next("reset").json()["state"]
+            event = stream.next("dashboardUpdate")
+        if event.state:
+            break
+    assert event.state
+    assert event.key == str(event.json()["time"])

@@ -1,4 +1,5 @@
-// The dashboard: complete when it is loaded, and kept up to date by its own stream.
+// The dashboard: its numbers are complete when it is loaded. Its own stream brings the charts'
+// last minutes, and keeps all up to date.
 
 import { connect } from "sse-hub";
 
@@ -11,30 +12,32 @@ import { showTable } from "./table.js";
 const page = document.querySelector("#dashboard");
 const numbers = [...document.querySelectorAll("[data-figure]")];
 const charts = [...document.querySelectorAll("[data-chart]")].map((card) => new Chart(card));
-const recent = new Recent(JSON.parse(document.querySelector("#dashboard-state").textContent));
+const recent = new Recent(JSON.parse(document.querySelector("#dashboard-figures").textContent));
 
-// All tabs with a dashboard share this stream. It begins at the page's cursor: events
-// after it are not in the page yet.
+// The stream begins with the figures of the last minutes: they are its state. After a reset
+// it brings the state again, so the page loads nothing. A stream with state cannot be
+// shared, because only a new stream brings the state. A dashboard in a hidden tab takes
+// none of the browser's few connections.
 const stream = connect(page.dataset.stream, {
-  shared: true,
-  lastEventId: page.dataset.cursor,
+  state: true,
+  pauseWhenHidden: true,
   userId: pageStream.userId,
   on: { dashboardUpdate: add },
-  // The next event, two seconds later, has all current figures, but not the missed ones.
-  onReset: reload,
 });
 showStateOf(stream);
 draw();
 
-function add(figures) {
-  if (recent.add(figures)) show(figures);
-}
+let isDue = false;
 
-async function reload() {
-  const answer = await fetch(page.dataset.state);
-  if (!answer.ok) return;
-  recent.begin(await answer.json());
-  show(recent.last);
+/** Add figures, and show them with the next frame: the state is many at once. */
+function add(figures) {
+  recent.add(figures);
+  if (isDue) return;
+  isDue = true;
+  requestAnimationFrame(() => {
+    isDue = false;
+    show(recent.last);
+  });
 }
 
 function show(figures) {

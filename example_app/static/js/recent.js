@@ -4,28 +4,23 @@
 const MOST = 90;
 
 export class Recent {
-  constructor(state) {
-    this.begin(state);
-  }
-
-  /** Begin with the server's figures: {current, recent}. */
-  begin({ current, recent }) {
-    this.points = recent.slice(-MOST);
-    this.add(current);
+  /** Begin with the figures that are in the page. */
+  constructor(figures) {
+    this.points = [figures];
   }
 
   get last() {
     return this.points.at(-1);
   }
 
-  /** Add figures and return true, unless they are not newer than the last ones. */
+  /** Add figures. Those of the stream's state may be older than those of the page. */
   add(figures) {
     // Figures of another worker do not continue these, so the list starts again.
-    if (this.last && this.last.worker !== figures.worker) this.points = [];
-    // Figures that were published just before the page was made are already in it.
-    if (this.last && figures.time <= this.last.time) return false;
+    if (this.last.worker !== figures.worker) this.points = [];
+    // After a reset, the state comes again.
+    if (this.points.some(({ time }) => time === figures.time)) return;
     this.points.push(figures);
+    this.points.sort((one, other) => one.time - other.time);
     if (this.points.length > MOST) this.points.shift();
-    return true;
   }
 }
