@@ -120,6 +120,7 @@ docs: $(VENV)/docs ## Build the documentation as a site
 chaos: $(VENV)/dev ## Minutes of killed workers, reloads and cuts, checked event by event
 	for broker in sqlite redis; do for way in "" --generator; do \
 	  $(BIN)/python -m tests.chaos --broker $$broker --seconds 120 $$way || exit 1; \
+	  $(BIN)/python -m tests.chaos --broker $$broker --seconds 60 --scarce $$way || exit 1; \
 	done; done
 	for broker in sqlite redis; do \
 	  $(BIN)/python -m tests.chaos.answers_storm --broker $$broker || exit 1; \

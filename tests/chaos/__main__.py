@@ -26,6 +26,11 @@ def plan_of(arguments: Sequence[str] | None = None) -> Plan:
         default="auto",
         help="deliver by generator, not by taken-over sockets",
     )
+    parser.add_argument(
+        "--scarce",
+        action="store_true",
+        help="trim all but the newest events, so that some clients are reset",
+    )
     return Plan(**vars(parser.parse_args(arguments)))
 
 

@@ -6,9 +6,11 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from urllib.parse import urlencode
 
-from tests.chaos.checker import Part
+from tests.chaos.checker import Part, Reset
+from tests.chaos.shown import Shown, is_state
 from tests.kit.sse_parser import ParsedEvent
 from tests.live.crowd import WHOLE, Crowd, Member, NoStream
 
@@ -32,15 +34,22 @@ class Listener(Member):
         *,
         user: str,
         channels: Sequence[str],
+        state: bool,
         shared: dict[ParsedEvent, ParsedEvent],
     ) -> None:
         self.user = user
         self.channels = channels
         self.client_id = ""
-        #: The id of its first ``connected`` event.
+        #: Its first id: that of ``connected``, or that of the ping after the state.
         self.started = ""
+        #: Its newest id.
+        self.place = ""
         self.received: list[ParsedEvent] = []
-        self.resets: list[str] = []
+        self.resets: list[Reset] = []
+        #: The values on its page, None if it does not ask for the state.
+        self.shown = Shown() if state else None
+        # Whether a reset has come that is followed by the state.
+        self._resetting = False
         self.turned_away: list[str] = []
         self.resumes = self.refusals = self.cuts = 0
         # Equal events of all clients are kept once: a long storm must fit in memory.
@@ -51,6 +60,8 @@ class Listener(Member):
         asked = [("channel", name) for name in self.channels]
         if self.client_id:
             asked.append(("client_id", self.client_id))
+        if self.shown is not None:
+            asked.append(("state", "1"))
         return "/events?" + urlencode(asked)
 
     def open(self, last_event_id: str) -> None:
@@ -83,18 +94,46 @@ class Listener(Member):
             if event.type == "connected":
                 self._greeted(event)
             elif event.type == "reset":
-                self.resets.append(event.id)
-            elif event.type != "ping":
-                self.received.append(self._shared.setdefault(event, event))
+                self._reset(event)
+            elif event.type == "ping":
+                self._reached(event)
+            else:
+                if self.shown is not None:
+                    self.shown.take(event)
+                if not is_state(event):
+                    self.received.append(self._shared.setdefault(event, event))
+            self.started = self.started or event.id
+            self.place = event.id
 
     def _greeted(self, connected: ParsedEvent) -> None:
         self._welcome = True
+        self._resetting = False
         fields = json.loads(connected.data)
         self.resumes += fields["resumed"]
+        if self.shown is not None and not connected.id:
+            self.shown.begin()
         if not self.client_id:
-            self.started = connected.id
             self.client_id = fields["client_id"]
             self.path = self._path()
+
+    def _reset(self, event: ParsedEvent) -> None:
+        upto = event.id
+        if self.shown is not None:
+            self.shown.begin()
+            self._resetting = True
+            upto = ""
+        self.resets.append(Reset(self.place, upto, time.monotonic()))
+
+    def _reached(self, ping: ParsedEvent) -> None:
+        """Note the id from which a client goes on that was reset and has the state."""
+        if self._resetting and ping.id != self.place:
+            self._resetting = False
+            self.resets[-1] = replace(self.resets[-1], upto=ping.id)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has an id that is true for all that it has received."""
+        return bool(self.started) and not self._resetting
 
     def part(self, *, who: str, stopped: str) -> Part:
         """Return this client's part, for the checker to compare with the log."""
@@ -109,6 +148,7 @@ class Listener(Member):
             received=tuple(self.received),
             resets=tuple(self.resets),
             turned_away=tuple(self.turned_away),
+            shown=None if self.shown is None else dict(self.shown.values),
         )
 
 

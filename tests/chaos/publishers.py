@@ -17,7 +17,10 @@ _END_SECONDS = 20.0
 class Publishers:
     """Publishing processes, whose calls and results are kept."""
 
-    def __init__(self, port: int, names: Sequence[str], ids: Sequence[str]) -> None:
+    def __init__(
+        self, port: int, names: Sequence[str], ids: Sequence[str], *, to_all: bool
+    ) -> None:
+        reach = "all" if to_all else "some"
         command = [sys.executable, "-m", f"{__package__}.publisher", str(port)]
         self._outputs: list[IO[bytes]] = []
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -26,7 +29,7 @@ class Publishers:
             self._outputs.append(output)
             self._processes.append(
                 subprocess.Popen(
-                    [*command, name, *ids],
+                    [*command, name, reach, *ids],
                     cwd=ROOT,
                     stdin=subprocess.PIPE,
                     stdout=output,

@@ -10,7 +10,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,10 +24,11 @@ from tests.chaos.checker import (
     Published,
     faults_of_clients,
     faults_of_publishers,
+    faults_of_values,
 )
 from tests.chaos.keepers import KEEPERS, Keeper
-from tests.chaos.log import Log
-from tests.chaos.publisher import CHANNELS, USERS
+from tests.chaos.log import Log, Recorder
+from tests.chaos.publisher import CHANNELS, QUIET_CHANNEL, QUIET_USER, USERS
 from tests.chaos.publishers import Publishers
 from tests.kit.sse_parser import ParsedEvent
 from tests.live.server import Server
@@ -44,13 +45,16 @@ _SETTINGS: Mapping[str, Any] = {
     "history_bytes": 1_000_000_000,
     "max_event_bytes": 10_000,
     "memory_history_bytes": 400_000,
-    "public_channels": ["news.*"],
+    "public_channels": ["news.*", QUIET_CHANNEL],
     "max_clients_per_user": None,
     "retry": [0.05, 0.5],
     # Streams end by age too, and a heartbeat ends even a short silence.
     "max_age": 20.0,
     "heartbeat_interval": 1.0,
 }
+
+# A few seconds of events, so that a client that sleeps may lose some.
+_SCARCE = {"history_events": 100}
 
 # How often each fault is drawn, per one reload and one of each outage.
 _CUTS = 6
@@ -67,9 +71,15 @@ _CUT_BYTES = 40
 # The number of clients that are addressed or excluded by their own id.
 _ADDRESSED = 8
 
+# The share of clients that begin with the state, and of those with few events.
+_ASK_STATE = 0.4
+_QUIET = 0.2
+
 _START_SECONDS = 60.0
 _CATCH_UP_SECONDS = 30.0
 
+_OPENING = "the opening value"
+_KEY = "opening"
 _END = "the end"
 _RESTORED = "the event after the restore"
 
@@ -84,6 +94,8 @@ class Plan:
     seed: int = 0
     #: The delivery of streams: a value of SSE_HUB_SOCKET_TAKEOVER.
     takeover: str | bool = "auto"
+    #: Whether the log trims events that sleeping clients have not received.
+    scarce: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +108,11 @@ class Outcome:
 
 def run(plan: Plan) -> Outcome:
     """Run a storm and check every event."""
+    settings = {**_SETTINGS, **(_SCARCE if plan.scarce else {})}
     with (
         KEEPERS[plan.broker]() as keeper,
         Server(
-            args=_ARGS, socket_takeover=plan.takeover, **_SETTINGS, **keeper.settings
+            args=_ARGS, socket_takeover=plan.takeover, **settings, **keeper.settings
         ) as server,
     ):
         storm = Storm(plan, server, keeper)
@@ -116,6 +129,7 @@ class Storm:
         self._plan = plan
         self._server = server
         self._keeper = keeper
+        self._recorder = Recorder(keeper.read)
         self._rng = random.Random(plan.seed)
         self._listeners: list[Listener] = []
         self._counts: Counter[str] = Counter()
@@ -123,33 +137,39 @@ class Storm:
 
     def run(self) -> Outcome:
         """Connect the clients, run the storm, wait until all have caught up, check."""
-        self._server.publish("the start")
+        opening = self._tell(_OPENING, key=_KEY)
         self._fill()
         restore = self._keeper.back_up()
         some = self._rng.sample(self._listeners, _ADDRESSED)
         names = [f"{self._plan.seed}-{number}" for number in range(_PUBLISHERS)]
         ids = [listener.client_id for listener in some]
-        with Publishers(self._server.port, names, ids) as publishers:
+        to_all = not self._plan.scarce
+        with (
+            self._recorder if self._plan.scarce else nullcontext(),
+            Publishers(self._server.port, names, ids, to_all=to_all) as publishers,
+        ):
             self._rage()
             publishers.stop()
             self.audience.read_some(until=publishers.ended)
-            calls = publishers.calls()
+            calls = [opening, *publishers.calls()]
         calls.append(self._tell(_END))
-        self.audience.read_for(_CATCH_UP_SECONDS, unless=lambda: self._have_all(_END))
-        outcome = self._outcome(self._keeper.read(), calls)
+        self.audience.read_for(
+            _CATCH_UP_SECONDS, unless=lambda: self._are_at(str(calls[-1].id))
+        )
+        outcome = self._outcome(self._recorder.read(), calls)
         return Outcome(outcome.counts, outcome.faults + self._turn_back(restore))
 
     def _turn_back(self, restore: Callable[[], None]) -> list[Fault]:
         """Put an old log in place of the newest one, and return the faults.
 
         Each client has read events that the log has lost. It must be reset, and receive
-        the next event.
+        the next event. A page with values must show those of the old log.
         """
         before = {each: len(each.resets) for each in self._listeners}
         restore()
 
         def is_reset(listener: Listener) -> bool:
-            return len(listener.resets) > before[listener]
+            return listener.is_whole and len(listener.resets) > before[listener]
 
         self.audience.read_for(
             _CATCH_UP_SECONDS, unless=lambda: all(map(is_reset, self._listeners))
@@ -158,7 +178,7 @@ class Storm:
         self.audience.read_for(
             _CATCH_UP_SECONDS, unless=lambda: self._have_all(_RESTORED)
         )
-        return [
+        lost = [
             Fault(
                 Kind.LOST,
                 f"client {number}",
@@ -168,20 +188,29 @@ class Storm:
             for number, listener in enumerate(self._listeners)
             if not (is_reset(listener) and _has(listener, _RESTORED))
         ]
+        wrong = [
+            Fault(Kind.WRONG_VALUE, f"client {number}", "", f"{listener.shown.values}")
+            for number, listener in enumerate(self._listeners)
+            if listener.shown and listener.shown.values != {("", _KEY): _OPENING}
+        ]
+        return lost + wrong
 
     def _fill(self) -> None:
         shared: dict[ParsedEvent, ParsedEvent] = {}
         for _ in range(self._plan.clients):
+            is_quiet = self._rng.random() < _QUIET
+            channels = self._rng.sample(CHANNELS, self._rng.randrange(4))
             listener = Listener(
                 self._server.port,
-                user=self._rng.choice(USERS),
-                channels=self._rng.sample(CHANNELS, self._rng.randrange(4)),
+                user=QUIET_USER if is_quiet else self._rng.choice(USERS),
+                channels=[QUIET_CHANNEL] if is_quiet else channels,
+                state=self._rng.random() < _ASK_STATE,
                 shared=shared,
             )
             self._listeners.append(listener)
             self.audience.add(listener)
         self.audience.read_some(
-            until=lambda: all(each.client_id for each in self._listeners),
+            until=lambda: all(each.is_whole for each in self._listeners),
             within=_START_SECONDS,
         )
 
@@ -239,13 +268,13 @@ class Storm:
             self.audience.read_for(self._rng.uniform(*_OUTAGE))
         self._counts[name] += 1
 
-    def _tell(self, data: str) -> Published:
+    def _tell(self, data: str, **options: str) -> Published:
         """Publish an event to all, when all calls before it are over."""
         told: list[str] = []
 
         def tell() -> bool:
             with suppress(OSError, http.client.HTTPException, AssertionError):
-                told.append(self._server.publish(data, idempotency_key=data))
+                told.append(self._server.publish(data, idempotency_key=data, **options))
             return bool(told)
 
         self.audience.read_some(until=tell)
@@ -254,26 +283,43 @@ class Storm:
     def _have_all(self, data: str) -> bool:
         return all(_has(listener, data) for listener in self._listeners)
 
+    def _are_at(self, event_id: str) -> bool:
+        place = _number(event_id)
+        return all(
+            each.is_whole and _number(each.place) >= place for each in self._listeners
+        )
+
     def _outcome(self, log: Log, calls: list[Published]) -> Outcome:
         parts = [
             listener.part(who=f"client {number}", stopped=str(calls[-1].id))
             for number, listener in enumerate(self._listeners)
         ]
         faults = faults_of_publishers(log, calls) + faults_of_clients(log, parts)
+        faults += faults_of_values(log, parts)
         counts = {
             "events": sum(not entry.is_control for entry in log.entries),
             "disconnects": sum(entry.is_control for entry in log.entries),
+            "values": sum(len(part.shown or ()) for part in parts),
             "deliveries": sum(len(each.received) for each in self._listeners),
             "publish calls": len(calls),
             "unknown outcomes": sum(call.id is None for call in calls),
             "epochs": len(log.epochs),
             "resumes": sum(each.resumes for each in self._listeners),
+            "resets": sum(len(each.resets) for each in self._listeners),
+            "quiet resets": sum(
+                len(each.resets) for each in self._listeners if each.user == QUIET_USER
+            ),
             "refusals": sum(each.refusals for each in self._listeners),
             "cuts": sum(each.cuts for each in self._listeners),
             **self._counts,
             "faults": len(faults),
         }
         return Outcome(counts, faults)
+
+
+def _number(event_id: str) -> int:
+    """Return the number of an id, which only rises, also over epochs."""
+    return int(event_id.rpartition("-")[2])
 
 
 def _has(listener: Listener, data: str) -> bool:

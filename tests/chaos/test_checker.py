@@ -10,10 +10,13 @@ from tests.chaos.checker import (
     Kind,
     Part,
     Published,
+    Reset,
     faults_of_clients,
     faults_of_publishers,
+    faults_of_values,
 )
-from tests.chaos.log import Entry, Log
+from tests.chaos.log import Entry, Floor, Log
+from tests.chaos.shown import Shown
 from tests.kit.sse_parser import ParsedEvent
 
 
@@ -122,10 +125,180 @@ def test_a_planted_fault_is_found(
     assert found(faults_of_clients(LOG, [GOOD, part])) == expected
 
 
+#: Events 2 and 3 were trimmed at the time 10, events up to 6 at the time 20.
+TRIMMED = replace(LOG, floors=(Floor(5.0, 1), Floor(10.0, 4), Floor(20.0, 7)))
+
+
+@pytest.mark.parametrize(
+    ("addresses", "events", "reset", "expected"),
+    [
+        pytest.param(
+            {"*", "c:news"}, got(7, 9), Reset("now-1", "now-6", 9.0), [], id="own loss"
+        ),
+        pytest.param(
+            {"c:sport"},
+            got(8),
+            Reset("now-1", "now-6", 9.0),
+            [(Kind.FALSE_RESET, "now-1")],
+            id="only others have lost something",
+        ),
+        pytest.param(
+            {"*", "c:news"},
+            got(2, 3, 7, 9),
+            Reset("now-3", "now-6", 9.0),
+            [(Kind.FALSE_RESET, "now-3")],
+            id="all that was trimmed had been received",
+        ),
+        pytest.param(
+            {"*", "c:news"},
+            got(7, 9),
+            Reset("now-1", "now-6", 4.0),
+            [(Kind.FALSE_RESET, "now-1")],
+            id="before anything was trimmed",
+        ),
+        pytest.param(
+            {"*", "c:news"},
+            got(7, 9),
+            Reset("now-1", "now-2", 9.0),
+            [(Kind.LOST, "now-3")],
+            id="more was lost than was told",
+        ),
+        pytest.param(
+            {"*", "c:news"},
+            got(7, 9),
+            None,
+            [(Kind.LOST, "now-2"), (Kind.LOST, "now-3")],
+            id="a loss that was not told",
+        ),
+        pytest.param(
+            {"*", "c:news"},
+            got(7, 9),
+            Reset("now-1", "", 9.0),
+            [(Kind.LOST, "now-2"), (Kind.LOST, "now-3")],
+            id="a reset that the client has not survived",
+        ),
+    ],
+)
+def test_a_client_is_reset_if_it_has_lost_something(
+    addresses: set[str],
+    events: tuple[ParsedEvent, ...],
+    reset: Reset | None,
+    expected: list[tuple[Kind, str]],
+) -> None:
+    """Only a trimmed event for the client itself is a loss, and each loss is told."""
+    part = replace(
+        GOOD,
+        addresses=frozenset(addresses),
+        received=events,
+        resets=() if reset is None else (reset,),
+    )
+    assert found(faults_of_clients(TRIMMED, [part])) == expected
+
+
 def test_a_reset_is_false_where_the_log_is_whole() -> None:
     """The client discarded its state for nothing."""
-    part = replace(GOOD, resets=("now-7",))
-    assert found(faults_of_clients(LOG, [part])) == [(Kind.FALSE_RESET, "now-7")]
+    part = replace(GOOD, received=got(2, 9), resets=(Reset("now-2", "now-8", 9.0),))
+    assert found(faults_of_clients(LOG, [part])) == [(Kind.FALSE_RESET, "now-2")]
+
+
+def valued(place: int, *to: str, key: str, deletes: bool = False) -> Entry:
+    return replace(entry(place, *to), key=key, deletes=deletes)
+
+
+#: A log of values, in which two channels have a key of the same name.
+VALUES = Log(
+    (
+        entry(1, "*"),
+        valued(2, "c:news", key="price"),
+        valued(3, "c:news", key="gone"),
+        valued(4, "c:news", key="gone", deletes=True),
+        valued(5, "c:sport", key="price"),
+        valued(6, "u:alice", "c:news", key="shared"),
+        valued(7, "c:news", key="price"),
+        entry(8, "*"),
+        valued(9, "c:news", key="late"),
+    ),
+    {"now": 9},
+)
+VIEWER = replace(GOOD, stopped="now-8", received=got(6, 7, 8))
+
+
+def tells(place: int, *, state: bool = False) -> ParsedEvent:
+    """Return the event of an entry of VALUES, with the fields beside the standard's."""
+    told = VALUES.entries[place - 1]
+    channel, key = told.name
+    fields = [("channel", channel)] if channel else []
+    fields += [("key", key)] if key else []
+    fields += [("deleted", "true")] if told.deletes else []
+    fields += [("state", "true")] if state else []
+    event_id = "" if state else told.id
+    return ParsedEvent("message", told.data, event_id, tuple(fields))
+
+
+def shown(*events: ParsedEvent) -> dict[tuple[str, str], str]:
+    page = Shown()
+    for event in events:
+        page.take(event)
+    return page.values
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param([2, 3, 4, 6, 7], [], id="live"),
+        pytest.param([6, 7], [], id="replaced and ended values are skipped"),
+        pytest.param([6, 7, 9], [], id="a value after the end is not judged"),
+        pytest.param([2, 6], ["now-7"], id="the last value is lost"),
+        pytest.param([7, 2, 6], ["now-7"], id="an old value after the last one"),
+        pytest.param([2, 3, 6, 7], ["now-4"], id="the end of a value is lost"),
+        pytest.param([3, 4, 3, 6, 7], ["now-4"], id="a value again after its end"),
+        pytest.param([7], ["now-6"], id="a value that was never received"),
+        pytest.param([5, 6, 7], [""], id="a value of another channel"),
+    ],
+)
+@pytest.mark.parametrize("is_state", [True, False], ids=["state", "live"])
+def test_a_page_shows_the_last_value_of_each_key(
+    events: list[int], expected: list[str], is_state: bool
+) -> None:
+    """A wrong value is found, whichever way it came about, and once."""
+    first, *later = events
+    page = shown(tells(first, state=is_state), *map(tells, later))
+    faults = faults_of_values(VALUES, [VIEWER, replace(VIEWER, shown=page)])
+    assert found(faults) == [(Kind.WRONG_VALUE, each) for each in expected]
+
+
+def test_the_client_that_is_excluded_knows_the_value() -> None:
+    """Whether its page shows the value that it has set itself is its own affair."""
+    *before, last = VALUES.entries
+    own = replace(last, place=7, id="now-7", key="price", exclude=frozenset({"hers"}))
+    log = Log((*before[:6], own), {"now": 7})
+    part = replace(VIEWER, stopped="now-7", shown=shown(tells(2), tells(6)))
+    assert faults_of_values(log, [part]) == []
+
+
+def test_a_stream_that_begins_again_forgets_its_values() -> None:
+    """A value may have ended while the client was away."""
+    page = Shown()
+    page.take(tells(3, state=True))
+    page.begin()
+    assert page.values == {}
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param(got(2, 3, 4, 6, 7, 8), [], id="all"),
+        pytest.param(got(4, 6, 7, 8), [], id="replaced values are skipped"),
+        pytest.param(got(2, 3, 4, 6, 8), [(Kind.LOST, "now-7")], id="the last value"),
+        pytest.param(got(3, 6, 7, 8), [(Kind.LOST, "now-4")], id="the end of a value"),
+    ],
+)
+def test_only_the_last_value_of_a_key_must_arrive(
+    events: tuple[ParsedEvent, ...], expected: list[tuple[Kind, str]]
+) -> None:
+    """A client that reads on may skip the values that later ones replace."""
+    part = replace(VIEWER, received=events)
+    assert found(faults_of_clients(VALUES, [part])) == expected
 
 
 def test_an_answer_that_is_no_stream_is_a_fault() -> None:

@@ -13,7 +13,7 @@ from flask_sse_hub.brokers.sqlite.log_file import LogFile
 from flask_sse_hub.brokers.sqlite.membership import Membership
 from flask_sse_hub.events.address import BROADCAST, Address
 from flask_sse_hub.events.record import Cursor, Disconnect, Record, Retention
-from tests.chaos.log import read_redis, read_sqlite
+from tests.chaos.log import Entry, Log, Recorder, read_redis, read_sqlite
 from tests.kit.redis_server import RedisServer
 
 KEEP_ALL = Retention(events=1000, seconds=3600.0, bytes=1_000_000)
@@ -43,10 +43,44 @@ def test_an_entry_has_the_addresses_of_its_record(tmp_path: Path) -> None:
     with closing(SQLiteBroker(tmp_path / "hub.db", KEEP_ALL)) as broker:
         broker.publish(Record(to, Event("x"), exclude=("me",)))
         broker.publish(Record(to[:1], Disconnect("disconnected")))
-    event, control = read_sqlite(tmp_path / "hub.db").entries
+        broker.publish(Record(to[1:], Event("y"), key="k", deletes=True))
+    event, control, value = read_sqlite(tmp_path / "hub.db").entries
     assert (event.addresses, event.exclude) == (frozenset(to), frozenset({"me"}))
     assert (event.data, event.is_control) == ("x", False)
+    assert (event.key, event.deletes) == (None, False)
     assert (control.addresses, control.is_control) == (frozenset(to[:1]), True)
+    assert (value.name, value.deletes) == (("news", "k"), True)
+
+
+def entry(place: int, *, control: bool = False) -> Entry:
+    nobody: frozenset[str] = frozenset()
+    return Entry(place, f"a-{place}", "", frozenset({"*"}), nobody, control)
+
+
+def test_a_recorder_keeps_what_the_log_has_trimmed() -> None:
+    """A log keeps control records longer than events."""
+    logs = iter(
+        [
+            Log((entry(1, control=True), entry(2), entry(3)), {"a": 3}),
+            Log((entry(1, control=True), entry(3), entry(4)), {"a": 3, "b": 4}),
+        ]
+    )
+    recorder = Recorder(lambda: next(logs))
+    first, whole = recorder.read(), recorder.read()
+    assert [each.place for each in whole.entries] == [1, 2, 3, 4]
+    assert whole.epochs == {"a": 3, "b": 4}
+    assert [floor.place for floor in whole.floors] == [2, 3]
+    assert whole.floor_at(first.floors[0].time) == 2
+    assert whole.floor_at(whole.floors[1].time) == 3
+
+
+def test_a_recorder_that_is_too_slow_fails() -> None:
+    """The checker would take the missing entries for events that never were."""
+    logs = iter([Log((entry(1),), {"a": 1}), Log((entry(3),), {"a": 3})])
+    recorder = Recorder(lambda: next(logs))
+    recorder.read()
+    with pytest.raises(AssertionError, match="never read"):
+        recorder.read()
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from tests.chaos.storm import Plan
 
 def test_every_option_is_part_of_the_plan() -> None:
     """A storm with an option runs, and with the value that was given."""
-    words = "--broker redis --seconds 2 --clients 3 --seed 4 --generator"
+    words = "--broker redis --seconds 2 --clients 3 --seed 4 --generator --scarce"
     assert plan_of(words.split()) == Plan(
-        broker="redis", seconds=2.0, clients=3, seed=4, takeover=False
+        broker="redis", seconds=2.0, clients=3, seed=4, takeover=False, scarce=True
     )
 
 

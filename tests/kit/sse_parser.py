@@ -7,7 +7,7 @@ with the package under test: the two may meet on the wire alone.
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # Captured, so that a split returns each end behind its line.
 _LINE_END = re.compile("([\r\n])")
@@ -15,11 +15,16 @@ _LINE_END = re.compile("([\r\n])")
 
 @dataclass(frozen=True, slots=True)
 class ParsedEvent:
-    """One event as a script sees it: its type, data and lastEventId."""
+    """One event as a script sees it: its type, data and lastEventId.
+
+    ``ignored`` has the fields of its block that the standard ignores. No script sees
+    them, so they make no difference.
+    """
 
     type: str
     data: str
     id: str
+    ignored: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 class Parser:
@@ -48,6 +53,7 @@ class Parser:
         self._data_buffer: list[str] = []
         self._event_type_buffer = ""
         self._last_event_id_buffer = ""
+        self._ignored: list[tuple[str, str]] = []
 
     @property
     def midway(self) -> bool:
@@ -116,13 +122,16 @@ class Parser:
             # "If the field value consists of only ASCII digits"; "otherwise, ignore".
             # int() alone would also take a sign, spaces, underscores, other digits.
             self.retry_ms = int(value)
-        # "Otherwise: the field is ignored."
+        elif field != "retry":
+            # "Otherwise: the field is ignored."
+            self._ignored.append((field, value))
 
     def _dispatch(self) -> ParsedEvent | None:
         # Step 1: the last event ID string is set to the buffer. The buffer is not
         # reset, so the value stays until the server sets another one.
         self.last_event_id = self._last_event_id_buffer
         data, event_type = "".join(self._data_buffer), self._event_type_buffer
+        ignored, self._ignored = tuple(self._ignored), []
         # Steps 2 and 7: both buffers are emptied, whether there is an event or not.
         self._data_buffer.clear()
         self._event_type_buffer = ""
@@ -135,6 +144,7 @@ class Parser:
             type=event_type or "message",
             data=data.removesuffix("\n"),
             id=self.last_event_id,
+            ignored=ignored,
         )
 
 

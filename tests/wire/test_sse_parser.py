@@ -222,3 +222,11 @@ def test_comments_are_kept_aside() -> None:
     seen = parser.feed(b":\n: ping\n:data: y\ndata: x\n: data: z\n\n")
     assert seen == [message("x")]
     assert parser.comments == ["", " ping", "data: y", " data: z"]
+
+
+def test_fields_that_the_standard_ignores_are_kept_aside() -> None:
+    """They make no difference to a script, and end with their block."""
+    parser = Parser()
+    first, second = parser.feed(b"key: k\nstate: true\ndata: x\n\ndata: x\n\n")
+    assert (first, first.ignored) == (message("x"), (("key", "k"), ("state", "true")))
+    assert (second, second.ignored) == (message("x"), ())
