@@ -100,7 +100,8 @@ class LogState:
     """The newest record of each address and key, in log order, and its place.
 
     A record that is the newest one for several addresses comes once for each, with that
-    address alone. No record after the cursor is missing from the log.
+    address alone (``Record.kept_at()``). No record after the cursor is missing from the
+    log.
     """
 
     records: tuple[Record, ...]

@@ -145,8 +145,7 @@ class MemoryBroker(Broker):
             self._check_open()
             self._end_state(self._clock())
             found = (
-                replace(record, addresses=(address,))
-                for address, _, record in self._kept.items()
+                record.kept_at(address) for address, _, record in self._kept.items()
             )
             return LogState(tuple(sorted(found, key=_offset)), self._head())
 

@@ -6,7 +6,7 @@ stored, or which clients a record concerns.
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple, Self
 
@@ -143,6 +143,9 @@ class Record:
 
     An event with ``bounds`` has one address, the channel that they bound, and no ttl.
 
+    ``is_shared`` marks a record of the state, which has one address alone, as published
+    to others too.
+
     ``traceparent`` is the place of the publish in the traces of the app, None without
     traces. Records that differ only by it are the same.
     """
@@ -156,6 +159,7 @@ class Record:
     ttl: float | None = None
     receipt: bool = False
     bounds: ChannelBounds | None = None
+    is_shared: bool = False
     traceparent: str | None = field(default=None, compare=False)
     cursor: Cursor = UNPLACED
     time: float = 0.0
@@ -179,6 +183,11 @@ class Record:
     def sets_state(self) -> bool:
         """Whether the record becomes the value of its key. Otherwise it ends that."""
         return not self.deletes and self.ttl != 0
+
+    def kept_at(self, address: Address) -> Self:
+        """Return the record as the state of its key at one of its addresses."""
+        is_shared = len(self.addresses) > 1
+        return replace(self, addresses=(address,), is_shared=is_shared)
 
     @property
     def kept_size(self) -> int:

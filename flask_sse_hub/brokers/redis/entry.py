@@ -7,7 +7,6 @@ does not know connections.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import NamedTuple, Self
 
 from ...events.address import Address
@@ -136,8 +135,7 @@ def kept_record(field: bytes, value: bytes) -> Record | None:
         record = codec.decode(body, cursor=cursor, time=_time(cursor.offset))
     except (ValueError, codec.Malformed):
         return None
-    address = Address(field.partition(b"\n")[0].decode())
-    return replace(record, addresses=(address,))
+    return record.kept_at(Address(field.partition(b"\n")[0].decode()))
 
 
 def _time(offset: int) -> float:

@@ -7,7 +7,6 @@ file and not to an epoch: it outlives all records.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 from ...events.address import Address
 from ...events.record import Cursor, Record, Retention, ending
@@ -97,7 +96,7 @@ def records(connection: sqlite3.Connection, epoch: str) -> Iterator[Record]:
     for address, offset, time, body in rows:
         with suppress(codec.Malformed):
             record = codec.decode(body, cursor=Cursor(epoch, offset), time=time)
-            yield replace(record, addresses=(Address(address),))
+            yield record.kept_at(Address(address))
 
 
 def tell_bounds(connection: sqlite3.Connection, retention: Retention) -> None:

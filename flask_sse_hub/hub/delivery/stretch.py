@@ -60,7 +60,7 @@ class Frame:
         if isinstance(content, Event) and not record.is_internal:
             block = content.encode(
                 str(record.cursor),
-                channel=only_channel(record.addresses),
+                channel=None if record.is_shared else only_channel(record.addresses),
                 key=record.key,
                 deleted=record.deletes,
             )

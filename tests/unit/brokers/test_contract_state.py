@@ -55,6 +55,7 @@ class TestState:
             (QUIET, "k", "both"),
             (NEWS, "k", "newer"),
         ]
+        assert [each.is_shared for each in broker.state().records] == [True, False]
 
     def test_a_delete_ends_the_state_of_a_key(self, make_broker: MakeBroker) -> None:
         """It travels in the log as an event. A key that is unknown is no error."""

@@ -208,6 +208,18 @@ class TestAReset:
         assert events[1].data == "2"
         assert stream.last_event_id == str(other.head())
 
+    @pytest.mark.parametrize("is_new", [False, True], ids=["live", "of the broker"])
+    def test_a_value_of_several_channels_tells_none_of_them(self, is_new: bool) -> None:
+        """A page would not know it for the value that a later event ends."""
+        hub = HandHub()
+        both = (PRICES, address.channel("others"))
+        hub.broker.publish(Record(both, Event("both"), key="a"))
+        price(hub, "b", "one")
+        hub = HandHub(hub.broker) if is_new else hub
+        first, second = (e for e in received(watch(hub)) if e.type == "message")
+        assert (first.data, first.channel) == ("both", None)
+        assert (second.data, second.channel) == ("one", "prices")
+
     def test_a_follower_reads_the_state_after_a_gap(self) -> None:
         """While the broker is away, it tries again."""
         broker = AwayState(SMALL)
