@@ -122,7 +122,8 @@ class Listener(Member):
             self.shown.begin()
             self._resetting = True
             upto = ""
-        self.resets.append(Reset(self.place, upto, time.monotonic()))
+        reason = json.loads(event.data)["reason"]
+        self.resets.append(Reset(self.place, upto, time.monotonic(), reason))
 
     def _reached(self, ping: ParsedEvent) -> None:
         """Note the id from which a client goes on that was reset and has the state."""

@@ -56,7 +56,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """One ``reset``: the ids from which and at which the client goes on, and its time.
+    """One ``reset``: the ids from which and at which the client goes on, and when.
 
     ``upto`` is empty if the stream ended before the client had a new id. The client
     then comes back with its old id, and is reset again.
@@ -65,6 +65,7 @@ class Reset:
     after: str
     upto: str
     time: float
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def _false_resets(part: Part, log: Log, seen: Container[int]) -> Iterator[Fault]
         if not any(
             _is_addressed(entry, part) and entry.place not in seen for entry in trimmed
         ):
-            yield Fault(Kind.FALSE_RESET, part.who, reset.after, reset.upto)
+            yield Fault(Kind.FALSE_RESET, part.who, reset.after, reset.reason)
 
 
 def _is_told(entry: Entry, part: Part, log: Log) -> bool:
