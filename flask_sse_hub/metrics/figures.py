@@ -16,6 +16,7 @@ from ..hub.clients.client import Client
 from ..hub.clients.client_stats import ClientStats
 from ..hub.hub import Hub
 from ..hub.latency import LatencyCounts
+from ..hub.presence.roster import Roster
 from ..hub.stats import HooksStats, HubStats, OutboxStats
 from ..runtime.greenlets import in_slices, unhurried
 from .process import ProcessFacts
@@ -127,14 +128,14 @@ def figures_of(
     max_clients: int,
     answers: int,
     running_answers: int,
-    presence: bool,
+    roster: Roster | None,
     pattern: Callable[[str], str | None] | None,
     clients: bool = False,
 ) -> Figures:
     """Return the figures of this process. ``clients`` adds an entry for each stream.
 
-    ``pattern`` returns the pattern of a channel, None if it has none. ``presence``
-    tells whether there are channels with presence. Asks the broker
+    ``pattern`` returns the pattern of a channel, None if it has none. ``roster`` is
+    None without channels with presence. Asks the broker
     for the log's head, and waits for it. Lets other work run meanwhile: going through
     ten thousand streams takes many milliseconds.
     """
@@ -149,7 +150,7 @@ def figures_of(
         patterns={} if pattern is None else _by_pattern(streams, pattern),
         answers=answers,
         running_answers=running_answers,
-        present=hub.roster.headcount if presence else None,
+        present=None if roster is None else roster.headcount,
         max_clients=max_clients,
         broker=_broker_figures(hub),
         process=ProcessFacts.now(),

@@ -166,7 +166,7 @@ class AppState:
                 max_clients=config.max_clients,
                 answers=place_ledger().answers,
                 running_answers=self._desks.get().running,
-                presence=bool(config.presence),
+                roster=hub.roster if config.presence else None,
                 pattern=partial(first_match, patterns=counted) if counted else None,
                 clients=clients,
             ),

@@ -24,7 +24,7 @@ def figures(hub: Hub, worker: int = 0, *, clients: bool = False) -> Figures:
         max_clients=100,
         answers=2,
         running_answers=3,
-        presence=True,
+        roster=hub.roster,
         pattern=lambda name: "room.*" if name.startswith("room.") else None,
         clients=clients,
     )
