@@ -222,7 +222,7 @@ class AnswerBody:
         how = f"its client was told with the id {end_id}" if told else _UNTOLD
         line = "the answer of endpoint %s failed; %s"
         if not _rare_log.exception("SSE-1602", line, self._name, how, error=error):
-            log.info(line, self._name, how)
+            log.error("SSE-1602", line, self._name, how)
         return told
 
     def _break_off(self, failure: Failure) -> bytes:

@@ -341,7 +341,7 @@ class Runner:
             text = "the answer %s failed; its readers are told the id %s"
             told = self.begun.id, end_id
             if not _rare_log.exception("SSE-1614", text, *told, error=error):
-                log.info(text, *told)
+                log.error("SSE-1614", text, *told)
             text = str(error) if shown else _FAILED
             reason = "failed"
         else:
