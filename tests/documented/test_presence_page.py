@@ -117,10 +117,12 @@ def served(app: Flask) -> Iterator[str]:
     server = make_server(HOST, 0, app, threaded=True)
     thread = threading.Thread(target=lambda: server.serve_forever(0.01))
     thread.start()
-    yield f"http://{HOST}:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_a_hook_is_delivered_to_the_receiver_of_the_page(
