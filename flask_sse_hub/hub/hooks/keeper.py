@@ -185,6 +185,9 @@ class HookKeeper:
     def wake(self) -> None:
         """Have run() and the couriers look at what is due."""
         self._work.set()
+        self._wake_couriers()
+
+    def _wake_couriers(self) -> None:
         for work in self._couriers:
             work.set()
 
@@ -213,6 +216,9 @@ class HookKeeper:
             self._write(upto=now)
             if self.is_courier():
                 self._give_up()
+                # They may have looked while this worker was no member, which a beat
+                # has changed since.
+                self._wake_couriers()
             self._trouble.is_over()
         except BrokerUnavailable as error:
             if self._trouble.is_news(str(error)):

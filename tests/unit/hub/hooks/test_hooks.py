@@ -1,6 +1,7 @@
 """Hooks on several workers: each one is delivered, whichever worker is killed."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from flask_sse_hub.events.event import Event
 from flask_sse_hub.events.record import Cursor, Record
 from flask_sse_hub.hub.hooks import keeper, records
 from flask_sse_hub.hub.hooks.records import Hook
-from flask_sse_hub.hub.members import MISSED_BEATS
+from flask_sse_hub.hub.members import MISSED_BEATS, farewell_of
 from tests.kit.hand import KEEP_ALL
 from tests.kit.people import ROOM, Company, Worker
 
@@ -217,6 +218,28 @@ def test_the_courier_of_the_day_stays_one(receiver: Receiver) -> None:
 def log_of(company: Company) -> list[Record]:
     start = Cursor(company.broker.head().epoch, 0)
     return list(company.broker.replay(start, page=10_000).records)
+
+
+def test_a_courier_that_was_no_member_goes_on(receiver: Receiver) -> None:
+    """Nothing else wakes it when its worker's beat is read."""
+    company = staff(receiver)
+    one = company.workers[0]
+    one.tab("ann")
+    company.settle()
+    receiver.problem = lambda _: "it answered 500"
+    one.tab("bob")
+    company.settle()
+    work = threading.Event()
+    one.parts.hooks.listen(work)
+    company.broker.publish(farewell_of(one.parts.members.own_id))
+    one.bring()
+    assert not one.parts.hooks.is_courier()
+    work.clear()
+    one.parts.members.beat()
+    one.bring()
+    assert not work.is_set()
+    one.parts.hooks.step()
+    assert work.is_set()
 
 
 def test_a_worker_without_urls_is_no_courier(receiver: Receiver) -> None:
