@@ -9,7 +9,8 @@ import time
 
 from tests.live.crowd import crowd
 
-# A busy machine greets so many within the deadline of a crowd.
+# Streams that one process opens together. More of them can miss the deadline of a
+# crowd on a busy machine.
 _AT_ONCE = 500
 
 

@@ -52,7 +52,7 @@ def worker(broker: MemoryBroker | None = None, *, memory: Retention = KEEP) -> W
 
 
 def open_stream(hub: HandHub, number: int, channel: str, *, seated: bool) -> HandStream:
-    """Open a stream of a user, who is present in the channel if ``seated``."""
+    """Open a stream of a user. With ``seated`` the user is present in the channel."""
     user = f"user-{number}"
     seats = {"seats": [Seat(channel, user)]} if seated else {}
     return hub.stream(user=user, channels=(channel,), **seats)

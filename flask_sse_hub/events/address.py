@@ -97,12 +97,12 @@ def answer(answer_id: str) -> Address:
 
 
 def presence(channel_name: str) -> Address:
-    """Return the address at which clients hear who comes to a channel and leaves it."""
+    """Return the address of a channel's events of presence."""
     return Address("p:" + channel_name)
 
 
 def is_presence(each: Address) -> bool:
-    """Tell whether clients hear at an address who comes to a channel and leaves it."""
+    """Tell whether events of presence have an address."""
     return each.startswith("p:")
 
 

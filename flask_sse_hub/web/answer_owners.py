@@ -1,4 +1,4 @@
-"""To whom an answer belongs: the user or the session of its request, or as it is given.
+"""The owner of an answer: the user or session of its request, or the given one.
 
 Does not know how an answer runs or travels.
 """

@@ -105,7 +105,10 @@ class Log:
 
 
 class Recorder:
-    """Keeps what a log trims, and notes when. In its block it reads all the time."""
+    """All records of a log, also those that it trims, with the times of their trims.
+
+    The log is read as long as the block lasts.
+    """
 
     def __init__(self, read: Callable[[], Log]) -> None:
         self._read = read

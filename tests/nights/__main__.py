@@ -1,4 +1,4 @@
-"""Start one of the ten nights, tell what people say, and end by itself."""
+"""Start one of the ten nights, print its symptom, and end by itself."""
 
 import argparse
 import time

@@ -62,7 +62,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """A deployment that can be started, and what people say about it."""
+    """A deployment that can be started, and its symptom in a user's words."""
 
     symptom: str
     start: Callable[[], AbstractContextManager[Deployment]]

@@ -197,7 +197,7 @@ class Roster:
             self._clean()
         except BrokerUnavailable as error:
             # A part of the step may be written. Its rest must not wait for that part to
-            # come back: others could end the graces of people who are here.
+            # come back: other workers could end the graces of people with streams here.
             self._waits_until = 0.0
             if not self._closed.is_set() and self._trouble.is_news(str(error)):
                 log.warning(

@@ -1,1 +1,1 @@
-"""A storm of people who come and leave, over killed, stopped and reloaded workers."""
+"""A storm of presence: joins and leaves over killed, stopped and reloaded workers."""

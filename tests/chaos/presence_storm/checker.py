@@ -37,7 +37,7 @@ Stays = Mapping[str, Sequence[tuple[float, float]]]
 
 
 def faults_of_log(log: Sequence[Change]) -> Iterator[str]:
-    """Yield a fault for each person who comes twice or leaves twice in a row."""
+    """Yield a fault for each second join or second leave of a person in a row."""
     present: set[str] = set()
     for change in log:
         if change.kind == "join" and change.user in present:
@@ -53,7 +53,7 @@ def faults_of_log(log: Sequence[Change]) -> Iterator[str]:
 def faults_of_graces(
     log: Sequence[Change], stays: Stays, *, grace: float
 ) -> Iterator[str]:
-    """Yield a fault for each leave of a person who was away for less than the grace."""
+    """Yield a fault for each leave before the end of the person's grace."""
     for change in log:
         if change.kind != "leave":
             continue
@@ -91,7 +91,7 @@ def faults_of_tab(log: Sequence[Change], seen: Seen) -> Iterator[str]:
 def faults_of_answer(
     who: str, answer: Mapping[str, int], truth: Mapping[str, int]
 ) -> Iterator[str]:
-    """Yield a fault for each person whose streams a worker counts wrongly."""
+    """Yield a fault for each wrong number of streams in a worker's answer."""
     for user in sorted(answer.keys() | truth.keys()):
         found, real = answer.get(user), truth.get(user)
         if found != real:

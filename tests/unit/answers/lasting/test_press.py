@@ -64,7 +64,7 @@ def test_a_part_that_cannot_be_read_hides_no_other(one: Worker, two: Worker) -> 
 
 
 def test_a_worker_that_begins_reads_parts_that_were_joined(one: Worker) -> None:
-    """Those of answers whose own record comes later in the state too."""
+    """Also parts of an answer that has its own record later in the state."""
     one.press.go_on(_started(one, 3, "text"))
     late = Worker(one.hand.broker)
     assert [_text(late, number) for number in range(3)] == ["text"] * 3
