@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from flask_sse_hub.brokers import create_broker
 from flask_sse_hub.events.record import Cursor
 from flask_sse_hub.webhooks import StandardWebhooks
 from tests.kit.hand import KEEP_ALL, fields
-from tests.kit.reader import StreamReader, wait_until
+from tests.kit.reader import EndOfStream, StreamReader, wait_until
 from tests.kit.receiver import Receiver
 from tests.kit.redis_server import RedisServer
 from tests.live.server import Server, asleep
@@ -49,6 +50,19 @@ class House:
             stream = self.server.stream(path_of(channel), user=user)
             stream.next("connected")
             return stream
+
+    def reconnect(self, user: str) -> StreamReader:
+        """Open a stream at once, and again when it was in a worker that ends."""
+        for _ in range(100):
+            stream = self.server.stream(path_of("news"), user=user)
+            try:
+                stream.next("connected")
+            except EndOfStream:
+                stream.close()
+                time.sleep(0.1)
+            else:
+                return stream
+        raise AssertionError("each stream of ten seconds has ended")
 
     def devices(self, channel: str = "news") -> dict[str, int]:
         """Return the people in the state of the log."""
@@ -135,24 +149,28 @@ def test_people_come_once_and_leave_once(house: House) -> None:
     bob = house.open(two, "bob")
     house.wait_for(alice=2, bob=1)
 
-    # A deploy: all workers are replaced, and the clients reconnect.
+    # A deploy: all workers are replaced, and each client reconnects at once.
     server.signal(signal.SIGHUP)
     for stream in (*streams, bob):
         stream.wait_for_end()
         stream.close()
+    between = [house.reconnect(user) for user in ("alice", "bob")]
     wait_until(lambda: not {one, two} & set(server.workers()))
     wait_until(lambda: len(server.workers()) == 2)
     one, two = house.workers()
     streams = [house.open(worker, "alice") for worker in (one, two)]
     bob = house.open(one, "bob")
+    for stream in between:
+        stream.close()
     house.wait_for(alice=2, bob=1)
 
-    # A worker is killed. Its clients reconnect.
+    # A worker is killed. Its clients reconnect at once.
     os.kill(one, signal.SIGKILL)
     bob.close()
+    between = [house.reconnect(user) for user in ("alice", "bob")]
     wait_until(lambda: one not in server.workers() and len(server.workers()) == 2)
     bob = house.open(two, "bob")
-    for stream in streams:
+    for stream in (*streams, *between):
         stream.close()
     streams = [house.open(two, "alice") for _ in range(2)]
     house.wait_for(alice=2, bob=1)

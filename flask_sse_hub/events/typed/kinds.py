@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ..event import json_of
 from .annotations import Reader, Schema, Shape, Unfit, is_annotated
-from .schemas import renamed
+from .schemas import modern, renamed
 
 Dumps = Callable[[Any], str]
 
@@ -105,7 +105,7 @@ class _Pydantic:
             by_alias=config.get("serialize_by_alias", False),
             schema_generator=_schema_generator(),
         )
-        return found
+        return modern(found)
 
     def _validated(self, data: Any) -> Any:
         from pydantic import ValidationError
@@ -172,7 +172,7 @@ class _Msgspec:
             # The title of a generic one has its arguments too.
             if each.get("title", "").partition("[")[0] not in sparse:
                 _require_defaults(each)
-        return {**schema, "$defs": definitions}
+        return modern({**schema, "$defs": definitions})
 
     def _dumps(self, data: Any) -> str:
         import msgspec

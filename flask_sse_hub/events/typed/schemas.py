@@ -19,6 +19,8 @@ _SCHEMA = frozenset({"items", "additionalProperties", "contains", "not"})
 _LIST = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 _NAMED = frozenset({"properties", "patternProperties"})
 
+_NULL = {"type": "null"}
+
 
 @dataclass(frozen=True, slots=True)
 class Schemas:
@@ -73,6 +75,30 @@ def renamed(schema: Schema, name: Callable[[str], str]) -> Schema:
         return {**each, "$ref": name(other)} if other else each
 
     found: Schema = mapped(schema, change)
+    return found
+
+
+def modern(schema: Schema) -> Schema:
+    """Return a schema as the present releases of its library write it.
+
+    pydantic before 2.9 puts a reference in an ``allOf`` of its own, and msgspec before
+    0.19 writes null before the type that it stands beside.
+    """
+    definitions = schema.get("$defs", {})
+    root = {key: value for key, value in schema.items() if key != "$defs"}
+    found: Schema = mapped(root, _modern)
+    return found | {
+        "$defs": {name: mapped(each, _modern) for name, each in definitions.items()}
+    }
+
+
+def _modern(schema: Schema) -> Schema:
+    found = dict(schema)
+    if len(found.get("allOf", ())) == 1:
+        (only,) = found.pop("allOf")
+        found |= only
+    if "anyOf" in found:
+        found["anyOf"] = sorted(found["anyOf"], key=_NULL.__eq__)
     return found
 
 

@@ -8,7 +8,7 @@ import jsonschema_rs
 import pytest
 
 from flask_sse_hub.events.typed.asyncapi import asyncapi
-from flask_sse_hub.events.typed.schemas import Schemas, joined
+from flask_sse_hub.events.typed.schemas import Schemas, joined, modern
 from flask_sse_hub.events.typed.typescript import typescript
 from tests.documented.samples import ROOT
 from tests.unit.events.typed.samples import events
@@ -88,6 +88,21 @@ def _asyncapi_schema() -> Any:
     if not path.exists():
         absent("@asyncapi/specs", remedy="run `npm ci` in tests/")
     return jsonschema_rs.validator_for(json.loads(path.read_text()))
+
+
+def test_schemas_of_older_releases_are_alike() -> None:
+    """Pydantic 2.8 wraps the reference to a model, and msgspec 0.18 has null first."""
+    null, model = {"type": "null"}, {"$ref": "#/$defs/Item"}
+    older = {
+        "$defs": {"Item": {"properties": {"next": {"anyOf": [null, model]}}}},
+        "allOf": [model],
+        "default": None,
+    }
+    assert modern(older) == {
+        "$defs": {"Item": {"properties": {"next": {"anyOf": [model, null]}}}},
+        **model,
+        "default": None,
+    }
 
 
 def test_the_description_is_valid_asyncapi() -> None:
