@@ -76,7 +76,7 @@ def test_a_tab_that_sees_something_else_is_found(
 
 def test_a_reset_and_a_wrong_answer_are_found() -> None:
     """Nothing expires in the storm, and all is at rest when workers are asked."""
-    assert len(list(faults_of_tab(LOG, replace(WHOLE, resets=1)))) == 1
+    assert len(list(faults_of_tab(LOG, replace(WHOLE, resets=["{}"])))) == 1
     answer = {"ann": 2, "eve": 1}
     found = list(faults_of_answer("one", answer, {"ann": 1, "bob": 1}))
     assert [fault.split(" of ")[1].split(",")[0] for fault in found] == [

@@ -9,6 +9,7 @@ from flask import Flask
 
 from tests.kit.ports import HOST, free_port
 from tests.live import site
+from tests.live.apache_proxy import apache_proxy
 from tests.live.proxies import IDLE_LIMIT, Proxy
 from tests.live.server import Server
 from tests.nights.deployments import BUFFERING, COMPRESSING, NIGHTS
@@ -117,6 +118,27 @@ def test_the_doctor_names_the_fault_of_a_proxy(
         )
     assert {code for code, it in found.items() if it["severity"] == "fault"} == faults
     assert {code for code, it in found.items() if it["severity"] == "advice"} == advice
+
+
+@pytest.mark.parametrize(
+    ("edit", "faults"),
+    [
+        ({}, []),
+        ({"timeout=75": "timeout=1"}, ["idle-limit"]),
+        # It compresses each event by itself, and holds none back.
+        ({'SetEnvIf Request_URI "^/events" no-gzip': "SetOutputFilter DEFLATE"}, []),
+    ],
+    ids=str,
+)
+def test_the_doctor_names_the_fault_of_apache(
+    doctor: Doctor, server: Server, edit: dict[str, str], faults: list[str]
+) -> None:
+    """Apache notices late that a client has left: that is advice, and no fault."""
+    with apache_proxy(server.port, edit=edit) as url:
+        found = doctor(url, *direct(server), status=1 if faults else 0)
+    severities = {code: it["severity"] for code, it in found.items()}
+    advice = {} if faults else {"leaving-unnoticed": "advice"}
+    assert severities == {**dict.fromkeys(faults, "fault"), **advice}
 
 
 def test_a_page_of_another_origin_is_examined(doctor: Doctor, server: Server) -> None:

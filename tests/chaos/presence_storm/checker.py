@@ -29,7 +29,8 @@ class Seen:
     after: int
     upto: int
     changes: Sequence[Change]
-    resets: int = 0
+    #: The data of each reset, and its id.
+    resets: Sequence[str] = ()
 
 
 #: The times in which streams of a user were open: from a greeting to an end.
@@ -77,8 +78,7 @@ def faults_of_tab(log: Sequence[Change], seen: Seen) -> Iterator[str]:
     places = [each.offset for each in seen.changes]
     if places != sorted(set(places)):
         yield f"{seen.who} has seen events twice, or in another order"
-    if seen.resets:
-        yield f"{seen.who} was reset {seen.resets} times"
+    yield from (f"{seen.who} was reset: {reset}" for reset in seen.resets)
     for each in set(seen.changes).difference(log):
         yield f"{seen.who} has seen {each}, which is not in the log"
     newest = {each.user: each for each in log}

@@ -28,7 +28,7 @@ class Tab(Member):
         self._begun: int | None = None
         self._upto = 0
         self._changes: list[Change] = []
-        self._resets = 0
+        self._resets: list[str] = []
         self.greeted_at = 0.0
         super().__init__(port, _PATH, user, "")
 
@@ -70,7 +70,7 @@ class Tab(Member):
                 if self._begun is None:
                     self._begun = self._upto
             elif event.type == "reset":
-                self._resets += 1
+                self._resets.append(f"{event.data} at {event.id}")
             elif event.type == "presence":
                 self._crowd.heard_at = time.monotonic()
                 told = json.loads(event.data)
