@@ -55,9 +55,9 @@ On the command line, `flask sse --help` lists the [commands](operations.md#on-ca
 #: Objects that calls return: their constructors are of no use to apps.
 RETURNED = {
     *("AnswerStatus", "ClientStats", "CloseReason", "Delivery", "HubStats"),
-    *("LastingAnswers", "LogBatch", "LogState", "PendingEvent", "Presence"),
-    *("PresenceList", "PublishedEvent", "Receipt", "ReceivedEvent", "Replay"),
-    *("RowChange", "StartedAnswer", "TaskAnswer"),
+    *("LastingAnswers", "LogBatch", "LogState", "MachineStats", "PendingEvent"),
+    *("Presence", "PresenceList", "PublishedEvent", "Receipt", "ReceivedEvent"),
+    *("Replay", "RowChange", "StartedAnswer", "TaskAnswer", "WorkerStats"),
 }
 
 #: Public methods that only other parts of the package call.
@@ -65,6 +65,7 @@ INTERNAL = {
     *("LastingAnswers.respond", "TaskAnswer.look", "PendingEvent.become"),
     *("PendingEvent.published", "Event.encode", "ClientStats.of", "CloseReason.of"),
     *("PublishedEvent.of", "EventTypes.encode", "EventTypes.item"),
+    *("MachineStats.of", "WorkerStats.of"),
     *("EventTypes.type_of", "EventTypes.types_of", "EventTypes.schemas"),
     *("Clock.wait", "Clock.notify", "Clock.keep_time_of", "Outbox.engine"),
 }
@@ -124,7 +125,7 @@ PAGES = (
         " [Operations](../operations.md).",
         (
             *("Presence", "PresenceList", "Receipt", "HubStats", "ClientStats"),
-            *("CloseReason", "JsonFormatter"),
+            *("MachineStats", "WorkerStats", "CloseReason", "JsonFormatter"),
         ),
     ),
     Page(

@@ -34,6 +34,7 @@ from .hub.clients.close_reason import CloseReason
 from .hub.presence.attendance import Presence, PresenceList
 from .hub.receipts.fold import Receipt
 from .hub.stats import HubStats
+from .metrics.machine_stats import MachineStats, WorkerStats
 from .publisher import Publisher
 from .runtime.coded_log import JsonFormatter
 from .signals import (
@@ -75,6 +76,7 @@ __all__ = [
     "InvalidTarget",
     "InvalidTicket",
     "JsonFormatter",
+    "MachineStats",
     "Outbox",
     "PendingEvent",
     "Presence",
@@ -89,6 +91,7 @@ __all__ = [
     "TooManyAnswers",
     "TooManyStreams",
     "UnsupportedServer",
+    "WorkerStats",
     "channel_occupied",
     "channel_vacated",
     "client_connected",

@@ -28,6 +28,7 @@ from ..events.record import Record
 from ..events.typed.registry import EventTypes
 from ..hub.clients.client import Metadata
 from ..hub.stats import HubStats
+from ..metrics.machine_stats import MachineStats
 from ..runtime.arguments import explaining
 from .answers import LastingAnswers, too_many
 from .app_state import AppState
@@ -41,6 +42,7 @@ from .registering import check_callable
 from .restarts import HasRestarters, Restarters
 from .row_events import PublishesRows
 from .rules import HasRules
+from .statistics import machine_stats
 
 if TYPE_CHECKING:
     from ..database.outbox import Outbox
@@ -320,6 +322,19 @@ class SSEHub(
 
         """
         return self._state().hub.stats(clients=clients)
+
+    def machine_stats(self) -> MachineStats:
+        """Return the statistics of all workers of this machine.
+
+        The other workers are asked. A worker answers from its first stream or health
+        check on. One that is stopped or too busy is waited for, for two seconds. For
+        example::
+
+            open_streams = sse_hub.machine_stats().total.connections
+
+        A script may call it too. Without a worker, all sums are 0.
+        """
+        return machine_stats(self._state())
 
     def drain(self) -> None:
         """End all streams of this process, and admit no new clients.

@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from flask import Response, abort, jsonify, request
+from flask import Response, abort, has_request_context, jsonify, request
 from werkzeug.exceptions import BadRequest, Forbidden, NotFound
 
 from ..auth.visitor import bearer_token
 from ..errors import BrokerUnavailable, ConfigurationError
 from ..metrics.exposition import exposition
-from ..metrics.figures import Figures, total
-from ..metrics.machine import MachineFigures
+from ..metrics.machine import Machine, MachineFigures
+from ..metrics.machine_stats import MachineStats
 from .app_state import AppState
 
 
@@ -44,6 +44,22 @@ def metrics(state: AppState) -> Response:
     return Response(body, content_type=content_type)
 
 
+def machine_stats(state: AppState) -> MachineStats:
+    """Return the statistics of all workers, for code of the app.
+
+    The hub of a request's process runs afterwards, as a worker's does. Another process
+    that serves no streams, such as a script, only asks the workers.
+    """
+    if has_request_context():
+        join_workers(state)
+    hub = state.hub
+    machine = state.machine if hub.ready else Machine(state.log_identity)
+    found = machine.figures()
+    if not found.workers:
+        return MachineStats(hub.stats(), (), found.silent)
+    return MachineStats.of(found.workers, silent=found.silent)
+
+
 def admit(state: AppState) -> None:
     """Raise Forbidden if SSE_HUB_STATS_ACCESS does not admit this request."""
     if not _admitted(state.config.stats_access):
@@ -62,30 +78,11 @@ def join_workers(state: AppState) -> None:
 
 def described(found: MachineFigures) -> dict[str, Any]:
     """Return the sums of at least one worker, and a summary of each worker."""
-    shown = asdict(total(found.workers))
-    shown["workers"] = list(map(_described, found.workers))
-    shown["silent"] = list(found.silent)
+    stats = MachineStats.of(found.workers, silent=found.silent)
+    shown = asdict(stats.total)
+    shown["workers"] = list(map(asdict, stats.workers))
+    shown["silent"] = list(stats.silent)
     return shown
-
-
-def _described(figures: Figures) -> dict[str, Any]:
-    hub, broker, process = figures.hub, figures.broker, figures.process
-    return {
-        "worker": figures.worker,
-        "pid": process.pid,
-        "connections": hub.connections,
-        "position": hub.position,
-        "deaf_seconds": broker.deaf_seconds,
-        "draining": hub.draining,
-        "users": hub.users,
-        "lagging": hub.lagging,
-        "events_out": hub.events_out,
-        "bytes_out": hub.bytes_out,
-        "broker_up": broker.up,
-        "round_trip": broker.round_trip,
-        "cpu_seconds": process.cpu_seconds,
-        "resident_bytes": process.resident_bytes,
-    }
 
 
 def _figures(state: AppState, *, clients: bool) -> MachineFigures:

@@ -13,7 +13,7 @@ from flask import Flask
 from docs.make_configuration import page
 from docs.make_pictures import DRAWINGS
 from docs.make_pictures import FOLDER as PICTURES
-from flask_sse_hub import ClientStats, CloseReason, HubStats
+from flask_sse_hub import ClientStats, CloseReason, HubStats, WorkerStats
 from flask_sse_hub.events.event import EVERY_TYPE, RESERVED_TYPES
 from flask_sse_hub.events.record import GapReason
 from flask_sse_hub.web.config import Config
@@ -107,11 +107,20 @@ def test_openapi_json_explains_every_statistic() -> None:
     figures = described["schemas"]["Stats"]["properties"]
     explained = {name: it.get("description") for name, it in figures.items()}
     assert explained == comments(HubStats)
+    figures = described["schemas"]["Worker"]["properties"]
+    explained = {
+        name: it["description"].replace("null", "None") for name, it in figures.items()
+    }
+    assert explained == comments(WorkerStats)
 
 
 @pytest.mark.parametrize(
     ("schema", "of", "added"),
-    [("Stats", HubStats, []), ("Client", ClientStats, ["worker"])],
+    [
+        ("Stats", HubStats, []),
+        ("Client", ClientStats, ["worker"]),
+        ("Worker", WorkerStats, []),
+    ],
 )
 def test_openapi_json_lists_every_statistic(
     schema: str, of: type, added: list[str]
