@@ -1,13 +1,21 @@
-"""The dashboard's figures, and a thread that publishes them while a client listens."""
+"""The dashboard's figures, and a thread that publishes them while a client listens.
+
+They are about the whole server: any worker asks the others of its machine.
+"""
 
 import logging
 import os
+import platform
+import re
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import psutil
 from flask import Flask, current_app
+
+from flask_sse_hub import WorkerStats
 
 from .extensions import sse_hub
 
@@ -15,19 +23,18 @@ log = logging.getLogger(__name__)
 
 
 def channel() -> str:
-    """Return the channel of this worker's figures.
+    """Return the channel of this machine's figures.
 
-    The worker that serves a stream names its own channel. A stream that reconnects to
-    another worker listens to the channel of that worker. ``/events`` does not allow
-    this channel; only the dashboard's view does.
+    Workers of other machines may follow the same log, and have figures of their own.
+    ``/events`` does not allow this channel; only the dashboard's view does.
     """
-    return f"dashboard.{os.getpid()}"
+    return f"dashboard.{re.sub(r'[^A-Za-z0-9.-]', '-', platform.node())}"
 
 
 _EXTENSION = "example_figures"
 
 # Seconds: short enough to look alive, long enough to cost almost nothing.
-_EVERY = 2.0
+_EVERY = 2
 
 # Seconds for which the thread waits for its first client: a stream is requested a
 # moment before it is connected.
@@ -37,37 +44,52 @@ _GRACE = 10.0
 _SHORTEST_MEASURE = 1.0
 
 # Seconds for which figures are part of the state: the charts of a new page begin with
-# three minutes. The channel of a worker that has ended leaves nothing behind then.
+# three minutes. Nothing is left of them when no dashboard was open for longer.
 _KEPT = 180
 
 
 class FiguresPublisher:
-    """Measure this process, and publish the figures while a client listens."""
+    """Measure all workers, and publish the figures while a client listens here."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
         # Guards all fields below: requests start the thread, and the thread decides
         # when to end.
         self._lock = threading.Lock()
-        began = psutil.Process().create_time()
-        self._cpu, self._in, self._out = (Rate(since=began) for _ in range(3))
+        #: The rates of the server, and of each worker by the id of its process.
+        self._in: Rate | None = None
+        self._cpu: dict[int, Rate] = {}
+        self._out: dict[int, Rate] = {}
         self._running = False
         self._wanted_until = 0.0
 
     def current(self) -> dict[str, Any]:
         """Return the figures as they are now."""
-        process, stats = psutil.Process(), sse_hub.stats()
-        used = process.cpu_times()
+        found = sse_hub.machine_stats()
+        stats, workers = found.total, found.workers
         with self._lock:
-            cpu = self._cpu.of(used.user + used.system)
+            cpu = _rates(self._cpu, {each: each.cpu_seconds for each in workers})
+            out = _rates(self._out, {each: each.events_out for each in workers})
+            if self._in is None:
+                begun = (each.started_at for each in workers)
+                self._in = Rate(since=min(begun, default=time.time()))
             rate_in = self._in.of(stats.events_in)
-            rate_out = self._out.of(stats.events_out)
+        listed = [
+            {
+                "worker": each.worker,
+                "pid": each.pid,
+                "connections": each.connections,
+                "cpu": round(100 * cpu[each.pid], 1),
+                "rss": _memory(each.pid),
+            }
+            for each in workers
+        ]
         return {
             "time": round(time.time(), 2),
-            # The worker that was measured: a stream may reconnect to another one.
-            "worker": process.pid,
-            "cpu": round(100 * cpu, 1),
-            "rss": process.memory_info().rss,
+            "workers": listed,
+            "silent": len(found.silent),
+            "cpu": round(100 * sum(cpu.values()), 1),
+            "rss": sum(each["rss"] for each in listed),
             "load": round(os.getloadavg()[0], 2),
             "connections": stats.connections,
             "users": stats.users,
@@ -75,11 +97,11 @@ class FiguresPublisher:
             "events_in": stats.events_in,
             "events_out": stats.events_out,
             "rate_in": round(rate_in, 2),
-            "rate_out": round(rate_out, 2),
+            "rate_out": round(sum(out.values()), 2),
         }
 
     def ensure_running(self) -> None:
-        """Start publishing the figures, until no client listens any more."""
+        """Start publishing the figures, until no client listens here any more."""
         with self._lock:
             self._wanted_until = time.monotonic() + _GRACE
             if self._running:
@@ -92,7 +114,8 @@ class FiguresPublisher:
     def _run(self) -> None:
         with self._app.app_context():
             while True:
-                time.sleep(_EVERY)
+                # All workers measure at the same even seconds.
+                time.sleep(_EVERY - time.time() % _EVERY)
                 try:
                     if not self._anybody_listens():
                         return
@@ -104,10 +127,15 @@ class FiguresPublisher:
     def _publish(self) -> None:
         """Publish the current figures, as values of the state.
 
-        A chart shows each of them, so none replaces an earlier one: each has a key of
-        its own.
+        A chart shows each of them, so none replaces an earlier one: each moment has a
+        key of its own. Every worker with a dashboard publishes. Figures of the same
+        moment have the same key and time, and a page shows the first of them.
         """
         figures = self.current()
+        if not figures["workers"]:
+            # The hub of this worker begins with its first stream, which is on its way.
+            return
+        figures["time"] = round(figures["time"] / _EVERY) * _EVERY
         sse_hub.publish(
             figures,
             type="dashboardUpdate",
@@ -139,12 +167,35 @@ class Rate:
         self._rate = 0.0
 
     def of(self, total: float) -> float:
-        """Return the growth per second since a measurement at least a second ago."""
+        """Return the growth per second since a measurement at least a second ago.
+
+        A number that has fallen was begun again, by workers in the place of others.
+        """
         now = time.time()
         if now - self._measured_at >= _SHORTEST_MEASURE:
-            self._rate = (total - self._total) / (now - self._measured_at)
+            grown = max(0.0, total - self._total)
+            self._rate = grown / (now - self._measured_at)
             self._measured_at, self._total = now, total
         return self._rate
+
+
+def _rates(
+    known: dict[int, Rate], totals: dict[WorkerStats, float]
+) -> dict[int, float]:
+    """Return the rate of each worker by its process, and forget the others."""
+    rates = {
+        worker.pid: known.get(worker.pid) or Rate(since=worker.started_at)
+        for worker in totals
+    }
+    known.clear()
+    known.update(rates)
+    return {worker.pid: rates[worker.pid].of(total) for worker, total in totals.items()}
+
+
+def _memory(pid: int) -> int:
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0
 
 
 def init_app(app: Flask) -> None:
@@ -153,12 +204,12 @@ def init_app(app: Flask) -> None:
 
 
 def current() -> dict[str, Any]:
-    """Return this process's figures as they are now."""
+    """Return the server's figures as they are now."""
     return _publisher().current()
 
 
 def ensure_running() -> None:
-    """Make sure that this process publishes its figures while a client listens."""
+    """Make sure that this process publishes the figures while a client listens."""
     _publisher().ensure_running()
 
 

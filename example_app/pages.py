@@ -39,7 +39,7 @@ def sse_demo() -> ResponseReturnValue:
 
 @blueprint.get("/dashboard")
 def dashboard() -> ResponseReturnValue:
-    """Show the figures of this worker, and keep them up to date."""
+    """Show the figures of the whole server, and keep them up to date."""
     require_login()
     # The page needs no cursor: its stream begins with the state.
     return render_template("dashboard.html", figures=figures.current())

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tests.browser.conftest import SignIn
@@ -168,11 +169,37 @@ def test_the_dashboard_is_correct_when_loaded_and_stays_correct(
     )
 
 
+def test_the_dashboard_shows_the_whole_server(sign_in: SignIn, demo: Demo) -> None:
+    """Its streams are those of both workers, whichever of them serves the page."""
+    pages = [sign_in(name) for name in ("alice", "bob", "alice", "bob", "alice", "bob")]
+    for page in pages:
+        connected(page)
+    shown = sign_in("admin", "/dashboard")
+    shown.wait_for_function(
+        """() => {
+          const rows = [...document.querySelectorAll("#workers tbody tr")]
+            .map((row) => [...row.children].map((cell) => Number(cell.textContent)));
+          const streams = rows.reduce((sum, row) => sum + row[2], 0);
+          const [told, people] = ["#connections", "#users"]
+            .map((id) => Number(document.querySelector(id).textContent));
+          return rows.length === 2 && rows.every((row) => row[4] > 1)
+            && streams === told && told >= 8 && people === 3;
+        }"""
+    )
+    workers = {each.pid for each in psutil.Process(demo.process.pid).children()}
+    pids = shown.locator("#workers td:nth-child(2)").all_text_contents()
+    assert set(map(int, pids)) == workers
+
+
 def test_a_dashboard_shows_the_state_of_its_stream(sign_in: SignIn) -> None:
     """The figures of the last minutes. After a reset, none is there twice."""
     page = sign_in("alice", "/dashboard")
     figures = json.loads(page.locator("#dashboard-figures").text_content() or "")
-    values = [figures | {"time": 1000.5 + 2 * n, "worker": 7} for n in range(3)]
+    workers = [figures["workers"][0] | {"pid": 7}]
+    later = {"time": figures["time"] + 60, "workers": workers}
+    values = [figures | later | {"time": later["time"] + 2 * n} for n in range(3)]
+    # Two workers have published the last of them.
+    values.append(values[-1])
     state = "".join(_VALUE.format(json.dumps(each)) for each in values)
     reset = "retry: 60000\nevent: reset\ndata: {}\n\n"
     asked: list[str] = []
@@ -185,8 +212,9 @@ def test_a_dashboard_shows_the_state_of_its_stream(sign_in: SignIn) -> None:
     page.route("**/api/dashboard/sse*", answer)
     page.reload()
     page.click("#table summary")
-    expect(page, "#worker", "7")
-    assert page.locator("#table tbody tr").count() == len(values)
+    page.locator("#workers td", has_text=re.compile("^7$")).wait_for()
+    # The figures that came with the page, and three of the stream.
+    assert page.locator("#table tbody tr").count() == 1 + 3
     assert "state=1" in asked[0]
 
 

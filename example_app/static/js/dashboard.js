@@ -8,6 +8,7 @@ import { stream as pageStream } from "./page.js";
 import { Recent } from "./recent.js";
 import { showStateOf } from "./state.js";
 import { showTable } from "./table.js";
+import { showWorkers } from "./workers.js";
 
 const page = document.querySelector("#dashboard");
 const numbers = [...document.querySelectorAll("[data-figure]")];
@@ -45,7 +46,7 @@ function show(figures) {
     const { figure, scale, digits } = number.dataset;
     number.textContent = (figures[figure] / scale).toFixed(digits);
   }
-  document.querySelector("#worker").textContent = figures.worker;
+  showWorkers(figures);
   const time = new Date(figures.time * 1000);
   document.querySelector("#updated").textContent = time.toLocaleTimeString([], { hour12: false });
   draw();

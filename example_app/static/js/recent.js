@@ -1,4 +1,4 @@
-// The figures of one worker for the last minutes, in order.
+// The figures of the server for the last minutes, in order.
 
 // Three minutes, with new figures every two seconds.
 const MOST = 90;
@@ -15,9 +15,7 @@ export class Recent {
 
   /** Add figures. Those of the stream's state may be older than those of the page. */
   add(figures) {
-    // Figures of another worker do not continue these, so the list starts again.
-    if (this.last.worker !== figures.worker) this.points = [];
-    // After a reset, the state comes again.
+    // After a reset, the state comes again. Several workers may tell of the same moment.
     if (this.points.some(({ time }) => time === figures.time)) return;
     this.points.push(figures);
     this.points.sort((one, other) => one.time - other.time);

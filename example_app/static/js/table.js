@@ -1,5 +1,7 @@
 // The figures as a table, for users who cannot see the charts or want the numbers.
 
+import { fill } from "./rows.js";
+
 const MOST_ROWS = 15;
 
 const CELLS = [
@@ -26,16 +28,5 @@ export function showTable(points) {
 
 function write() {
   if (!details.open) return;
-  body.replaceChildren(...latest.slice(-MOST_ROWS).reverse().map(row));
-}
-
-function row(figures) {
-  const made = document.createElement("tr");
-  for (const [at, cell] of CELLS.entries()) {
-    const box = document.createElement(at ? "td" : "th");
-    if (!at) box.scope = "row";
-    box.textContent = cell(figures);
-    made.append(box);
-  }
-  return made;
+  fill(body, latest.slice(-MOST_ROWS).reverse(), CELLS);
 }
