@@ -199,6 +199,39 @@ def test_four_long_toasts_fit_on_a_phone(sign_in: SignIn) -> None:
     assert top["y"] >= 0
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("edge", ["start", "center", "end"])
+def test_toasts_do_not_cover_the_newest_row(
+    sign_in: SignIn, width: int, edge: str
+) -> None:
+    """The visitor sees where the event came in, wherever the page is scrolled to."""
+    page = connected(sign_in("alice", width=width))
+    for number in range(4):
+        page.locator("#log li").first.evaluate(_SCROLL, edge)
+        page.evaluate(_NOTIFY, f"{number} {'x ' * 90}")
+        wait_for_event(page, "notification", f"{number} x")
+        expect(page, ".toast", f"{number} x")
+        assert page.evaluate(_COVERED) == []
+    page.locator("#log li").first.evaluate(_SCROLL, edge)
+    page.wait_for_function(f"() => {_COVERED}.length === 0")
+    assert page.locator(".toast:visible").count() > 0
+
+
+_SCROLL = "(row, block) => row.scrollIntoView({ block, behavior: 'instant' })"
+
+_NOTIFY = """(text) => fetch("/trigger", {
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify({ type: "notification", data: { text } }),
+})"""
+
+_COVERED = """[...document.querySelectorAll(".toast")].filter((toast) => {
+  const row = document.querySelector("#log li").getBoundingClientRect();
+  const { top, bottom, height } = toast.getBoundingClientRect();
+  return height > 0 && top < row.bottom && bottom > row.top;
+})"""
+
+
 def test_a_toast_stays_while_the_page_is_hidden(sign_in: SignIn) -> None:
     """A user who returns to the tab sees the notifications that came meanwhile."""
     page = connected(sign_in("alice"))
