@@ -3,6 +3,7 @@
 import html
 import re
 import shlex
+from pathlib import Path
 
 from flask import url_for
 
@@ -64,6 +65,13 @@ def test_each_page_links_to_its_source_and_its_guide(demo_app: DemoApp) -> None:
             answer.close()
     for closed in ("example_app/users.py", "setup.cfg", "../secrets"):
         assert browser.get(f"/source/{closed}").status_code == 404
+
+
+def test_the_demo_has_the_logo_of_the_project() -> None:
+    """The app is packaged without the documentation, so it has a copy."""
+    root = Path(__file__).parents[2]
+    logo = root.joinpath("docs/assets/icon.svg").read_bytes()
+    assert root.joinpath("example_app/static/icon.svg").read_bytes() == logo
 
 
 def test_the_webhook_of_the_demo_can_be_copied(demo_app: DemoApp) -> None:
