@@ -32,7 +32,7 @@ _PLACES = {"README.md": "index.md"} | _OUTSIDE
 #: packages, and pages for contributors. The search lists them later.
 _LATER = {
     *("index.md", "compatibility.md", "datastar.md", "htmx.md", "migration.md"),
-    *("turbo.md", "project/benchmarks.md", "project/contributing.md"),
+    *("socketio.md", "turbo.md", "project/benchmarks.md", "project/contributing.md"),
     "project/changelog.md",
 }
 
