@@ -23,7 +23,7 @@ MAKE = [
 COMPARE = commands(sample("benchmarks/README.md", "sh", with_="benchmarks.compare"))
 PIP = [
     *commands(sample("README.md", "sh", with_="pip install")),
-    *commands(sample("docs/quickstart.md", "sh")),
+    *commands(sample("docs/quickstart.md", "sh", with_="pip install")),
     *commands(sample("docs/tracing.md", "sh")),
     *(line for each in samples("docs/clients.md", "sh") for line in commands(each)),
 ]
@@ -56,7 +56,7 @@ def test_a_package_of_pip_is_the_one_that_tests_use(command: str) -> None:
         # A package may be followed by its address, or be a folder.
         package = given.partition(" @ ")[0]
         name, _, extras = package.rstrip("]").partition("[")
-        if name in (".", config["metadata"]["name"]):
+        if name in (".", "../flask_sse_hub", config["metadata"]["name"]):
             known = config["options.extras_require"]
             assert {extra for extra in extras.split(",") if extra not in known} == set()
         else:

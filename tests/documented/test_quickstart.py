@@ -20,6 +20,7 @@ PAGE = "docs/quickstart.md"
 APP = sample(PAGE, "python", with_="render_template")
 APP_WITH_LOGIN = sample(PAGE, "python", with_="UserMixin")
 HTML = sample(PAGE, "html")
+FOLDER = sample(PAGE, "sh", with_="python3 -m venv")
 RUN = sample(PAGE, "console", with_="flask run")
 LISTEN = sample(PAGE, "console", with_="retry: 2271")
 PUBLISH = sample(PAGE, "console", with_="text=hello")
@@ -41,6 +42,14 @@ def serving(folder: Path, app: str, *, port: int | None = None) -> Iterator[Shel
     (folder / "templates/page.html").write_text(HTML)
     with flask_run(folder, app, port=port) as shell:
         yield shell
+
+
+@pytest.mark.live
+def test_the_folder_has_an_environment(tmp_path: Path) -> None:
+    """After the commands, python is that of the folder."""
+    shell = Shell(tmp_path, ports={})
+    prefix = shell.run(f"{FOLDER}python -c 'import sys; print(sys.prefix)'")
+    assert Path(prefix.strip()) == tmp_path / "news/.venv"
 
 
 def test_the_server_is_started_as_shown() -> None:
