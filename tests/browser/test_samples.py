@@ -1,6 +1,7 @@
 """The documentation's samples for pages, in a real Chromium."""
 
 import json
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -218,6 +219,24 @@ def test_a_bell_counts_new_notifications(
     assert page.locator("#notifications li").all_text_contents() == ["old", "new"]
     server.publish("", type="all-read")
     page.wait_for_function(counted % 0)
+
+
+def test_a_bell_is_right_again_after_a_reset(make_visitor: MakeVisitor) -> None:
+    """Its parts are loaded again. The page itself stays."""
+    visitor = make_visitor()
+    visit = "{% set _ = session.update(visits=session.get('visits', 0) + 1) %}"
+    rows = [{"id": 1, "text": "old"}, {"id": 2, "text": "missed"}]
+    unread = f"{{% set unread = {rows}[:session['visits']] %}}"
+    reset = 'retry: 60000\n\nevent: reset\ndata: {"reason": "expired"}\n\n'
+    visitor.context.route(
+        re.compile("/events\\?"),
+        lambda route: route.fulfill(content_type="text/event-stream", body=reset),
+    )
+    visitor.context.add_init_script("Math.random = () => 0")
+    page = show(visitor, visit + unread + BELL)
+    page.wait_for_function("document.querySelector('#count').textContent === '2'")
+    shown = page.locator("#notifications li").all_text_contents()
+    assert shown == ["old", "missed"]
 
 
 def test_a_page_enters_and_leaves_rooms_on_one_connection(

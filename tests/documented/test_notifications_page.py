@@ -59,7 +59,7 @@ def test_a_page_shows_the_rows_and_hears_of_new_ones(names: dict[str, Any]) -> N
     session.commit()
     client = names["app"].test_client()
     page = client.get("/").text
-    assert '<b id="count">1</b>' in page
+    assert '<b id="count" data-sse-refresh>1</b>' in page
     assert '<li data-id="1">the first</li>' in page
     notify(7, "the second")
     session.commit()
@@ -88,7 +88,7 @@ def test_a_click_empties_the_lists_of_all_tabs(names: dict[str, Any]) -> None:
     client = names["app"].test_client()
     assert client.post("/notifications/read").status_code == 204
     assert published.one(type="all-read", user=7)
-    assert '<b id="count">0</b>' in client.get("/").text
+    assert '<b id="count" data-sse-refresh>0</b>' in client.get("/").text
 
 
 def test_the_extras_of_the_installation_exist() -> None:
