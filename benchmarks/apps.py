@@ -50,7 +50,8 @@ def unyielding() -> Flask:
 def users() -> Flask:
     """Return the same app with logins.
 
-    The header ``X-User`` names the user, who is logged in with a separate session.
+    The cookie of ``cookie_of()`` names the user, who is logged in with a separate
+    session.
     """
     return _app(logins=True)
 
@@ -84,13 +85,22 @@ class _User(UserMixin):  # type: ignore[misc]
         self.id = name
 
 
-class _SessionOfHeader(SessionInterface):
-    """Sessions of the users that a header names, instead of a cookie."""
+def cookie_of(user: str) -> str:
+    """Return the header of a user of ``users()``.
+
+    The cookie is as long as that of Flask-Login in Flask's own session: each stream
+    keeps it, to check the user again.
+    """
+    return f"Cookie: session={'x' * 270}.{user}"
+
+
+class _SessionOfName(SessionInterface):
+    """Sessions of the users that a cookie names, without a signature."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession:  # noqa: ARG002
         """Return a session that is logged in and has its own id."""
-        user = request.headers.get("X-User")
-        if user is None:
+        _, _, user = request.cookies.get("session", "").partition(".")
+        if not user:
             return SecureCookieSession()
         # The session id is as long as the hub's own session ids.
         return SecureCookieSession(
@@ -119,7 +129,7 @@ def _app(*, logins: bool) -> Flask:
     if logins:
         # The key that signs the clients' ids.
         app.secret_key = "a key for benchmarks"  # noqa: S105
-        app.session_interface = _SessionOfHeader()
+        app.session_interface = _SessionOfName()
         LoginManager(app).user_loader(_User)
     sse_hub = SSEHub(app)
 

@@ -20,6 +20,7 @@ import psutil
 from flask import Flask
 
 from benchmarks import sizing
+from benchmarks.apps import cookie_of
 from benchmarks.compare.scenarios import settled_cpu
 from benchmarks.load.crowd import Crowd, stamped
 from benchmarks.peers.base import Peer
@@ -59,7 +60,7 @@ HEARTBEAT = "10"
 PEOPLE = 20
 REQUEST_ROUNDS = 20
 
-_USERS = ("X-User: user%d",)
+_USERS = (cookie_of("user%d"),)
 
 #: Each constant's row in the table: its words and its unit.
 ROWS = {

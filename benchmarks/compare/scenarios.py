@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.apps import cookie_of
 from benchmarks.load.crowd import Crowd, CrowdError, Report, stamped
 from benchmarks.load.witness import Witness, rows
 from benchmarks.peers import PEERS, Peer
@@ -236,7 +237,7 @@ def _ask(peer: Peer, *, until: float) -> list[float]:
 def memory(peer: Peer, crowd: Crowd) -> Figures:
     """Open 5,000 streams, each for a separate user with a separate session."""
     clients = 5000
-    who = ("X-User: user%d",)
+    who = (cookie_of("user%d"),)
     _warm(peer, crowd, headers=who)
     idle = peer.memory()
     crowd.connect(clients, port=peer.port, path=peer.path, headers=who)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from benchmarks.apps import cookie_of
 from benchmarks.compare import scenarios
 from benchmarks.compare.__main__ import Overdue, main, measure, within
 from benchmarks.compare.results import Results
@@ -76,7 +77,7 @@ def test_each_client_may_be_logged_in_as_its_own_user(crowd: Crowd) -> None:
         with pytest.raises(CrowdError, match="401"):
             crowd.connect(1, port=peer.port)
         crowd.close()
-        crowd.connect(10, port=peer.port, headers=("X-User: user%d",))
+        crowd.connect(10, port=peer.port, headers=(cookie_of("user%d"),))
         assert b'"users":10' in peer.request("GET", "/events/stats").replace(b" ", b"")
 
 
