@@ -7,7 +7,8 @@ import io
 import sys
 from typing import Any, NamedTuple
 
-# The variables that differ from visitor to visitor. All others are shared.
+# The variables that differ from visitor to visitor, of which only the values are kept.
+# All others are shared.
 _OWN = ("HTTP_AUTHORIZATION", "HTTP_COOKIE", "QUERY_STRING", "REMOTE_ADDR")
 _COMMON = (
     "PATH_INFO",
@@ -48,7 +49,7 @@ class OpeningRequest(NamedTuple):
     """The request that opened a stream, without its body.
 
     Each open stream keeps one, so it is two strings: ``common`` is shared by all
-    streams of equal browsers, ``own`` has the cookies.
+    streams of equal browsers, ``own`` has the values of the visitor's variables.
     """
 
     common: str
@@ -56,10 +57,11 @@ class OpeningRequest(NamedTuple):
 
     def environ(self) -> dict[str, Any]:
         """Return a new WSGI environ of the request."""
-        found: dict[str, Any] = {}
-        for part in self:
-            lines = part.split(_SEPARATOR) if part else []
-            found.update(zip(lines[::2], lines[1::2], strict=True))
+        lines = self.common.split(_SEPARATOR)
+        found: dict[str, Any] = dict(zip(lines[::2], lines[1::2], strict=True))
+        own = zip(_OWN, self.own.split(_SEPARATOR), strict=True)
+        # A header that was not sent is kept as an empty one.
+        found |= {key: text for key, text in own if text or key[:5] != "HTTP_"}
         for flag in _FLAGS:
             found[flag] = flag in found
         return found | {
@@ -90,9 +92,7 @@ class OpeningRequests:
             if name in environ
             for text in (name, environ[name])
         ]
-        own = [
-            text for name in _OWN if name in environ for text in (name, environ[name])
-        ]
+        own = [environ.get(name, "") for name in _OWN]
         for flag in _FLAGS:
             if environ.get(flag):
                 common += flag, ""

@@ -101,6 +101,21 @@ def presence(channel_name: str) -> Address:
     return Address("p:" + channel_name)
 
 
+def is_of_client(each: Address) -> bool:
+    """Tell whether an address is that of one client."""
+    return each.startswith("i:")
+
+
+def is_of_user(each: Address) -> bool:
+    """Tell whether an address is that of all streams of a user."""
+    return each.startswith("u:")
+
+
+def is_of_session(each: Address) -> bool:
+    """Tell whether an address is that of all streams of a session."""
+    return each.startswith("s:")
+
+
 def is_presence(each: Address) -> bool:
     """Tell whether events of presence have an address."""
     return each.startswith("p:")

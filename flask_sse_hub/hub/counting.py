@@ -25,7 +25,7 @@ def stats_of(
     channels: Counter[str] = Counter()
     lagging = 0
     for some in in_slices(streams, size=_STREAMS_AT_ONCE):
-        users.update([client.identity.user for client in some])
+        users.update([client.user for client in some])
         channels.update(chain.from_iterable([client.channels for client in some]))
         lagging += sum([client.lags(now) for client in some])
     return HubStats(
@@ -72,7 +72,7 @@ def client_stats_of(parts: Parts) -> Iterator[ClientStats]:
 
 def lives_of(parts: Parts, user: str) -> tuple[float, Iterator[StreamLife]]:
     """Return since when a hub knows all streams, and those of a user, open first."""
-    own = (each for each in parts.registry.clients() if each.identity.user == user)
+    own = (each for each in parts.registry.clients() if each.user == user)
     position = parts.progress.position
     open_ones = (parts.journal.life(each, position) for each in own)
     return parts.journal.since, chain(open_ones, parts.journal.ended_of(user))

@@ -123,7 +123,7 @@ class Revalidation:
         for some in in_slices(self._registry.clients(), size=_CLIENTS_AT_ONCE):
             for client in some:
                 if client.grant is not None:
-                    key = client.identity.user or client.id
+                    key = client.user or client.id
                     if key in again or self._comes_up(key, since, now):
                         due.setdefault(key, []).append(client)
         return due

@@ -142,7 +142,7 @@ def figures_of(
     streams = hub.clients()
     users: set[str | None] = set()
     for some in in_slices(streams, size=_STREAMS_AT_ONCE):
-        users.update([client.identity.user for client in some])
+        users.update([client.user for client in some])
     return Figures(
         worker=worker,
         hub=hub.stats(clients=clients),

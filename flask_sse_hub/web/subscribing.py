@@ -117,6 +117,8 @@ class Subscribing:
         self._first_time = FirstTime()
         self._query_names = QueryNames()
         self._presence = presence
+        # Each look at the method makes a new object, which a stream would keep.
+        self._regrant = access.regrant
 
     def subscribe(self, channels: Sequence[str]) -> Response:
         """Return the blueprint's stream of the channels that a request asks for."""
@@ -135,7 +137,7 @@ class Subscribing:
                     state=request.args.get("state") in YES,
                     presence=request.args.get("presence") in YES,
                     # A view, or a ticket, has named the channels of its stream.
-                    regrant=None if ticket else self._access.regrant,
+                    regrant=None if ticket else self._regrant,
                 )
             )
         except InvalidName as error:

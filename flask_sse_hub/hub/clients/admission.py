@@ -165,4 +165,4 @@ class Admission:
 
 
 def _same_user(client: Client, identity: Identity) -> bool:
-    return identity.user is not None and client.identity.user == identity.user
+    return identity.user is not None and client.user == identity.user

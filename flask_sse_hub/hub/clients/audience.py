@@ -56,8 +56,8 @@ class Audience:
     def _join(self, client: Client, connection: Connection) -> None:
         self.direct[connection] = client
         self._list = None
-        client.skipped_events += self.events
-        client.skipped_bytes += self.bytes
+        client.events -= self.events
+        client.bytes -= self.bytes
 
     def demote(self, client: Client, connection: Connection) -> None:
         """Stop direct writes to a client."""

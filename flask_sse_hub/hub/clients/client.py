@@ -169,7 +169,6 @@ class Client:
         "ends_at",
         "events",
         "grant",
-        "identity",
         "ip",
         "joined",
         "judged",
@@ -187,8 +186,6 @@ class Client:
         "resumed",
         "since",
         "sink",
-        "skipped_bytes",
-        "skipped_events",
         "state",
         "taken_at",
         "traceparent",
@@ -215,7 +212,6 @@ class Client:
         reset_type: str = "reset",
         sink: Sink | None = None,
     ) -> None:
-        self.identity = identity
         self.channels = channels
         #: The offsets after which it listens to the addresses that were added later.
         self.joined: Mapping[Address, int] = _NONE_JOINED
@@ -244,8 +240,8 @@ class Client:
         self._metadata = metadata or None
         owners = tuple(_owners(client_id, identity))
         heard = tuple(map(address.channel, dict.fromkeys(self.channels)))
-        # The owners are kept within the addresses, because another tuple would cost 80
-        # bytes per client.
+        # The owners are kept within the addresses, and the ids of the user and the
+        # session within the owners: each stream would need 250 bytes for its own copy.
         if personal:
             self.addresses: tuple[Address, ...] = (*heard, BROADCAST, *owners)
             self._unheard: tuple[Address, ...] = ()
@@ -289,12 +285,11 @@ class Client:
         self.next_look_at = 0.0
         #: The last moment at which the client was seen to take bytes of a long write.
         self.taken_at = 0.0
-        #: Events and bytes written to this client alone. The registry adds the counts
-        #: of its audiences, less the counts from before the client joined them.
+        #: Events and bytes written to this client alone, less the counts of its
+        #: audiences from before the client joined them. The registry adds the counts of
+        #: the audiences.
         self.events = 0
         self.bytes = 0
-        self.skipped_events = 0
-        self.skipped_bytes = 0
         #: The place in the app's traces where the stream was opened.
         self.traceparent: str | None = None
 
@@ -352,8 +347,27 @@ class Client:
         """The place of the client's own address, before those of user and session."""
         if self._unheard:
             return -1
-        identity = self.identity
-        return -1 - (identity.user is not None) - (identity.session is not None)
+        place = -1
+        while not address.is_of_client(self.addresses[place]):
+            place -= 1
+        return place
+
+    @property
+    def identity(self) -> Identity:
+        """The ids of the user and the session that opened the stream."""
+        _, *others = self.owners
+        session = None
+        if others and address.is_of_session(others[-1]):
+            session = address.name_of(others.pop())
+        return Identity(address.name_of(others[0]) if others else None, session)
+
+    @property
+    def user(self) -> str | None:
+        """The id of the user that opened the stream, None for an anonymous one."""
+        for each in self.owners[1:]:
+            if address.is_of_user(each):
+                return address.name_of(each)
+        return None
 
     @property
     def id(self) -> str:
@@ -381,7 +395,7 @@ class Client:
         return self.lag(now) > _LAGGING_SECONDS
 
     def __repr__(self) -> str:
-        return f"<Client {self.id!r} user={self.identity.user!r}>"
+        return f"<Client {self.id!r} user={self.user!r}>"
 
 
 def _owners(client_id: str, identity: Identity) -> Iterator[Address]:

@@ -41,7 +41,7 @@ class ClientStats:
         """Describe a client at a moment of the monotonic clock."""
         return cls(
             id=client.id,
-            user_id=client.identity.user,
+            user_id=client.user,
             channels=client.channels,
             metadata=client.metadata,
             age=now - client.opened_at,

@@ -85,7 +85,7 @@ class Journal:
         now, today = self._clock(), self._time_of_day()
         return StreamLife(
             id=client.id,
-            user_id=client.identity.user,
+            user_id=client.user,
             addresses=client.addresses,
             opened=today - (now - client.opened_at),
             begun=str(client.begun),

@@ -76,7 +76,7 @@ class PresentClient(Client):
         self.addresses = (*map(address.presence, sees), *self.addresses)
         self.seats = (
             *(each for each in self.seats if each.channel in kept),
-            *seats_of(self.identity.user, parts.values()),
+            *seats_of(self.user, parts.values()),
         )
 
 

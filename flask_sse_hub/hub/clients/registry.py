@@ -128,7 +128,6 @@ class ClientRegistry:
                 # The audiences no longer count for this client. From here on its own
                 # counters hold the whole sum.
                 client.events, client.bytes, client.last_write = self._written(client)
-                client.skipped_events = client.skipped_bytes = 0
                 for audience in self._audiences(client):
                     audience.demote(client, connection)
                 client.connection = None
@@ -141,8 +140,6 @@ class ClientRegistry:
     def _written(self, client: Client) -> Written:
         events, size, last = client.events, client.bytes, client.last_write
         if client.connection is not None:
-            events -= client.skipped_events
-            size -= client.skipped_bytes
             for audience in self._audiences(client):
                 events += audience.events
                 size += audience.bytes

@@ -103,7 +103,7 @@ class Catchup:
             greeting = own_events.text(
                 {
                     "client_id": client.id,
-                    "user_id": client.identity.user,
+                    "user_id": client.user,
                     "channels": client.channels,
                     "heartbeat": heartbeat,
                     "resumed": asked is not None and gap is None,

@@ -310,7 +310,7 @@ class Dispatcher:
                     self._registry.demote(client)
                     client.cursor = before
                 came_after = client.since == start or is_beyond(client.since, start)
-                if client.identity.user is not None and not came_after:
+                if client.user is not None and not came_after:
                     self._ends.close_locked(client, CloseReason.GAP)
         self._waking.wake(clients)
 

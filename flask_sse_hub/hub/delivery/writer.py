@@ -83,6 +83,8 @@ class Writer:
         self._handover = threading.Lock()
         self._slice_ends = 0.0
         self._stopped = False
+        # Each look at the method makes a new object, which a sink would keep.
+        self._look_at = self.look_at
 
     def run(self) -> None:
         """Fan out new records, and write what else is due, until stop()."""
@@ -157,7 +159,7 @@ class Writer:
 
     def sink(self, connection: ClientSocket) -> SocketSink:
         """Return a sink for a client's own socket, which adopt() takes over."""
-        return SocketSink(connection, self.look_at)
+        return SocketSink(connection, self._look_at)
 
     def adopt(
         self, client: Client, sink: SocketSink, *, head: bytes, greeting: bytes

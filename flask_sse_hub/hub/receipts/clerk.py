@@ -220,7 +220,7 @@ class Clerk:
         written = [each for each in unhurried(note.clients) if _has_taken(each, note)]
         frame = note.frame
         there = self._registry.listening(frame.heard_at, exclude=frame.exclude)
-        users = (each.identity.user for each in written)
+        users = (each.user for each in written)
         return Report(
             note.event_id,
             streams=len(written),

@@ -308,6 +308,14 @@ def test_a_failing_rule_keeps_no_other_stream_open(site: Site) -> None:
     assert failing.data(1) == ["still here"]
 
 
+def test_streams_share_the_rule_for_other_channels(site: Site) -> None:
+    """A bound method of its own would cost each idle stream 64 bytes."""
+    for name in ("alice", "bob"):
+        site.browser(name).stream().next("connected")
+    first, second = site.app.extensions["sse_hub"].hub.clients()
+    assert first.regrant is second.regrant is not None
+
+
 class TestTheSessionsEnd:
     def test_a_stream_ends_when_the_sessions_cookie_expires(
         self, make_site: MakeSite

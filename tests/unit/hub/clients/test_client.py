@@ -16,6 +16,20 @@ def test_an_anonymous_client_has_no_user_address() -> None:
     assert client.owners == (address.client("c"),)
 
 
+@pytest.mark.parametrize("personal", [True, False])
+@pytest.mark.parametrize(
+    "identity", [Identity(u, s) for u in (None, "7") for s in (None, "i:u:s")]
+)
+def test_a_client_tells_its_user_and_session_apart(
+    identity: Identity, personal: bool
+) -> None:
+    """The ids lie in its addresses, at the end, whatever its channels are called."""
+    client = Client("c", identity=identity, channels=("u:8", "s:t"), personal=personal)
+    assert client.id == "c"
+    assert client.identity == identity
+    assert client.user == identity.user
+
+
 def test_a_channel_named_twice_counts_once() -> None:
     """?channel=a&channel=a does not deliver events twice."""
     client = Client("c", identity=Identity(), channels=("a", "a"), sink=HandSink())
