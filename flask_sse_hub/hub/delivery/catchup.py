@@ -183,6 +183,8 @@ class Catchup:
                     continue
                 if cursor is None or self._progress.is_ahead(cursor):
                     return self._ping(client)
+                if newest := self._progress.last_run_for(client):
+                    return self._advance(client, newest)
                 if client.judged and self._covers(cursor, client):
                     history, upto = self._progress.history, self._progress.position
                     reading = self._read(history, cursor, client, upto=upto)
@@ -318,9 +320,10 @@ class Catchup:
     def _read(
         self, history: History, after: Cursor, client: Client, *, upto: Cursor
     ) -> NextBlocks | GapReason:
-        is_replaced = self._progress.state.replaces
         if client.changes and client.changes[0].place.offset < upto.offset:
             upto = client.changes[0].place
+        # After a gap, all of the new log is later than the client.
+        since = client.since if client.since.epoch == upto.epoch else UNPLACED
         return history.read(
             after,
             upto=upto,
@@ -328,12 +331,9 @@ class Catchup:
             client_id=client.id,
             max_bytes=_CHUNK_BYTES,
             not_before=client.not_before,
-            # After a gap, all of the new log is later than the client.
-            present_since=client.since.offset
-            if client.since.epoch == upto.epoch
-            else 0,
+            present_since=since.offset,
             # A newer value may be that of a channel that the client has left by then.
-            is_replaced=None if client.changes else is_replaced,
+            is_replaced=None if client.changes else self._progress.state.replaces,
         )
 
     def _too_early(

@@ -204,7 +204,7 @@ class Dispatcher:
                     self._receipts.note(frame, at)
             if run.events:
                 self._mark(frames[0], run, woken)
-            progress.position = run.after
+            progress.position, progress.run = run.after, run
             progress.history.trim(upto=progress.position.offset)
         self._fanned_out.set()
         self._waking.wake(woken)
@@ -233,12 +233,7 @@ class Dispatcher:
         if self._arrived:
             after = Cursor(after.epoch, frames[-1].offset)
         now = self._progress.history.now
-        blocks = [
-            frame.block for frame in frames if frame.block and not frame.is_over(now)
-        ]
-        run = Run(self._progress.position, after, blocks, sum(map(len, blocks)))
-        run.momentary = bool(frames) and frames[0].ttl == 0
-        return run, frames
+        return Run.of(frames, self._progress.position, after, now=now), frames
 
     def _mark(self, frame: Frame, run: Run, woken: dict[Client, None]) -> None:
         """Find the clients of a run. Those without a connection read on from here."""

@@ -88,6 +88,11 @@ class Frame:
         """Whether this is a control record."""
         return self.disconnect is not None or self.subscribe is not None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the frame is for all clients of its addresses, whenever they read."""
+        return not self.exclude and self.key is None and self.ttl is None
+
     def is_over(self, now: float) -> bool:
         """Tell whether no client receives the frame any more."""
         return self.ttl is not None and now >= ending(self.time, self.ttl)

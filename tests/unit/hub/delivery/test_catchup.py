@@ -1,5 +1,6 @@
 """Catching up: delivery, resuming, gaps and resets."""
 
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from flask_sse_hub.brokers import LogBatch, MemoryBroker, Replay
 from flask_sse_hub.events import address
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
+from flask_sse_hub.hub.delivery.history import History
 from flask_sse_hub.testing import Clock
 from tests.kit.hand import (
     KEEP_ALL,
@@ -55,6 +57,43 @@ class TestDelivery:
             str(n) for n in range(50)
         ]
         assert hub.hub.take(stream.client) == b""
+
+    def test_clients_that_keep_up_share_a_run_without_a_search(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Looking events up client by client was a fifth of a delivery."""
+        hub = HandHub()
+        keeping_up = [hub.stream() for _ in range(2)]
+        later = hub.stream()
+        list(numbered(hub, 2))
+        with monkeypatch.context() as patch:
+            patch.delattr(History, "read")
+            hub.bring()
+            assert [stream.data() for stream in keeping_up] == [["0", "1"]] * 2
+        hub.publish("2")
+        hub.bring()
+        assert later.data() == ["0", "1", "2"]
+        assert [stream.data() for stream in keeping_up] == [["2"]] * 2
+
+    @pytest.mark.parametrize("kept_out", ["excluded", "of before", "gone on"])
+    def test_a_run_is_not_shared_with_clients_that_read_less(
+        self, kept_out: str
+    ) -> None:
+        """Each client receives what it would find in history."""
+        clock = Clock(time.time())
+        hub = HandHub(MemoryBroker(KEEP_ALL, clock=clock), time_of_day=clock)
+        stream = hub.stream(
+            client_id="a",
+            not_before=clock() + 1.0 if kept_out == "of before" else 0.0,
+        )
+        other = hub.stream()
+        hub.publish("1", exclude=("a",) if kept_out == "excluded" else ())
+        hub.bring()
+        if kept_out == "gone on":
+            stream.data()
+        expected = ["reset"] if kept_out == "of before" else []
+        assert types(stream.read()) == expected
+        assert other.data() == ["1"]
 
     def test_a_lagging_client_is_served_in_chunks(self) -> None:
         """The bytes held for one client, beside the kernel's buffer, are bounded."""
@@ -483,8 +522,8 @@ class TestReset:
         broker = DuringReplay(KEEP_ALL)
         hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
         stream = hub.stream()
-        list(numbered(hub, 5))
-        hub.bring()
+        for _ in numbered(hub, 5):
+            hub.bring()
         broker.during = lambda: hub.parts.dispatcher.accept(
             LogBatch((), Cursor("new", 0), GapReason.EPOCH)
         )
@@ -581,8 +620,8 @@ class TestWhatReviewsFound:
         broker = DuringReplay(KEEP_ALL)
         hub = HandHub(broker, memory=Retention(1, 3600.0, 10_000_000))
         stream = hub.stream(user="alice")
-        list(numbered(hub, 5, to=ALICE))
-        hub.bring()
+        for _ in numbered(hub, 5, to=ALICE):
+            hub.bring()
         broker.during = lambda: hub.parts.lifecycle.close(
             stream.client, CloseReason.SESSION_ENDED
         )
