@@ -35,6 +35,7 @@ def last_event_id(request: Request) -> str | None:
     header = request.headers.get("Last-Event-ID")
     if header:
         return header
-    given = [text for name in QUERY_NAMES for text in request.args.getlist(name)]
+    args = request.args
+    given = [text for name in QUERY_NAMES for text in args.getlist(name)]
     found = [text for text in given if text]
     return found[-1] if found else None

@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import compress
 from pathlib import Path
 
 from ...events.record import UNPLACED, Cursor, is_beyond
@@ -105,12 +106,14 @@ class Heads:
 def _slots(file: int) -> Iterator[tuple[int, Cursor | None]]:
     """Yield the place of each slot in use, and its head; None while it is written."""
     data = os.pread(file, _SLOTS * _SLOT_BYTES, 0)
-    for place in range(0, len(data) // _SLOT_BYTES * _SLOT_BYTES, _SLOT_BYTES):
+    # A slot in use begins with a character of its epoch. Each stream that opens comes
+    # here: looking into all empty slots took two thirds of the time.
+    whole = len(data) // _SLOT_BYTES * _SLOT_BYTES
+    for place in compress(range(0, whole, _SLOT_BYTES), data[:whole:_SLOT_BYTES]):
         packed = data[place : place + _HEAD.size]
-        if packed.strip(b"\0"):
-            (checksum,) = _SUM.unpack_from(data, place + _HEAD.size)
-            if checksum != zlib.crc32(packed):
-                yield place, None
-            else:
-                epoch, offset = _HEAD.unpack(packed)
-                yield place, Cursor(epoch.rstrip(b"\0").decode(), offset)
+        (checksum,) = _SUM.unpack_from(data, place + _HEAD.size)
+        if checksum != zlib.crc32(packed):
+            yield place, None
+        else:
+            epoch, offset = _HEAD.unpack(packed)
+            yield place, Cursor(epoch.rstrip(b"\0").decode(), offset)
