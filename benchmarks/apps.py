@@ -184,6 +184,7 @@ def baseline() -> Flask:
     It does less than the hub: it has no ids, no history, no heartbeat and no shutdown.
     """
     app = Flask("baseline")
+    app.add_url_rule("/", view_func=lambda: "ok")
     clients: set[queue.SimpleQueue[bytes]] = set()
 
     @app.get("/events")
@@ -200,10 +201,11 @@ def baseline() -> Flask:
 
         return Response(stream(), mimetype="text/event-stream")
 
+    @app.post("/publish")
     @app.post("/publish/<int:count>")
-    def publish(count: int) -> str:
+    def publish(count: int | None = None) -> str:
         block = b"data: " + request.get_data() + b"\n\n"
-        for _ in range(count):
+        for _ in range(int(request.args["count"]) if count is None else count):
             for waiting in list(clients):
                 waiting.put(block)
         return ""

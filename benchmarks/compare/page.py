@@ -139,8 +139,14 @@ SECTIONS = (
         ("paced",),
         "Each event is published when every client has received the previous one, so"
         " each write finds an empty socket. *To the last client*: from just before the"
-        " publish until the bytes reach the last client.",
-        (_CLIENTS, *_DELIVERY, *_LAST),
+        " publish until the bytes reach the last client. *x queues*: beside an app by"
+        " hand on the same server, which has a generator and a queue for each client.",
+        (
+            _CLIENTS,
+            *_DELIVERY,
+            ratio("x queues", "delivery_us", to="queues", of="generator"),
+            *_LAST,
+        ),
         plot="latency",
     ),
     Section(
@@ -207,6 +213,7 @@ SECTIONS = (
             figure("CPU µs per connect", "connect_us", spread=True),
             ratio("x floor", "connect_us", to="floor"),
             ratio("x nchan", "connect_us", to="nchan"),
+            ratio("x better-sse", "connect_us", to="better-sse"),
             figure("connects per second", "connects_per_second", digits=0),
             figure("ms to the first byte, p99", "first_byte_p99_ms"),
         ),

@@ -26,6 +26,7 @@ from benchmarks.peers.ours import (
     Unyielding,
     Zstd,
 )
+from benchmarks.peers.queues import Queues
 from tests.kit.ports import HOST
 
 #: Bytes of data of every event.
@@ -351,7 +352,7 @@ _OF_SIZES = tuple(peer for peer in PEERS if peer.name in ("floor", "socket"))
 _OF_CHANNELS = tuple(peer for peer in PEERS if peer.channel_path)
 
 SCENARIOS = (
-    Scenario("paced", PEERS, paced),
+    Scenario("paced", (*PEERS, Queues), paced),
     Scenario("burst", PEERS, burst),
     Scenario("many", _OF_MANY, many),
     Scenario("sizes", _OF_SIZES, sizes),

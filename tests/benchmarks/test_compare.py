@@ -17,10 +17,11 @@ from benchmarks.load.crowd import Crowd, CrowdError, stamped
 from benchmarks.peers import Peer, PeerDied
 from benchmarks.peers.floor import Floor
 from benchmarks.peers.ours import ByGenerator, BySocket, SocketLoggedIn, Unyielding
+from benchmarks.peers.queues import Queues
 from tests.kit.reader import DEADLINE, wait_until
 from tests.wire.real_parts import absent
 
-OURS = [BySocket, ByGenerator, Unyielding]
+OURS = [BySocket, ByGenerator, Unyielding, Queues]
 
 
 @pytest.fixture(autouse=True)
