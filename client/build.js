@@ -25,7 +25,7 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 const SHIPPED = join(HERE, "../flask_sse_hub/static");
 
 // The limit for the gzipped core, which a page loads before it receives any event.
-const MOST_BYTES = 6.5 * 1024;
+const MOST_BYTES = 5 * 1024;
 
 // The entry points of the package: the name that is imported, the module, and the modules
 // of its types. The adapters of frameworks import the core, and the other entry points.
@@ -39,6 +39,10 @@ const ENTRIES = {
   "sse-hub/vue": { module: "vue", types: ["component-types", "vue-types"] },
   "sse-hub/svelte": { module: "svelte", types: ["component-types", "svelte-types"] },
 };
+
+// The modules that the core loads if a page needs them. They are in the package's folder, and
+// are no entry points. Names and modules are as above.
+const PARTS = { "sse-hub/shared": "shared" };
 
 // The frameworks that the entry points import. A page without one does not need it.
 const FRAMEWORKS = { react: ">=18", svelte: ">=4", vue: ">=3.3" };
@@ -116,13 +120,19 @@ const IMPORTED = [
 ];
 
 // The entry points that import no other one.
-const ALONE = ["index", "answer", "presence", "refresh"];
+const ALONE = ["index", "answer", "presence", "refresh", "shared"];
 
-/** Keep the modules of other entry points out of an adapter, or of any declarations. */
+/**
+ * Keep the modules of other entry points out of an adapter, or of any declarations. The
+ * modules that the core loads later are in no other file.
+ */
 function resolve(module, kept) {
   return {
     resolveId(id, importer) {
-      if (importer === undefined || kept.includes(module)) return null;
+      if (importer === undefined) return null;
+      const part = Object.keys(PARTS).find((name) => id === `./${PARTS[name]}.js`);
+      if (part) return { id: `./${fileOf(part)}.js`, external: true };
+      if (kept.includes(module)) return null;
       const [, file] = IMPORTED.find(([name]) => name.test(id)) ?? [];
       const isOwn = file === `./${fileOf(`sse-hub/${module}`)}.js`;
       return file && !isOwn ? { id: file, external: true } : null;
@@ -130,9 +140,8 @@ function resolve(module, kept) {
   };
 }
 
-/** Return the script of an entry point, and its source map, which has the sources. */
-async function script(name) {
-  const { module } = ENTRIES[name];
+/** Return the script of a module of the package, and its source map with the sources. */
+async function script(name, module) {
   const { code, map } = await bundle(join(HERE, `src/${module}.js`), [
     resolve(module, ALONE),
   ]);
@@ -197,8 +206,10 @@ async function made() {
     "LICENSES.txt": `sse-hub\n\n${read(HERE, "../LICENSE")}`,
     "package.json": manifest(),
   };
-  for (const name of Object.keys(ENTRIES))
-    Object.assign(files, await script(name), await declarations(name, folder));
+  for (const [name, { module }] of Object.entries(ENTRIES))
+    Object.assign(files, await script(name, module), await declarations(name, folder));
+  for (const [name, module] of Object.entries(PARTS))
+    Object.assign(files, await script(name, module));
   rmSync(folder, { recursive: true });
   return files;
 }

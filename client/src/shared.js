@@ -6,9 +6,11 @@
 // position. It drops events that it has had, and asks the leader for events that it misses.
 // So no event is lost or doubled when the leader changes. Two leaders at once do no harm
 // either; this happens when a leader was asleep.
+//
+// The core loads this module for streams that are shared, and passes its classes: an import
+// of the core could not have the hash that its URL has in a page, and would load it twice.
 
-import { Connection, MISSED_HEARTBEATS } from "./connection.js";
-import { StreamError } from "./errors.js";
+import { MISSED_HEARTBEATS } from "./connection.js";
 import { jsonOf } from "./json.js";
 import { Order } from "./position.js";
 import { Watchdog } from "./watchdog.js";
@@ -33,11 +35,16 @@ const NO_LOCK = "the browser does not give out locks";
 const DEAF = "the tabs do not hear each other";
 
 /**
- * @import { RawEvent } from "./connection.js"
+ * @import { Connection, RawEvent } from "./connection.js"
+ * @import { StreamError } from "./errors.js"
  * @import { Ask, Join, Message, Notice, Passed, Told } from "./messages.js"
  * @import { RequestOptions, Sharing, State } from "./types.js"
  *
  * @typedef {RequestOptions & {userId?: string | number | null}} SharedOptions
+ *
+ * @typedef {object} Core the classes of the core
+ * @property {typeof Connection} Connection
+ * @property {typeof StreamError} StreamError
  */
 
 /**
@@ -103,6 +110,7 @@ export class SharedConnection {
   #url;
   #options;
   #listener;
+  #core;
   #name;
 
   /**
@@ -110,11 +118,13 @@ export class SharedConnection {
    * @param {SharedOptions} options
    * @param {import("./connection.js").Listener} listener
    * @param {{clientId?: string, lastEventId: string}} from
+   * @param {Core} core
    */
-  constructor(url, options, listener, { clientId, lastEventId }) {
+  constructor(url, options, listener, { clientId, lastEventId }, core) {
     this.#url = url;
     this.#options = options;
     this.#listener = listener;
+    this.#core = core;
     this.clientId = clientId;
     this.lastEventId = lastEventId;
     // The user is part of the name, so that after a login a new tab does not share the
@@ -255,6 +265,7 @@ export class SharedConnection {
       onState: (/** @type {State} */ state, /** @type {StreamError | null} */ error) =>
         this.#tell(state, error),
     };
+    const { Connection } = this.#core;
     this.#connection = new Connection(this.#url, this.#options, listener, from);
     this.#connection.start();
     this.#post(this.#asMessage());
@@ -406,6 +417,7 @@ export class SharedConnection {
     } else if (message.kind === "lead") this.#queueForLead({ steal: true });
     else {
       const { state, error } = message;
+      const { StreamError } = this.#core;
       this.#become(state, error && new StreamError(error.reason, error.message, error));
     }
   }

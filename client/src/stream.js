@@ -6,7 +6,6 @@ import { StreamError } from "./errors.js";
 import { jsonOf } from "./json.js";
 import { mustBe } from "./options.js";
 import { guarded, hasServiceWorker, isHidden, watchPage } from "./page.js";
-import { SharedConnection, whyNotShared } from "./shared.js";
 
 // The seconds until a hidden page pauses its stream. Otherwise a short look at another tab
 // would cost a reconnect.
@@ -67,8 +66,14 @@ export class EventStream {
   #closed = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #pause;
+  /** @type {Connection | import("./shared.js").SharedConnection} */
   #connection;
-  #problem;
+  // Whether it shall be open. It may not be yet, while the code for sharing is loaded.
+  #isWanted = false;
+  /** @type {Promise<void> | null | undefined} */
+  #loading;
+  /** @type {string | null} */
+  #problem = null;
   #forgetPage;
   #pauseAfter;
   #signal;
@@ -98,19 +103,13 @@ export class EventStream {
     // A page may write the id as a number, as it is in the database.
     this.userId = userId === null ? null : String(userId);
     this.#knowsUser = userId !== null;
-    this.#problem = options.shared ? whyNotShared(options) : null;
-    const Way = options.shared && !this.#problem ? SharedConnection : Connection;
-    if (this.#problem)
-      console.info(`sse-hub: not shared with other tabs: ${this.#problem}`);
-    this.#connection = new Way(
-      url,
-      options,
-      {
-        onEvent: (event) => this.#take(event),
-        onState: (state, error) => this.#become(state, error),
-      },
-      { clientId, lastEventId },
-    );
+    const listener = {
+      onEvent: (/** @type {RawEvent} */ event) => this.#take(event),
+      onState: (/** @type {State} */ state, /** @type {StreamError | null} */ error) =>
+        this.#become(state, error),
+    };
+    const from = { clientId, lastEventId };
+    this.#connection = new Connection(url, options, listener, from);
     this.#pauseAfter =
       options.pauseWhenHidden === true ? HIDDEN_SECONDS : options.pauseWhenHidden;
     if (url.origin === NOWHERE) {
@@ -119,7 +118,8 @@ export class EventStream {
       return;
     }
     this.#forgetPage = watchPage((event) => this.#followPage(event));
-    this.#connection.start();
+    if (options.shared) this.#loading = this.#share(options, listener, from);
+    this.#start();
     this.#pauseOrGoOn();
     this.#signal = signal;
     signal?.addEventListener("abort", this.#abort);
@@ -133,7 +133,7 @@ export class EventStream {
 
   /** The way in which tabs share its connection. @returns {Sharing} */
   get sharing() {
-    return this.#connection instanceof SharedConnection
+    return "sharing" in this.#connection
       ? this.#connection.sharing
       : { role: "alone", problem: this.#problem, apart: [] };
   }
@@ -190,7 +190,7 @@ export class EventStream {
    */
   subscribe(...channels) {
     const options = typeof channels.at(-1) === "string" ? {} : channels.pop();
-    return this.#connection.listen({
+    return this.#listen({
       .../** @type {Since} */ (options),
       subscribe: /** @type {string[]} */ (channels),
     });
@@ -202,7 +202,50 @@ export class EventStream {
    * @param {...string} channels
    */
   unsubscribe(...channels) {
-    return this.#connection.listen({ unsubscribe: channels });
+    return this.#listen({ unsubscribe: channels });
+  }
+
+  /** @param {{subscribe?: string[], unsubscribe?: string[], since?: string}} change */
+  #listen(change) {
+    /** @returns {Promise<void>} */
+    const listen = () => this.#connection.listen(change);
+    return this.#loading ? this.#loading.then(listen) : listen();
+  }
+
+  /**
+   * Replace the connection by one that is shared with other tabs, if that is possible here.
+   * Only such streams load the code for it.
+   *
+   * @param {Options<any>} options
+   * @param {import("./connection.js").Listener} listener
+   * @param {{clientId?: string, lastEventId: string}} from
+   */
+  async #share(options, listener, from) {
+    try {
+      const { SharedConnection, whyNotShared } = await import("./shared.js");
+      this.#problem = whyNotShared(options);
+      if (!this.#problem)
+        this.#connection = new SharedConnection(this.#url, options, listener, from, {
+          Connection,
+          StreamError,
+        });
+    } catch (error) {
+      this.#problem = String(error);
+    }
+    if (this.#problem)
+      console.info(`sse-hub: not shared with other tabs: ${this.#problem}`);
+    this.#loading = null;
+    if (this.#isWanted) this.#connection.start();
+  }
+
+  #start() {
+    this.#isWanted = true;
+    if (!this.#loading) this.#connection.start();
+  }
+
+  #stop() {
+    this.#isWanted = false;
+    this.#connection.stop();
   }
 
   /** Connect again at once, also after an error has ended the stream. */
@@ -210,7 +253,7 @@ export class EventStream {
     if (this.#closed) return;
     // A call after the user has changed accepts the new user.
     this.#knowsUser &&= this.error?.reason !== "user-changed";
-    this.#connection.start();
+    this.#start();
   }
 
   /** End the stream for good. */
@@ -296,7 +339,7 @@ export class EventStream {
 
   /** @param {StreamError | null} error */
   #end(error) {
-    this.#connection.stop();
+    this.#stop();
     if (this.#closed) this.#forgetPage?.();
     this.#become("closed", error);
   }
@@ -325,10 +368,10 @@ export class EventStream {
   #followPage(event) {
     const { type } = event;
     if (type === "beforeunload") this.#connection.leave();
-    else if (type === "pagehide") this.#connection.stop();
+    else if (type === "pagehide") this.#stop();
     else if (type === "pageshow") {
       // The page comes from the back-forward cache, where nothing runs.
-      if (/** @type {PageTransitionEvent} */ (event).persisted) this.#connection.start();
+      if (/** @type {PageTransitionEvent} */ (event).persisted) this.#start();
     } else if (this.state !== "closed") {
       if (type === "online") this.#connection.renew();
       else this.#connection.check();
@@ -341,10 +384,10 @@ export class EventStream {
     if (isHidden()) {
       if (!this.#pauseAfter) return;
       this.#pause = setTimeout(() => {
-        this.#connection.stop();
+        this.#stop();
         this.#become("reconnecting", new StreamError("hidden", "nobody sees the page"));
       }, this.#pauseAfter * 1000);
-    } else if (this.error?.reason === "hidden") this.#connection.start();
+    } else if (this.error?.reason === "hidden") this.#start();
   }
 }
 

@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connect } from "../src/index.js";
+// A stream loads it when it is shared. That takes real time the first time.
+import "../src/shared.js";
 import { Clock, settle } from "./parts/clock.js";
 import { Server, block, connected } from "./parts/server.js";
 

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import { connect } from "../src/index.js";
+// A stream loads it when it is shared. That takes real time the first time.
+import "../src/shared.js";
 import { Clock, settle } from "./parts/clock.js";
 import { Page } from "./parts/page.js";
 import { Server, block, connected } from "./parts/server.js";
@@ -288,6 +290,27 @@ test("a stream that cannot be shared says why, and works all the same", async (t
   assert.equal(stream.sharing.role, "alone");
   assert.match(stream.sharing.problem, /GET/);
   assert.deepEqual([stream.state, server.requests.length], ["open", 1]);
+});
+
+test("nothing is sent before the code for sharing is loaded", async (t) => {
+  t.mock.method(console, "info", () => {});
+  new Clock();
+  new Page();
+  const server = new Server();
+  const options = { shared: true, method: "POST" };
+  const [stream, closed] = [1, 2].map(() => connect("/events", options));
+  t.after(() => stream.close());
+  closed.close();
+  stream.reconnect();
+  const change = stream.subscribe("room.8");
+  assert.deepEqual(stream.sharing, { role: "alone", problem: null, apart: [] });
+  await settle();
+  assert.deepEqual(
+    server.requests.map(({ url }) => url.pathname),
+    ["/events/subscriptions", "/events"],
+  );
+  server.requests[0].answer(new Response());
+  await change;
 });
 
 // The user

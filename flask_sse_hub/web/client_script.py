@@ -33,9 +33,13 @@ _OTHER_MODULES = {
     f"{client_package.NAME}/presence": "sse-hub-presence.js",
     f"{client_package.NAME}/refresh": "sse-hub-refresh.js",
 }
+# The file that the core imports itself, for streams that tabs share.
+_SHARED_FILE = "sse-hub-shared.js"
 #: The files of these modules, and their source maps.
 OTHER_FILES = tuple(
-    name for file in _OTHER_MODULES.values() for name in (file, f"{file}.map")
+    name
+    for file in (*_OTHER_MODULES.values(), _SHARED_FILE)
+    for name in (file, f"{file}.map")
 )
 
 # A URL with the file's hash always returns the same file, so a browser may keep it for
@@ -124,8 +128,10 @@ def head_of_page(
         client_package.NAME: url_for("sse_hub.client", v=_content(CLIENT_FILE)[1])
     }
     for module, file in _OTHER_MODULES.items():
-        version = _content(file)[1]
-        addresses[module] = url_for("sse_hub.client_module", name=file, v=version)
+        addresses[module] = _module_url(file)
+    # An import map also replaces URLs: the core imports the file without its hash.
+    unversioned = url_for("sse_hub.client_module", name=_SHARED_FILE)
+    addresses[unversioned] = _module_url(_SHARED_FILE)
     imports = json.dumps({"imports": addresses}).translate(_IN_SCRIPT)
     return Markup('<meta name="{}"{}>\n<script type="importmap"{}>{}</script>').format(
         client_package.NAME,
@@ -133,6 +139,10 @@ def head_of_page(
         _written({} if nonce is None else {"nonce": nonce}),
         Markup(imports),  # noqa: S704 - escaped above, as scripts are
     )
+
+
+def _module_url(file: str) -> str:
+    return url_for("sse_hub.client_module", name=file, v=_content(file)[1])
 
 
 def _stream_url(channels: Sequence[str]) -> str:

@@ -61,6 +61,31 @@ def test_other_channels_have_a_connection_of_their_own(
     wait_until(lambda: server.connections() == 2)
 
 
+def test_only_shared_streams_load_the_code_for_it(make_visitor: MakeVisitor) -> None:
+    """A page loads it with its hash, so the browser keeps it for good."""
+    visitor = make_visitor()
+    loaded: list[str] = []
+    visitor.context.on("request", lambda request: loaded.append(request.url))
+    visitor.tab("news")
+    assert not [url for url in loaded if "sse-hub-shared" in url]
+    visitor.shared(1)
+    (url,) = (url for url in loaded if "sse-hub-shared" in url)
+    assert "?v=" in url
+
+
+def test_a_tab_that_cannot_load_the_code_connects_alone(
+    make_visitor: MakeVisitor, numbers: Numbers
+) -> None:
+    """It reports the reason, and receives all events."""
+    visitor = make_visitor()
+    visitor.context.route("**/sse-hub-shared.js*", lambda route: route.abort())
+    (tab,) = visitor.shared(1)
+    assert tab.role == "alone"
+    assert "sse-hub-shared.js" in tab.get("stream.sharing.problem")
+    numbers.publish(3)
+    numbers.all_arrived(tab)
+
+
 def test_without_locks_each_tab_connects(
     server: Server, make_visitor: MakeVisitor
 ) -> None:

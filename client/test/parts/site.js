@@ -1,5 +1,7 @@
 // The tabs of one site, which share their stream, and the events that each has received.
 
+import { Connection } from "../../src/connection.js";
+import { StreamError } from "../../src/errors.js";
 import { SharedConnection } from "../../src/shared.js";
 import { Browser } from "./browser.js";
 import { settle } from "./clock.js";
@@ -21,7 +23,14 @@ class Member {
         this.states.push(error ? `${state} ${error.reason}` : state),
     };
     this.connection = tab.run(
-      () => new SharedConnection(new URL(url), options, listener, { lastEventId }),
+      () =>
+        new SharedConnection(
+          new URL(url),
+          options,
+          listener,
+          { lastEventId },
+          { Connection, StreamError },
+        ),
     );
   }
 

@@ -6,7 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 from flask import Flask, Response, render_template_string, session
@@ -17,6 +17,7 @@ from tests.conftest import MakeSite, Site
 from tests.kit.hand import fields
 
 PATH = "/events/sse-hub.js"
+SHARED_PATH = "/events/sse-hub-shared.js"
 FRIEND = "https://app.example"
 HOSTILE = "\"'><script>alert(1)</script>&amp;--></head>"
 
@@ -54,13 +55,16 @@ class Head(HTMLParser):
         """The addresses of the modules in the import map."""
         found = json.loads(self.text)
         assert list(found) == ["imports"]
-        assert list(found["imports"]) == [
+        addresses: dict[str, str] = found["imports"]
+        *names, shared = addresses
+        assert names == [
             "sse-hub",
             "sse-hub/answer",
             "sse-hub/presence",
             "sse-hub/refresh",
         ]
-        addresses: dict[str, str] = found["imports"]
+        # The URL that the core imports, relative to its own.
+        assert shared == urljoin(addresses["sse-hub"], "sse-hub-shared.js")
         return addresses
 
     @property
@@ -97,12 +101,21 @@ class TestFile:
     def test_the_import_map_has_modules_that_are_cached_for_good(
         self, site: Site
     ) -> None:
-        """They import nothing: an import in them could not have a hash."""
+        """They import nothing at once: an import in them could not have a hash."""
         for name, address in head(site).addresses.items():
             found = site.browser().get(address)
             assert "immutable" in found.headers["Cache-Control"]
-            assert f"/{name.replace('/', '-')}.js?v=" in address
+            file = name if name == SHARED_PATH else f"/{name.replace('/', '-')}.js"
+            assert f"{file}?v=" in address
             assert re.search(r"\bimport\s*[^\s(]*\s*from\b", found.text) is None
+
+    def test_the_core_imports_one_file_later(self, site: Site) -> None:
+        """The import map gives its URL the hash. Without a map the URL works too."""
+        imported = re.findall(r'\bimport\("(.*?)"\)', site.browser().get(PATH).text)
+        assert [urljoin(PATH, each) for each in imported] == [SHARED_PATH]
+        response = site.browser().get(SHARED_PATH)
+        assert response.status_code == 200
+        assert response.headers["Cache-Control"] == "no-cache"
 
     @pytest.mark.parametrize(
         ("path", "function"),
@@ -111,6 +124,7 @@ class TestFile:
             ("/events/sse-hub-answer.js", "answer"),
             ("/events/sse-hub-presence.js", "presence"),
             ("/events/sse-hub-refresh.js", "refreshFragments"),
+            (SHARED_PATH, "whyNotShared"),
         ],
     )
     def test_its_source_map_is_where_developer_tools_look(
