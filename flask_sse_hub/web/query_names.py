@@ -14,10 +14,11 @@ from ..server.connection import QUERY_NAMES
 
 log = CodedLog(__name__)
 
-_KNOWN = ("channel", "ticket", "client_id", "state", "presence", *QUERY_NAMES)
-
-#: The texts of state= and presence= that ask for the state, and for the people.
+# The switches, each of which is on with one of the texts in YES.
+_SWITCHES = ("state", "presence", "names_channels")
 YES = ("1", "true")
+
+_KNOWN = ("channel", "ticket", "client_id", *_SWITCHES, *QUERY_NAMES)
 
 _CHANNEL = "use channel=, once for each channel"
 _TICKET = "use ticket=, with a ticket from sse_hub.ticket()"
@@ -61,7 +62,7 @@ class QueryNames:
             if name not in _KNOWN and (current_app.debug or self._is_news(name))
         }
         channels = request.args.getlist("channel")
-        for name in ("state", "presence"):
+        for name in _SWITCHES:
             if request.args.get(name, "1") not in YES:
                 found[name] = f"{name}= has no effect unless it is 1 or true"
         if any("," in name for name in channels):

@@ -260,6 +260,7 @@ class Subscribing:
             coding=hub.coding(accepted_coding(hub.coding_names)),
             state=asked.state,
             reset_type=_reset_type(),
+            names_channels=request.args.get("names_channels") in YES,
         )
         hub.check_admission(client.identity, client.ip)
         return client

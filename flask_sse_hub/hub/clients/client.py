@@ -174,6 +174,7 @@ class Client:
         "judged",
         "last_write",
         "loaded_at",
+        "names_channels",
         "next_look_at",
         "not_before",
         "opened_at",
@@ -210,6 +211,7 @@ class Client:
         coding: Coding = IDENTITY,
         state: bool = False,
         reset_type: str = "reset",
+        names_channels: bool = False,
         sink: Sink | None = None,
     ) -> None:
         self.channels = channels
@@ -254,6 +256,8 @@ class Client:
         self.state: StateDue | None = NO_STATE if state else None
         #: The type of the event that tells the client of a gap.
         self.reset_type = reset_type
+        #: Whether events with several targets name the client's channels among them.
+        self.names_channels = names_channels
         #: The sink of the client's bytes; set before the client enters.
         self.sink = cast("Sink", sink)
 

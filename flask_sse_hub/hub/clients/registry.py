@@ -37,6 +37,8 @@ class ClientRegistry:
         # Clients without personal addresses receive no events for their user, but have
         # to be found when that user's streams end.
         self._silent: dict[Address, dict[Client, None]] = {}
+        # The clients for which events with several targets name their channels.
+        self._naming: dict[Client, None] = {}
         #: The number of clients by kind of delivery.
         self.delivery: Counter[str] = Counter()
 
@@ -60,6 +62,8 @@ class ClientRegistry:
                 self._join(client, address)
             for address in client.unheard:
                 self._silent.setdefault(address, {})[client] = None
+            if client.names_channels:
+                self._naming[client] = None
 
     def _join(self, client: Client, address: Address) -> None:
         found = self._listening.setdefault(address, client)
@@ -110,6 +114,7 @@ class ClientRegistry:
                 del self._silent[address][client]
                 if not self._silent[address]:
                     del self._silent[address]
+            self._naming.pop(client, None)
             return True
 
     def promote(self, client: Client, connection: Connection) -> None:
@@ -171,6 +176,7 @@ class ClientRegistry:
         addresses: Sequence[Address],
         *,
         exclude: Sequence[str],
+        names_channels: bool = False,
         events: int,
         bytes: int,
         now: float,
@@ -179,9 +185,13 @@ class ClientRegistry:
 
         The events and bytes are counted as written for clients with a connection. An
         excluded client that had one reads on by itself, and finds nothing to read: it
-        is among the others, and nothing is counted for it.
+        is among the others, and nothing is counted for it. If the events have several
+        targets (``names_channels``), the clients whose bytes name their channels read
+        on by themselves too.
         """
         with self._lock:
+            if names_channels and self._naming:
+                self._set_apart(addresses)
             found = [self._listening.get(address) for address in addresses]
             audiences = [each for each in found if isinstance(each, Audience)]
             alone = {each for each in found if isinstance(each, Client)}
@@ -202,6 +212,13 @@ class ClientRegistry:
                 direct = list(union)
             # Looking at the id of each client would take longer than all the rest.
             return Reached(direct, [each for each in others if each not in kept_out])
+
+    def _set_apart(self, addresses: Sequence[Address]) -> None:
+        """Demote the clients that receive other bytes than all others."""
+        reached = set(addresses)
+        for client in self._naming:
+            if client.connection is not None and reached.intersection(client.addresses):
+                self.demote(client)
 
     def _keep_out(
         self, exclude: Sequence[str], addresses: Sequence[Address]

@@ -100,15 +100,11 @@ class Catchup:
                 self._begin_state(client)
             client.reset_due, client.resumed = gap, client.cursor is not None
             client.begun = client.cursor or self._progress.position
-            greeting = own_events.text(
-                {
-                    "client_id": client.id,
-                    "user_id": client.user,
-                    "channels": client.channels,
-                    "heartbeat": heartbeat,
-                    "resumed": asked is not None and gap is None,
-                    **({"warnings": warnings} if warnings else {}),
-                }
+            greeting = own_events.connected(
+                client,
+                heartbeat=heartbeat,
+                resumed=asked is not None and gap is None,
+                warnings=warnings,
             )
             greeting = self._with_people(greeting, client.lists)
             block = own_event("connected", event_id, greeting, retry=retry)
@@ -334,6 +330,7 @@ class Catchup:
             present_since=since.offset,
             # A newer value may be that of a channel that the client has left by then.
             is_replaced=None if client.changes else self._progress.state.replaces,
+            names_channels=client.names_channels,
         )
 
     def _too_early(

@@ -241,6 +241,7 @@ class Dispatcher:
         run.direct, others = self._registry.reach(
             frame.heard_at,
             exclude=frame.exclude,
+            names_channels=frame.has_channels,
             events=run.events,
             bytes=run.bytes,
             now=now,

@@ -139,6 +139,7 @@ class Earlier:
             # A newer value may be that of a channel that the client has left by then.
             is_replaced=None if len(client.changes) > 1 else is_replaced,
             is_had=is_had,
+            names_channels=client.names_channels,
         )
 
     def _without_lost(

@@ -157,6 +157,7 @@ class History:
         present_since: int | None = None,
         is_replaced: Callable[[Frame, Sequence[Address]], bool] | None = None,
         is_had: Callable[[Frame], bool] | None = None,
+        names_channels: bool = False,
     ) -> NextBlocks | GapReason:
         """Return the next blocks for a client after a covered cursor, oldest first.
 
@@ -167,7 +168,8 @@ class History:
         was connected and kept up when they came.
 
         With ``is_had``, the blocks are those of earlier events. The events of which it
-        says that the client has had them are passed over.
+        says that the client has had them are passed over. With ``names_channels``, the
+        blocks of events with several targets name the client's channels among them.
 
         Stops once ``max_bytes`` are reached, so at least one block is returned if there
         is one. A cursor beyond ``upto`` stays as it is.
@@ -195,8 +197,11 @@ class History:
             if client_id not in frame.exclude and frame.block:
                 if frame.time < not_before:
                     return GapReason.EXPIRED
-                blocks.append(frame.block if is_had is None else frame.earlier)
-                size += len(frame.block)
+                block = frame.block if is_had is None else frame.earlier
+                if names_channels:
+                    block = frame.channels_for(addresses) + block
+                blocks.append(block)
+                size += len(block)
         return NextBlocks(blocks, upto if upto.offset >= after.offset else after)
 
     def concerns(

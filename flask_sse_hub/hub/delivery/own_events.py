@@ -2,13 +2,13 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...events.address import name_of
 from ...events.event import encode_block
 from ...events.record import UNPLACED, Cursor
-from ..clients.client import ChannelChange
+from ..clients.client import ChannelChange, Client
 
 # json.dumps() with these separators would make an encoder for each event.
 _encoder = json.JSONEncoder(separators=(",", ":"))
@@ -33,6 +33,24 @@ def text(data: Mapping[str, Any]) -> str:
 def ping(cursor: Cursor) -> bytes:
     """Return a ping, whose id is a place in the log."""
     return own_event("ping", id_of(cursor), text({"ts": round(time.time(), 3)}))
+
+
+def connected(
+    client: Client, *, heartbeat: float, resumed: bool, warnings: Sequence[str]
+) -> str:
+    """Return the data of the event with which a stream begins."""
+    data: dict[str, Any] = {
+        "client_id": client.id,
+        "user_id": client.user,
+        "channels": client.channels,
+        "heartbeat": heartbeat,
+        "resumed": resumed,
+    }
+    if client.names_channels:
+        data["names_channels"] = True
+    if warnings:
+        data["warnings"] = warnings
+    return text(data)
 
 
 def subscribed(change: ChannelChange) -> str:

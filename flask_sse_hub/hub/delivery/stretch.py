@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Self
 
-from ...events.address import Address, only_channel
-from ...events.channel_patterns import heard_at
+from ...events.address import Address, channel_of, only_channel
+from ...events.channel_patterns import heard_at, is_heard
 from ...events.event import Event
 from ...events.record import (
     NAME_BYTES,
@@ -82,6 +82,25 @@ class Frame:
     def heard_at(self) -> Sequence[Address]:
         """The addresses at which clients hear the frame: its own, and patterns."""
         return heard_at(self.addresses)
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether this has several targets, and channels among them."""
+        return len(self.addresses) > 1 and any(map(channel_of, self.addresses))
+
+    def channels_for(self, addresses: Sequence[Address]) -> bytes:
+        """Return the lines that name a listener's channels among several targets.
+
+        They are empty if the listener hears the event at another address too.
+        """
+        if not self.has_channels:
+            return b""
+        names = [
+            channel_of(each) for each in self.addresses if is_heard(each, addresses)
+        ]
+        if None in names:
+            return b""
+        return "".join(f"channel: {name}\n" for name in names).encode()
 
     @property
     def is_control(self) -> bool:
