@@ -306,11 +306,12 @@ class LastingAnswers:
     ) -> Response:
         """Return the response for a visitor that ``is_allowed`` to read an answer."""
         check_heartbeat(heartbeat)
+        self._subscribing.add_headers_later()
         desk = self._desk()
         try:
             entry = self._find(answer_id)
         except BrokerUnavailable as error:
-            return self._subscribing.with_headers(refused(str(error), status=503))
+            return refused(str(error), status=503)
 
         def check(who: Visitor) -> None:
             if entry is None or not is_allowed(entry, who):
@@ -318,7 +319,7 @@ class LastingAnswers:
 
         client = self._subscribing.reader(check)
         if not isinstance(client, Client) or entry is None:
-            return self._subscribing.with_headers(client)  # type: ignore[arg-type]
+            return client  # type: ignore[return-value]
         tracing.link(entry.traceparent)
         spoken = protocol_named(entry.begun.protocol)  # type: ignore[arg-type]
         places = place_ledger()
@@ -348,13 +349,11 @@ class LastingAnswers:
             greeting=retry + COMMENT if resumes else COMMENT,
             resumes=resumes,
         )
-        return self._subscribing.with_headers(
-            LastingResponse(
-                body,
-                compress=compress,
-                headers={**spoken.headers, ID_HEADER: entry.begun.id},
-                keeps_cookies=is_first,
-            )
+        return LastingResponse(
+            body,
+            compress=compress,
+            headers={**spoken.headers, ID_HEADER: entry.begun.id},
+            keeps_cookies=is_first,
         )
 
     def _find(self, answer_id: str) -> BookEntry | None:

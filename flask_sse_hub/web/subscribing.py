@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from flask import Response, after_this_request, current_app, request
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest
 
 from ..auth import sessions
 from ..auth.access import Access, Authorizer, Rules
@@ -169,13 +169,8 @@ class Subscribing:
             presence=presence,
             invisible=invisible,
         )
-        try:
-            return self.with_headers(self._open(asked))
-        except HTTPException:
-            # The app turns the error into a response later, and that response needs the
-            # headers too. The blueprint's hook does not see the app's own views.
-            after_this_request(self.with_headers)
-            raise
+        self.add_headers_later()
+        return self._open(asked)
 
     def reader(self, check: Callable[[Visitor], None]) -> Client | Response:
         """Return a client that listens to nothing, for a stream of another kind.
@@ -189,19 +184,25 @@ class Subscribing:
             personal=False,
             check=check,
         )
+        self._check_surroundings()
+        hub = self._hub()
+        hub.attend(surroundings(request.environ).worker)
         try:
-            self._check_surroundings()
-            hub = self._hub()
-            hub.attend(surroundings(request.environ).worker)
             return self._admitted(hub, asked)
         except ClientRefused as refusal:
             return temporarily_refused(refusal)
-        except HTTPException:
-            after_this_request(self.with_headers)
-            raise
 
-    def with_headers(self, response: Response) -> Response:
-        """Add the headers for caches, and for pages of allowed origins."""
+    def add_headers_later(self) -> None:
+        """Add the headers for caches and allowed origins when the view has returned.
+
+        The blueprint's hook does not see the app's own views. The app turns an error
+        into a response after its view, and that response needs the headers too. A
+        decorator of the view, such as that of Flask-CORS, adds its headers without a
+        look at ours, and browsers refuse a header that comes twice.
+        """
+        after_this_request(self._with_headers)
+
+    def _with_headers(self, response: Response) -> Response:
         return self._origins.add_headers(keep_out_of_caches(response))
 
     def _open(self, asked: StreamRequest) -> Response:

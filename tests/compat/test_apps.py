@@ -9,10 +9,10 @@ from flask import Flask, Response, redirect, render_template_string, request, ur
 from flask.testing import FlaskClient
 from flask_caching import Cache
 from flask_compress import Compress
-from flask_cors import CORS
+from flask_cors import CORS, cross_origin
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
-from flask_login import current_user
+from flask_login import current_user, login_required
 from flask_sqlalchemy import SQLAlchemy
 from flask_talisman import Talisman
 from sqlalchemy import text
@@ -27,6 +27,7 @@ PAGE = "docs/extensions.md"
 RELOAD = sample(PAGE, "python", with_="@sse_hub.reload_user")
 HOST = sample(PAGE, "python", with_="SSE_HUB_HOST")
 EXEMPT = sample(PAGE, "python", with_="@limiter.exempt")
+CROSS_ORIGIN = sample(PAGE, "python", with_="@cross_origin(")
 HOOK = sample(PAGE, "python", with_="@app.before_request")
 TALISMAN = sample(PAGE, "python", with_="Talisman(")
 SCRIPT = sample(PAGE, "jinja", with_="csp_nonce()")
@@ -180,6 +181,34 @@ def test_an_origin_that_only_flask_cors_allows_opens_no_stream(site: Site) -> No
     response = site.browser("alice").get(headers=headers)
     assert response.status_code == 403
     assert "SSE_HUB_CORS_ORIGINS" in response.text
+
+
+@compat("flask-cors", "test client", "preflights of a view that returns a stream")
+def test_flask_cors_answers_preflights_of_the_apps_own_views(
+    make_site: MakeSite,
+) -> None:
+    """The page of another origin then opens the stream, by the browser client too."""
+    site = make_site(cors_origins=["https://app.example"])
+    run(
+        CROSS_ORIGIN,
+        app=site.app,
+        cross_origin=cross_origin,
+        login_required=login_required,
+        sse_hub=site.hub,
+    )
+    asked = {
+        "Origin": "https://app.example",
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "last-event-id, prefer",
+    }
+    answer = site.browser().client.options("/dashboard/events", headers=asked)
+    assert answer.headers["Access-Control-Allow-Headers"] == "last-event-id, prefer"
+    assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+    assert answer.headers["Access-Control-Max-Age"] == "7200"
+    sent = {"Origin": "https://app.example"}
+    stream = site.browser("alice").get("/dashboard/events", headers=sent)
+    assert stream.headers.getlist("Access-Control-Allow-Origin") == [sent["Origin"]]
+    site.read(stream).next("connected")
 
 
 @compat("Flask-SQLAlchemy", "test client", "a pool of one connection")

@@ -1,8 +1,10 @@
 """Origins: which pages of other sites may use the endpoints."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Response
 
 from tests.conftest import MakeSite, Site
 
@@ -73,6 +75,31 @@ def test_an_allowed_origin_may_read_the_apps_own_view(site: Site) -> None:
     assert response.headers["Access-Control-Allow-Origin"] == FRIEND
 
 
+@pytest.mark.parametrize("what", ["stream", "answer"])
+def test_a_header_of_the_views_decorator_comes_once(site: Site, what: str) -> None:
+    """Browsers refuse a header that comes twice, also with the same value."""
+
+    def with_cors(view: Callable[[], Response]) -> Callable[[], Response]:
+        def decorated() -> Response:
+            response = view()
+            response.headers.add("Access-Control-Allow-Origin", FRIEND)
+            response.headers.add("Access-Control-Allow-Credentials", "true")
+            return response
+
+        return decorated
+
+    views: dict[str, Callable[[], Response]] = {
+        "stream": lambda: site.hub.stream("news"),
+        "answer": lambda: site.hub.answers.start(["a word"]).response(),
+    }
+    site.app.add_url_rule("/decorated", view_func=with_cors(views[what]))
+    sent = {"Origin": FRIEND}
+    with site.browser("alice").client.get("/decorated", headers=sent) as response:
+        headers = response.headers
+        assert headers.getlist("Access-Control-Allow-Origin") == [FRIEND]
+        assert headers.getlist("Access-Control-Allow-Credentials") == ["true"]
+
+
 def test_a_preflight_is_answered_without_a_login(site: Site) -> None:
     """A browser sends no cookie with a preflight, and it asks for Last-Event-ID."""
     headers = STREAM | {
@@ -86,6 +113,17 @@ def test_a_preflight_is_answered_without_a_login(site: Site) -> None:
     allowed = response.headers["Access-Control-Allow-Headers"].lower()
     for name in ("last-event-id", "prefer", "authorization", "content-type"):
         assert name in allowed
+
+
+def test_a_preflight_is_kept(site: Site) -> None:
+    """Each reconnect of the browser client would otherwise be two requests.
+
+    Two hours is the most that Chromium accepts.
+    """
+    response = site.browser().client.options(
+        "/events", headers=STREAM | {"Origin": FRIEND}
+    )
+    assert response.headers["Access-Control-Max-Age"] == "7200"
 
 
 def test_a_preflight_for_publishing_is_answered_without_a_login(
