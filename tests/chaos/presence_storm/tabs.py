@@ -62,14 +62,18 @@ class Tab(Member):
     def take(self, events: list[ParsedEvent]) -> None:
         """Note the changes of the people, and the place up to which they are known."""
         for event in events:
+            is_first = self._begun is None
             if event.id:
                 self._upto = int(event.id.rpartition("-")[2])
+                # A worker that does not know its place yet greets without an id.
+                if self._begun is None:
+                    self._begun = self._upto - (event.type == "presence")
             if event.type == "connected":
                 self.is_greeted = True
                 self.greeted_at = time.time()
-                if self._begun is None:
-                    self._begun = self._upto
-            elif event.type == "reset":
+            elif event.type == "reset" and not is_first:
+                # Before its first id, a tab is reset to load its page again: the worker
+                # cannot tell which events are newer than the page.
                 self._resets.append(f"{event.data} at {event.id}")
             elif event.type == "presence":
                 self._crowd.heard_at = time.monotonic()
