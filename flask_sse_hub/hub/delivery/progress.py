@@ -46,6 +46,7 @@ class DeliveryProgress:
             client.cursor is run.before
             and self.position is run.after
             and not client.changes
+            and not client.names_channels
             and client.not_before <= (run.published_at or 0.0)
         ):
             return run.reading
