@@ -65,7 +65,6 @@ INTERNAL = {
     *("LastingAnswers.respond", "TaskAnswer.look", "PendingEvent.become"),
     *("PendingEvent.published", "Event.encode", "ClientStats.of", "CloseReason.of"),
     *("PublishedEvent.of", "EventTypes.encode", "EventTypes.item"),
-    *("MachineStats.of", "WorkerStats.of"),
     *("EventTypes.type_of", "EventTypes.types_of", "EventTypes.schemas"),
     *("Clock.wait", "Clock.notify", "Clock.keep_time_of", "Outbox.engine"),
 }

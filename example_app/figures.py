@@ -28,7 +28,8 @@ def channel() -> str:
     Workers of other machines may follow the same log, and have figures of their own.
     ``/events`` does not allow this channel; only the dashboard's view does.
     """
-    return f"dashboard.{re.sub(r'[^A-Za-z0-9.-]', '-', platform.node())}"
+    machine = platform.node() or "localhost"
+    return f"dashboard.{re.sub(r'[^A-Za-z0-9.-]', '-', machine)}"
 
 
 _EXTENSION = "example_figures"

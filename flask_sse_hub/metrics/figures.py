@@ -19,6 +19,7 @@ from ..hub.latency import LatencyCounts
 from ..hub.presence.roster import Roster
 from ..hub.stats import HooksStats, HubStats, OutboxStats
 from ..runtime.greenlets import in_slices, unhurried
+from .machine_stats import WorkerStats
 from .process import ProcessFacts
 
 
@@ -54,6 +55,27 @@ class Figures:
     max_clients: int
     broker: BrokerFigures
     process: ProcessFacts
+
+    def stats(self) -> WorkerStats:
+        """Return a summary of the worker."""
+        hub, broker, process = self.hub, self.broker, self.process
+        return WorkerStats(
+            worker=self.worker,
+            pid=process.pid,
+            connections=hub.connections,
+            position=hub.position,
+            deaf_seconds=broker.deaf_seconds,
+            draining=hub.draining,
+            users=hub.users,
+            lagging=hub.lagging,
+            events_out=hub.events_out,
+            bytes_out=hub.bytes_out,
+            broker_up=broker.up,
+            round_trip=broker.round_trip,
+            started_at=process.started_at,
+            cpu_seconds=process.cpu_seconds,
+            resident_bytes=process.resident_bytes,
+        )
 
     def to_json(self) -> bytes:
         """Return the figures as another worker reads them."""

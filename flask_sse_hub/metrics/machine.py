@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from ..hub.clients.client_stats import ClientStats
 from ..runtime.closing import Closed
 from .colleagues import Colleagues
-from .figures import Figures
+from .figures import Figures, total
 from .lives import FoundLives, MachineLives
+from .machine_stats import MachineStats
 from .streams import FoundStreams, StreamQuery
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,11 @@ class MachineFigures:
     workers: Sequence[Figures]
     #: The numbers of workers that gave no answer in time: stopped, or too busy.
     silent: tuple[int, ...] = ()
+
+    def stats(self) -> MachineStats:
+        """Return the sums of at least one worker, and a summary of each worker."""
+        workers = tuple(each.stats() for each in self.workers)
+        return MachineStats(total(self.workers), workers, self.silent)
 
 
 @dataclass(frozen=True, slots=True)

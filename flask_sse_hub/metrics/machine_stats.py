@@ -1,14 +1,12 @@
 """Statistics of all workers of one machine, as apps and ``/events/stats`` read them.
 
-Knows figures. Does not know how workers are asked, or how statistics are written.
+Shapes alone: a process that only publishes imports them with the package, and must not
+pay for the hub.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 from ..hub.stats import HubStats
-from .figures import Figures, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +44,6 @@ class WorkerStats:
     #: The memory of the process, None where the system does not tell.
     resident_bytes: int | None
 
-    @classmethod
-    def of(cls, figures: Figures) -> Self:
-        """Return a summary of one worker's figures."""
-        hub, broker, process = figures.hub, figures.broker, figures.process
-        return cls(
-            worker=figures.worker,
-            pid=process.pid,
-            connections=hub.connections,
-            position=hub.position,
-            deaf_seconds=broker.deaf_seconds,
-            draining=hub.draining,
-            users=hub.users,
-            lagging=hub.lagging,
-            events_out=hub.events_out,
-            bytes_out=hub.bytes_out,
-            broker_up=broker.up,
-            round_trip=broker.round_trip,
-            started_at=process.started_at,
-            cpu_seconds=process.cpu_seconds,
-            resident_bytes=process.resident_bytes,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class MachineStats:
@@ -80,8 +56,3 @@ class MachineStats:
     workers: tuple[WorkerStats, ...]
     #: The numbers of workers that gave no answer in time: stopped, or too busy.
     silent: tuple[int, ...]
-
-    @classmethod
-    def of(cls, workers: Sequence[Figures], *, silent: tuple[int, ...]) -> Self:
-        """Return the statistics of at least one worker."""
-        return cls(total(workers), tuple(map(WorkerStats.of, workers)), silent)

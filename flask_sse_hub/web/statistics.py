@@ -57,7 +57,7 @@ def machine_stats(state: AppState) -> MachineStats:
     found = machine.figures()
     if not found.workers:
         return MachineStats(hub.stats(), (), found.silent)
-    return MachineStats.of(found.workers, silent=found.silent)
+    return found.stats()
 
 
 def admit(state: AppState) -> None:
@@ -78,7 +78,7 @@ def join_workers(state: AppState) -> None:
 
 def described(found: MachineFigures) -> dict[str, Any]:
     """Return the sums of at least one worker, and a summary of each worker."""
-    stats = MachineStats.of(found.workers, silent=found.silent)
+    stats = found.stats()
     shown = asdict(stats.total)
     shown["workers"] = list(map(asdict, stats.workers))
     shown["silent"] = list(stats.silent)

@@ -19,6 +19,7 @@ from tests.browser.demo_page import (
     wait_for_event,
 )
 from tests.kit.demo import Demo
+from tests.kit.reader import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
@@ -175,6 +176,13 @@ def test_the_dashboard_shows_the_whole_server(sign_in: SignIn, demo: Demo) -> No
     for page in pages:
         connected(page)
     shown = sign_in("admin", "/dashboard")
+
+    def both_are_listed() -> bool:
+        # A worker without a stream is a worker from its first health check on.
+        demo.request("GET", "/events/health")
+        return shown.locator("#workers tbody tr").count() == 2
+
+    wait_until(both_are_listed)
     shown.wait_for_function(
         """() => {
           const rows = [...document.querySelectorAll("#workers tbody tr")]

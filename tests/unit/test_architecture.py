@@ -111,6 +111,8 @@ def test_a_class_name_means_one_thing() -> None:
     [
         *("gevent", "flask", "flask_login", "prometheus_client"),
         *("sqlite3", "redis", "pytest"),
+        # A process that only publishes has no hub.
+        *("flask_sse_hub.hub.hub", "flask_sse_hub.web"),
     ],
 )
 def test_the_package_does_not_import_what_is_optional(package: str) -> None:
