@@ -127,14 +127,14 @@ const close = listen("a token", on, ({ reason }) => console.log("reset", reason)
 
 
 @pytest.mark.live
-@pytest.mark.parametrize("expo", ["SDK 52", "SDK 56"])
+@pytest.mark.parametrize("expo", ["SDK 53", "SDK 56"])
 def test_the_client_for_react_native_resumes_and_leaves(
     tmp_path: Path, expo: str
 ) -> None:
     """It needs no document. After the last close, nothing keeps the process."""
     if shutil.which("node") is None:
         absent("node", remedy="install Node.js")
-    text_only = "true" if expo == "SDK 52" else "false"
+    text_only = "true" if expo == "SDK 53" else "false"
     replaced = {
         '"react-native"': '"./react-native.mjs"',
         '"expo/fetch"': '"./expo-fetch.mjs"',
@@ -146,7 +146,7 @@ def test_the_client_for_react_native_resumes_and_leaves(
         for name, code in {
             "react-native": _REACT_NATIVE,
             "expo-fetch": _EXPO,
-            "older-expo": OLDER_EXPO if expo == "SDK 52" else "",
+            "older-expo": OLDER_EXPO if expo == "SDK 53" else "",
             "events": MODULE,
             "run": _RUN,
         }.items():
