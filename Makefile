@@ -154,6 +154,7 @@ bench-parts: $(VENV)/dev ## Measure parts of the hub, each beside a baseline
 	$(BIN)/python -m benchmarks.delivery
 	$(BIN)/python -m benchmarks.brokers
 	$(BIN)/python -m benchmarks.redis_appends
+	$(BIN)/python -m benchmarks.followers
 	$(BIN)/python -m benchmarks.sizing
 	$(BIN)/python -m benchmarks.spread
 	$(BIN)/python -m benchmarks.logout

@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,13 @@ ROUNDS = 5
 EVENTS = 200
 REQUESTS = 200
 PAUSE = 0.01
+
+#: Processes with 50 publishers each, and how long they publish at the same time.
+PROCESSES = 4
+TOGETHER_SECONDS = 3
+
+# The baselines of publishing: a plain loop on the same store.
+_BARE = {"sqlite": "sqlite, the commits alone", "redis": "redis, XADD in pipelines"}
 
 #: Clients that are connected while publishers publish without a pause.
 CLIENTS = 50
@@ -166,12 +174,19 @@ def measure_publishing(brokers: dict[str, Settings]) -> dict[str, dict[str, floa
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             figures = {
-                "sqlite, the commits alone": answer(
+                _BARE["sqlite"]: answer(
                     "publishers", "bare", str(Path(folder, "bare.db"))
                 )
             }
+        if "redis" in brokers:
+            url = brokers["redis"]["broker_url"]
+            figures[_BARE["redis"]] = answer("publishers", "pipelined", url)
         for name, settings in brokers.items():
             figures[name] = answer("publishers", "broker", settings=settings)
+            if name in _BARE:
+                figures[f"{name}, {PROCESSES} processes"] = {
+                    "together": _together(settings)
+                }
         figures["an idle thread"] = answer("publishers", "thread")
         rounds.append(figures)
     return {
@@ -181,6 +196,18 @@ def measure_publishing(brokers: dict[str, Settings]) -> dict[str, dict[str, floa
         }
         for name in rounds[0]
     }
+
+
+def _together(settings: Settings) -> float:
+    """Return the rate of several processes that publish at the same time."""
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        asked = [
+            pool.submit(
+                answer, "publishers", "together", TOGETHER_SECONDS, settings=settings
+            )
+            for _ in range(PROCESSES)
+        ]
+        return sum(each.result()["together"] for each in asked)
 
 
 def measure_requests(settings: Settings) -> tuple[Times, dict[str, Rates]]:
@@ -259,16 +286,17 @@ def print_publishing(brokers: dict[str, Settings]) -> None:
     print(f"\npublishing, medians of {ROUNDS} rounds in turn")
     print(f"{'':32}{'50: /s':>9}{'ratio':>8}{'1: p50 ms':>10}{'ratio':>8}{'p99 ms':>8}")
     found = measure_publishing(brokers)
-    base = found["sqlite, the commits alone"]
     for name, figures in found.items():
-        together = ""
+        bare = _BARE["redis" if name.startswith("redis") else "sqlite"]
+        base = found[bare]
+        together = alone = ""
         if "together" in figures:
             ratio = figures["together"] / base["together"]
             together = f"{figures['together']:9.0f}{ratio:8.2f}"
-        print(
-            f"{name:32}{together:17}{figures['p50']:10.3f}"
-            f"{figures['p50'] / base['p50']:8.2f}{figures['p99']:8.3f}"
-        )
+        if "p50" in figures:
+            ratio = figures["p50"] / base["p50"]
+            alone = f"{figures['p50']:10.3f}{ratio:8.2f}{figures['p99']:8.3f}"
+        print(f"{name:32}{together:17}{alone}")
 
 
 def print_requests(settings: Settings) -> None:

@@ -3,8 +3,11 @@
 ``python -m benchmarks.publishers MODE`` has these modes:
 
 * ``broker`` prints how fast the configured broker accepts records;
+* ``together SECONDS`` prints only how fast it accepts them, for some seconds;
 * ``bare FILE`` prints how fast a plain loop makes the same group commits;
+* ``pipelined URL`` prints how fast Redis accepts the same groups by plain XADD;
 * ``thread`` prints how soon an idle thread answers a greenlet;
+* ``paced RATE SECONDS`` publishes this number of events a second, to nobody;
 * ``flood SECONDS`` publishes as fast as possible;
 * ``compute SECONDS`` only keeps a processor busy.
 """
@@ -28,7 +31,7 @@ import gevent.event
 
 from benchmarks.apps import hub
 from benchmarks.processes import PAYLOAD
-from flask_sse_hub.brokers import Broker
+from flask_sse_hub.brokers import Broker, codec
 from flask_sse_hub.brokers.sqlite.log_file import LogFile
 from flask_sse_hub.events import address
 from flask_sse_hub.events.event import Event
@@ -43,6 +46,8 @@ RECORDS = 30_000
 ALONE = 2000
 
 RECORD = Record(addresses=(address.BROADCAST,), content=Event(PAYLOAD.decode()))
+
+_TO_NOBODY = Record(addresses=(address.channel("nobody"),), content=RECORD.content)
 
 Figures = dict[str, float]
 
@@ -68,6 +73,23 @@ def broker() -> Figures:
         log.close()
 
 
+def together(seconds: str) -> Figures:
+    """Return the rate of 50 publishers, while other processes may publish too."""
+    log = _broker()
+    log.publish(RECORD)
+    deadline = time.perf_counter() + float(seconds)
+    counts = [0] * PUBLISHERS
+
+    def publish(number: int) -> None:
+        while time.perf_counter() < deadline:
+            log.publish(RECORD)
+            counts[number] += 1
+
+    gevent.joinall([gevent.spawn(publish, n) for n in range(PUBLISHERS)])
+    log.close()
+    return {"together": sum(counts) / float(seconds)}
+
+
 def bare(path: str) -> Figures:
     """Return the same figures for a loop that only makes the same group commits."""
     keep = Retention(events=10_000, seconds=3600.0, bytes=67_108_864)
@@ -80,6 +102,27 @@ def bare(path: str) -> Figures:
     figures = {"together": together} | _alone(lambda: log.append([RECORD]))
     log.close()
     return figures
+
+
+def pipelined(url: str) -> Figures:
+    """Return the figures of ``bare()`` for XADD, with a pipeline for each group."""
+    import redis
+
+    client = redis.Redis.from_url(url)
+    body = codec.encode(RECORD)
+
+    def append(group: int) -> None:
+        pipeline = client.pipeline(transaction=False)
+        for _ in range(group):
+            pipeline.xadd("bare", {"b": body}, maxlen=10_000)
+        pipeline.execute()
+
+    append(1)
+    started = time.perf_counter()
+    for _ in range(RECORDS // PUBLISHERS):
+        append(PUBLISHERS)
+    rate = RECORDS / (time.perf_counter() - started)
+    return {"together": rate} | _alone(lambda: append(1))
 
 
 def thread() -> Figures:
@@ -102,6 +145,17 @@ def thread() -> Figures:
 
     monkey.get_original("_thread", "start_new_thread")(run, ())
     return _alone(ask)
+
+
+def paced(rate: str, seconds: str) -> None:
+    """Publish at a steady pace to nobody; print a line after the first event."""
+    log = _broker()
+    log.publish(_TO_NOBODY)
+    print("publishing", flush=True)
+    begun = time.monotonic()
+    for number in range(int(rate) * int(seconds)):
+        time.sleep(max(0.0, begun + number / int(rate) - time.monotonic()))
+        log.publish(_TO_NOBODY)
 
 
 def flood(seconds: str) -> None:
@@ -146,7 +200,17 @@ def _alone(publish: Callable[[], object]) -> Figures:
 
 
 MODES: dict[str, Callable[..., Figures | None]] = {
-    each.__name__: each for each in (broker, bare, thread, flood, compute)
+    each.__name__: each
+    for each in (
+        broker,
+        together,
+        bare,
+        pipelined,
+        thread,
+        paced,
+        flood,
+        compute,
+    )
 }
 
 if __name__ == "__main__":
