@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from benchmarks.peers import venv
-from benchmarks.peers.base import ROOT, Peer
+from benchmarks.peers.base import Peer
 from tests.kit.ports import free_port
 
 
@@ -56,11 +56,11 @@ class FlaskSSE(Peer):
         command += ["-b", f"127.0.0.1:{self.port}", "--backlog", "4096"]
         command += ["--worker-connections", "20000", "--keep-alive", "75"]
         command += ["--timeout", "120", "--log-level", "error", "--no-control-socket"]
-        command += ["benchmarks.peers.apps.with_flask_sse:app"]
+        command += ["with_flask_sse:app"]
         self.run(
             command,
             environ={
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": str(venv.APPS),
                 "FLASK_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
             },
         )

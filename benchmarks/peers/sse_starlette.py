@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmarks.peers import venv
-from benchmarks.peers.base import ROOT, Peer
+from benchmarks.peers.base import Peer
 
 
 class SSEStarlette(Peer):
@@ -37,5 +37,5 @@ class SSEStarlette(Peer):
         command += ["--port", str(self.port), "--loop", "uvloop", "--http", "httptools"]
         command += ["--backlog", "4096", "--timeout-keep-alive", "75"]
         command += ["--no-access-log", "--log-level", "error"]
-        command += ["benchmarks.peers.apps.with_sse_starlette:app"]
-        self.run(command, environ={"PYTHONPATH": str(ROOT)})
+        command += ["with_sse_starlette:app"]
+        self.run(command, environ={"PYTHONPATH": str(venv.APPS)})

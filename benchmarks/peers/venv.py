@@ -5,6 +5,10 @@ from pathlib import Path
 
 PYTHON = Path(__file__).with_name(".venv") / "bin" / "python"
 
+#: The folder of the apps, which import nothing of this project: the environment lacks
+#: the packages that this project needs.
+APPS = Path(__file__).with_name("apps")
+
 _ASK = """
 import sys
 from importlib.metadata import version
