@@ -38,8 +38,8 @@ _CAVEATS = """## Limits of these results
   the servers, most of all in a burst: a server may write to a socket again before or
   after the client has read it.
 * Every server has one worker. The floor has no ids, history, resume, limits or queues.
-  Flask-SSE, sse-starlette and better-sse, as set up here, keep no history from which a
-  client could resume.
+  Flask-SSE, Flask-SocketIO, sse-starlette and better-sse, as set up here, keep no
+  history from which a client could resume.
 * An event has {size} bytes of data. Heartbeats are at each server's default, which is
   none for nginx + nchan and Flask-SSE.
 * Publishing is part of the cost. flask_sse_hub has stored an event in an SQLite file

@@ -25,6 +25,9 @@
  * in a header becomes the client's number. If the stream of a client ends, later waits
  * fail, so a server that dies or drops a client never has a figure. The program ends
  * with its input.
+ *
+ * A path with "transport=websocket" is one of Socket.IO: its clients open a WebSocket,
+ * connect in it, and answer pings. An event counts when its frame has arrived.
  */
 
 #define _GNU_SOURCE
@@ -62,13 +65,25 @@
 #define STAMP_SLOTS 32768
 
 enum phase { CONNECTING, HEAD, BODY, ENDED };
-enum framing { RAW, SIZE, SIZE_END, CHUNK, CHUNK_END };
+enum framing {
+    RAW,
+    SIZE,
+    SIZE_END,
+    CHUNK,
+    CHUNK_END,
+    FRAME,
+    FRAME_SIZE,
+    FRAME_LONG_SIZE,
+    PAYLOAD
+};
 enum goal { NOTHING, CONNECTED, RECEIVED };
 
 struct client {
     int fd;
     uint32_t group, events;
     uint8_t phase, framing, line_is_empty, matched;
+    uint8_t opcode, size_bytes, had;
+    char start[2];
     uint16_t head_length;
     uint64_t chunk_left, digits, stamp, started;
     char *head;
@@ -260,6 +275,40 @@ static void scan(struct client *client, const char *bytes, size_t length, uint64
     }
 }
 
+static void stream(struct client *client);
+
+/* Answer the packets of Socket.IO that expect it. The key of the mask is zero, which
+ * leaves the text as it is. */
+static void end_payload(struct client *client, uint64_t at)
+{
+    client->framing = FRAME;
+    if (client->opcode == 8) {
+        end(client, "the server has closed the WebSocket");
+    } else if (client->start[0] == '0') {
+        if (send(client->fd, "\x81\x82\0\0\0\0" "40", 8, MSG_NOSIGNAL) != 8)
+            end(client, "the packet to connect could not be sent");
+    } else if (client->start[0] == '2') {
+        if (send(client->fd, "\x81\x81\0\0\0\0" "3", 7, MSG_NOSIGNAL) != 7)
+            end(client, "a ping could not be answered");
+    } else if (client->start[0] == '4' && client->start[1] == '0') {
+        if (client->phase == HEAD)
+            stream(client);
+    } else if (client->stamp) {
+        count_event(client, at);
+    }
+}
+
+/* Begin a frame of the WebSocket whose size is known. Source: RFC 6455, section 5.2. */
+static void begin_payload(struct client *client, uint64_t at)
+{
+    client->framing = PAYLOAD;
+    client->had = 0;
+    client->start[0] = client->start[1] = 0;
+    client->stamp = 0;
+    if (!client->chunk_left)
+        end_payload(client, at);
+}
+
 /* Process bytes that were received after the head. */
 static void take(struct client *client, const char *bytes, size_t length, uint64_t at)
 {
@@ -302,6 +351,35 @@ static void take(struct client *client, const char *bytes, size_t length, uint64
             else if (byte != '\r')
                 end(client, "a chunk is longer than it said");
             break;
+        case FRAME:
+            client->opcode = (uint8_t)byte & 15;
+            client->framing = FRAME_SIZE;
+            break;
+        case FRAME_SIZE:
+            client->chunk_left = (uint8_t)byte & 127;
+            client->size_bytes = 0;
+            if (client->chunk_left >= 126) {
+                client->size_bytes = client->chunk_left == 126 ? 2 : 8;
+                client->chunk_left = 0;
+                client->framing = FRAME_LONG_SIZE;
+            } else {
+                begin_payload(client, at);
+            }
+            break;
+        case FRAME_LONG_SIZE:
+            client->chunk_left = client->chunk_left << 8 | (uint8_t)byte;
+            if (!--client->size_bytes)
+                begin_payload(client, at);
+            break;
+        case PAYLOAD:
+            used = length < client->chunk_left ? length : client->chunk_left;
+            for (size_t i = 0; i < used && client->had < 2; i++)
+                client->start[client->had++] = bytes[i];
+            scan(client, bytes, used, at);
+            client->chunk_left -= used;
+            if (!client->chunk_left)
+                end_payload(client, at);
+            break;
         }
         bytes += used;
         length -= used;
@@ -333,7 +411,9 @@ static size_t take_head(struct client *client, const char *bytes, size_t length)
     size_t used = (size_t)(blank - client->head) + 4 - had;
     blank[2] = 0;
     int status = 0;
-    if (sscanf(client->head, "HTTP/1.%*d %d", &status) != 1 || status != 200) {
+    int is_websocket = strstr(path, "transport=websocket") != NULL;
+    if (sscanf(client->head, "HTTP/1.%*d %d", &status) != 1 ||
+        status != (is_websocket ? 101 : 200)) {
         *strpbrk(client->head, "\r\n") = 0;
         end(client, client->head);
         return length;
@@ -342,7 +422,9 @@ static size_t take_head(struct client *client, const char *bytes, size_t length)
         strcasestr(client->head, "\r\ntransfer-encoding: chunked\r\n") ? SIZE : RAW;
     free(client->head);
     client->head = NULL;
-    if (client->phase == HEAD)
+    if (is_websocket)
+        client->framing = FRAME;
+    else if (client->phase == HEAD)
         stream(client);
     return used;
 }
@@ -390,10 +472,14 @@ static void ask(struct client *client)
     char request[4096], where[1100], extra[2100];
     fill(where, sizeof where, path, client->group);
     fill(extra, sizeof extra, headers, (uint32_t)(client - clients));
+    const char *kind = strstr(path, "transport=websocket")
+                           ? "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                             "Sec-WebSocket-Version: 13\r\n"
+                             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                           : "Accept: text/event-stream\r\n";
     int length = snprintf(request, sizeof request,
-                          "GET %s HTTP/1.1\r\nHost: localhost\r\n"
-                          "Accept: text/event-stream\r\n%s\r\n",
-                          where, extra);
+                          "GET %s HTTP/1.1\r\nHost: localhost\r\n%s%s\r\n", where,
+                          kind, extra);
     /* A socket that has just connected accepts a request of this size at once. */
     if (send(client->fd, request, (size_t)length, MSG_NOSIGNAL) != length) {
         end(client, "the request could not be sent");

@@ -2,6 +2,7 @@
 
 from benchmarks.peers.base import Peer, PeerDied
 from benchmarks.peers.better_sse import BetterSSE
+from benchmarks.peers.flask_socketio import FlaskSocketIO
 from benchmarks.peers.flask_sse import FlaskSSE
 from benchmarks.peers.floor import Floor
 from benchmarks.peers.nchan import Nchan
@@ -16,6 +17,7 @@ PEERS: tuple[type[Peer], ...] = (
     Nchan,
     BetterSSE,
     SSEStarlette,
+    FlaskSocketIO,
     FlaskSSE,
 )
 

@@ -110,6 +110,53 @@ def test_events_are_counted_however_they_are_framed(
     assert stage.crowd.report().events == 2
 
 
+def frame(text: bytes, *, opcode: int = 1) -> bytes:
+    """Return a frame of a server's WebSocket. Source: RFC 6455, section 5.2."""
+    size = len(text)
+    if size < 126:
+        length = bytes([size])
+    elif size < 65_536:
+        length = b"\x7e" + size.to_bytes(2, "big")
+    else:
+        length = b"\x7f" + size.to_bytes(8, "big")
+    return bytes([0x80 | opcode]) + length + text
+
+
+UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+CONNECTED = frame(b'0{"sid":"a"}') + frame(b'40{"sid":"b"}')
+SOCKET_IO = "/socket.io/?EIO=4&transport=websocket"
+
+
+@pytest.mark.parametrize("size", [30, 200, 70_000])
+@pytest.mark.parametrize("step", [1, 7, 100_000])
+def test_events_of_socket_io_are_counted_by_frame(
+    stage: Stage, step: int, size: int
+) -> None:
+    """A frame has its size in one, two or eight bytes. Reads may end anywhere."""
+    stage.open(path=SOCKET_IO, head=UPGRADED + CONNECTED)
+    (request,) = stage.requests
+    assert b"\r\nUpgrade: websocket\r\n" in request
+    told = frame(b'42["message","' + stamped(size) + b'"]')
+    wire = told + frame(b'42["other",1]') + told
+    # Many small reads of a large frame show no more than those of a small one.
+    for at in range(0, len(wire), step if size < 1000 else 10_001):
+        stage.say(wire[at : at + step] if size < 1000 else wire[at : at + 10_001])
+    assert stage.crowd.report().events == 2
+
+
+def test_clients_of_socket_io_connect_and_answer_pings(stage: Stage) -> None:
+    """A server would drop them otherwise, and send them no event before."""
+    stage.open(path=SOCKET_IO, head=UPGRADED + CONNECTED)
+    (client,) = stage.clients
+    client.settimeout(DEADLINE)
+    assert client.recv(100) == b"\x81\x82\0\0\0\0" + b"40"
+    stage.say(frame(b"2"))
+    assert client.recv(100) == b"\x81\x81\0\0\0\0" + b"3"
+    client.sendall(frame(b"", opcode=8))
+    with pytest.raises(CrowdError, match="has closed the WebSocket"):
+        stage.crowd.wait(1, within=DEADLINE)
+
+
 @pytest.mark.parametrize("step", [1, 7, 100_000])
 def test_events_of_a_body_that_ends_with_the_connection_are_counted(
     stage: Stage, step: int
