@@ -41,7 +41,8 @@ export function parser({ onEvent, onId, onRetry }) {
     const [, name, value = ""] = FIELD.exec(line) ?? [];
     if (name === "retry") {
       if (/^\d+$/.test(value)) onRetry(Number(value));
-    } else if (name === "data" && fields.data !== undefined) fields.data += `\n${value}`;
+    } else if (name && /^(data|channel)$/.test(name) && fields[name] !== undefined)
+      fields[name] += `\n${value}`;
     else if (name && (name !== "id" || !value.includes("\0"))) fields[name] = value;
   };
 

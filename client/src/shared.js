@@ -7,6 +7,11 @@
 // So no event is lost or doubled when the leader changes. Two leaders at once do no harm
 // either; this happens when a leader was asleep.
 //
+// Tabs with different channels share the connection too. The leader's connection has the
+// channels of all tabs, and a tab shows only the events that are meant for it. A leader that
+// lacks a tab's channels tells the tab to lead. That tab then connects with its own channels
+// and the leader's, from a place at which nobody misses anything.
+//
 // The core loads this module for streams that are shared, and passes its classes: an import
 // of the core could not have the hash that its URL has in a page, and would load it twice.
 
@@ -22,7 +27,7 @@ const KEPT_CHARACTERS = 2 ** 20;
 
 // The beginning of the names of locks and broadcast channels. It holds a version, because
 // tabs of another version may speak another protocol.
-const PREFIX = "sse-hub/1";
+const PREFIX = "sse-hub/2";
 
 // The seconds between two signs of life of a leader, until a greeting tells the real value.
 const HEARTBEAT = 30;
@@ -33,6 +38,9 @@ const ANSWER_SECONDS = 5;
 // Problems of a browser whose abilities are there, but do nothing.
 const NO_LOCK = "the browser does not give out locks";
 const DEAF = "the tabs do not hear each other";
+
+// Refusals that may be about the channels of other tabs.
+const OF_CHANNELS = /forbidden|bad-request/;
 
 /**
  * @import { Connection, RawEvent } from "./connection.js"
@@ -111,7 +119,20 @@ export class SharedConnection {
   #options;
   #listener;
   #core;
-  #name;
+  #name = "";
+  // The channels in this tab's URL, and those of the leader's connection as last heard.
+  /** @type {string[]} */
+  #wants;
+  /** @type {string[]} */
+  #channels = [];
+  // Whether this tab shares only with tabs that have the same channels.
+  #isApart = false;
+  // The position of the leader that told this tab to lead.
+  #leaderAt = "";
+  // The channels that tabs have asked for since the leader last asked them.
+  /** @type {Set<string>} */
+  #wanted = new Set();
+  #askedTabsAt = 0;
 
   /**
    * @param {URL} url
@@ -127,13 +148,32 @@ export class SharedConnection {
     this.#core = core;
     this.clientId = clientId;
     this.lastEventId = lastEventId;
+    this.#wants = [...new Set(url.searchParams.getAll("channel"))].sort();
+    this.#setName();
+  }
+
+  #setName() {
     // The user is part of the name, so that after a login a new tab does not share the
     // stream that tabs of the previous user still have open.
-    const { userId, headers } = options;
+    const { userId, headers } = this.#options;
     // Every script of the origin can list the names of locks, so headers, which may have a
     // token, are only a part of it as a digest.
     const sent = JSON.stringify([...new Headers(headers)]);
-    this.#name = `${PREFIX} ${addressOf(url)} ${userId} ${digestOf(sent)}`;
+    const address = addressOf(this.#isApart ? this.#url : this.#urlOf([]));
+    this.#name = `${PREFIX} ${address} ${userId} ${digestOf(sent)} ${this.#isApart}`;
+  }
+
+  /**
+   * Return the URL of this stream with other channels.
+   *
+   * @param {string[]} channels
+   */
+  #urlOf(channels) {
+    const url = new URL(this.#url);
+    url.searchParams.delete("channel");
+    for (const name of channels) url.searchParams.append("channel", name);
+    if (channels.length && !this.#isApart) url.searchParams.set("names_channels", "1");
+    return url;
   }
 
   /** @returns {Sharing} */
@@ -246,9 +286,9 @@ export class SharedConnection {
   async #lookAround() {
     const { held = [] } = await navigator.locks.query();
     this.#apart = held
-      .map(({ name = "" }) => name.split(" "))
-      .filter(([prefix, address]) => prefix === PREFIX && address !== addressOf(this.#url))
-      .map(([, address = ""]) => address);
+      .map(({ name = "" }) => name)
+      .filter((name) => name !== this.#name && name.startsWith(`${PREFIX} `))
+      .map((name) => name.split(" ")[1] ?? "");
     if (this.#apart.length) {
       console.info(
         `sse-hub: this page or another tab has other streams: ${this.#apart.join(" ")}`,
@@ -256,19 +296,40 @@ export class SharedConnection {
     }
   }
 
-  #lead() {
+  /** @param {string[]} [channels] by default also those of the last leader */
+  #lead(channels = this.#isApart || this.#problem ? [] : this.#channels) {
     this.#leaderWatch.stop();
-    const from = { clientId: this.clientId, lastEventId: this.lastEventId };
+    this.#channels = [...new Set([...this.#wants, ...channels])].sort();
+    this.#wanted = new Set(this.#channels);
+    this.#askedTabsAt = Date.now();
+    // The other tabs miss nothing if it begins at the last leader's position.
+    const at = this.#leaderAt;
+    this.#leaderAt = "";
+    const isEarlier = at && this.#order.reaches(at, this.lastEventId);
+    const lastEventId = isEarlier ? at : this.lastEventId;
+    const from = { clientId: this.clientId, lastEventId };
     const listener = {
       onEvent: (/** @type {RawEvent} */ event, /** @type {string} */ before) =>
-        this.#passOn({ kind: "event", event, before }),
+        this.#passOn(event, before),
       onState: (/** @type {State} */ state, /** @type {StreamError | null} */ error) =>
         this.#tell(state, error),
     };
     const { Connection } = this.#core;
-    this.#connection = new Connection(this.#url, this.#options, listener, from);
+    const url = this.#urlOf(this.#channels);
+    this.#connection = new Connection(url, this.#options, listener, from);
     this.#connection.start();
     this.#post(this.#asMessage());
+  }
+
+  /**
+   * Replace the leader's connection.
+   *
+   * @param {string[]} channels
+   */
+  #leadAgain(channels) {
+    this.#connection?.stop();
+    this.#connection = undefined;
+    this.#lead(channels);
   }
 
   #stepDown() {
@@ -307,14 +368,24 @@ export class SharedConnection {
 
   // Leading
 
-  /** @param {Passed} passed */
-  #passOn(passed) {
-    this.#post(passed);
-    const { type, text, id } = passed.event;
+  /**
+   * @param {RawEvent} event
+   * @param {string} before
+   */
+  #passOn(event, before) {
+    const { type, text, id } = event;
     if (type === "connected") {
-      this.#greeting = passed.event;
-      this.#tellUser(jsonOf(text)?.user_id ?? null);
+      const greeting = jsonOf(text);
+      this.#greeting = event;
+      this.#tellUser(greeting?.user_id ?? null);
+      // A view of the app may have other channels, and an older server does not name them.
+      const { channels = [], names_channels } = greeting ?? {};
+      const isKnown = names_channels && isWithin(this.#channels, channels);
+      if (this.#channels.length && !this.#isApart && !isKnown) return this.#split();
     }
+    /** @type {Passed} */
+    const passed = { kind: "event", event, before, channels: this.#channels };
+    this.#post(passed);
     if (type === "connected" || type === "reset") {
       // The kept events must end right before the next event.
       if (id !== passed.before) this.#forgetKept();
@@ -326,6 +397,35 @@ export class SharedConnection {
       }
     }
     this.#take(passed);
+    if (Date.now() - this.#askedTabsAt > this.#heartbeat * 1000) this.#askTabs();
+  }
+
+  /**
+   * Ask the tabs for their channels, and leave those for which no tab has asked since the
+   * last time.
+   */
+  #askTabs() {
+    const channels = this.#channels.filter((name) => this.#wanted.has(name));
+    this.#wanted = new Set(this.#wants);
+    this.#askedTabsAt = Date.now();
+    this.#post({ kind: "who" });
+    if (!isWithin(this.#channels, [...channels, ...this.#wants])) this.#leadAgain(channels);
+  }
+
+  /** Have each tab share only with tabs that have the same channels. */
+  #split() {
+    this.#post({ kind: "split" });
+    this.#fallApart();
+  }
+
+  #fallApart() {
+    this.stop();
+    this.#isApart = true;
+    this.#channels = [];
+    this.#setName();
+    this.start();
+    // Last, because a handler may close the stream.
+    this.#become("reconnecting", null);
   }
 
   #forgetKept() {
@@ -341,6 +441,10 @@ export class SharedConnection {
     // For the other tabs the stream stays the same when the leader changes.
     if (state === "connecting" && this.#told.state !== state) state = "reconnecting";
     if (state === this.#told.state && error === this.#told.error) return;
+    // The refusal may be about the channels of another tab.
+    const isAlone = isWithin(this.#channels, this.#wants);
+    if (state === "closed" && OF_CHANNELS.test(error?.reason ?? "") && !isAlone)
+      return this.#split();
     // First, because a handler of the next call may close the stream. Nothing can be sent
     // afterwards.
     if (error?.reason === "unauthorized") this.#tellUser(null);
@@ -352,7 +456,8 @@ export class SharedConnection {
   #asMessage() {
     const { state, error } = this.#told;
     // A cloned Error keeps only its text, so its fields are copied to a plain object.
-    return { kind: "state", state, error: error && { ...error, message: error.message } };
+    const plain = error && { ...error, message: error.message };
+    return { kind: "state", state, error: plain, channels: this.#channels };
   }
 
   /**
@@ -361,6 +466,8 @@ export class SharedConnection {
    * @param {Join} join
    */
   #welcome(join) {
+    this.#note(join.channels);
+    if (!isWithin(join.channels, this.#channels)) return this.#tellToLead(join.from);
     // The new tab's page was loaded just now, so a login may have removed the reason why
     // the stream was closed.
     if (this.#told.state === "closed") return this.#connection?.start();
@@ -383,12 +490,23 @@ export class SharedConnection {
     const reachesBack = !after || this.#order.reaches(this.#kept[0]?.before ?? now, after);
     // The kept events do not reach back to the tab's position, or its epoch is not known
     // here. The server knows what the tab has missed, so the tab shall connect by itself.
-    if (!reachesBack) return this.#post({ kind: "lead", to });
-    this.#post({ kind: "event", event: { ...greeting, id: now }, before: "", to });
+    if (!reachesBack) return this.#tellToLead(to);
+    const event = { ...greeting, id: now };
+    this.#post({ kind: "event", event, before: "", to, channels: this.#channels });
     if (!after) return;
     for (const passed of this.#kept) {
       if (!this.#order.reaches(passed.event.id, after)) this.#post({ ...passed, to });
     }
+  }
+
+  /** @param {string} to */
+  #tellToLead(to) {
+    this.#post({ kind: "lead", to, at: this.lastEventId, channels: this.#channels });
+  }
+
+  /** @param {string[]} channels that a tab wants */
+  #note(channels) {
+    for (const name of channels) this.#wanted.add(name);
   }
 
   // In every tab
@@ -405,16 +523,32 @@ export class SharedConnection {
     if (this.#connection) {
       if (message.kind === "join") this.#welcome(message);
       else if (message.kind === "ask") this.#post(this.#asMessage());
+      else if (message.kind === "want") this.#note(message.channels);
       else if (message.kind === "reconnect") this.#connection.start();
+      else if (message.kind === "split") this.#fallApart();
       return;
     }
+    if (message.kind === "split") return this.#fallApart();
+    if (message.kind === "who") return this.#post({ kind: "want", channels: this.#wants });
     if (message.kind !== "event" && message.kind !== "state" && message.kind !== "lead")
       return;
     this.#trustLeader();
+    this.#channels = message.channels;
+    const isCovered = isWithin(this.#wants, message.channels);
     if (message.kind === "event") {
-      this.#become("open", null);
-      this.#take(message);
-    } else if (message.kind === "lead") this.#queueForLead({ steal: true });
+      if (isCovered) {
+        this.#become("open", null);
+        this.#take(message);
+        return;
+      }
+      // A new leader has not heard the question.
+      if (message.event.type === "connected") this.#asked = false;
+      this.#askForMissing();
+    } else if (message.kind === "lead") {
+      this.#leaderAt = message.at;
+      this.lastEventId ||= message.at;
+      this.#queueForLead({ steal: true });
+    } else if (message.state === "open" && !isCovered) this.#askForMissing();
     else {
       const { state, error } = message;
       const { StreamError } = this.#core;
@@ -427,9 +561,9 @@ export class SharedConnection {
    *
    * @param {Passed} passed
    */
-  #take({ event, before }) {
+  #take({ event, before, channels }) {
     const { type, id } = event;
-    if (type === "connected") return this.#greet(event, before);
+    if (type === "connected") return this.#greet(event, before, channels);
     const seen = this.lastEventId;
     this.#order.learn(before, id);
     if (seen && seen !== before) {
@@ -439,15 +573,32 @@ export class SharedConnection {
     }
     this.#asked = false;
     this.lastEventId = id;
-    this.#listener.onEvent(event, before);
+    const names = event.channel?.split("\n") ?? channelsOf(event);
+    if (names.length && !names.some((name) => this.#isMeant(name, channels))) return;
+    // For the page, an event has a channel only if it has no other one.
+    const channel = names.length > 1 ? undefined : event.channel;
+    this.#listener.onEvent({ ...event, channel }, before);
+  }
+
+  /**
+   * Tell whether this tab shows what a connection brings for a channel. No tab has asked for
+   * some of the channels: those that the server has added.
+   *
+   * @param {string} name
+   * @param {string[]} channels of the connection
+   */
+  #isMeant(name, channels) {
+    return isHeard(name, this.#wants) || !isHeard(name, channels);
   }
 
   /**
    * @param {RawEvent} event
    * @param {string} before
+   * @param {string[]} channels
    */
-  #greet(event, before) {
-    const { client_id, heartbeat = this.#heartbeat, resumed } = jsonOf(event.text) ?? {};
+  #greet(event, before, channels) {
+    const greeting = jsonOf(event.text) ?? {};
+    const { client_id, heartbeat = this.#heartbeat, resumed } = greeting;
     this.clientId = client_id;
     this.#heartbeat = heartbeat;
     if (!this.#connection) this.#trustLeader();
@@ -461,14 +612,21 @@ export class SharedConnection {
     // come that would show it.
     if (before && this.#order.reaches(before, this.lastEventId) === false)
       this.#askForMissing();
-    this.#listener.onEvent(event, before);
+    // The page hears of its own channels only.
+    greeting.channels = greeting.channels?.filter((/** @type {string} */ name) =>
+      this.#isMeant(name, channels),
+    );
+    this.#listener.onEvent({ ...event, text: JSON.stringify(greeting) }, before);
   }
 
   #askForMissing() {
     // The answer to the first question contains all missing events.
     if (this.#asked) return;
+    // A leader that began at an earlier position may have been reset from there.
+    if (this.#connection) return this.#leadAgain(this.#channels);
     this.#asked = true;
-    this.#ask({ kind: "join", from: this.#tab, after: this.lastEventId });
+    const channels = this.#wants;
+    this.#ask({ kind: "join", from: this.#tab, after: this.lastEventId, channels });
   }
 
   /**
@@ -512,6 +670,39 @@ export class SharedConnection {
       // As if no other tab heard it. Deno has channels that throw.
     }
   }
+}
+
+/**
+ * Tell whether all names of a list are in another one.
+ *
+ * @param {string[]} names
+ * @param {string[]} others
+ */
+function isWithin(names, others) {
+  return names.every((name) => others.includes(name));
+}
+
+/**
+ * Tell whether a channel, or a pattern that covers it, is in a list.
+ *
+ * @param {string} name
+ * @param {string[]} channels
+ */
+function isHeard(name, channels) {
+  return channels.some(
+    (each) => each === name || (each.endsWith(".*") && name.startsWith(each.slice(0, -1))),
+  );
+}
+
+/**
+ * Return the channel of an event of presence, which has it in its data.
+ *
+ * @param {RawEvent} event
+ * @returns {string[]}
+ */
+function channelsOf({ type, text }) {
+  const name = type === "presence" && jsonOf(text)?.channel;
+  return name ? [name] : [];
 }
 
 /**

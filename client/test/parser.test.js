@@ -57,12 +57,13 @@ test("a delay counts at once, and only digits are one", () => {
   ]);
 });
 
-test("a channel is that of one event", () => {
+test("channels are those of one event", () => {
   const channels = [];
   const onEvent = ({ channel }) => channels.push(channel);
   const feed = parser({ onEvent, onId() {}, onRetry() {} });
   feed("channel: lost\n\nchannel: a: b\ndata: 1\n\ndata: 2\n\nchannel\ndata: 3\n\n");
-  assert.deepEqual(channels, ["a: b", undefined, ""]);
+  feed("channel: c\ndata: 4\nchannel: d\n\n");
+  assert.deepEqual(channels, ["a: b", undefined, "", "c\nd"]);
 });
 
 test("names of fields are exact", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { whyNotShared } from "../src/shared.js";
+import { block } from "./parts/server.js";
 import { Site } from "./parts/site.js";
 
 // The lines that a developer reads in the console of a page.
@@ -44,24 +45,15 @@ test("each tab is greeted, and knows the client's id", async () => {
   }
 });
 
-test("channels in another order are one stream, others have their own", async () => {
-  const site = new Site();
-  const url = (query) => `https://example.org/events?${query}`;
-  await site.open({ url: url("channel=a&channel=b") });
-  const same = await site.open({ url: url("channel=b&channel=a") });
-  const other = await site.open({ url: url("channel=c") });
-  assert.deepEqual([same.role, other.role], ["follower", "leader"]);
-  assert.deepEqual(other.connection.sharing.apart, [url("channel=a&channel=b")]);
-});
-
 test("the console names other streams, which may be those of this page", async (t) => {
   const { mock } = t.mock.method(console, "info", () => {});
   const site = new Site();
-  await site.open({ url: "https://example.org/events?channel=a" });
-  await site.open({ url: "https://example.org/events?channel=b" });
+  await site.open({ url: "https://example.org/events?topic=a&channel=a" });
+  const { connection } = await site.open({ url: "https://example.org/events?topic=b" });
+  const apart = "https://example.org/events?topic=a";
+  assert.deepEqual(connection.sharing.apart, [apart]);
   assert.deepEqual(mock.calls.at(-1).arguments, [
-    "sse-hub: this page or another tab has other streams:" +
-      " https://example.org/events?channel=a",
+    `sse-hub: this page or another tab has other streams: ${apart}`,
   ]);
 });
 
@@ -102,6 +94,203 @@ test("headers decide who shares, and no script of the site can read them", async
   const { held } = await navigator.locks.query();
   assert.equal(held.length, 2);
   for (const { name } of held) assert.doesNotMatch(name, /s3cret|another|Bearer/);
+});
+
+// Different channels
+
+const url = (...channels) =>
+  `https://example.org/events?${channels.map((name) => `channel=${name}`).join("&")}`;
+
+/** Open a tab for each list of channels, with something in the log. */
+async function listening(...lists) {
+  const site = new Site();
+  await site.publish();
+  for (const channels of lists) await site.open({ url: url(...channels) });
+  return [site, ...site.members];
+}
+
+/** Publish the name of each event's channels as its text. */
+async function tell(site, ...targets) {
+  for (const to of targets) site.hub.publish(String(to), to);
+  await site.browser.deliverAll();
+}
+
+const channelsOf = ({ hub }) => [...hub.streams].map(({ channels }) => channels);
+
+test("tabs with other channels share the connection, and show their own events", async () => {
+  const [site, first, second, none, pattern] = await listening(
+    ["a", "b"],
+    ["b", "c"],
+    [],
+    ["o.*"],
+  );
+  await tell(site, ["a"], ["b"], ["c"], ["a", "c"], undefined, ["x"], ["o.7", "b"]);
+  assert.deepEqual(texts(first, second, none, pattern), [
+    ["a", "b", "a,c", "undefined", "o.7,b"],
+    ["b", "c", "a,c", "undefined", "o.7,b"],
+    ["undefined"],
+    ["undefined", "o.7,b"],
+  ]);
+  assert.deepEqual(channelsOf(site), [["a", "b", "c", "o.*"]]);
+  // An event has a channel for the page if the stream has only one for it.
+  assert.deepEqual(
+    first.got.filter(({ type }) => type === "message").map(({ channel }) => channel),
+    ["a", "b", undefined, undefined, undefined],
+  );
+});
+
+test("channels in another order are the same", async () => {
+  const [site, , same] = await listening(["a", "b"], ["b", "a", "b"]);
+  assert.deepEqual([same.role, site.hub.requests], ["follower", 1]);
+});
+
+test("a tab with further channels makes one new connection", async () => {
+  const [site, old] = await listening(["a"]);
+  // The head of the log is later than the leader's last event.
+  site.hub.publishToOthers();
+  const late = await site.open({ url: url("b") });
+  assert.equal(site.hub.requests, 2);
+  site.hub.publishToOthers();
+  const newest = await site.open({ url: url("c"), lastEventId: site.hub.newest });
+  assert.equal(site.hub.requests, 3);
+  await tell(site, ["a"], ["b"], ["c"]);
+  assert.deepEqual(texts(old, late, newest), [["a"], ["b"], ["c"]]);
+});
+
+test("a tab with some of the channels opens no connection", async () => {
+  const [site, , some] = await listening(["a", "b"], ["b"]);
+  await tell(site, ["a"], ["b"]);
+  assert.deepEqual([texts(some), site.hub.requests], [[["b"]], 1]);
+});
+
+test("the page hears of its own channels only", async () => {
+  const [site, first, second] = await listening(["a"], ["b"]);
+  site.hub.added = ["own"];
+  site.hub.cut();
+  await site.pass(20);
+  const greeted = (member) => {
+    const { text } = member.got.findLast(({ type }) => type === "connected");
+    return JSON.parse(text).channels;
+  };
+  assert.deepEqual([first, second].map(greeted), [
+    ["a", "own"],
+    ["b", "own"],
+  ]);
+  for (const { write } of site.hub.streams) {
+    for (const channel of ["a", "b", "own"])
+      write(block({ channel }, { type: "presence", id: site.hub.newest }));
+  }
+  await tell(site, ["a"], ["own"]);
+  assert.deepEqual(texts(first, second), [["a", "own"], ["own"]]);
+  const people = ({ got }) =>
+    got
+      .filter(({ type }) => type === "presence")
+      .map(({ text }) => JSON.parse(text).channel);
+  assert.deepEqual([first, second].map(people), [
+    ["a", "own"],
+    ["b", "own"],
+  ]);
+});
+
+test("a channel that no tab wants any more is left after a while", async () => {
+  const [site, first, second, third] = await listening(["a"], ["b"], ["c"]);
+  await site.leave(second);
+  for (let times = 0; times < 4; times++) {
+    site.hub.ping();
+    await site.pass(16);
+  }
+  assert.deepEqual(channelsOf(site), [["a", "c"]]);
+  assert.equal(site.hub.requests, 4);
+  await tell(site, ["a"], ["b"], ["c"]);
+  assert.deepEqual(texts(first, third), [["a"], ["c"]]);
+});
+
+test("when the leader is closed, the next one has the channels of all", async () => {
+  const [site, ...tabs] = await listening(["a"], ["b"], ["c"]);
+  const leader = tabs.find(({ role }) => role === "leader");
+  await site.leave(leader);
+  await tell(site, ["a"], ["b"], ["c"]);
+  const rest = tabs.filter((each) => each !== leader);
+  assert.deepEqual(
+    texts(...rest),
+    rest.map(({ channels }) => channels),
+  );
+  assert.equal(site.hub.requests, 4);
+});
+
+test("a refused channel closes its own tab alone", async () => {
+  const [site, first, second] = await listening(["a"], ["b"]);
+  site.hub.forbidden = ["typo"];
+  const third = await site.open({ url: url("typo") });
+  await site.pass(5);
+  assert.deepEqual(
+    [first, second, third].map(({ state }) => state),
+    ["open", "open", "closed forbidden"],
+  );
+  assert.deepEqual(
+    [first, second].map(({ role }) => role),
+    ["leader", "leader"],
+  );
+  // After the refusal, each of the three asks for its own channels. The next leader may ask
+  // before it hears of the refusal.
+  assert.ok(site.hub.requests <= 7);
+  await tell(site, ["a"], ["b"]);
+  assert.deepEqual(texts(first, second), [["a"], ["b"]]);
+});
+
+test("a channel that is refused later closes its own tabs alone", async () => {
+  const [site, first, second] = await listening(["a"], ["b"]);
+  site.hub.forbidden = ["b"];
+  site.hub.cut();
+  await site.pass(20);
+  assert.deepEqual([first.state, second.state], ["open", "closed forbidden"]);
+  await tell(site, ["a"]);
+  assert.deepEqual(texts(first), [["a"]]);
+});
+
+test("a page may close its stream when the tabs part", async () => {
+  const [site, first] = await listening(["a"], ["b"]);
+  site.hub.forbidden = ["b"];
+  let isClosed = false;
+  first.onState = (connection) => {
+    if (site.hub.requests < 3 || isClosed) return;
+    isClosed = true;
+    connection.stop();
+  };
+  site.hub.cut();
+  await site.pass(20);
+  assert.equal(site.hub.connections, 0);
+});
+
+for (const [server, change] of [
+  ["does not name channels", { names: false }],
+  ["has other channels than those in the URL", { renames: true }],
+])
+  test(`tabs share with equal ones only if the server ${server}`, async () => {
+    const site = new Site();
+    Object.assign(site.hub, change);
+    await site.publish();
+    for (const name of ["a", "a", "b", "b"]) await site.open({ url: url(name) });
+    await site.pass(20);
+    assert.equal(site.hub.connections, 2);
+    await tell(site, ["a"], ["b"], ["a", "b"]);
+    const own = (name) => (change.renames ? [] : [name, "a,b"]);
+    assert.deepEqual(texts(...site.members), ["a", "a", "b", "b"].map(own));
+  });
+
+test("a tab loses nothing because another tab's position is out of history", async () => {
+  const [site, old] = await listening(["a"]);
+  for (let times = 0; times < 3; times++) site.hub.publishToOthers();
+  const { newest } = site.hub;
+  await tell(site, ["b"]);
+  site.hub.forget(site.hub.place(newest));
+  const late = await site.open({ url: url("b"), lastEventId: newest });
+  await tell(site, ["b"], ["a"]);
+  await site.pass(20);
+  assert.deepEqual(texts(late, old), [
+    ["b", "b"],
+    ["reset", "a"],
+  ]);
 });
 
 test("a tab cannot change the channels of all tabs", async () => {

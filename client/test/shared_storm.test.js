@@ -5,11 +5,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { settle } from "./parts/clock.js";
+import { heard } from "./parts/hub.js";
 import { Site } from "./parts/site.js";
 
 const RUNS = 150;
 const STEPS = 120;
 const MOST_TABS = 6;
+const PAGES = ["", "?channel=a", "?channel=b&channel=a", "?channel=o.7", "?channel=o.*"];
+const TARGETS = [undefined, ["a"], ["b"], ["c"], ["o.7"], ["a", "o.8"], ["c", "b"]];
 
 /** Return a random generator that repeats itself for the same seed (mulberry32). */
 function chanceOf(seed) {
@@ -27,10 +30,13 @@ function chanceOf(seed) {
 /** A site that delivers in random order. */
 class Storm extends Site {
   #chance;
+  #pages;
 
-  constructor(chance) {
+  /** Open a tab with one of the URLs of pages. */
+  constructor(chance, pages) {
     super();
     this.#chance = chance;
+    this.#pages = pages;
     // The connections take their delays and the names of their tabs from it too.
     Math.random = chance;
   }
@@ -41,6 +47,11 @@ class Storm extends Site {
 
   get asleep() {
     return this.members.filter(({ tab }) => !tab.isGone && tab.isFrozen);
+  }
+
+  open(lastEventId) {
+    const url = `https://example.org/events${this.#chance.of(this.#pages)}`;
+    return this.join({ url, lastEventId });
   }
 
   deliver() {
@@ -62,7 +73,9 @@ class Storm extends Site {
   }
 
   /** Check that a tab has received the events that it should have. */
-  check({ tab, cursor, got, connection, state }, { mayReset }) {
+  check({ tab, cursor, channels, got, connection, state }, { mayReset }) {
+    const isFor = ({ text, to }) =>
+      text !== undefined && (!to || to.some((name) => heard(name, channels)));
     let at = cursor === "" ? undefined : this.hub.place(cursor);
     for (const { type, text, id } of got) {
       const place = this.hub.place(id);
@@ -72,13 +85,15 @@ class Storm extends Site {
       } else if (type === "message") {
         assert.equal(this.hub.log[place].text, text);
         at ??= place - 1;
-        const missed = this.hub.log.slice(at + 1, place).filter((each) => each.text);
+        assert.ok(isFor(this.hub.log[place]), `${tab.name} was given another's ${id}`);
+        const missed = this.hub.log.slice(at + 1, place).filter(isFor);
         assert.ok(place > at, `${tab.name} was given ${id} twice or late`);
         assert.deepEqual(missed, [], `${tab.name} was not given what is before ${id}`);
         at = place;
       }
     }
-    assert.equal(at, this.hub.log.length - 1, `${tab.name} is behind`);
+    const missed = this.hub.log.slice(at + 1).filter(isFor);
+    assert.deepEqual(missed, [], `${tab.name} is behind`);
     assert.equal(connection.lastEventId, this.hub.newest);
     assert.equal(state, "open", tab.name);
   }
@@ -87,7 +102,7 @@ class Storm extends Site {
 /** The possible steps, each with its weight. */
 const HAPPENINGS = {
   deliver: [60, (storm) => storm.deliver()],
-  publish: [12, ({ hub }) => hub.publish()],
+  publish: [12, ({ hub }, chance) => hub.publish(undefined, chance.of(TARGETS))],
   publishToOthers: [3, ({ hub }) => hub.publishToOthers()],
   ping: [4, ({ hub }) => hub.ping()],
   cut: [2, ({ hub }, chance) => hub.cut({ hard: chance() < 0.5 })],
@@ -100,7 +115,7 @@ const HAPPENINGS = {
       if (storm.awake.length + storm.asleep.length >= MOST_TABS) return;
       const { log, newest } = storm.hub;
       const lastEventId = chance.of(["", newest, newest, chance.of(log).id]);
-      await storm.join({ lastEventId });
+      await storm.open(lastEventId);
     },
   ],
   leave: [
@@ -141,14 +156,14 @@ const LOSSES = {
   forget: [2, ({ hub }, chance) => hub.forget(chance.below(hub.log.length))],
 };
 
-async function run(seed, { losses }) {
+async function run(seed, { losses, pages }) {
   const chance = chanceOf(seed);
-  const storm = new Storm(chance);
+  const storm = new Storm(chance, pages);
   const happenings = Object.values({ ...HAPPENINGS, ...(losses && LOSSES) });
   const drawn = happenings.flatMap(([weight, happen]) => Array(weight).fill(happen));
   for (let times = 0; times < 3; times++) storm.hub.publish();
   for (let tabs = 1 + chance.below(4); tabs; tabs--) {
-    await storm.join({ lastEventId: storm.hub.newest });
+    await storm.open(storm.hub.newest);
   }
   for (let step = 0; step < STEPS; step++) {
     await chance.of(drawn)(storm, chance);
@@ -159,22 +174,29 @@ async function run(seed, { losses }) {
   const leaders = storm.awake.filter((each) => each.role === "leader");
   assert.equal(leaders.length, 1);
   assert.equal(storm.hub.connections, 1);
+  const { channels } = [...storm.hub.streams].find(({ tab }) => !tab.isGone);
+  const wanted = new Set(storm.awake.flatMap((each) => each.channels));
+  assert.deepEqual([...channels].sort(), [...wanted].sort(), "no tab wants the others");
   for (const member of storm.awake) await storm.leave(member);
 }
 
 const { SEED } = process.env;
 const seeds = SEED ? [Number(SEED)] : Array.from({ length: RUNS }, (_, seed) => seed);
 
-for (const losses of [false, true]) {
-  const promise = losses
-    ? "tabs have each event once and in order, or a reset, where the log is lost"
-    : "tabs have each event after their cursors once and in order, and no reset";
-  test(promise, async () => {
-    for (const seed of seeds) {
-      await run(seed, { losses }).catch((error) => {
-        error.message = `SEED=${seed}: ${error.message}`;
-        throw error;
-      });
-    }
-  });
-}
+for (const [pages, kind] of [
+  [[""], "tabs"],
+  [PAGES, "tabs with different channels"],
+])
+  for (const losses of [false, true]) {
+    const promise = losses
+      ? `${kind} have each event once and in order, or a reset, where the log is lost`
+      : `${kind} have each event after their cursors once and in order, and no reset`;
+    test(promise, async () => {
+      for (const seed of seeds) {
+        await run(seed, { losses, pages }).catch((error) => {
+          error.message = `SEED=${seed}: ${error.message}`;
+          throw error;
+        });
+      }
+    });
+  }

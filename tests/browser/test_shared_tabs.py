@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+# The events of the app that a page has seen.
+TEXTS = "seen.filter(({type}) => type === 'message').map(({data}) => data)"
+
 
 @pytest.fixture
 def numbers(server: Server) -> Numbers:
@@ -48,16 +51,53 @@ def test_a_tab_begins_at_its_cursor(
     assert [tab.numbers[0] for tab in late] == [1, 3, 5]
 
 
-def test_other_channels_have_a_connection_of_their_own(
+def test_tabs_with_different_channels_share_the_connection(
+    server: Server, make_visitor: MakeVisitor
+) -> None:
+    """Each tab shows the events of its own channels, also after the leader is closed."""
+    visitor = make_visitor()
+    (first,) = visitor.shared(1, "news")
+    (second,) = visitor.shared(1, "sport")
+    (third,) = visitor.shared(1, "news", "sport")
+    wait_until(lambda: server.connections() == 1)
+    tabs = [first, second, third]
+
+    def publish(part: int) -> None:
+        for channel in ("news", "sport", ["news", "sport"], ["sport", "closed"]):
+            server.publish(f"{part} {channel}", channel=channel)
+        # The last event is for all.
+        server.publish(f"{part} end")
+        for tab in tabs:
+            tab.wait_for(f"{TEXTS}.includes('{part} end')")
+
+    publish(1)
+    leader = visitor.leader()
+    tabs.remove(leader)
+    leader.page.close()
+    publish(2)
+    wait_until(lambda: server.connections() == 1)
+    both, sport = "['news', 'sport']", "['sport', 'closed']"
+    expected = {
+        id(first): ["news", both],
+        id(second): ["sport", both, sport],
+        id(third): ["news", "sport", both, sport],
+    }
+    for tab in tabs:
+        assert tab.get(TEXTS) == [
+            f"{part} {name}" for part in (1, 2) for name in (*expected[id(tab)], "end")
+        ]
+
+
+def test_other_addresses_have_a_connection_of_their_own(
     server: Server, make_visitor: MakeVisitor
 ) -> None:
     """The tabs name the URLs of the other connections."""
     visitor = make_visitor()
-    visitor.shared(2, "news")
-    (tab, _) = visitor.shared(2, "news", "sport")
+    visitor.shared(1, "news")
+    (tab,) = visitor.shared(1, "news", headers={"X-Own": "1"})
     tab.wait_for("stream.sharing.apart.length")
     (apart,) = tab.get("stream.sharing.apart")
-    assert apart == f"{visitor.origin}/events?channel=news"
+    assert apart == f"{visitor.origin}/events?"
     wait_until(lambda: server.connections() == 2)
 
 

@@ -5,13 +5,23 @@ import { block, connected } from "./server.js";
 
 const HEARTBEAT = 15;
 
-/** The log is a list of places: an id each, and a text if the event is for these tabs. */
+/**
+ * The log is a list of places: an id each, and a text if the event is for these tabs. An
+ * event goes to the channels in `to`, without them to all.
+ */
 export class Hub {
   log = [];
   streams = new Set();
   /** The statuses of the next responses, all of them refusals. */
   refusals = [];
   requests = 0;
+  /** The channels that are refused, and those that a view of the app adds. */
+  forbidden = [];
+  added = [];
+  /** Whether its channels have other names than those in URLs. */
+  renames = false;
+  /** Whether it names the channels in events with several targets. */
+  names = true;
   #epochs = 0;
   #kept = 0;
   #offset = 0;
@@ -21,7 +31,7 @@ export class Hub {
   constructor(browser) {
     this.#browser = browser;
     this.#begin();
-    globalThis.fetch = (url, init) => this.#answer(here(), init);
+    globalThis.fetch = (url, init) => this.#answer(here(), new URL(url), init);
   }
 
   get newest() {
@@ -37,8 +47,8 @@ export class Hub {
     return this.log.findIndex((each) => each.id === id);
   }
 
-  publish(text = `${this.log.length}`) {
-    this.#append(text);
+  publish(text = `${this.log.length}`, to = undefined) {
+    this.#append(text, to);
     for (const stream of this.streams) this.#goOn(stream);
   }
 
@@ -81,9 +91,9 @@ export class Hub {
     this.#append();
   }
 
-  #append(text) {
+  #append(text, to) {
     this.#offset++;
-    this.log.push({ id: `e${this.#epochs}-${this.#offset}`, text });
+    this.log.push({ id: `e${this.#epochs}-${this.#offset}`, text, to });
   }
 
   #reset(reason) {
@@ -92,13 +102,17 @@ export class Hub {
 
   #goOn(stream) {
     for (; stream.at < this.log.length - 1; stream.at++) {
-      const { id, text } = this.log[stream.at + 1];
-      if (text !== undefined) stream.write(block(text, { id }));
+      const { id, text, to = [] } = this.log[stream.at + 1];
+      const own = to.filter((name) => heard(name, stream.channels));
+      if (text === undefined || own.length < Math.min(to.length, 1)) continue;
+      const channels = stream.names || to.length === 1 ? own : [];
+      stream.write(block(text, { id, channels }));
     }
   }
 
-  #answer(tab, { headers, signal }) {
+  #answer(tab, { searchParams }, { headers, signal }) {
     this.requests++;
+    const channels = searchParams.getAll("channel");
     const arrive = (callback) => this.#browser.send("network", tab, callback);
     return new Promise((resolve, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason));
@@ -106,13 +120,23 @@ export class Hub {
         const response = new Response("", { status: this.refusals.shift() });
         return arrive(() => resolve(response));
       }
+      if (channels.some((name) => this.forbidden.includes(name)))
+        return arrive(() => resolve(new Response("", { status: 403 })));
       const stream = this.#stream(tab, arrive, signal);
+      const own = this.renames ? channels.map((name) => `room.${name}`) : channels;
+      stream.channels = [...own, ...this.added];
+      stream.names = this.names && searchParams.has("names_channels");
       const asked = new Headers(headers).get("Last-Event-ID");
       const place = asked === null ? -1 : this.place(asked);
       const resumed = place >= this.#kept;
       arrive(() => resolve(stream.response));
       stream.at = resumed ? place : this.log.length - 1;
-      const more = { resumed, heartbeat: HEARTBEAT };
+      const more = {
+        resumed,
+        heartbeat: HEARTBEAT,
+        channels: stream.channels,
+        ...(stream.names && { names_channels: true }),
+      };
       stream.write(connected(this.log[stream.at].id, more));
       if (asked !== null && !resumed) stream.write(this.#reset("expired"));
       this.#goOn(stream);
@@ -145,4 +169,11 @@ export class Hub {
     this.streams.add(stream);
     return stream;
   }
+}
+
+/** Tell whether channels and patterns have a channel. */
+export function heard(name, channels) {
+  return channels.some((each) =>
+    each.endsWith(".*") ? name.startsWith(each.slice(0, -1)) : name === each,
+  );
 }

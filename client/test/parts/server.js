@@ -79,10 +79,11 @@ export class Server {
 }
 
 /** Return an event in the wire format. */
-export function block(data, { type, id, retry } = {}) {
+export function block(data, { type, id, retry, channels = [] } = {}) {
   const fields = Object.entries({ event: type, id, retry }).filter(([, value]) => value);
   const text = typeof data === "string" ? data : JSON.stringify(data);
   const lines = fields.map(([name, value]) => `${name}: ${value}`);
+  lines.push(...channels.map((name) => `channel: ${name}`));
   return [...lines, ...text.split("\n").map((line) => `data: ${line}`), "", ""].join("\n");
 }
 

@@ -16,11 +16,14 @@ class Member {
 
   constructor(tab, { url = PAGE, lastEventId = "", ...options }) {
     this.tab = tab;
+    this.channels = new URL(url).searchParams.getAll("channel");
     this.cursor = lastEventId;
     const listener = {
       onEvent: (event) => this.got.push(event),
-      onState: (state, error) =>
-        this.states.push(error ? `${state} ${error.reason}` : state),
+      onState: (state, error) => {
+        this.states.push(error ? `${state} ${error.reason}` : state);
+        this.onState?.(this.connection);
+      },
     };
     this.connection = tab.run(
       () =>
