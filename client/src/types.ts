@@ -119,7 +119,7 @@ export interface Sharing {
   readonly problem: string | null;
   /**
    * URLs of other streams that this page or another tab had open when this one was opened,
-   * such as those of other channels. Each has a connection of its own.
+   * such as those of other addresses. Each has a connection of its own.
    */
   readonly apart: readonly string[];
 }

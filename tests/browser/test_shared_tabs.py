@@ -54,7 +54,7 @@ def test_a_tab_begins_at_its_cursor(
 def test_tabs_with_different_channels_share_the_connection(
     server: Server, make_visitor: MakeVisitor
 ) -> None:
-    """Each tab shows the events of its own channels, also after the leader is closed."""
+    """Each tab shows the events of its own channels, also when the leader is closed."""
     visitor = make_visitor()
     (first,) = visitor.shared(1, "news")
     (second,) = visitor.shared(1, "sport")
