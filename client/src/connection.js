@@ -21,6 +21,9 @@ const LEAVING_SECONDS = 1;
 // other errors the server has asked the client to wait.
 const WORTH_A_TRY = /network|silent|ticket/;
 
+// The data of the reset before a state that begins again.
+const INTERRUPTED = '{"reason":"interrupted","state":true}';
+
 /** @import { RequestOptions, State, Ticket } from "./types.js" */
 
 /**
@@ -51,6 +54,8 @@ export class Connection {
   // Whether the next request is one that navigations do not cut. It is that only after such
   // a cut, because browsers limit the number of such requests, and Chromium cuts none.
   #keepalive = false;
+  // Whether the page has values of a state that it has not received as a whole.
+  #hasValues = false;
   #url;
   #options;
   #listener;
@@ -255,6 +260,7 @@ export class Connection {
   /** @param {RawEvent} event */
   #take(event) {
     const before = this.lastEventId;
+    const isNew = event.type === "connected" && !event.id;
     if (event.type === "connected") {
       const greeting = jsonOf(event.text);
       this.#expectHeartbeats(greeting?.heartbeat);
@@ -272,6 +278,10 @@ export class Connection {
     }
     this.#listener.onState("open", null);
     this.#listener.onEvent(event, before);
+    // The state begins again, and lacks the values that have ended meanwhile.
+    if (isNew && this.#hasValues)
+      this.#listener.onEvent({ id: "", type: "reset", text: INTERRUPTED }, "");
+    this.#hasValues = !isNew && !event.id;
   }
 
   /** @param {number} [seconds] between two heartbeats, as the server says */

@@ -18,9 +18,10 @@ export interface Greeting {
   warnings?: string[];
 }
 
-/** The data of the event `reset`: missed events are gone from history. */
+/** The data of the event `reset`: the page may show what is no longer true. */
 export interface Reset {
-  reason: "expired" | "epoch" | "ahead" | "malformed";
+  /** `interrupted`: the connection broke before the page had all of its first state. */
+  reason: "expired" | "epoch" | "ahead" | "malformed" | "interrupted";
   /** Whether the newest event of each key follows. */
   state?: boolean;
 }

@@ -537,6 +537,31 @@ test("a stream asks for the state, and marks its values", async (t) => {
   assert.equal(stream.lastEventId, "e-6");
 });
 
+test("a state that broke off begins again with a reset", async (t) => {
+  const heard = [];
+  const { clock, server } = await asked(t, {
+    state: true,
+    on: { "*": ({ reason }, { type, text }) => heard.push(reason ?? (type && text)) },
+  });
+  const greeting = block({}, { type: "connected" });
+  const again = async () => {
+    await server.request.fail();
+    await clock.advance(60);
+  };
+  await server.request.open(greeting + block("1") + block("2"));
+  await again();
+  // A value that has ended meanwhile does not come again.
+  await server.request.open(greeting + block("2"));
+  await again();
+  await server.request.open(greeting);
+  await again();
+  await server.request.open(greeting + block("2") + block({}, { type: "ping", id: "e-5" }));
+  await again();
+  await server.request.open(connected("e-5", { resumed: true }));
+  const told = heard.filter((text) => /^(\d|interrupted)/.test(text));
+  assert.deepEqual(told, ["1", "2", "interrupted", "2", "interrupted", "2"]);
+});
+
 test("a stream with the state is not shared", async (t) => {
   t.mock.method(console, "info", () => {});
   const { stream } = await opened(t, { shared: true, state: true });

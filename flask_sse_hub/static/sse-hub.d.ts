@@ -13,9 +13,10 @@ interface Greeting {
     /** In debug mode: the unknown names in the URL's query. */
     warnings?: string[];
 }
-/** The data of the event `reset`: missed events are gone from history. */
+/** The data of the event `reset`: the page may show what is no longer true. */
 interface Reset {
-    reason: "expired" | "epoch" | "ahead" | "malformed";
+    /** `interrupted`: the connection broke before the page had all of its first state. */
+    reason: "expired" | "epoch" | "ahead" | "malformed" | "interrupted";
     /** Whether the newest event of each key follows. */
     state?: boolean;
 }
@@ -93,7 +94,7 @@ interface Sharing {
     readonly problem: string | null;
     /**
      * URLs of other streams that this page or another tab had open when this one was opened,
-     * such as those of other channels. Each has a connection of its own.
+     * such as those of other addresses. Each has a connection of its own.
      */
     readonly apart: readonly string[];
 }
