@@ -69,7 +69,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The place of the oldest event that a log still had at a time."""
+    """The place of the oldest event that a log still had at a time, or soon after."""
 
     time: float
     place: int
@@ -137,13 +137,16 @@ class Recorder:
     def read(self) -> Log:
         """Read the log, and return all of it so far, with what it has trimmed."""
         with self._lock:
+            # Noted before the read, so that everything trimmed until then is missing in
+            # it. A busy process may notice the end of a read much later.
+            began = time.monotonic()
             log = self._read()
             floor = next(each.place for each in log.entries if not each.is_control)
             newest = max(self._entries, default=floor)
             assert floor <= newest, "the log trimmed entries that were never read"
             self._entries |= {entry.place: entry for entry in log.entries}
             self._epochs |= log.epochs
-            self._floors.append(Floor(time.monotonic(), floor))
+            self._floors.append(Floor(began, floor))
             entries = tuple(self._entries[place] for place in sorted(self._entries))
             return Log(entries, dict(self._epochs), tuple(self._floors))
 

@@ -74,6 +74,21 @@ def test_a_recorder_keeps_what_the_log_has_trimmed() -> None:
     assert whole.floor_at(whole.floors[1].time) == 3
 
 
+def test_a_trim_during_a_read_counts_as_one_of_the_next_read() -> None:
+    """The reader may be held up with an old log, while a client is reset."""
+    moments = []
+
+    def read() -> Log:
+        log = Log((entry(1 + len(moments)), entry(3)), {"a": 3})
+        moments.append(time.monotonic())
+        return log
+
+    recorder = Recorder(read)
+    recorder.read()
+    log = recorder.read()
+    assert log.floor_at(moments[0]) == 2
+
+
 def test_a_recorder_that_is_too_slow_fails() -> None:
     """The checker would take the missing entries for events that never were."""
     logs = iter([Log((entry(1),), {"a": 1}), Log((entry(3),), {"a": 3})])
