@@ -5,26 +5,25 @@ Flask-Login's loaders, tickets and the app's own rules. Does not know how stream
 delivered.
 """
 
-import inspect
 import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
 
 from flask import Flask, g, has_request_context, request
 from werkzeug.exceptions import BadRequest, Forbidden, Gone, NotFound, Unauthorized
 
-from ..errors import InvalidOption, InvalidTarget
+from ..errors import InvalidTarget
 from ..events import address
 from ..events.address import Address, HasId, Name, Unset
 from ..events.channel_patterns import covers
-from ..hub.clients.client import Client, Identity, Metadata
+from ..hub.clients.client import Client, Identity
 from ..runtime.coded_log import CodedLog
 from . import client_ids, sessions
 from .opening_request import OpeningRequest, OpeningRequests
+from .rules import Authorizer, Reloader, Rules, allows
 from .tickets import Ticket
 from .visitor import (
     Login,
@@ -41,35 +40,9 @@ from .visitor import (
 
 log = CodedLog(__name__)
 
-#: ``f(user, channel) -> bool``. The user is None in an app without Flask-Login.
-Authorizer = Callable[[Any, str], bool]
-
 # Errors by which a loader or a rule says no, as abort(403) and get_or_404() do. Any
 # other error means that the question has no answer for now.
 _REFUSALS = (Unauthorized, Forbidden, NotFound, Gone)
-
-#: ``f() -> dict``. Called in the request that opens a stream.
-Describer = Callable[[], Metadata]
-
-#: ``f(user, channel) -> dict``. Returns None for a user who stays invisible.
-PresenceDescriber = Callable[[Any, str], Metadata | None]
-
-#: ``f(user, channel) -> bool``.
-PresenceViewer = Callable[[Any, str], bool]
-
-#: ``f(user_id) -> user``. Returns None if the user no longer exists.
-Reloader = Callable[[str], Any]
-
-
-@dataclass(slots=True)
-class Rules:
-    """The functions that the app registered with the decorators of ``SSEHub``."""
-
-    authorize: Authorizer | None = None
-    describe: Describer | None = None
-    reload: Reloader | None = None
-    describe_presence: PresenceDescriber | None = None
-    may_see_presence: PresenceViewer | None = None
 
 
 class Grant(NamedTuple):
@@ -394,23 +367,6 @@ def _request_again(app: Flask, opening: OpeningRequest) -> Iterator[None]:
         yield
     finally:
         context.pop()
-
-
-def allows(rule: Callable[[Any, Any], bool], person: Any, what: object) -> bool:
-    """Return a rule's answer about a channel, or about another thing.
-
-    Raises InvalidOption if the answer is a coroutine.
-    """
-    answer = rule(person, what)
-    if inspect.isawaitable(answer):
-        # It would count as true, and open every channel.
-        if inspect.iscoroutine(answer):
-            answer.close()
-        raise InvalidOption(
-            "a rule returned a coroutine: async is not supported, so write a"
-            " plain function that returns True or False"
-        )
-    return bool(answer)
 
 
 def _still_may(client: Client, person: Any, rule: Authorizer | None) -> bool:

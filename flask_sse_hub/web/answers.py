@@ -37,7 +37,7 @@ from ..answers.response import (
     check_items,
     check_room,
 )
-from ..auth.access import allows
+from ..auth.rules import allows
 from ..auth.visitor import Visitor
 from ..errors import BrokerUnavailable, TooManyAnswers
 from ..events import address

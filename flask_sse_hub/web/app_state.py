@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from flask import Flask, has_request_context
 
 from ..answers.lasting.desk import Desk
-from ..auth.access import Access, Rules
+from ..auth.access import Access
+from ..auth.rules import Rules
 from ..brokers import Broker, create_broker, traced
 from ..errors import BrokerUnavailable
 from ..events.address import Address

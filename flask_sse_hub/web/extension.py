@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from flask import Flask, Response, current_app, has_app_context
 
-from ..auth.access import Authorizer, Rules
+from ..auth.rules import Authorizer, Rules
 from ..auth.secret_keys import older_keys
 from ..auth.tickets import Ticket
 from ..errors import (

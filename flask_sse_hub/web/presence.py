@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import has_request_context
 
-from ..auth.access import PresenceDescriber, PresenceViewer, Rules
+from ..auth.rules import PresenceDescriber, PresenceViewer, Rules
 from ..auth.visitor import Visitor
 from ..errors import BrokerUnavailable, ConfigurationError, InvalidName
 from ..events.channel_patterns import is_pattern

@@ -3,7 +3,7 @@
 Each rule is one function of the app. Does not know when a rule is asked.
 """
 
-from ..auth.access import Authorizer, Describer, Reloader, Rules
+from ..auth.rules import Authorizer, Describer, Reloader, Rules
 from ..runtime.arguments import explaining
 from .registering import check_rule
 

@@ -12,7 +12,8 @@ from flask import Response, after_this_request, current_app, request
 from werkzeug.exceptions import BadRequest
 
 from ..auth import sessions
-from ..auth.access import Access, Authorizer, Rules
+from ..auth.access import Access
+from ..auth.rules import Authorizer, Rules
 from ..auth.visitor import Visitor, load_visitor
 from ..errors import (
     BrokerUnavailable,

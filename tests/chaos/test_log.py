@@ -76,7 +76,7 @@ def test_a_recorder_keeps_what_the_log_has_trimmed() -> None:
 
 def test_a_trim_during_a_read_counts_as_one_of_the_next_read() -> None:
     """The reader may be held up with an old log, while a client is reset."""
-    moments = []
+    moments: list[float] = []
 
     def read() -> Log:
         log = Log((entry(1 + len(moments)), entry(3)), {"a": 3})
