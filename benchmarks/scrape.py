@@ -1,4 +1,4 @@
-"""The cost of metrics: a fan-out with a scrape each second, and without one.
+"""The cost of metrics and of the console: a fan-out with scrapes, and without.
 
 ``python -m benchmarks.scrape [--streams 10000] [--rounds 9]``. Prints the table in
 docs/operations.md: the CPU time of four workers for each delivery, and the time from an
@@ -32,7 +32,10 @@ _LONG_SECONDS = 3600
 _WARMING = 30
 
 # Enough for a clock that counts CPU time in steps of 10 ms.
-_SCRAPES = 100
+_REQUESTS = 100
+
+# A search that looks at each text of each stream.
+_CONSOLE = "/events/console/streams?text=no%20such%20text&order=lag"
 
 
 class Measured(NamedTuple):
@@ -69,7 +72,8 @@ def main(streams: int, rounds: int) -> None:
                 # Each kind is the first one of every other round.
                 for scraping in sorted(found, reverse=bool(number % 2)):
                     found[scraping].append(measure(server, scraping=scraping))
-            scrape_ms = cost_of_a_scrape(server)
+            scrape_ms = cost_of(server, "/events/metrics")
+            console_ms = cost_of(server, _CONSOLE)
         finally:
             listeners.kill()
             listeners.wait()
@@ -86,6 +90,7 @@ def main(streams: int, rounds: int) -> None:
         print(f"| {name} | {_shown(without)} | {_shown(scraped)} | {ratio:.2f} |")
     print(
         f"\nOne scrape takes {scrape_ms:.1f} ms of CPU time, of all workers together."
+        f" One search of the console through all streams takes {console_ms:.1f} ms."
     )
 
 
@@ -94,12 +99,14 @@ def _shown(values: list[float]) -> str:
     return f"{statistics.median(values):.1f} ({min(values):.1f} - {max(values):.1f})"
 
 
-def cost_of_a_scrape(server: Server) -> float:
-    """Return the CPU time of a scrape in milliseconds, while nothing is published."""
+def cost_of(server: Server, path: str) -> float:
+    """Return the CPU time of a request in milliseconds, while nothing is published."""
     before = _cpu(server)
-    for _ in range(_SCRAPES):
-        server.get("/events/metrics")
-    return (_cpu(server) - before) * 1e3 / _SCRAPES
+    for _ in range(_REQUESTS):
+        status, _ = server.get(path)
+        if status != 200:
+            raise RuntimeError(f"{path} answered {status}")
+    return (_cpu(server) - before) * 1e3 / _REQUESTS
 
 
 def measure(server: Server, *, scraping: bool) -> Measured:
