@@ -33,6 +33,10 @@ _DRAIN_SECONDS = 0.3
 # 1, so that a ping that is a little late is still within the interval.
 _PING_AFTER = (0.6, 0.85)
 
+# The number of different times. With the default interval, pings after one broadcast
+# are spread over seven seconds: there are more moments than a worker can tell apart.
+_SILENCES = 256
+
 
 class Lifecycle:
     """Connect clients, end their streams, and let go of them."""
@@ -63,6 +67,11 @@ class Lifecycle:
         self._roster = roster
         self._note_end = note_end
         self._clock = clock
+        # Clients share these numbers: one of its own would take 32 bytes of each.
+        self._silences = tuple(
+            options.heartbeat_interval * random.uniform(*_PING_AFTER)
+            for _ in range(_SILENCES)
+        )
 
     @property
     def draining(self) -> bool:
@@ -205,7 +214,7 @@ class Lifecycle:
 
     def draw_silence(self) -> float:
         """Return how long a stream may be silent before its next ping, in seconds."""
-        return self._options.heartbeat_interval * random.uniform(*_PING_AFTER)
+        return random.choice(self._silences)
 
     def _draw_retry(self) -> float:
         """Return a random reconnect delay for one client, in seconds."""

@@ -55,7 +55,8 @@ class PeerWatch(Generic[Owner]):
         # Under this lock, an event therefore never reaches the owner of another
         # connection that has been given the same descriptor.
         self._lock = threading.Lock()
-        self._owners: dict[int, Owner] = {}
+        # The owners, by descriptor. A dict would take 70 bytes for each, with its key.
+        self._owners: list[Owner | None] = []
         self._changed = changed
         self._epoll: select.epoll | None = None
         self._watcher: Watcher | None = None
@@ -71,6 +72,7 @@ class PeerWatch(Generic[Owner]):
             if self._epoll is None:
                 self._open()
             if self._epoll is not None and descriptor >= 0:
+                self._owners += [None] * (descriptor + 1 - len(self._owners))
                 self._owners[descriptor] = owner
                 # The kernel may refuse another descriptor. Pings then find out that the
                 # peer has left.
@@ -84,19 +86,25 @@ class PeerWatch(Generic[Owner]):
 
     def owner(self, connection: HasFileno) -> Owner | None:
         """Return the owner of a connection, None if it is not watched."""
-        return self._owners.get(connection.fileno())
+        return self._owner_of(connection.fileno())
+
+    def _owner_of(self, descriptor: int) -> Owner | None:
+        # The descriptor of a closed socket is -1.
+        known = 0 <= descriptor < len(self._owners)
+        return self._owners[descriptor] if known else None
 
     def await_room(self, descriptor: int, *, waiting: bool) -> None:
         """Report, or no longer report, that a connection takes bytes again."""
         with self._lock:
-            if self._epoll is not None and descriptor in self._owners:
+            if self._epoll is not None and self._owner_of(descriptor) is not None:
                 with suppress(OSError):
                     self._epoll.modify(descriptor, _events(reads=True, room=waiting))
 
     def remove(self, descriptor: int) -> None:
         """Stop watching a connection. Does nothing if it is not watched."""
         with self._lock:
-            if self._owners.pop(descriptor, None) is not None and self._epoll:
+            if self._epoll is not None and self._owner_of(descriptor) is not None:
+                self._owners[descriptor] = None
                 with suppress(OSError):
                     self._epoll.unregister(descriptor)
 
@@ -105,9 +113,9 @@ class PeerWatch(Generic[Owner]):
         with self._lock:
             events = self._epoll.poll(0) if self._epoll is not None else []
             found = [
-                (self._owners[descriptor], flags)
+                (owner, flags)
                 for descriptor, flags in events
-                if descriptor in self._owners
+                if (owner := self._owner_of(descriptor)) is not None
             ]
         for owner, flags in found:
             yield owner, _change(flags)
@@ -119,7 +127,7 @@ class PeerWatch(Generic[Owner]):
         """
         # A thread that held the lock does not exist in the child and cannot release it.
         self._lock = threading.Lock()
-        owners = list(self._owners.values())
+        owners = [each for each in self._owners if each is not None]
         self.close()
         return owners
 
