@@ -57,11 +57,6 @@ class Grant(NamedTuple):
     common: str
     own: str
 
-    @property
-    def request(self) -> OpeningRequest:
-        """The request that opened the stream."""
-        return OpeningRequest(self.common, self.own)
-
 
 class Access:
     """The rules of one app for its streams.
@@ -327,7 +322,8 @@ class Access:
     ) -> bool:
         """Ask about one client. ``loaded`` holds the user once it is loaded."""
         grant = cast("Grant", client.grant)
-        with _request_again(self._app, grant.request):
+        opening = OpeningRequest(grant.common, grant.own)
+        with _request_again(self._app, opening):
             if login is Login.SESSION and not sessions.goes_on(client.identity):
                 return False
             if not loaded:

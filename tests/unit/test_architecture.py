@@ -146,7 +146,8 @@ def _prose() -> Iterator[tuple[str, str]]:
     folders = ("flask_sse_hub", "example_app", "tests", "benchmarks", "docs")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     for path in [*paths, ROOT / "gunicorn.conf.py"]:
-        if "node_modules" in path.parts:
+        if {"node_modules", ".venv"}.intersection(path.parts):
+            # Other people's code, such as that of the servers to compare with.
             continue
         text = path.read_text()
         place = str(path.relative_to(ROOT))
