@@ -164,9 +164,14 @@ class Members:
         """
         with self._saying:
             if not self._said or self._is_lost:
-                self._append(beat_of(self.own_id))
-                self._said = True
+                # First: the others may take this beat back at once.
                 self._is_lost = False
+                try:
+                    self._append(beat_of(self.own_id))
+                except BaseException:
+                    self._is_lost = True
+                    raise
+                self._said = True
 
     def beat(self) -> None:
         """Say that this worker lives if that is needed, and write off the silent ones.

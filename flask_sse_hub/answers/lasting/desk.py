@@ -318,7 +318,7 @@ class Desk:
         if member_id == self._members.own_id:
             # This process was only stopped, and the others have written it off.
             for entry in self.book.entries():
-                entry.is_told = False
+                entry.is_told = None
         self.book.member_left(member_id)
 
     # The regular look
@@ -374,11 +374,16 @@ class Desk:
             return
         if self.runs(entry):
             self._forget_keys(entry, entry.useless_keys)
-        some = entry in self._readers
-        if some != entry.is_told:
+        own_id, some, told = self._members.own_id, entry in self._readers, entry.is_told
+        if some != (own_id in entry.readers if told is None else told):
             self._members.enter()
-            self._append(records.readers(begun, self._members.own_id, some=some))
+            # First: the others may write this process off right after the record.
             entry.is_told = some
+            try:
+                self._append(records.readers(begun, own_id, some=some))
+            except BaseException:
+                entry.is_told = None
+                raise
 
     def _look_at_ended(self, entry: BookEntry, since: float) -> None:
         """Keep what was said before the end, and later remove it."""

@@ -75,8 +75,9 @@ class BookEntry:
         self.is_forgotten = False
         # Whether the state of a restart has named this answer.
         self.is_confirmed = True
-        #: Whether this process has told the log that it has readers.
-        self.is_told = False
+        #: Whether the log was told last that this process has readers; None if
+        #: ``readers`` is newer.
+        self.is_told: bool | None = None
         self._lock = threading.Lock()
         self._starts: list[int] = []
         self._parts: list[Content] = []
@@ -185,7 +186,8 @@ class BookEntry:
 
     def begin_again(self) -> None:
         """Prepare for another reading of the log, after parts may have been missed."""
-        self.is_confirmed = self.is_whole = self.is_told = False
+        self.is_confirmed = self.is_whole = False
+        self.is_told = None
         self.keys.clear()
         self.readers.clear()
 

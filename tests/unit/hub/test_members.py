@@ -4,6 +4,7 @@ import pytest
 
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.events import address
+from flask_sse_hub.events.record import Cursor, Record
 from flask_sse_hub.hub.members import MISSED_BEATS, beat_of, farewell_of
 from tests.kit.hand import KEEP_ALL, HandHub
 
@@ -166,6 +167,30 @@ def test_a_part_enters_again_if_the_beat_is_gone(
     worker.hub.bring()
     assert worker.members.own_id in worker.members
     assert broker.head().offset == before + 1
+
+
+def test_a_beat_that_is_taken_back_at_once_is_lost(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread may go on only after the worker has read that."""
+    append = broker.publish
+    farewells: list[Record] = []
+
+    def publish(record: Record) -> Cursor:
+        cursor = append(record)
+        if not farewells:
+            farewells.append(farewell_of(worker.members.own_id))
+            append(farewells[0])
+            worker.hub.bring()
+        return cursor
+
+    monkeypatch.setattr(broker, "publish", publish)
+    worker = Worker(broker)
+    worker.members.enter()
+    assert worker.members.own_id not in worker.members
+    worker.members.enter()
+    worker.hub.bring()
+    assert worker.members.own_id in worker.members
 
 
 def test_a_drain_lets_parts_end_before_the_others_hear_of_it(

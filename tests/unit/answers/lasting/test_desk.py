@@ -5,12 +5,13 @@ import random
 
 import pytest
 
+from flask_sse_hub.answers.lasting import records
 from flask_sse_hub.answers.lasting.records import begin
 from flask_sse_hub.answers.progress import Progress
 from flask_sse_hub.brokers import MemoryBroker
 from flask_sse_hub.errors import BrokerUnavailable
 from flask_sse_hub.events import address
-from flask_sse_hub.events.record import Retention
+from flask_sse_hub.events.record import Cursor, Record, Retention
 from flask_sse_hub.hub.clients.client import Identity
 from flask_sse_hub.hub.clients.close_reason import CloseReason
 from flask_sse_hub.hub.members import MISSED_BEATS, farewell_of
@@ -415,3 +416,45 @@ def test_readers_are_told_again_after_a_gap(one: Worker, two: Worker) -> None:
     two.look()
     one.hand.bring()
     assert one.entry.readers == {two.desk.member_id}
+
+
+def test_readers_are_told_again_if_the_others_write_the_worker_off(
+    broker: MemoryBroker, one: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may do it right after its record, before its thread goes on."""
+    append = broker.publish
+    farewells: list[Record] = []
+
+    def publish(record: Record) -> Cursor:
+        cursor = append(record)
+        if record.content.type == records.READERS and not farewells:  # type: ignore[union-attr]
+            farewells.append(farewell_of(two.desk.member_id))
+            append(farewells[0])
+            two.hand.bring()
+        return cursor
+
+    monkeypatch.setattr(broker, "publish", publish)
+    two = Worker(broker)
+    run(one.start(Given("a")))
+    two.read()
+    two.look()
+    assert farewells
+    assert one.entry.readers == set()
+    two.look()
+    assert one.entry.readers == {two.desk.member_id}
+
+
+def test_readers_that_leave_in_a_gap_are_told(one: Worker, two: Worker) -> None:
+    """Otherwise the answer would take a reader that has left for a present one."""
+    run(one.start(Given("a")))
+    reader = two.read()
+    two.look()
+    told = two.hand.broker.state().records
+    two.desk.book.restart()
+    for record in told:
+        if record.addresses[0].startswith("a:"):
+            two.desk.book.take(record)
+    reader.drop()
+    two.desk.book.caught_up()
+    two.look()
+    assert one.entry.readers == set()
