@@ -27,7 +27,7 @@ DEMO := $(patsubst %,tests/browser/test_%.py,accessibility chat demo import page
 
 .PHONY: help run test prepared everything style format types imports unit unit-covering unit-others others \
   unit-gevent unit-pythons pythons-gevent pythons-plain live live-here live-elsewhere browser browser-demo browser-client browser-engines compat engines docs chaos fuzz \
-  bench bench-peers bench-parts bench-scrape bench-capacity bench-proxies pictures dist client system clean
+  bench bench-peers bench-parts bench-scrape bench-capacity bench-proxies bench-navigations pictures dist client system clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -174,6 +174,9 @@ bench-capacity: $(VENV)/dev ## Measure the constants of `flask sse plan`, and wr
 
 bench-proxies: $(VENV)/dev ## Measure proxies in front, and write docs/deploying.md
 	$(BIN)/python -m benchmarks.proxies --write
+
+bench-navigations: $(VENV)/dev ## Measure streams during downloads, and write docs/browser.md
+	$(BIN)/python -m benchmarks.navigations --write
 
 system: ## Install the system packages that the tests need
 	./tests/install-system-packages

@@ -88,9 +88,9 @@ def between(page: str, begin: str, table: str) -> str:
     return f"{before}{begin}{table}{_END}{after}"
 
 
-def rows(page: str) -> Mapping[str, list[str]]:
-    """Return the cells of each check in a page."""
-    _, _, rest = page.partition(_BEGIN)
+def rows(page: str, begin: str = _BEGIN) -> Mapping[str, list[str]]:
+    """Return the cells of each row of the table after a comment, by the first cell."""
+    _, _, rest = page.partition(begin)
     table, _, _ = rest.partition(_END)
     found = [
         [cell.strip() for cell in line.split("|")[1:-1]]
