@@ -23,15 +23,20 @@ def install(folder: Path) -> None:
     The client is installed as ``npm install ./sse-hub`` does it: by a link to the
     folder that ``flask sse client`` has written.
     """
-    if not (PACKAGES / "vite").is_dir():
-        absent("vite", remedy="install Node.js 18 or later and run `npm ci` in tests")
-    # Node.js and bundlers look for a package in all folders above, too.
-    (folder.parent / "node_modules").symlink_to(PACKAGES)
+    link_packages(folder)
     flask = [sys.executable, "-m", "flask", "--app", "tests.live.site:create_app()"]
     run(*flask, "sse", "client", str(folder / "sse-hub"), cwd=ROOT)
     modules = folder / "node_modules"
     modules.mkdir()
     (modules / "sse-hub").symlink_to("../sse-hub")
+
+
+def link_packages(folder: Path) -> None:
+    """Let a folder import the packages of the tests."""
+    if not (PACKAGES / "vite").is_dir():
+        absent("vite", remedy="install Node.js 18 or later and run `npm ci` in tests")
+    # Node.js and bundlers look for a package in all folders above, too.
+    (folder.parent / "node_modules").symlink_to(PACKAGES)
 
 
 def run(*command: str, cwd: Path) -> str:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
@@ -16,6 +17,8 @@ class Proxy:
         self.answer: bytes | None = None
         #: Whether new connections are not answered at all.
         self.is_silent = False
+        #: The method and the target of each request that was passed on.
+        self.requests: list[str] = []
         self._server_port = port
         self._listener = socket.create_server((HOST, 0))
         self.port: int = self._listener.getsockname()[1]
@@ -60,13 +63,23 @@ class Proxy:
                 self._ends |= {client: server, server: client}
                 back = threading.Thread(target=self._pass_on, args=[server])
                 back.start()
-                self._pass_on(client)
+                self._pass_on(client, note=self._note)
                 back.join()
                 del self._ends[client], self._ends[server]
 
-    def _pass_on(self, source: socket.socket) -> None:
+    def _note(self, chunk: bytes) -> None:
+        # A browser sends no request before the last one of a connection is answered.
+        words = chunk.partition(b"\r\n")[0].decode("latin-1").split(" ")
+        if len(words) == 3 and words[2].startswith("HTTP/"):
+            self.requests.append(f"{words[0]} {words[1]}")
+
+    def _pass_on(
+        self, source: socket.socket, *, note: Callable[[bytes], None] | None = None
+    ) -> None:
         with suppress(OSError):
             while chunk := source.recv(65536):
+                if note is not None:
+                    note(chunk)
                 if source not in self._swallowed:
                     self._ends[source].sendall(chunk)
         with suppress(OSError):

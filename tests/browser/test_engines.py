@@ -13,12 +13,15 @@ import pytest
 from flask import Flask
 
 from flask_sse_hub import SSEHub
-from tests.browser.engines import Engine, Firefox
+from tests.browser.engines import Chromium, Engine, Firefox
+from tests.browser.front_end import link_packages, run
 from tests.browser.proxy import Proxy
 from tests.browser.tabs import Numbers, Tab, Visitor
+from tests.documented.samples import sample
 from tests.kit.demo import Demo
+from tests.kit.ports import HOST
 from tests.kit.reader import wait_until
-from tests.live.server import Server
+from tests.live.server import Server, asleep
 
 pytestmark = pytest.mark.browser
 
@@ -269,12 +272,32 @@ def test_a_page_continues_after_the_back_button(
         tab.page.go_back()
         tab.live()
         kept.add(bool(tab.get("window.isTheSame")))
+        tab.page.go_forward()
+        tab.page.go_back()
+        tab.live()
     numbers.publish(3)
     numbers.all_arrived(*tabs)
     # The cache of Chromium has a test of its own: the headless shell has none.
     if engine.name != "chromium":
         shown = "the same page" if kept == {True} else "loaded again"
         record_property("shows", shown)
+
+
+def test_a_machine_that_sleeps(
+    engine: Engine, server: Server, proxy: Proxy, tabs: list[Tab], numbers: Numbers
+) -> None:
+    """Its connections are dead when it wakes up. No event of the night is lost."""
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    clock = server.stream("/events?channel=news")
+    with asleep(*engine.pids()):
+        proxy.swallow()
+        numbers.publish(3)
+        for _ in range(3):
+            clock.next("ping")
+    clock.close()
+    wait_for_error(tabs, "silent")
+    numbers.all_arrived(*tabs, since=-1)
 
 
 def test_the_react_app(
@@ -302,33 +325,72 @@ def test_the_react_app(
     visitor.login("alice")
 
 
-@pytest.mark.parametrize("kind", ["worker", "shared worker"])
+@pytest.mark.parametrize("kind", ["worker", "shared worker", "service worker"])
 def test_a_stream_in_a_worker(kind: str, visitor: Visitor, numbers: Numbers) -> None:
     """Its address is relative to the worker's script."""
     tab = visitor.load("/tab")
-    tab.get(_WORK, kind == "shared worker")
+    tab.get(_WORK, kind)
     tab.wait_for("told.some(([state]) => state === 'open')")
     numbers.publish(2)
     tab.wait_for("told.includes(1)")
     assert tab.get("told.filter(Number.isInteger)") == [0, 1]
+    tab.get(_UNREGISTER)
     visitor.close(tab)
 
 
-_WORK = """(isShared) => {
+_WORK = """async (kind) => {
   const script = "/workers/stream.js";
-  const worker = isShared
-    ? new SharedWorker(script, { type: "module" }).port
-    : new Worker(script, { type: "module" });
+  const options = { type: "module" };
+  let worker;
+  if (kind === "worker") worker = new Worker(script, options);
+  else if (kind === "shared worker") worker = new SharedWorker(script, options).port;
+  else {
+    const { port1, port2 } = new MessageChannel();
+    const { installing } = await navigator.serviceWorker.register(script, options);
+    installing.postMessage(null, [port2]);
+    worker = port1;
+  }
   window.told = [];
   worker.onmessage = ({ data }) => told.push(data);
 }"""
 
 
-@pytest.mark.parametrize("kind", ["passing", "answering"])
+# The service worker of the documentation, with the packages of Workbox.
+_WORKBOX = sample("docs/browser.md", "js", with_="registerRoute")
+_STARTS_AT_ONCE = """
+addEventListener("install", () => skipWaiting());
+addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+"""
+
+
+@pytest.fixture(scope="session")
+def workbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built service worker with Workbox."""
+    folder = tmp_path_factory.mktemp("workbox") / "sources"
+    folder.mkdir()
+    link_packages(folder)
+    (folder / "worker.js").write_text(_WORKBOX + _STARTS_AT_ONCE)
+    esbuild = "../node_modules/.bin/esbuild"
+    built = folder / "workbox.js"
+    run(
+        *(esbuild, "worker.js", "--bundle", "--minify", f"--outfile={built}"),
+        cwd=folder,
+    )
+    return built
+
+
+@pytest.mark.parametrize("kind", ["passing", "answering", "workbox"])
 def test_a_service_worker(
-    kind: str, engine: Engine, visitor: Visitor, numbers: Numbers, server: Server
+    kind: str,
+    engine: Engine,
+    visitor: Visitor,
+    numbers: Numbers,
+    server: Server,
+    workbox: Path,
 ) -> None:
     """No event is lost where it answers streams, and none is cut where it does not."""
+    (server.folder / "workers").mkdir(exist_ok=True)
+    shutil.copy(workbox, server.folder / "workers")
     if isinstance(engine, Firefox):
         # It ends service workers after half a minute, and what they answer.
         for name in ("idle_timeout", "idle_extended_timeout"):
@@ -341,6 +403,9 @@ def test_a_service_worker(
     )
     tab.get(_WARN)
     tab.live()
+    if kind == "workbox":
+        # Its strategy has answered other requests.
+        wait_until(lambda: tab.get("caches.keys()"))
     if kind == "answering" and isinstance(engine, Firefox):
         tab.wait_for("states.some(([, reason]) => reason === 'network')")
         assert "service worker" in tab.get("warnings.join()")
@@ -381,13 +446,42 @@ def test_the_pages_of_the_demo(engine: Engine, demo: Demo) -> None:
     page = profile.new_page()
     page.goto(f"{demo.url}/login?next=/sse-demo")
     page.evaluate(_SIGN_IN)
-    page.wait_for_function("location.pathname === '/sse-demo'")
+    page.wait_for_function("() => location.pathname === '/sse-demo'")
     for path in ("/", "/sse-demo", "/dashboard", "/chat", "/import"):
         page.goto(f"{demo.url}{path}")
         page.evaluate(_OPENED)
         page.evaluate("fetch('/trigger', { method: 'POST' }).then(({ ok }) => ok)")
-        page.wait_for_function("document.querySelector('#toasts .toast')")
+        page.wait_for_function("() => document.querySelector('#toasts .toast')")
     profile.close()
+
+
+def test_a_page_of_another_origin(
+    server: Server,
+    proxy: Proxy,
+    visitor: Visitor,
+    numbers: Numbers,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """It resumes. Some engines keep no preflight of a request that uses no cache."""
+    body = {"user": "alice", "channels": ["news"]}
+    _, ticket, _ = server.request("POST", "/ticket", body=body)
+    target = f"/events?channel=news&ticket={ticket.decode()}"
+    tab = Tab(visitor.context.new_page())
+    tab.page.goto(f"http://localhost:{server.port}/tab")
+    tab.get("(url) => listen({}, url)", f"http://{HOST}:{proxy.port}{target}")
+    tab.live()
+    for _ in range(3):
+        numbers.publish(3)
+        numbers.all_arrived(tab, since=-1)
+        proxy.cut()
+    tab.page.close()
+    asked = [
+        each.partition("?")[0] for each in proxy.requests if ticket.decode() in each
+    ]
+    preflights, streams = map(asked.count, ("OPTIONS /events", "GET /events"))
+    assert preflights > 0
+    kept = "kept" if preflights < streams else "sent each time"
+    record_property("shows", f"yes, preflights are {kept}")
 
 
 _SIGN_IN = """() => {
@@ -403,19 +497,55 @@ _OPENED = """async () => {
 }"""
 
 
-@pytest.mark.parametrize("engine", ["firefox"], indirect=True)
-def test_blocked_site_data(engine: Firefox, server: Server) -> None:
-    """Each tab connects by itself, and says why. Chromium refuses locks instead."""
-    engine.prefer("network.cookie.cookieBehavior", 2)
-    visitor = Visitor(engine.new_context(), server.port)
-    tab = visitor.load("/tab")
-    tab.get(_WITH_TICKET)
-    tab.live()
-    assert tab.role == "alone"
-    assert "insecure" in tab.get("stream.sharing.problem")
-    assert tab.errors == []
+def test_a_private_window(
+    engine: Engine, server: Server, proxy: Proxy, numbers: Numbers
+) -> None:
+    """Its tabs share a connection, and resume."""
+    visitor = Visitor(engine.new_private_context(), proxy.port)
+    visitor.login("alice")
+    # In a group of their own, since WebKit's pages are all in such windows.
+    tabs = visitor.shared(2, "news", "sport")
+    assert sorted(tab.role for tab in tabs) == ["follower", "leader"]
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
+    proxy.cut()
+    numbers.publish(3)
+    numbers.all_arrived(*tabs, since=-1)
     visitor.context.close()
-    engine.prefer("network.cookie.cookieBehavior", 5)
+
+
+def test_a_content_blocker(engine: Engine, server: Server, numbers: Numbers) -> None:
+    """A blocked stream looks like an outage to the page, and opens when it may."""
+    visitor = Visitor(engine.new_context(), server.port)
+    visitor.login("alice")
+    with engine.content_blocker(visitor.context):
+        tabs = [visitor.tab("alice"), visitor.tab("alice", shared=True)]
+        wait_for_error(tabs, "network")
+        (other,) = visitor.shared()
+        numbers.publish(3)
+        numbers.all_arrived(other)
+        for tab in tabs:
+            assert {state for state, _ in tab.states} == {"reconnecting"}
+            assert tab.errors == []
+    # The content blocker of WebKit cannot be switched off.
+    if engine.name != "webkit":
+        for tab in tabs:
+            tab.live()
+    visitor.context.close()
+
+
+@pytest.mark.parametrize("engine", ["chromium", "firefox"], indirect=True)
+def test_blocked_site_data(engine: Chromium | Firefox, server: Server) -> None:
+    """Each tab connects by itself, and says why. No cookie is kept, so no login."""
+    with engine.without_site_data() as context:
+        tab = Visitor(context, server.port).load("/tab")
+        tab.get(_WITH_TICKET)
+        tab.live()
+        assert tab.role == "alone"
+        # Chromium refuses locks, and Firefox broadcast channels.
+        problem = tab.get("stream.sharing.problem")
+        assert "denied" in problem or "insecure" in problem
+        assert tab.errors == []
 
 
 _WITH_TICKET = """() => listen({

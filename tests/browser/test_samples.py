@@ -29,7 +29,6 @@ CONNECT = sample(BROWSER, "js", with_="onState")
 SHARED = sample(BROWSER, "js", with_="shared: true")
 NATIVE = sample(BROWSER, "js", with_="new EventSource(")
 SERVICE_WORKER = sample(BROWSER, "js", with_="respondWith")
-WORKBOX = sample(BROWSER, "js", with_="registerRoute")
 PRICES = sample("docs/live-prices.md", "js")
 TYPING = sample("docs/typing-indicators.md", "js")
 PROGRESS = sample("docs/jobs.md", "js")
@@ -116,26 +115,6 @@ def test_tabs_share_one_connection(server: Server, make_visitor: MakeVisitor) ->
 def test_a_service_worker_lets_streams_pass() -> None:
     """tests/browser/test_engines.py has this worker answer in each engine."""
     assert SERVICE_WORKER in (WORKERS / "passing.js").read_text()
-
-
-def test_a_condition_of_workbox_leaves_out_streams(chromium: "Browser") -> None:
-    """The route's condition is given each request; the strategy is Workbox's own."""
-    page = chromium.new_page()
-    matched = page.evaluate(
-        """(code) => {
-          let matches;
-          new Function("registerRoute", "NetworkFirst", code)(
-            (condition) => (matches = condition),
-            class {},
-          );
-          return ["text/event-stream", "text/html"].map((Accept) =>
-            matches({ request: new Request("https://a", { headers: { Accept } }) }),
-          );
-        }""",
-        WORKBOX,
-    )
-    page.close()
-    assert matched == [False, True]
 
 
 def test_prices_are_shown_from_the_first_moment(

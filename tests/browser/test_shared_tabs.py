@@ -1,8 +1,5 @@
 """One connection for all tabs in a real browser. A new leader loses no event."""
 
-import json
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -136,38 +133,6 @@ def test_without_locks_each_tab_connects(
         assert tab.role == "alone"
         assert "Web Locks" in tab.get("stream.sharing.problem")
     wait_until(lambda: server.connections() == 2)
-
-
-def test_with_storage_forbidden_each_tab_connects(
-    chromium: "Browser", server: Server, tmp_path: Path
-) -> None:
-    """If a visitor forbids storage, Chromium refuses all requests for locks."""
-    preferences = {"profile": {"default_content_setting_values": {"cookies": 2}}}
-    folder = tmp_path / "Default"
-    folder.mkdir()
-    (folder / "Preferences").write_text(json.dumps(preferences))
-    with chromium.browser_type.launch_persistent_context(
-        tmp_path, executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-    ) as context:
-        tab = Visitor(context, server.port).blank()
-        tab.get(
-            """listen({
-              shared: true,
-              userId: "alice",
-              ticket: async () => {
-                const response = await fetch("/ticket", {
-                  method: "POST",
-                  headers: { "Content-Type": "application/json" },
-                  body: JSON.stringify({ user: "alice" }),
-                });
-                return response.text();
-              },
-            })"""
-        )
-        tab.live()
-        assert tab.role == "alone"
-        assert "denied" in tab.get("stream.sharing.problem")
-        assert tab.errors == []
 
 
 def test_a_handler_may_close_a_stream_that_was_refused(

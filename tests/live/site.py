@@ -194,8 +194,14 @@ def _add_views(app: Flask) -> None:
 
     @app.get("/workers/<name>")
     def workers(name: str) -> Response:
-        """Serve the test's scripts of workers, which a page cannot make up."""
-        response = send_from_directory(WORKERS, name)
+        """Serve a script of a worker, also one that was built into this folder.
+
+        A page cannot make up such a script.
+        """
+        built = Path.cwd() / "workers"
+        response = send_from_directory(
+            built if (built / name).exists() else WORKERS, name
+        )
         # A service worker may otherwise control only the pages below its own path.
         response.headers["Service-Worker-Allowed"] = "/"
         return response

@@ -3,12 +3,16 @@
 import base64
 import json
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
 
 from tests.kit.reader import DEADLINE, wait_until
+
+#: A part of the URLs that a content blocker refuses: those of alice's own channel.
+BLOCKED = "/events?channel=alice"
 
 
 class Page(Protocol):
@@ -20,11 +24,18 @@ class Page(Protocol):
     def go_back(self) -> Any:
         """Go back, and wait until the page is there."""
 
+    def go_forward(self) -> Any:
+        """Go forward, and wait until the page is there."""
+
     def evaluate(self, expression: str, arg: Any = None) -> Any:
         """Return the value of an expression, or of the function that it is."""
 
     def wait_for_function(self, expression: str, *, polling: float = 20) -> Any:
-        """Wait until an expression is true."""
+        """Wait until an expression, or the result of the function that it is, is true.
+
+        A page whose policy forbids evaluating texts needs a function: Playwright
+        evaluates an expression within the page.
+        """
 
     def screenshot(self, *, path: Any) -> Any: ...
 
@@ -49,6 +60,15 @@ class Engine(Protocol):
 
     def new_context(self) -> Any:
         """Return a new profile, without cookies."""
+
+    def new_private_context(self) -> Any:
+        """Return a new profile whose pages are in a private window."""
+
+    def content_blocker(self, profile: Any) -> AbstractContextManager[None]:
+        """Block content of a profile during the block."""
+
+    def pids(self) -> list[int]:
+        """Return the browser's processes."""
 
     def cpu_seconds(self) -> float:
         """Return the time that the browser's processes have computed so far."""
@@ -93,7 +113,15 @@ class DrivenPage(ABC):
 
     def _is(self, expression: str) -> bool:
         try:
-            return bool(self.evaluate(f"Boolean({expression})"))
+            return bool(
+                self.evaluate(
+                    f"""async () => {{
+                      const value = ({expression});
+                      return Boolean(
+                        await (typeof value === "function" ? value() : value));
+                    }}"""
+                )
+            )
         except Left:
             return False
 
@@ -104,16 +132,24 @@ class DrivenPage(ABC):
         Path(path).write_bytes(base64.b64decode(self._picture()))
 
 
-def cpu_seconds(*pids: int) -> float:
-    """Return the time that processes and all their descendants have computed."""
-    total = 0.0
+def descendants(*pids: int) -> list[int]:
+    """Return processes and all their descendants, without those that have ended."""
+    found = []
     for pid in pids:
         process = psutil.Process(pid)
         for each in [process, *process.children(recursive=True)]:
-            try:
-                times = each.cpu_times()
-            except (psutil.NoSuchProcess, psutil.ZombieProcess):
-                continue
+            with suppress(psutil.NoSuchProcess):
+                if each.status() != psutil.STATUS_ZOMBIE:
+                    found.append(each.pid)
+    return found
+
+
+def cpu_seconds(*pids: int) -> float:
+    """Return the time that processes have computed."""
+    total = 0.0
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            times = psutil.Process(pid).cpu_times()
             # Those of ended children are in the times of their parent.
             total += times.user + times.system
             total += times.children_user + times.children_system

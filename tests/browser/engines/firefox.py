@@ -5,12 +5,19 @@ import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import connect
 
-from tests.browser.engines.base import DrivenPage, Left, cpu_seconds
+from tests.browser.engines.base import (
+    BLOCKED,
+    DrivenPage,
+    Left,
+    cpu_seconds,
+    descendants,
+)
 from tests.kit.reader import DEADLINE, wait_until
 from tests.wire.real_parts import absent
 
@@ -32,6 +39,23 @@ _PREFERENCES: dict[str, Any] = {
     "dom.ipc.processCount": 2,
     "browser.download.folderList": 2,
     "browser.download.alwaysOpenPanel": False,
+}
+
+# An extension that blocks content.
+_BLOCKER: dict[str, Any] = {
+    "manifest.json": {
+        "manifest_version": 3,
+        "name": "content blocker",
+        "version": "1",
+        "permissions": ["declarativeNetRequest"],
+        "host_permissions": ["<all_urls>"],
+        "declarative_net_request": {
+            "rule_resources": [{"id": "all", "enabled": True, "path": "rules.json"}]
+        },
+    },
+    "rules.json": [
+        {"id": 1, "action": {"type": "block"}, "condition": {"urlFilter": BLOCKED}}
+    ],
 }
 
 
@@ -105,23 +129,62 @@ class Firefox:
 
     def prefer(self, name: str, value: int) -> None:
         """Set a preference, as on about:config."""
-        (window, *_) = self.ask("browsingContext.getTree", {"moz:scope": "chrome"})[
-            "contexts"
-        ]
+        self._control(f"Services.prefs.setIntPref({name!r}, {value})")
+
+    def _control(self, expression: str) -> None:
+        """Run JavaScript in the browser's own window."""
+        window, *_ = self.contexts(**{"moz:scope": "chrome"})
         self.ask(
             "script.evaluate",
             {
-                "expression": f"Services.prefs.setIntPref({name!r}, {value})",
-                "target": {"context": window["context"]},
+                "expression": f"void {expression}",
+                "target": {"context": window},
                 "awaitPromise": False,
             },
         )
 
+    def contexts(self, **which: str) -> list[str]:
+        """Return the ids of pages, or of windows."""
+        found = self.ask("browsingContext.getTree", which)["contexts"]
+        return [each["context"] for each in found]
+
     def new_context(self) -> "_Profile":
         return _Profile(self)
 
+    def new_private_context(self) -> "_PrivateWindow":
+        before = self.contexts()
+        self._control("OpenBrowserWindow({ private: true })")
+        wait_until(lambda: len(self.contexts()) > len(before))
+        (first,) = set(self.contexts()).difference(before)
+        return _PrivateWindow(self, first)
+
+    @contextlib.contextmanager
+    def content_blocker(self, profile: "_Profile") -> Iterator[None]:
+        """Install an extension, which people have for the same purpose."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in _BLOCKER.items():
+                Path(folder, name).write_text(json.dumps(content))
+            added = self.ask(
+                "webExtension.install",
+                {"extensionData": {"type": "path", "path": folder}},
+            )
+            yield
+            self.ask("webExtension.uninstall", added)
+
+    @contextlib.contextmanager
+    def without_site_data(self) -> Iterator["_Profile"]:
+        """Return a new profile while the settings block site data."""
+        self.prefer("network.cookie.cookieBehavior", 2)
+        context = self.new_context()
+        yield context
+        context.close()
+        self.prefer("network.cookie.cookieBehavior", 5)
+
+    def pids(self) -> list[int]:
+        return descendants(self._process.pid)
+
     def cpu_seconds(self) -> float:
-        return cpu_seconds(self._process.pid)
+        return cpu_seconds(*self.pids())
 
     def close(self) -> None:
         self._exit.close()
@@ -148,14 +211,37 @@ class _Profile:
         self._firefox.ask("browser.removeUserContext", {"userContext": self._context})
 
 
+class _PrivateWindow:
+    """A private window. Its tabs share cookies, which are forgotten with it."""
+
+    def __init__(self, firefox: Firefox, first: str) -> None:
+        self._firefox = firefox
+        self._first = first
+        self._others: list[_Page] = []
+
+    def new_page(self) -> "_Page":
+        made = self._firefox.ask(
+            "browsingContext.create", {"type": "tab", "referenceContext": self._first}
+        )
+        page = _Page(self._firefox, made["context"])
+        self._others.append(page)
+        return page
+
+    def close(self) -> None:
+        open_now = self._firefox.contexts()
+        for context in (*(page.context for page in self._others), self._first):
+            if context in open_now:
+                self._firefox.ask("browsingContext.close", {"context": context})
+
+
 class _Page(DrivenPage):
     def __init__(self, firefox: Firefox, context: str) -> None:
         super().__init__()
         self._firefox = firefox
-        self._context = context
+        self.context = context
 
     def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        return self._firefox.ask(method, {"context": self._context, **parameters})
+        return self._firefox.ask(method, {"context": self.context, **parameters})
 
     def goto(self, url: str) -> None:
         self._ask("browsingContext.navigate", url=url, wait="complete")
@@ -163,12 +249,15 @@ class _Page(DrivenPage):
     def go_back(self) -> None:
         self._ask("browsingContext.traverseHistory", delta=-1)
 
+    def go_forward(self) -> None:
+        self._ask("browsingContext.traverseHistory", delta=1)
+
     def _run(self, expression: str) -> Any:
         result = self._firefox.ask(
             "script.evaluate",
             {
                 "expression": expression,
-                "target": {"context": self._context},
+                "target": {"context": self.context},
                 "awaitPromise": True,
                 # Clicks of a script are those of a person: downloads are allowed.
                 "userActivation": True,

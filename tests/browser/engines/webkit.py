@@ -4,18 +4,30 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.browser.engines.base import DrivenPage, Left, cpu_seconds
+from tests.browser.engines.base import (
+    BLOCKED,
+    DrivenPage,
+    Left,
+    cpu_seconds,
+    descendants,
+)
 from tests.kit.ports import HOST, free_port
 from tests.kit.reader import DEADLINE, wait_until
 from tests.wire.real_parts import absent
 
 _BROWSER = "webkit2gtk-4.*/MiniBrowser"
+
+
+class NoSession(Exception):
+    """Raised when the browser that the driver has started does not answer it."""
 
 
 class WebKit:
@@ -43,11 +55,16 @@ class WebKit:
             ["WebKitWebDriver", f"--port={self._port}"], env=os.environ | environ
         )
         wait_until(self._answers)
-        options = {"binary": str(_browser()), "args": ["--automation"]}
-        wanted = {"pageLoadStrategy": "none", "webkitgtk:browserOptions": options}
-        session = self.ask(
-            "POST", "/session", {"capabilities": {"alwaysMatch": wanted}}
+        # In the format of Safari's content blockers. The browser reads it at its start.
+        blocker = Path(folder, "blocker.json")
+        trigger = {"url-filter": re.escape(BLOCKED)}
+        blocker.write_text(
+            json.dumps([{"trigger": trigger, "action": {"type": "block"}}])
         )
+        args = ["--automation", f"--content-filter={blocker}"]
+        options = {"binary": str(_browser()), "args": args}
+        wanted = {"pageLoadStrategy": "none", "webkitgtk:browserOptions": options}
+        session = self._session({"capabilities": {"alwaysMatch": wanted}})
         self._path = f"/session/{session['sessionId']}"
         self._exit.callback(lambda: self.ask("DELETE", self._path))
         self.version = str(session["capabilities"]["browserVersion"])
@@ -73,6 +90,21 @@ class WebKit:
         with os.fdopen(told) as number:
             return f":{number.readline().strip()}"
 
+    def _session(self, wanted: Any) -> Any:
+        """Begin a session and return it.
+
+        A browser that still compiles its content blocker may miss the driver's request.
+        """
+        begun: list[Any] = []
+
+        def begin() -> bool:
+            with contextlib.suppress(NoSession):
+                begun.append(self.ask("POST", "/session", wanted))
+            return bool(begun)
+
+        wait_until(begin, within=3 * DEADLINE)
+        return begun[0]
+
     def _answers(self) -> bool:
         try:
             return bool(self.ask("GET", "/status")["ready"])
@@ -94,6 +126,8 @@ class WebKit:
             "javascript error",
         ):
             raise Left(value["message"])
+        if answer.status != 200 and value["error"] == "session not created":
+            raise NoSession(value["message"])
         assert answer.status == 200, (path, value)
         return value
 
@@ -108,6 +142,18 @@ class WebKit:
 
     def new_context(self) -> "_Profile":
         return _Profile(self)
+
+    def new_private_context(self) -> "_Profile":
+        """Return the profile: that of an automated browser is never on a disk."""
+        return self.new_context()
+
+    @contextlib.contextmanager
+    def content_blocker(self, profile: "_Profile") -> Iterator[None]:
+        """Do nothing: the browser has a content blocker all the time."""
+        yield
+
+    def pids(self) -> list[int]:
+        return descendants(self._driver.pid)
 
     def new_window(self) -> str:
         return str(self.command("POST", "/window/new", {"type": "window"})["handle"])
@@ -129,7 +175,7 @@ class WebKit:
                 self.close_window(window)
 
     def cpu_seconds(self) -> float:
-        return cpu_seconds(self._driver.pid, self._xvfb.pid)
+        return cpu_seconds(*self.pids(), self._xvfb.pid)
 
     def close(self) -> None:
         self._exit.close()
@@ -173,8 +219,14 @@ class _Page(DrivenPage):
         self._arrived()
 
     def go_back(self) -> None:
+        self._traverse("/back")
+
+    def go_forward(self) -> None:
+        self._traverse("/forward")
+
+    def _traverse(self, path: str) -> None:
         before = self.evaluate("location.href")
-        self._command("POST", "/back")
+        self._command("POST", path)
         self.wait_for_function(f"location.href !== {json.dumps(before)}")
 
     def _arrived(self) -> None:

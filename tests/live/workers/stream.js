@@ -1,4 +1,4 @@
-// A worker, or a shared one, with a stream. It tells its page what has come.
+// A worker of any kind with a stream. It tells its page what has come.
 
 import { connect } from "/events/sse-hub.js";
 
@@ -9,4 +9,5 @@ const tell = (port) =>
   });
 
 if ("SharedWorkerGlobalScope" in self) onconnect = ({ ports: [port] }) => tell(port);
+else if ("ServiceWorkerGlobalScope" in self) onmessage = ({ ports: [port] }) => tell(port);
 else tell(self);
