@@ -154,7 +154,11 @@ class Numbers:
 
     @contextmanager
     def published_meanwhile(self) -> Iterator[None]:
-        """Publish one number after the other until the block ends."""
+        """Publish one number after the other until the block ends, and one after it.
+
+        A tab that the block opens last may be live after the last number. It has the
+        one after the block.
+        """
         ended = threading.Event()
 
         def go_on() -> None:
@@ -168,6 +172,7 @@ class Numbers:
         finally:
             ended.set()
             thread.join(DEADLINE)
+        self.publish()
 
     def all_arrived(self, *tabs: Tab, since: int | None = None) -> None:
         """Wait for the last number in each tab; check that all came once, in order.
