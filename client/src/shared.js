@@ -15,6 +15,7 @@
 // The core loads this module for streams that are shared, and passes its classes: an import
 // of the core could not have the hash that its URL has in a page, and would load it twice.
 
+import { channelsOf, isHeard, isWithin } from "./channels.js";
 import { MISSED_HEARTBEATS } from "./connection.js";
 import { jsonOf } from "./json.js";
 import { Order } from "./position.js";
@@ -573,7 +574,7 @@ export class SharedConnection {
     }
     this.#asked = false;
     this.lastEventId = id;
-    const names = event.channel?.split("\n") ?? channelsOf(event);
+    const names = channelsOf(event);
     if (names.length && !names.some((name) => this.#isMeant(name, channels))) return;
     // For the page, an event has a channel only if it has no other one.
     const channel = names.length > 1 ? undefined : event.channel;
@@ -670,39 +671,6 @@ export class SharedConnection {
       // As if no other tab heard it. Deno has channels that throw.
     }
   }
-}
-
-/**
- * Tell whether all names of a list are in another one.
- *
- * @param {string[]} names
- * @param {string[]} others
- */
-function isWithin(names, others) {
-  return names.every((name) => others.includes(name));
-}
-
-/**
- * Tell whether a channel, or a pattern that covers it, is in a list.
- *
- * @param {string} name
- * @param {string[]} channels
- */
-function isHeard(name, channels) {
-  return channels.some(
-    (each) => each === name || (each.endsWith(".*") && name.startsWith(each.slice(0, -1))),
-  );
-}
-
-/**
- * Return the channel of an event of presence, which has it in its data.
- *
- * @param {RawEvent} event
- * @returns {string[]}
- */
-function channelsOf({ type, text }) {
-  const name = type === "presence" && jsonOf(text)?.channel;
-  return name ? [name] : [];
 }
 
 /**
