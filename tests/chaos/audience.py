@@ -10,6 +10,7 @@ from dataclasses import replace
 from urllib.parse import urlencode
 
 from tests.chaos.checker import Part, Reset
+from tests.chaos.publisher import CHANNELS, PATTERN
 from tests.chaos.shown import Shown, is_state
 from tests.kit.sse_parser import ParsedEvent
 from tests.live.crowd import WHOLE, Crowd, Member, NoStream
@@ -139,7 +140,8 @@ class Listener(Member):
     def part(self, *, who: str, stopped: str) -> Part:
         """Return this client's part, for the checker to compare with the log."""
         addresses = ["*", f"u:{self.user}", f"i:{self.client_id}"]
-        addresses += [f"c:{name}" for name in self.channels]
+        heard = {*self.channels, *(CHANNELS if PATTERN in self.channels else [])}
+        addresses += [f"c:{name}" for name in heard]
         return Part(
             who=f"{who} ({self.user}, {' '.join(self.channels)})",
             client_id=self.client_id,

@@ -19,6 +19,10 @@ from tests.chaos.checker import Published
 from tests.live.server import request
 
 CHANNELS = [f"news.{number}" for number in range(6)]
+
+#: A pattern that covers all of them, and one channel with a history of its own.
+PATTERN = "news.*"
+BOUNDED_CHANNEL = CHANNELS[-1]
 USERS = ["alice", "bob"]
 
 #: A channel and a user with few events, or none.
@@ -43,6 +47,11 @@ _DISCONNECTS = 0.001
 _VALUES = 0.3
 _DELETES = 0.2
 _KEYS = 3
+
+# The share of calls with a ttl. Their events live for longer than a storm, apart from
+# all others, and all of them have to arrive.
+_SHORT_LIVED = 0.15
+_TTL = 3600
 
 # The share of calls to the quiet channel.
 _QUIET = 0.002
@@ -70,6 +79,8 @@ class Publisher:
             name = f"{self._name}-{number}"
             wanted = self._value() if self._rng.random() < _VALUES else self._target()
             event = {"data": name + self._rng.choice(_ENDINGS), **wanted}
+            if self._to_all and self._rng.random() < _SHORT_LIVED:
+                event["ttl"] = _TTL
             if self._rng.random() < 0.5:
                 yield from self._insist(event, key=name)
             else:

@@ -28,7 +28,14 @@ from tests.chaos.checker import (
 )
 from tests.chaos.keepers import KEEPERS, Keeper
 from tests.chaos.log import Log, Recorder
-from tests.chaos.publisher import CHANNELS, QUIET_CHANNEL, QUIET_USER, USERS
+from tests.chaos.publisher import (
+    BOUNDED_CHANNEL,
+    CHANNELS,
+    PATTERN,
+    QUIET_CHANNEL,
+    QUIET_USER,
+    USERS,
+)
 from tests.chaos.publishers import Publishers
 from tests.kit.sse_parser import ParsedEvent
 from tests.live.server import Server
@@ -56,6 +63,10 @@ _SETTINGS: Mapping[str, Any] = {
 # A few seconds of events, so that a client that sleeps may lose some.
 _SCARCE = {"history_events": 100}
 
+# A channel with bounds of its own, which it does not reach. Its events are apart from
+# all others: a scarce log keeps them, and would not tell how far it is trimmed.
+_ROOMY = {"history": {BOUNDED_CHANNEL: {"events": 1_000_000}}}
+
 # How often each fault is drawn, per one reload and one of each outage.
 _CUTS = 6
 _KILLS = 2
@@ -74,6 +85,9 @@ _ADDRESSED = 8
 # The share of clients that begin with the state, and of those with few events.
 _ASK_STATE = 0.4
 _QUIET = 0.2
+
+# The share of clients that listen to a pattern too.
+_WITH_PATTERN = 0.2
 
 _START_SECONDS = 60.0
 _CATCH_UP_SECONDS = 30.0
@@ -108,7 +122,7 @@ class Outcome:
 
 def run(plan: Plan) -> Outcome:
     """Run a storm and check every event."""
-    settings = {**_SETTINGS, **(_SCARCE if plan.scarce else {})}
+    settings = {**_SETTINGS, **(_SCARCE if plan.scarce else _ROOMY)}
     with (
         KEEPERS[plan.broker]() as keeper,
         Server(
@@ -200,6 +214,8 @@ class Storm:
         for _ in range(self._plan.clients):
             is_quiet = self._rng.random() < _QUIET
             channels = self._rng.sample(CHANNELS, self._rng.randrange(4))
+            if self._rng.random() < _WITH_PATTERN:
+                channels.append(PATTERN)
             listener = Listener(
                 self._server.port,
                 user=QUIET_USER if is_quiet else self._rng.choice(USERS),
