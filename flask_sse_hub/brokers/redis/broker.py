@@ -14,6 +14,7 @@ from ...errors import BrokerUnavailable, SSEHubError
 from ...events.address import Address
 from ...events.record import Cursor, Record, Retention
 from ...runtime.coded_log import CodedLog
+from ...runtime.per_process import Home
 from ...runtime.rare_log import Trouble
 from ..base import Broker, LogBatch, LogError, LogState, Replay
 from ..thread import BrokerThread, Call
@@ -99,6 +100,7 @@ class RedisBroker(Broker):
     def follow(self, after: Cursor) -> Iterator[LogBatch]:
         """Yield the records after a cursor, over a connection of its own."""
         stream = self._stream()
+        home = Home()
         trouble = Trouble()
         retry = _FIRST_RETRY_SECONDS
         is_checked = False
@@ -109,7 +111,8 @@ class RedisBroker(Broker):
                 ", ".join(self._ignored),
             )
         try:
-            while not self._closed.is_set():
+            # In a forked child, the copy of a reader ends.
+            while not self._closed.is_set() and not home.left:
                 try:
                     if not is_checked:
                         _warn_of_eviction(stream.evicts())

@@ -17,6 +17,7 @@ from ...errors import SSEHubError
 from ...events.address import Address
 from ...events.event import Event
 from ...events.record import Cursor, GapReason, Record, Retention
+from ...runtime.per_process import Home
 from .. import codec
 from ..base import PAGE_BYTES, LogBatch, LogState, Replay
 from .arguments import (
@@ -94,6 +95,7 @@ class StreamLog:
         self._log, self._notes = self._keys[:2]
         self._state = self._key + "state"
         self._page = PageSize()
+        self._home = Home()
         self._retention = retention
         self._create = create
         self._clock = clock
@@ -198,6 +200,10 @@ class StreamLog:
                 count=self._page.entries,
                 block=round(wait * 1000),
             )
+            if self._home.left:
+                # A forked child has copied a read. The answer may be that of a later
+                # read of its parent, and says nothing about the log.
+                return None
             read = answer[0][1] if answer else ()
             self._page.learn(read)
             chain = Chain.of(read, after)

@@ -13,6 +13,7 @@ from flask_sse_hub.brokers.redis.stream import StreamLog
 from flask_sse_hub.brokers.thread import Call
 from flask_sse_hub.events.address import BROADCAST
 from flask_sse_hub.events.record import Cursor, Disconnect, GapReason, Record, Retention
+from flask_sse_hub.runtime.per_process import Home
 from tests.kit.hand import KEEP_ALL, HandHub, fields
 from tests.kit.ports import HOST, free_port
 from tests.kit.reader import wait_until
@@ -40,6 +41,22 @@ def test_an_id_among_ended_events_may_have_been_lost_in_a_failover(
     assert broker.replay(never, page=9).gap is GapReason.EPOCH
     server.run("HSET", "sse-hub:{app}:retention", "unknown", id_of(last.offset))
     assert broker.replay(lost, page=9).gap is GapReason.EPOCH
+
+
+def test_a_copied_read_in_a_forked_child_doubts_nothing(
+    open_broker: Open, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child may receive the answer to its parent's next read, which has a gap."""
+    broker = open_broker()
+    publish(broker)
+    last = publish(broker)
+    follower = broker.follow(Cursor(last.epoch, last.offset - 1))
+    # The fork happens while the read waits.
+    forked = iter([False])
+    monkeypatch.setattr(Home, "left", property(lambda _: next(forked, True)))
+    assert list(follower) == []
+    with server.connect() as client:
+        assert client.hget("sse-hub:{app}:retention", "unknown") is None
 
 
 def test_a_follower_compares_the_clocks(
