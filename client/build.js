@@ -25,15 +25,14 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 const SHIPPED = join(HERE, "../flask_sse_hub/static");
 
 // The limit for the gzipped core, which a page loads before it receives any event.
-const MOST_BYTES = 5 * 1024;
+const MOST_BYTES = 6 * 1024;
 
 // The entry points of the package: the name that is imported, the module, and the modules
 // of its types. The adapters of frameworks import the core, and the other entry points.
 // Those stand alone.
 const ENTRIES = {
-  "sse-hub": { module: "index", types: ["types"] },
+  "sse-hub": { module: "index", types: ["types", "presence-types"] },
   "sse-hub/answer": { module: "answer", types: ["answer-types"] },
-  "sse-hub/presence": { module: "presence", types: ["presence-types"] },
   "sse-hub/refresh": { module: "refresh", types: [] },
   "sse-hub/react": { module: "react", types: ["component-types", "react-types"] },
   "sse-hub/vue": { module: "vue", types: ["component-types", "vue-types"] },
@@ -114,13 +113,12 @@ function withFewPrivateNames(code) {
 // The modules of entry points that adapters import.
 const IMPORTED = [
   // The core exports everything that others use of it, types included.
-  [/\/(index|stream|errors|types)(\.js|\.d\.ts)?$/, "./sse-hub.js"],
+  [/\/(index|stream|errors|types|presence|presence-types)(\.js|\.d\.ts)?$/, "./sse-hub.js"],
   [/\/answer(-types)?(\.js|\.d\.ts)?$/, "./sse-hub-answer.js"],
-  [/\/presence(-types)?(\.js|\.d\.ts)?$/, "./sse-hub-presence.js"],
 ];
 
 // The entry points that import no other one.
-const ALONE = ["index", "answer", "presence", "refresh", "shared"];
+const ALONE = ["index", "answer", "refresh", "shared"];
 
 /**
  * Keep the modules of other entry points out of an adapter, or of any declarations. The

@@ -2,6 +2,8 @@
 
 import type { People } from "./presence.js";
 
+export type { People };
+
 /** A person in a channel. */
 export interface Person<Data = any> {
   user: string;
@@ -11,7 +13,7 @@ export interface Person<Data = any> {
   data: Data;
 }
 
-/** The options of `presence()`. */
+/** The options of `stream.presence()`. */
 export interface PresenceOptions<Data = any> {
   /** Called when somebody came, left or changed, and when the list was replaced. */
   onChange?: ((people: People<Data>) => void) | undefined;

@@ -1,20 +1,15 @@
 // The people in a channel, as a map that follows a stream. Knows the events of presence.
 // Does not know connections.
 
+import { mustBe } from "./options.js";
+
 /**
  * @import { Person, PresenceOptions } from "./presence-types.js"
  * @import { EventStream } from "./stream.js"
  */
 
 /**
- * Follow the people in a channel. The stream's URL needs `presence=1`.
- *
- *     const stream = connect("/events?channel=room.7&presence=1");
- *     const people = presence(stream, "room.7", { onChange: () => render([...people.values()]) });
- *
- * A stream that does not listen to the channel enters it. The list comes with the greeting of
- * a connection, or with the confirmation that the stream is in the channel. A connection of all
- * tabs cannot enter one: it connects again for the list.
+ * Return the people in a channel of a stream. `EventStream.presence()` describes it.
  *
  * @template [Data=any]
  * @param {EventStream<any>} stream
@@ -22,11 +17,10 @@
  * @param {PresenceOptions<Data>} [options]
  * @returns {People<Data>}
  */
-export function presence(stream, channel, { onChange, ...others } = {}) {
+export function peopleIn(stream, channel, { onChange, ...others } = {}) {
   const [unknown] = Object.keys(others);
   if (unknown) throw new TypeError(`no option "${unknown}" exists, only onChange`);
-  if (typeof channel !== "string")
-    throw new TypeError("the channel must be of type string");
+  mustBe("the channel", channel, "string");
   return new People(stream, channel, onChange);
 }
 
@@ -79,8 +73,7 @@ export class People extends Map {
    * @returns {() => void}
    */
   onChange(handler) {
-    if (typeof handler !== "function")
-      throw new TypeError(`a handler must be of type function, not ${typeof handler}`);
+    mustBe("a handler", handler, "function");
     this.#handlers.add(handler);
     return () => this.#handlers.delete(handler);
   }

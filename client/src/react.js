@@ -3,7 +3,6 @@
 import { useCallback, useEffect, useInsertionEffect, useRef, useState } from "react";
 import { answer, resume } from "./answer.js";
 import { NOTHING_YET, NO_STREAM, keyOf, openFor, seenFrom } from "./component.js";
-import { presence } from "./presence.js";
 
 /**
  * @import { Answer } from "./answer.js"
@@ -174,7 +173,7 @@ export function usePresence(channel, options = {}) {
   );
   const sse = useStream(given, key, (stream) => {
     setSeen(NOBODY);
-    presence(stream, channel, {
+    stream.presence(channel, {
       onChange: (people) => {
         const { isKnown, anonymous } = people;
         setSeen({ key, people: [...people.values()], isKnown, anonymous });

@@ -6,6 +6,7 @@ import { StreamError } from "./errors.js";
 import { jsonOf } from "./json.js";
 import { mustBe } from "./options.js";
 import { guarded, hasServiceWorker, isHidden, watchPage } from "./page.js";
+import { peopleIn } from "./presence.js";
 
 // The seconds until a hidden page pauses its stream. Otherwise a short look at another tab
 // would cost a reconnect.
@@ -32,6 +33,8 @@ const DISPOSE = Symbol.dispose ?? Symbol.for("Symbol.dispose");
 
 /**
  * @import { RawEvent } from "./connection.js"
+ * @import { People } from "./presence.js"
+ * @import { PresenceOptions } from "./presence-types.js"
  * @import {
  *   AnyEvents, Handler, HandlerOf, Options, Sharing, Since, State, StreamEvent, AllEvents
  * } from "./types.js"
@@ -203,6 +206,25 @@ export class EventStream {
    */
   unsubscribe(...channels) {
     return this.#listen({ unsubscribe: channels });
+  }
+
+  /**
+   * Follow the people in a channel. The stream's URL needs `presence=1`.
+   *
+   *     const stream = connect("/events?channel=room.7&presence=1");
+   *     const people = stream.presence("room.7", { onChange: () => render([...people.values()]) });
+   *
+   * A stream that does not listen to the channel enters it. The list comes with the greeting of
+   * a connection, or with the confirmation that the stream is in the channel. A connection of all
+   * tabs cannot enter one: it connects again for the list.
+   *
+   * @template [Data=any]
+   * @param {string} channel
+   * @param {PresenceOptions<Data>} [options]
+   * @returns {People<Data>}
+   */
+  presence(channel, options) {
+    return peopleIn(this, channel, options);
   }
 
   /** @param {{subscribe?: string[], unsubscribe?: string[], since?: string}} change */

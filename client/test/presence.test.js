@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connect } from "../src/index.js";
-import { presence } from "../src/presence.js";
 import { Clock, settle } from "./parts/clock.js";
 import { Page } from "./parts/page.js";
 import { Server, block, connected } from "./parts/server.js";
@@ -21,7 +20,7 @@ async function followed(options) {
   new Page();
   const server = new Server();
   const stream = connect("/events?channel=room.7&presence=1");
-  const people = presence(stream, "room.7", options);
+  const people = stream.presence("room.7", options);
   await settle();
   return { server, stream, people };
 }
@@ -68,7 +67,7 @@ const confirmed = (channels, more) =>
 test("a stream that is open already asks for the list", async () => {
   const { server, stream } = await followed();
   await server.request.open(connected("e-1", list()));
-  const people = presence(stream, "room.7");
+  const people = stream.presence("room.7");
   await settle();
   const { url, init } = server.request;
   assert.deepEqual([url.pathname, init.method], ["/events/subscriptions", "POST"]);
@@ -82,7 +81,7 @@ test("a stream that is open already asks for the list", async () => {
 test("a stream whose channels are fixed connects again for the list", async () => {
   const { server, stream } = await followed();
   await server.request.open(connected("e-1", list()));
-  const people = presence(stream, "room.7");
+  const people = stream.presence("room.7");
   await settle();
   await server.request.respond(404);
   assert.equal(server.requests.length, 3);
@@ -94,7 +93,7 @@ test("a stream whose channels are fixed connects again for the list", async () =
 test("a stream enters a channel and leaves it", async () => {
   const { server, stream, people } = await followed();
   const seen = [];
-  const room = presence(stream, "room.8", { onChange: (all) => seen.push(names(all)) });
+  const room = stream.presence("room.8", { onChange: (all) => seen.push(names(all)) });
   const people8 = { people: [person("bob")], anonymous: 0 };
   const inBoth = ["room.7", "room.8"];
   await server.requests[0].open(
@@ -125,7 +124,7 @@ test("a stream enters a channel and leaves it", async () => {
 test("a channel is asked for once if the server refuses it", async () => {
   for (const refuse of ["by the rule", "because there are too many"]) {
     const { server, stream } = await followed();
-    const room = presence(stream, "room.8");
+    const room = stream.presence("room.8");
     await server.requests[0].open(connected("e-1", { channels: ["room.7"], ...list() }));
     if (refuse === "by the rule") await server.request.respond(403);
     else {
@@ -141,7 +140,7 @@ test("a channel is asked for once if the server refuses it", async () => {
 
 test("a stream asks again if its connection breaks before the confirmation", async () => {
   const { server, stream } = await followed();
-  presence(stream, "room.8");
+  stream.presence("room.8");
   for (const connections of [1, 3]) {
     await server.request.open(connected("e-1", { channels: ["room.7"], ...list() }));
     assert.equal(server.requests.length, connections + 1);
@@ -164,7 +163,7 @@ test("a tab that shares a stream asks for a new list, once", async () => {
 
 test("mistakes are refused", async () => {
   const { stream, people } = await followed();
-  assert.throws(() => presence(stream, "room.7", { onchange() {} }), TypeError);
-  assert.throws(() => presence(stream, 7), TypeError);
+  assert.throws(() => stream.presence("room.7", { onchange() {} }), TypeError);
+  assert.throws(() => stream.presence(7), TypeError);
   assert.throws(() => people.onChange("show"), TypeError);
 });

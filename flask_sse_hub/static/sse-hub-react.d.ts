@@ -1,7 +1,6 @@
-import { AnyEvents, State, StreamError, StreamEvent, Handlers, Options } from './sse-hub.js';
+import { AnyEvents, State, StreamError, StreamEvent, Handlers, Options, Person } from './sse-hub.js';
 export { Options, StreamEvent } from './sse-hub.js';
 import { Answer, Progress, AnswerEnd, StartOptions } from './sse-hub-answer.js';
-import { Person } from './sse-hub-presence.js';
 
 /** A stream as a component sees it. */
 interface Seen<Events extends object = AnyEvents> {

@@ -160,6 +160,38 @@ declare class StreamError extends Error {
 }
 
 /**
+ * The people in a channel, by the ids of their users.
+ */
+declare class People<Data = any> extends Map<string, Person<Data>> {
+    constructor(stream: EventStream<any>, channel: string, handler: ((people: People<Data>) => void) | undefined);
+    /** Whether the server has sent the list. */
+    readonly isKnown: boolean;
+    /** The number of streams without a login when the list came. */
+    readonly anonymous: number;
+    /**
+     * Call a handler after each change. Returns a function that removes the handler.
+     */
+    onChange(handler: (people: People<Data>) => void): () => void;
+    /** Follow the stream no longer. */
+    close(): void;
+    #private;
+}
+
+/** A person in a channel. */
+interface Person<Data = any> {
+    user: string;
+    /** Seconds since 1970. */
+    since: number;
+    /** The description that the app gave. */
+    data: Data;
+}
+/** The options of `stream.presence()`. */
+interface PresenceOptions<Data = any> {
+    /** Called when somebody came, left or changed, and when the list was replaced. */
+    onChange?: ((people: People<Data>) => void) | undefined;
+}
+
+/**
  * A stream, as `connect()` opens it.
  */
 declare class EventStream<Events extends object = any> {
@@ -203,6 +235,17 @@ declare class EventStream<Events extends object = any> {
      * Leave channels, without another connection. The event `subscribed` confirms it.
      */
     unsubscribe(...channels: string[]): Promise<void>;
+    /**
+     * Follow the people in a channel. The stream's URL needs `presence=1`.
+     *
+     *     const stream = connect("/events?channel=room.7&presence=1");
+     *     const people = stream.presence("room.7", { onChange: () => render([...people.values()]) });
+     *
+     * A stream that does not listen to the channel enters it. The list comes with the greeting of
+     * a connection, or with the confirmation that the stream is in the channel. A connection of all
+     * tabs cannot enter one: it connects again for the list.
+     */
+    presence<Data = any>(channel: string, options?: PresenceOptions<Data>): People<Data>;
     /** Connect again at once, also after an error has ended the stream. */
     reconnect(): void;
     /** End the stream for good. */
@@ -234,4 +277,4 @@ declare class EventStream<Events extends object = any> {
  */
 declare function connect<Events extends object = any>(url?: string | URL | null | Options<Events>, options?: Options<Events>): EventStream<Events>;
 
-export { type AllEvents, type AnyEvents, type ErrorReason, EventStream, type EventType, type FinalReason, type Greeting, type Handler, type HandlerOf, type Handlers, type HubEvents, type Options, type PassingReason, type RequestOptions, type Reset, type Sharing, type Since, type State, StreamError, type StreamEvent, type StreamOptions, type Subscribed, type Ticket, connect };
+export { type AllEvents, type AnyEvents, type ErrorReason, EventStream, type EventType, type FinalReason, type Greeting, type Handler, type HandlerOf, type Handlers, type HubEvents, type Options, type PassingReason, People, type Person, type PresenceOptions, type RequestOptions, type Reset, type Sharing, type Since, type State, StreamError, type StreamEvent, type StreamOptions, type Subscribed, type Ticket, connect };

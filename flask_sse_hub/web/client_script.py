@@ -30,7 +30,6 @@ SOURCE_MAP = f"{CLIENT_FILE}.map"
 # nothing, because an import in them could not have a hash.
 _OTHER_MODULES = {
     f"{client_package.NAME}/answer": "sse-hub-answer.js",
-    f"{client_package.NAME}/presence": "sse-hub-presence.js",
     f"{client_package.NAME}/refresh": "sse-hub-refresh.js",
 }
 # The file that the core imports itself, for streams that tabs share.

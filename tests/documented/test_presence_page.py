@@ -39,6 +39,7 @@ VIEWING_SCRIPT = sample(PAGE, "js", with_="Also here")
 SECRET = "whsec_" + base64.b64encode(b"a secret of the documentation").decode()
 
 _ROOM = """
+import { EventStream } from "./flask_sse_hub/static/sse-hub.js";
 const shown = [];
 const render = (people) => shown.push(people.map(({ user }) => user));
 const handlers = {};
@@ -47,6 +48,7 @@ const connect = (url) => ({
   state: "connecting",
   sharing: { role: "alone" },
   on: (type, handler) => { handlers[type] = handler; },
+  presence: EventStream.prototype.presence,
 });
 const note = { set textContent(text) { shown.push(text); } };
 const list = { replaceChildren: (...items) => shown.push(items) };
@@ -86,8 +88,6 @@ def run(code: str, site: Site, **names: Any) -> None:
 def play(script: str, channel: str) -> Any:
     """Run a script with a stream that a person comes to, and leaves."""
     code = script.replace('import { connect } from "sse-hub";\n', _ROOM) + _EVENTS
-    module = "./flask_sse_hub/static/sse-hub-presence.js"
-    code = code.replace('"sse-hub/presence"', f'"{module}"')
     command = [
         *("node", "--input-type=module", "-e"),
         code.replace("CHANNEL", channel),

@@ -1,7 +1,5 @@
 // The people in the lobby, and who of them is typing.
 
-import { presence } from "sse-hub/presence";
-
 // How long a person is shown as typing after the last sign of it, and the time between
 // two signs that this page gives.
 const TYPING_MS = 4000;
@@ -12,7 +10,7 @@ export function showLobby(stream, { list, box, channel, url }) {
   const typing = new Map();
   let signedAt = -Infinity;
 
-  const people = presence(stream, channel, { onChange: show });
+  const people = stream.presence(channel, { onChange: show });
 
   stream.on("typing", ({ user }) => {
     clearTimeout(typing.get(user));

@@ -60,7 +60,6 @@ class Head(HTMLParser):
         assert names == [
             "sse-hub",
             "sse-hub/answer",
-            "sse-hub/presence",
             "sse-hub/refresh",
         ]
         # The URL that the core imports, relative to its own.
@@ -122,7 +121,6 @@ class TestFile:
         [
             (PATH, "connect"),
             ("/events/sse-hub-answer.js", "answer"),
-            ("/events/sse-hub-presence.js", "presence"),
             ("/events/sse-hub-refresh.js", "refreshFragments"),
             (SHARED_PATH, "whyNotShared"),
         ],
