@@ -1,13 +1,16 @@
 """Publishing over HTTP through real servers and interrupted connections."""
 
 import json
+import secrets
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.kit.ports import HOST
+from tests.kit.reader import StreamReader
 from tests.live.server import DELIVERIES, Server
 
 pytestmark = pytest.mark.live
@@ -33,6 +36,22 @@ def publish(server: Server, body: Any, *, token: str = TOKEN) -> tuple[int, Any]
     return status, json.loads(answer)
 
 
+@contextmanager
+def listening(
+    server: Server, path: str = "/events", **options: Any
+) -> Iterator[StreamReader]:
+    """Open a stream that has received everything that earlier tests have published.
+
+    Its worker may have been behind the log when the stream began.
+    """
+    with server.stream(path, **options) as stream:
+        mark = secrets.token_hex(8)
+        publish(server, {"data": mark, "target": "everyone"})
+        while stream.data(1) != [mark]:
+            pass
+        yield stream
+
+
 def send(server: Server, framing: str, *pieces: bytes) -> bytes:
     """Send a body in pieces, close our side for writing, and return the answer."""
     with socket.create_connection((HOST, server.port), timeout=10) as sock:
@@ -54,9 +73,8 @@ def chunk(data: bytes) -> bytes:
 
 def test_an_event_arrives_at_its_target_only(server: Server) -> None:
     """Any worker may take the request."""
-    with server.stream() as ann, server.stream(user="bob") as ben:
-        ann.next("connected")
-        ben.next("connected")
+    with listening(server) as ann, listening(server, user="bob") as ben:
+        assert len(ann.data(1)) == 1, "the mark of the second stream"
         status, answer = publish(server, {"data": "hers", "target": {"user": "alice"}})
         assert status == 202
         arrived = ann.next("message")
@@ -69,8 +87,7 @@ def test_an_event_arrives_at_its_target_only(server: Server) -> None:
 def test_a_list_is_published_as_a_whole_or_not_at_all(server: Server) -> None:
     """One event that is invalid or out of scope refuses the whole list."""
     mine, his = ({"data": d, "target": {"channel": d}} for d in ("orders.1", "news"))
-    with server.stream("/events?channel=news") as stream:
-        stream.next("connected")
+    with listening(server, "/events?channel=news") as stream:
         assert publish(server, [his] * 2 + [{}])[0] == 400
         assert publish(server, [mine, his], token=NARROW)[0] == 403
         assert publish(server, [his | {"data": n} for n in "123"])[0] == 202
@@ -98,8 +115,7 @@ def test_an_incomplete_body_publishes_nothing(
     server: Server, framing: str, pieces: list[bytes], status: int
 ) -> None:
     """This holds even if the part that arrived is a valid event."""
-    with server.stream() as stream:
-        stream.next("connected")
+    with listening(server) as stream:
         answer = send(server, framing, *pieces)
         assert answer.startswith(b"HTTP/1.1 %d " % status), answer
         publish(server, {"data": "after", "target": "everyone"})

@@ -176,14 +176,14 @@ def test_a_refusal_that_passes_is_waited_for(
 
 def test_leaders_that_leave_lose_nothing(visitor: Visitor, numbers: Numbers) -> None:
     """The next leader connects as the same client. Each tab has each event once."""
-    # The channels make these tabs a group of their own.
-    visitor = Visitor(visitor.context, visitor.port)
-    tabs = visitor.shared(3, "news", "sport")
+    # The header makes these tabs a group of their own.
+    visitor, own = Visitor(visitor.context, visitor.port), {"X-Own": "leaders"}
+    tabs = visitor.shared(3, headers=own)
     client_id = tabs[0].get("stream.clientId")
     with numbers.published_meanwhile():
         for _ in range(3):
             visitor.close(visitor.leader())
-            visitor.shared(1, "news", "sport")
+            visitor.shared(headers=own)
     numbers.all_arrived(*visitor.tabs)
     assert {tab.get("stream.clientId") for tab in visitor.tabs} == {client_id}
     for tab in [*visitor.tabs]:
@@ -504,7 +504,7 @@ def test_a_private_window(
     visitor = Visitor(engine.new_private_context(), proxy.port)
     visitor.login("alice")
     # In a group of their own, since WebKit's pages are all in such windows.
-    tabs = visitor.shared(2, "news", "sport")
+    tabs = visitor.shared(2, headers={"X-Own": "private"})
     assert sorted(tab.role for tab in tabs) == ["follower", "leader"]
     numbers.publish(3)
     numbers.all_arrived(*tabs, since=-1)
@@ -521,7 +521,8 @@ def test_a_content_blocker(engine: Engine, server: Server, numbers: Numbers) -> 
     with engine.content_blocker(visitor.context):
         tabs = [visitor.tab("alice"), visitor.tab("alice", shared=True)]
         wait_for_error(tabs, "network")
-        (other,) = visitor.shared()
+        # A tab that shared its connection would wait too.
+        other = visitor.tab("news").live()
         numbers.publish(3)
         numbers.all_arrived(other)
         for tab in tabs:

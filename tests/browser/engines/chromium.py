@@ -39,8 +39,10 @@ class Chromium:
         """Refuse requests as extensions do: the headless shell has no extensions."""
         urls = re.compile(re.escape(BLOCKED))
         profile.route(urls, lambda route: route.abort("blockedbyclient"))
-        yield
-        profile.unroute(urls)
+        try:
+            yield
+        finally:
+            profile.unroute(urls)
 
     @contextmanager
     def without_site_data(self) -> Iterator[Any]:

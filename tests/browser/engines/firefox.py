@@ -168,17 +168,21 @@ class Firefox:
                 "webExtension.install",
                 {"extensionData": {"type": "path", "path": folder}},
             )
-            yield
-            self.ask("webExtension.uninstall", added)
+            try:
+                yield
+            finally:
+                self.ask("webExtension.uninstall", added)
 
     @contextlib.contextmanager
     def without_site_data(self) -> Iterator["_Profile"]:
         """Return a new profile while the settings block site data."""
         self.prefer("network.cookie.cookieBehavior", 2)
         context = self.new_context()
-        yield context
-        context.close()
-        self.prefer("network.cookie.cookieBehavior", 5)
+        try:
+            yield context
+        finally:
+            context.close()
+            self.prefer("network.cookie.cookieBehavior", 5)
 
     def pids(self) -> list[int]:
         return descendants(self._process.pid)
