@@ -225,9 +225,10 @@ class _Page(DrivenPage):
         self._traverse("/forward")
 
     def _traverse(self, path: str) -> None:
-        before = self.evaluate("location.href")
+        before = self._command("GET", "/url")
         self._command("POST", path)
-        self.wait_for_function(f"location.href !== {json.dumps(before)}")
+        # A script would get no answer if the page is left while it runs.
+        wait_until(lambda: self._command("GET", "/url") != before)
 
     def _arrived(self) -> None:
         # The driver is not asked to wait: it would answer nothing during a download.
