@@ -25,6 +25,9 @@ from tests.wire.real_parts import absent
 
 _BROWSER = "webkit2gtk-4.*/MiniBrowser"
 
+# A script gets no answer if its page is left meanwhile. No other one takes so long.
+_SCRIPT_SECONDS = 5.0
+
 
 class NoSession(Exception):
     """Raised when the browser that the driver has started does not answer it."""
@@ -63,7 +66,10 @@ class WebKit:
         )
         args = ["--automation", f"--content-filter={blocker}"]
         options = {"binary": str(_browser()), "args": args}
-        wanted = {"pageLoadStrategy": "none", "webkitgtk:browserOptions": options}
+        wanted = {
+            "pageLoadStrategy": "none",
+            "webkitgtk:browserOptions": options,
+        }
         session = self._session({"capabilities": {"alwaysMatch": wanted}})
         self._path = f"/session/{session['sessionId']}"
         self._exit.callback(lambda: self.ask("DELETE", self._path))
@@ -111,9 +117,11 @@ class WebKit:
         except OSError:
             return False
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
+    def ask(
+        self, method: str, path: str, body: Any = None, *, within: float = 3 * DEADLINE
+    ) -> Any:
         """Send a command and return its value."""
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=3 * DEADLINE)
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=within)
         try:
             sent = None if method == "GET" else json.dumps(body or {})
             connection.request(method, path, sent)
@@ -133,6 +141,14 @@ class WebKit:
 
     def command(self, method: str, path: str, body: Any = None) -> Any:
         return self.ask(method, self._path + path, body)
+
+    def run(self, script: str) -> Any:
+        """Run a script, which is given a function to call with its value."""
+        path, body = f"{self._path}/execute/async", {"script": script, "args": []}
+        try:
+            return self.ask("POST", path, body, within=_SCRIPT_SECONDS)
+        except TimeoutError:
+            raise Left("the script got no answer") from None
 
     def use(self, window: str) -> None:
         """Send the next commands to a window."""
@@ -225,10 +241,13 @@ class _Page(DrivenPage):
         self._traverse("/forward")
 
     def _traverse(self, path: str) -> None:
-        before = self._command("GET", "/url")
+        before = self.evaluate("location.href")
         self._command("POST", path)
-        # A script would get no answer if the page is left while it runs.
-        wait_until(lambda: self._command("GET", "/url") != before)
+        # Another step before the page is there would begin from the page before it.
+        self.wait_for_function(
+            f"location.href !== {json.dumps(before)}"
+            " && document.readyState === 'complete'"
+        )
 
     def _arrived(self) -> None:
         # The driver is not asked to wait: it would answer nothing during a download.
@@ -240,7 +259,8 @@ class _Page(DrivenPage):
             (value) => done({{ value }}),
             (error) => done({{ error: String(error) }}),
           );"""
-        answer = self._command("POST", "/execute/async", {"script": script, "args": []})
+        self._webkit.use(self._window)
+        answer = self._webkit.run(script)
         assert "error" not in answer, answer
         return answer["value"]
 
