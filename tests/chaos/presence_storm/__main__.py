@@ -50,6 +50,9 @@ _ONE_IN_LOGGED_IN = 10
 _ASLEEP_SECONDS = 6.0
 _OUTAGE_SECONDS = 60.0
 
+# A worker that goes on has read the log within this time.
+_WAKING_SECONDS = 2.0
+
 # Longer than a worker is missed, a grace, and the tries of all workers.
 _REST_SECONDS = 40.0
 _BACK_SECONDS = 30.0
@@ -81,6 +84,8 @@ class Storm:
         self._users = [f"person-{number}" for number in range(plan.people)]
         self.people = People(self._draw, server.port)
         self.happened: Counter[str] = Counter()
+        # The times in which a worker was stopped.
+        self._stops: list[tuple[float, float]] = []
 
     def run(self) -> list[str]:
         """Let people come, run the storm, wait for the rest, and check."""
@@ -163,8 +168,10 @@ class Storm:
         # A request that the stopped worker has accepted would wait for it.
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGSTOP)
+            begun = time.time()
             self.people.read_for(_ASLEEP_SECONDS)
             os.kill(victim, signal.SIGCONT)
+            self._stops.append((begun, time.time()))
             self.happened["stops"] += 1
 
     def _outage(self) -> None:
@@ -208,11 +215,26 @@ class Storm:
             for each, data in told
         ]
 
+    def _alive_until(self, ended: float) -> float:
+        """Return the moment at which a stream was surely alive.
+
+        A stream whose session has ended closes when its worker goes on. The others have
+        written that worker off before, and the grace has begun then.
+        """
+        for begun, over in self._stops:
+            if begun < ended < over + _WAKING_SECONDS:
+                return begun
+        return ended
+
     def _faults(self) -> Iterator[str]:
         log, now = self._log(), time.time()
         self.happened["changes in the log"] = len(log)
         yield from faults_of_log(log)
-        yield from faults_of_graces(log, self.people.stays_until(now), grace=_GRACE)
+        stays = {
+            user: [(opened, self._alive_until(ended)) for opened, ended in each]
+            for user, each in self.people.stays_until(now).items()
+        }
+        yield from faults_of_graces(log, stays, grace=_GRACE)
         for tab in self.people.tabs:
             if not tab.is_greeted:
                 yield f"a tab of {tab.user} is not back: {tab.turned_away[-1:]}"
