@@ -17,7 +17,7 @@ Authorizer = Callable[[Any, str], bool]
 #: ``f() -> dict``. Called in the request that opens a stream.
 Describer = Callable[[], Metadata]
 
-#: ``f(user, channel) -> dict``. Returns None for a user who stays invisible.
+#: ``f(user, channel) -> dict``. A result of None keeps the user invisible.
 PresenceDescriber = Callable[[Any, str], Metadata | None]
 
 #: ``f(user, channel) -> bool``.

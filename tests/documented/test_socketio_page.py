@@ -197,7 +197,7 @@ class Admin(UserMixin):  # type: ignore[misc]
 def test_a_namespace_is_a_channel_with_types_of_its_own(
     before: dict[str, Any], make_site: MakeSite
 ) -> None:
-    """Both reach those who listen there, and nobody else."""
+    """Events of the namespace and of the channel reach their listeners alone."""
     exec(NAMESPACE_BEFORE, {**before, "emit": flask_socketio.emit})  # noqa: S102
     admin, other = (
         before["socketio"].test_client(before["app"], namespace=namespace)

@@ -38,7 +38,7 @@ class DeliveryProgress:
     def last_run_for(self, client: Client) -> NextBlocks | None:
         """Return the last run, if its events are all that a client has to read.
 
-        None if history has to be read, which would take a fifth of each delivery by
+        None if history has to be read. Reading it takes a fifth of each delivery by
         generator. The caller holds the lock.
         """
         run = self.run

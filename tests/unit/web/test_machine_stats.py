@@ -21,7 +21,7 @@ def make_worker(
 
 
 def shown(site: Site, workers: int) -> SSEHub:
-    """Return a worker's hub once so many workers answer it."""
+    """Return a worker's hub when the given number of workers answers it."""
     with site.app.app_context():
         wait_until(lambda: len(site.hub.machine_stats().workers) == workers)
     return site.hub
@@ -45,7 +45,7 @@ def test_it_sums_the_streams_of_all_workers(make_worker: MakeSite) -> None:
 
 
 def test_a_request_makes_its_process_a_worker(make_worker: MakeSite) -> None:
-    """A page of an app's own may be what a worker is asked first."""
+    """The first request to a worker may be one for a page of the app."""
     site = make_worker()
     site.app.add_url_rule(
         "/open", "open", lambda: str(len(site.hub.machine_stats().workers))
@@ -53,7 +53,7 @@ def test_a_request_makes_its_process_a_worker(make_worker: MakeSite) -> None:
     assert site.browser().get("/open").text == "1"
 
 
-def test_a_script_asks_the_workers_and_is_none(make_worker: MakeSite) -> None:
+def test_a_script_asks_the_workers_and_is_no_worker(make_worker: MakeSite) -> None:
     """A cron job does not take a worker's number."""
     worker, script = make_worker(), make_worker()
     with script.app.app_context():
